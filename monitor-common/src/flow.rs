@@ -1,0 +1,186 @@
+//! How traffic on a watched port is told apart and counted.
+//!
+//! Every interface has one array of [`Counters`]-sized slots. Slot 0 of each CPU holds the
+//! interface's [`UnclassifiedCounters`]; slot *n* the [`PortCounters`] of the port whose index in
+//! [`crate::ports::PortIndex`] is *n*.
+
+use crate::packet::Unclassified;
+
+/// Transport protocol of a classified packet or socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// Transmission Control Protocol, RFC 9293.
+    Tcp = 0,
+    /// User Datagram Protocol, RFC 768.
+    Udp = 1,
+}
+
+/// Which way a packet crossed the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Direction {
+    /// From the interface into the host.
+    Ingress = 0,
+    /// From the host out of the interface.
+    Egress = 1,
+}
+
+/// Whose end of the packet the watched port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Side {
+    /// This host's: destination port on ingress, source port on egress.
+    Local = 0,
+    /// The peer's: source port on ingress, destination port on egress.
+    Remote = 1,
+}
+
+impl Protocol {
+    /// Both protocols, in the order of their index.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
+    /// Name in metrics and events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// From a number of the IANA protocol registry, as `iphdr.protocol` and `sk_protocol` carry it.
+    pub const fn from_ip_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
+impl Direction {
+    /// Both directions, in the order of their index.
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// Name in metrics and events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+
+    /// Side of the source port of a packet that goes this way.
+    pub const fn side_of_source(self) -> Side {
+        match self {
+            Self::Ingress => Side::Remote,
+            Self::Egress => Side::Local,
+        }
+    }
+
+    /// Side of the destination port of a packet that goes this way.
+    pub const fn side_of_destination(self) -> Side {
+        match self {
+            Self::Ingress => Side::Local,
+            Self::Egress => Side::Remote,
+        }
+    }
+}
+
+impl Side {
+    /// Both sides, in the order of their index.
+    pub const ALL: [Self; 2] = [Self::Local, Self::Remote];
+
+    /// Name in metrics and events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+/// Packets and bytes of one (protocol, direction, side).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Traffic {
+    /// Packets as they were on the wire: a GRO or TSO super-packet counts as its segments.
+    pub packets: u64,
+    /// Ethernet frame bytes without the frame check sequence.
+    pub bytes: u64,
+}
+
+/// Everything counted for one port on one interface by one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct PortCounters {
+    /// By protocol, direction and side.
+    pub traffic: [[[Traffic; 2]; 2]; 2],
+    /// TCP segments with SYN and without ACK, by direction and side.
+    pub connection_attempts: [[u64; 2]; 2],
+}
+
+/// Packets of one interface that could not be attributed to a port, counted by one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct UnclassifiedCounters {
+    /// By direction and cause.
+    pub packets: [[u64; Unclassified::COUNT]; 2],
+    reserved: [u64; 20 - 2 * Unclassified::COUNT],
+}
+
+impl PortCounters {
+    /// Packets and bytes of one (protocol, direction, side).
+    pub const fn traffic(&self, protocol: Protocol, direction: Direction, side: Side) -> Traffic {
+        self.traffic[protocol as usize][direction as usize][side as usize]
+    }
+}
+
+impl UnclassifiedCounters {
+    /// Packets of one (direction, cause).
+    pub const fn packets(&self, direction: Direction, cause: Unclassified) -> u64 {
+        self.packets[direction as usize][cause as usize]
+    }
+}
+
+/// Size of a slot, whichever record it holds.
+pub const SLOT_SIZE: usize = 160;
+const _: () = assert!(size_of::<PortCounters>() == SLOT_SIZE);
+const _: () = assert!(size_of::<UnclassifiedCounters>() == SLOT_SIZE);
+
+/// Index of the slot of `port_index` on `cpu` in an interface's array.
+///
+/// Two neighbouring ports share 320 bytes, five whole cache lines, which one CPU alone writes: no
+/// line is shared between CPUs, and none of the array is padding.
+#[inline(always)]
+pub const fn slot_index(port_index: u32, cpu: u32, cpus: u32) -> u32 {
+    ((port_index >> 1) * cpus + cpu) * 2 + (port_index & 1)
+}
+
+/// Slots of an array that serves port indices below `port_indices` on `cpus` CPUs.
+pub const fn slot_count(port_indices: u32, cpus: u32) -> u32 {
+    port_indices.next_multiple_of(2) * cpus
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn slots_are_a_permutation() {
+        for cpus in [1, 2, 3, 16] {
+            for indices in [2, 6, 7, 100] {
+                let slots: HashSet<u32> = (0..indices)
+                    .flat_map(|port| (0..cpus).map(move |cpu| slot_index(port, cpu, cpus)))
+                    .collect();
+                assert_eq!(slots.len() as u32, indices * cpus);
+                assert!(slots.iter().all(|slot| *slot < slot_count(indices, cpus)));
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What both sides of ghostport agree on: the packet parser, the records that travel through
+//! maps and ring buffers, and the limits of those maps.
+//!
+//! The crate is `no_std`, has no dependency in the kernel, and knows nothing of aya: it can be
+//! tested, fuzzed and measured like any other code.
+
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod errors;
+pub mod flow;
+pub mod limits;
+pub mod offsets;
+pub mod packet;
+pub mod ports;
+pub mod socket_event;

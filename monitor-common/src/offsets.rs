@@ -1,0 +1,76 @@
+//! Where the kernel side finds what it reads from kernel structs.
+//!
+//! rustc emits no CO-RE relocations, so userspace takes the offsets from the running kernel's own
+//! BTF and injects them before load. [`MISSING`] costs a field, never the load.
+
+/// An offset that the kernel's BTF did not have.
+pub const MISSING: u32 = u32::MAX;
+
+/// Declares [`Offsets`] together with the C path of every member.
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $field:ident = $structure:literal . $path:literal,)+) => {
+        /// Byte offsets of struct members in the running kernel.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+        #[repr(C)]
+        pub struct Offsets {
+            $($(#[$doc])* pub $field: u32,)+
+        }
+
+        impl Offsets {
+            /// No offset known.
+            pub const MISSING: Self = Self { $($field: MISSING,)+ };
+
+            /// Struct and member path of every offset, in the order of the fields.
+            pub const PATHS: &'static [(&'static str, &'static str)] =
+                &[$(($structure, $path),)+];
+        }
+    };
+}
+
+offsets! {
+    /// Leader of the thread group.
+    task_group_leader = "task_struct"."group_leader",
+    /// Name of the thread.
+    task_comm = "task_struct"."comm",
+    /// Effective credentials.
+    task_cred = "task_struct"."cred",
+    /// Effective user id.
+    cred_euid = "cred"."euid",
+    /// Table of open files.
+    task_files = "task_struct"."files",
+    /// Array behind the table of open files.
+    files_fdt = "files_struct"."fdt",
+    /// Length of that array.
+    fdtable_max_fds = "fdtable"."max_fds",
+    /// The array itself.
+    fdtable_fd = "fdtable"."fd",
+    /// Inode of an open file.
+    file_inode = "file"."f_inode",
+    /// What the file's type made of it: a `struct socket` for sockets.
+    file_private_data = "file"."private_data",
+    /// Type and permissions.
+    inode_mode = "inode"."i_mode",
+    /// The protocol's part of a socket.
+    socket_sk = "socket"."sk",
+    /// Address family.
+    sock_family = "sock"."__sk_common.skc_family",
+    /// Local port, host byte order.
+    sock_num = "sock"."__sk_common.skc_num",
+    /// Local IPv4 address.
+    sock_rcv_saddr = "sock"."__sk_common.skc_rcv_saddr",
+    /// Local IPv6 address.
+    sock_v6_rcv_saddr = "sock"."__sk_common.skc_v6_rcv_saddr",
+    /// Network namespace.
+    sock_net = "sock"."__sk_common.skc_net.net",
+    /// Remote port, network byte order.
+    sock_dport = "sock"."__sk_common.skc_dport",
+    /// State of the connection, `TCP_LISTEN` among them.
+    sock_state = "sock"."__sk_common.skc_state",
+    /// Transport protocol.
+    sock_protocol = "sock"."sk_protocol",
+    /// Inode of the namespace.
+    net_inum = "net"."ns.inum",
+}
+
+const _: () = assert!(size_of::<Offsets>() == Offsets::PATHS.len() * size_of::<u32>());

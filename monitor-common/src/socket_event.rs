@@ -1,0 +1,229 @@
+//! Socket calls on watched ports: the record that travels through the ring buffer, and the
+//! counters that stay exact when the ring buffer is full.
+
+/// What happened to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SocketEventKind {
+    /// A `bind(2)` or io_uring bind returned, well or badly.
+    Bind = 1,
+    /// A TCP socket began to listen.
+    Listen = 2,
+    /// A socket that held the port was closed.
+    Close = 3,
+}
+
+/// How a bind ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum BindResult {
+    /// The socket holds the port.
+    Success = 0,
+    /// `EADDRINUSE`.
+    InUse = 1,
+    /// `EACCES` or `EPERM`.
+    Denied = 2,
+    /// Any other error number.
+    Error = 3,
+}
+
+impl BindResult {
+    /// How many results there are.
+    pub const COUNT: usize = 4;
+
+    /// Every result, in the order of its index.
+    pub const ALL: [Self; Self::COUNT] = [Self::Success, Self::InUse, Self::Denied, Self::Error];
+
+    /// From the error number of the call, 0 for none (`asm-generic/errno-base.h`, `errno.h`).
+    pub const fn from_errno(errno: u32) -> Self {
+        const EPERM: u32 = 1;
+        const EACCES: u32 = 13;
+        const EADDRINUSE: u32 = 98;
+        match errno {
+            0 => Self::Success,
+            EADDRINUSE => Self::InUse,
+            EPERM | EACCES => Self::Denied,
+            _ => Self::Error,
+        }
+    }
+
+    /// Name in metrics and events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::InUse => "in_use",
+            Self::Denied => "denied",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Counters of the socket calls on one port, shared by all CPUs and added to atomically.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct SocketCounters {
+    /// Binds by protocol and result.
+    pub binds: [[u64; BindResult::COUNT]; 2],
+    /// Transitions of a TCP socket to the listening state.
+    pub listens: u64,
+    /// Closed sockets that held the port, by protocol.
+    pub closes: [u64; 2],
+}
+const _: () = assert!(size_of::<SocketCounters>() == 88);
+
+/// Length of a task's name with its NUL, `TASK_COMM_LEN` of `include/linux/sched.h`.
+pub const TASK_NAME_LEN: usize = 16;
+
+/// A socket call on a watched port, captured at the moment of the call.
+///
+/// A field that could not be had is 0, and `known` says which ones could.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct SocketEvent {
+    /// `CLOCK_BOOTTIME` or, before Linux 5.8, `CLOCK_MONOTONIC`; nanoseconds.
+    pub time_ns: u64,
+    /// Id of the caller's cgroup in the unified hierarchy.
+    pub cgroup_id: u64,
+    /// Thread group: what userspace calls the process id.
+    pub tgid: u32,
+    /// Thread: what userspace calls the thread id.
+    pub pid: u32,
+    /// Real user id of the caller.
+    pub uid: u32,
+    /// Real group id of the caller.
+    pub gid: u32,
+    /// Effective user id of the caller.
+    pub effective_uid: u32,
+    /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`.
+    pub netns_inode: u32,
+    /// Error number of a bind, 0 for success.
+    pub errno: u32,
+    /// Local port, host byte order: the one held after success, else the one asked for.
+    pub port: u16,
+    /// [`SocketEventKind`].
+    pub kind: u8,
+    /// Transport protocol as in `sk_protocol`: 6 or 17.
+    pub protocol: u8,
+    /// Local address; an IPv4 address is in the first four bytes.
+    pub address: [u8; 16],
+    /// Name of the calling thread, NUL-padded.
+    pub thread_name: [u8; TASK_NAME_LEN],
+    /// Name of the thread group's leader, NUL-padded.
+    pub process_name: [u8; TASK_NAME_LEN],
+    /// Address family: 4 or 6.
+    pub family: u8,
+    /// [`Mechanism`] that saw the call.
+    pub mechanism: u8,
+    /// Bits of [`known`].
+    pub known: u8,
+    /// Explicit padding.
+    pub reserved: [u8; 5],
+}
+const _: () = assert!(size_of::<SocketEvent>() == 104);
+
+/// Bits of [`SocketEvent::known`]: fields that were really read.
+pub mod known {
+    /// `netns_inode`.
+    pub const NETNS: u8 = 1 << 0;
+    /// `effective_uid`.
+    pub const EFFECTIVE_UID: u8 = 1 << 1;
+    /// `process_name`.
+    pub const PROCESS_NAME: u8 = 1 << 2;
+    /// `address`.
+    pub const ADDRESS: u8 = 1 << 3;
+    /// `family`.
+    pub const FAMILY: u8 = 1 << 4;
+}
+
+/// The kind of kernel hook that saw a socket call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Mechanism {
+    /// BPF trampoline on return from a kernel function.
+    Fexit = 1,
+    /// kprobe and kretprobe on a kernel function.
+    Kprobe = 2,
+    /// Program attached to the root of the unified cgroup hierarchy.
+    Cgroup = 3,
+    /// Static tracepoint.
+    Tracepoint = 4,
+}
+
+impl Mechanism {
+    /// Name in metrics, events and the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
+            Self::Cgroup => "cgroup",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+/// A byte of a record that names no variant of its enum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownVariant(pub u8);
+
+impl TryFrom<u8> for SocketEventKind {
+    type Error = UnknownVariant;
+
+    fn try_from(byte: u8) -> Result<Self, UnknownVariant> {
+        match byte {
+            1 => Ok(Self::Bind),
+            2 => Ok(Self::Listen),
+            3 => Ok(Self::Close),
+            _ => Err(UnknownVariant(byte)),
+        }
+    }
+}
+
+impl TryFrom<u8> for Mechanism {
+    type Error = UnknownVariant;
+
+    fn try_from(byte: u8) -> Result<Self, UnknownVariant> {
+        match byte {
+            1 => Ok(Self::Fexit),
+            2 => Ok(Self::Kprobe),
+            3 => Ok(Self::Cgroup),
+            4 => Ok(Self::Tracepoint),
+            _ => Err(UnknownVariant(byte)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_decode_to_themselves() {
+        for kind in [SocketEventKind::Bind, SocketEventKind::Listen, SocketEventKind::Close] {
+            assert_eq!(SocketEventKind::try_from(kind as u8), Ok(kind));
+        }
+        for mechanism in
+            [Mechanism::Fexit, Mechanism::Kprobe, Mechanism::Cgroup, Mechanism::Tracepoint]
+        {
+            assert_eq!(Mechanism::try_from(mechanism as u8), Ok(mechanism));
+        }
+        assert_eq!(SocketEventKind::try_from(0), Err(UnknownVariant(0)));
+        assert_eq!(Mechanism::try_from(9), Err(UnknownVariant(9)));
+    }
+
+    #[test]
+    fn errno_decides_the_result() {
+        let cases = [
+            (0, BindResult::Success),
+            (98, BindResult::InUse),
+            (13, BindResult::Denied),
+            (1, BindResult::Denied),
+            (99, BindResult::Error),
+            (22, BindResult::Error),
+        ];
+        for (errno, result) in cases {
+            assert_eq!(BindResult::from_errno(errno), result);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Binds by kprobe and kretprobe on the functions of [`crate::bind_fexit`], for kernels without
+//! trampolines. The entry keeps what the return needs.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use monitor_common::{errors::KernelError, socket_event::Mechanism};
+
+use crate::{
+    bind_fexit::read_kernel_sockaddr,
+    maps::{BINDS_IN_FLIGHT, count_error, is_watched},
+    sock::offset,
+    socket_call::{BindInFlight, record_bind},
+    task::member,
+};
+
+/// Entry of `inet_bind` and `inet6_bind`.
+#[kprobe]
+fn bind_kprobe_entry(context: ProbeContext) -> u32 {
+    let _ = on_entry(&context);
+    0
+}
+
+/// Return from `inet_bind` and `inet6_bind`.
+#[kretprobe]
+fn bind_kprobe_return(context: RetProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: only this thread's entry and return use the element.
+    let Some(bind) = (unsafe { BINDS_IN_FLIGHT.get(&thread) }).copied() else {
+        return 0;
+    };
+    let _ = BINDS_IN_FLIGHT.remove(&thread);
+    record_bind(
+        &context,
+        Mechanism::Kprobe,
+        bind.sk as *const c_void,
+        &bind.request,
+        context.ret(),
+    );
+    0
+}
+
+#[inline(always)]
+fn on_entry(context: &ProbeContext) -> Option<()> {
+    let socket: *const c_void = context.arg(0)?;
+    let sockaddr: *const c_void = context.arg(1)?;
+    let request = read_kernel_sockaddr(sockaddr as u64)?;
+    let requested = request.port();
+    if requested != 0 && !is_watched(requested) {
+        return None;
+    }
+    let sk: u64 = member(socket, offset!(socket_sk))?;
+    let bind = BindInFlight {
+        sockaddr: sockaddr as u64,
+        sk,
+        request,
+        request_known: 1,
+        succeeded: 0,
+        reserved: [0; 6],
+    };
+    if BINDS_IN_FLIGHT.insert(&bpf_get_current_pid_tgid(), &bind, 0).is_err() {
+        count_error(KernelError::InFlightFull);
+    }
+    Some(())
+}

@@ -1,0 +1,108 @@
+//! Binds by the tracepoints of the system call: what every kernel has, and blind to io_uring.
+//!
+//! With [`crate::bind_cgroup`] attached as well, a success that it saw is told by it; the return
+//! adds what only the system call knows, the error number of a refusal.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user},
+    macros::tracepoint,
+    programs::TracePointContext,
+};
+use monitor_common::{errors::KernelError, socket_event::Mechanism};
+
+use crate::{
+    maps::{BINDS_IN_FLIGHT, count_error, is_watched},
+    socket_call::{BindInFlight, Sockaddr, record_bind},
+    task,
+};
+
+/// Offsets of the arguments, `events/syscalls/sys_enter_bind/format` of tracefs.
+const FD: usize = 16;
+const UMYADDR: usize = 24;
+/// Offset of the value returned, `events/syscalls/sys_exit_bind/format`.
+const RET: usize = 16;
+
+/// `syscalls:sys_enter_bind`.
+#[tracepoint]
+fn bind_tracepoint_enter(context: TracePointContext) -> u32 {
+    let _ = on_enter(&context);
+    0
+}
+
+/// `syscalls:sys_exit_bind`.
+#[tracepoint]
+fn bind_tracepoint_exit(context: TracePointContext) -> u32 {
+    let _ = on_exit(&context);
+    0
+}
+
+#[inline(always)]
+fn on_enter(context: &TracePointContext) -> Option<()> {
+    // SAFETY: the offset is that of a field of this tracepoint.
+    let sockaddr: u64 = unsafe { context.read_at(UMYADDR) }.ok()?;
+    let request = read_user_sockaddr(sockaddr);
+    if request.as_ref().is_some_and(|request| !is_candidate(request)) {
+        return None;
+    }
+    // SAFETY: as above.
+    let descriptor: u64 = unsafe { context.read_at(FD) }.ok()?;
+    let bind = BindInFlight {
+        sockaddr,
+        sk: task::sock_of_descriptor(descriptor as u32).map_or(0, |sk| sk as u64),
+        request: request.unwrap_or(Sockaddr::NONE),
+        request_known: u8::from(request.is_some()),
+        succeeded: 0,
+        reserved: [0; 6],
+    };
+    if BINDS_IN_FLIGHT.insert(&bpf_get_current_pid_tgid(), &bind, 0).is_err() {
+        count_error(KernelError::InFlightFull);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn on_exit(context: &TracePointContext) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: only this thread's entry and return use the element.
+    let bind = unsafe { BINDS_IN_FLIGHT.get(&thread) }.copied()?;
+    let _ = BINDS_IN_FLIGHT.remove(&thread);
+    // SAFETY: the offset is that of a field of this tracepoint.
+    let returned: i64 = unsafe { context.read_at(RET) }.ok()?;
+    let request = request(&bind, returned)?;
+    let mechanism = if bind.succeeded != 0 && returned == 0 {
+        Mechanism::Cgroup
+    } else {
+        Mechanism::Tracepoint
+    };
+    record_bind(context, mechanism, bind.sk as *const c_void, &request, returned as i32);
+    Some(())
+}
+
+/// What was asked for. Memory that was not resident at entry is by now: the kernel has copied
+/// the address from it, unless it could not either.
+#[inline(always)]
+fn request(bind: &BindInFlight, returned: i64) -> Option<Sockaddr> {
+    const EFAULT: i64 = 14;
+    if bind.request_known != 0 {
+        return Some(bind.request);
+    }
+    let request = read_user_sockaddr(bind.sockaddr);
+    if request.is_none() && returned != -EFAULT {
+        count_error(KernelError::AddressUnreadable);
+    }
+    request.filter(is_candidate)
+}
+
+/// Port 0 may land on a watched port.
+#[inline(always)]
+fn is_candidate(request: &Sockaddr) -> bool {
+    request.is_internet() && (request.port() == 0 || is_watched(request.port()))
+}
+
+#[inline(always)]
+fn read_user_sockaddr(at: u64) -> Option<Sockaddr> {
+    // SAFETY: the helper checks the address.
+    Sockaddr::read(at, |at| unsafe { bpf_probe_read_user(at as *const u64) }.ok())
+}

@@ -1,0 +1,16 @@
+//! Sockets that give a port back, by the cgroup hook in `inet_release` (Linux 5.9).
+//!
+//! `BPF_CGROUP_RUN_PROG_INET_SOCK_RELEASE(sk)`, `net/ipv4/af_inet.c`; not called for sockets of
+//! the kernel itself. The context is the `struct sock`.
+
+use aya_ebpf::{EbpfContext, macros::cgroup_sock, programs::SockContext};
+use monitor_common::socket_event::Mechanism;
+
+use crate::close_fentry::record_release;
+
+/// Every internet socket that is released.
+#[cgroup_sock(sock_release)]
+fn close_cgroup(context: SockContext) -> i32 {
+    record_release(&context, Mechanism::Cgroup, context.as_ptr());
+    1
+}

@@ -1,0 +1,18 @@
+//! Sockets that give a port back, by kprobe on the function of [`crate::close_fentry`].
+
+use core::ffi::c_void;
+
+use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use monitor_common::socket_event::Mechanism;
+
+use crate::{close_fentry::record_release, sock::offset, task::member};
+
+/// Entry of `inet_release`.
+#[kprobe]
+fn close_kprobe(context: ProbeContext) -> u32 {
+    let socket: Option<*const c_void> = context.arg(0);
+    if let Some(sk) = socket.and_then(|socket| member(socket, offset!(socket_sk))) {
+        record_release(&context, Mechanism::Kprobe, sk);
+    }
+    0
+}

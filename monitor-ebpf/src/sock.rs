@@ -1,0 +1,115 @@
+//! The only reader of `struct sock`.
+
+use core::ffi::c_void;
+
+use monitor_common::{flow::Protocol, offsets::Offsets, socket_event::known};
+
+use crate::task::member;
+
+/// Offsets in the running kernel; userspace sets them before load.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets::MISSING;
+
+/// Reads one offset.
+macro_rules! offset {
+    ($field:ident) => {{
+        // SAFETY: OFFSETS is read-only memory of the object.
+        unsafe { (&raw const (*$crate::sock::offsets()).$field).read_volatile() }
+    }};
+}
+pub(crate) use offset;
+
+/// Where the offsets are; [`offset!`] reads one of them without copying the rest.
+#[inline(always)]
+pub(crate) fn offsets() -> *const Offsets {
+    &raw const OFFSETS
+}
+
+/// `AF_INET`, `include/linux/socket.h`.
+pub(crate) const AF_INET: u16 = 2;
+/// `AF_INET6`, `include/linux/socket.h`.
+pub(crate) const AF_INET6: u16 = 10;
+
+/// What is read from an internet socket. Fields that could not be had are 0 and not in `known`.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock {
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
+    pub(crate) family: u8,
+    pub(crate) known: u8,
+    pub(crate) netns_inode: u32,
+    pub(crate) address: [u8; 16],
+}
+
+/// Connection states, `include/net/tcp_states.h`.
+pub(crate) const TCP_CLOSE: u8 = 7;
+/// See [`TCP_CLOSE`].
+pub(crate) const TCP_LISTEN: u8 = 10;
+
+/// Reads a TCP or UDP socket over IP; `None` for any other, or where the kernel's BTF did not say
+/// where family and protocol are.
+#[inline(always)]
+pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
+    let family: u16 = member(sk, offset!(sock_family))?;
+    let protocol = protocol_of(member(sk, offset!(sock_protocol))?)?;
+    let port = member(sk, offset!(sock_num))?;
+    let mut sock =
+        Sock { protocol, port, family: 0, known: known::FAMILY, netns_inode: 0, address: [0; 16] };
+    match family {
+        AF_INET => {
+            sock.family = 4;
+            if let Some(address) = member::<[u8; 4]>(sk, offset!(sock_rcv_saddr)) {
+                sock.address[..4].copy_from_slice(&address);
+                sock.known |= known::ADDRESS;
+            }
+        }
+        AF_INET6 => {
+            sock.family = 6;
+            if let Some(address) = member(sk, offset!(sock_v6_rcv_saddr)) {
+                sock.address = address;
+                sock.known |= known::ADDRESS;
+            }
+        }
+        _ => return None,
+    }
+    if let Some(inode) = netns_inode(sk) {
+        sock.netns_inode = inode;
+        sock.known |= known::NETNS;
+    }
+    Some(sock)
+}
+
+/// Inode of a socket's network namespace.
+#[inline(always)]
+fn netns_inode(sk: *const c_void) -> Option<u32> {
+    let net: *const c_void = member(sk, offset!(sock_net))?;
+    member(net, offset!(net_inum))
+}
+
+/// MPTCP listens and binds as TCP, `net/mptcp/protocol.c`.
+#[inline(always)]
+pub(crate) fn protocol_of(sk_protocol: u16) -> Option<Protocol> {
+    const IPPROTO_MPTCP: u16 = 262;
+    match sk_protocol {
+        IPPROTO_MPTCP => Some(Protocol::Tcp),
+        number if number <= 255 => Protocol::from_ip_number(number as u8),
+        _ => None,
+    }
+}
+
+/// Whether closing this socket gives a port back: a UDP socket with a port, or a TCP socket that
+/// listens or is bound and was never connected. An accepted socket shares its listener's port.
+#[inline(always)]
+pub(crate) fn holds_port(sk: *const c_void, sock: &Sock) -> bool {
+    if sock.port == 0 {
+        return false;
+    }
+    match sock.protocol {
+        Protocol::Udp => true,
+        Protocol::Tcp => {
+            let state: Option<u8> = member(sk, offset!(sock_state));
+            let remote_port: Option<u16> = member(sk, offset!(sock_dport));
+            state == Some(TCP_LISTEN) || (state == Some(TCP_CLOSE) && remote_port == Some(0))
+        }
+    }
+}

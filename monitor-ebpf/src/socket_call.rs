@@ -1,0 +1,245 @@
+//! What all socket hooks do with a call on a watched port: count it, and tell userspace.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns},
+    },
+};
+use aya_log_ebpf::{debug, warn};
+use monitor_common::{
+    errors::KernelError,
+    flow::Protocol,
+    socket_event::{BindResult, Mechanism, SocketCounters, SocketEvent, SocketEventKind, known},
+};
+
+use crate::{
+    maps::{EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched},
+    sock::{self, Sock},
+    task,
+};
+
+/// A bind between its entry and its return.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct BindInFlight {
+    /// The caller's sockaddr: in user memory for a syscall, in kernel memory below it.
+    pub(crate) sockaddr: u64,
+    /// `struct sock` of the socket, 0 if not known.
+    pub(crate) sk: u64,
+    /// What was asked for, once `request_known` is 1.
+    pub(crate) request: Sockaddr,
+    pub(crate) request_known: u8,
+    /// 1 once the cgroup hook saw the bind succeed.
+    pub(crate) succeeded: u8,
+    pub(crate) reserved: [u8; 6],
+}
+
+/// A finished socket call.
+pub(crate) struct SocketCall {
+    pub(crate) kind: SocketEventKind,
+    pub(crate) mechanism: Mechanism,
+    pub(crate) errno: u32,
+    pub(crate) sock: Sock,
+}
+
+/// `struct sockaddr_in` and the head of `struct sockaddr_in6`, which share their first four bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Sockaddr {
+    family: u16,
+    port: [u8; 2],
+    /// `sin_addr`, or `sin6_flowinfo`.
+    word: [u8; 4],
+    /// `sin6_addr`; what follows a shorter address in memory otherwise.
+    address: [u8; 16],
+}
+
+impl Sockaddr {
+    /// Nothing asked for, nothing known.
+    pub(crate) const NONE: Self = Self { family: 0, port: [0; 2], word: [0; 4], address: [0; 16] };
+
+    /// Reads a sockaddr with a helper that reads kernel or user memory. An IPv4 address may be the
+    /// last sixteen bytes that can be read.
+    #[inline(always)]
+    pub(crate) fn read(at: u64, read_word: impl Fn(u64) -> Option<u64>) -> Option<Self> {
+        let [family_low, family_high, port_high, port_low, a, b, c, d] =
+            read_word(at)?.to_ne_bytes();
+        let mut sockaddr = Self {
+            family: u16::from_ne_bytes([family_low, family_high]),
+            port: [port_high, port_low],
+            word: [a, b, c, d],
+            address: [0; 16],
+        };
+        if sockaddr.family == sock::AF_INET6 {
+            let (first, second) = (read_word(at + 8)?, read_word(at + 16)?);
+            sockaddr.address[..8].copy_from_slice(&first.to_ne_bytes());
+            sockaddr.address[8..].copy_from_slice(&second.to_ne_bytes());
+        }
+        Some(sockaddr)
+    }
+
+    /// Address in the form of a record, for a socket of family 4 or 6.
+    #[inline(always)]
+    fn address(&self) -> [u8; 16] {
+        if self.family == sock::AF_INET6 {
+            return self.address;
+        }
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&self.word);
+        address
+    }
+
+    /// Whether its address is one of the socket's own family.
+    #[inline(always)]
+    fn is_of(&self, family: u8) -> bool {
+        (self.family == sock::AF_INET6) == (family == 6)
+    }
+
+    /// Port, host byte order.
+    #[inline(always)]
+    pub(crate) fn port(&self) -> u16 {
+        u16::from_be_bytes(self.port)
+    }
+
+    /// Whether a bind with it can be one to an internet port. `AF_UNSPEC` is accepted for IPv4,
+    /// `__inet_bind` in `net/ipv4/af_inet.c`.
+    #[inline(always)]
+    pub(crate) fn is_internet(&self) -> bool {
+        const AF_UNSPEC: u16 = 0;
+        matches!(self.family, AF_UNSPEC | sock::AF_INET | sock::AF_INET6)
+    }
+}
+
+/// Records how a bind of `sk` ended.
+///
+/// The kernel sets the socket's own port only once it has got it: after a refusal the port is the
+/// one that was asked for, after success the one that is held (port 0 asks for any).
+#[inline(always)]
+pub(crate) fn record_bind<C: EbpfContext>(
+    context: &C,
+    mechanism: Mechanism,
+    sk: *const c_void,
+    request: &Sockaddr,
+    returned: i32,
+) {
+    let Some(mut sock) = sock::read(sk) else {
+        return;
+    };
+    let errno = returned.unsigned_abs();
+    if errno != 0 {
+        sock.port = request.port();
+        sock.known &= !known::ADDRESS;
+        if request.is_of(sock.family) {
+            sock.address = request.address();
+            sock.known |= known::ADDRESS;
+        }
+    }
+    let kind = SocketEventKind::Bind;
+    record(context, &SocketCall { kind, mechanism, errno, sock });
+}
+
+/// Counts a call on a watched port and sends it to userspace.
+#[inline(always)]
+pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
+    if !is_watched(call.sock.port) {
+        return;
+    }
+    count(call);
+    if send(call) {
+        debug!(context, "socket call on port {}, errno {}", call.sock.port, call.errno);
+    } else {
+        count_error(KernelError::RingFull);
+        warn!(context, "event ring full, port {}", call.sock.port);
+    }
+}
+
+#[inline(always)]
+fn count(call: &SocketCall) {
+    let counters =
+        index_of(call.sock.port).and_then(|index| SOCKET_COUNTERS.get_value_ptr_mut(0, &index));
+    let Some(counters) = counters else {
+        return count_error(KernelError::SlotMissing);
+    };
+    add_atomic(counter(counters, call), 1);
+}
+
+/// The counter of a call.
+#[inline(always)]
+fn counter(counters: *mut SocketCounters, call: &SocketCall) -> *mut u64 {
+    // SAFETY: the pointer is to a map value of this type; only addresses are taken.
+    unsafe {
+        match (call.kind, call.sock.protocol) {
+            (SocketEventKind::Bind, protocol) => {
+                let result = BindResult::from_errno(call.errno);
+                let binds = &raw mut (*counters).binds;
+                binds.cast::<u64>().add(protocol as usize * BindResult::COUNT + result as usize)
+            }
+            (SocketEventKind::Listen, _) => &raw mut (*counters).listens,
+            (SocketEventKind::Close, protocol) => {
+                (&raw mut (*counters).closes).cast::<u64>().add(protocol as usize)
+            }
+        }
+    }
+}
+
+/// Sends a call to userspace; false when the ring buffer is full.
+#[inline(always)]
+fn send(call: &SocketCall) -> bool {
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        return false;
+    };
+    entry.write(event(call));
+    entry.submit(0);
+    true
+}
+
+/// The record of a call, with everything about the caller that is known at this moment.
+#[inline(always)]
+fn event(call: &SocketCall) -> SocketEvent {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let uid_gid = bpf_get_current_uid_gid();
+    let mut known = call.sock.known;
+    let effective_uid = task::effective_uid();
+    if effective_uid.is_some() {
+        known |= known::EFFECTIVE_UID;
+    }
+    let process_name = task::process_name();
+    if process_name.is_some() {
+        known |= known::PROCESS_NAME;
+    }
+    SocketEvent {
+        // SAFETY: the helpers take no arguments.
+        time_ns: unsafe { bpf_ktime_get_boot_ns() },
+        // SAFETY: as above.
+        cgroup_id: unsafe { bpf_get_current_cgroup_id() },
+        tgid: (pid_tgid >> 32) as u32,
+        pid: pid_tgid as u32,
+        uid: uid_gid as u32,
+        gid: (uid_gid >> 32) as u32,
+        effective_uid: effective_uid.unwrap_or(0),
+        netns_inode: call.sock.netns_inode,
+        errno: call.errno,
+        port: call.sock.port,
+        kind: call.kind as u8,
+        protocol: ip_number(call.sock.protocol),
+        address: call.sock.address,
+        thread_name: bpf_get_current_comm().unwrap_or_default(),
+        process_name: process_name.unwrap_or_default(),
+        family: call.sock.family,
+        mechanism: call.mechanism as u8,
+        known,
+        reserved: [0; 5],
+    }
+}
+
+#[inline(always)]
+const fn ip_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    }
+}

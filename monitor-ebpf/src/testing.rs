@@ -1,0 +1,44 @@
+//! Tiny programs for tests and benchmarks: what our programs are measured against, and the
+//! generator that turns live frames of `BPF_PROG_TEST_RUN` into line rate.
+
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{
+    bindings::xdp_action,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+
+/// Nothing at all: the floor of a measurement.
+#[xdp]
+fn xdp_pass(_: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// Only drops.
+#[xdp]
+fn xdp_drop(_: XdpContext) -> u32 {
+    xdp_action::XDP_DROP
+}
+
+/// Sends live frames out of the interface that they claim to come from.
+#[xdp]
+fn xdp_tx(_: XdpContext) -> u32 {
+    xdp_action::XDP_TX
+}
+
+/// A filter that lets everything pass, and is not ours.
+#[classifier]
+fn tc_foreign(_: TcContext) -> i32 {
+    -1
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,115 @@
+//! Compiles the kernel side and tells the crate where its objects are.
+//!
+//! `monitor-ebpf` is a workspace of its own, for another target and with another compiler, so cargo
+//! cannot build it as a dependency.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use toolchain::Toolchain;
+
+#[path = "../xtask/src/toolchain.rs"]
+mod toolchain;
+
+/// The programs of `monitor-ebpf`, and the variable through which the code finds each object.
+const OBJECTS: &[(&str, &str)] =
+    &[("ghostport", "GHOSTPORT_OBJECT"), ("testing", "GHOSTPORT_TESTING_OBJECT")];
+
+/// What the objects are made of, from the root of the repository.
+const SOURCES: &[&str] = &[
+    "monitor-common/Cargo.toml",
+    "monitor-common/src",
+    "monitor-ebpf/Cargo.lock",
+    "monitor-ebpf/Cargo.toml",
+    "monitor-ebpf/src",
+];
+
+const REVISION: &str = "GHOSTPORT_REVISION";
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    announce_revision(&root);
+    match build_objects(&root) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            println!("cargo::error={why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build_objects(root: &Path) -> Result<(), String> {
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={}", root.join(source).display());
+    }
+    let toolchain = Toolchain::find().map_err(|missing| {
+        format!("the kernel side cannot be built ({missing}): run `cargo xtask setup`")
+    })?;
+    let target_dir = shared_target_dir(Path::new(&variable("OUT_DIR")?))?;
+    let release = compile(&toolchain, &root.join("monitor-ebpf"), &target_dir)?;
+    for (program, name) in OBJECTS {
+        println!("cargo::rustc-env={name}={}", release.join(program).display());
+    }
+    Ok(())
+}
+
+/// `bpf` beside the folders of the profiles; this script's own is in `target/PROFILE/build`. The
+/// objects are the same for every profile, and compiling aya's macros once saves a minute.
+fn shared_target_dir(out_dir: &Path) -> Result<PathBuf, String> {
+    let profile =
+        out_dir.ancestors().find(|folder| folder.ends_with("build")).and_then(Path::parent);
+    let target = profile.and_then(Path::parent).ok_or("OUT_DIR is not inside a target folder")?;
+    Ok(target.join("bpf"))
+}
+
+/// Runs the nested cargo and returns the folder with its results. What it says goes to standard
+/// error, which the outer cargo shows when this script fails.
+fn compile(toolchain: &Toolchain, package: &Path, target_dir: &Path) -> Result<PathBuf, String> {
+    let big_endian = variable("CARGO_CFG_TARGET_ENDIAN")? == "big";
+    let status = toolchain
+        .cargo("build", &variable("CARGO_CFG_TARGET_ARCH")?, big_endian)
+        .args(["--bins", "--target-dir"])
+        .arg(target_dir)
+        .current_dir(package)
+        .status()
+        .map_err(|error| format!("cannot start {toolchain}: {error}"))?;
+    if !status.success() {
+        return Err(format!(
+            "the kernel side does not compile with {toolchain}, see below (an \"Invalid record\" \
+             means that the linker's LLVM is older than the compiler's)"
+        ));
+    }
+    Ok(target_dir.join(toolchain::bpf_target(big_endian)).join("release"))
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|error| format!("cargo did not set {name}: {error}"))
+}
+
+/// The revision that the binary reports: the builder's word for it, or git's.
+fn announce_revision(root: &Path) {
+    println!("cargo::rerun-if-env-changed={REVISION}");
+    let revision = env::var(REVISION).ok().or_else(|| git_revision(root));
+    println!("cargo::rustc-env={REVISION}={}", revision.as_deref().unwrap_or("unknown"));
+}
+
+/// Watches HEAD for a change of branch and the branches for a commit.
+fn git_revision(root: &Path) -> Option<String> {
+    for watched in ["HEAD", "refs/heads"] {
+        let path = root.join(git(root, &["--git-path", watched])?);
+        if path.exists() {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+    git(root, &["--short", "HEAD"])
+}
+
+fn git(root: &Path, question: &[&str]) -> Option<String> {
+    let output =
+        Command::new("git").arg("rev-parse").args(question).current_dir(root).output().ok()?;
+    let answer = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| answer.trim().to_owned())
+}

@@ -1,0 +1,331 @@
+//! The agent: wires the kernel side, the sinks and the web server together, and owns shutdown.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+use monitor_common::socket_event::SocketEvent;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::spawn_blocking,
+};
+
+use crate::{
+    cli::{LogLevel, RunArgs},
+    clock::EventClock,
+    config::{Config, Overrides},
+    event::{Event, EventContext},
+    kernel::{
+        Kernel, KernelLogLevel, Streams, capabilities, hooks::HookStatus, interfaces::Interfaces,
+        memory,
+    },
+    metrics::{self, AgentStatus, BuildInfo, Exposition, ProcessFacts},
+    sinks::EventQueue,
+    web,
+};
+
+/// Time that sinks get to write what is queued when the agent stops.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Changes of interfaces come in flocks; one look serves them all.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// An agent at work.
+struct Agent {
+    kernel: Arc<Mutex<Kernel>>,
+    config: Config,
+    path: Option<PathBuf>,
+    overrides: Overrides,
+    interfaces: Interfaces,
+    queue: EventQueue,
+    status: Arc<Mutex<AgentStatus>>,
+    context: EventContext,
+    ready: Arc<AtomicBool>,
+}
+
+/// Runs the agent until it is told to stop.
+pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
+    let overrides = args.overrides();
+    let config = Config::load(args.config.path.as_deref(), &overrides)?;
+    require_capabilities()?;
+    let mut signals = Signals::install()?;
+    let queue = EventQueue::start(&config.sinks)?;
+    let context = event_context();
+    let (kernel, streams) = Kernel::start(kernel_log_level(args.log_level))?;
+    let listeners = web::bind(&config.web_listen).await?;
+    let kernel = Arc::new(Mutex::new(kernel));
+    let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
+    let ready = Arc::new(AtomicBool::new(false));
+    let (stop_web, web_stopped) = watch::channel(());
+    let server = tokio::spawn(web::serve(
+        listeners,
+        web::State {
+            exposition: exposition(Arc::clone(&kernel), Arc::clone(&status), queue.clone()),
+            ready: Arc::clone(&ready),
+        },
+        web_stopped,
+    ));
+    let mut agent = Agent {
+        kernel,
+        config,
+        path: args.config.path.clone(),
+        overrides,
+        interfaces: Interfaces::connect().context("cannot ask netlink for the interfaces")?,
+        queue,
+        status,
+        context,
+        ready,
+    };
+    agent.attach().await?;
+    agent.queue.send(Event::agent_started(Timestamp::now(), build.version, &agent.context));
+    let reason = agent.work(streams, &mut signals).await?;
+    agent.stop(reason, args.keep_attached).await?;
+    drop(stop_web);
+    let _ = tokio::time::timeout(FLUSH_LIMIT, server).await;
+    Ok(())
+}
+
+impl Agent {
+    /// First attachment: counters before hooks, so that no packet finds nowhere to be counted.
+    async fn attach(&mut self) -> Result<()> {
+        let ports: BTreeSet<u16> = self.config.ports.iter().copied().collect();
+        let mechanism = self.config.bind_mechanism;
+        let kernel = Arc::clone(&self.kernel);
+        let statuses = spawn_blocking(move || -> Result<Vec<HookStatus>> {
+            let mut kernel = lock(&kernel);
+            kernel.watch(&ports)?;
+            Ok(kernel.attach_sockets(mechanism))
+        });
+        let statuses = statuses.await??;
+        statuses.iter().for_each(|status| self.tell(status));
+        self.reconcile().await?;
+        memory::release();
+        self.ready.store(true, Ordering::Relaxed);
+        tracing::info!(
+            ports = self.config.ports.len(),
+            listen = ?self.config.web_listen,
+            "ready"
+        );
+        Ok(())
+    }
+
+    /// Everything that happens between start and stop. Returns why it ended.
+    async fn work(&mut self, mut streams: Streams, signals: &mut Signals) -> Result<&'static str> {
+        let recorder = Recorder { queue: self.queue.clone(), context: self.context.clone() };
+        loop {
+            tokio::select! {
+                read = streams.events.read(|record| recorder.record(&record)) => {
+                    read.context("the event ring cannot be read")?;
+                }
+                forwarded = streams.log.forward() => forwarded?,
+                changed = self.interfaces.changed() => {
+                    changed.context("netlink has closed the connection")?;
+                    tokio::time::sleep(SETTLE).await;
+                    self.reconcile().await?;
+                }
+                signal = signals.next() => match signal {
+                    AgentSignal::Reload => self.reload().await?,
+                    AgentSignal::Stop(reason) => {
+                        streams.events.drain_now(|record| recorder.record(&record));
+                        return Ok(reason);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Brings the hooks in line with the interfaces there are now.
+    async fn reconcile(&mut self) -> Result<()> {
+        let interfaces = self.interfaces.list().await.context("cannot list the interfaces")?;
+        let config = self.config.clone();
+        let kernel = Arc::clone(&self.kernel);
+        let changes = spawn_blocking(move || lock(&kernel).reconcile(&config, &interfaces));
+        for change in changes.await? {
+            self.tell(&change);
+        }
+        self.sweep_qdiscs().await
+    }
+
+    async fn sweep_qdiscs(&self) -> Result<()> {
+        let idle = lock(&self.kernel).idle_qdiscs();
+        for ifindex in idle {
+            self.interfaces.remove_empty_clsact(ifindex).await;
+            lock(&self.kernel).forget_qdisc(ifindex)?;
+        }
+        Ok(())
+    }
+
+    /// Tells what became of a hook, in the log and as an event.
+    fn tell(&self, status: &HookStatus) {
+        let interface = status.interface.as_deref();
+        let passed_over: Vec<String> =
+            status.passed_over.iter().map(|p| format!("{}: {}", p.mechanism, p.why)).collect();
+        let passed_over = passed_over.join("; ");
+        match status.attached {
+            Some(mechanism) => tracing::info!(
+                hook = %status.hook, interface, %mechanism, adopted = status.adopted, passed_over,
+                "attached"
+            ),
+            None => tracing::warn!(hook = %status.hook, interface, passed_over, "not attached"),
+        }
+        self.queue.send(Event::hook_changed(Timestamp::now(), status, &self.context));
+    }
+
+    /// Reads the configuration again. A bad one leaves the old one in force.
+    async fn reload(&mut self) -> Result<()> {
+        self.queue.reopen().await;
+        let result = self.apply().await;
+        if let Err(error) = &result {
+            tracing::error!("the old configuration stays in force: {error:#}");
+        }
+        lock(&self.status).reloaded(result.is_ok(), Timestamp::now());
+        Ok(())
+    }
+
+    async fn apply(&mut self) -> Result<()> {
+        let config = Config::load(self.path.as_deref(), &self.overrides)?;
+        self.warn_of_restart(&config);
+        if config.sinks != self.config.sinks {
+            self.queue.replace(&config.sinks).await?;
+        }
+        let ports: BTreeSet<u16> = config.ports.iter().copied().collect();
+        let kernel = Arc::clone(&self.kernel);
+        spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
+        self.config = Config {
+            bind_mechanism: self.config.bind_mechanism,
+            web_listen: self.config.web_listen.clone(),
+            ..config
+        };
+        self.reconcile().await?;
+        tracing::info!(ports = self.config.ports.len(), "configuration reloaded");
+        Ok(())
+    }
+
+    /// What is fixed while the agent runs.
+    fn warn_of_restart(&self, config: &Config) {
+        let fixed = [
+            ("web.listen", config.web_listen != self.config.web_listen),
+            ("bind.mechanism", config.bind_mechanism != self.config.bind_mechanism),
+            ("interfaces.mode", config.interfaces.mode != self.config.interfaces.mode),
+        ];
+        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!("{key} has changed: it takes effect at the next start");
+        }
+    }
+
+    async fn stop(&mut self, reason: &str, keep_attached: bool) -> Result<()> {
+        tracing::info!(reason, keep_attached, "stopping");
+        self.ready.store(false, Ordering::Relaxed);
+        if !keep_attached {
+            let interfaces = self.interfaces.list().await?;
+            lock(&self.kernel).detach_hooks(&interfaces)?;
+            self.sweep_qdiscs().await?;
+        }
+        self.queue.send(Event::agent_stopped(Timestamp::now(), reason, &self.context));
+        if !self.queue.close(FLUSH_LIMIT).await {
+            tracing::warn!("some events could not be written in time");
+        }
+        Ok(())
+    }
+}
+
+/// Turns records of the kernel side into events.
+struct Recorder {
+    queue: EventQueue,
+    context: EventContext,
+}
+
+impl Recorder {
+    fn record(&self, record: &SocketEvent) {
+        // The time of day may be set while the agent runs.
+        let clock_offset_ns = EventClock::Boottime.offset_to_wall_clock_ns();
+        let context = EventContext { clock_offset_ns, ..self.context.clone() };
+        match Event::from_socket_event(record, &context) {
+            Ok(event) => self.queue.send(event),
+            Err(error) => tracing::error!(%error, "a record of the kernel side makes no sense"),
+        }
+    }
+}
+
+/// A poisoned lock guards counters that are as good as before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The metrics, read from the kernel when they are asked for.
+fn exposition(
+    kernel: Arc<Mutex<Kernel>>,
+    status: Arc<Mutex<AgentStatus>>,
+    queue: EventQueue,
+) -> Exposition {
+    Arc::new(move || {
+        let snapshot = lock(&kernel).snapshot()?;
+        let mut status = lock(&status).clone();
+        status.losses = queue.losses();
+        // Where /proc cannot be read its series are absent.
+        let process = ProcessFacts::read().ok();
+        metrics::render(&snapshot, &status, process.as_ref())
+    })
+}
+
+fn require_capabilities() -> Result<()> {
+    let missing: Vec<&str> =
+        capabilities::missing().iter().filter(|c| c.required).map(|c| c.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("missing {}: {}", missing.join(", "), capabilities::remedy())
+}
+
+fn event_context() -> EventContext {
+    let host = rustix::system::uname();
+    EventContext { host_name: host.nodename().to_string_lossy().into_owned(), clock_offset_ns: 0 }
+}
+
+/// The kernel side tells as much as the agent's log shows.
+const fn kernel_log_level(level: LogLevel) -> KernelLogLevel {
+    match level {
+        LogLevel::Error => KernelLogLevel::Off,
+        LogLevel::Warn | LogLevel::Info => KernelLogLevel::Warn,
+        LogLevel::Debug | LogLevel::Trace => KernelLogLevel::Debug,
+    }
+}
+
+/// What a signal asks for.
+enum AgentSignal {
+    Reload,
+    Stop(&'static str),
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> AgentSignal {
+        tokio::select! {
+            _ = self.terminate.recv() => AgentSignal::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => AgentSignal::Stop("SIGINT"),
+            _ = self.hangup.recv() => AgentSignal::Reload,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::config::{DEFAULT_PATH, Overrides, Pattern};
+
+/// Watches ports where nothing should be, with eBPF.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ghostport",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Example:\n  ghostport run"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent: count packets, trace binds and serve /metrics until SIGTERM or SIGINT
+    #[command(
+        after_help = "Example:\n  ghostport run --interface eth0 --web.listen-address 127.0.0.1:10948"
+    )]
+    Run(RunArgs),
+    /// Tell what this kernel and these privileges allow, and what to do about the rest
+    ///
+    /// Exits with 0 when every hook has its best mechanism, with 1 when one is degraded, with 2
+    /// when the agent cannot work.
+    #[command(after_help = "Example:\n  ghostport doctor --json")]
+    Doctor(DoctorArgs),
+    /// Remove every hook, map and pin of ghostport from the kernel
+    #[command(after_help = "Example:\n  ghostport detach")]
+    Detach,
+    /// Validate or print the configuration
+    #[command(
+        arg_required_else_help = true,
+        after_help = "Example:\n  ghostport config check --config ghostport.yaml"
+    )]
+    Config {
+        /// What to do with the configuration.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Example:\n  ghostport completions bash > /etc/bash_completion.d/ghostport"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Serve on ADDRESS instead of web.listen; may be given several times
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen_addresses: Vec<SocketAddr>,
+    /// Count only this interface, by name or glob, instead of interfaces.include and exclude; may
+    /// be given several times
+    #[arg(long = "interface", value_name = "INTERFACE")]
+    pub interfaces: Vec<Pattern>,
+    /// Leave the hooks attached and counting when the agent stops
+    #[arg(long)]
+    pub keep_attached: bool,
+    /// How much is logged to stderr
+    #[arg(long = "log.level", value_name = "LEVEL", default_value_t, value_enum)]
+    pub log_level: LogLevel,
+    /// How it is logged
+    #[arg(long = "log.format", value_name = "FORMAT", default_value_t, value_enum)]
+    pub log_format: LogFormat,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Validate the configuration; exits with 2 and names file, line and column of an error
+    #[command(after_help = "Example:\n  ghostport config check --config ghostport.yaml")]
+    Check(ConfigArgs),
+    /// Print the effective configuration with every key
+    #[command(after_help = "Example:\n  ghostport config show > ghostport.yaml")]
+    Show(ConfigArgs),
+}
+
+/// Which configuration file is read.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// Read FILE
+    #[arg(long = "config", value_name = "FILE", help = format!("Read FILE [default: {DEFAULT_PATH}, if it exists]"))]
+    pub path: Option<PathBuf>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What makes the agent useless.
+    Error,
+    /// What the operator should know of.
+    Warn,
+    /// What the agent does.
+    #[default]
+    Info,
+    /// Why it does it.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How it is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines to read.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl RunArgs {
+    /// What the arguments say instead of the configuration file.
+    pub fn overrides(&self) -> Overrides {
+        Overrides { web_listen: self.listen_addresses.clone(), interfaces: self.interfaces.clone() }
+    }
+}
+
+/// The script that completes commands and arguments in `shell`.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ghostport", &mut script);
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(args: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(args.split_whitespace()).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_takes_what_the_contract_says() {
+        let command = parse(
+            "ghostport run --config f.yaml --web.listen-address 127.0.0.1:1 \
+             --web.listen-address [::1]:2 --interface eth* --interface lo --keep-attached \
+             --log.level debug --log.format json",
+        );
+        let Ok(Command::Run(run)) = command else { panic!("{command:?}") };
+        assert_eq!(run.config.path, Some("f.yaml".into()));
+        assert_eq!(run.overrides().web_listen.len(), 2);
+        assert!(run.overrides().interfaces[0].matches("eth7"));
+        assert!(run.keep_attached);
+        assert_eq!(run.log_level, LogLevel::Debug);
+        assert_eq!(run.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn run_needs_nothing() {
+        let Ok(Command::Run(run)) = parse("ghostport run") else { panic!("no run") };
+        assert_eq!(run.overrides(), Overrides::default());
+        assert_eq!(run.log_level, LogLevel::Info);
+        assert_eq!(run.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn what_is_wrong_exits_with_2() {
+        for args in [
+            "ghostport",
+            "ghostport fly",
+            "ghostport run --web.listen-address localhost",
+            "ghostport run --interface eth[",
+            "ghostport run --log.level loud",
+            "ghostport config",
+            "ghostport completions cobol",
+        ] {
+            assert_eq!(parse(args).expect_err(args).exit_code(), 2, "{args}");
+        }
+    }
+
+    #[test]
+    fn every_shell_has_completions() {
+        for shell in Shell::value_variants() {
+            let script = String::from_utf8(completions(*shell)).expect("text");
+            assert!(script.contains("keep-attached"), "{shell}");
+        }
+    }
+
+    #[test]
+    fn every_help_ends_with_an_example() {
+        let commands =
+            ["", "run", "doctor", "detach", "config", "config check", "config show", "completions"];
+        for command in commands {
+            for flag in ["-h", "--help"] {
+                let args = format!("ghostport {command} {flag}");
+                let help = parse(&args).expect_err("help");
+                assert_eq!(help.kind(), ErrorKind::DisplayHelp);
+                let help = help.to_string();
+                let example = help.trim_end().rsplit("\n\n").next().unwrap_or_default();
+                assert!(example.starts_with("Example:\n  ghostport"), "{args}: {help}");
+            }
+        }
+    }
+}

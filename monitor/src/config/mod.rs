@@ -1,0 +1,248 @@
+//! The configuration: a YAML file, the defaults of the keys it leaves out, and what the command
+//! line overrides.
+//!
+//! An error names file, line and column, and what was expected there. A key that is not known is an
+//! error: a misspelt key must not silently leave a port unwatched.
+
+mod error;
+mod parse;
+mod pattern;
+mod show;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+pub use self::{
+    error::ConfigError,
+    pattern::{Pattern, PatternError},
+    yaml::Position,
+};
+
+/// Where the configuration is looked for when no file is named; it need not exist.
+pub const DEFAULT_PATH: &str = "/etc/ghostport/ghostport.yaml";
+
+/// The five legacy ports that are watched by default.
+pub const DEFAULT_PORTS: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
+
+/// Enough for every port as a mapping in a line of its own, and a bound for what is not meant.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The watched ports in ascending order, each once.
+    pub ports: Vec<u16>,
+    /// Which interfaces are counted, and how.
+    pub interfaces: Interfaces,
+    /// How binds are traced.
+    pub bind_mechanism: BindMechanism,
+    /// Where `/metrics` is served.
+    pub web_listen: Vec<SocketAddr>,
+    /// Where events are written.
+    pub sinks: Vec<SinkConfig>,
+}
+
+/// Which interfaces are counted, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interfaces {
+    /// An interface is counted if one of these matches its name.
+    pub include: Vec<Pattern>,
+    /// And none of these does.
+    pub exclude: Vec<Pattern>,
+    /// How ingress is attached.
+    pub mode: InterfaceMode,
+}
+
+/// How the ingress of an interface is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfaceMode {
+    /// The best that works.
+    Auto,
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP in the stack.
+    XdpGeneric,
+    /// TC: tcx or clsact.
+    Tc,
+}
+
+/// How binds are traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindMechanism {
+    /// The best that works.
+    Auto,
+    /// BPF trampoline on return from the bind functions.
+    Fexit,
+    /// kprobe and kretprobe on the bind functions.
+    Kprobe,
+    /// Programs at the root of the unified cgroup hierarchy.
+    Cgroup,
+    /// Tracepoints of the system calls.
+    Tracepoint,
+}
+
+/// A place where events are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkConfig {
+    /// The standard output of the agent.
+    Stdout,
+    /// A file that events are appended to.
+    File {
+        /// Its absolute path.
+        path: PathBuf,
+    },
+}
+
+/// What the command line says instead of the file; empty where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Replaces `web.listen`.
+    pub web_listen: Vec<SocketAddr>,
+    /// Replaces `interfaces.include` and empties `interfaces.exclude`.
+    pub interfaces: Vec<Pattern>,
+}
+
+impl Config {
+    /// Reads `path`, or [`DEFAULT_PATH`] if it exists, and applies `overrides`.
+    pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        match read(file) {
+            Ok(bytes) => Self::parse(file, bytes, overrides),
+            Err(ConfigError::Unreadable { source, .. })
+                if path.is_none() && source.kind() == io::ErrorKind::NotFound =>
+            {
+                Self::default().overridden(overrides)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The configuration in `bytes`, which were read from `path`.
+    fn parse(path: &Path, bytes: Vec<u8>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let config = text(bytes).and_then(|text| parse::config(&text, overrides));
+        config
+            .map_err(|problem| ConfigError::invalid(path.to_owned(), problem))?
+            .refuse_watching_itself()
+    }
+
+    fn overridden(mut self, overrides: &Overrides) -> Result<Self, ConfigError> {
+        self.apply(overrides);
+        self.refuse_watching_itself()
+    }
+
+    fn apply(&mut self, overrides: &Overrides) {
+        if !overrides.web_listen.is_empty() {
+            self.web_listen.clone_from(&overrides.web_listen);
+        }
+        if !overrides.interfaces.is_empty() {
+            self.interfaces.include.clone_from(&overrides.interfaces);
+            self.interfaces.exclude.clear();
+        }
+    }
+
+    fn refuse_watching_itself(self) -> Result<Self, ConfigError> {
+        let watched = |address: &&SocketAddr| self.ports.binary_search(&address.port()).is_ok();
+        match self.web_listen.iter().find(watched) {
+            None => Ok(self),
+            Some(address) => Err(ConfigError::WatchesItself { address: *address }),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ports: DEFAULT_PORTS.to_vec(),
+            interfaces: Interfaces::default(),
+            bind_mechanism: BindMechanism::Auto,
+            web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
+            sinks: vec![SinkConfig::Stdout],
+        }
+    }
+}
+
+impl Interfaces {
+    /// Whether the interface called `name` is counted.
+    pub fn counts(&self, name: &str) -> bool {
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        matches(&self.include) && !matches(&self.exclude)
+    }
+
+    /// The patterns of `include` that match none of `names`.
+    pub fn unmatched<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Pattern> {
+        self.include.iter().filter(|pattern| !names.iter().any(|name| pattern.matches(name)))
+    }
+}
+
+impl Default for Interfaces {
+    fn default() -> Self {
+        let patterns = |globs: &[&str]| globs.iter().filter_map(|glob| glob.parse().ok()).collect();
+        Self {
+            include: patterns(&["*"]),
+            exclude: patterns(&["veth*", "docker*", "br-*", "cali*", "lxc*", "virbr*"]),
+            mode: InterfaceMode::Auto,
+        }
+    }
+}
+
+impl InterfaceMode {
+    /// Every mode.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::XdpNative, Self::XdpGeneric, Self::Tc];
+
+    /// Name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tc => "tc",
+        }
+    }
+}
+
+impl BindMechanism {
+    /// Every mechanism.
+    pub const ALL: [Self; 5] =
+        [Self::Auto, Self::Fexit, Self::Kprobe, Self::Cgroup, Self::Tracepoint];
+
+    /// Name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
+            Self::Cgroup => "cgroup",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(ConfigError::TooLarge { path: path.to_owned(), limit: MAX_FILE_BYTES });
+    }
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, yaml::Problem> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let last_line = valid.rsplit('\n').next().unwrap_or_default();
+        let position = Position {
+            line: valid.matches('\n').count() as u32 + 1,
+            column: last_line.chars().count() as u32 + 1,
+        };
+        yaml::Problem::new(position, "a byte that is not UTF-8", "text in UTF-8")
+    })
+}

@@ -1,0 +1,336 @@
+use std::{fmt::Write as _, fs, io::Write as _, process};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    parse_bytes(text.as_bytes(), &Overrides::default())
+}
+
+fn parse_bytes(bytes: &[u8], overrides: &Overrides) -> Result<Config, String> {
+    Config::parse(Path::new("F"), bytes.to_vec(), overrides).map_err(|error| error.to_string())
+}
+
+fn error(text: &str) -> String {
+    parse(text).expect_err(text)
+}
+
+#[test]
+fn nothing_is_the_defaults() {
+    for text in ["", "# nothing\n", "---\n", "~", "{}", "interfaces:\nweb:\nbind: {}\n"] {
+        assert_eq!(parse(text), Ok(Config::default()), "{text:?}");
+    }
+    let config = Config::default();
+    assert_eq!(config.ports, [2923, 2948, 2949, 3716, 3717]);
+    assert!(config.interfaces.counts("lo") && config.interfaces.counts("eth0"));
+    for excluded in ["veth1", "docker0", "br-1a2b", "cali7", "lxcbr0", "virbr0"] {
+        assert!(!config.interfaces.counts(excluded), "{excluded}");
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(
+        r#"
+ports:
+  - 80
+  - port: 22
+interfaces:
+  include: [eth0, "wl*"]
+  exclude: []
+  mode: xdp-generic
+bind: {mechanism: kprobe}
+web:
+  listen: ["[::1]:9000", 127.0.0.1:9000]
+sinks:
+  - {kind: stdout}
+  - kind: file
+    path: /tmp/events.jsonl
+"#,
+    )
+    .expect("a configuration");
+    assert_eq!(config.ports, [22, 80]);
+    assert_eq!(config.interfaces.include.len(), 2);
+    assert!(config.interfaces.counts("wlan0") && !config.interfaces.counts("eth1"));
+    assert_eq!(config.interfaces.exclude, []);
+    assert_eq!(config.interfaces.mode, InterfaceMode::XdpGeneric);
+    assert_eq!(config.bind_mechanism, BindMechanism::Kprobe);
+    assert_eq!(config.web_listen.len(), 2);
+    let file = SinkConfig::File { path: "/tmp/events.jsonl".into() };
+    assert_eq!(config.sinks, [SinkConfig::Stdout, file]);
+}
+
+#[test]
+fn errors_say_where_and_what_was_expected() {
+    let cases = [
+        // YAML itself.
+        ("ports: [1\n", "F:1:8: not YAML: unclosed bracket '['; expected YAML"),
+        (
+            "- 1",
+            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, web or sinks",
+        ),
+        (
+            "ports: [1]\n---\nports: [2]",
+            "F:2:1: a second YAML document begins here; expected one document",
+        ),
+        ("? [1]\n: 2", "F:1:3: a list in the place of a key; expected the name of a key"),
+        // Keys.
+        (
+            "foo: 1\nbar: 2",
+            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, web or sinks",
+        ),
+        ("ports:\n  - port: 1\n    expect: []", "F:3:5: unknown key `expect`; expected port"),
+        (
+            "interfaces: {includ: []}",
+            "F:1:14: unknown key `includ`; expected include, exclude or mode",
+        ),
+        ("bind: {x: 1}", "F:1:8: unknown key `x`; expected mechanism"),
+        ("web:\n  details: never", "F:2:3: unknown key `details`; expected listen"),
+        ("sinks: [{kind: stdout, url: x}]", "F:1:24: unknown key `url`; expected kind or path"),
+        (
+            "ports: [1]\nports: [2]",
+            "F:2:1: the key `ports` is already in line 1; expected every key once",
+        ),
+        // Ports.
+        ("ports:", "F:1:6: no port is watched; expected at least one port in the list"),
+        ("ports: []", "F:1:8: no port is watched; expected at least one port in the list"),
+        (
+            "ports: 80",
+            "F:1:8: `80` in the place of a list; expected a list of ports, as [2923, 2948]",
+        ),
+        ("ports: [0]", "F:1:9: port 0 does not exist; expected a port from 1 to 65535"),
+        (
+            "ports:\n- 1\n- 65536",
+            "F:3:3: port 65536 does not exist; expected a port from 1 to 65535",
+        ),
+        ("ports: [-5]", "F:1:9: port -5 does not exist; expected a port from 1 to 65535"),
+        ("ports: [1e3]", "F:1:9: `1e3` is not a port; expected a port from 1 to 65535"),
+        ("ports: [1-9]", "F:1:9: `1-9` is not a port; expected a port from 1 to 65535"),
+        (
+            "ports: ['80']",
+            "F:1:9: the string \"80\" is not a port; expected a port from 1 to 65535",
+        ),
+        ("ports: [[80]]", "F:1:9: a list is not a port; expected a port from 1 to 65535"),
+        ("ports: [~]", "F:1:9: nothing is not a port; expected a port from 1 to 65535"),
+        ("ports: [{}]", "F:1:9: the key `port` is missing; expected a port from 1 to 65535"),
+        ("ports: [{port: x}]", "F:1:16: `x` is not a port; expected a port from 1 to 65535"),
+        (
+            "ports:\n- 80\n- port: 80",
+            "F:3:9: port 80 is already in line 2; expected every port once",
+        ),
+        // Interfaces.
+        (
+            "interfaces: 5",
+            "F:1:13: `5` in the place of a mapping; expected the keys include, exclude or mode",
+        ),
+        (
+            "interfaces: {mode: fast}",
+            "F:1:20: `fast` is not known here; expected auto, xdp-native, xdp-generic or tc",
+        ),
+        (
+            "interfaces: {mode: [tc]}",
+            "F:1:20: a list in the place of a string; expected auto, xdp-native, xdp-generic or tc",
+        ),
+        (
+            "interfaces: {include: eth0}",
+            "F:1:23: `eth0` in the place of a list; expected a list of patterns, as [\"eth*\", lo]",
+        ),
+        (
+            "interfaces: {include: [{}]}",
+            "F:1:24: a mapping in the place of a string; expected the name of an interface or a glob, as \"eth*\"",
+        ),
+        (
+            "interfaces:\n  exclude: ['a[']",
+            "F:2:13: the pattern `a[` is not a glob: unclosed character class; missing ']'; expected the name of an interface or a glob, as \"eth*\"",
+        ),
+        // Bind.
+        (
+            "bind: {mechanism: ebpf}",
+            "F:1:19: `ebpf` is not known here; expected auto, fexit, kprobe, cgroup or tracepoint",
+        ),
+        // Web.
+        (
+            "web: {listen: 10948}",
+            "F:1:15: `10948` in the place of a list; expected a list of addresses, as [\"127.0.0.1:10948\"]",
+        ),
+        (
+            "web: {listen: [localhost]}",
+            "F:1:16: `localhost` is not an address to listen on; expected an IP address and a port, as 127.0.0.1:10948 or [::1]:10948",
+        ),
+        (
+            "web:\n  listen:\n  - 127.0.0.1:1\n  - 127.0.0.1:1",
+            "F:4:5: 127.0.0.1:1 is already in line 3; expected every address once",
+        ),
+        (
+            "ports: [80,\n  10948]",
+            "F:2:3: the agent itself listens on 127.0.0.1:10948; expected the agent to listen on a port that is not watched: web.listen or --web.listen-address",
+        ),
+        (
+            "web: {listen: ['127.0.0.1:2948']}",
+            "port 2948 is watched and the agent itself listens on 127.0.0.1:2948; expected the agent to listen on a port that is not watched: web.listen or --web.listen-address",
+        ),
+        // Sinks.
+        ("sinks: stdout", "F:1:8: `stdout` in the place of a list; expected a list of sinks"),
+        ("sinks: [{}]", "F:1:9: the key `kind` is missing; expected stdout or file"),
+        ("sinks: [{kind: kafka}]", "F:1:16: `kafka` is not known here; expected stdout or file"),
+        (
+            "sinks: [{kind: file}]",
+            "F:1:9: the key `path` is missing; expected the path of the file",
+        ),
+        (
+            "sinks: [{kind: stdout, path: /x}]",
+            "F:1:30: the sink stdout has no path; expected kind: file, or no path",
+        ),
+        (
+            "sinks: [{kind: file, path: x}]",
+            "F:1:28: `x` is not an absolute path; expected an absolute path, as /var/log/ghostport/events.jsonl",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(error(text), message, "{text}");
+    }
+}
+
+#[test]
+fn anchors_and_tags_are_refused() {
+    let bomb = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n";
+    let anchors = "anchors (&name) and aliases (*name) are not supported; expected the value itself; \
+                   a pattern that begins with * in quotes";
+    assert_eq!(error(bomb), format!("F:1:7: {anchors}"));
+    assert_eq!(error("interfaces: {include: [*eth]}"), format!("F:1:24: {anchors}"));
+    assert_eq!(error("interfaces: {include: [*]}"), format!("F:1:24: {anchors}"));
+    let tag = error("ports: !!set [1]");
+    assert!(tag.contains("the tag `!!set` is not supported"), "{tag}");
+}
+
+#[test]
+fn bytes_that_are_not_text_are_located() {
+    let error = |bytes: &[u8]| parse_bytes(bytes, &Overrides::default()).expect_err("no text");
+    let expected = "F:2:4: a byte that is not UTF-8; expected text in UTF-8";
+    assert_eq!(error(b"a: 1\nb: \xff"), expected);
+    assert!(error(b"\0").starts_with("F:1:1: not YAML"));
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for opening in ["[", "{a: ", "- ", "? "] {
+        let deep = error(&opening.repeat(5_000));
+        assert!(deep.starts_with("F:1:"), "{deep}");
+    }
+    let deep = error(&format!("ports: {}1{}", "[".repeat(20), "]".repeat(20)));
+    assert_eq!(deep, "F:1:24: nested too deeply; expected at most 16 levels");
+}
+
+#[test]
+fn the_command_line_overrides_the_file() {
+    let overrides = Overrides {
+        web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9))],
+        interfaces: vec!["veth*".parse().expect("a glob")],
+    };
+    let text = b"ports: [10948]\nweb: {listen: ['127.0.0.1:10948']}\n";
+    let config = parse_bytes(text, &overrides).expect("a configuration");
+    assert_eq!(config.web_listen, overrides.web_listen);
+    assert!(config.interfaces.counts("veth0"), "exclude is emptied");
+
+    let overrides = Overrides { interfaces: Vec::new(), ..overrides };
+    assert_eq!(
+        parse_bytes(b"ports: [1,\n 9]", &overrides),
+        Err("F:2:2: the agent itself listens on 127.0.0.1:9; expected the agent to listen on a port \
+             that is not watched: web.listen or --web.listen-address"
+            .into()),
+    );
+}
+
+#[test]
+fn what_matches_no_interface_is_told() {
+    let config = parse("interfaces: {include: [eth0, 'w*', lo]}").expect("a configuration");
+    let names = ["lo".to_owned(), "wlan0".to_owned()];
+    let unmatched: Vec<&str> = config.interfaces.unmatched(&names).map(Pattern::as_str).collect();
+    assert_eq!(unmatched, ["eth0"]);
+}
+
+#[test]
+fn files_are_read_with_care() {
+    let load = |path: &Path| Config::load(Some(path), &Overrides::default());
+    let missing = load(Path::new("/nonexistent/f.yaml")).expect_err("no file").to_string();
+    assert!(missing.starts_with("/nonexistent/f.yaml: cannot be read: No such file"), "{missing}");
+    assert!(load(Path::new("/")).is_err());
+    assert!(matches!(load(Path::new("/dev/zero")), Err(ConfigError::TooLarge { .. })));
+
+    let path = std::env::temp_dir().join(format!("ghostport-config-{}.yaml", process::id()));
+    let mut file = File::create(&path).expect("a file");
+    file.write_all(b"ports: [7, x]").expect("written");
+    let invalid = load(&path).expect_err("invalid").to_string();
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(
+        invalid,
+        format!("{}:1:12: `x` is not a port; expected a port from 1 to 65535", path.display())
+    );
+}
+
+#[test]
+fn what_is_shown_reads_back() {
+    let text = "ports: [9, 1]\nweb: {listen: []}\nsinks: [{kind: file, path: \"/a b/\\\"é\\n\"}]\n";
+    for config in [Config::default(), parse(text).expect("a configuration")] {
+        assert_eq!(parse(&config.to_string()), Ok(config));
+    }
+    insta::assert_snapshot!(Config::default(), @r#"
+    ports: [2923, 2948, 2949, 3716, 3717]
+    interfaces:
+      include: ["*"]
+      exclude: ["veth*", "docker*", "br-*", "cali*", "lxc*", "virbr*"]
+      mode: auto
+    bind:
+      mechanism: auto
+    web:
+      listen: ["127.0.0.1:10948"]
+    sinks: [{kind: stdout}]
+    "#);
+}
+
+#[test]
+fn every_port_can_be_watched() {
+    let own = "web: {listen: ['127.0.0.1:0']}\n";
+    let flow = (1..=u16::MAX).fold(format!("{own}ports: ["), |mut text, port| {
+        let _ = write!(text, "{port}, ");
+        text
+    }) + "]";
+    let block = (1..=u16::MAX).fold(format!("{own}ports:\n"), |mut text, port| {
+        let _ = writeln!(text, "  - port: {port}");
+        text
+    });
+    for text in [flow, block] {
+        assert!((text.len() as u64) < MAX_FILE_BYTES);
+        assert_eq!(parse(&text).expect("a configuration").ports.len(), 65_535);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse_bytes(&bytes, &Overrides::default());
+    }
+
+    #[test]
+    fn no_almost_yaml_panics(parts in prop::collection::vec(prop::sample::select(vec![
+        "ports", "interfaces", "include", "mode", "web", "listen", "sinks", "kind", "file", ": ",
+        ":", "- ", "[", "]", "{", "}", ", ", "\n", "\n  ", "\n    ", "*", "&a ", "!!int ", "'", "\"",
+        "2948", "-1", "~", "|\n", ">\n", "? ", "# ", "---\n", "\t", "127.0.0.1:1", "\u{feff}",
+    ]), 0..40)) {
+        let text = parts.concat();
+        if let Err(message) = parse(&text) {
+            prop_assert!(message.contains("; expected "), "{message}");
+            prop_assert!(message.starts_with("F:") || message.contains("is watched"), "{message}");
+        }
+    }
+
+    #[test]
+    fn ports_come_back_sorted(ports in prop::collection::hash_set(1_u16.., 1..50)) {
+        let list: Vec<String> = ports.iter().map(u16::to_string).collect();
+        let text = format!("web: {{listen: []}}\nports: [{}]", list.join(", "));
+        let mut sorted: Vec<u16> = ports.into_iter().collect();
+        sorted.sort_unstable();
+        prop_assert_eq!(parse(&text).map(|config| config.ports), Ok(sorted));
+    }
+}

@@ -1,0 +1,512 @@
+//! Events: what happened to a socket, a hook or the agent, as one JSON object a line.
+//!
+//! Field names are those of the OpenTelemetry semantic conventions where they have one, and begin
+//! with `ghostport.` where not. What is not known is absent, never guessed.
+
+use std::{
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use jiff::Timestamp;
+use monitor_common::{
+    flow::Protocol,
+    socket_event::{
+        BindResult, Mechanism, SocketEvent, SocketEventKind, TASK_NAME_LEN, UnknownVariant, known,
+    },
+};
+use serde::{Serialize, Serializer};
+
+use crate::{catalogue, kernel::hooks::HookStatus};
+
+/// Version of the format; a field may be added to it, none renamed or removed.
+pub const SCHEMA: &str = "ghostport.event/1";
+
+/// What is told of one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "every field is explained by the name it is serialized with")]
+pub struct Event {
+    pub schema: &'static str,
+    #[serde(serialize_with = "nanosecond_rfc3339")]
+    pub time: Timestamp,
+    #[serde(rename = "event.name")]
+    pub name: EventName,
+    #[serde(rename = "host.name")]
+    pub host_name: String,
+    #[serde(flatten)]
+    pub socket: Option<SocketFields>,
+    #[serde(flatten)]
+    pub caller: Option<CallerFields>,
+    #[serde(flatten)]
+    pub hook: Option<HookFields>,
+    #[serde(rename = "service.version", skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<&'static str>,
+    #[serde(rename = "ghostport.mechanism", skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<&'static str>,
+    #[serde(rename = "ghostport.reason", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Kind of an event, the value of `event.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum EventName {
+    /// A socket was bound to a watched port.
+    #[serde(rename = "ghostport.bind")]
+    Bind,
+    /// A bind to a watched port was refused.
+    #[serde(rename = "ghostport.bind_failed")]
+    BindFailed,
+    /// A TCP socket on a watched port began to listen.
+    #[serde(rename = "ghostport.listen")]
+    Listen,
+    /// A socket gave a watched port back.
+    #[serde(rename = "ghostport.close")]
+    Close,
+    /// The agent is at work.
+    #[serde(rename = "ghostport.agent_started")]
+    AgentStarted,
+    /// The agent ends.
+    #[serde(rename = "ghostport.agent_stopped")]
+    AgentStopped,
+    /// A hook is served by another mechanism than before, or by none.
+    #[serde(rename = "ghostport.hook_changed")]
+    HookChanged,
+}
+
+/// The socket of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "every field is explained by the name it is serialized with")]
+pub struct SocketFields {
+    #[serde(rename = "network.transport", skip_serializing_if = "Option::is_none")]
+    pub transport: Option<&'static str>,
+    #[serde(rename = "network.type", skip_serializing_if = "Option::is_none")]
+    pub network_type: Option<&'static str>,
+    #[serde(rename = "network.local.address", skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<IpAddr>,
+    #[serde(rename = "network.local.port", skip_serializing_if = "Option::is_none")]
+    pub local_port: Option<u16>,
+    #[serde(rename = "ghostport.service", skip_serializing_if = "Option::is_none")]
+    pub service: Option<&'static str>,
+    #[serde(rename = "ghostport.result", skip_serializing_if = "Option::is_none")]
+    pub result: Option<&'static str>,
+    #[serde(rename = "ghostport.errno", skip_serializing_if = "Option::is_none")]
+    pub errno: Option<Errno>,
+    #[serde(rename = "ghostport.netns_inode", skip_serializing_if = "Option::is_none")]
+    pub netns_inode: Option<u32>,
+}
+
+/// Who made the call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "every field is explained by the name it is serialized with")]
+pub struct CallerFields {
+    #[serde(rename = "process.pid")]
+    pub pid: u32,
+    #[serde(rename = "process.executable.name", skip_serializing_if = "Option::is_none")]
+    pub executable_name: Option<String>,
+    #[serde(rename = "thread.id", skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<u32>,
+    #[serde(rename = "thread.name", skip_serializing_if = "Option::is_none")]
+    pub thread_name: Option<String>,
+    #[serde(rename = "process.user.id", skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<u32>,
+    #[serde(rename = "process.real_user.id")]
+    pub real_user_id: u32,
+    #[serde(rename = "ghostport.real_group_id")]
+    pub real_group_id: u32,
+    #[serde(rename = "ghostport.cgroup_id", skip_serializing_if = "Option::is_none")]
+    pub cgroup_id: Option<u64>,
+}
+
+/// The hook of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "every field is explained by the name it is serialized with")]
+pub struct HookFields {
+    #[serde(rename = "ghostport.hook")]
+    pub hook: &'static str,
+    #[serde(rename = "network.interface.name", skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+}
+
+/// An error number: by its name, or as it is if it has none here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Errno {
+    /// The name in `errno.h`.
+    Name(&'static str),
+    /// The number itself.
+    Number(u32),
+}
+
+/// What an event needs to know beside the record of the kernel side.
+#[derive(Clone, Debug)]
+pub struct EventContext {
+    /// Name of this host.
+    pub host_name: String,
+    /// From the clock of the kernel side to the time of day, nanoseconds.
+    pub clock_offset_ns: i128,
+}
+
+/// A record of the kernel side that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The kind is none of those known.
+    #[error("unknown kind {0} of a socket event")]
+    Kind(u8),
+    /// The mechanism is none of those known.
+    #[error("unknown mechanism {0} of a socket event")]
+    Mechanism(u8),
+    /// The time is outside of any calendar.
+    #[error("time {0} ns of a socket event is out of range")]
+    Time(u64),
+}
+
+impl Event {
+    /// What `record` says.
+    pub fn from_socket_event(
+        record: &SocketEvent,
+        context: &EventContext,
+    ) -> Result<Self, DecodeError> {
+        let kind = SocketEventKind::try_from(record.kind)
+            .map_err(|UnknownVariant(byte)| DecodeError::Kind(byte))?;
+        let mechanism = Mechanism::try_from(record.mechanism)
+            .map_err(|UnknownVariant(byte)| DecodeError::Mechanism(byte))?;
+        let time = Timestamp::from_nanosecond(i128::from(record.time_ns) + context.clock_offset_ns)
+            .map_err(|_| DecodeError::Time(record.time_ns))?;
+        let name = match kind {
+            SocketEventKind::Bind if record.errno == 0 => EventName::Bind,
+            SocketEventKind::Bind => EventName::BindFailed,
+            SocketEventKind::Listen => EventName::Listen,
+            SocketEventKind::Close => EventName::Close,
+        };
+        Ok(Self {
+            socket: Some(SocketFields::new(record, kind)),
+            caller: CallerFields::new(record),
+            mechanism: Some(mechanism.name()),
+            ..Self::new(name, time, context)
+        })
+    }
+
+    /// The agent is at work since `time`.
+    pub fn agent_started(time: Timestamp, version: &'static str, context: &EventContext) -> Self {
+        Self { agent_version: Some(version), ..Self::new(EventName::AgentStarted, time, context) }
+    }
+
+    /// The agent ends at `time`, because of `reason`.
+    pub fn agent_stopped(time: Timestamp, reason: &str, context: &EventContext) -> Self {
+        Self {
+            reason: Some(reason.to_owned()),
+            ..Self::new(EventName::AgentStopped, time, context)
+        }
+    }
+
+    /// The hook is served as `status` says since `time`.
+    pub fn hook_changed(time: Timestamp, status: &HookStatus, context: &EventContext) -> Self {
+        let reasons: Vec<String> = status
+            .passed_over
+            .iter()
+            .map(|passed| format!("{}: {}", passed.mechanism, passed.why))
+            .collect();
+        Self {
+            hook: Some(HookFields {
+                hook: status.hook.name(),
+                interface: status.interface.clone(),
+            }),
+            mechanism: status.attached.map(|mechanism| mechanism.name()),
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            ..Self::new(EventName::HookChanged, time, context)
+        }
+    }
+
+    /// The event as one line of JSON, with its line feed.
+    pub fn to_line(&self) -> serde_json::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    fn new(name: EventName, time: Timestamp, context: &EventContext) -> Self {
+        Self {
+            schema: SCHEMA,
+            time,
+            name,
+            host_name: context.host_name.clone(),
+            socket: None,
+            caller: None,
+            hook: None,
+            agent_version: None,
+            mechanism: None,
+            reason: None,
+        }
+    }
+}
+
+impl SocketFields {
+    fn new(record: &SocketEvent, kind: SocketEventKind) -> Self {
+        let is_bind = kind == SocketEventKind::Bind;
+        let family = (record.known & known::FAMILY != 0).then_some(record.family);
+        Self {
+            transport: Protocol::from_ip_number(record.protocol).map(Protocol::name),
+            network_type: family.and_then(network_type),
+            local_address: family
+                .filter(|_| record.known & known::ADDRESS != 0)
+                .and_then(|family| address(family, record.address)),
+            local_port: (record.port != 0).then_some(record.port),
+            service: catalogue::lookup(record.port).map(|service| service.name),
+            result: is_bind.then(|| BindResult::from_errno(record.errno).name()),
+            errno: (is_bind && record.errno != 0).then(|| Errno::from(record.errno)),
+            netns_inode: (record.known & known::NETNS != 0).then_some(record.netns_inode),
+        }
+    }
+}
+
+impl CallerFields {
+    /// `None` for a call in interrupt context, which no process made.
+    fn new(record: &SocketEvent) -> Option<Self> {
+        let knows = |bit| record.known & bit != 0;
+        (record.tgid != 0).then(|| Self {
+            pid: record.tgid,
+            executable_name: task_name(&record.process_name).filter(|_| knows(known::PROCESS_NAME)),
+            thread_id: (record.pid != 0).then_some(record.pid),
+            thread_name: task_name(&record.thread_name),
+            user_id: knows(known::EFFECTIVE_UID).then_some(record.effective_uid),
+            real_user_id: record.uid,
+            real_group_id: record.gid,
+            cgroup_id: (record.cgroup_id != 0).then_some(record.cgroup_id),
+        })
+    }
+}
+
+impl From<u32> for Errno {
+    /// The error numbers of the generic ABI that `bind(2)` and the hooks around it can return
+    /// (`asm-generic/errno-base.h`, `errno.h`).
+    fn from(number: u32) -> Self {
+        match number {
+            1 => Self::Name("EPERM"),
+            9 => Self::Name("EBADF"),
+            11 => Self::Name("EAGAIN"),
+            12 => Self::Name("ENOMEM"),
+            13 => Self::Name("EACCES"),
+            14 => Self::Name("EFAULT"),
+            19 => Self::Name("ENODEV"),
+            22 => Self::Name("EINVAL"),
+            88 => Self::Name("ENOTSOCK"),
+            95 => Self::Name("EOPNOTSUPP"),
+            97 => Self::Name("EAFNOSUPPORT"),
+            98 => Self::Name("EADDRINUSE"),
+            99 => Self::Name("EADDRNOTAVAIL"),
+            105 => Self::Name("ENOBUFS"),
+            _ => Self::Number(number),
+        }
+    }
+}
+
+fn network_type(family: u8) -> Option<&'static str> {
+    match family {
+        4 => Some("ipv4"),
+        6 => Some("ipv6"),
+        _ => None,
+    }
+}
+
+fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+    let [a, b, c, d, ..] = bytes;
+    match family {
+        4 => Some(Ipv4Addr::new(a, b, c, d).into()),
+        6 => Some(Ipv6Addr::from(bytes).into()),
+        _ => None,
+    }
+}
+
+/// The name up to its NUL; a byte that is not UTF-8 is shown as `\xNN`.
+fn task_name(padded: &[u8; TASK_NAME_LEN]) -> Option<String> {
+    let bytes = padded.split(|byte| *byte == 0).next().unwrap_or_default();
+    let mut name = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        name.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(name, "\\x{byte:02x}");
+        }
+    }
+    (!name.is_empty()).then_some(name)
+}
+
+fn nanosecond_rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.9}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::kernel::hooks::{Hook, HookMechanism, PassedOver};
+
+    fn context() -> EventContext {
+        EventContext { host_name: "host".into(), clock_offset_ns: 1_700_000_000_000_000_000 }
+    }
+
+    fn name(text: &[u8]) -> [u8; TASK_NAME_LEN] {
+        let mut padded = [0; TASK_NAME_LEN];
+        padded[..text.len()].copy_from_slice(text);
+        padded
+    }
+
+    fn record() -> SocketEvent {
+        SocketEvent {
+            time_ns: 1_000_000_007,
+            cgroup_id: 4711,
+            tgid: 100,
+            pid: 101,
+            uid: 1000,
+            gid: 1001,
+            effective_uid: 0,
+            netns_inode: 4026531840,
+            errno: 0,
+            port: 2948,
+            kind: SocketEventKind::Bind as u8,
+            protocol: 17,
+            address: [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            thread_name: name(b"worker"),
+            process_name: name(b"bearerbox"),
+            family: 4,
+            mechanism: Mechanism::Cgroup as u8,
+            known: 0x1f,
+            reserved: [0; 5],
+        }
+    }
+
+    fn line(event: &Event) -> String {
+        String::from_utf8(event.to_line().expect("a line")).expect("text")
+    }
+
+    fn socket_line(record: &SocketEvent) -> String {
+        line(&Event::from_socket_event(record, &context()).expect("an event"))
+    }
+
+    #[test]
+    fn bind_tells_everything() {
+        insta::assert_snapshot!(socket_line(&record()), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.transport":"udp","network.type":"ipv4","network.local.address":"127.0.0.1","network.local.port":2948,"ghostport.service":"wap-push","ghostport.result":"success","ghostport.netns_inode":4026531840,"process.pid":100,"process.executable.name":"bearerbox","thread.id":101,"thread.name":"worker","process.user.id":0,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.cgroup_id":4711,"ghostport.mechanism":"cgroup"}"#);
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let record = SocketEvent {
+            cgroup_id: 0,
+            port: 99,
+            protocol: 0,
+            known: 0,
+            thread_name: [0; TASK_NAME_LEN],
+            ..record()
+        };
+        insta::assert_snapshot!(socket_line(&record), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.local.port":99,"ghostport.result":"success","process.pid":100,"thread.id":101,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.mechanism":"cgroup"}"#);
+    }
+
+    #[test]
+    fn refused_bind_names_the_error() {
+        let refused = |errno| socket_line(&SocketEvent { errno, ..record() });
+        assert!(refused(98).contains(
+            r#""event.name":"ghostport.bind_failed","host.name":"host","network.transport":"udp""#
+        ));
+        assert!(
+            refused(98).contains(r#""ghostport.result":"in_use","ghostport.errno":"EADDRINUSE""#)
+        );
+        assert!(refused(13).contains(r#""ghostport.result":"denied","ghostport.errno":"EACCES""#));
+        assert!(refused(4000).contains(r#""ghostport.result":"error","ghostport.errno":4000"#));
+    }
+
+    #[test]
+    fn listen_and_close_have_no_result() {
+        for (kind, name) in [(SocketEventKind::Listen, "listen"), (SocketEventKind::Close, "close")]
+        {
+            let line = socket_line(&SocketEvent { kind: kind as u8, errno: 98, ..record() });
+            assert!(line.contains(&format!(r#""event.name":"ghostport.{name}""#)), "{line}");
+            assert!(!line.contains("result") && !line.contains("errno"), "{line}");
+        }
+    }
+
+    #[test]
+    fn interrupt_context_is_nobody() {
+        let line = socket_line(&SocketEvent { tgid: 0, ..record() });
+        assert!(!line.contains("process.") && !line.contains("thread."), "{line}");
+        assert!(!line.contains("cgroup_id"), "{line}");
+    }
+
+    #[test]
+    fn ipv6_addresses_are_written_as_rfc_5952_says() {
+        let mut address = [0; 16];
+        address[15] = 1;
+        let line = socket_line(&SocketEvent { family: 6, address, ..record() });
+        assert!(line.contains(r#""network.type":"ipv6","network.local.address":"::1""#), "{line}");
+    }
+
+    #[test]
+    fn names_are_text_whatever_their_bytes() {
+        let shown = |bytes: &[u8]| task_name(&name(bytes));
+        assert_eq!(shown(b"a\xffb"), Some("a\\xffb".into()));
+        assert_eq!(shown("größe".as_bytes()), Some("größe".into()));
+        assert_eq!(shown(b"sixteen bytes ab").map(|name| name.len()), Some(16));
+        assert_eq!(shown(b""), None);
+        let line = socket_line(&SocketEvent { thread_name: name(b"a\n\"\x1b"), ..record() });
+        assert!(line.contains(r#""thread.name":"a\n\"\u001b""#), "{line}");
+    }
+
+    #[test]
+    fn records_that_make_no_sense_are_refused() {
+        let error = |record: SocketEvent| Event::from_socket_event(&record, &context()).err();
+        assert_eq!(error(SocketEvent { kind: 0, ..record() }), Some(DecodeError::Kind(0)));
+        let mechanism = error(SocketEvent { mechanism: 77, ..record() });
+        assert_eq!(mechanism, Some(DecodeError::Mechanism(77)));
+        let offset = EventContext { clock_offset_ns: i128::from(i64::MAX) * 1000, ..context() };
+        let time = Event::from_socket_event(&record(), &offset).err();
+        assert_eq!(time, Some(DecodeError::Time(1_000_000_007)));
+    }
+
+    #[test]
+    fn the_agent_tells_of_itself() {
+        let started = Event::agent_started(Timestamp::UNIX_EPOCH, "0.1.0", &context());
+        insta::assert_snapshot!(line(&started), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_started","host.name":"host","service.version":"0.1.0"}"#);
+        let stopped = Event::agent_stopped(Timestamp::UNIX_EPOCH, "SIGTERM", &context());
+        insta::assert_snapshot!(line(&stopped), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_stopped","host.name":"host","ghostport.reason":"SIGTERM"}"#);
+    }
+
+    #[test]
+    fn a_changed_hook_tells_its_mechanism_and_why() {
+        let mut status = HookStatus {
+            hook: Hook::Ingress,
+            interface: Some("eth0".into()),
+            attached: Some(HookMechanism::Tcx),
+            adopted: false,
+            passed_over: vec![PassedOver {
+                mechanism: HookMechanism::XdpNative,
+                why: "another program is attached".into(),
+            }],
+        };
+        let changed = Event::hook_changed(Timestamp::UNIX_EPOCH, &status, &context());
+        insta::assert_snapshot!(line(&changed), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.hook_changed","host.name":"host","ghostport.hook":"ingress","network.interface.name":"eth0","ghostport.mechanism":"tcx","ghostport.reason":"xdp-native: another program is attached"}"#);
+        status.attached = None;
+        let lost = line(&Event::hook_changed(Timestamp::UNIX_EPOCH, &status, &context()));
+        assert!(!lost.contains("ghostport.mechanism"), "{lost}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_json_or_an_error(
+            bytes in prop::collection::vec(any::<u8>(), size_of::<SocketEvent>()),
+            kind in 0_u8..5,
+            mechanism in 0_u8..6,
+            time_ns in any::<u64>(),
+        ) {
+            let random: SocketEvent = bytemuck::pod_read_unaligned(&bytes);
+            let record = SocketEvent { kind, mechanism, time_ns, ..random };
+            if let Ok(event) = Event::from_socket_event(&record, &context()) {
+                let line = line(&event);
+                prop_assert_eq!(line.matches('\n').count(), 1);
+                let value: Value = serde_json::from_str(&line).expect("JSON");
+                let object = value.as_object().expect("an object");
+                prop_assert!(object.values().all(|value| !value.is_null()));
+            }
+        }
+    }
+}

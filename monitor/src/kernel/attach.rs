@@ -1,0 +1,511 @@
+//! Walks the ladders: attaches each hook by the best mechanism that will have it, adopts what an
+//! earlier agent left, and takes down what is no longer wanted.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Btf, Ebpf, Endianness,
+    programs::{
+        CgroupAttachMode, CgroupSock, FEntry, FExit, KProbe, LinkOrder, Program, ProgramError,
+        RawTracePoint, SchedClassifier, TcAttachType, TracePoint, Xdp, XdpMode, links::FdLink,
+        tc::TcAttachOptions,
+    },
+};
+
+use super::{
+    btf,
+    clsact::{self, Filter},
+    hooks::{Hook, HookMechanism, HookStatus, PassedOver},
+    interfaces::{Interface, Link},
+    ladder::{self, Ladder},
+    links::{LinkName, Links},
+    pins::{Pins, Room},
+    sys, tracefs, verdict,
+};
+use crate::config::{BindMechanism, InterfaceMode};
+
+/// The functions behind `bind(2)`, one for each address family.
+const BIND_FUNCTIONS: [&str; 2] = ["inet_bind", "inet6_bind"];
+
+/// The function behind the last `close(2)` of an internet socket.
+const RELEASE_FUNCTION: &str = "inet_release";
+
+/// The hooks and everything that keeps them attached.
+#[derive(Debug)]
+pub struct Attacher {
+    object: Ebpf,
+    links: Links,
+    filters: Vec<Filter>,
+    statuses: BTreeMap<(Hook, u32), HookStatus>,
+    /// The ids of the functions that trampolines trace; read when the first one is tried.
+    function_types: Option<Btf>,
+}
+
+impl Attacher {
+    /// Takes a loaded object and what an earlier agent left attached.
+    pub fn new(object: Ebpf, pins: Option<&Pins>) -> Self {
+        Self {
+            object,
+            links: pins.map(Links::adopt).unwrap_or_default(),
+            filters: pins.map(clsact::filters).unwrap_or_default(),
+            statuses: BTreeMap::new(),
+            function_types: None,
+        }
+    }
+
+    /// Every hook and what became of it.
+    pub fn statuses(&self) -> Vec<HookStatus> {
+        self.statuses.values().cloned().collect()
+    }
+
+    /// Interfaces that have a hook.
+    pub fn interfaces(&self) -> Vec<u32> {
+        let mut indices = self.links.interfaces();
+        indices.extend(self.filters.iter().map(|filter| filter.ifindex));
+        indices.extend(self.statuses.keys().map(|(_, ifindex)| *ifindex).filter(|i| *i != 0));
+        indices.sort_unstable();
+        indices.dedup();
+        indices
+    }
+
+    /// Attaches both traffic hooks of an interface, unless they are. Returns what changed.
+    pub fn attach_traffic(
+        &mut self,
+        interface: &Interface,
+        mode: InterfaceMode,
+        pins: Option<&Pins>,
+    ) -> Vec<HookStatus> {
+        let mut changes = Vec::new();
+        for hook in [Hook::Ingress, Hook::Egress] {
+            let key = (hook, interface.index);
+            if let Some(status) = self.statuses.get_mut(&key)
+                && status.attached.is_some()
+            {
+                status.interface = Some(interface.name.clone());
+                continue;
+            }
+            let ladder = ladder::of_traffic(hook, mode, interface.link);
+            let status = self
+                .adopt(hook, Some(interface), &ladder, pins)
+                .unwrap_or_else(|| self.climb_traffic(hook, interface, ladder, pins));
+            if self.statuses.get(&key) != Some(&status) {
+                changes.push(status.clone());
+            }
+            self.statuses.insert(key, status);
+        }
+        changes
+    }
+
+    /// Attaches the socket hooks. Returns what became of them.
+    pub fn attach_sockets(
+        &mut self,
+        mechanism: BindMechanism,
+        pins: Option<&Pins>,
+    ) -> Vec<HookStatus> {
+        let mut changes = Vec::new();
+        for hook in [Hook::Bind, Hook::Listen, Hook::Close] {
+            let ladder = ladder::of_sockets(hook, mechanism);
+            let status = self
+                .adopt(hook, None, &ladder, pins)
+                .unwrap_or_else(|| self.climb_sockets(hook, ladder, pins));
+            changes.push(status.clone());
+            self.statuses.insert((hook, 0), status);
+        }
+        self.function_types = None;
+        changes
+    }
+
+    /// Takes down the hooks of an interface; its name is needed while it still exists.
+    pub fn detach_interface(
+        &mut self,
+        ifindex: u32,
+        name: Option<&str>,
+        pins: Option<&Pins>,
+    ) -> Result<Vec<HookStatus>> {
+        self.links.detach(pins, |link| link.ifindex == ifindex)?;
+        let (ours, others) =
+            std::mem::take(&mut self.filters).into_iter().partition(|f| f.ifindex == ifindex);
+        self.filters = others;
+        let ours: Vec<Filter> = ours;
+        for filter in &ours {
+            clsact::detach(filter, name, pins)?;
+        }
+        let mut changes = Vec::new();
+        for hook in [Hook::Ingress, Hook::Egress] {
+            if let Some(status) = self.statuses.remove(&(hook, ifindex)) {
+                changes.push(HookStatus { attached: None, passed_over: Vec::new(), ..status });
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Takes down the socket hooks.
+    pub fn detach_sockets(&mut self, pins: Option<&Pins>) -> Result<()> {
+        self.statuses.retain(|(_, ifindex), _| *ifindex != 0);
+        // Entries before returns: a call must not be kept in flight for ever.
+        self.links.detach(pins, |link| link.ifindex == 0 && link.program.ends_with("enter"))?;
+        Ok(self.links.detach(pins, |link| link.ifindex == 0)?)
+    }
+
+    /// What an earlier agent left of a hook, if it is whole, alive, and a rung of today's ladder.
+    fn adopt(
+        &mut self,
+        hook: Hook,
+        interface: Option<&Interface>,
+        ladder: &Ladder,
+        pins: Option<&Pins>,
+    ) -> Option<HookStatus> {
+        let pins = pins?;
+        let ifindex = interface.map_or(0, |interface| interface.index);
+        let found: Vec<LinkName> = self.links.of(hook, ifindex).into_iter().cloned().collect();
+        let mechanism = found.first()?.mechanism;
+        let whole = found.len() == link_count(hook, mechanism)
+            && found.iter().all(|link| is_alive(pins, link))
+            && ladder.rungs.contains(&mechanism);
+        if !whole {
+            let detached =
+                self.links.detach(Some(pins), |link| link.hook == hook && link.ifindex == ifindex);
+            if let Err(error) = detached {
+                tracing::warn!(%error, %hook, "a stale link cannot be removed");
+            }
+            return None;
+        }
+        Some(HookStatus {
+            hook,
+            interface: interface.map(|interface| interface.name.clone()),
+            attached: Some(mechanism),
+            adopted: true,
+            passed_over: Vec::new(),
+        })
+    }
+
+    fn climb_traffic(
+        &mut self,
+        hook: Hook,
+        interface: &Interface,
+        ladder: Ladder,
+        pins: Option<&Pins>,
+    ) -> HookStatus {
+        let circumstances = verdict::Circumstances { mtu: Some(interface.mtu) };
+        self.climb(hook, Some(&interface.name), ladder, circumstances, |this, mechanism| {
+            this.attach_traffic_by(hook, mechanism, interface, pins)
+        })
+    }
+
+    fn climb_sockets(&mut self, hook: Hook, ladder: Ladder, pins: Option<&Pins>) -> HookStatus {
+        let circumstances = verdict::Circumstances::default();
+        self.climb(hook, None, ladder, circumstances, |this, mechanism| {
+            let attached = this.attach_sockets_by(hook, mechanism, pins);
+            if attached.is_err() {
+                // Of several programs some may be attached already.
+                this.links.detach(pins, |l| l.hook == hook && l.mechanism == mechanism)?;
+            }
+            attached
+        })
+    }
+
+    /// Tries one rung after the other.
+    fn climb(
+        &mut self,
+        hook: Hook,
+        interface: Option<&str>,
+        ladder: Ladder,
+        circumstances: verdict::Circumstances,
+        attempt: impl Fn(&mut Self, HookMechanism) -> Result<()>,
+    ) -> HookStatus {
+        let mut passed_over = ladder.unfit;
+        let mut attached = None;
+        for mechanism in ladder.rungs {
+            match attempt(self, mechanism) {
+                Ok(()) => {
+                    attached = Some(mechanism);
+                    break;
+                }
+                Err(error) => {
+                    let why = verdict::explain(mechanism, error.as_ref(), circumstances);
+                    tracing::debug!(%hook, interface, %mechanism, why, ?error, "passed over");
+                    passed_over.push(PassedOver { mechanism, why });
+                }
+            }
+        }
+        let interface = interface.map(str::to_owned);
+        HookStatus { hook, interface, attached, adopted: false, passed_over }
+    }
+
+    fn attach_traffic_by(
+        &mut self,
+        hook: Hook,
+        mechanism: HookMechanism,
+        interface: &Interface,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let (program, link) = match mechanism {
+            HookMechanism::XdpNative => self.attach_xdp_native(interface)?,
+            HookMechanism::XdpGeneric => {
+                ("xdp_ingress", self.attach_xdp("xdp_ingress", interface, XdpMode::Skb)?)
+            }
+            HookMechanism::Tcx => self.attach_tcx(hook, interface)?,
+            _ => return self.attach_clsact(hook, interface, pins),
+        };
+        let name =
+            LinkName { hook, mechanism, ifindex: interface.index, program: program.to_owned() };
+        Ok(self.links.keep(name, link, pins)?)
+    }
+
+    /// The plain program first: it makes a veth pair send single packets, which can be counted. The
+    /// one for multi-buffer packets is for an MTU that exceeds a page.
+    fn attach_xdp_native(&mut self, interface: &Interface) -> Result<(&'static str, FdLink)> {
+        const PLAIN: &str = "xdp_ingress";
+        const FRAGMENTS: &str = "xdp_ingress_frags";
+        match self.attach_xdp(PLAIN, interface, XdpMode::Driver) {
+            Ok(link) => Ok((PLAIN, link)),
+            Err(error) if interface.link == Link::Veth => Err(error),
+            Err(error) => match self.attach_xdp(FRAGMENTS, interface, XdpMode::Driver) {
+                Ok(link) => Ok((FRAGMENTS, link)),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    fn attach_xdp(&mut self, name: &str, interface: &Interface, mode: XdpMode) -> Result<FdLink> {
+        let program: &mut Xdp = program(&mut self.object, name)?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        let id = program.attach_to_if_index(interface.index, mode)?;
+        // Anything but a link would vanish with this process and could not be pinned.
+        Ok(program.take_link(id)?.try_into()?)
+    }
+
+    fn attach_tcx(&mut self, hook: Hook, interface: &Interface) -> Result<(&'static str, FdLink)> {
+        let name = tc_program(hook, interface.link);
+        let program: &mut SchedClassifier = program(&mut self.object, name)?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        let attach_type = match hook {
+            Hook::Egress => TcAttachType::Egress,
+            _ => TcAttachType::Ingress,
+        };
+        // First in line: a program before us could end the walk, and we see nothing.
+        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = program.attach_with_options(&interface.name, attach_type, order)?;
+        Ok((name, program.take_link(id)?.try_into()?))
+    }
+
+    fn attach_clsact(
+        &mut self,
+        hook: Hook,
+        interface: &Interface,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let ours = |filter: &&Filter| filter.hook == hook && filter.ifindex == interface.index;
+        let left = self.filters.iter().find(ours).cloned();
+        let program: &mut SchedClassifier =
+            program(&mut self.object, tc_program(hook, interface.link))?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        let filter = clsact::attach(program, hook, interface, left.as_ref(), pins)?;
+        self.filters.retain(|other| Some(other) != left.as_ref());
+        self.filters.push(filter);
+        Ok(())
+    }
+
+    fn attach_sockets_by(
+        &mut self,
+        hook: Hook,
+        mechanism: HookMechanism,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        use HookMechanism::{Cgroup, Fexit, Kprobe};
+        match (hook, mechanism) {
+            (Hook::Bind, Fexit) => {
+                for (name, function) in [
+                    ("bind_fexit_inet", BIND_FUNCTIONS[0]),
+                    ("bind_fexit_inet6", BIND_FUNCTIONS[1]),
+                ] {
+                    let link = self.attach_fexit(name, function)?;
+                    self.keep(hook, mechanism, name, link, pins)?;
+                }
+            }
+            (Hook::Bind, Kprobe) => {
+                for name in ["bind_kprobe_return", "bind_kprobe_entry"] {
+                    for function in BIND_FUNCTIONS {
+                        let link = self.attach_kprobe(name, function)?;
+                        self.keep(hook, mechanism, &format!("{name}-{function}"), link, pins)?;
+                    }
+                }
+            }
+            (Hook::Bind, Cgroup) => {
+                self.attach_bind_tracepoints(mechanism, pins)?;
+                for name in ["bind_cgroup_post4", "bind_cgroup_post6"] {
+                    let link = self.attach_cgroup(name)?;
+                    self.keep(hook, mechanism, name, link, pins)?;
+                }
+            }
+            (Hook::Bind, _) => self.attach_bind_tracepoints(mechanism, pins)?,
+            (Hook::Close, Fexit) => {
+                let link = self.attach_fentry("close_fentry", RELEASE_FUNCTION)?;
+                self.keep(hook, mechanism, "close_fentry", link, pins)?;
+            }
+            (Hook::Close, Kprobe) => {
+                let link = self.attach_kprobe("close_kprobe", RELEASE_FUNCTION)?;
+                self.keep(hook, mechanism, "close_kprobe", link, pins)?;
+            }
+            (Hook::Close, Cgroup) => {
+                let link = self.attach_cgroup("close_cgroup")?;
+                self.keep(hook, mechanism, "close_cgroup", link, pins)?;
+            }
+            (Hook::Close, _) => {
+                let link = self.attach_raw_tracepoint("close_tracepoint")?;
+                self.keep(hook, mechanism, "close_tracepoint", link, pins)?;
+            }
+            _ => {
+                let link = self.attach_raw_tracepoint("listen_tracepoint")?;
+                self.keep(hook, mechanism, "listen_tracepoint", link, pins)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(
+        &mut self,
+        hook: Hook,
+        mechanism: HookMechanism,
+        program: &str,
+        link: FdLink,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let name = LinkName { hook, mechanism, ifindex: 0, program: program.to_owned() };
+        Ok(self.links.keep(name, link, pins)?)
+    }
+
+    /// The return first: an entry without it would be kept for ever.
+    fn attach_bind_tracepoints(
+        &mut self,
+        mechanism: HookMechanism,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        for (name, tracepoint) in
+            [("bind_tracepoint_exit", "sys_exit_bind"), ("bind_tracepoint_enter", "sys_enter_bind")]
+        {
+            let program: &mut TracePoint = program(&mut self.object, name)?;
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            let id = tracefs::with(|| program.attach("syscalls", tracepoint))??;
+            let link = program.take_link(id)?.try_into()?;
+            self.keep(Hook::Bind, mechanism, name, link, pins)?;
+        }
+        Ok(())
+    }
+
+    fn attach_fexit(&mut self, name: &str, function: &str) -> Result<FdLink> {
+        let types = function_types(&mut self.function_types)?;
+        let program: &mut FExit = program(&mut self.object, name)?;
+        if program.fd().is_err() {
+            program.load(function, types)?;
+        }
+        let id = program.attach()?;
+        Ok(program.take_link(id)?.into())
+    }
+
+    fn attach_fentry(&mut self, name: &str, function: &str) -> Result<FdLink> {
+        let types = function_types(&mut self.function_types)?;
+        let program: &mut FEntry = program(&mut self.object, name)?;
+        if program.fd().is_err() {
+            program.load(function, types)?;
+        }
+        let id = program.attach()?;
+        Ok(program.take_link(id)?.into())
+    }
+
+    fn attach_kprobe(&mut self, name: &str, function: &str) -> Result<FdLink> {
+        let program: &mut KProbe = program(&mut self.object, name)?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        let id = program.attach(function, 0)?;
+        Ok(program.take_link(id)?.try_into()?)
+    }
+
+    fn attach_cgroup(&mut self, name: &str) -> Result<FdLink> {
+        let root = cgroup_root().context("no cgroup2 filesystem is mounted")?;
+        let root = File::open(&root).with_context(|| format!("{}", root.display()))?;
+        let program: &mut CgroupSock = program(&mut self.object, name)?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        // A link always leaves room for others, whatever the mode says.
+        let id = program.attach(root, CgroupAttachMode::Single)?;
+        Ok(program.take_link(id)?.try_into()?)
+    }
+
+    fn attach_raw_tracepoint(&mut self, name: &str) -> Result<FdLink> {
+        let program: &mut RawTracePoint = program(&mut self.object, name)?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        let id = program.attach("inet_sock_set_state")?;
+        Ok(program.take_link(id)?.into())
+    }
+}
+
+/// A program of the object, as its type.
+fn program<'a, P>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = object.program_mut(name).with_context(|| format!("no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+/// The ids of the traced functions, in the form in which aya takes them.
+fn function_types(cache: &mut Option<Btf>) -> Result<&Btf> {
+    if cache.is_none() {
+        let functions = [BIND_FUNCTIONS[0], BIND_FUNCTIONS[1], RELEASE_FUNCTION];
+        let types = btf::function_types(Path::new(btf::VMLINUX), &functions)?;
+        *cache = Some(Btf::parse(&types, Endianness::default())?);
+    }
+    cache.as_ref().context("no types")
+}
+
+/// Programs that serve a hook together.
+const fn link_count(hook: Hook, mechanism: HookMechanism) -> usize {
+    match (hook, mechanism) {
+        (Hook::Bind, HookMechanism::Kprobe | HookMechanism::Cgroup) => 4,
+        (Hook::Bind, _) => 2,
+        _ => 1,
+    }
+}
+
+const fn tc_program(hook: Hook, link: Link) -> &'static str {
+    match (hook, link) {
+        (Hook::Egress, Link::Ip) => "tc_egress_ip",
+        (Hook::Egress, _) => "tc_egress",
+        (_, Link::Ip) => "tc_ingress_ip",
+        _ => "tc_ingress",
+    }
+}
+
+/// A link of an interface that is gone still has its pin, but leads nowhere.
+fn is_alive(pins: &Pins, link: &LinkName) -> bool {
+    sys::link_facts(&pins.path(Room::Links, &link.pin()))
+        .is_ok_and(|facts| link.ifindex == 0 || facts.ifindex == link.ifindex)
+}
+
+/// Where the unified cgroup hierarchy is mounted.
+pub fn cgroup_root() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(path))
+    })
+}

@@ -1,0 +1,141 @@
+//! Filters on a clsact qdisc: the TC rung of kernels before 6.6.
+//!
+//! A filter is no link: it stays until it is removed, whoever made it. A marker among the pins says
+//! which ones are ours, and which qdiscs we made.
+
+use aya::programs::{
+    SchedClassifier, TcAttachType,
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
+};
+
+use super::{
+    hooks::Hook,
+    interfaces::Interface,
+    pins::{Pins, Room},
+};
+
+/// "gp": unlikely to be anyone else's.
+const HANDLE: TcHandle = TcHandle::new(0x6770, 1);
+
+/// A filter that another kind of filter keeps from its priority moves one down, this often.
+const PRIORITIES: std::ops::RangeInclusive<u16> = 1..=8;
+
+/// A filter of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Ingress or egress.
+    pub hook: Hook,
+    /// Interface.
+    pub ifindex: u32,
+    priority: u16,
+}
+
+impl Filter {
+    fn marker(&self) -> String {
+        format!("{}:{}:{}", self.hook, self.ifindex, self.priority)
+    }
+
+    fn parse(marker: &str) -> Option<Self> {
+        let mut parts = marker.split(':');
+        Some(Self {
+            hook: Hook::from_name(parts.next()?)?,
+            ifindex: parts.next()?.parse().ok()?,
+            priority: parts.next()?.parse().ok()?,
+        })
+    }
+
+    fn link(&self, interface: &str) -> Result<SchedClassifierLink, TcError> {
+        let link = SchedClassifierLink::attached(
+            interface,
+            attach_type(self.hook),
+            self.priority,
+            HANDLE,
+            None,
+        );
+        link.map_err(TcError::IoError)
+    }
+}
+
+/// Filters that an earlier agent left.
+pub fn filters(pins: &Pins) -> Vec<Filter> {
+    pins.names(Room::Filters).iter().filter_map(|marker| Filter::parse(marker)).collect()
+}
+
+/// Puts `program` on the interface's clsact qdisc, which is made where there is none. A filter of
+/// ours that is there already has its program replaced, without a gap.
+pub fn attach(
+    program: &mut SchedClassifier,
+    hook: Hook,
+    interface: &Interface,
+    left: Option<&Filter>,
+    pins: Option<&Pins>,
+) -> anyhow::Result<Filter> {
+    if let Some(filter) = left
+        && let Ok(id) = program.attach_to_link(filter.link(&interface.name)?)
+    {
+        std::mem::forget(program.take_link(id)?);
+        return Ok(filter.clone());
+    }
+    let made = match qdisc_add_clsact(&interface.name) {
+        Ok(()) => true,
+        Err(error) if is_there(&error) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if let (true, Some(pins)) = (made, pins) {
+        pins.mark(Room::Qdiscs, &interface.index.to_string())?;
+    }
+    let mut refused = None;
+    for priority in PRIORITIES {
+        let options =
+            TcAttachOptions::Netlink(NlOptions { priority, handle: HANDLE, classid: None });
+        match program.attach_with_options(&interface.name, attach_type(hook), options) {
+            Ok(id) => {
+                // The link would remove the filter when it is dropped.
+                std::mem::forget(program.take_link(id)?);
+                let filter = Filter { hook, ifindex: interface.index, priority };
+                if let Some(pins) = pins {
+                    pins.mark(Room::Filters, &filter.marker())?;
+                }
+                return Ok(filter);
+            }
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.map_or_else(|| anyhow::anyhow!("no priority is free"), Into::into))
+}
+
+/// Removes a filter of ours, and with the last one a qdisc that we made. An interface that is gone
+/// took both along.
+pub fn detach(filter: &Filter, interface: Option<&str>, pins: Option<&Pins>) -> anyhow::Result<()> {
+    if let Some(interface) = interface {
+        drop(filter.link(interface)?);
+    }
+    if let Some(pins) = pins {
+        pins.remove(Room::Filters, &filter.marker())?;
+    }
+    Ok(())
+}
+
+/// Interfaces whose clsact qdisc we made, and on which no filter of ours is left.
+pub fn idle_qdiscs(pins: &Pins) -> Vec<u32> {
+    let used: Vec<u32> = filters(pins).iter().map(|filter| filter.ifindex).collect();
+    let made = pins.names(Room::Qdiscs);
+    made.iter().filter_map(|name| name.parse().ok()).filter(|index| !used.contains(index)).collect()
+}
+
+/// Removes the mark that says we made the clsact qdisc of an interface.
+pub fn forget_qdisc(pins: &Pins, ifindex: u32) -> anyhow::Result<()> {
+    Ok(pins.remove(Room::Qdiscs, &ifindex.to_string())?)
+}
+
+fn attach_type(hook: Hook) -> TcAttachType {
+    match hook {
+        Hook::Egress => TcAttachType::Egress,
+        _ => TcAttachType::Ingress,
+    }
+}
+
+fn is_there(error: &TcError) -> bool {
+    matches!(error, TcError::AlreadyAttached)
+        || super::verdict::root_errno(error) == Some(libc::EEXIST)
+}

@@ -1,0 +1,374 @@
+//! The counters of the kernel side: made for what is watched, grown without losing a count, read
+//! in place.
+//!
+//! Every interface has an array of its own, sized for the ports; the socket counters have one.
+//! When more ports are watched than an array has room for, a larger one takes its place, and the
+//! old one stays to be read: it counts no more (replacing an inner map waits for the programs that
+//! may still use the old one), and a total is the sum over the generations. So nothing is copied
+//! that could change meanwhile, and a crash between any two steps loses nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
+
+use aya::maps::{Array, ArrayOfMaps, HashOfMaps, Map, MapData, MapError};
+use bytemuck::{Pod, Zeroable};
+use monitor_common::{
+    errors::KernelError,
+    flow::{PortCounters, UnclassifiedCounters, slot_count, slot_index},
+    ports::{PortIndex, PortSet},
+    socket_event::SocketCounters,
+};
+
+use super::{
+    mapped::{MappedArray, MappedError},
+    pins::{Pins, Room},
+};
+use crate::snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic};
+
+type PortSetWords = [u64; 1024];
+type PortIndices = [u16; 65536];
+
+/// Why counters cannot be made, read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CountersError {
+    /// A map of the object.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// A counter array.
+    #[error(transparent)]
+    Array(#[from] MappedError),
+    /// A pin.
+    #[error("cannot pin a counter array: {0}")]
+    Pin(#[from] aya::pin::PinError),
+    /// The directory of pins.
+    #[error("cannot change the pins: {0}")]
+    Io(#[from] io::Error),
+    /// The object has no such map.
+    #[error("the BPF object has no map {0}")]
+    Missing(&'static str),
+}
+
+type Result<T> = std::result::Result<T, CountersError>;
+
+/// Arrays of one owner, the last one in use.
+#[derive(Debug)]
+struct Generations<T> {
+    arrays: Vec<MappedArray<T>>,
+    /// Number of the last array in its pin.
+    last: u32,
+}
+
+/// All counters, and the watched ports.
+pub struct Counters {
+    cpus: u32,
+    port_set: Array<MapData, PortSetWords>,
+    port_index: Array<MapData, PortIndices>,
+    outer: HashOfMaps<MapData, u32, MapData>,
+    sockets_outer: ArrayOfMaps<MapData, MapData>,
+    errors: Array<MapData, u64>,
+    /// Index of every port that is or was watched.
+    indices: BTreeMap<u16, u16>,
+    watched: BTreeSet<u16>,
+    interfaces: BTreeMap<u32, Interface>,
+    sockets: Generations<SocketCounters>,
+}
+
+#[derive(Debug)]
+struct Interface {
+    name: String,
+    counters: Generations<PortCounters>,
+}
+
+impl Counters {
+    /// Takes the maps of a loaded object and the arrays that an earlier agent pinned.
+    pub fn open(object: &mut aya::Ebpf, cpus: u32, pins: Option<&Pins>) -> Result<Self> {
+        let port_index = Array::try_from(take(object, "PORT_INDEX")?)?;
+        let mut counters = Self {
+            cpus,
+            indices: known_indices(&port_index)?,
+            port_index,
+            port_set: Array::try_from(take(object, "PORT_SET")?)?,
+            outer: HashOfMaps::try_from(take(object, "COUNTERS")?)?,
+            sockets_outer: ArrayOfMaps::try_from(take(object, "SOCKET_COUNTERS")?)?,
+            errors: Array::try_from(take(object, "ERRORS")?)?,
+            watched: BTreeSet::new(),
+            interfaces: BTreeMap::new(),
+            sockets: Generations { arrays: Vec::new(), last: 0 },
+        };
+        if let Some(pins) = pins {
+            counters.adopt(pins)?;
+        }
+        Ok(counters)
+    }
+
+    /// Opens pinned arrays and puts the newest of each owner in force, which it is already unless
+    /// an agent was killed while it grew them.
+    fn adopt(&mut self, pins: &Pins) -> Result<()> {
+        for name in pins.names(Room::Sockets) {
+            self.sockets.adopt(MappedArray::from_pin(&pins.path(Room::Sockets, &name))?, &name);
+        }
+        self.sockets.arrays.sort_by_key(MappedArray::len);
+        if let Some(newest) = self.sockets.arrays.last() {
+            self.sockets_outer.set(0, newest.map_data(), 0)?;
+        }
+        for name in pins.names(Room::Counters) {
+            let Some((ifindex, generation)) = name.split_once(':') else { continue };
+            let Ok(ifindex) = ifindex.parse() else { continue };
+            let array = MappedArray::from_pin(&pins.path(Room::Counters, &name))?;
+            let interface = self.interfaces.entry(ifindex).or_insert_with(Interface::unnamed);
+            interface.counters.adopt(array, generation);
+        }
+        for (ifindex, interface) in &mut self.interfaces {
+            interface.counters.arrays.sort_by_key(MappedArray::len);
+            if let Some(newest) = interface.counters.arrays.last() {
+                self.outer.insert(ifindex, newest.map_data(), 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Interfaces that have counters, by index.
+    pub fn interfaces(&self) -> impl Iterator<Item = u32> {
+        self.interfaces.keys().copied()
+    }
+
+    /// Sets the watched ports. Whoever is new has room for its counts before its first packet can
+    /// be told from others, and whoever stays loses none.
+    pub fn watch(&mut self, ports: &BTreeSet<u16>, pins: Option<&Pins>) -> Result<()> {
+        let mut next = self.indices.len() as u32 + 1;
+        for port in ports {
+            self.indices.entry(*port).or_insert_with(|| {
+                let index = next as u16;
+                next += 1;
+                index
+            });
+        }
+        let room = self.indices.len() as u32 + 1;
+        self.grow_sockets(room, pins)?;
+        let small: Vec<u32> = self.interfaces.keys().copied().collect();
+        for ifindex in small {
+            self.grow_interface(ifindex, room, pins)?;
+        }
+        self.write_indices()?;
+        let set: PortSet = ports.iter().copied().collect();
+        self.port_set.set(0, bytemuck::cast::<PortSet, PortSetWords>(set), 0)?;
+        self.watched.clone_from(ports);
+        Ok(())
+    }
+
+    fn write_indices(&mut self) -> Result<()> {
+        let mut table: Box<PortIndex> = bytemuck::zeroed_box();
+        for (port, index) in &self.indices {
+            table.set(*port, *index);
+        }
+        let table: Box<PortIndices> = bytemuck::cast_box(table);
+        Ok(self.port_index.set(0, &*table, 0)?)
+    }
+
+    /// Makes counters for an interface, or gives the ones it has a new name.
+    pub fn add_interface(&mut self, ifindex: u32, name: &str, pins: Option<&Pins>) -> Result<()> {
+        self.interfaces.entry(ifindex).or_insert_with(Interface::unnamed).name = name.to_owned();
+        self.grow_interface(ifindex, self.indices.len() as u32 + 1, pins)
+    }
+
+    /// Forgets an interface and frees its counters.
+    pub fn remove_interface(&mut self, ifindex: u32, pins: Option<&Pins>) -> Result<()> {
+        self.interfaces.remove(&ifindex);
+        match self.outer.remove(&ifindex) {
+            Err(MapError::KeyNotFound) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(pins) = pins {
+            let prefix = format!("{ifindex}:");
+            let pinned = pins.names(Room::Counters);
+            for name in pinned.iter().filter(|name| name.starts_with(&prefix)) {
+                pins.remove(Room::Counters, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn grow_interface(&mut self, ifindex: u32, room: u32, pins: Option<&Pins>) -> Result<()> {
+        let cpus = self.cpus;
+        let Some(interface) = self.interfaces.get_mut(&ifindex) else {
+            return Ok(());
+        };
+        let slots = |indices| slot_count(indices, cpus);
+        let Some(new) = interface.counters.grown("GHOST_TRAFFIC", room, slots)? else {
+            return Ok(());
+        };
+        let generation = interface.counters.last + 1;
+        if let Some(pins) = pins {
+            let name = format!("{ifindex}:{generation}");
+            new.map_data().pin(pins.path(Room::Counters, &name))?;
+        }
+        self.outer.insert(ifindex, new.map_data(), 0)?;
+        interface.counters.push(new, generation);
+        Ok(())
+    }
+
+    fn grow_sockets(&mut self, room: u32, pins: Option<&Pins>) -> Result<()> {
+        let Some(new) = self.sockets.grown("GHOST_SOCKETS", room, |indices| indices)? else {
+            return Ok(());
+        };
+        let generation = self.sockets.last + 1;
+        if let Some(pins) = pins {
+            new.map_data().pin(pins.path(Room::Sockets, &generation.to_string()))?;
+        }
+        self.sockets_outer.set(0, new.map_data(), 0)?;
+        self.sockets.push(new, generation);
+        Ok(())
+    }
+
+    /// Traffic of every watched port on every interface.
+    pub fn traffic(&self) -> Vec<PortTraffic> {
+        let rows = self.interfaces.values().flat_map(|interface| {
+            self.watched_indices().map(|(port, index)| PortTraffic {
+                interface: interface.name.clone(),
+                port,
+                counters: interface.sum(index, self.cpus),
+            })
+        });
+        rows.collect()
+    }
+
+    /// Unclassified packets of every interface.
+    pub fn unclassified(&self) -> Vec<UnclassifiedTraffic> {
+        let rows = self.interfaces.values().map(|interface| UnclassifiedTraffic {
+            interface: interface.name.clone(),
+            counters: bytemuck::cast::<PortCounters, UnclassifiedCounters>(
+                interface.sum(0, self.cpus),
+            ),
+        });
+        rows.collect()
+    }
+
+    /// Socket calls on every watched port.
+    pub fn sockets(&self) -> Vec<PortSockets> {
+        let rows = self
+            .watched_indices()
+            .map(|(port, index)| PortSockets { port, counters: self.sockets.sum(index.into()) });
+        rows.collect()
+    }
+
+    /// Failures of the kernel side.
+    pub fn kernel_errors(&self) -> Result<[u64; KernelError::COUNT]> {
+        let mut counts = [0; KernelError::COUNT];
+        for cause in KernelError::ALL {
+            counts[cause as usize] = self.errors.get(&(cause as u32), 0)?;
+        }
+        Ok(counts)
+    }
+
+    /// Fill of the maps whose size depends on what is watched.
+    pub fn usage(&self) -> Vec<MapUsage> {
+        let indices = self.indices.len() as u64;
+        let interfaces = self.interfaces.len() as u64;
+        let traffic = self.interfaces.values().map(|interface| &interface.counters);
+        vec![
+            MapUsage {
+                map: "PORT_SET".to_owned(),
+                entries: self.watched.len() as u64,
+                capacity: 65536,
+                bytes: size_of::<PortSet>() as u64,
+            },
+            MapUsage {
+                map: "PORT_INDEX".to_owned(),
+                entries: indices,
+                capacity: 65535,
+                bytes: size_of::<PortIndex>() as u64,
+            },
+            MapUsage {
+                map: "COUNTERS".to_owned(),
+                entries: interfaces,
+                capacity: u64::from(monitor_common::limits::MAX_INTERFACES),
+                bytes: traffic.map(Generations::bytes).sum(),
+            },
+            MapUsage {
+                map: "SOCKET_COUNTERS".to_owned(),
+                entries: indices,
+                capacity: self.sockets.arrays.last().map_or(0, |array| u64::from(array.len()) - 1),
+                bytes: self.sockets.bytes(),
+            },
+        ]
+    }
+
+    fn watched_indices(&self) -> impl Iterator<Item = (u16, u16)> {
+        let index = |port| self.indices.get(port).map(|index| (*port, *index));
+        self.watched.iter().filter_map(index)
+    }
+}
+
+impl Interface {
+    fn unnamed() -> Self {
+        Self { name: String::new(), counters: Generations { arrays: Vec::new(), last: 0 } }
+    }
+
+    /// Sum of a port's slots over CPUs and generations.
+    fn sum(&self, index: u16, cpus: u32) -> PortCounters {
+        let mut sum = PortCounters::zeroed();
+        for array in &self.counters.arrays {
+            for cpu in 0..cpus {
+                let slot = slot_index(index.into(), cpu, cpus);
+                if slot < array.len() {
+                    array.add_to(slot, &mut sum);
+                }
+            }
+        }
+        sum
+    }
+}
+
+impl<T: Pod + Zeroable> Generations<T> {
+    fn adopt(&mut self, array: MappedArray<T>, generation: &str) {
+        self.last = self.last.max(generation.parse().unwrap_or(0));
+        self.arrays.push(array);
+    }
+
+    fn push(&mut self, array: MappedArray<T>, generation: u32) {
+        self.arrays.push(array);
+        self.last = generation;
+    }
+
+    /// A larger array, if the newest has no room for `indices` indices. Exact at first, then at
+    /// least double, so that there are never many.
+    fn grown(
+        &self,
+        name: &str,
+        indices: u32,
+        slots: impl Fn(u32) -> u32,
+    ) -> Result<Option<MappedArray<T>>> {
+        const MAX_INDICES: u32 = 1 << 16;
+        let len = self.arrays.last().map_or(0, MappedArray::len);
+        if len >= slots(indices) {
+            return Ok(None);
+        }
+        let wanted = slots(indices).max((len * 2).min(slots(MAX_INDICES)));
+        Ok(Some(MappedArray::create(name, wanted)?))
+    }
+
+    fn sum(&self, index: u32) -> T {
+        let mut sum = T::zeroed();
+        for array in self.arrays.iter().filter(|array| index < array.len()) {
+            array.add_to(index, &mut sum);
+        }
+        sum
+    }
+
+    fn bytes(&self) -> u64 {
+        self.arrays.iter().map(|array| u64::from(array.len()) * size_of::<T>() as u64).sum()
+    }
+}
+
+fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map> {
+    object.take_map(name).ok_or(CountersError::Missing(name))
+}
+
+/// Indices that an earlier agent gave.
+fn known_indices(map: &Array<MapData, PortIndices>) -> Result<BTreeMap<u16, u16>> {
+    let table = map.get(&0, 0)?;
+    let given = (0..=u16::MAX).zip(table).filter(|(_, index)| *index != 0);
+    Ok(given.collect())
+}

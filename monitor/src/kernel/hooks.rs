@@ -1,0 +1,158 @@
+//! Hooks, the mechanisms that can serve them, and how each attempt ended.
+//!
+//! One value, [`HookStatus`], is what doctor, the metrics and the log all tell.
+
+use std::fmt;
+
+/// A place in the kernel where ghostport listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hook {
+    /// Packets that an interface received.
+    Ingress,
+    /// Packets that are about to leave through an interface.
+    Egress,
+    /// `bind(2)` and its kin.
+    Bind,
+    /// A TCP socket that begins to listen.
+    Listen,
+    /// A socket that gives its port back.
+    Close,
+}
+
+/// How a hook is served. The names are those of the configuration and the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HookMechanism {
+    /// XDP in the driver.
+    XdpNative,
+    /// The multi-program TC attachment point, Linux 6.6.
+    Tcx,
+    /// A cls_bpf filter in direct action mode on a clsact qdisc.
+    Clsact,
+    /// XDP in the stack, after the socket buffer was made.
+    XdpGeneric,
+    /// BPF trampoline on a kernel function.
+    Fexit,
+    /// kprobe and kretprobe on a kernel function.
+    Kprobe,
+    /// Program at the root of the unified cgroup hierarchy.
+    Cgroup,
+    /// Static tracepoint.
+    Tracepoint,
+}
+
+impl Hook {
+    /// Every hook, in the order in which doctor tells of them.
+    pub const ALL: [Self; 5] = [Self::Ingress, Self::Egress, Self::Bind, Self::Listen, Self::Close];
+
+    /// The hook of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.name() == name)
+    }
+
+    /// Name in metrics, doctor and pins.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+            Self::Bind => "bind",
+            Self::Listen => "listen",
+            Self::Close => "close",
+        }
+    }
+
+    /// What the operator gets from it.
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::Ingress => "packets received",
+            Self::Egress => "packets sent",
+            Self::Bind => "binds, with their result",
+            Self::Listen => "TCP sockets that begin to listen",
+            Self::Close => "sockets that give a port back",
+        }
+    }
+}
+
+impl HookMechanism {
+    const ALL: [Self; 8] = [
+        Self::XdpNative,
+        Self::Tcx,
+        Self::Clsact,
+        Self::XdpGeneric,
+        Self::Fexit,
+        Self::Kprobe,
+        Self::Cgroup,
+        Self::Tracepoint,
+    ];
+
+    /// The mechanism of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mechanism| mechanism.name() == name)
+    }
+
+    /// Name in metrics, doctor, pins and the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp-native",
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
+            Self::Cgroup => "cgroup",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+impl HookMechanism {
+    /// What a hook misses when it is served this way.
+    pub const fn loses(self, hook: Hook) -> Option<&'static str> {
+        match (hook, self) {
+            (Hook::Ingress, Self::XdpGeneric) => {
+                Some("packets that the stack merged (GRO) count as one")
+            }
+            (Hook::Bind, Self::Cgroup) => Some("binds by io_uring that are refused"),
+            (Hook::Bind, Self::Tracepoint) => Some("binds by io_uring"),
+            (Hook::Close, Self::Tracepoint) => {
+                Some("UDP sockets, and TCP sockets that never listened")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for HookMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A mechanism that was tried and did not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// What was tried.
+    pub mechanism: HookMechanism,
+    /// Why it did not serve, in words for the operator.
+    pub why: String,
+}
+
+/// One hook, on one interface where it has one, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookStatus {
+    /// The hook.
+    pub hook: Hook,
+    /// The interface, for [`Hook::Ingress`] and [`Hook::Egress`].
+    pub interface: Option<String>,
+    /// The mechanism that serves, `None` when none did.
+    pub attached: Option<HookMechanism>,
+    /// Whether it was already attached when this agent started.
+    pub adopted: bool,
+    /// The better mechanisms, best first, and why they were passed over.
+    pub passed_over: Vec<PassedOver>,
+}

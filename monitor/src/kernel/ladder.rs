@@ -1,0 +1,91 @@
+//! Which mechanisms may serve a hook, best first. Pure: the table that [`super::attach`] walks.
+
+use super::{
+    hooks::{Hook, HookMechanism, PassedOver},
+    interfaces::Link,
+};
+use crate::config::{BindMechanism, InterfaceMode};
+
+/// What to try, and what not even to try.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ladder {
+    /// Mechanisms to try, best first.
+    pub rungs: Vec<HookMechanism>,
+    /// Mechanisms that cannot do right here, and why.
+    pub unfit: Vec<PassedOver>,
+}
+
+/// The ladder of a traffic hook on an interface.
+pub fn of_traffic(hook: Hook, mode: InterfaceMode, link: Link) -> Ladder {
+    use HookMechanism::{Clsact, Tcx, XdpGeneric, XdpNative};
+    let rungs: &[HookMechanism] = match (hook, mode) {
+        (Hook::Ingress, InterfaceMode::Auto) => &[XdpNative, Tcx, Clsact, XdpGeneric],
+        (Hook::Ingress, InterfaceMode::XdpNative) => &[XdpNative],
+        (Hook::Ingress, InterfaceMode::XdpGeneric) => &[XdpGeneric],
+        _ => &[Tcx, Clsact],
+    };
+    let mut ladder = Ladder::default();
+    for mechanism in rungs {
+        match unfit(*mechanism, link) {
+            None => ladder.rungs.push(*mechanism),
+            Some(why) => {
+                ladder.unfit.push(PassedOver { mechanism: *mechanism, why: why.to_owned() });
+            }
+        }
+    }
+    ladder
+}
+
+/// The ladder of a socket hook.
+pub fn of_sockets(hook: Hook, mechanism: BindMechanism) -> Ladder {
+    use HookMechanism::{Cgroup, Fexit, Kprobe, Tracepoint};
+    let rungs = match (hook, mechanism) {
+        (Hook::Listen, _) | (_, BindMechanism::Tracepoint) => vec![Tracepoint],
+        (_, BindMechanism::Auto) => vec![Fexit, Kprobe, Cgroup, Tracepoint],
+        (_, BindMechanism::Fexit) => vec![Fexit],
+        (_, BindMechanism::Kprobe) => vec![Kprobe],
+        (_, BindMechanism::Cgroup) => vec![Cgroup],
+    };
+    Ladder { rungs, unfit: Vec::new() }
+}
+
+/// Why a mechanism would count wrongly on such an interface.
+fn unfit(mechanism: HookMechanism, link: Link) -> Option<&'static str> {
+    use HookMechanism::{XdpGeneric, XdpNative};
+    match (mechanism, link) {
+        (_, Link::Other) => Some("its packets start with neither an Ethernet nor an IP header"),
+        (XdpNative | XdpGeneric, Link::Ip) => Some("its packets have no Ethernet header"),
+        (XdpNative, Link::Tap) => {
+            Some("a tap device hands over super-packets, which native XDP would count as one")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forced_mode_is_one_rung() {
+        let rungs = |mode| of_traffic(Hook::Ingress, mode, Link::Ethernet).rungs;
+        assert_eq!(rungs(InterfaceMode::XdpNative), [HookMechanism::XdpNative]);
+        assert_eq!(rungs(InterfaceMode::XdpGeneric), [HookMechanism::XdpGeneric]);
+        assert_eq!(rungs(InterfaceMode::Tc), [HookMechanism::Tcx, HookMechanism::Clsact]);
+    }
+
+    #[test]
+    fn egress_is_never_xdp() {
+        for mode in [InterfaceMode::Auto, InterfaceMode::XdpNative, InterfaceMode::XdpGeneric] {
+            let rungs = of_traffic(Hook::Egress, mode, Link::Ethernet).rungs;
+            assert_eq!(rungs, [HookMechanism::Tcx, HookMechanism::Clsact]);
+        }
+    }
+
+    #[test]
+    fn a_device_without_ethernet_is_left_to_tc() {
+        let ladder = of_traffic(Hook::Ingress, InterfaceMode::Auto, Link::Ip);
+        assert_eq!(ladder.rungs, [HookMechanism::Tcx, HookMechanism::Clsact]);
+        assert_eq!(ladder.unfit.len(), 2);
+    }
+}

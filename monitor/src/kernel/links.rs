@@ -1,0 +1,117 @@
+//! Links of attached programs: pinned where there is a BPF filesystem, held open elsewhere.
+
+use std::io;
+
+use aya::programs::links::FdLink;
+
+use super::{
+    hooks::{Hook, HookMechanism},
+    pins::{Pins, Room},
+};
+
+/// Why a link cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum LinksError {
+    /// Pinning.
+    #[error("cannot pin a link: {0}")]
+    Pin(#[from] aya::pin::PinError),
+    /// Unpinning.
+    #[error("cannot remove the pin of a link: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Identity of a link, and the name of its pin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkName {
+    /// Hook that it serves.
+    pub hook: Hook,
+    /// How.
+    pub mechanism: HookMechanism,
+    /// Interface, 0 where the hook has none.
+    pub ifindex: u32,
+    /// Program, because a hook may take several.
+    pub program: String,
+}
+
+impl LinkName {
+    /// Name of its pin.
+    pub fn pin(&self) -> String {
+        format!("{}:{}:{}:{}", self.hook, self.mechanism, self.ifindex, self.program)
+    }
+
+    /// The name that a pin stands for.
+    pub fn parse(pin: &str) -> Option<Self> {
+        let mut parts = pin.split(':');
+        Some(Self {
+            hook: Hook::from_name(parts.next()?)?,
+            mechanism: HookMechanism::from_name(parts.next()?)?,
+            ifindex: parts.next()?.parse().ok()?,
+            program: parts.next()?.to_owned(),
+        })
+    }
+}
+
+/// The links of this agent.
+#[derive(Debug, Default)]
+pub struct Links {
+    held: Vec<(LinkName, Option<FdLink>)>,
+}
+
+impl Links {
+    /// Takes over the pinned links of an earlier agent.
+    pub fn adopt(pins: &Pins) -> Self {
+        let names = pins.names(Room::Links);
+        Self { held: names.iter().filter_map(|pin| Some((LinkName::parse(pin)?, None))).collect() }
+    }
+
+    /// Names of the links of a hook on an interface.
+    pub fn of(&self, hook: Hook, ifindex: u32) -> Vec<&LinkName> {
+        let names = self.held.iter().map(|(name, _)| name);
+        names.filter(|name| name.hook == hook && name.ifindex == ifindex).collect()
+    }
+
+    /// Interfaces that have a link.
+    pub fn interfaces(&self) -> Vec<u32> {
+        let mut indices: Vec<u32> =
+            self.held.iter().map(|(name, _)| name.ifindex).filter(|index| *index != 0).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices
+    }
+
+    /// Keeps a link: by a pin, which outlives the agent, or by its descriptor.
+    pub fn keep(
+        &mut self,
+        name: LinkName,
+        link: FdLink,
+        pins: Option<&Pins>,
+    ) -> Result<(), LinksError> {
+        let open = match pins {
+            Some(pins) => {
+                link.pin(pins.path(Room::Links, &name.pin()))?;
+                None
+            }
+            None => Some(link),
+        };
+        self.held.push((name, open));
+        Ok(())
+    }
+
+    /// Detaches the links that `wanted` picks.
+    pub fn detach(
+        &mut self,
+        pins: Option<&Pins>,
+        wanted: impl Fn(&LinkName) -> bool,
+    ) -> Result<(), LinksError> {
+        let (detached, kept) =
+            std::mem::take(&mut self.held).into_iter().partition(|(name, _)| wanted(name));
+        self.held = kept;
+        let detached: Vec<(LinkName, Option<FdLink>)> = detached;
+        for (name, _open) in &detached {
+            if let Some(pins) = pins {
+                pins.remove(Room::Links, &name.pin())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! The kernel side as the agent sees it, and the only user of aya.
+//!
+//! [`Kernel`] owns the maps, the hooks and the pins. Nothing outside this module knows what a map
+//! or a link is.
+
+pub mod attach;
+mod btf;
+pub mod capabilities;
+mod clsact;
+mod counters;
+pub mod events;
+pub mod hooks;
+pub mod interfaces;
+mod ladder;
+mod links;
+mod log;
+mod mapped;
+pub mod memory;
+mod object;
+pub mod pins;
+mod sys;
+pub mod tracefs;
+pub mod trial;
+mod verdict;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+
+use self::{
+    attach::Attacher,
+    counters::Counters,
+    events::Events,
+    hooks::HookStatus,
+    interfaces::{Interface, Interfaces},
+    object::Settings,
+    pins::{Pins, PinsError, Room},
+};
+pub use self::{btf::KernelOffsets, log::KernelLog, object::KernelLogLevel};
+use crate::{
+    config::{BindMechanism, Config, InterfaceMode},
+    snapshot::{MapUsage, Snapshot},
+};
+
+/// The kernel side.
+pub struct Kernel {
+    pins: Option<Pins>,
+    counters: Counters,
+    attacher: Attacher,
+    offsets: KernelOffsets,
+    unmatched_patterns: usize,
+}
+
+/// What comes out of the kernel side by itself.
+pub struct Streams {
+    /// Socket calls.
+    pub events: Events,
+    /// Diagnostics.
+    pub log: KernelLog,
+}
+
+/// Why an agent cannot start on this kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another one runs.
+    #[error("{0}: stop it first, or use its metrics")]
+    Locked(PinsError),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl Kernel {
+    /// Loads the kernel side, or takes over what an earlier agent left of it.
+    pub fn start(log_level: KernelLogLevel) -> Result<(Self, Streams), StartError> {
+        let pins = match Pins::open(Path::new(pins::ROOT)) {
+            Ok(pins) => Some(pins),
+            Err(error @ PinsError::Locked { .. }) => return Err(StartError::Locked(error)),
+            Err(error) => {
+                tracing::warn!(%error, "nothing is pinned: counters and hooks end with this agent");
+                None
+            }
+        };
+        Ok(Self::load(pins, log_level)?)
+    }
+
+    /// Loads the kernel side for a trial: nothing of it outlives the process.
+    pub fn start_unpinned(log_level: KernelLogLevel) -> Result<(Self, Streams)> {
+        Self::load(None, log_level)
+    }
+
+    fn load(pins: Option<Pins>, log_level: KernelLogLevel) -> Result<(Self, Streams)> {
+        lift_memlock_limit();
+        let offsets = KernelOffsets::of_running_kernel();
+        if !offsets.missing.is_empty() {
+            tracing::warn!(missing = ?offsets.missing, "fields of kernel structs are unknown");
+        }
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| {
+            anyhow::anyhow!(error).context(format!("cannot read {file}"))
+        })?;
+        let settings = Settings { cpus: cpus as u32, offsets: offsets.offsets, log_level };
+        if let Some(pins) = &pins {
+            settle(pins, &settings)?;
+        }
+        let mut object = object::load(&settings, pins.as_ref()).context("cannot load the maps")?;
+        let streams = Streams {
+            events: Events::open(&mut object).context("cannot read the event ring")?,
+            log: KernelLog::open(&mut object)?,
+        };
+        let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
+        let attacher = Attacher::new(object, pins.as_ref());
+        let unmatched_patterns = 0;
+        let kernel = Self { pins, counters, attacher, offsets, unmatched_patterns };
+        Ok((kernel, streams))
+    }
+
+    /// Sets the watched ports.
+    pub fn watch(&mut self, ports: &BTreeSet<u16>) -> Result<()> {
+        Ok(self.counters.watch(ports, self.pins.as_ref())?)
+    }
+
+    /// Attaches the socket hooks.
+    pub fn attach_sockets(&mut self, mechanism: BindMechanism) -> Vec<HookStatus> {
+        self.attacher.attach_sockets(mechanism, self.pins.as_ref())
+    }
+
+    /// Brings the traffic hooks in line with the interfaces there are: attaches where the
+    /// configuration wants it, takes down what it does not want or what is gone. Returns what
+    /// changed.
+    pub fn reconcile(
+        &mut self,
+        config: &Config,
+        interfaces: &BTreeMap<u32, Interface>,
+    ) -> Vec<HookStatus> {
+        let wanted: BTreeMap<&u32, &Interface> = interfaces
+            .iter()
+            .filter(|(_, interface)| config.interfaces.counts(&interface.name))
+            .collect();
+        let mut changes = Vec::new();
+        for interface in wanted.values() {
+            let pins = self.pins.as_ref();
+            if let Err(error) = self.counters.add_interface(interface.index, &interface.name, pins)
+            {
+                tracing::error!(%error, interface = interface.name, "no counters");
+                continue;
+            }
+            changes.extend(self.attacher.attach_traffic(interface, config.interfaces.mode, pins));
+        }
+        let mut present: BTreeSet<u32> = self.counters.interfaces().collect();
+        present.extend(self.attacher.interfaces());
+        for ifindex in present.into_iter().filter(|ifindex| !wanted.contains_key(ifindex)) {
+            let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());
+            match self.drop_interface(ifindex, name) {
+                Ok(detached) => changes.extend(detached),
+                Err(error) => tracing::error!(%error, ifindex, "cannot detach"),
+            }
+        }
+        let names: Vec<String> = interfaces.values().map(|i| i.name.clone()).collect();
+        self.unmatched_patterns = config.interfaces.unmatched(&names).count();
+        changes
+    }
+
+    fn drop_interface(&mut self, ifindex: u32, name: Option<&str>) -> Result<Vec<HookStatus>> {
+        let changes = self.attacher.detach_interface(ifindex, name, self.pins.as_ref())?;
+        self.counters.remove_interface(ifindex, self.pins.as_ref())?;
+        Ok(changes)
+    }
+
+    /// Interfaces whose clsact qdisc we made and use no more.
+    pub fn idle_qdiscs(&self) -> Vec<u32> {
+        self.pins.as_ref().map(clsact::idle_qdiscs).unwrap_or_default()
+    }
+
+    /// Forgets that we made the clsact qdisc of an interface.
+    pub fn forget_qdisc(&self, ifindex: u32) -> Result<()> {
+        self.pins.as_ref().map_or(Ok(()), |pins| clsact::forget_qdisc(pins, ifindex))
+    }
+
+    /// Tries the traffic hooks on the loopback interface of this thread's network namespace.
+    pub fn attach_loopback(&mut self, mode: InterfaceMode) -> Result<Vec<HookStatus>> {
+        let loopback = Interface {
+            index: 1,
+            name: "lo".to_owned(),
+            mtu: 65536,
+            link: interfaces::Link::Ethernet,
+        };
+        self.counters.add_interface(loopback.index, &loopback.name, self.pins.as_ref())?;
+        Ok(self.attacher.attach_traffic(&loopback, mode, self.pins.as_ref()))
+    }
+
+    /// Makes the counters that these interfaces would take.
+    pub fn make_room_for(&mut self, interfaces: &[Interface]) -> Result<()> {
+        for interface in interfaces {
+            self.counters.add_interface(interface.index, &interface.name, self.pins.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Everything there is to know for a scrape.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot {
+            traffic: self.counters.traffic(),
+            unclassified: self.counters.unclassified(),
+            sockets: self.counters.sockets(),
+            hooks: self.attacher.statuses(),
+            kernel_errors: self.counters.kernel_errors()?,
+            maps: self.maps(),
+            unmatched_interface_patterns: self.unmatched_patterns,
+        })
+    }
+
+    /// Fill and size of the maps.
+    pub fn maps(&self) -> Vec<MapUsage> {
+        self.counters.usage()
+    }
+
+    /// Takes down every hook; the maps stay pinned, and the counts with them.
+    pub fn detach_hooks(&mut self, interfaces: &BTreeMap<u32, Interface>) -> Result<()> {
+        self.attacher.detach_sockets(self.pins.as_ref())?;
+        for ifindex in self.attacher.interfaces() {
+            let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());
+            self.attacher.detach_interface(ifindex, name, self.pins.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Offsets in kernel structs that could not be had, as `struct.member`.
+    pub fn missing_offsets(&self) -> &[String] {
+        &self.offsets.missing
+    }
+}
+
+/// Removes every hook, map and pin of ghostport from the kernel. Returns whether there were any.
+pub async fn detach_everything(netlink: &Interfaces) -> Result<bool> {
+    let Some(pins) = Pins::open_existing(Path::new(pins::ROOT))? else {
+        return Ok(false);
+    };
+    let interfaces = netlink.list().await?;
+    detach_filters(&pins, &interfaces)?;
+    pins.clear(Room::Links)?;
+    for ifindex in clsact::idle_qdiscs(&pins) {
+        netlink.remove_empty_clsact(ifindex).await;
+    }
+    pins.remove_all()?;
+    Ok(true)
+}
+
+fn detach_filters(pins: &Pins, interfaces: &BTreeMap<u32, Interface>) -> Result<()> {
+    for filter in clsact::filters(pins) {
+        let name = interfaces.get(&filter.ifindex).map(|interface| interface.name.as_str());
+        clsact::detach(&filter, name, Some(pins))?;
+    }
+    Ok(())
+}
+
+/// Drops pins that this agent cannot use: maps of another layout, or of another network
+/// namespace, and links of other programs.
+fn settle(pins: &Pins, settings: &Settings) -> Result<()> {
+    let netns = std::fs::metadata("/proc/self/ns/net").context("cannot tell the namespace")?;
+    let same_layout = pins.exchange_marker("layout", &settings.layout(netns.ino()))?;
+    let same_object = pins.exchange_marker("object", &settings.object())?;
+    if !(same_layout && same_object) {
+        pins.clear(Room::Links)?;
+    }
+    if !same_layout {
+        for room in [Room::Maps, Room::Counters, Room::Sockets] {
+            pins.clear(room)?;
+        }
+    }
+    Ok(())
+}
+
+/// Kernels before 5.11 charge maps to this limit. Where it may not be lifted, loading says so.
+fn lift_memlock_limit() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let unlimited = Rlimit { current: None, maximum: None };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!(%error, "the memlock limit stays");
+    }
+}

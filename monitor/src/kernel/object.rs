@@ -1,0 +1,80 @@
+//! The embedded BPF object: loaded once, with the running kernel's offsets injected and its maps
+//! taken from where an earlier agent pinned them.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+};
+
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use monitor_common::offsets::Offsets;
+
+use super::pins::{Pins, Room};
+
+/// The programs and maps of monitor-ebpf.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
+
+/// Counts up when the records or maps change in a way that an older agent's pins do not have.
+const LAYOUT_VERSION: u32 = 1;
+
+/// Maps that programs share, and that are pinned for the next agent.
+pub const SHARED_MAPS: [&str; 7] =
+    ["PORT_SET", "PORT_INDEX", "COUNTERS", "SOCKET_COUNTERS", "EVENTS", "ERRORS", "AYA_LOGS"];
+
+/// What is fixed when the object is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// CPUs that the kernel may ever run.
+    pub cpus: u32,
+    /// Offsets in kernel structs.
+    pub offsets: Offsets,
+    /// Verbosity of the kernel side; diagnostics below it cost nothing.
+    pub log_level: KernelLogLevel,
+}
+
+/// Verbosity of the kernel side's diagnostics, as aya-log numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum KernelLogLevel {
+    /// None at all.
+    Off = 0,
+    /// What went wrong.
+    Warn = 2,
+    /// Every socket call on a watched port.
+    Debug = 4,
+}
+
+impl Settings {
+    /// Identity of the maps: agents with the same one can use each other's.
+    pub fn layout(&self, netns_inode: u64) -> String {
+        format!("{LAYOUT_VERSION}:{}:{netns_inode}", self.cpus)
+    }
+
+    /// Identity of the programs, but for their verbosity.
+    pub fn object(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        OBJECT.hash(&mut hasher);
+        bytemuck::bytes_of(&self.offsets).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+/// Loads the object. Programs enter the kernel when they are attached, maps now.
+pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError> {
+    let offsets = bytemuck::bytes_of(&settings.offsets);
+    let log_level = settings.log_level as u8;
+    let paths: Vec<PathBuf> = pins
+        .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, name)).collect())
+        .unwrap_or_default();
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(None)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .override_global("CPUS", &settings.cpus, true)
+        .override_global("OFFSETS", offsets, true)
+        .override_global(aya_log::LEVEL, &log_level, true);
+    for (name, path) in SHARED_MAPS.iter().zip(&paths) {
+        loader.map_pin_path(name, path.as_path());
+    }
+    loader.load(OBJECT)
+}

@@ -1,0 +1,118 @@
+//! Why a mechanism did not serve, in words for the operator. Pure: an error number in, words out.
+
+use std::{error::Error, io};
+
+use super::hooks::HookMechanism;
+
+/// What the words may depend on beside the error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances {
+    /// Maximum transmission unit of the interface, bytes.
+    pub mtu: Option<u32>,
+}
+
+/// The error number at the root of a chain of errors.
+pub fn root_errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut errno = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io_error) = error.downcast_ref::<io::Error>() {
+            errno = io_error.raw_os_error().or(errno);
+        }
+        next = error.source();
+    }
+    errno
+}
+
+/// Says why `mechanism` was refused.
+pub fn explain(
+    mechanism: HookMechanism,
+    error: &(dyn Error + 'static),
+    circumstances: Circumstances,
+) -> String {
+    let words = root_errno(error).and_then(|errno| known(mechanism, errno, circumstances));
+    words.unwrap_or_else(|| chain(error))
+}
+
+fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> Option<String> {
+    use HookMechanism::{Cgroup, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative};
+    let words = match (mechanism, errno) {
+        (XdpNative | XdpGeneric, libc::EBUSY) => {
+            "another XDP program holds the interface's slot".to_owned()
+        }
+        (XdpNative | XdpGeneric, libc::EEXIST) => {
+            "another XDP program is attached in the other mode".to_owned()
+        }
+        (XdpNative, libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
+        (XdpNative, libc::ERANGE | libc::EINVAL | libc::E2BIG) => refused_by_driver(circumstances),
+        (XdpNative, libc::ENOMEM | libc::ENOSPC) => {
+            "the driver has no queues or memory left for native XDP".to_owned()
+        }
+        (Tcx, libc::EINVAL) => "this kernel has no TCX (Linux 6.6)".to_owned(),
+        (Clsact, libc::ENOENT | libc::EOPNOTSUPP) => {
+            "this kernel has no clsact qdisc (module sch_ingress) or no cls_bpf".to_owned()
+        }
+        (Fexit | Kprobe | Tracepoint, libc::ENOENT) => {
+            format!("this kernel does not have what {mechanism} attaches to")
+        }
+        (Cgroup, libc::EPERM) => {
+            "a program at the cgroup root allows no other, or CAP_NET_ADMIN is missing".to_owned()
+        }
+        (_, libc::EPERM | libc::EACCES) => {
+            "the kernel refuses it: a capability is missing, or it was hardened against it"
+                .to_owned()
+        }
+        (_, libc::EOPNOTSUPP) => format!("this kernel was built without {mechanism}"),
+        (_, libc::ENODEV) => "the interface is gone".to_owned(),
+        _ => return None,
+    };
+    let name = io::Error::from_raw_os_error(errno).to_string();
+    Some(format!("{words} ({})", name.split(" (os error").next().unwrap_or(&name)))
+}
+
+fn refused_by_driver(circumstances: Circumstances) -> String {
+    match circumstances.mtu {
+        Some(mtu) if mtu > 1500 => {
+            format!("the driver refuses native XDP, probably for the MTU of {mtu}")
+        }
+        _ => "the driver refuses native XDP: too few queues, or an offload in its way".to_owned(),
+    }
+}
+
+/// Every message of a chain of errors that adds something.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let message = error.to_string();
+        if !words.contains(&message) {
+            words = format!("{words}: {message}");
+        }
+        next = error.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(mechanism: HookMechanism, errno: i32, mtu: Option<u32>) -> String {
+        let error = io::Error::from_raw_os_error(errno);
+        explain(mechanism, &error, Circumstances { mtu })
+    }
+
+    #[test]
+    fn common_refusals_have_words() {
+        use HookMechanism::{Fexit, Tcx, XdpNative};
+        assert!(words(XdpNative, libc::EBUSY, None).contains("another XDP program"));
+        assert!(words(XdpNative, libc::ERANGE, Some(9000)).contains("MTU of 9000"));
+        assert!(words(Tcx, libc::EINVAL, None).contains("no TCX"));
+        assert!(words(Fexit, libc::EPERM, None).contains("capability"));
+    }
+
+    #[test]
+    fn an_unknown_error_is_told_as_it_is() {
+        assert!(words(HookMechanism::Tcx, libc::EIO, None).contains("Input/output error"));
+    }
+}

@@ -1,0 +1,119 @@
+//! ghostport: see the library.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use ghostport::{
+    agent,
+    cli::{
+        self, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, LogFormat, LogLevel, RunArgs,
+    },
+    config::{Config, Overrides},
+    doctor::Report,
+    kernel::{self, interfaces::Interfaces, memory},
+    logging,
+    metrics::BuildInfo,
+};
+
+/// Exit codes of the contract beside success.
+const CANNOT_WORK: u8 = 1;
+const CANNOT_LOOK: u8 = 2;
+
+fn main() -> ExitCode {
+    memory::share_one_heap();
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(dispatch()),
+        Err(error) => fail(CANNOT_WORK, &error.into()),
+    }
+}
+
+async fn dispatch() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run(&args).await,
+        Command::Doctor(args) => doctor(&args).await,
+        Command::Detach => detach().await,
+        Command::Config { command } => config(&command),
+        Command::Completions { shell } => print(&cli::completions(shell)),
+    }
+}
+
+async fn run(args: &RunArgs) -> ExitCode {
+    if let Err(error) = logging::init(args.log_level, args.log_format) {
+        return fail(CANNOT_WORK, &error.into());
+    }
+    match agent::run(args, build_info()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(CANNOT_WORK, &error),
+    }
+}
+
+async fn doctor(args: &DoctorArgs) -> ExitCode {
+    let _ = logging::init(LogLevel::Error, LogFormat::Text);
+    let report = async {
+        let config = Config::load(None, &Overrides::default())?;
+        Report::make(&config).await
+    };
+    let report = match report.await {
+        Ok(report) => report,
+        Err(error) => return fail(CANNOT_LOOK, &error),
+    };
+    let page = if args.json {
+        serde_json::to_string_pretty(&report).map(|json| json + "\n").unwrap_or_default()
+    } else {
+        report.to_text()
+    };
+    print(page.as_bytes());
+    report.verdict().into()
+}
+
+async fn detach() -> ExitCode {
+    let _ = logging::init(LogLevel::Warn, LogFormat::Text);
+    let detached = async {
+        let netlink = Interfaces::connect()?;
+        kernel::detach_everything(&netlink).await
+    };
+    match detached.await {
+        Ok(true) => print(b"every hook, map and pin of ghostport is removed\n"),
+        Ok(false) => print(b"nothing of ghostport is in this kernel\n"),
+        Err(error) => fail(CANNOT_LOOK, &error),
+    }
+}
+
+fn config(command: &ConfigCommand) -> ExitCode {
+    let load = |args: &ConfigArgs| Config::load(args.path.as_deref(), &Overrides::default());
+    let (args, show) = match command {
+        ConfigCommand::Check(args) => (args, false),
+        ConfigCommand::Show(args) => (args, true),
+    };
+    match load(args) {
+        Ok(config) if show => print(config.to_string().as_bytes()),
+        Ok(_) => print(b"the configuration is valid\n"),
+        Err(error) => fail(CANNOT_LOOK, &error.into()),
+    }
+}
+
+fn build_info() -> BuildInfo {
+    BuildInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: env!("GHOSTPORT_REVISION"),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+    }
+}
+
+/// Prints an answer. A reader that has gone away wants no more of it.
+fn print(answer: &[u8]) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(answer).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(CANNOT_LOOK, &error.into()),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// One message that says what is wrong and what led to it.
+fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
+    eprintln!("ghostport: {error:#}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,58 @@
+//! The exposition: every metric's declaration, and its values built anew for each scrape.
+
+mod collector;
+pub mod names;
+mod process;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use self::{
+    collector::{MAX_PREINITIALISED_PORTS, render},
+    process::ProcessFacts,
+};
+use crate::sinks::EventLosses;
+
+/// The exposition as text, made when it is asked for.
+pub type Exposition = Arc<dyn Fn() -> anyhow::Result<String> + Send + Sync>;
+
+/// What is running, and on what.
+#[derive(Clone, Debug)]
+pub struct BuildInfo {
+    /// Of the agent.
+    pub version: &'static str,
+    /// Commit that it was built from.
+    pub revision: &'static str,
+    /// Release of the running kernel.
+    pub kernel: String,
+}
+
+/// What the agent knows of itself.
+#[derive(Clone, Debug)]
+pub struct AgentStatus {
+    /// What is running.
+    pub build: BuildInfo,
+    /// Events that reached no sink.
+    pub losses: EventLosses,
+    /// Whether the last reading of the configuration succeeded.
+    pub reload_succeeded: bool,
+    /// When it last did.
+    pub reloaded_at: Timestamp,
+}
+
+impl AgentStatus {
+    /// Of an agent that has just read its configuration.
+    pub fn new(build: BuildInfo, now: Timestamp) -> Self {
+        let losses = EventLosses::default();
+        Self { build, losses, reload_succeeded: true, reloaded_at: now }
+    }
+
+    /// The configuration was read again.
+    pub fn reloaded(&mut self, succeeded: bool, now: Timestamp) {
+        self.reload_succeeded = succeeded;
+        if succeeded {
+            self.reloaded_at = now;
+        }
+    }
+}

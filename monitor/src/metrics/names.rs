@@ -1,0 +1,106 @@
+//! Every metric that ghostport exports. No other file names one.
+
+use prometheus::proto::MetricType;
+
+/// Declaration of a metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Name in the exposition.
+    pub name: &'static str,
+    /// One line for the operator.
+    pub help: &'static str,
+    /// Counter or gauge.
+    pub kind: MetricType,
+    /// Names of the labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $constant:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $($(#[$doc])* pub const $constant: Metric = Metric {
+            name: $name,
+            help: $help,
+            kind: MetricType::$kind,
+            labels: &[$($label),*],
+        };)+
+
+        /// All of them.
+        pub const ALL: &[&Metric] = &[$(&$constant),+];
+    };
+}
+
+metrics! {
+    /// Packets by end and direction.
+    PACKETS: COUNTER "ghostport_packets_total"
+        ["interface", "port", "protocol", "direction", "side"]
+        "Packets of a watched port; side is local when the port is this host's end.";
+    /// Bytes by end and direction.
+    BYTES: COUNTER "ghostport_bytes_total"
+        ["interface", "port", "protocol", "direction", "side"]
+        "Ethernet frame bytes of those packets, without frame check sequence.";
+    /// SYN without ACK.
+    CONNECTION_ATTEMPTS: COUNTER "ghostport_connection_attempts_total"
+        ["interface", "port", "direction", "side"]
+        "TCP segments with SYN and without ACK.";
+    /// Packets without a port.
+    UNCLASSIFIED_PACKETS: COUNTER "ghostport_unclassified_packets_total"
+        ["interface", "direction", "cause"]
+        "Packets that could not be attributed to a port.";
+    /// Bind attempts.
+    BINDS: COUNTER "ghostport_binds_total" ["port", "protocol", "result"]
+        "Attempts to bind a socket to a watched port.";
+    /// Listening.
+    LISTENS: COUNTER "ghostport_listens_total" ["port"]
+        "TCP sockets that began to listen on a watched port.";
+    /// Closing.
+    CLOSES: COUNTER "ghostport_closes_total" ["port", "protocol"]
+        "Sockets that gave a watched port back.";
+    /// Name of a port.
+    PORT_INFO: GAUGE "ghostport_port_info" ["port", "service", "description"]
+        "What the registry says of a watched port; always 1.";
+    /// Hooks.
+    HOOK_ATTACHED: GAUGE "ghostport_hook_attached" ["hook", "mechanism", "interface"]
+        "1 for a hook that is attached, 0 for one that no mechanism serves.";
+    /// Lost events.
+    EVENTS_LOST: COUNTER "ghostport_events_lost_total" ["stage"]
+        "Events lost: kernel ring buffer full, queue full, sink not writable.";
+    /// Failures of the kernel side.
+    KERNEL_ERRORS: COUNTER "ghostport_kernel_errors_total" ["cause"]
+        "What the kernel side could not do, by cause.";
+    /// Fill of maps.
+    MAP_ENTRIES: GAUGE "ghostport_map_entries" ["map"]
+        "Entries in use in a kernel map.";
+    /// Size of maps.
+    MAP_CAPACITY: GAUGE "ghostport_map_capacity" ["map"]
+        "Entries that a kernel map has room for.";
+    /// Patterns without an interface.
+    UNMATCHED_INTERFACE_PATTERNS: GAUGE "ghostport_unmatched_interface_patterns" []
+        "Patterns of interfaces.include that match no interface.";
+    /// Reload.
+    CONFIG_RELOAD_SUCCESS: GAUGE "ghostport_config_reload_success" []
+        "Whether the last reading of the configuration succeeded.";
+    /// Time of reload.
+    CONFIG_RELOAD_TIMESTAMP: GAUGE "ghostport_config_reload_timestamp_seconds" []
+        "When the configuration was last read successfully.";
+    /// Build.
+    BUILD_INFO: GAUGE "ghostport_build_info" ["version", "revision", "kernel"]
+        "Version of the agent and of the kernel it runs on; always 1.";
+    /// Processor time.
+    PROCESS_CPU_SECONDS: COUNTER "process_cpu_seconds_total" []
+        "Total user and system CPU time spent in seconds.";
+    /// Descriptors.
+    PROCESS_OPEN_FDS: GAUGE "process_open_fds" []
+        "Number of open file descriptors.";
+    /// Limit of descriptors.
+    PROCESS_MAX_FDS: GAUGE "process_max_fds" []
+        "Maximum number of open file descriptors.";
+    /// Virtual memory.
+    PROCESS_VIRTUAL_MEMORY: GAUGE "process_virtual_memory_bytes" []
+        "Virtual memory size in bytes.";
+    /// Resident memory.
+    PROCESS_RESIDENT_MEMORY: GAUGE "process_resident_memory_bytes" []
+        "Resident memory size in bytes.";
+    /// Start.
+    PROCESS_START_TIME: GAUGE "process_start_time_seconds" []
+        "Start time of the process since unix epoch in seconds.";
+}

@@ -1,0 +1,72 @@
+//! What the kernel side has counted, as one consistent set of plain facts.
+//!
+//! The kernel module fills it, metrics and doctor read it: neither knows of maps here.
+
+use monitor_common::{
+    errors::KernelError,
+    flow::{PortCounters, UnclassifiedCounters},
+    socket_event::SocketCounters,
+};
+
+use crate::kernel::hooks::HookStatus;
+
+/// Everything that is read from the kernel for one scrape.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Traffic of every watched port on every counted interface, summed over CPUs.
+    pub traffic: Vec<PortTraffic>,
+    /// What could not be attributed to a port, for every counted interface.
+    pub unclassified: Vec<UnclassifiedTraffic>,
+    /// Socket calls on every watched port.
+    pub sockets: Vec<PortSockets>,
+    /// Every hook, per interface where it has one.
+    pub hooks: Vec<HookStatus>,
+    /// Failures of the kernel side, indexed by [`KernelError`].
+    pub kernel_errors: [u64; KernelError::COUNT],
+    /// Fill and size of the kernel maps.
+    pub maps: Vec<MapUsage>,
+    /// Patterns of `interfaces.include` that match no interface now.
+    pub unmatched_interface_patterns: usize,
+}
+
+/// Traffic of one port on one interface.
+#[derive(Clone, Debug)]
+pub struct PortTraffic {
+    /// Name of the interface.
+    pub interface: String,
+    /// The watched port.
+    pub port: u16,
+    /// Sum over CPUs.
+    pub counters: PortCounters,
+}
+
+/// Unclassified packets of one interface.
+#[derive(Clone, Debug)]
+pub struct UnclassifiedTraffic {
+    /// Name of the interface.
+    pub interface: String,
+    /// Sum over CPUs.
+    pub counters: UnclassifiedCounters,
+}
+
+/// Socket calls on one port.
+#[derive(Clone, Debug)]
+pub struct PortSockets {
+    /// The watched port.
+    pub port: u16,
+    /// Binds, listens and closes.
+    pub counters: SocketCounters,
+}
+
+/// Fill and size of one kernel map.
+#[derive(Clone, Debug)]
+pub struct MapUsage {
+    /// Name of the map, as in `bpftool map`.
+    pub map: String,
+    /// Entries in use.
+    pub entries: u64,
+    /// Entries that fit.
+    pub capacity: u64,
+    /// Kernel memory, all CPUs together; bytes.
+    pub bytes: u64,
+}

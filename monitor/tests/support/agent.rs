@@ -1,0 +1,319 @@
+//! The agent under test: its configuration, its life, and what it tells.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{
+    PATIENCE, eventually, http,
+    metrics::{Counts, Metrics, expect, since},
+    world::{World, port},
+};
+
+/// Where the agent of a test listens: in a namespace of its own every port is free.
+pub const LISTEN: u16 = 10948;
+
+/// Offset of the port by which a test knows that every earlier event has arrived.
+const SENTINEL: u16 = 99;
+
+/// A configuration, written out for the agent.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Watched ports; one more is added for [`Agent::events`].
+    pub ports: Vec<u16>,
+    /// `interfaces.include`.
+    pub include: Vec<&'static str>,
+    /// `interfaces.exclude`.
+    pub exclude: Vec<&'static str>,
+    /// `interfaces.mode`.
+    pub mode: &'static str,
+    /// `bind.mechanism`.
+    pub mechanism: &'static str,
+    /// Port of the web server.
+    pub listen: u16,
+}
+
+impl Config {
+    /// Watches these ports, and no interface.
+    pub fn new(ports: impl IntoIterator<Item = u16>) -> Self {
+        Self {
+            ports: ports.into_iter().collect(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            mode: "auto",
+            mechanism: "auto",
+            listen: LISTEN,
+        }
+    }
+
+    /// Counts on interfaces that match these globs.
+    pub fn on(self, include: &[&'static str]) -> Self {
+        Self { include: include.to_vec(), ..self }
+    }
+
+    /// Forces the mode of attachment.
+    pub fn mode(self, mode: &'static str) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Forces the mechanism of bind tracing.
+    pub fn mechanism(self, mechanism: &'static str) -> Self {
+        Self { mechanism, ..self }
+    }
+
+    fn yaml(&self, world: &World) -> String {
+        let mut text = String::from("ports:\n");
+        for port in self.ports.iter().chain([&port(SENTINEL)]) {
+            let _ = writeln!(text, "  - {port}");
+        }
+        let events = events_path(world);
+        let _ = write!(
+            text,
+            "interfaces:\n  include: {:?}\n  exclude: {:?}\n  mode: {}\n\
+             bind:\n  mechanism: {}\n\
+             web:\n  listen: [\"127.0.0.1:{}\"]\n\
+             sinks:\n  - {{kind: file, path: {}}}\n",
+            self.include,
+            self.exclude,
+            self.mode,
+            self.mechanism,
+            self.listen,
+            events.display(),
+        );
+        text
+    }
+
+    /// Writes it where the agent looks for it.
+    pub fn write(&self, world: &World) -> PathBuf {
+        let path = world.path("ghostport.yaml");
+        fs::write(&path, self.yaml(world)).expect("written");
+        path
+    }
+}
+
+fn events_path(world: &World) -> PathBuf {
+    world.path("events.jsonl")
+}
+
+/// The binary under test.
+pub fn ghostport() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ghostport"));
+    command.stdin(Stdio::null()).env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+/// Runs a command to its end, which must come soon.
+pub fn finish(command: &mut Command) -> Output {
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawned");
+    let pid = Pid::from_child(&child);
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        if stopped.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
+    let stdout = child.stdout.take().expect("piped");
+    let reader = thread::spawn(move || read(stdout));
+    let stderr = read(child.stderr.take().expect("piped"));
+    let stdout = reader.join().expect("read");
+    let status = child.wait().expect("waited");
+    drop(stop);
+    watchdog.join().expect("a watchdog");
+    Output { status, stdout, stderr }
+}
+
+fn read(mut from: impl std::io::Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).expect("read");
+    bytes
+}
+
+/// What a command said on standard error.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a command said on standard output.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// An agent at work. It is killed, if it still lives, when this is dropped, and what it said is
+/// shown if the test fails.
+pub struct Agent {
+    child: Child,
+    server: SocketAddr,
+    log: PathBuf,
+    events: PathBuf,
+}
+
+impl Agent {
+    /// Starts one and waits until it is ready.
+    pub fn start(world: &World, config: &Config) -> Self {
+        Self::start_with(world, config, &[])
+    }
+
+    /// Starts one with further arguments, and waits until it is ready.
+    pub fn start_with(world: &World, config: &Config, arguments: &[&str]) -> Self {
+        let path = config.write(world);
+        let log = world.path("stderr");
+        let stderr = File::options().create(true).append(true).open(&log).expect("a log");
+        let child = ghostport()
+            .arg("run")
+            .arg("--config")
+            .arg(path)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .expect("spawned");
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, config.listen));
+        let mut agent = Self { child, server, log, events: events_path(world) };
+        eventually("an agent that is ready", || {
+            if let Some(status) = agent.child.try_wait().expect("waited") {
+                panic!("the agent ended with {status}");
+            }
+            http::get(server, "/readyz").ok().filter(|response| response.status == 200)
+        });
+        agent
+    }
+
+    /// Asks for a page.
+    pub fn get(&self, path: &str) -> http::Response {
+        http::get(self.server, path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// Scrapes.
+    pub fn metrics(&self) -> Metrics {
+        let response = self.get("/metrics");
+        assert_eq!(response.status, 200, "{}", response.body);
+        Metrics::parse(response.body)
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it said on standard error until now.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Checks that nothing but `expected` was counted about packets since `before`. Packets that
+    /// are on their way get a moment to arrive.
+    #[track_caller]
+    pub fn assert_traffic(&self, before: &Counts, expected: &Counts, what: &str) -> Counts {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            let after = self.metrics().traffic();
+            let counted = since(before, &after);
+            if counted == *expected {
+                return after;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{what}\n  expected: {expected:#?}\n  counted: {counted:#?}"
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Every event about a socket so far, in order. To be sure that they are all there, it binds a
+    /// port of its own and waits for that event.
+    pub fn socket_events(&self) -> Vec<Value> {
+        let sentinel = port(SENTINEL);
+        let is_sentinel =
+            |event: &Value| event["network.local.port"].as_u64() == Some(sentinel.into());
+        let is_bind = |event: &Value| event["event.name"] == "ghostport.bind";
+        let seen = |events: &[Value]| {
+            events.iter().filter(|event| is_sentinel(event) && is_bind(event)).count()
+        };
+        let before = seen(&self.events());
+        drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, sentinel)).expect("the sentinel"));
+        let mut events = eventually("the sentinel's event", || {
+            let events = self.events();
+            (seen(&events) > before).then_some(events)
+        });
+        events.retain(|event| !is_sentinel(event) && event.get("network.local.port").is_some());
+        events
+    }
+
+    /// Every event in the file now.
+    pub fn events(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.events).unwrap_or_default();
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("signalled");
+    }
+
+    /// SIGHUP, and waits until the agent has looked at its configuration. Returns whether it liked
+    /// it.
+    pub fn reload(&self) -> bool {
+        let stamp = |metrics: &Metrics| {
+            metrics.value("ghostport_config_reload_timestamp_seconds", &[])
+        };
+        let before = self.metrics();
+        // Should the timestamp have no fractions, a second must pass for it to change.
+        if stamp(&before).fract() == 0.0 {
+            thread::sleep(Duration::from_millis(1100));
+        }
+        self.signal(Signal::HUP);
+        let after = eventually("a reload", || {
+            Some(self.metrics()).filter(|after| stamp(after) > stamp(&before))
+        });
+        after.value("ghostport_config_reload_success", &[]) == 1.0
+    }
+
+    /// SIGKILL: no farewell.
+    pub fn kill9(mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("waited");
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn terminate(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        eventually("the end of the agent", || self.child.try_wait().expect("waited"))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- what the agent said ---\n{}---", self.log());
+        }
+    }
+}
+
+/// One line of socket counters that a test expects.
+pub fn expect_sockets(counts: &mut Counts, port: u16, what: &str, protocol: &str, amount: u64) {
+    let port = port.to_string();
+    let port = ("port", port.as_str());
+    let protocol = ("protocol", protocol);
+    match what {
+        "listen" => expect(counts, "ghostport_listens_total", &[port], amount),
+        "close" => expect(counts, "ghostport_closes_total", &[port, protocol], amount),
+        result => {
+            let labels = [port, protocol, ("result", result)];
+            expect(counts, "ghostport_binds_total", &labels, amount);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Just enough of HTTP to read what the agent serves.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
+
+use super::PATIENCE;
+
+/// What came back.
+#[derive(Debug)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Header lines, as they came.
+    pub headers: Vec<String>,
+    /// Body.
+    pub body: String,
+}
+
+impl Response {
+    /// Value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// Asks for `path`, from this thread's namespace. When it returns, the connection is over.
+pub fn get(server: SocketAddr, path: &str) -> io::Result<Response> {
+    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    parse(&text).ok_or_else(|| io::Error::other(format!("not HTTP: {text}")))
+}
+
+fn parse(text: &str) -> Option<Response> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut lines = head.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<String> = lines.map(str::to_owned).collect();
+    let response = Response { status, headers, body: body.to_owned() };
+    let chunked = response.header("transfer-encoding").is_some_and(|kind| kind == "chunked");
+    assert!(!chunked, "a page of known size needs no chunks: {head}");
+    Some(response)
+}

@@ -1,0 +1,97 @@
+//! Programs that are not ghostport's: neighbours at the hooks, and the generator of frames at line
+//! rate.
+
+use aya::{
+    Ebpf, TestRun as _,
+    programs::{
+        SchedClassifier, TcAttachType, TestRunAttrs, TestRunOptions, Xdp, XdpMode,
+        tc::{NlOptions, TcAttachOptions, TcHandle},
+    },
+};
+
+use super::wire::index_of;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_TESTING_OBJECT"));
+
+/// Somebody else's programs; what was attached stays for as long as this lives.
+pub struct Programs(Ebpf);
+
+impl Programs {
+    /// Loads the object.
+    pub fn load() -> Self {
+        Self(Ebpf::load(OBJECT).expect("the programs for tests"))
+    }
+
+    /// Attaches an XDP program in this thread's namespace. Returns the program's id.
+    pub fn attach_xdp(&mut self, name: &str, interface: &str, mode: XdpMode) -> u32 {
+        let program = self.xdp(name);
+        program.attach_to_if_index(index_of(interface), mode).expect("attached");
+        program.info().expect("a program").id()
+    }
+
+    fn xdp(&mut self, name: &str) -> &mut Xdp {
+        let program = self.0.program_mut(name).expect("a program");
+        let program: &mut Xdp = program.try_into().expect("XDP");
+        if program.fd().is_err() {
+            program.load().expect("loaded");
+        }
+        program
+    }
+
+    /// Puts the filter that does nothing on an interface's clsact qdisc, which must be there.
+    /// Returns the program's id.
+    pub fn attach_filter(&mut self, interface: &str, direction: TcAttachType) -> u32 {
+        let program = self.classifier();
+        let options = NlOptions { priority: 50, handle: TcHandle::new(0, 0x33), classid: None };
+        let options = TcAttachOptions::Netlink(options);
+        let link = program.attach_with_options(interface, direction, options).expect("attached");
+        // The filter stays until it is removed by name.
+        std::mem::forget(program.take_link(link).expect("a link"));
+        program.info().expect("a program").id()
+    }
+
+    /// Attaches the program that does nothing to TCX. False where there is no more room.
+    pub fn attach_tcx(&mut self, interface: &str, direction: TcAttachType) -> bool {
+        let options = TcAttachOptions::TcxOrder(aya::programs::LinkOrder::default());
+        self.classifier().attach_with_options(interface, direction, options).is_ok()
+    }
+
+    fn classifier(&mut self) -> &mut SchedClassifier {
+        let program = self.0.program_mut("tc_foreign").expect("a program");
+        let program: &mut SchedClassifier = program.try_into().expect("a classifier");
+        if program.fd().is_err() {
+            program.load().expect("loaded");
+        }
+        program
+    }
+
+    /// Makes an interface of this thread's namespace fit for [`Self::transmit`].
+    pub fn prepare_transmission(&mut self, interface: &str) {
+        // An XDP program makes veth poll, which live frames need.
+        self.attach_xdp("xdp_pass", interface, XdpMode::Driver);
+    }
+
+    /// Sends a frame out of an interface of this thread's namespace, this many times, at line rate:
+    /// a program that returns `XDP_TX`, run on live frames. What the other end's queue cannot take
+    /// is lost, so it is for the other end to say how many arrived.
+    pub fn transmit(&mut self, interface: &str, frame: &[u8], times: u32) {
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+        let mut context = [0; 24];
+        context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+        context[12..16].copy_from_slice(&index_of(interface).to_ne_bytes());
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat: times,
+            attrs: TestRunAttrs::new().xdp_live_frames(64),
+            ..TestRunOptions::new()
+        };
+        self.xdp("xdp_tx").test_run(options).expect("live frames");
+    }
+}
+
+/// Ids of the programs on an interface's TCX.
+pub fn tcx_programs(interface: &str, direction: TcAttachType) -> Vec<u32> {
+    let (_, programs) = SchedClassifier::query_tcx(interface, direction).expect("TCX");
+    programs.iter().map(aya::programs::ProgramInfo::id).collect()
+}

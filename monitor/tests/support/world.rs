@@ -1,0 +1,188 @@
+//! Namespaces of its own for every test.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use rustix::{
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
+    thread::{UnshareFlags, gettid, unshare_unsafe},
+};
+
+use super::sh;
+
+const BPFFS: &str = "/sys/fs/bpf";
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// Namespaces are cheap, but the tests measure what the whole machine does.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A network and a mount namespace, with a BPF filesystem, tracefs and an empty `/run`. They belong
+/// to the thread of the test, to what it starts, and vanish with the last of them.
+pub struct World(());
+
+/// Runs a test in a world of its own.
+pub fn in_world(test: impl FnOnce(&World) + Send) {
+    assert!(rustix::process::geteuid().is_root(), "these tests need root: cargo xtask test");
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let outcome = thread::scope(|scope| {
+        let body = move || test(&World::enter());
+        thread::Builder::new().name("world".into()).spawn_scoped(scope, body).expect("spawn").join()
+    });
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
+}
+
+impl World {
+    /// Folder for the files of a test.
+    pub const DIR: &str = "/run/world";
+
+    fn enter() -> Self {
+        unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS);
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .expect("private mounts");
+        mount_new("tmpfs", "/run");
+        fs::create_dir(Self::DIR).expect("a folder");
+        mount_new("bpf", BPFFS);
+        mount_new("tracefs", TRACEFS);
+        sh("ip link set lo up");
+        Self(())
+    }
+
+    /// Path of a file of this test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        Path::new(Self::DIR).join(name)
+    }
+
+    /// The BPF filesystem goes away, as on a machine that never mounted one.
+    pub fn without_bpffs(&self) {
+        unmount_all(BPFFS);
+    }
+
+    /// tracefs goes away.
+    pub fn without_tracefs(&self) {
+        unmount_all("/sys/kernel/debug");
+        unmount_all(TRACEFS);
+        assert!(!Path::new(TRACEFS).join("events").exists(), "tracefs is still there");
+    }
+
+    /// A veth pair: `ours` here, `theirs` in the peer's namespace, both up and silent.
+    pub fn veth(&self, ours: &str, peer: &Peer, theirs: &str) {
+        sh(&format!("ip link add {ours} type veth peer name {theirs} netns {}", peer.thread_id));
+        quiet_and_up(ours);
+        let theirs = theirs.to_owned();
+        peer.run(move || quiet_and_up(&theirs));
+    }
+
+    /// Process ids of whoever lives in this network namespace, this process apart.
+    pub fn inhabitants(&self) -> Vec<u32> {
+        let here = netns_inode();
+        let processes = fs::read_dir("/proc").expect("/proc").flatten();
+        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        ids.filter(|id| *id != process::id())
+            .filter(|id| {
+                fs::metadata(format!("/proc/{id}/ns/net")).is_ok_and(|net| net.ino() == here)
+            })
+            .collect()
+    }
+}
+
+/// Inode of the calling thread's network namespace.
+pub fn netns_inode() -> u64 {
+    fs::metadata("/proc/thread-self/ns/net").expect("a namespace").ino()
+}
+
+/// A port that other tests on this machine hardly use: socket hooks see every namespace, so two
+/// test programs at once must not share watched ports. `offset` is below 100.
+pub fn port(offset: u16) -> u16 {
+    assert!(offset < 100);
+    10_000 + (process::id() % 200) as u16 * 100 + offset
+}
+
+fn quiet_and_up(interface: &str) {
+    sh(&format!("ip link set {interface} addrgenmode none"));
+    sh(&format!("ip link set {interface} up"));
+}
+
+fn unshare(flags: UnshareFlags) {
+    // SAFETY: the descriptor table stays shared; only namespaces (and, with a mount namespace, the
+    // working directory and root) become this thread's own.
+    unsafe { unshare_unsafe(flags) }.expect("namespaces");
+}
+
+fn mount_new(kind: &str, at: &str) {
+    mount(kind, at, kind, MountFlags::empty(), None)
+        .unwrap_or_else(|error| panic!("mount {kind} at {at}: {error}"));
+}
+
+fn unmount_all(path: &str) {
+    while unmount(path, UnmountFlags::DETACH).is_ok() {}
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Another network namespace, with a thread in it that does what it is told.
+pub struct Peer {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    thread_id: i32,
+}
+
+impl Peer {
+    /// A namespace with nothing but `lo`.
+    pub fn new() -> Self {
+        let (jobs, todo) = channel::<Job>();
+        let (announce, announced) = channel();
+        let thread = thread::spawn(move || {
+            unshare(UnshareFlags::NEWNET);
+            announce.send(gettid().as_raw_nonzero().get()).expect("a listener");
+            todo.into_iter().for_each(|job| job());
+        });
+        let thread_id = announced.recv().expect("a namespace");
+        let peer = Self { jobs: Some(jobs), thread: Some(thread), thread_id };
+        peer.run(|| sh("ip link set lo up"));
+        peer
+    }
+
+    /// Runs `work` over there, and waits for it.
+    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        self.start(work).recv().expect("the peer has panicked")
+    }
+
+    /// Starts `work` over there; what it returns arrives at the receiver.
+    pub fn start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Receiver<T> {
+        let (done, result) = channel();
+        let job: Job = Box::new(move || {
+            let _ = done.send(work());
+        });
+        self.jobs.as_ref().expect("open").send(job).expect("the peer has panicked");
+        result
+    }
+
+    /// What tells this namespace to `ip link set … netns`.
+    pub fn thread_id(&self) -> i32 {
+        self.thread_id
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

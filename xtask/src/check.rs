@@ -1,0 +1,161 @@
+//! `cargo xtask check`: what must hold before a change is committed, apart from the tests.
+
+use std::{
+    env::consts,
+    io::Write as _,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    toolchain::{Compiler, Toolchain, find_program},
+    workspace::{cargo, root, shown, target_dir},
+};
+
+mod invariants;
+mod source;
+
+const DOCUMENTS: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "KNOWN_ISSUES.md",
+    "LICENSE-APACHE",
+    "LICENSE-GPL",
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/principles.md",
+];
+
+/// Manifests of the two workspaces, the agent's and the kernel side's.
+const WORKSPACES: &[&str] = &["Cargo.toml", "monitor-ebpf/Cargo.toml"];
+
+/// What a check found out. A check that cannot run is not one that passed.
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+type Check = fn() -> Result<Outcome>;
+
+const CHECKS: &[(&str, Check)] = &[
+    ("format", format),
+    ("lints", lints),
+    ("lints of the kernel side", kernel_side_lints),
+    ("licences, bans and sources", dependencies),
+    ("invariants of the architecture", invariants::hold),
+    ("documents", documents),
+];
+
+/// Runs every check, one line of outcome each; details follow the line of a check that failed.
+pub(crate) fn check() -> Result<ExitCode> {
+    let (mut failed, mut skipped) = (0, 0);
+    for (name, check) in CHECKS {
+        print!("check: {name} … ");
+        std::io::stdout().flush()?;
+        let start = Instant::now();
+        let outcome = check()?;
+        let seconds = start.elapsed().as_secs_f32();
+        match outcome {
+            Outcome::Passed => println!("ok ({seconds:.1} s)"),
+            Outcome::Skipped(why) => {
+                skipped += 1;
+                println!("skipped: {why}");
+            }
+            Outcome::Failed(details) => {
+                failed += 1;
+                println!("FAILED ({seconds:.1} s)\n{}\n", details.trim_end());
+            }
+        }
+    }
+    let passed = CHECKS.len() - failed - skipped;
+    println!("check: {passed} passed, {skipped} skipped, {failed} failed");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn format() -> Result<Outcome> {
+    of_each_workspace(|manifest| {
+        let mut command = cargo();
+        command.args(["fmt", "--all", "--manifest-path", manifest]);
+        command.args(["--", "--check", "--color", "never"]);
+        command
+    })
+}
+
+fn lints() -> Result<Outcome> {
+    of(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// A second pass, because the kernel side's target and panic handler fit no other crate.
+fn kernel_side_lints() -> Result<Outcome> {
+    let toolchain = match Toolchain::find() {
+        Ok(toolchain) => toolchain,
+        Err(missing) => return Ok(Outcome::Skipped(format!("{missing}: cargo xtask setup"))),
+    };
+    if !has_clippy(&toolchain) {
+        return Ok(Outcome::Skipped(format!("{toolchain} come without clippy: cargo xtask setup")));
+    }
+    let mut command = toolchain.cargo("clippy", consts::ARCH, cfg!(target_endian = "big"));
+    command.arg("--target-dir").arg(target_dir()?.join("bpf"));
+    of(command.args(["--", "-D", "warnings"]).current_dir(root().join("monitor-ebpf")))
+}
+
+fn has_clippy(toolchain: &Toolchain) -> bool {
+    match toolchain.compiler {
+        Compiler::Debian => Path::new("/usr/bin/clippy-driver").is_file(),
+        Compiler::Nightly => find_program("rustup").is_some_and(|rustup| {
+            let mut question = Command::new(rustup);
+            question.args(["run", "nightly", "cargo-clippy", "--version"]);
+            question.output().is_ok_and(|answer| answer.status.success())
+        }),
+    }
+}
+
+/// Advisories are left to `cargo deny check advisories`: they need the network, and change without
+/// a change of ours.
+fn dependencies() -> Result<Outcome> {
+    if find_program("cargo-deny").is_none() {
+        return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
+    }
+    of_each_workspace(|manifest| {
+        let mut command = cargo();
+        command.args(["deny", "--manifest-path", manifest, "--config", "deny.toml"]);
+        command.args(["check", "bans", "licenses", "sources"]);
+        command
+    })
+}
+
+fn documents() -> Result<Outcome> {
+    let missing = DOCUMENTS.iter().filter(|name| !root().join(name).is_file());
+    Ok(failed_with(missing.map(|name| format!("{name} is missing"))))
+}
+
+/// Runs one command for each workspace; the first that fails is the outcome.
+fn of_each_workspace(command: impl Fn(&'static str) -> Command) -> Result<Outcome> {
+    for manifest in WORKSPACES {
+        match of(&mut command(manifest))? {
+            Outcome::Passed => {}
+            other => return Ok(other),
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// The outcome of a command, whose output is shown only when it fails.
+fn of(command: &mut Command) -> Result<Outcome> {
+    let output = command.output().with_context(|| format!("cannot start {}", shown(command)))?;
+    if output.status.success() {
+        return Ok(Outcome::Passed);
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Ok(Outcome::Failed(format!("$ {}\n{}", shown(command), String::from_utf8_lossy(&text))))
+}
+
+fn failed_with(problems: impl Iterator<Item = String>) -> Outcome {
+    let problems: Vec<_> = problems.collect();
+    if problems.is_empty() { Outcome::Passed } else { Outcome::Failed(problems.join("\n")) }
+}

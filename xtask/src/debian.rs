@@ -1,0 +1,54 @@
+//! Debian's packages: which are there, and how the others get there.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    privilege::as_root,
+    setup::{Package, say, step},
+    toolchain::find_program,
+    workspace::{shown, succeed},
+};
+
+pub(crate) fn is_here() -> bool {
+    ["dpkg-query", "apt-get"].iter().all(|program| find_program(program).is_some())
+}
+
+/// Asks dpkg's own records: apt would take a second to read its lists.
+pub(crate) fn missing(packages: Vec<&'static Package>) -> Result<Vec<&'static Package>> {
+    let query = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
+        .args(packages.iter().map(|package| package.name))
+        .output()
+        .context("cannot start dpkg-query")?;
+    let answer = String::from_utf8_lossy(&query.stdout);
+    let is_installed = |package: &Package| {
+        answer.lines().any(|line| line.split_once(' ') == Some((package.name, "installed")))
+    };
+    Ok(packages.into_iter().filter(|package| !is_installed(package)).collect())
+}
+
+/// Removes nothing in exchange: some of these packages conflict with Debian's own rustup.
+pub(crate) fn install(packages: &[&Package]) -> Result<()> {
+    let mut update = apt_get()?;
+    update.arg("update");
+    step(&shown(&update), "the lists may be old");
+    if let Err(error) = succeed(&mut update) {
+        say(&format!("{error:#}; going on with the lists there are"));
+    }
+    let mut install = apt_get()?;
+    install
+        .args(["install", "--yes", "--no-install-recommends", "--no-remove"])
+        .args(packages.iter().map(|package| package.name));
+    step(&shown(&install), "packages of the system");
+    succeed(&mut install)
+}
+
+/// Never asks, and waits for another apt instead of failing.
+fn apt_get() -> Result<Command> {
+    let mut command = as_root("env")?;
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]);
+    command.args(["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]);
+    Ok(command)
+}

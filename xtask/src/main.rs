@@ -1,0 +1,61 @@
+//! `cargo xtask`: the one vocabulary of commands for people and for CI.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use setup::Need;
+
+mod bench;
+mod check;
+mod debian;
+mod privilege;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+mod workspace;
+
+/// Sets up, runs, tests and checks ghostport.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Makes this machine able to build and test; does nothing where it already is.
+    Setup,
+    /// Builds the release and becomes `ghostport run`, as root.
+    Run(run::Args),
+    /// Runs every test; those that need the kernel run as root in private namespaces.
+    Test(test::Args),
+    /// Checks format, lints, licences, documents and the invariants of the architecture.
+    Check,
+    /// Measures what the packet path and the agent cost; as root, in private namespaces.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().task) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::setup(&[Need::Tests, Need::Lints]).map(|()| ExitCode::SUCCESS),
+        Task::Run(args) => run::run(&args),
+        Task::Test(args) => test::test(&args),
+        Task::Check => check::check(),
+        Task::Bench(args) => bench::bench(&args),
+    }
+}

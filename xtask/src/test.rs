@@ -1,0 +1,73 @@
+//! `cargo xtask test`: every test, in the order in which failures are cheapest to understand.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    privilege::{as_root, is_root},
+    setup::{Need, setup},
+    workspace::{cargo, shown},
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Arguments for the test programs: names to filter by, `--nocapture` and the like.
+    #[arg(last = true)]
+    harness: Vec<String>,
+}
+
+struct Suite {
+    name: &'static str,
+    targets: &'static [&'static str],
+    /// Whether its tests load programs into the kernel. Those run one at a time: they share the
+    /// machine's tracepoints, and measure time.
+    kernel: bool,
+}
+
+const SUITES: &[Suite] = &[
+    Suite { name: "unit tests", targets: &["--lib", "--bins"], kernel: false },
+    Suite { name: "examples in the documentation", targets: &["--doc"], kernel: false },
+    Suite { name: "integration tests, as root", targets: &["--test", "*"], kernel: true },
+];
+
+/// Runs all suites even if one fails. `cargo test` rather than a better runner, because every
+/// machine has it and its last lines are the same everywhere.
+pub(crate) fn test(args: &Args) -> Result<ExitCode> {
+    setup(&[Need::Tests])?;
+    let mut outcomes = Vec::new();
+    for suite in SUITES {
+        eprintln!("\ntest: {}", suite.name);
+        let mut command = suite.command(&args.harness)?;
+        let status =
+            command.status().with_context(|| format!("cannot start {}", shown(&command)))?;
+        outcomes.push((suite.name, status.success()));
+    }
+    eprintln!();
+    for (name, passed) in &outcomes {
+        eprintln!("test: {name}: {}", if *passed { "passed" } else { "FAILED" });
+    }
+    let passed = outcomes.iter().all(|(_, passed)| *passed);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Suite {
+    fn command(&self, harness: &[String]) -> Result<Command> {
+        let mut command = cargo();
+        command.args(["test", "--workspace", "--no-fail-fast"]).args(self.targets);
+        if self.kernel && !is_root()? {
+            command.arg("--config").arg(sudo_runner()?);
+        }
+        command.arg("--").args(harness);
+        if self.kernel {
+            command.arg("--test-threads=1");
+        }
+        Ok(command)
+    }
+}
+
+/// Only the test programs run under sudo, so that what cargo builds stays the user's own.
+fn sudo_runner() -> Result<String> {
+    let sudo = as_root("-E")?;
+    Ok(format!("target.'cfg(unix)'.runner=[{:?}, \"-E\"]", sudo.get_program()))
+}

@@ -1,0 +1,214 @@
+//! Finds what compiles and links the BPF objects.
+//!
+//! The package `monitor` includes this file in its build script as well, so that `cargo xtask
+//! setup` and a plain `cargo build` cannot disagree about what a machine has. Hence the standard
+//! library only, and nothing here that one of the two does not need.
+
+use std::{
+    env,
+    ffi::OsString,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// Where Debian's packages put the compiler. Not looked up on `PATH`, where rustup's comes first.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+
+/// The crates that a stable compiler lets use an unstable feature, `asm_experimental_arch` for every
+/// one of them.
+const NEEDS_UNSTABLE: &str = "aya_ebpf,ghostport,testing";
+
+/// The first release of bpf-linker that is known to work, as (major, minor).
+const LINKER_SINCE: (u32, u32) = (0, 13);
+
+/// What an outer cargo sets for its own build and a nested one must not inherit. Settings of the
+/// user (`CARGO_HOME`, `CARGO_HTTP_*`, the jobserver and the like) stay.
+const OUTER_BUILD: &[&str] = &[
+    "CARGO_BUILD_",
+    "CARGO_CFG_",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_FEATURE_",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PROFILE_",
+    "CARGO_TARGET_",
+    "RUSTC",
+    "RUSTDOC",
+    "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
+];
+
+/// The compilers that have `core` for the BPF target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compiler {
+    /// A stable compiler with a precompiled `core`, from Debian's packages.
+    Debian,
+    /// rustup's nightly, which compiles `core` from `rust-src`.
+    Nightly,
+}
+
+impl Compiler {
+    /// The best compiler this machine has.
+    pub(crate) fn find() -> Option<Self> {
+        if debian_has_core() {
+            Some(Self::Debian)
+        } else if nightly_has_sources() {
+            Some(Self::Nightly)
+        } else {
+            None
+        }
+    }
+}
+
+/// A compiler and a linker: all it takes to make a BPF object.
+pub(crate) struct Toolchain {
+    pub(crate) compiler: Compiler,
+    linker: PathBuf,
+}
+
+impl Toolchain {
+    /// What this machine has, or what it lacks.
+    pub(crate) fn find() -> Result<Self, &'static str> {
+        let compiler = Compiler::find().ok_or("no compiler with `core` for the BPF target")?;
+        let linker =
+            find_linker().ok_or("no bpf-linker, or one that is too old or does not run")?;
+        Ok(Self { compiler, linker })
+    }
+
+    /// A cargo command that works on BPF code for a host of this architecture and byte order.
+    pub(crate) fn cargo(&self, subcommand: &str, host_arch: &str, big_endian: bool) -> Command {
+        let target = bpf_target(big_endian);
+        let mut command = match self.compiler {
+            Compiler::Debian => debian_cargo(subcommand),
+            Compiler::Nightly => nightly_cargo(subcommand),
+        };
+        command
+            .args(["--release", "--target", target])
+            .env("CARGO_ENCODED_RUSTFLAGS", rustflags(host_arch))
+            .env(linker_variable(target), &self.linker)
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+impl fmt::Display for Toolchain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let compiler = match self.compiler {
+            Compiler::Debian => DEBIAN_RUSTC,
+            Compiler::Nightly => "rustup's nightly",
+        };
+        write!(f, "{compiler} and {}", self.linker.display())
+    }
+}
+
+/// The linker, if it is new enough and its LLVM library is there for it to run.
+pub(crate) fn find_linker() -> Option<PathBuf> {
+    let linker = find_program("bpf-linker")?;
+    let version = output_of(Command::new(&linker).arg("--version"))?;
+    let mut numbers = version.split_whitespace().nth(1)?.split('.');
+    let mut number = || numbers.next()?.parse().ok();
+    ((number()?, number()?) >= LINKER_SINCE).then_some(linker)
+}
+
+/// Looks on `PATH` and then where `cargo install` and rustup put programs, which services and
+/// `sudo` often leave out of `PATH`.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(cargo_bin())
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
+fn cargo_bin() -> Option<PathBuf> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(env::home_dir()?.join(".cargo")))?;
+    Some(home.join("bin"))
+}
+
+fn debian_has_core() -> bool {
+    let target = bpf_target(cfg!(target_endian = "big"));
+    let mut rustc = Command::new(DEBIAN_RUSTC);
+    output_of(rustc.args(["--print", "target-libdir", "--target", target]))
+        .is_some_and(|folder| holds_core(Path::new(&folder)))
+        && Path::new(DEBIAN_CARGO).is_file()
+}
+
+fn holds_core(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
+    })
+}
+
+fn nightly_has_sources() -> bool {
+    output_of(rustup_nightly("rustc").args(["--print", "sysroot"])).is_some_and(|sysroot| {
+        Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").is_dir()
+    })
+}
+
+/// The trimmed standard output of a command that succeeded.
+fn output_of(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+pub(crate) fn bpf_target(big_endian: bool) -> &'static str {
+    if big_endian { "bpfeb-unknown-none" } else { "bpfel-unknown-none" }
+}
+
+fn debian_cargo(subcommand: &str) -> Command {
+    let mut command = Command::new(DEBIAN_CARGO);
+    without_outer_build(&mut command)
+        .arg(subcommand)
+        .env("PATH", debian_path())
+        .env("RUSTC", DEBIAN_RUSTC)
+        .env("RUSTC_BOOTSTRAP", NEEDS_UNSTABLE);
+    command
+}
+
+/// Puts Debian's programs before rustup's. `$CARGO_HOME/bin` has to be named, or cargo would look
+/// there first for subcommands such as clippy.
+fn debian_path() -> OsString {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let debian = Path::new(DEBIAN_CARGO).parent().map(Path::to_path_buf);
+    let folders = debian.into_iter().chain(env::split_paths(&path)).chain(cargo_bin());
+    env::join_paths(folders).unwrap_or(path)
+}
+
+fn nightly_cargo(subcommand: &str) -> Command {
+    let mut command = rustup_nightly("cargo");
+    command.args([subcommand, "-Z", "build-std=core"]);
+    command
+}
+
+fn rustup_nightly(program: &str) -> Command {
+    let mut command = Command::new(find_program("rustup").unwrap_or_else(|| "rustup".into()));
+    without_outer_build(&mut command).args(["run", "nightly", program]);
+    command
+}
+
+fn without_outer_build(command: &mut Command) -> &mut Command {
+    let inherited = env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        OUTER_BUILD.iter().any(|prefix| name.starts_with(prefix))
+    });
+    for name in inherited {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// BTF lets the kernel name functions and map fields. The architecture tells aya which registers
+/// hold a probed function's arguments.
+fn rustflags(host_arch: &str) -> String {
+    let arch = format!("--cfg=bpf_target_arch=\"{host_arch}\"");
+    [arch.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\u{1f}")
+}
+
+fn linker_variable(target: &str) -> String {
+    format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"))
+}
