@@ -38,7 +38,7 @@ fn bind_cgroup_post6(context: SockContext) -> i32 {
 #[inline(always)]
 fn on_bound(context: &SockContext) {
     let sk: *const c_void = context.as_ptr();
-    if let Some(bind) = BINDS_IN_FLIGHT.get_ptr_mut(&bpf_get_current_pid_tgid()) {
+    if let Some(bind) = BINDS_IN_FLIGHT.get_ptr_mut(bpf_get_current_pid_tgid()) {
         // SAFETY: only this thread uses the element.
         unsafe {
             (*bind).sk = sk as u64;

@@ -30,10 +30,10 @@ fn bind_kprobe_entry(context: ProbeContext) -> u32 {
 fn bind_kprobe_return(context: RetProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: only this thread's entry and return use the element.
-    let Some(bind) = (unsafe { BINDS_IN_FLIGHT.get(&thread) }).copied() else {
+    let Some(bind) = (unsafe { BINDS_IN_FLIGHT.get(thread) }).copied() else {
         return 0;
     };
-    let _ = BINDS_IN_FLIGHT.remove(&thread);
+    let _ = BINDS_IN_FLIGHT.remove(thread);
     record_bind(
         &context,
         Mechanism::Kprobe,
@@ -62,7 +62,7 @@ fn on_entry(context: &ProbeContext) -> Option<()> {
         succeeded: 0,
         reserved: [0; 6],
     };
-    if BINDS_IN_FLIGHT.insert(&bpf_get_current_pid_tgid(), &bind, 0).is_err() {
+    if BINDS_IN_FLIGHT.insert(bpf_get_current_pid_tgid(), bind, 0).is_err() {
         count_error(KernelError::InFlightFull);
     }
     Some(())

@@ -56,7 +56,7 @@ fn on_enter(context: &TracePointContext) -> Option<()> {
         succeeded: 0,
         reserved: [0; 6],
     };
-    if BINDS_IN_FLIGHT.insert(&bpf_get_current_pid_tgid(), &bind, 0).is_err() {
+    if BINDS_IN_FLIGHT.insert(bpf_get_current_pid_tgid(), bind, 0).is_err() {
         count_error(KernelError::InFlightFull);
     }
     Some(())
@@ -66,8 +66,8 @@ fn on_enter(context: &TracePointContext) -> Option<()> {
 fn on_exit(context: &TracePointContext) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: only this thread's entry and return use the element.
-    let bind = unsafe { BINDS_IN_FLIGHT.get(&thread) }.copied()?;
-    let _ = BINDS_IN_FLIGHT.remove(&thread);
+    let bind = unsafe { BINDS_IN_FLIGHT.get(thread) }.copied()?;
+    let _ = BINDS_IN_FLIGHT.remove(thread);
     // SAFETY: the offset is that of a field of this tracepoint.
     let returned: i64 = unsafe { context.read_at(RET) }.ok()?;
     let request = request(&bind, returned)?;

@@ -108,6 +108,10 @@ impl Agent {
         let statuses = statuses.await??;
         statuses.iter().for_each(|status| self.tell(status));
         self.reconcile().await?;
+        let hooks = lock(&self.kernel).snapshot()?.hooks;
+        if hooks.iter().all(|hook| hook.attached.is_none()) {
+            bail!("no hook could be attached: `ghostport doctor` says why");
+        }
         memory::release();
         self.ready.store(true, Ordering::Relaxed);
         tracing::info!(

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::config::{DEFAULT_PATH, Overrides, Pattern};
+use crate::config::{DEFAULT_PATH, Overrides, Pattern, listen};
 
 /// Watches ports where nothing should be, with eBPF.
 #[derive(Debug, Parser)]
@@ -66,7 +66,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Serve on ADDRESS instead of web.listen; may be given several times
-    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", value_parser = listen::parse)]
     pub listen_addresses: Vec<SocketAddr>,
     /// Count only this interface, by name or glob, instead of interfaces.include and exclude; may
     /// be given several times

@@ -172,6 +172,7 @@ impl Report {
         let agent = match (self.agent.running, self.agent.pid) {
             (true, Some(pid)) => format!("running (pid {pid})"),
             (true, None) => "running".to_owned(),
+            _ if self.hooks.is_empty() => "not running".to_owned(),
             _ => "not running; what follows was tried just now".to_owned(),
         };
         writeln!(page, "agent     {agent}")?;
@@ -274,7 +275,8 @@ fn facts() -> Vec<Fact> {
             } else {
                 format!("it cannot {}", capability.purpose)
             }),
-            remedy: Some(capabilities::remedy()),
+            // One remedy serves them all.
+            remedy: (missing.first() == Some(capability)).then(capabilities::remedy),
             vital: capability.required,
         })
         .collect();

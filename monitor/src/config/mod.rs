@@ -5,6 +5,7 @@
 //! error: a misspelt key must not silently leave a port unwatched.
 
 mod error;
+pub mod listen;
 mod parse;
 mod pattern;
 mod show;

@@ -5,11 +5,11 @@ use std::{collections::HashMap, fmt::Display, net::SocketAddr, path::PathBuf};
 use super::{
     BindMechanism, Config, InterfaceMode, Interfaces, Overrides, Pattern, SinkConfig,
     error::OTHER_PORT,
+    listen,
     yaml::{self, Entry, Node, Position, Problem, Value, excerpt},
 };
 
 const PORT: &str = "a port from 1 to 65535";
-const LISTEN_ADDRESS: &str = "an IP address and a port, as 127.0.0.1:10948 or [::1]:10948";
 
 /// The configuration that `text` and `overrides` describe together.
 pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Problem> {
@@ -125,10 +125,10 @@ fn pattern(node: Node<'_>) -> Result<Pattern, Problem> {
 fn listen_addresses(node: Node<'_>) -> Result<Vec<SocketAddr>, Problem> {
     let mut first_use = HashMap::new();
     list(node, "a list of addresses, as [\"127.0.0.1:10948\"]", |item| {
-        let text = string(&item, LISTEN_ADDRESS)?;
-        let Ok(address) = text.parse::<SocketAddr>() else {
+        let text = string(&item, listen::EXPECTED)?;
+        let Ok(address) = listen::parse(text) else {
             let message = format!("`{}` is not an address to listen on", excerpt(text));
-            return Err(Problem::new(item.position, message, LISTEN_ADDRESS));
+            return Err(Problem::new(item.position, message, listen::EXPECTED));
         };
         match first_use.insert(address, item.position) {
             None => Ok(address),

@@ -156,7 +156,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "web: {listen: [localhost]}",
-            "F:1:16: `localhost` is not an address to listen on; expected an IP address and a port, as 127.0.0.1:10948 or [::1]:10948",
+            "F:1:16: `localhost` is not an address to listen on; expected an address and a port, as 127.0.0.1:10948, [::1]:10948 or :10948",
         ),
         (
             "web:\n  listen:\n  - 127.0.0.1:1\n  - 127.0.0.1:1",

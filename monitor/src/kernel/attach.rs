@@ -92,6 +92,7 @@ impl Attacher {
             let ladder = ladder::of_traffic(hook, mode, interface.link);
             let status = self
                 .adopt(hook, Some(interface), &ladder, pins)
+                .or_else(|| self.adopt_filter(hook, interface, &ladder, pins))
                 .unwrap_or_else(|| self.climb_traffic(hook, interface, ladder, pins));
             if self.statuses.get(&key) != Some(&status) {
                 changes.push(status.clone());
@@ -184,6 +185,35 @@ impl Attacher {
         })
     }
 
+    /// The filter that an earlier agent left, with this agent's program in it; or none, and then
+    /// none is left, because two mechanisms at once would count twice.
+    fn adopt_filter(
+        &mut self,
+        hook: Hook,
+        interface: &Interface,
+        ladder: &Ladder,
+        pins: Option<&Pins>,
+    ) -> Option<HookStatus> {
+        let ours = |filter: &Filter| filter.hook == hook && filter.ifindex == interface.index;
+        let filter = self.filters.iter().find(|filter| ours(filter)).cloned()?;
+        if ladder.rungs.contains(&HookMechanism::Clsact)
+            && self.attach_clsact(hook, interface, pins).is_ok()
+        {
+            return Some(HookStatus {
+                hook,
+                interface: Some(interface.name.clone()),
+                attached: Some(HookMechanism::Clsact),
+                adopted: true,
+                passed_over: Vec::new(),
+            });
+        }
+        if let Err(error) = clsact::detach(&filter, Some(&interface.name), pins) {
+            tracing::warn!(%error, %hook, "a stale filter cannot be removed");
+        }
+        self.filters.retain(|filter| !ours(filter));
+        None
+    }
+
     fn climb_traffic(
         &mut self,
         hook: Hook,
@@ -237,7 +267,8 @@ impl Attacher {
         HookStatus { hook, interface, attached, adopted: false, passed_over }
     }
 
-    fn attach_traffic_by(
+    /// Attaches a traffic hook by one mechanism and no other.
+    pub fn attach_traffic_by(
         &mut self,
         hook: Hook,
         mechanism: HookMechanism,

@@ -25,7 +25,7 @@ mod verdict;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::unix::fs::MetadataExt as _,
+    os::unix::{fs::MetadataExt as _, net::UnixDatagram},
     path::Path,
 };
 
@@ -35,7 +35,7 @@ use self::{
     attach::Attacher,
     counters::Counters,
     events::Events,
-    hooks::HookStatus,
+    hooks::{Hook, HookMechanism, HookStatus},
     interfaces::{Interface, Interfaces},
     object::Settings,
     pins::{Pins, PinsError, Room},
@@ -49,6 +49,7 @@ use crate::{
 /// The kernel side.
 pub struct Kernel {
     pins: Option<Pins>,
+    lock_without_pins: Option<UnixDatagram>,
     counters: Counters,
     attacher: Attacher,
     offsets: KernelOffsets,
@@ -77,15 +78,17 @@ pub enum StartError {
 impl Kernel {
     /// Loads the kernel side, or takes over what an earlier agent left of it.
     pub fn start(log_level: KernelLogLevel) -> Result<(Self, Streams), StartError> {
-        let pins = match Pins::open(Path::new(pins::ROOT)) {
-            Ok(pins) => Some(pins),
-            Err(error @ PinsError::Locked { .. }) => return Err(StartError::Locked(error)),
+        match Pins::open(Path::new(pins::ROOT)) {
+            Ok(pins) => Ok(Self::load(Some(pins), log_level)?),
+            Err(error @ PinsError::Locked { .. }) => Err(StartError::Locked(error)),
             Err(error) => {
                 tracing::warn!(%error, "nothing is pinned: counters and hooks end with this agent");
-                None
+                let lock = pins::lock_without_pins().map_err(StartError::Locked)?;
+                let (mut kernel, streams) = Self::load(None, log_level)?;
+                kernel.lock_without_pins = Some(lock);
+                Ok((kernel, streams))
             }
-        };
-        Ok(Self::load(pins, log_level)?)
+        }
     }
 
     /// Loads the kernel side for a trial: nothing of it outlives the process.
@@ -94,7 +97,7 @@ impl Kernel {
     }
 
     fn load(pins: Option<Pins>, log_level: KernelLogLevel) -> Result<(Self, Streams)> {
-        lift_memlock_limit();
+        lift_limits();
         let offsets = KernelOffsets::of_running_kernel();
         if !offsets.missing.is_empty() {
             tracing::warn!(missing = ?offsets.missing, "fields of kernel structs are unknown");
@@ -113,8 +116,14 @@ impl Kernel {
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
         let attacher = Attacher::new(object, pins.as_ref());
-        let unmatched_patterns = 0;
-        let kernel = Self { pins, counters, attacher, offsets, unmatched_patterns };
+        let kernel = Self {
+            pins,
+            lock_without_pins: None,
+            counters,
+            attacher,
+            offsets,
+            unmatched_patterns: 0,
+        };
         Ok((kernel, streams))
     }
 
@@ -190,6 +199,18 @@ impl Kernel {
         };
         self.counters.add_interface(loopback.index, &loopback.name, self.pins.as_ref())?;
         Ok(self.attacher.attach_traffic(&loopback, mode, self.pins.as_ref()))
+    }
+
+    /// Attaches a traffic hook by one mechanism and no other.
+    pub fn attach_by(
+        &mut self,
+        hook: Hook,
+        mechanism: HookMechanism,
+        interface: &Interface,
+    ) -> Result<()> {
+        let pins = self.pins.as_ref();
+        self.counters.add_interface(interface.index, &interface.name, pins)?;
+        self.attacher.attach_traffic_by(hook, mechanism, interface, pins)
     }
 
     /// Makes the counters that these interfaces would take.
@@ -274,11 +295,16 @@ fn settle(pins: &Pins, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Kernels before 5.11 charge maps to this limit. Where it may not be lifted, loading says so.
-fn lift_memlock_limit() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+/// Kernels before 5.11 charge maps to the memlock limit, and every interface takes a descriptor.
+/// Where a limit may not be lifted, what exceeds it says so.
+fn lift_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let unlimited = Rlimit { current: None, maximum: None };
-    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
-        tracing::debug!(%error, "the memlock limit stays");
+    let files = getrlimit(Resource::Nofile);
+    let all_files = Rlimit { current: files.maximum, ..files };
+    for (resource, limit) in [(Resource::Memlock, unlimited), (Resource::Nofile, all_files)] {
+        if let Err(error) = setrlimit(resource, limit) {
+            tracing::debug!(%error, ?resource, "a limit stays");
+        }
     }
 }

@@ -18,7 +18,13 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::DirBuilderExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
     path::{Path, PathBuf},
 };
 
@@ -171,6 +177,14 @@ impl Pins {
         }
         fs::remove_dir(&self.root)
     }
+}
+
+/// Takes the lock of an agent without pins: a name among the abstract sockets, which ends with the
+/// process. It is seen in one network namespace, which is as far as an agent without pins reaches.
+pub fn lock_without_pins() -> Result<UnixDatagram, PinsError> {
+    let address = SocketAddr::from_abstract_name("ghostport-agent");
+    let lock = address.and_then(|address| UnixDatagram::bind_addr(&address));
+    lock.map_err(|_| PinsError::Locked { pid: None })
 }
 
 /// A running agent, as its pins show it.

@@ -186,3 +186,6 @@ async fn converse(stream: TcpStream, router: Router, mut stop: watch::Receiver<(
         tracing::debug!(%error, "a connection ended badly");
     }
 }
+
+#[cfg(test)]
+mod tests;

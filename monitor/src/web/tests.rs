@@ -1,0 +1,143 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Instant;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinHandle,
+};
+
+use super::*;
+
+struct Server {
+    address: SocketAddr,
+    ready: Arc<AtomicBool>,
+    stop: watch::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(exposition: Exposition) -> Self {
+        let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let ready = Arc::new(AtomicBool::new(false));
+        let (stop, stopped) = watch::channel(());
+        let state = State { exposition, ready: Arc::clone(&ready) };
+        let task = tokio::spawn(serve(listeners, state, stopped));
+        Self { address, ready, stop, task }
+    }
+
+    async fn of_text(text: &'static str) -> Self {
+        Self::start(Arc::new(move || Ok(text.to_owned()))).await
+    }
+
+    /// Sends bytes and reads until the server closes.
+    async fn exchange(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        // The server may refuse before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        self.exchange(request.as_bytes()).await
+    }
+}
+
+#[tokio::test]
+async fn routes_answer_what_they_should() {
+    let server = Server::of_text("a_total 1\n").await;
+    let metrics = server.get("/metrics").await;
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    assert!(metrics.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(metrics.ends_with("\r\n\r\na_total 1\n"));
+    assert!(server.get("/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(server.get("/readyz").await.starts_with("HTTP/1.1 503"));
+    server.ready.store(true, Ordering::Relaxed);
+    assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(server.get("/").await.contains("/metrics"));
+    assert!(server.get("/nothing").await.starts_with("HTTP/1.1 404"));
+    assert!(server.get("/../etc/passwd").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn methods_are_head_and_get() {
+    let server = Server::of_text("a_total 1\n").await;
+    let head = server.exchange(b"HEAD /metrics HTTP/1.0\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.0 200") && head.ends_with("\r\n\r\n"), "{head}");
+    let post = b"POST /metrics HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc";
+    assert!(server.exchange(post).await.starts_with("HTTP/1.0 405"));
+}
+
+#[tokio::test]
+async fn a_scrape_that_fails_says_why() {
+    let server = Server::start(Arc::new(|| anyhow::bail!("the map is gone"))).await;
+    let answer = server.get("/metrics").await;
+    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("the map is gone"), "{answer}");
+}
+
+#[tokio::test]
+async fn garbage_and_huge_heads_are_refused() {
+    let server = Server::of_text("").await;
+    let huge = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'a'; 1 << 20]].concat();
+    for bytes in [&b"\x16\x03\x01\x02\x00\x01\r\n\r\n"[..], b"GET\r\n\r\n", &huge] {
+        let answer = server.exchange(bytes).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    assert!(server.get("/healthz").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let server = Server::of_text("a_total 1\n").await;
+    let requests = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n\
+        GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answers = server.exchange(requests).await;
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+    assert!(answers.ends_with("a_total 1\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_is_cut_off() {
+    let server = Server::of_text("").await;
+    let start = tokio::time::Instant::now();
+    server.exchange(b"GET / HTTP/1.1\r\nX: ").await;
+    let waited = start.elapsed();
+    assert!(waited >= HEAD_LIMIT && waited < HEAD_LIMIT * 2, "{waited:?}");
+}
+
+#[tokio::test]
+async fn silent_connections_beyond_the_limit_wait_their_turn() {
+    let server = Server::of_text("").await;
+    let mut silent = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let waits = timeout(Duration::from_millis(300), server.get("/healthz")).await;
+    assert!(waits.is_err(), "more connections than allowed are served");
+    drop(silent);
+    let served = timeout(Duration::from_secs(5), server.get("/healthz")).await;
+    assert!(served.unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_idle_clients() {
+    let server = Server::of_text("").await;
+    let idle = TcpStream::connect(server.address).await.unwrap();
+    assert!(server.get("/healthz").await.starts_with("HTTP/1.1 200"));
+    let start = Instant::now();
+    drop(server.stop);
+    timeout(Duration::from_secs(5), server.task).await.unwrap().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5));
+    drop(idle);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let server = Server::of_text("").await;
+    let error = bind(&[server.address]).await.unwrap_err().to_string();
+    assert!(error.contains(&server.address.to_string()) && error.contains("--web.listen-address"));
+}

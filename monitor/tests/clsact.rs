@@ -1,0 +1,123 @@
+//! The TC rung of kernels without TCX, forced on one that has it: filters on a clsact qdisc.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, net::UdpSocket, process::Command, thread};
+
+use ghostport::{
+    kernel::{
+        Kernel, KernelLogLevel,
+        hooks::{Hook, HookMechanism},
+        interfaces::{Interface, Interfaces, Link},
+    },
+    snapshot::Snapshot,
+};
+use monitor_common::flow::{Direction, Protocol, Side};
+use rustix::{
+    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    thread::{UnshareFlags, unshare_unsafe},
+};
+
+const PORT: u16 = 2948;
+
+/// The table of port indices is read by value, 128 KiB at a time.
+const STACK_SIZE: usize = 16 << 20;
+
+/// Runs `test` in namespaces of its own, with a BPF filesystem of its own.
+fn isolated(test: impl AsyncFnOnce() + Send) {
+    let body = || {
+        // SAFETY: namespaces for this thread alone; no descriptor is touched.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }.unwrap();
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        mount("bpf", "/sys/fs/bpf", "bpf", MountFlags::empty(), None).unwrap();
+        ip(&["link", "set", "lo", "up"]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(test());
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK_SIZE);
+        thread.spawn_scoped(scope, body).unwrap().join().unwrap();
+    });
+}
+
+fn ip(arguments: &[&str]) {
+    assert!(Command::new("ip").args(arguments).status().unwrap().success());
+}
+
+fn tc(arguments: &[&str]) -> String {
+    let output = Command::new("tc").args(arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn loopback() -> Interface {
+    Interface { index: 1, name: "lo".to_owned(), mtu: 65536, link: Link::Ethernet }
+}
+
+fn send(datagrams: usize) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..datagrams {
+        socket.send_to(b"x", ("127.0.0.1", PORT)).unwrap();
+    }
+}
+
+fn packets(snapshot: &Snapshot, direction: Direction, side: Side) -> u64 {
+    let row = snapshot.traffic.iter().find(|row| row.port == PORT).unwrap();
+    row.counters.traffic(Protocol::Udp, direction, side).packets
+}
+
+fn start() -> Kernel {
+    let (mut kernel, _streams) = Kernel::start(KernelLogLevel::Off).unwrap();
+    kernel.watch(&[PORT].into()).unwrap();
+    kernel
+}
+
+#[test]
+fn filters_count_both_directions_and_are_taken_down() {
+    isolated(async || {
+        let mut kernel = start();
+        for hook in [Hook::Ingress, Hook::Egress] {
+            kernel.attach_by(hook, HookMechanism::Clsact, &loopback()).unwrap();
+        }
+        send(7);
+        let snapshot = kernel.snapshot().unwrap();
+        assert_eq!(packets(&snapshot, Direction::Ingress, Side::Local), 7);
+        assert_eq!(packets(&snapshot, Direction::Egress, Side::Remote), 7);
+        assert!(tc(&["qdisc", "show", "dev", "lo"]).contains("clsact"));
+
+        let netlink = Interfaces::connect().unwrap();
+        kernel.detach_hooks(&BTreeMap::from([(1, loopback())])).unwrap();
+        assert_eq!(kernel.idle_qdiscs(), [1]);
+        netlink.remove_empty_clsact(1).await;
+        assert!(!tc(&["qdisc", "show", "dev", "lo"]).contains("clsact"));
+    });
+}
+
+#[test]
+fn an_agent_that_was_killed_leaves_filters_to_the_next() {
+    isolated(async || {
+        let mut killed = start();
+        killed.attach_by(Hook::Ingress, HookMechanism::Clsact, &loopback()).unwrap();
+        drop(killed);
+        send(3);
+        let mut next = start();
+        next.attach_by(Hook::Ingress, HookMechanism::Clsact, &loopback()).unwrap();
+        send(4);
+        let snapshot = next.snapshot().unwrap();
+        assert_eq!(packets(&snapshot, Direction::Ingress, Side::Local), 7);
+        let filters = tc(&["filter", "show", "dev", "lo", "ingress"]);
+        assert_eq!(filters.matches("direct-action").count(), 1, "{filters}");
+    });
+}
+
+#[test]
+fn a_qdisc_of_others_stays() {
+    isolated(async || {
+        assert!(tc(&["qdisc", "add", "dev", "lo", "clsact"]).is_empty());
+        let mut kernel = start();
+        kernel.attach_by(Hook::Ingress, HookMechanism::Clsact, &loopback()).unwrap();
+        kernel.detach_hooks(&BTreeMap::from([(1, loopback())])).unwrap();
+        assert_eq!(kernel.idle_qdiscs(), [] as [u32; 0]);
+        assert!(tc(&["qdisc", "show", "dev", "lo"]).contains("clsact"));
+        assert_eq!(tc(&["filter", "show", "dev", "lo", "ingress"]), "");
+    });
+}
