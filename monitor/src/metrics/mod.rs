@@ -37,7 +37,7 @@ pub struct AgentStatus {
     pub losses: EventLosses,
     /// Whether the last reading of the configuration succeeded.
     pub reload_succeeded: bool,
-    /// When it last did.
+    /// When that was.
     pub reloaded_at: Timestamp,
 }
 
@@ -51,8 +51,6 @@ impl AgentStatus {
     /// The configuration was read again.
     pub fn reloaded(&mut self, succeeded: bool, now: Timestamp) {
         self.reload_succeeded = succeeded;
-        if succeeded {
-            self.reloaded_at = now;
-        }
+        self.reloaded_at = now;
     }
 }

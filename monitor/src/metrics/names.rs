@@ -81,7 +81,7 @@ metrics! {
         "Whether the last reading of the configuration succeeded.";
     /// Time of reload.
     CONFIG_RELOAD_TIMESTAMP: GAUGE "ghostport_config_reload_timestamp_seconds" []
-        "When the configuration was last read successfully.";
+        "When the configuration was last read, well or badly.";
     /// Build.
     BUILD_INFO: GAUGE "ghostport_build_info" ["version", "revision", "kernel"]
         "Version of the agent and of the kernel it runs on; always 1.";

@@ -113,8 +113,7 @@ pub fn ghostport() -> Command {
 
 /// Runs a command to its end, which must come soon.
 pub fn finish(command: &mut Command) -> Output {
-    let mut child =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawned");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawned");
     let pid = Pid::from_child(&child);
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
@@ -263,21 +262,24 @@ impl Agent {
     }
 
     /// SIGHUP, and waits until the agent has looked at its configuration. Returns whether it liked
-    /// it.
+    /// it. Two bad ones in a row cannot be told apart.
     pub fn reload(&self) -> bool {
-        let stamp = |metrics: &Metrics| {
-            metrics.value("ghostport_config_reload_timestamp_seconds", &[])
+        let state = || {
+            let metrics = self.metrics();
+            let read = metrics.value("ghostport_config_reload_timestamp_seconds", &[]);
+            (metrics.value("ghostport_config_reload_success", &[]) == 1.0, read)
         };
-        let before = self.metrics();
+        let (succeeded, read) = state();
         // Should the timestamp have no fractions, a second must pass for it to change.
-        if stamp(&before).fract() == 0.0 {
+        if read.fract() == 0.0 {
             thread::sleep(Duration::from_millis(1100));
         }
         self.signal(Signal::HUP);
-        let after = eventually("a reload", || {
-            Some(self.metrics()).filter(|after| stamp(after) > stamp(&before))
-        });
-        after.value("ghostport_config_reload_success", &[]) == 1.0
+        eventually("a reload", || match state() {
+            (true, again) if again > read => Some(true),
+            (false, _) if succeeded => Some(false),
+            _ => None,
+        })
     }
 
     /// SIGKILL: no farewell.

@@ -326,8 +326,7 @@ fn ipv4(protocol: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> 
 
 /// The next header of each extension is its successor's kind.
 fn ipv6(protocol: u8, extensions: &[(u8, Vec<u8>)], payload: &[u8]) -> Vec<u8> {
-    let kinds: Vec<u8> =
-        extensions.iter().map(|(kind, _)| *kind).chain([protocol]).collect();
+    let kinds: Vec<u8> = extensions.iter().map(|(kind, _)| *kind).chain([protocol]).collect();
     let extensions_len: usize = extensions.iter().map(|(_, header)| header.len()).sum();
     let mut packet = vec![0x60, 0, 0, 0];
     packet.extend(((extensions_len + payload.len()) as u16).to_be_bytes());

@@ -80,9 +80,10 @@ impl Metrics {
     }
 
     fn counts(&self, names: &[&str]) -> Counts {
-        let counted = self.series.iter().filter(|(name, _, value)| {
-            names.contains(&name.as_str()) && *value != 0.0
-        });
+        let counted = self
+            .series
+            .iter()
+            .filter(|(name, _, value)| names.contains(&name.as_str()) && *value != 0.0);
         counted.map(|(name, labels, value)| (key(name, labels), *value as u64)).collect()
     }
 

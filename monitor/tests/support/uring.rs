@@ -1,8 +1,107 @@
 //! A bind by io_uring, which no tracepoint of the system call sees.
 
-use std::os::fd::RawFd;
+use std::{
+    io,
+    net::SocketAddrV4,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    ptr,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-/// How the bind ended, or why there is no such thing here.
-pub fn bind(_socket: RawFd, _address: &libc::sockaddr_in) -> Option<i32> {
-    None
+/// `struct io_uring_params`, `include/uapi/linux/io_uring.h`.
+#[repr(C)]
+#[derive(Default)]
+struct Params {
+    entries: [u32; 2],
+    flags: u32,
+    thread: [u32; 2],
+    features: u32,
+    workers: u32,
+    reserved: [u32; 3],
+    submission: [u32; 10],
+    completion: [u32; 10],
+}
+
+/// `struct io_uring_sqe`, as far as a bind needs it.
+#[repr(C)]
+struct Submission {
+    operation: u8,
+    flags: u8,
+    priority: u16,
+    descriptor: i32,
+    address_len: u64,
+    address: u64,
+    rest: [u64; 5],
+}
+
+const RING_BYTES: usize = 4096;
+
+/// How the bind ended: 0 or an error number. `None` where io_uring cannot do it.
+pub fn bind(socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
+    const BIND: u8 = 56;
+    const GET_EVENTS: u32 = 1;
+    const SUBMISSIONS_AT: i64 = 0x1000_0000;
+    let mut params = Params::default();
+    // SAFETY: the record lives through the call and is of the kernel's size.
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, &raw mut params) };
+    if ring < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor was just made, and is nobody else's.
+    let ring = unsafe { OwnedFd::from_raw_fd(ring as i32) };
+    let indices = map(&ring, 0);
+    let submissions = map(&ring, SUBMISSIONS_AT);
+    let address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
+        sin_zero: [0; 8],
+    };
+    let submission = Submission {
+        operation: BIND,
+        flags: 0,
+        priority: 0,
+        descriptor: socket.as_raw_fd(),
+        address_len: size_of_val(&address) as u64,
+        address: (&raw const address) as u64,
+        rest: [0; 5],
+    };
+    let [_, tail, ..] = params.submission;
+    let [.., completions, _, _, _, _] = params.completion;
+    // SAFETY: the kernel said where in the mapped rings the first entries and the tail are, and
+    // nobody else uses this ring. The mappings stay until the process ends.
+    unsafe {
+        submissions.cast::<Submission>().write(submission);
+        let tail = indices.byte_add(tail as usize).cast::<AtomicU32>();
+        (*tail).store(1, Ordering::Release);
+        let entered = libc::syscall(
+            libc::SYS_io_uring_enter,
+            ring.as_raw_fd(),
+            1,
+            1,
+            GET_EVENTS,
+            ptr::null::<u8>(),
+            0,
+        );
+        assert_eq!(entered, 1, "io_uring_enter: {}", io::Error::last_os_error());
+        // struct io_uring_cqe: user data of eight bytes, then the result
+        let result = indices.byte_add(completions as usize + 8).cast::<i32>().read_volatile();
+        (result != -libc::EINVAL).then_some(-result)
+    }
+}
+
+fn map(ring: &OwnedFd, offset: i64) -> *mut u8 {
+    // SAFETY: a fresh mapping, at an address of the kernel's choice.
+    let memory = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            RING_BYTES,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            ring.as_raw_fd(),
+            offset,
+        )
+    };
+    assert_ne!(memory, libc::MAP_FAILED, "io_uring: {}", io::Error::last_os_error());
+    memory.cast()
 }

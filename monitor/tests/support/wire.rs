@@ -1,6 +1,11 @@
 //! Frames as they are, onto an interface of this thread's namespace.
 
-use std::{io, mem::size_of, net::UdpSocket, os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd}};
+use std::{
+    io,
+    mem::size_of,
+    net::UdpSocket,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
 
 use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
 
@@ -14,7 +19,8 @@ impl Wire {
     /// Opens it.
     pub fn open(interface: &str) -> Self {
         // SAFETY: no memory is involved. Protocol 0 receives nothing.
-        let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        let socket =
+            unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         assert!(socket >= 0, "packet socket: {}", io::Error::last_os_error());
         // SAFETY: the descriptor was just made, and is nobody else's.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) };
@@ -63,4 +69,37 @@ pub fn segment_writes(socket: &UdpSocket, size: u16) {
         )
     };
     assert_eq!(result, 0, "UDP_SEGMENT: {}", io::Error::last_os_error());
+}
+
+/// What [`offload`] switches, `include/uapi/linux/ethtool.h`.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum Offload {
+    /// Generic receive offload.
+    Gro = 0x2c,
+    /// TCP segmentation offload.
+    Tso = 0x1f,
+    /// Generic segmentation offload.
+    Gso = 0x24,
+}
+
+/// Switches an offload of an interface of this thread's namespace.
+pub fn offload(interface: &str, offload: Offload, on: bool) {
+    #[repr(C)]
+    struct Value {
+        command: u32,
+        data: u32,
+    }
+    let mut value = Value { command: offload as u32, data: u32::from(on) };
+    // SAFETY: all members are integers and pointers, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+    const SIOCETHTOOL: libc::Ioctl = 0x8946;
+    // SAFETY: the request and what it points to live through the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    assert_eq!(result, 0, "{offload:?} of {interface}: {}", io::Error::last_os_error());
 }

@@ -109,9 +109,34 @@ pub fn port(offset: u16) -> u16 {
     10_000 + (process::id() % 200) as u16 * 100 + offset
 }
 
+/// Without IPv6 the stack says nothing by itself.
 fn quiet_and_up(interface: &str) {
-    sh(&format!("ip link set {interface} addrgenmode none"));
+    set_sysctl(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1");
     sh(&format!("ip link set {interface} up"));
+}
+
+/// Sets a variable of this thread's network namespace.
+pub fn set_sysctl(name: &str, value: &str) {
+    fs::write(Path::new("/proc/sys").join(name), value)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+/// Packets that an interface of this thread's namespace received, as the kernel counts them.
+pub fn received_packets(interface: &str) -> u64 {
+    let table = fs::read_to_string("/proc/thread-self/net/dev").expect("counters");
+    let line =
+        table.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
+    let line = line.unwrap_or_else(|| panic!("no {interface} in {table}"));
+    line.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok()).expect("a number")
+}
+
+/// A TCP counter of this thread's network namespace, by its name in RFC 1213.
+pub fn tcp_counter(name: &str) -> u64 {
+    let table = fs::read_to_string("/proc/thread-self/net/snmp").expect("counters");
+    let mut lines = table.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+    let position = names.split(' ').position(|found| found == name).expect(name);
+    values.split(' ').nth(position).and_then(|field| field.parse().ok()).expect("a number")
 }
 
 fn unshare(flags: UnshareFlags) {
@@ -143,11 +168,12 @@ impl Peer {
     pub fn new() -> Self {
         let (jobs, todo) = channel::<Job>();
         let (announce, announced) = channel();
-        let thread = thread::spawn(move || {
+        let work = move || {
             unshare(UnshareFlags::NEWNET);
             announce.send(gettid().as_raw_nonzero().get()).expect("a listener");
             todo.into_iter().for_each(|job| job());
-        });
+        };
+        let thread = thread::Builder::new().name("peer".into()).spawn(work).expect("spawned");
         let thread_id = announced.recv().expect("a namespace");
         let peer = Self { jobs: Some(jobs), thread: Some(thread), thread_id };
         peer.run(|| sh("ip link set lo up"));

@@ -1,0 +1,741 @@
+//! Socket calls are counted and told exactly: who, where, what, and how it ended; each once.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsRawFd as _, OwnedFd},
+    process::{self, Command, Stdio},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, Protocol, RawProtocol, SocketType, bind, getsockname, listen, socket, sockopt},
+    process::Signal,
+    thread::{Uid, gettid, set_thread_res_uid},
+};
+use serde_json::{Value, json};
+use support::{
+    agent::{Agent, Config, expect_sockets},
+    metrics::{Counts, Metrics, since},
+    uring,
+    world::{Peer, World, in_world, netns_inode, port, set_sysctl},
+};
+
+#[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
+#[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
+mod support;
+
+const NOBODY: u32 = 65534;
+
+/// Offsets of the ports that port 0 may land on.
+const AUTOMATIC: std::ops::Range<u16> = 60..80;
+
+/// A watched port that takes a privilege.
+fn privileged() -> u16 {
+    400 + (process::id() % 600) as u16
+}
+
+/// A call that must have been seen.
+#[derive(Clone, Debug)]
+struct Call {
+    /// `listen`, `close`, or the result of a bind.
+    what: &'static str,
+    transport: &'static str,
+    address: IpAddr,
+    port: u16,
+    errno: Option<&'static str>,
+    /// Of the namespace.
+    netns: u64,
+    pid: u32,
+    process: String,
+    thread: String,
+    user: u32,
+    real_user: u32,
+    /// Whether the socket listened: all that the last rung knows of closing.
+    listened: bool,
+}
+
+impl Call {
+    /// A call by this thread.
+    fn here(what: &'static str, transport: &'static str, address: SocketAddr) -> Self {
+        let thread = fs::read_to_string("/proc/thread-self/comm").expect("a name");
+        let process = fs::read_to_string("/proc/self/comm").expect("a name");
+        Self {
+            what,
+            transport,
+            address: address.ip(),
+            port: address.port(),
+            errno: None,
+            netns: netns_inode(),
+            pid: process::id(),
+            process: process.trim_end().to_owned(),
+            thread: thread.trim_end().to_owned(),
+            user: 0,
+            real_user: 0,
+            listened: false,
+        }
+    }
+
+    fn refused(self, errno: &'static str) -> Self {
+        Self { errno: Some(errno), ..self }
+    }
+
+    fn after_listening(self) -> Self {
+        Self { listened: true, ..self }
+    }
+
+    fn is_bind(&self) -> bool {
+        !matches!(self.what, "listen" | "close")
+    }
+
+    /// The fields of the contract.
+    fn event(&self) -> Value {
+        let name = match (self.what, self.errno) {
+            ("listen" | "close", _) => self.what,
+            (_, None) => "bind",
+            _ => "bind_failed",
+        };
+        let mut event = json!({
+            "schema": "ghostport.event/1",
+            "event.name": format!("ghostport.{name}"),
+            "network.transport": self.transport,
+            "network.type": if self.address.is_ipv4() { "ipv4" } else { "ipv6" },
+            "network.local.port": self.port,
+            "ghostport.netns_inode": self.netns,
+            "process.pid": self.pid,
+            "process.executable.name": self.process,
+            "thread.name": self.thread,
+            "process.user.id": self.user,
+            "process.real_user.id": self.real_user,
+        });
+        if self.is_bind() {
+            event["ghostport.result"] = self.what.into();
+        }
+        // What a refused socket would have been bound to is not told.
+        match self.errno {
+            Some(errno) => event["ghostport.errno"] = errno.into(),
+            None => event["network.local.address"] = self.address.to_string().into(),
+        }
+        event
+    }
+}
+
+const COMPARED: &[&str] = &[
+    "schema",
+    "event.name",
+    "network.transport",
+    "network.type",
+    "network.local.address",
+    "network.local.port",
+    "ghostport.netns_inode",
+    "ghostport.result",
+    "ghostport.errno",
+    "process.pid",
+    "process.executable.name",
+    "thread.name",
+    "process.user.id",
+    "process.real_user.id",
+];
+
+/// An agent, and what it has told until now.
+struct Bench {
+    agent: Agent,
+    ports: Vec<u16>,
+    counted: Counts,
+    told: usize,
+    sees_every_close: bool,
+}
+
+impl Bench {
+    fn start(world: &World, mechanism: &'static str) -> Self {
+        let ports: Vec<u16> = (0..90).map(port).chain([privileged()]).collect();
+        let config = Config::new(ports.clone()).mechanism(mechanism);
+        let agent = Agent::start(world, &config);
+        let metrics = agent.metrics();
+        let bind = metrics.mechanism("bind", None).expect("a mechanism for binds");
+        if mechanism != "auto" {
+            assert_eq!(bind, mechanism);
+        }
+        let sees_every_close = metrics.mechanism("close", None).is_some_and(|m| m != "tracepoint");
+        Self { agent, ports, counted: Counts::new(), told: 0, sees_every_close }
+    }
+
+    /// Checks that these calls were counted and told, in this order, and nothing else.
+    #[track_caller]
+    fn saw(&mut self, what: &str, calls: &[Call]) {
+        let calls: Vec<&Call> = calls
+            .iter()
+            .filter(|call| call.what != "close" || call.listened || self.sees_every_close)
+            .collect();
+        let events = self.agent.socket_events();
+        let told: Vec<Value> = events[self.told..].iter().map(compared).collect();
+        let expected: Vec<Value> = calls.iter().map(|call| call.event()).collect();
+        assert_eq!(told, expected, "{what}: events");
+        for event in &events[self.told..] {
+            assert_recent(event);
+        }
+        self.told = events.len();
+
+        let mut expected = Counts::new();
+        for call in calls {
+            expect_sockets(&mut expected, call.port, call.what, call.transport, 1);
+        }
+        let now = self.agent.metrics().sockets(&self.ports);
+        assert_eq!(since(&self.counted, &now), expected, "{what}: counters");
+        self.counted = now;
+    }
+}
+
+fn compared(event: &Value) -> Value {
+    let fields = COMPARED.iter().filter_map(|key| {
+        Some(((*key).to_owned(), event.get(*key)?.clone()))
+    });
+    Value::Object(fields.collect())
+}
+
+/// The time is RFC 3339 with nanoseconds, and this minute.
+fn assert_recent(event: &Value) {
+    let time = event["time"].as_str().expect("a time");
+    assert_eq!((time.len(), &time[19..20], &time[29..]), (30, ".", "Z"), "{time}");
+    let seconds: u64 = time[17..19].parse().expect(time);
+    let minutes: u64 = time[14..16].parse().expect(time);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+    let age = (now % 3600 + 3600 - (minutes * 60 + seconds)) % 3600;
+    assert!(age < 60, "{time} is {age} s ago");
+}
+
+fn tcp(family: AddressFamily) -> OwnedFd {
+    socket(family, SocketType::STREAM, None).expect("a socket")
+}
+
+fn udp(family: AddressFamily) -> OwnedFd {
+    socket(family, SocketType::DGRAM, None).expect("a socket")
+}
+
+fn v4(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn at(address: &str, port: u16) -> SocketAddr {
+    (address.parse::<IpAddr>().expect(address), port).into()
+}
+
+fn listening_life(transport: &'static str, address: SocketAddr) -> [Call; 3] {
+    [
+        Call::here("success", transport, address),
+        Call::here("listen", transport, address),
+        Call::here("close", transport, address).after_listening(),
+    ]
+}
+
+fn bound_life(transport: &'static str, address: SocketAddr) -> [Call; 2] {
+    [Call::here("success", transport, address), Call::here("close", transport, address)]
+}
+
+#[test]
+fn every_call_is_told_by_the_best_mechanism() {
+    in_world(|world| every_call(world, "auto"));
+}
+
+#[test]
+fn every_call_is_told_by_cgroup_hooks() {
+    in_world(|world| every_call(world, "cgroup"));
+}
+
+#[test]
+fn every_call_is_told_by_tracepoints() {
+    in_world(|world| every_call(world, "tracepoint"));
+}
+
+fn every_call(world: &World, mechanism: &'static str) {
+    let mut bench = Bench::start(world, mechanism);
+    plain_lives(&mut bench);
+    refusals(&mut bench);
+    users(&mut bench);
+    shared_ports(&mut bench);
+    port_zero(&mut bench);
+    not_ports(&mut bench);
+    other_callers(&mut bench);
+}
+
+fn plain_lives(bench: &mut Bench) {
+    for (family, address) in [
+        (AddressFamily::INET, v4(port(0))),
+        (AddressFamily::INET, at("0.0.0.0", port(1))),
+        (AddressFamily::INET6, at("::1", port(2))),
+        (AddressFamily::INET6, at("::", port(3))),
+    ] {
+        let listener = tcp(family);
+        bind(&listener, &address).expect("bound");
+        listen(&listener, 1).expect("listening");
+        drop(listener);
+        bench.saw("a TCP listener", &listening_life("tcp", address));
+
+        let bound = tcp(family);
+        bind(&bound, &address).expect("bound");
+        drop(bound);
+        bench.saw("a TCP socket that never listened", &bound_life("tcp", address));
+
+        let bound = udp(family);
+        bind(&bound, &address).expect("bound");
+        drop(bound);
+        bench.saw("a UDP socket", &bound_life("udp", address));
+    }
+
+    let address = v4(port(4));
+    let listener = TcpListener::bind(address).expect("bound");
+    let client = TcpStream::connect(address).expect("connected");
+    let (accepted, _) = listener.accept().expect("accepted");
+    let again = accepted.try_clone().expect("cloned");
+    drop((client, accepted, again));
+    let another = listener.try_clone().expect("cloned");
+    drop(listener);
+    bench.saw("a listener with a connection, still open", &listening_life("tcp", address)[..2]);
+    drop(another);
+    bench.saw("its last close", &listening_life("tcp", address)[2..]);
+
+    let v6_only = tcp(AddressFamily::INET6);
+    sockopt::set_ipv6_v6only(&v6_only, true).expect("an option");
+    let address = at("::", port(5));
+    bind(&v6_only, &address).expect("bound");
+    let beside = TcpListener::bind(("0.0.0.0", port(5))).expect("bound beside");
+    drop((v6_only, beside));
+    let [bound, closed] = bound_life("tcp", address);
+    let [other, listens, closes] = listening_life("tcp", at("0.0.0.0", port(5)));
+    bench.saw("IPv6 alone, and IPv4 beside it", &[bound, other, listens, closed, closes]);
+}
+
+fn refusals(bench: &mut Bench) {
+    let refused = |what, transport, address, errno| {
+        Call::here(what, transport, address).refused(errno)
+    };
+    let address = v4(port(10));
+    let holder = TcpListener::bind(address).expect("bound");
+    let second = tcp(AddressFamily::INET);
+    assert_eq!(bind(&second, &address), Err(Errno::ADDRINUSE));
+    bench.saw("a TCP port in use", &[
+        listening_life("tcp", address)[0].clone(),
+        listening_life("tcp", address)[1].clone(),
+        refused("in_use", "tcp", address, "EADDRINUSE"),
+    ]);
+    drop(second);
+    bench.saw("a refused socket that is closed", &[]);
+    drop(holder);
+    bench.saw("its holder", &listening_life("tcp", address)[2..]);
+
+    let dual = at("::", port(11));
+    let holder = udp(AddressFamily::INET6);
+    bind(&holder, &dual).expect("bound");
+    let address = at("0.0.0.0", port(11));
+    assert_eq!(bind(udp(AddressFamily::INET), &address), Err(Errno::ADDRINUSE));
+    drop(holder);
+    let [success, close] = bound_life("udp", dual);
+    let in_use = refused("in_use", "udp", address, "EADDRINUSE");
+    bench.saw("a UDP port that a dual-stack socket holds", &[success, in_use, close]);
+
+    for (family, transport, address) in [
+        (AddressFamily::INET, "tcp", at("192.0.2.1", port(12))),
+        (AddressFamily::INET, "udp", at("192.0.2.1", port(12))),
+        (AddressFamily::INET6, "tcp", at("2001:db8::1", port(12))),
+        (AddressFamily::INET6, "udp", at("2001:db8::1", port(12))),
+    ] {
+        let socket = if transport == "tcp" { tcp(family) } else { udp(family) };
+        assert_eq!(bind(&socket, &address), Err(Errno::ADDRNOTAVAIL));
+        let call = refused("error", transport, address, "EADDRNOTAVAIL");
+        bench.saw("an address that is not ours", &[call]);
+    }
+
+    let twice = udp(AddressFamily::INET);
+    let (one, two) = (v4(port(13)), v4(port(14)));
+    bind(&twice, &one).expect("bound");
+    assert_eq!(bind(&twice, &two), Err(Errno::INVAL));
+    drop(twice);
+    let [success, close] = bound_life("udp", one);
+    let refusal = refused("error", "udp", two, "EINVAL");
+    bench.saw("a socket that is bound already", &[success, refusal, close]);
+
+    let mixed = tcp(AddressFamily::INET6);
+    let address = v4(port(15));
+    assert!(bind(&mixed, &address).is_err());
+    let errno = match bind(&mixed, &address) {
+        Err(Errno::AFNOSUPPORT) => "EAFNOSUPPORT",
+        _ => "EINVAL",
+    };
+    let mut call = refused("error", "tcp", address, errno);
+    // The socket is one of IPv6, whatever it was given.
+    call.address = at("::", 0).ip();
+    bench.saw("an IPv4 address for an IPv6 socket", &[call.clone(), call]);
+}
+
+/// Runs `work` on a thread of another user.
+fn as_user(name: &str, real: u32, effective: u32, work: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        let body = || {
+            let [real, effective] = [real, effective].map(Uid::from_raw);
+            set_thread_res_uid(real, effective, effective).expect("another user");
+            work();
+        };
+        let thread = thread::Builder::new().name(name.into()).spawn_scoped(scope, body);
+        thread.expect("spawned").join().expect("no panic");
+    });
+}
+
+fn users(bench: &mut Bench) {
+    let by = |call: Call, real_user, user| Call {
+        thread: "another user".into(),
+        real_user,
+        user,
+        ..call
+    };
+    let address = v4(privileged());
+    for family in [AddressFamily::INET, AddressFamily::INET6] {
+        let address = if family == AddressFamily::INET { address } else { at("::1", privileged()) };
+        as_user("another user", NOBODY, NOBODY, || {
+            assert_eq!(bind(tcp(family), &address), Err(Errno::ACCESS));
+            assert_eq!(bind(udp(family), &address), Err(Errno::ACCESS));
+        });
+        let denied = |transport| {
+            let call = Call::here("denied", transport, address).refused("EACCES");
+            by(call, NOBODY, NOBODY)
+        };
+        bench.saw("a privileged port as a normal user", &[denied("tcp"), denied("udp")]);
+    }
+    drop(TcpListener::bind(address).expect("bound"));
+    bench.saw("a privileged port as root", &listening_life("tcp", address));
+
+    let address = v4(port(20));
+    as_user("another user", NOBODY, 0, || drop(UdpSocket::bind(address).expect("bound")));
+    let calls = bound_life("udp", address).map(|call| by(call, NOBODY, 0));
+    bench.saw("effective and real user apart", &calls);
+}
+
+fn shared_ports(bench: &mut Bench) {
+    let address = v4(port(30));
+    let sharing = || {
+        let socket = tcp(AddressFamily::INET);
+        sockopt::set_socket_reuseport(&socket, true).expect("an option");
+        bind(&socket, &address).expect("bound");
+        listen(&socket, 1).expect("listening");
+        socket
+    };
+    let (one, two) = (sharing(), sharing());
+    drop(one);
+    drop(two);
+    let [bind, listen, close] = listening_life("tcp", address);
+    let calls = [&bind, &listen, &bind, &listen, &close, &close].map(Clone::clone);
+    bench.saw("SO_REUSEPORT", &calls);
+}
+
+fn port_zero(bench: &mut Bench) {
+    const RANGE: &str = "net/ipv4/ip_local_port_range";
+    for (family, address) in [
+        (AddressFamily::INET, at("127.0.0.1", 0)),
+        (AddressFamily::INET, at("0.0.0.0", 0)),
+        (AddressFamily::INET6, at("::1", 0)),
+        (AddressFamily::INET6, at("::", 0)),
+    ] {
+        for transport in ["tcp", "udp"] {
+            let socket = if transport == "tcp" { tcp(family) } else { udp(family) };
+            set_sysctl(RANGE, &format!("{} {}", port(AUTOMATIC.start), port(AUTOMATIC.end - 1)));
+            bind(&socket, &address).expect("bound");
+            set_sysctl(RANGE, "32768 60999");
+            let got: SocketAddr =
+                getsockname(&socket).expect("a name").try_into().expect("an address");
+            assert!(bench.ports.contains(&got.port()), "{got}");
+            drop(socket);
+            bench.saw("port 0", &bound_life(transport, got));
+        }
+    }
+    drop(TcpListener::bind("127.0.0.1:0").expect("bound"));
+    bench.saw("port 0 elsewhere", &[]);
+}
+
+/// Binds of other kinds, which only look like it.
+fn not_ports(bench: &mut Bench) {
+    let unspecified = libc::sockaddr_in {
+        sin_family: libc::AF_UNSPEC as u16,
+        sin_port: port(40).to_be(),
+        sin_addr: libc::in_addr { s_addr: 0 },
+        sin_zero: [0; 8],
+    };
+    let raw_bind = |socket: &OwnedFd, address: *const libc::sockaddr_in| {
+        // SAFETY: the address lives through the call, or is null on purpose, which the kernel checks.
+        unsafe { libc::bind(socket.as_raw_fd(), address.cast(), 16) }
+    };
+    let without_family = udp(AddressFamily::INET);
+    assert_eq!(raw_bind(&without_family, &raw const unspecified), 0);
+    drop(without_family);
+    bench.saw("AF_UNSPEC", &bound_life("udp", at("0.0.0.0", port(40))));
+
+    let unwatched = UdpSocket::bind("127.0.0.1:9").expect("bound");
+    let nowhere = udp(AddressFamily::INET);
+    assert_eq!(raw_bind(&nowhere, std::ptr::null()), -1);
+    let netlink = socket(AddressFamily::NETLINK, SocketType::RAW, None);
+    // A netlink address whose third and fourth byte, its padding, read like a port.
+    let looks_like_a_port = libc::sockaddr_in {
+        sin_family: libc::AF_NETLINK as u16,
+        ..unspecified
+    };
+    let netlink = netlink.expect("a socket");
+    raw_bind(&netlink, &raw const looks_like_a_port);
+    drop((unwatched, nowhere, netlink));
+    bench.saw("what is no bind of a watched port", &[]);
+}
+
+fn other_callers(bench: &mut Bench) {
+    let address = v4(port(50));
+    let calls = thread::Builder::new().name("gp-binder".into()).spawn(move || {
+        drop(TcpListener::bind(address).expect("bound"));
+        (listening_life("tcp", address), gettid().as_raw_nonzero().get())
+    });
+    let (calls, thread_id) = calls.expect("spawned").join().expect("no panic");
+    assert!(calls.iter().all(|call| call.thread == "gp-binder" && call.process != "gp-binder"));
+    bench.saw("a thread that is not the leader", &calls);
+    let last = bench.agent.socket_events().pop().expect("an event");
+    assert_eq!(last["thread.id"], thread_id);
+
+    let peer = Peer::new();
+    let address = v4(port(51));
+    let calls = peer.run(move || {
+        drop(TcpListener::bind(address).expect("bound"));
+        listening_life("tcp", address)
+    });
+    assert_ne!(calls[0].netns, netns_inode());
+    bench.saw("another network namespace", &calls);
+
+    let address = v4(port(52));
+    let listener = TcpListener::bind(address).expect("bound");
+    let [success, listens, close] = listening_life("tcp", address);
+    let holder = Stdio::from(OwnedFd::from(listener));
+    let mut child = Command::new("sleep").arg("60").stdin(holder).spawn().expect("spawned");
+    bench.saw("a socket that a child inherits", &[success, listens]);
+    child.kill().expect("killed");
+    child.wait().expect("waited");
+    let by_child =
+        Call { pid: child.id(), process: "sleep".into(), thread: "sleep".into(), ..close };
+    bench.saw("a process that ends without closing", &[by_child]);
+}
+
+/// A client that chose its port holds it until it closes, connected or not.
+#[test]
+fn a_client_that_chose_its_port_gives_it_back() {
+    in_world(|world| {
+        let mut bench = Bench::start(world, "auto");
+        let server = TcpListener::bind("127.0.0.1:9").expect("bound");
+        let address = v4(port(0));
+        let client = tcp(AddressFamily::INET);
+        bind(&client, &address).expect("bound");
+        rustix::net::connect(&client, &v4(9)).expect("connected");
+        let (accepted, _) = server.accept().expect("accepted");
+        drop(client);
+        drop(accepted);
+        bench.saw("a client", &bound_life("tcp", address));
+    });
+}
+
+/// Sockets that nobody bound, on a watched port all the same.
+#[test]
+fn an_automatic_port_of_a_client_is_no_bind() {
+    in_world(|world| {
+        let mut bench = Bench::start(world, "auto");
+        let server = TcpListener::bind("127.0.0.1:9").expect("bound");
+        let range = format!("{} {}", port(AUTOMATIC.start), port(AUTOMATIC.end - 1));
+        set_sysctl("net/ipv4/ip_local_port_range", &range);
+        let client = TcpStream::connect(v4(9)).expect("connected");
+        let (accepted, _) = server.accept().expect("accepted");
+        assert!(bench.ports.contains(&client.local_addr().expect("an address").port()));
+        set_sysctl("net/ipv4/ip_local_port_range", "32768 60999");
+        drop((client, accepted));
+        bench.saw("a TCP client", &[]);
+    });
+}
+
+/// A raw socket has the number of its protocol where others have their port.
+#[test]
+fn a_raw_socket_holds_no_port() {
+    const UDP: u16 = 17;
+    const TCP: u16 = 6;
+    in_world(|world| {
+        let agent = Agent::start(world, &Config::new([TCP, UDP]));
+        for number in [TCP, UDP] {
+            let protocol = RawProtocol::new(number.into()).map(Protocol::from_raw);
+            let raw = socket(AddressFamily::INET, SocketType::RAW, protocol).expect("a socket");
+            bind(&raw, &v4(number)).expect("bound");
+        }
+        let events = agent.socket_events();
+        assert_eq!(events, Vec::<Value>::new());
+        assert_eq!(agent.metrics().sockets(&[TCP, UDP]), Counts::new());
+    });
+}
+
+/// What many servers do without knowing: every listener of a Go program is one.
+#[test]
+fn a_multipath_listener_is_one_listener() {
+    const MPTCP: u32 = 262;
+    in_world(|world| {
+        let mut bench = Bench::start(world, "auto");
+        let protocol = RawProtocol::new(MPTCP).map(Protocol::from_raw);
+        let Ok(listener) = socket(AddressFamily::INET, SocketType::STREAM, protocol) else {
+            return eprintln!("skipped: this kernel has no MPTCP");
+        };
+        let address = v4(port(0));
+        bind(&listener, &address).expect("bound");
+        listen(&listener, 1).expect("listening");
+        drop(listener);
+        bench.saw("an MPTCP listener", &listening_life("tcp", address));
+    });
+}
+
+/// The cgroup hooks are below the system call.
+#[test]
+fn a_bind_by_io_uring_is_seen() {
+    in_world(|world| {
+        let mut bench = Bench::start(world, "auto");
+        if bench.agent.metrics().mechanism("bind", None).as_deref() == Some("tracepoint") {
+            return eprintln!("skipped: tracepoints cannot see it");
+        }
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port(0));
+        let socket = tcp(AddressFamily::INET);
+        match uring::bind(&socket, address) {
+            None => return eprintln!("skipped: no io_uring here, or none that binds"),
+            Some(errno) => assert_eq!(errno, 0),
+        }
+        drop(socket);
+        bench.saw("a bind by io_uring", &bound_life("tcp", address.into()));
+    });
+}
+
+/// Twice as many events as the ring buffer holds while nobody reads it, and as many from several
+/// threads at once.
+#[test]
+fn a_burst_is_counted_exactly_and_its_losses_are_told() {
+    const BINDS: u64 = 20_000;
+    const THREADS: u16 = 4;
+    in_world(|world| {
+        let bench = Bench::start(world, "auto");
+        let lost = |metrics: &Metrics| {
+            ["ring", "queue", "sink"]
+                .map(|stage| metrics.sum("ghostport_events_lost_total", &[("stage", stage)]))
+        };
+        assert_eq!(lost(&bench.agent.metrics()), [0; 3]);
+        bench.agent.signal(Signal::STOP);
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || {
+                    let address = at("127.0.0.1", port(thread % 2));
+                    for _ in 0..BINDS / u64::from(THREADS) {
+                        // Two threads share a port, so that some binds are refused.
+                        let _ = UdpSocket::bind(address);
+                    }
+                });
+            }
+        });
+        bench.agent.signal(Signal::CONT);
+        let told = bench.agent.socket_events().len() as u64;
+        let metrics = bench.agent.metrics();
+        let binds = metrics.sum("ghostport_binds_total", &[("protocol", "udp")]);
+        let sentinels = metrics.sum("ghostport_binds_total", &[("port", &port(99).to_string())]);
+        assert_eq!(binds - sentinels, BINDS);
+        let ports = [port(0), port(1)].map(|port| port.to_string());
+        let on_ports = |name, result: &[(&str, &str)]| {
+            let sum = |port: &String| {
+                metrics.sum(name, &[&[("port", port.as_str())], result].concat())
+            };
+            ports.iter().map(sum).sum::<u64>()
+        };
+        let succeeded = on_ports("ghostport_binds_total", &[("result", "success")]);
+        let refused = on_ports("ghostport_binds_total", &[("result", "in_use")]);
+        assert_eq!(succeeded + refused, BINDS);
+        let closes = on_ports("ghostport_closes_total", &[]);
+        assert_eq!(closes, if bench.sees_every_close { succeeded } else { 0 });
+        let lost = lost(&metrics);
+        assert!(lost[0] > 0, "the ring was never full");
+        assert_eq!(told + lost.iter().sum::<u64>(), BINDS + closes, "told {told}, lost {lost:?}");
+        let errors = metrics.sum("ghostport_kernel_errors_total", &[("cause", "ring_full")]);
+        assert_eq!(errors, lost[0]);
+    });
+}
+
+/// With an agent that reads, too.
+#[test]
+fn a_burst_while_the_agent_reads() {
+    const BINDS: u64 = 20_000;
+    in_world(|world| {
+        let bench = Bench::start(world, "auto");
+        let address = v4(port(0));
+        for _ in 0..BINDS {
+            UdpSocket::bind(address).expect("bound");
+        }
+        let told = bench.agent.socket_events().len() as u64;
+        let metrics = bench.agent.metrics();
+        let mut expected = Counts::new();
+        expect_sockets(&mut expected, address.port(), "success", "udp", BINDS);
+        let closes = if bench.sees_every_close { BINDS } else { 0 };
+        expect_sockets(&mut expected, address.port(), "close", "udp", closes);
+        assert_eq!(metrics.sockets(&bench.ports), expected);
+        let lost = metrics.sum("ghostport_events_lost_total", &[]);
+        assert_eq!(told + lost, BINDS + closes, "told {told}, lost {lost}");
+    });
+}
+
+/// Between the death of an agent and the start of the next, nothing is missed.
+#[test]
+fn binds_without_an_agent_are_told_by_the_next() {
+    in_world(|world| {
+        let mut bench = Bench::start(world, "auto");
+        bench.saw("nothing yet", &[]);
+        let config = Config::new(bench.ports.clone());
+        let Bench { agent, ports, counted, told, sees_every_close } = bench;
+        agent.kill9();
+        let address = v4(port(0));
+        drop(TcpListener::bind(address).expect("bound"));
+        let holder = TcpListener::bind(address).expect("bound");
+        let refused = bind(tcp(AddressFamily::INET), &address);
+        assert_eq!(refused, Err(Errno::ADDRINUSE));
+        let agent = Agent::start(world, &config);
+        let mut bench = Bench { agent, ports, counted, told, sees_every_close };
+        let [success, listens, close] = listening_life("tcp", address);
+        let refusal = Call::here("in_use", "tcp", address).refused("EADDRINUSE");
+        bench.saw("what happened meanwhile", &[
+            success.clone(),
+            listens.clone(),
+            close.clone(),
+            success,
+            listens,
+            refusal,
+        ]);
+        drop(holder);
+        bench.saw("and goes on", &[close]);
+    });
+}
+
+/// Binds in full swing while the agent dies and comes back.
+#[test]
+fn a_kill_and_a_new_start_lose_no_bind() {
+    const BINDS: u64 = 30_000;
+    in_world(|world| {
+        let bench = Bench::start(world, "auto");
+        let config = Config::new(bench.ports.clone());
+        let address = v4(port(0));
+        let agent = thread::scope(|scope| {
+            let binder = scope.spawn(|| {
+                for _ in 0..BINDS {
+                    UdpSocket::bind(address).expect("bound");
+                }
+            });
+            thread::sleep(Duration::from_millis(20));
+            bench.agent.kill9();
+            let agent = Agent::start(world, &config);
+            assert!(!binder.is_finished() || cfg!(debug_assertions), "too few binds");
+            binder.join().expect("no panic");
+            agent
+        });
+        let mut expected = Counts::new();
+        expect_sockets(&mut expected, address.port(), "success", "udp", BINDS);
+        let closes = if bench.sees_every_close { BINDS } else { 0 };
+        expect_sockets(&mut expected, address.port(), "close", "udp", closes);
+        assert_eq!(agent.metrics().sockets(&bench.ports), expected);
+    });
+}

@@ -1,0 +1,604 @@
+//! Packets are counted exactly: every shape, every mode of attachment, super-packets, line rate.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Receiver,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{
+    PATIENCE,
+    agent::{Agent, Config},
+    frames::{Shape, plain_udp, shapes, syn},
+    metrics::{Counts, Metrics, expect},
+    programs::Programs,
+    sh,
+    wire::{Offload, Wire, offload, segment_writes},
+    world::{Peer, World, in_world, port, received_packets, tcp_counter},
+};
+
+#[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
+#[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
+mod support;
+
+fn first() -> u16 {
+    port(0)
+}
+
+fn second() -> u16 {
+    port(1)
+}
+
+fn other() -> u16 {
+    port(2)
+}
+
+fn watched() -> [u16; 2] {
+    [first(), second()]
+}
+
+/// A veth pair with an agent that counts on `gp0`; the other end is `peer0`.
+fn veth_world(world: &World, mode: &'static str) -> (Peer, Agent) {
+    let peer = Peer::new();
+    world.veth("gp0", &peer, "peer0");
+    let agent = Agent::start(world, &Config::new(watched()).on(&["gp0"]).mode(mode));
+    (peer, agent)
+}
+
+/// Gives both ends of the pair an address: 10.9.0.1 here, 10.9.0.2 over there.
+fn give_addresses(peer: &Peer) {
+    sh("ip address add 10.9.0.1/24 dev gp0");
+    peer.run(|| sh("ip address add 10.9.0.2/24 dev peer0"));
+}
+
+fn assert_mechanism(agent: &Agent, hook: &str, interface: &str, mechanism: &str) {
+    let found = agent.metrics().mechanism(hook, Some(interface));
+    assert_eq!(found.as_deref(), Some(mechanism), "{hook} of {interface}");
+}
+
+/// Sends every shape both ways, each another number of times, and compares all counters after each.
+fn every_shape_both_ways(mode: &'static str, mechanism: &str) {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, mode);
+        assert_mechanism(&agent, "ingress", "gp0", mechanism);
+        let is_tc = matches!(mechanism, "tcx" | "clsact");
+        let outgoing = Wire::open("gp0");
+        let mut counted = agent.metrics().traffic();
+        for (index, shape) in shapes(first(), second(), other()).into_iter().enumerate() {
+            let times = index as u64 % 3 + 1;
+            let frame = shape.frame.clone();
+            peer.run(move || {
+                let wire = Wire::open("peer0");
+                (0..times).for_each(|_| wire.send(&frame));
+            });
+            let seen = if shape.reaches_tc_ingress || !is_tc { times } else { 0 };
+            let expected = shape.counts(&watched(), "gp0", "ingress", seen);
+            counted = agent.assert_traffic(&counted, &expected, shape.name);
+
+            (0..times).for_each(|_| outgoing.send(&shape.frame));
+            let expected = shape.counts(&watched(), "gp0", "egress", times);
+            counted = agent.assert_traffic(&counted, &expected, shape.name);
+        }
+        assert_eq!(kernel_errors(&agent.metrics()), 0);
+    });
+}
+
+fn kernel_errors(metrics: &Metrics) -> u64 {
+    metrics.sum("ghostport_kernel_errors_total", &[])
+}
+
+#[test]
+fn every_shape_is_counted_by_native_xdp() {
+    every_shape_both_ways("auto", "xdp-native");
+}
+
+#[test]
+fn every_shape_is_counted_by_generic_xdp() {
+    every_shape_both_ways("xdp-generic", "xdp-generic");
+}
+
+#[test]
+fn every_shape_is_counted_by_tc() {
+    every_shape_both_ways("tc", "tcx");
+}
+
+#[test]
+fn every_shape_is_counted_on_lo() {
+    in_world(|world| {
+        let agent = Agent::start(world, &Config::new(watched()).on(&["lo"]));
+        let wire = Wire::open("lo");
+        let mut counted = agent.metrics().traffic();
+        for shape in shapes(first(), second(), other()) {
+            wire.send(&shape.frame);
+            let mut expected = shape.counts(&watched(), "lo", "egress", 1);
+            if shape.reaches_tc_ingress {
+                expected.extend(shape.counts(&watched(), "lo", "ingress", 1));
+            }
+            counted = agent.assert_traffic(&counted, &expected, shape.name);
+        }
+    });
+}
+
+/// Two interfaces at once, to see that none is counted for the other.
+#[test]
+fn interfaces_are_told_apart() {
+    in_world(|world| {
+        let peer = Peer::new();
+        world.veth("gp0", &peer, "peer0");
+        world.veth("gp1", &peer, "peer1");
+        let agent = Agent::start(world, &Config::new(watched()).on(&["gp*"]));
+        let counted = agent.metrics().traffic();
+        let shape = |frame, outcome: &Shape| Shape { frame, ..outcome.clone() };
+        let all = shapes(first(), second(), other());
+        let find = |name: &str| all.iter().find(|shape| shape.name == name).expect("a shape");
+        let udp = shape(plain_udp(other(), first()), find("UDP to a watched port"));
+        let syn = shape(syn(other(), first()), find("SYN"));
+        let (one, two) = (udp.frame.clone(), syn.frame.clone());
+        peer.run(move || {
+            Wire::open("peer0").send(&one);
+            Wire::open("peer1").send(&two);
+            Wire::open("peer1").send(&two);
+        });
+        let mut expected = udp.counts(&watched(), "gp0", "ingress", 1);
+        expected.extend(syn.counts(&watched(), "gp1", "ingress", 2));
+        agent.assert_traffic(&counted, &expected, "one datagram and two SYNs");
+    });
+}
+
+/// A datagram that the stack itself splits: the first fragment has the ports, the others do not.
+#[test]
+fn a_datagram_in_fragments_is_counted_once() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, "auto");
+        give_addresses(&peer);
+        let counted = agent.metrics().traffic();
+        peer.run(|| {
+            let socket = UdpSocket::bind(("10.9.0.2", other())).expect("bound");
+            socket.send_to(&[0; 4000], ("10.9.0.1", first())).expect("sent");
+        });
+        let mut expected = Counts::new();
+        let on = [("interface", "gp0"), ("direction", "ingress")];
+        let port = first().to_string();
+        let labels =
+            [on[0], on[1], ("port", port.as_str()), ("protocol", "udp"), ("side", "local")];
+        expect(&mut expected, "ghostport_packets_total", &labels, 1);
+        expect(&mut expected, "ghostport_bytes_total", &labels, 1514);
+        let labels = [on[0], on[1], ("cause", "fragment")];
+        expect(&mut expected, "ghostport_unclassified_packets_total", &labels, 2);
+        agent.assert_traffic(&counted, &expected, "three fragments");
+    });
+}
+
+/// Octets of a TCP transfer; enough for thousands of segments and hundreds of super-packets.
+const BULK: usize = 20_000_000;
+
+/// Frame of a SYN and of an ACK without payload, over IPv4 with timestamps.
+const SYN_FRAME_V4: u64 = 14 + 20 + 40;
+const ACK_FRAME_V4: u64 = 14 + 20 + 32;
+
+/// The same over IPv6.
+const SYN_FRAME_V6: u64 = 14 + 40 + 40;
+const ACK_FRAME_V6: u64 = 14 + 40 + 32;
+
+/// Segments that this thread's namespace sent, those sent again included.
+#[derive(Clone, Copy)]
+struct Segments {
+    sent: u64,
+    again: u64,
+}
+
+impl Segments {
+    fn now() -> Self {
+        Self { sent: tcp_counter("OutSegs"), again: tcp_counter("RetransSegs") }
+    }
+
+    /// How many since then. One that is sent again brings options along that spoil the sum of the
+    /// bytes.
+    fn since(self) -> u64 {
+        let now = Self::now();
+        assert_eq!(now.again, self.again, "segments were lost, where nothing should lose any");
+        now.sent - self.sent
+    }
+}
+
+fn send_bulk(to: SocketAddr) {
+    let mut stream = TcpStream::connect(to).expect("connected");
+    // No more in flight than a veth pair's ring holds.
+    rustix::net::sockopt::set_socket_send_buffer_size(&stream, 64 * 1024).expect("a buffer");
+    let block = vec![0x5a; 250_000];
+    for _ in 0..BULK / block.len() {
+        stream.write_all(&block).expect("sent");
+    }
+    drop(stream);
+}
+
+/// Accepts one connection and reads it to its end. Both ends have closed when it returns.
+fn receive_bulk(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().expect("accepted");
+    let mut block = vec![0; 1 << 20];
+    let mut received = 0;
+    loop {
+        match stream.read(&mut block).expect("received") {
+            0 => break,
+            length => received += length,
+        }
+    }
+    assert_eq!(received, BULK);
+}
+
+/// Waits until the farewell of a connection is over.
+fn settle() {
+    thread::sleep(Duration::from_millis(100));
+}
+
+fn traffic_of(
+    metrics: &Metrics,
+    interface: &str,
+    protocol: &str,
+    direction: &str,
+    side: &str,
+) -> (u64, u64) {
+    let port = first().to_string();
+    let labels = [
+        ("interface", interface),
+        ("port", port.as_str()),
+        ("protocol", protocol),
+        ("direction", direction),
+        ("side", side),
+    ];
+    let value = |name| metrics.value(name, &labels) as u64;
+    (value("ghostport_packets_total"), value("ghostport_bytes_total"))
+}
+
+/// The peer sends to a watched port here. What the namespaces say they sent is what must be
+/// counted, and the bytes follow from it.
+fn bulk_over_veth(mode: &'static str, mechanism: &str, prepare: impl FnOnce(&Peer) + Send) {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, mode);
+        assert_mechanism(&agent, "ingress", "gp0", mechanism);
+        give_addresses(&peer);
+        prepare(&peer);
+        let listener = TcpListener::bind(("10.9.0.1", first())).expect("bound");
+        settle();
+        let (before, before_there) = (Segments::now(), peer.run(Segments::now));
+        let sending = peer.start(|| send_bulk(SocketAddr::from(([10, 9, 0, 1], first()))));
+        receive_bulk(&listener);
+        sending.recv().expect("sent");
+        settle();
+        let (sent, sent_there) = (before.since(), peer.run(move || before_there.since()));
+        assert!(sent_there > BULK as u64 / 1500, "{sent_there} segments");
+
+        let metrics = agent.metrics();
+        let bytes = SYN_FRAME_V4 + (sent_there - 1) * ACK_FRAME_V4 + BULK as u64;
+        let ingress = traffic_of(&metrics, "gp0", "tcp", "ingress", "local");
+        assert_eq!(ingress, (sent_there, bytes), "from the peer");
+        let egress = traffic_of(&metrics, "gp0", "tcp", "egress", "local");
+        assert_eq!(egress, (sent, SYN_FRAME_V4 + (sent - 1) * ACK_FRAME_V4), "to the peer");
+        let attempts = metrics.sum("ghostport_connection_attempts_total", &[]);
+        assert_eq!(attempts, 1);
+    });
+}
+
+#[test]
+fn tso_super_packets_on_tc_count_as_their_segments() {
+    bulk_over_veth("tc", "tcx", |_| {});
+}
+
+#[test]
+fn gro_super_packets_on_tc_count_as_their_segments() {
+    bulk_over_veth("tc", "tcx", |peer| {
+        offload("gp0", Offload::Gro, true);
+        peer.run(|| {
+            offload("peer0", Offload::Tso, false);
+            offload("peer0", Offload::Gso, false);
+        });
+    });
+}
+
+#[test]
+fn a_transfer_is_counted_by_native_xdp() {
+    bulk_over_veth("auto", "xdp-native", |_| {});
+}
+
+/// Every packet crosses `lo` twice, and both ends are here.
+#[test]
+fn super_packets_on_lo_count_as_their_segments() {
+    in_world(|world| {
+        // Otherwise a segment is as large as a super-packet.
+        sh("ip link set lo mtu 1500");
+        let config = Config::new(watched()).on(&["lo"]).mode("tc");
+        let agent = Agent::start(world, &config);
+        let mut earlier = agent.metrics();
+        for (address, syn, ack) in
+            [("127.0.0.1", SYN_FRAME_V4, ACK_FRAME_V4), ("::1", SYN_FRAME_V6, ACK_FRAME_V6)]
+        {
+            let listener = TcpListener::bind((address, first())).expect("bound");
+            let to = listener.local_addr().expect("an address");
+            settle();
+            let before = Segments::now();
+            thread::scope(|scope| {
+                scope.spawn(|| send_bulk(to));
+                receive_bulk(&listener);
+            });
+            settle();
+            let sent = before.since();
+            assert!(sent > BULK as u64 / 1500, "{sent} segments");
+
+            let metrics = agent.metrics();
+            let counted = |direction, side| {
+                let now = traffic_of(&metrics, "lo", "tcp", direction, side);
+                let then = traffic_of(&earlier, "lo", "tcp", direction, side);
+                (now.0 - then.0, now.1 - then.1)
+            };
+            let to_server = counted("egress", "remote");
+            let to_client = counted("egress", "local");
+            assert_eq!(counted("ingress", "local"), to_server, "{address}");
+            assert_eq!(counted("ingress", "remote"), to_client, "{address}");
+            assert_eq!(to_server.0 + to_client.0, sent, "{address}");
+            let bytes = syn + (to_server.0 - 1) * ack + BULK as u64;
+            assert_eq!(to_server.1, bytes, "{address}");
+            assert_eq!(to_client.1, syn + (to_client.0 - 1) * ack, "{address}");
+            earlier = metrics;
+        }
+    });
+}
+
+/// One write that leaves as ten datagrams, the last one shorter.
+#[test]
+fn udp_super_packets_count_as_their_datagrams() {
+    const WRITE: u64 = 9_500;
+    const DATAGRAMS: u64 = 10;
+    let bytes = WRITE + DATAGRAMS * (14 + 20 + 8);
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, "tc");
+        give_addresses(&peer);
+        let receiver = peer.run(|| UdpSocket::bind(("10.9.0.2", other())).expect("bound"));
+        let here = UdpSocket::bind(("10.9.0.1", first())).expect("bound");
+        segment_writes(&here, 1000);
+        here.send_to(&[1; WRITE as usize], ("10.9.0.2", other())).expect("sent");
+        peer.run(move || {
+            let mut buffer = [0; 2000];
+            for _ in 0..DATAGRAMS {
+                receiver.recv(&mut buffer).expect("received");
+            }
+            segment_writes(&receiver, 1000);
+            let all = [2; WRITE as usize];
+            receiver.send_to(&all, ("10.9.0.1", first())).expect("sent");
+        });
+        let mut buffer = [0; 2000];
+        for _ in 0..DATAGRAMS {
+            here.recv(&mut buffer).expect("received");
+        }
+        let metrics = agent.metrics();
+        let egress = traffic_of(&metrics, "gp0", "udp", "egress", "local");
+        assert_eq!(egress, (DATAGRAMS, bytes), "to the peer");
+        let ingress = traffic_of(&metrics, "gp0", "udp", "ingress", "local");
+        assert_eq!(ingress, (DATAGRAMS, bytes), "from the peer");
+    });
+}
+
+/// Live frames that never end, until told to.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    ended: Receiver<()>,
+    before: u64,
+}
+
+/// From the first watched port to the second.
+const FLOOD_FRAME_LEN: u64 = 60;
+
+impl Flood {
+    fn start(peer: &Peer) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let before = received_packets("gp0");
+        let ended = peer.start(move || {
+            let mut programs = Programs::load();
+            programs.prepare_transmission("peer0");
+            let frame = plain_udp(first(), second());
+            assert_eq!(frame.len() as u64, FLOOD_FRAME_LEN);
+            while !stopped.load(Ordering::Relaxed) {
+                programs.transmit("peer0", &frame, 50_000);
+            }
+        });
+        Self { stop, ended, before }
+    }
+
+    /// Frames that have arrived until now.
+    fn arrived(&self) -> u64 {
+        received_packets("gp0") - self.before
+    }
+
+    /// Waits for this many more, which must not take longer than at a tenth of the usual rate.
+    fn wait_for(&self, frames: u64) {
+        let target = self.arrived() + frames;
+        let deadline = Instant::now() + PATIENCE + Duration::from_micros(frames * 5);
+        while self.arrived() < target {
+            assert!(Instant::now() < deadline, "{} of {target} live frames", self.arrived());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Frames that have arrived in all, none of which is still on its way.
+    fn end(mut self) -> u64 {
+        self.stop();
+        settle();
+        self.arrived()
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.ended.recv();
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Both ports of a frame of the flood are watched: its source is the peer's, its destination ours.
+fn assert_flood_counted(agent: &Agent, frames: u64) {
+    let counted = agent.metrics().traffic();
+    let mut expected = Counts::new();
+    for (port, side) in [(first(), "remote"), (second(), "local")] {
+        let port = port.to_string();
+        let labels = [
+            ("interface", "gp0"),
+            ("port", port.as_str()),
+            ("protocol", "udp"),
+            ("direction", "ingress"),
+            ("side", side),
+        ];
+        expect(&mut expected, "ghostport_packets_total", &labels, frames);
+        expect(&mut expected, "ghostport_bytes_total", &labels, frames * FLOOD_FRAME_LEN);
+    }
+    assert_eq!(counted, expected);
+}
+
+#[test]
+fn ten_million_frames_are_counted_to_the_last_one() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, "auto");
+        assert_mechanism(&agent, "ingress", "gp0", "xdp-native");
+        let flood = Flood::start(&peer);
+        flood.wait_for(10_000_000);
+        assert_flood_counted(&agent, flood.end());
+    });
+}
+
+#[test]
+fn a_kill_and_a_new_start_lose_no_frame() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, "auto");
+        let config = Config::new(watched()).on(&["gp0"]);
+        let flood = Flood::start(&peer);
+        flood.wait_for(2_000_000);
+        agent.kill9();
+        flood.wait_for(2_000_000);
+        let agent = Agent::start(world, &config);
+        flood.wait_for(2_000_000);
+        agent.kill9();
+        let agent = Agent::start(world, &config);
+        flood.wait_for(4_000_000);
+        assert_flood_counted(&agent, flood.end());
+        assert_mechanism(&agent, "ingress", "gp0", "xdp-native");
+    });
+}
+
+/// The same for TC, whose links are of another kind.
+#[test]
+fn a_kill_and_a_new_start_lose_no_frame_on_tc() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, "tc");
+        let config = Config::new(watched()).on(&["gp0"]).mode("tc");
+        let frame = plain_udp(first(), second());
+        let sending = peer.start(move || {
+            let wire = Wire::open("peer0");
+            (0..300_000).for_each(|_| wire.send(&frame));
+        });
+        thread::sleep(Duration::from_millis(20));
+        agent.kill9();
+        thread::sleep(Duration::from_millis(20));
+        let agent = Agent::start(world, &config);
+        sending.recv().expect("sent");
+        settle();
+        assert_flood_counted(&agent, 300_000);
+        assert_mechanism(&agent, "ingress", "gp0", "tcx");
+    });
+}
+
+#[test]
+fn a_new_set_of_ports_loses_no_frame_on_those_that_stay() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, "auto");
+        let few = Config::new(watched().into_iter().chain([port(3), port(4), port(5)]));
+        let few = few.on(&["gp0"]);
+        let many: Vec<u16> = watched().into_iter().chain(40_000..41_998).collect();
+        let many = Config::new(many).on(&["gp0"]);
+        let flood = Flood::start(&peer);
+        flood.wait_for(500_000);
+        for config in [&few, &many, &few, &many, &few] {
+            config.write(world);
+            assert!(agent.reload(), "{}", agent.log());
+            flood.wait_for(500_000);
+        }
+        assert_flood_counted(&agent, flood.end());
+        assert_eq!(kernel_errors(&agent.metrics()), 0);
+    });
+}
+
+/// Frames to a port count from the moment it is watched to the moment it is not, and what it has
+/// counted is there again when it is watched again.
+#[test]
+fn a_port_counts_while_it_is_watched() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, "auto");
+        let send = || {
+            peer.run(|| Wire::open("peer0").send(&plain_udp(other(), port(6))));
+            settle();
+        };
+        let packets = || {
+            let port = port(6).to_string();
+            agent.metrics().sum("ghostport_packets_total", &[("port", &port)])
+        };
+        let with = Config::new([first(), port(6)]).on(&["gp0"]);
+        let without = Config::new(watched()).on(&["gp0"]);
+        send();
+        with.write(world);
+        assert!(agent.reload());
+        assert_eq!(packets(), 0);
+        send();
+        assert_eq!(packets(), 1);
+        without.write(world);
+        assert!(agent.reload());
+        send();
+        with.write(world);
+        assert!(agent.reload());
+        assert_eq!(packets(), 1);
+        send();
+        assert_eq!(packets(), 2);
+    });
+}
+
+/// Every port at once, and a few of them hit.
+#[test]
+fn all_ports_can_be_watched() {
+    in_world(|world| {
+        let peer = Peer::new();
+        world.veth("gp0", &peer, "peer0");
+        let own = Ipv4Addr::LOCALHOST.to_string();
+        let sentinel = port(99);
+        let all = (1..=u16::MAX).filter(|port| *port != sentinel && *port != 9);
+        let config = Config { listen: 9, ..Config::new(all).on(&["gp0"]) };
+        let agent = Agent::start(world, &config);
+        assert_eq!(own, "127.0.0.1");
+        let counted = agent.metrics().traffic();
+        peer.run(|| {
+            let wire = Wire::open("peer0");
+            for port in [1, 2948, 65535] {
+                wire.send(&plain_udp(9, port));
+            }
+        });
+        let mut expected = Counts::new();
+        for port in ["1", "2948", "65535"] {
+            let labels = [
+                ("interface", "gp0"),
+                ("port", port),
+                ("protocol", "udp"),
+                ("direction", "ingress"),
+                ("side", "local"),
+            ];
+            expect(&mut expected, "ghostport_packets_total", &labels, 1);
+            expect(&mut expected, "ghostport_bytes_total", &labels, 60);
+        }
+        agent.assert_traffic(&counted, &expected, "three datagrams");
+    });
+}
