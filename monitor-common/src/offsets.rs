@@ -69,6 +69,11 @@ offsets! {
     sock_state = "sock"."__sk_common.skc_state",
     /// Transport protocol.
     sock_protocol = "sock"."sk_protocol",
+    /// Stream, datagram or raw.
+    sock_type = "sock"."sk_type",
+    /// What the program has fixed, `SOCK_BINDPORT_LOCK` among it; in bits, because it is a field of
+    /// four of them.
+    sock_userlocks_bits = "sock"."sk_userlocks bits",
     /// Inode of the namespace.
     net_inum = "net"."ns.inum",
 }

@@ -18,10 +18,18 @@ use crate::{
 #[fentry(function = "inet_release")]
 fn close_fentry(context: FEntryContext) -> u32 {
     let socket: *const c_void = context.arg(0);
-    if let Some(sk) = member(socket, offset!(socket_sk)) {
-        record_release(&context, Mechanism::Fexit, sk);
-    }
+    on_release(&context, Mechanism::Fexit, socket);
     0
+}
+
+/// The subflow of an MPTCP socket is a socket of the kernel and released as such: it tells for
+/// both. The cgroup hook sees no sockets of the kernel; there the MPTCP socket itself tells.
+#[inline(always)]
+pub(crate) fn on_release<C: EbpfContext>(context: &C, mechanism: Mechanism, socket: *const c_void) {
+    let sk = member(socket, offset!(socket_sk));
+    if let Some(sk) = sk.filter(|sk| sock::read(*sk).is_some_and(|sock| !sock.is_multipath)) {
+        record_release(context, mechanism, sk);
+    }
 }
 
 /// Records the release of `sk`, if a port goes with it.

@@ -5,14 +5,14 @@ use core::ffi::c_void;
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use monitor_common::socket_event::Mechanism;
 
-use crate::{close_fentry::record_release, sock::offset, task::member};
+use crate::close_fentry::on_release;
 
 /// Entry of `inet_release`.
 #[kprobe]
 fn close_kprobe(context: ProbeContext) -> u32 {
     let socket: Option<*const c_void> = context.arg(0);
-    if let Some(sk) = socket.and_then(|socket| member(socket, offset!(socket_sk))) {
-        record_release(&context, Mechanism::Kprobe, sk);
+    if let Some(socket) = socket {
+        on_release(&context, Mechanism::Kprobe, socket);
     }
     0
 }

@@ -30,7 +30,8 @@ pub(crate) fn record_state_change<C: EbpfContext>(
     sk: *const c_void,
     kind: SocketEventKind,
 ) {
-    if let Some(sock) = sock::read(sk) {
+    // Of an MPTCP socket the subflow tells: its own state follows, some of it twice.
+    if let Some(sock) = sock::read(sk).filter(|sock| !sock.is_multipath) {
         let mechanism = Mechanism::Tracepoint;
         record(context, &SocketCall { kind, mechanism, errno: 0, sock });
     }

@@ -2,7 +2,11 @@
 
 use core::ffi::c_void;
 
-use monitor_common::{flow::Protocol, offsets::Offsets, socket_event::known};
+use monitor_common::{
+    flow::Protocol,
+    offsets::{MISSING, Offsets},
+    socket_event::known,
+};
 
 use crate::task::member;
 
@@ -30,6 +34,12 @@ pub(crate) const AF_INET: u16 = 2;
 /// `AF_INET6`, `include/linux/socket.h`.
 pub(crate) const AF_INET6: u16 = 10;
 
+/// `include/uapi/linux/in.h`.
+const IPPROTO_MPTCP: u16 = 262;
+
+/// `include/linux/net.h`.
+const SOCK_RAW: u16 = 3;
+
 /// What is read from an internet socket. Fields that could not be had are 0 and not in `known`.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock {
@@ -37,6 +47,8 @@ pub(crate) struct Sock {
     pub(crate) port: u16,
     pub(crate) family: u8,
     pub(crate) known: u8,
+    /// An MPTCP socket, which has a TCP socket for each of its subflows beside it.
+    pub(crate) is_multipath: bool,
     pub(crate) netns_inode: u32,
     pub(crate) address: [u8; 16],
 }
@@ -51,10 +63,22 @@ pub(crate) const TCP_LISTEN: u8 = 10;
 #[inline(always)]
 pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
     let family: u16 = member(sk, offset!(sock_family))?;
-    let protocol = protocol_of(member(sk, offset!(sock_protocol))?)?;
+    let number: u16 = member(sk, offset!(sock_protocol))?;
+    let protocol = protocol_of(number)?;
+    // The "port" of a raw socket is its protocol.
+    if member(sk, offset!(sock_type)) == Some(SOCK_RAW) {
+        return None;
+    }
     let port = member(sk, offset!(sock_num))?;
-    let mut sock =
-        Sock { protocol, port, family: 0, known: known::FAMILY, netns_inode: 0, address: [0; 16] };
+    let mut sock = Sock {
+        protocol,
+        port,
+        family: 0,
+        known: known::FAMILY,
+        is_multipath: number == IPPROTO_MPTCP,
+        netns_inode: 0,
+        address: [0; 16],
+    };
     match family {
         AF_INET => {
             sock.family = 4;
@@ -89,7 +113,6 @@ fn netns_inode(sk: *const c_void) -> Option<u32> {
 /// MPTCP listens and binds as TCP, `net/mptcp/protocol.c`.
 #[inline(always)]
 pub(crate) fn protocol_of(sk_protocol: u16) -> Option<Protocol> {
-    const IPPROTO_MPTCP: u16 = 262;
     match sk_protocol {
         IPPROTO_MPTCP => Some(Protocol::Tcp),
         number if number <= 255 => Protocol::from_ip_number(number as u8),
@@ -98,7 +121,8 @@ pub(crate) fn protocol_of(sk_protocol: u16) -> Option<Protocol> {
 }
 
 /// Whether closing this socket gives a port back: a UDP socket with a port, or a TCP socket that
-/// listens or is bound and was never connected. An accepted socket shares its listener's port.
+/// listens, or that was bound and never connected, or that was bound to a port of its choice. An
+/// accepted socket shares its listener's port.
 #[inline(always)]
 pub(crate) fn holds_port(sk: *const c_void, sock: &Sock) -> bool {
     if sock.port == 0 {
@@ -109,7 +133,22 @@ pub(crate) fn holds_port(sk: *const c_void, sock: &Sock) -> bool {
         Protocol::Tcp => {
             let state: Option<u8> = member(sk, offset!(sock_state));
             let remote_port: Option<u16> = member(sk, offset!(sock_dport));
-            state == Some(TCP_LISTEN) || (state == Some(TCP_CLOSE) && remote_port == Some(0))
+            state == Some(TCP_LISTEN)
+                || (state == Some(TCP_CLOSE) && remote_port == Some(0))
+                || chose_port(sk)
         }
     }
+}
+
+/// `sk->sk_userlocks & SOCK_BINDPORT_LOCK`: a bind named the port. The kernel takes the lock off
+/// the sockets that a listener accepts, `sk_clone_lock` in `net/core/sock.c`.
+#[inline(always)]
+fn chose_port(sk: *const c_void) -> bool {
+    const SOCK_BINDPORT_LOCK: u8 = 8;
+    let bits = offset!(sock_userlocks_bits);
+    if bits == MISSING {
+        return false;
+    }
+    let byte: Option<u8> = member(sk, bits / 8);
+    byte.is_some_and(|byte| byte >> (bits % 8) & SOCK_BINDPORT_LOCK != 0)
 }

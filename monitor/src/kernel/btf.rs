@@ -49,7 +49,10 @@ impl KernelOffsets {
         let mut missing = Vec::new();
         for (structure, path) in Offsets::PATHS {
             let same_name = structures.get(structure).map(Vec::as_slice).unwrap_or_default();
-            let offset = types.offset(same_name, path);
+            let offset = match path.strip_suffix(" bits") {
+                Some(path) => types.bit_offset(same_name, path),
+                None => types.byte_offset(same_name, path),
+            };
             if offset.is_none() {
                 missing.push(format!("{structure}.{path}"));
             }
@@ -202,15 +205,20 @@ impl<'a> Types<'a> {
         found.collect()
     }
 
-    /// Byte offset of a member path such as `__sk_common.skc_num`. `None` where the struct or a
-    /// member is missing, where structs of one name disagree, or where it is not on a byte.
-    fn offset(&self, structures: &[u32], path: &str) -> Option<u32> {
+    /// Byte offset of a member path; `None` also for a member that does not begin with a byte.
+    fn byte_offset(&self, structures: &[u32], path: &str) -> Option<u32> {
+        self.bit_offset(structures, path).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
+    }
+
+    /// Bit offset of a member path such as `__sk_common.skc_num`. `None` where the struct or a
+    /// member is missing, or where structs of one name disagree.
+    fn bit_offset(&self, structures: &[u32], path: &str) -> Option<u32> {
         let mut offsets = structures
             .iter()
             .filter_map(|id| self.type_at(*id))
             .filter_map(|r#type| self.path_offset(&r#type, path));
         let first = offsets.next()?;
-        (offsets.all(|other| other == first) && first % 8 == 0).then_some(first / 8)
+        offsets.all(|other| other == first).then_some(first)
     }
 
     /// Bit offset of a member path within a type.
@@ -284,7 +292,6 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -53,7 +53,7 @@ pub struct Kernel {
     counters: Counters,
     attacher: Attacher,
     offsets: KernelOffsets,
-    unmatched_patterns: usize,
+    unmatched_patterns: Vec<String>,
 }
 
 /// What comes out of the kernel side by itself.
@@ -122,7 +122,7 @@ impl Kernel {
             counters,
             attacher,
             offsets,
-            unmatched_patterns: 0,
+            unmatched_patterns: Vec::new(),
         };
         Ok((kernel, streams))
     }
@@ -169,8 +169,17 @@ impl Kernel {
             }
         }
         let names: Vec<String> = interfaces.values().map(|i| i.name.clone()).collect();
-        self.unmatched_patterns = config.interfaces.unmatched(&names).count();
+        self.note_unmatched(config.interfaces.unmatched(&names).map(ToString::to_string).collect());
         changes
+    }
+
+    /// A pattern that matches nothing may be a slip of the pen, or an interface that is yet to come.
+    fn note_unmatched(&mut self, patterns: Vec<String>) {
+        for pattern in patterns.iter().filter(|pattern| !self.unmatched_patterns.contains(pattern))
+        {
+            tracing::warn!(pattern, "no interface matches this pattern of interfaces.include");
+        }
+        self.unmatched_patterns = patterns;
     }
 
     fn drop_interface(&mut self, ifindex: u32, name: Option<&str>) -> Result<Vec<HookStatus>> {
@@ -230,7 +239,7 @@ impl Kernel {
             hooks: self.attacher.statuses(),
             kernel_errors: self.counters.kernel_errors()?,
             maps: self.maps(),
-            unmatched_interface_patterns: self.unmatched_patterns,
+            unmatched_interface_patterns: self.unmatched_patterns.len(),
         })
     }
 

@@ -133,6 +133,13 @@ fn run_writer(mut messages: mpsc::Receiver<Message>, mut sinks: Vec<Sink>, losse
             Message::Reopen => sinks.iter_mut().for_each(Sink::reopen),
             Message::Replace(replacement) => sinks = replacement,
             Message::Close(done) => {
+                // From here on a sender counts its event itself; those that came in between are
+                // counted here, so that none is lost silently.
+                messages.close();
+                while let Ok(message) = messages.try_recv() {
+                    let is_event = matches!(message, Message::Event(_));
+                    losses.queue.fetch_add(u64::from(is_event), Relaxed);
+                }
                 // Whoever waited may have given up.
                 let _ = done.send(());
                 return;

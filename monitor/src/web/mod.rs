@@ -14,6 +14,7 @@
 use std::{
     io,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -48,8 +49,14 @@ const MAX_CONNECTIONS: usize = 128;
 /// Time that a client has to send the head of a request, or to stay silent between two.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// Time for one connection as a whole: no scrape takes longer.
+/// Time after which a connection takes no further request.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
+
+/// Time for the request under way when a connection or the agent ends.
+const LAST_ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Time for a peer to acknowledge what it was sent.
+const ACKNOWLEDGE_LIMIT_MS: u32 = 10_000;
 
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
@@ -73,7 +80,7 @@ pub struct State {
 
 /// An address that cannot be served on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; choose another with --web.listen-address")]
+#[error("cannot listen on {address}: {source}; {}", remedy(source))]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
@@ -89,9 +96,26 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindErro
     Ok(listeners)
 }
 
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "stop the program that holds the port, or choose another with web.listen or \
+             --web.listen-address"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "choose an address of this host with web.listen or --web.listen-address"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "choose a port above 1023 with web.listen or --web.listen-address, or grant \
+             CAP_NET_BIND_SERVICE"
+        }
+        _ => "choose another with web.listen or --web.listen-address",
+    }
+}
+
 /// Serves until `stop` is closed.
 pub async fn serve(listeners: Vec<TcpListener>, state: State, stop: watch::Receiver<()>) {
-    let router = router(state);
+    let router = router(Routes { state, scrape: Arc::new(Semaphore::new(1)) });
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
@@ -100,20 +124,36 @@ pub async fn serve(listeners: Vec<TcpListener>, state: State, stop: watch::Recei
     acceptors.join_all().await;
 }
 
-fn router(state: State) -> Router {
+/// What the handlers share.
+#[derive(Clone)]
+struct Routes {
+    state: State,
+    /// One exposition is made at a time: of thousands of ports it takes memory.
+    scrape: Arc<Semaphore>,
+}
+
+fn router(routes: Routes) -> Router {
     Router::new()
         .route("/", get(async || Html(INDEX)))
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /\n"))
-        .with_state(state)
+        .with_state(routes)
 }
 
-async fn metrics(AxumState(state): AxumState<State>) -> Response {
-    let exposition = Arc::clone(&state.exposition);
-    // Thousands of ports take a while to sum up.
-    match spawn_blocking(move || exposition()).await {
+async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
+    let Ok(turn) = routes.scrape.acquire_owned().await else {
+        return failure("the agent is stopping");
+    };
+    // Thousands of ports take a while to sum up. The turn goes along: it must not end before the
+    // work does, when the client has gone away.
+    let exposition = spawn_blocking(move || {
+        let exposition = (routes.state.exposition)();
+        drop(turn);
+        exposition
+    });
+    match exposition.await {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], text).into_response(),
         Ok(Err(error)) => failure(&format!("{error:#}")),
         Err(error) => failure(&error.to_string()),
@@ -126,8 +166,8 @@ fn failure(why: &str) -> Response {
         .into_response()
 }
 
-async fn readyz(AxumState(state): AxumState<State>) -> Response {
-    if state.ready.load(Ordering::Relaxed) {
+async fn readyz(AxumState(routes): AxumState<Routes>) -> Response {
+    if routes.state.ready.load(Ordering::Relaxed) {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "hooks are being attached\n").into_response()
@@ -142,44 +182,61 @@ async fn accept(
 ) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
+        // The slot comes after the connection, or an idle listener would keep one from the others.
+        let accepted = async {
+            let stream = next_connection(&listener).await;
+            (stream, Arc::clone(&slots).acquire_owned().await)
         };
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let (router, stop) = (router.clone(), stop.clone());
-                    connections.spawn(async move {
-                        let _ = timeout(CONNECTION_LIMIT, converse(stream, router, stop)).await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
+        let (stream, slot) = tokio::select! {
+            accepted = accepted => accepted,
             _ = stop.changed() => break,
+        };
+        let (router, stop) = (router.clone(), stop.clone());
+        connections.spawn(async move {
+            converse(stream, router, stop).await;
+            drop(slot);
+        });
+        // Those that ended are collected on the way, or they would pile up.
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    connections.join_all().await;
+}
+
+async fn next_connection(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
-    connections.join_all().await;
 }
 
 /// Serves one connection; on `stop`, to the end of the request under way.
 async fn converse(stream: TcpStream, router: Router, mut stop: watch::Receiver<()>) {
+    // A peer that takes nothing of its answer is cut off by the kernel; where that cannot be set,
+    // the time of the connection is still limited.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
+    let mut connection = pin!(connection);
     let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        _ = stop.changed() => {
+        outcome = connection.as_mut() => Ok(outcome),
+        () = sleep(CONNECTION_LIMIT) => Err(()),
+        _ = stop.changed() => Err(()),
+    };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(()) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            timeout(LAST_ANSWER_LIMIT, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = outcome {

@@ -1,6 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::time::Instant;
+use std::{sync::atomic::AtomicUsize, time::Instant};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -133,6 +131,72 @@ async fn stopping_does_not_wait_for_idle_clients() {
     timeout(Duration::from_secs(5), server.task).await.unwrap().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5));
     drop(idle);
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_who_reads_nothing() {
+    let server = Server::start(Arc::new(|| Ok("x".repeat(64 << 20)))).await;
+    let mut deaf = TcpStream::connect(server.address).await.unwrap();
+    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    deaf.readable().await.unwrap();
+    let start = Instant::now();
+    drop(server.stop);
+    timeout(LAST_ANSWER_LIMIT * 3, server.task).await.unwrap().unwrap();
+    assert!(start.elapsed() >= LAST_ANSWER_LIMIT, "the answer under way had its time");
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_before_the_end() {
+    let server = Server::start(Arc::new(|| {
+        std::thread::sleep(Duration::from_millis(300));
+        Ok("a_total 1\n".to_owned())
+    }))
+    .await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    drop(server.stop);
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("a_total 1\n"), "{answer}");
+    timeout(Duration::from_secs(5), server.task).await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens");
+}
+
+#[tokio::test]
+async fn expositions_are_made_one_at_a_time() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, highest) = (Arc::clone(&now), Arc::clone(&most));
+    let server = Server::start(Arc::new(move || {
+        highest.fetch_max(counted.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(5));
+        counted.fetch_sub(1, Ordering::Relaxed);
+        Ok(String::new())
+    }))
+    .await;
+    let scrapes = (0..20).map(|_| server.get("/metrics"));
+    for answer in futures_util::future::join_all(scrapes).await {
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(most.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_listener_without_clients_takes_no_slot() {
+    let listeners = bind(&["127.0.0.1:0".parse().unwrap(); 3]).await.unwrap();
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|l| l.local_addr().unwrap()).collect();
+    let (_stop, stopped) = watch::channel(());
+    let state = State { exposition: Arc::new(|| Ok(String::new())), ready: Arc::default() };
+    tokio::spawn(serve(listeners, state, stopped));
+    let mut silent = Vec::new();
+    for _ in 0..MAX_CONNECTIONS - 1 {
+        silent.push(TcpStream::connect(addresses[0]).await.unwrap());
+    }
+    let mut last = TcpStream::connect(addresses[1]).await.unwrap();
+    last.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(HEAD_LIMIT / 2, last.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
 }
 
 #[tokio::test]
