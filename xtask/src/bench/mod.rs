@@ -1,0 +1,126 @@
+//! `cargo xtask bench xdp`: what the packet path and the agent cost on this machine.
+//!
+//! Everything happens in a network and a mount namespace of its own, which end with this process,
+//! however it ends: nothing is left to clean up.
+
+use std::{
+    env, fs,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    privilege::{as_root, is_root},
+    setup::setup,
+    toolchain::bpf_target,
+    workspace::{cargo, succeed, target_dir},
+};
+
+mod agent;
+mod frames;
+mod live;
+mod nanoseconds;
+mod programs;
+mod stats;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(clap::Subcommand)]
+enum Subject {
+    /// The ingress program and the agent: nanoseconds a packet, live throughput, idle cost. Needs
+    /// root.
+    Xdp(XdpArgs),
+}
+
+#[derive(clap::Args)]
+struct XdpArgs {
+    /// Only this part.
+    #[arg(long)]
+    only: Option<Part>,
+    /// Rounds of the nanoseconds, each through all programs and packets.
+    #[arg(long, default_value_t = 25)]
+    rounds: usize,
+    /// Packets a measurement of the nanoseconds.
+    #[arg(long, default_value_t = 1_000_000)]
+    repeat: u32,
+    /// Pairs of live measurements, one second each.
+    #[arg(long, default_value_t = 10)]
+    pairs: usize,
+    /// The folder of the BPF objects, to measure others than those of this checkout.
+    #[arg(long)]
+    objects: Option<PathBuf>,
+    /// Set by this command for itself, inside its namespaces.
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Nanoseconds,
+    Live,
+    Agent,
+}
+
+pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
+    let Subject::Xdp(args) = &args.subject;
+    if args.inside { measure(args).map(|()| ExitCode::SUCCESS) } else { enter() }
+}
+
+/// Builds what is measured and becomes root in namespaces of its own.
+fn enter() -> Result<ExitCode> {
+    setup(&[])?;
+    eprintln!("bench: building the release");
+    succeed(cargo().args(["build", "--release", "--package", "monitor"]))?;
+    if !is_root()? {
+        eprintln!("bench: loading programs into the kernel needs root");
+    }
+    let mut command = as_root("unshare")?;
+    command.args(["--net", "--mount", "--"]).arg(env::current_exe()?);
+    command.args(env::args_os().skip(1)).arg("--inside");
+    let error = command.exec();
+    Err(error).context("cannot start unshare, of util-linux")
+}
+
+fn measure(args: &XdpArgs) -> Result<()> {
+    let wanted = |part| args.only.is_none_or(|only| only == part);
+    succeed(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    println!("{}\n", machine()?);
+    let objects = match &args.objects {
+        Some(objects) => objects.clone(),
+        None => {
+            target_dir()?.join("bpf").join(bpf_target(cfg!(target_endian = "big"))).join("release")
+        }
+    };
+    if wanted(Part::Nanoseconds) {
+        nanoseconds::measure(&objects, args.rounds, args.repeat)?;
+    }
+    if wanted(Part::Live) {
+        live::measure(&objects, args.pairs)?;
+    }
+    if wanted(Part::Agent) {
+        agent::measure(&target_dir()?.join("release/ghostport"))?;
+    }
+    Ok(())
+}
+
+/// What the numbers were measured on.
+fn machine() -> Result<String> {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let cpus = fs::read_to_string("/proc/cpuinfo")?;
+    let fields: Vec<(&str, &str)> = cpus
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .collect();
+    let model = fields.iter().find(|(name, _)| *name == "model name").map(|(_, value)| *value);
+    let model = model.unwrap_or(env::consts::ARCH);
+    let count = fields.iter().filter(|(name, _)| *name == "processor").count();
+    Ok(format!("Linux {}, {model}, {count} CPUs", kernel.trim()))
+}

@@ -1,0 +1,95 @@
+//! Nanoseconds a packet by `BPF_PROG_TEST_RUN`: our ingress program less an empty one.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{
+    frames,
+    programs::{Counting, load, program, run_time},
+    stats::{Table, median, quantile},
+};
+
+/// The loopback interface, which every network namespace has, and which packets of a test run that
+/// says nothing of an interface come from.
+const LOOPBACK: u32 = 1;
+
+const FIVE: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
+const WATCHED: u16 = 2948;
+/// Watched by neither set.
+const OTHER: u16 = 0;
+
+struct Case {
+    name: &'static str,
+    frame: Vec<u8>,
+    /// Nanoseconds over the empty program that are allowed.
+    target: Option<f64>,
+}
+
+pub(super) fn measure(objects: &Path, rounds: usize, repeat: u32) -> Result<()> {
+    let cases = cases();
+    let mut testing = load(&objects.join("testing"))?;
+    let empty = program(&mut testing, "xdp_pass")?;
+    let mut sets = Vec::new();
+    for ports in [FIVE.to_vec(), (1..=u16::MAX).collect()] {
+        let mut counting = Counting::load(&objects.join("ghostport"), ports, LOOPBACK)?;
+        counting.program("xdp_ingress")?;
+        sets.push(counting);
+    }
+    // By set and case, over the empty program of the same moment.
+    let mut samples = vec![vec![Vec::new(); cases.len()]; sets.len()];
+    let mut floor = Vec::new();
+    for round in 0..rounds {
+        eprint!("\rbench: nanoseconds, round {} of {rounds}", round + 1);
+        for (case, number) in cases.iter().zip(0..) {
+            for (set, samples) in sets.iter_mut().zip(&mut samples) {
+                let nothing = run_time(empty, &case.frame, repeat)?;
+                let ours = run_time(set.program("xdp_ingress")?, &case.frame, repeat)?;
+                floor.push(nothing);
+                samples[number as usize].push(ours - nothing);
+            }
+        }
+    }
+    eprintln!();
+    let mut table = Table::new(&["packet", "5 ports", "65,535 ports", "spread", "target"]);
+    for (number, case) in cases.iter().enumerate() {
+        let [five, all] = [&samples[0][number], &samples[1][number]];
+        let spread = quantile(five, 0.75) - quantile(five, 0.25);
+        table.row([
+            case.name.to_owned(),
+            format!("{:+.1} ns", median(five)),
+            format!("{:+.1} ns", median(all)),
+            format!("{spread:.1} ns"),
+            case.target.map_or_else(String::new, |target| format!("≤ {target:.0} ns")),
+        ]);
+    }
+    table.print(&format!(
+        "BPF_PROG_TEST_RUN: xdp_ingress over an empty program, which takes {:.1} ns \
+         (medians of {rounds} rounds of {repeat} packets)",
+        median(&floor)
+    ));
+    Ok(())
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, frame, target| Case { name, frame, target };
+    vec![
+        case("not IP", frames::arp(), Some(6.0)),
+        case("other port, UDP", frames::udp(OTHER), Some(6.0)),
+        case("other port, TCP", frames::tcp(OTHER), Some(6.0)),
+        case("other port, VLAN, UDP", frames::tagged_udp(OTHER), None),
+        case(
+            "other port, IPv6 with 3 extension headers",
+            frames::ipv6_with_extensions(OTHER),
+            None,
+        ),
+        case("watched port, UDP", frames::udp(WATCHED), Some(15.0)),
+        case("watched port, TCP", frames::tcp(WATCHED), Some(15.0)),
+        case("watched port, VLAN, UDP", frames::tagged_udp(WATCHED), None),
+        case(
+            "watched port, IPv6 with 3 extension headers",
+            frames::ipv6_with_extensions(WATCHED),
+            None,
+        ),
+    ]
+}
