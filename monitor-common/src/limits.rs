@@ -3,6 +3,9 @@
 /// Interfaces that can be counted at once; one inner array each.
 pub const MAX_INTERFACES: u32 = 1024;
 
+/// Interface indices below this find their counters by one indexed load, the others by a hash.
+pub const NEAR_INTERFACES: u32 = 1024;
+
 /// Bytes of the ring buffer of socket events; a power of two and a multiple of the page size.
 pub const EVENT_RING_BYTES: usize = 256 * 1024;
 

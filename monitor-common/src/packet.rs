@@ -235,7 +235,7 @@ fn parse_ipv4<P: PacketBytes>(packet: &P, offset: usize) -> Parsed {
         return Parsed::unclassified_by(Unclassified::Fragment);
     }
     let datagram_len = usize::from(be16(header[2], header[3]));
-    parse_transport(packet, protocol, offset + header_len, promised(datagram_len, header_len))
+    parse_transport(packet, protocol, offset + header_len, header_len, datagram_len)
 }
 
 /// IPv6 with its extension headers, RFC 8200 §3 and §4.
@@ -292,7 +292,7 @@ fn parse_ipv6<P: PacketBytes>(packet: &P, offset: usize) -> Parsed {
         return Parsed::NOT_OURS;
     };
     let transport = offset + IPV6_LEN + extensions_len;
-    parse_transport(packet, protocol, transport, promised(payload_len, extensions_len))
+    parse_transport(packet, protocol, transport, extensions_len, payload_len)
 }
 
 /// A fragment of something that is neither TCP nor UDP was never going to have ports.
@@ -305,11 +305,12 @@ fn later_ipv6_fragment(next: u8) -> Parsed {
     }
 }
 
-/// Bytes that the IP header promises for the transport, or `usize::MAX` where it says nothing: a
-/// length of 0 stands for a jumbogram or a super-packet of more than 64 KiB (BIG TCP).
+/// Whether the IP header promises `len` bytes of transport header after `before` bytes that it
+/// counts, too. A length of 0 says nothing: it stands for a jumbogram or a super-packet of more
+/// than 64 KiB (BIG TCP).
 #[inline(always)]
-fn promised(ip_len: usize, before_transport: usize) -> usize {
-    if ip_len == 0 { usize::MAX } else { ip_len.saturating_sub(before_transport) }
+const fn promises(ip_len: usize, before: usize, len: usize) -> bool {
+    ip_len == 0 || ip_len >= before + len
 }
 
 /// The fixed part of a TCP (RFC 9293 §3.1) or UDP (RFC 768) header.
@@ -321,13 +322,14 @@ fn parse_transport<P: PacketBytes>(
     packet: &P,
     protocol: Protocol,
     offset: usize,
-    promised: usize,
+    before: usize,
+    ip_len: usize,
 ) -> Parsed {
     match protocol {
         Protocol::Tcp => {
             let mut scratch = [0; TCP_LEN];
             let header = packet.chunk(offset, &mut scratch);
-            let (Some(header), true) = (header, promised >= TCP_LEN) else {
+            let (Some(header), true) = (header, promises(ip_len, before, TCP_LEN)) else {
                 return TRUNCATED;
             };
             const SYN: u8 = 0x02;
@@ -344,7 +346,7 @@ fn parse_transport<P: PacketBytes>(
         Protocol::Udp => {
             let mut scratch = [0; UDP_LEN];
             let header = packet.chunk(offset, &mut scratch);
-            let (Some(header), true) = (header, promised >= UDP_LEN) else {
+            let (Some(header), true) = (header, promises(ip_len, before, UDP_LEN)) else {
                 return TRUNCATED;
             };
             Parsed::of(Segment {

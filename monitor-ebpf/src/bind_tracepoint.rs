@@ -10,6 +10,7 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
+use aya_log_ebpf::warn;
 use monitor_common::{errors::KernelError, socket_event::Mechanism};
 
 use crate::{
@@ -70,7 +71,7 @@ fn on_exit(context: &TracePointContext) -> Option<()> {
     let _ = BINDS_IN_FLIGHT.remove(thread);
     // SAFETY: the offset is that of a field of this tracepoint.
     let returned: i64 = unsafe { context.read_at(RET) }.ok()?;
-    let request = request(&bind, returned)?;
+    let request = request(context, &bind, returned)?;
     let mechanism = if bind.succeeded != 0 && returned == 0 {
         Mechanism::Cgroup
     } else {
@@ -83,7 +84,7 @@ fn on_exit(context: &TracePointContext) -> Option<()> {
 /// What was asked for. Memory that was not resident at entry is by now: the kernel has copied
 /// the address from it, unless it could not either.
 #[inline(always)]
-fn request(bind: &BindInFlight, returned: i64) -> Option<Sockaddr> {
+fn request(context: &TracePointContext, bind: &BindInFlight, returned: i64) -> Option<Sockaddr> {
     const EFAULT: i64 = 14;
     if bind.request_known != 0 {
         return Some(bind.request);
@@ -91,6 +92,7 @@ fn request(bind: &BindInFlight, returned: i64) -> Option<Sockaddr> {
     let request = read_user_sockaddr(bind.sockaddr);
     if request.is_none() && returned != -EFAULT {
         count_error(KernelError::AddressUnreadable);
+        warn!(context, "the address of a bind cannot be read");
     }
     request.filter(is_candidate)
 }

@@ -40,6 +40,13 @@ pub(crate) static COUNTERS: HashOfMaps<
     { limits::MAX_INTERFACES as usize },
 > = HashOfMaps::new();
 
+/// The same for interface indices that are small, which are nearly all: without a hash.
+#[btf_map]
+pub(crate) static NEAR_COUNTERS: ArrayOfMaps<
+    InterfaceCounters,
+    { limits::NEAR_INTERFACES as usize },
+> = ArrayOfMaps::new();
+
 /// Socket counters by port index, in one inner array so that it can grow.
 #[btf_map]
 pub(crate) static SOCKET_COUNTERS: ArrayOfMaps<Array<SocketCounters, 2, INNER_ARRAY>, 1> =
@@ -84,6 +91,15 @@ pub(crate) fn add_atomic(counter: *mut u64, amount: u64) {
             amount = in(reg) amount,
             options(nostack),
         );
+    }
+}
+
+/// Whether each of two ports is watched, by one look at the set.
+#[inline(always)]
+pub(crate) fn are_watched(first: u16, second: u16) -> (bool, bool) {
+    match PORT_SET.get(0) {
+        Some(ports) => (ports.contains(first), ports.contains(second)),
+        None => (false, false),
     }
 }
 

@@ -9,7 +9,7 @@ use aya_ebpf::{
         generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns},
     },
 };
-use aya_log_ebpf::{debug, warn};
+use aya_log_ebpf::debug;
 use monitor_common::{
     errors::KernelError,
     flow::Protocol,
@@ -152,8 +152,8 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
     if send(call) {
         debug!(context, "socket call on port {}, errno {}", call.sock.port, call.errno);
     } else {
+        // Counted, not logged: whoever fills the ring would fill the log as well.
         count_error(KernelError::RingFull);
-        warn!(context, "event ring full, port {}", call.sock.port);
     }
 }
 

@@ -8,7 +8,7 @@ use monitor_common::{
 };
 
 use crate::{
-    maps::{COUNTERS, InterfaceCounters, count_error, index_of, is_watched},
+    maps::{COUNTERS, InterfaceCounters, NEAR_COUNTERS, are_watched, count_error, index_of},
     packet_view::{PacketView, WireSize},
 };
 
@@ -29,9 +29,8 @@ pub(crate) fn count<P: PacketView>(packet: &P, parsed: Parsed, direction: Direct
 /// Both ends may be watched: each is a series of its own.
 #[inline(always)]
 fn count_segment<P: PacketView>(packet: &P, segment: &Segment, direction: Direction) {
-    let source = is_watched(segment.source);
-    let destination = is_watched(segment.destination);
-    if !source && !destination {
+    let (source, destination) = are_watched(segment.source, segment.destination);
+    if !source & !destination {
         return;
     }
     let Some(counters) = interface_counters(packet) else {
@@ -85,8 +84,10 @@ fn count_unclassified<P: PacketView>(packet: &P, cause: Unclassified, direction:
 
 #[inline(always)]
 fn interface_counters<P: PacketView>(packet: &P) -> Option<&'static InterfaceCounters> {
+    let interface = packet.interface();
+    let near = NEAR_COUNTERS.get(interface);
     // SAFETY: an inner map lives until the programs that may use it have ended.
-    let counters = unsafe { COUNTERS.get(&packet.interface()) };
+    let counters = near.or_else(|| unsafe { COUNTERS.get(&interface) });
     if counters.is_none() {
         count_error(KernelError::InterfaceMissing);
     }

@@ -139,7 +139,7 @@ impl Agent {
                 signal = signals.next() => match signal {
                     AgentSignal::Reload => self.reload().await?,
                     AgentSignal::Stop(reason) => {
-                        streams.events.drain_now(|record| recorder.record(&record));
+                        streams.events.drain(|record| recorder.record(&record));
                         return Ok(reason);
                     }
                 },

@@ -83,8 +83,11 @@ fn every_series_is_there_from_the_first_scrape() {
             for direction in DIRECTIONS.map(|direction| ("direction", direction)) {
                 for side in SIDES.map(|side| ("side", side)) {
                     for interface in ["gp0", "lo"].map(|interface| ("interface", interface)) {
-                        let labels = [interface, port, direction, side];
-                        zero("ghostport_connection_attempts_total", &labels);
+                        // A client seldom calls from a watched port: that series may come later.
+                        if (direction.1 == "ingress") == (side.1 == "local") {
+                            let labels = [interface, port, direction, side];
+                            zero("ghostport_connection_attempts_total", &labels);
+                        }
                         for protocol in PROTOCOLS.map(|protocol| ("protocol", protocol)) {
                             let labels = [interface, port, protocol, direction, side];
                             zero("ghostport_packets_total", &labels);
@@ -216,8 +219,10 @@ fn a_second_agent_says_that_one_runs() {
 #[track_caller]
 fn only_error(output: &Output) -> String {
     let said = stderr(output);
-    let complaints: Vec<&str> =
-        said.lines().filter(|line| line.starts_with("ghostport:") || line.contains("ERROR")).collect();
+    let complaints: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("ghostport:") || line.contains("ERROR"))
+        .collect();
     assert_eq!(complaints.len(), 1, "{said}");
     assert_eq!(said.lines().last(), Some(complaints[0]), "{said}");
     complaints[0].to_owned()
@@ -232,7 +237,8 @@ fn a_taken_listener_is_told() {
         assert_eq!(output.status.code(), Some(1));
         let message = only_error(&output);
         assert!(message.contains("127.0.0.1:10948"), "{message}");
-        assert!(!Path::new("/sys/fs/bpf/ghostport/links").exists(), "it has begun to attach");
+        let links = fs::read_dir("/sys/fs/bpf/ghostport/links").map_or(0, Iterator::count);
+        assert_eq!(links, 0, "hooks of an agent that has failed to start");
     });
 }
 

@@ -89,9 +89,8 @@ fn programs_on(interface: &str) -> String {
     let tcx = BOTH_WAYS.into_iter().flat_map(|way| {
         tcx_programs(interface, way).into_iter().map(move |id| format!("tcx {way:?} {id}"))
     });
-    let filters = ["ingress", "egress"].map(|way| {
-        sh(&format!("tc filter show dev {interface} {way}"))
-    });
+    let filters =
+        ["ingress", "egress"].map(|way| sh(&format!("tc filter show dev {interface} {way}")));
     let all: Vec<String> = xdp.chain(tcx).chain(filters).collect();
     all.join("\n").trim().to_owned()
 }
@@ -269,7 +268,7 @@ fn a_foreign_clsact_filter_stays() {
             foreign.attach_filter("gp0", way);
         }
         let before = programs_on("gp0");
-        assert_eq!(before.matches("tc_foreign").count(), 2, "{before}");
+        assert_eq!(before.matches("name tc_foreign").count(), 2, "{before}");
         let config = config().mode("tc");
 
         let agent = Agent::start(world, &config);
@@ -299,8 +298,7 @@ fn the_rung_below_tcx_does_as_well() {
         let is_full = loop {
             let mut programs = Programs::load();
             let ways = BOTH_WAYS.into_iter().flat_map(|way| ["gp0", "gp1"].map(|on| (on, way)));
-            let attached: Vec<bool> =
-                ways.map(|(on, way)| programs.attach_tcx(on, way)).collect();
+            let attached: Vec<bool> = ways.map(|(on, way)| programs.attach_tcx(on, way)).collect();
             crowd.push(programs);
             if attached.contains(&false) || crowd.len() > 200 {
                 break !attached.contains(&true);
@@ -309,7 +307,9 @@ fn the_rung_below_tcx_does_as_well() {
         assert!(is_full, "TCX still has room");
         sh("tc qdisc add dev gp1 clsact");
         let mut foreign = Programs::load();
-        BOTH_WAYS.map(|way| foreign.attach_filter("gp1", way));
+        for way in BOTH_WAYS {
+            foreign.attach_filter("gp1", way);
+        }
         let before = ["gp0", "gp1"].map(programs_on);
         let config = config().mode("tc");
 
@@ -365,7 +365,12 @@ fn a_qdisc_that_another_uses_by_now_stays() {
         foreign.attach_filter("gp0", TcAttachType::Egress);
         assert_eq!(agent.terminate().code(), Some(0));
         assert!(has_clsact("gp0"));
-        assert_eq!(programs_on("gp0").matches("tc_foreign").count(), 1, "{}", programs_on("gp0"));
+        assert_eq!(
+            programs_on("gp0").matches("name tc_foreign").count(),
+            1,
+            "{}",
+            programs_on("gp0")
+        );
     });
 }
 

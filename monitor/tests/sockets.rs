@@ -5,20 +5,25 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsRawFd as _, OwnedFd},
     process::{self, Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, Protocol, RawProtocol, SocketType, bind, getsockname, listen, socket, sockopt},
+    net::{
+        AddressFamily, Protocol, RawProtocol, SocketType, bind, getsockname, listen, socket,
+        sockopt,
+    },
     process::Signal,
     thread::{Uid, gettid, set_thread_res_uid},
 };
 use serde_json::{Value, json};
 use support::{
+    PATIENCE,
     agent::{Agent, Config, expect_sockets},
-    metrics::{Counts, Metrics, since},
+    metrics::{Counts, since},
     uring,
     world::{Peer, World, in_world, netns_inode, port, set_sysctl},
 };
@@ -43,7 +48,10 @@ struct Call {
     /// `listen`, `close`, or the result of a bind.
     what: &'static str,
     transport: &'static str,
-    address: IpAddr,
+    /// Of the socket: `ipv4` or `ipv6`.
+    family: &'static str,
+    /// Where the socket is, or would be; `None` for one of another family than the socket's.
+    address: Option<IpAddr>,
     port: u16,
     errno: Option<&'static str>,
     /// Of the namespace.
@@ -65,7 +73,8 @@ impl Call {
         Self {
             what,
             transport,
-            address: address.ip(),
+            family: if address.is_ipv4() { "ipv4" } else { "ipv6" },
+            address: Some(address.ip()),
             port: address.port(),
             errno: None,
             netns: netns_inode(),
@@ -101,7 +110,7 @@ impl Call {
             "schema": "ghostport.event/1",
             "event.name": format!("ghostport.{name}"),
             "network.transport": self.transport,
-            "network.type": if self.address.is_ipv4() { "ipv4" } else { "ipv6" },
+            "network.type": self.family,
             "network.local.port": self.port,
             "ghostport.netns_inode": self.netns,
             "process.pid": self.pid,
@@ -113,10 +122,11 @@ impl Call {
         if self.is_bind() {
             event["ghostport.result"] = self.what.into();
         }
-        // What a refused socket would have been bound to is not told.
-        match self.errno {
-            Some(errno) => event["ghostport.errno"] = errno.into(),
-            None => event["network.local.address"] = self.address.to_string().into(),
+        if let Some(errno) = self.errno {
+            event["ghostport.errno"] = errno.into();
+        }
+        if let Some(address) = self.address {
+            event["network.local.address"] = address.to_string().into();
         }
         event
     }
@@ -172,7 +182,7 @@ impl Bench {
         let events = self.agent.socket_events();
         let told: Vec<Value> = events[self.told..].iter().map(compared).collect();
         let expected: Vec<Value> = calls.iter().map(|call| call.event()).collect();
-        assert_eq!(told, expected, "{what}: events");
+        assert!(told == expected, "{what}:\n{}", difference(&told, &expected));
         for event in &events[self.told..] {
             assert_recent(event);
         }
@@ -188,10 +198,18 @@ impl Bench {
     }
 }
 
+/// One event a line, those that only one side has marked.
+fn difference(told: &[Value], expected: &[Value]) -> String {
+    let lines = |events: &[Value], others: &[Value], mark: &str| -> String {
+        let mark = |event: &Value| if others.contains(event) { "  " } else { mark }.to_owned();
+        events.iter().map(|event| format!("  {}{event}\n", mark(event))).collect()
+    };
+    format!("told:\n{}expected:\n{}", lines(told, expected, "+ "), lines(expected, told, "- "))
+}
+
 fn compared(event: &Value) -> Value {
-    let fields = COMPARED.iter().filter_map(|key| {
-        Some(((*key).to_owned(), event.get(*key)?.clone()))
-    });
+    let fields =
+        COMPARED.iter().filter_map(|key| Some(((*key).to_owned(), event.get(*key)?.clone())));
     Value::Object(fields.collect())
 }
 
@@ -308,18 +326,20 @@ fn plain_lives(bench: &mut Bench) {
 }
 
 fn refusals(bench: &mut Bench) {
-    let refused = |what, transport, address, errno| {
-        Call::here(what, transport, address).refused(errno)
-    };
+    let refused =
+        |what, transport, address, errno| Call::here(what, transport, address).refused(errno);
     let address = v4(port(10));
     let holder = TcpListener::bind(address).expect("bound");
     let second = tcp(AddressFamily::INET);
     assert_eq!(bind(&second, &address), Err(Errno::ADDRINUSE));
-    bench.saw("a TCP port in use", &[
-        listening_life("tcp", address)[0].clone(),
-        listening_life("tcp", address)[1].clone(),
-        refused("in_use", "tcp", address, "EADDRINUSE"),
-    ]);
+    bench.saw(
+        "a TCP port in use",
+        &[
+            listening_life("tcp", address)[0].clone(),
+            listening_life("tcp", address)[1].clone(),
+            refused("in_use", "tcp", address, "EADDRINUSE"),
+        ],
+    );
     drop(second);
     bench.saw("a refused socket that is closed", &[]);
     drop(holder);
@@ -363,9 +383,8 @@ fn refusals(bench: &mut Bench) {
         Err(Errno::AFNOSUPPORT) => "EAFNOSUPPORT",
         _ => "EINVAL",
     };
-    let mut call = refused("error", "tcp", address, errno);
-    // The socket is one of IPv6, whatever it was given.
-    call.address = at("::", 0).ip();
+    let call = refused("error", "tcp", address, errno);
+    let call = Call { family: "ipv6", address: None, ..call };
     bench.saw("an IPv4 address for an IPv6 socket", &[call.clone(), call]);
 }
 
@@ -474,10 +493,8 @@ fn not_ports(bench: &mut Bench) {
     assert_eq!(raw_bind(&nowhere, std::ptr::null()), -1);
     let netlink = socket(AddressFamily::NETLINK, SocketType::RAW, None);
     // A netlink address whose third and fourth byte, its padding, read like a port.
-    let looks_like_a_port = libc::sockaddr_in {
-        sin_family: libc::AF_NETLINK as u16,
-        ..unspecified
-    };
+    let looks_like_a_port =
+        libc::sockaddr_in { sin_family: libc::AF_NETLINK as u16, ..unspecified };
     let netlink = netlink.expect("a socket");
     raw_bind(&netlink, &raw const looks_like_a_port);
     drop((unwatched, nowhere, netlink));
@@ -607,54 +624,73 @@ fn a_bind_by_io_uring_is_seen() {
     });
 }
 
-/// Twice as many events as the ring buffer holds while nobody reads it, and as many from several
-/// threads at once.
+/// Every socket call was either told or lost, and it is known where.
+#[track_caller]
+fn assert_accounted(agent: &Agent) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metrics = agent.metrics();
+        let sum = |name| metrics.sum(name, &[]);
+        let calls = sum("ghostport_binds_total")
+            + sum("ghostport_listens_total")
+            + sum("ghostport_closes_total");
+        let lost = sum("ghostport_events_lost_total");
+        let events = agent.events();
+        let told = events.iter().filter(|event| event.get("network.local.port").is_some()).count();
+        if told as u64 + lost == calls {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{calls} calls, {told} told, {lost} lost");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Many times as many events as the ring buffer holds while nobody reads it, from several threads
+/// at once.
 #[test]
 fn a_burst_is_counted_exactly_and_its_losses_are_told() {
     const BINDS: u64 = 20_000;
     const THREADS: u16 = 4;
     in_world(|world| {
-        let bench = Bench::start(world, "auto");
-        let lost = |metrics: &Metrics| {
-            ["ring", "queue", "sink"]
-                .map(|stage| metrics.sum("ghostport_events_lost_total", &[("stage", stage)]))
-        };
-        assert_eq!(lost(&bench.agent.metrics()), [0; 3]);
+        let mut bench = Bench::start(world, "auto");
+        bench.saw("nothing yet", &[]);
         bench.agent.signal(Signal::STOP);
+        let succeeded = AtomicU64::new(0);
         thread::scope(|scope| {
             for thread in 0..THREADS {
+                let succeeded = &succeeded;
                 scope.spawn(move || {
-                    let address = at("127.0.0.1", port(thread % 2));
+                    // Two threads share a port, so that some binds are refused.
+                    let address = v4(port(thread % 2));
                     for _ in 0..BINDS / u64::from(THREADS) {
-                        // Two threads share a port, so that some binds are refused.
-                        let _ = UdpSocket::bind(address);
+                        if UdpSocket::bind(address).is_ok() {
+                            succeeded.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 });
             }
         });
         bench.agent.signal(Signal::CONT);
-        let told = bench.agent.socket_events().len() as u64;
+        let succeeded = succeeded.into_inner();
+        assert!(succeeded < BINDS, "no bind was refused");
+        bench.agent.socket_events();
         let metrics = bench.agent.metrics();
-        let binds = metrics.sum("ghostport_binds_total", &[("protocol", "udp")]);
-        let sentinels = metrics.sum("ghostport_binds_total", &[("port", &port(99).to_string())]);
-        assert_eq!(binds - sentinels, BINDS);
-        let ports = [port(0), port(1)].map(|port| port.to_string());
-        let on_ports = |name, result: &[(&str, &str)]| {
-            let sum = |port: &String| {
-                metrics.sum(name, &[&[("port", port.as_str())], result].concat())
-            };
-            ports.iter().map(sum).sum::<u64>()
+        let on_ports = |name, labels: &[(&str, &str)]| -> u64 {
+            let ports = [port(0), port(1)].map(|port| port.to_string());
+            let sum = |port: &String| metrics.sum(name, &[&[("port", &**port)], labels].concat());
+            ports.iter().map(sum).sum()
         };
-        let succeeded = on_ports("ghostport_binds_total", &[("result", "success")]);
-        let refused = on_ports("ghostport_binds_total", &[("result", "in_use")]);
-        assert_eq!(succeeded + refused, BINDS);
-        let closes = on_ports("ghostport_closes_total", &[]);
-        assert_eq!(closes, if bench.sees_every_close { succeeded } else { 0 });
-        let lost = lost(&metrics);
-        assert!(lost[0] > 0, "the ring was never full");
-        assert_eq!(told + lost.iter().sum::<u64>(), BINDS + closes, "told {told}, lost {lost:?}");
+        let binds = |result| on_ports("ghostport_binds_total", &[("result", result)]);
+        assert_eq!((binds("success"), binds("in_use")), (succeeded, BINDS - succeeded));
+        let closes = if bench.sees_every_close { succeeded } else { 0 };
+        assert_eq!(on_ports("ghostport_closes_total", &[]), closes);
+        let lost = metrics.sum("ghostport_events_lost_total", &[("stage", "ring")]);
+        assert!(lost > 0, "the ring was never full");
         let errors = metrics.sum("ghostport_kernel_errors_total", &[("cause", "ring_full")]);
-        assert_eq!(errors, lost[0]);
+        assert_eq!(errors, lost);
+        assert_accounted(&bench.agent);
+        let lines = bench.agent.log().lines().count();
+        assert!(lines < 1_000, "{lines} lines of log");
     });
 }
 
@@ -668,15 +704,13 @@ fn a_burst_while_the_agent_reads() {
         for _ in 0..BINDS {
             UdpSocket::bind(address).expect("bound");
         }
-        let told = bench.agent.socket_events().len() as u64;
-        let metrics = bench.agent.metrics();
+        bench.agent.socket_events();
         let mut expected = Counts::new();
         expect_sockets(&mut expected, address.port(), "success", "udp", BINDS);
         let closes = if bench.sees_every_close { BINDS } else { 0 };
         expect_sockets(&mut expected, address.port(), "close", "udp", closes);
-        assert_eq!(metrics.sockets(&bench.ports), expected);
-        let lost = metrics.sum("ghostport_events_lost_total", &[]);
-        assert_eq!(told + lost, BINDS + closes, "told {told}, lost {lost}");
+        assert_eq!(bench.agent.metrics().sockets(&bench.ports), expected);
+        assert_accounted(&bench.agent);
     });
 }
 
@@ -698,14 +732,10 @@ fn binds_without_an_agent_are_told_by_the_next() {
         let mut bench = Bench { agent, ports, counted, told, sees_every_close };
         let [success, listens, close] = listening_life("tcp", address);
         let refusal = Call::here("in_use", "tcp", address).refused("EADDRINUSE");
-        bench.saw("what happened meanwhile", &[
-            success.clone(),
-            listens.clone(),
-            close.clone(),
-            success,
-            listens,
-            refusal,
-        ]);
+        bench.saw(
+            "what happened meanwhile",
+            &[success.clone(), listens.clone(), close.clone(), success, listens, refusal],
+        );
         drop(holder);
         bench.saw("and goes on", &[close]);
     });
@@ -714,27 +744,33 @@ fn binds_without_an_agent_are_told_by_the_next() {
 /// Binds in full swing while the agent dies and comes back.
 #[test]
 fn a_kill_and_a_new_start_lose_no_bind() {
-    const BINDS: u64 = 30_000;
     in_world(|world| {
         let bench = Bench::start(world, "auto");
         let config = Config::new(bench.ports.clone());
         let address = v4(port(0));
-        let agent = thread::scope(|scope| {
+        let stop = AtomicBool::new(false);
+        let (agent, [succeeded, refused]) = thread::scope(|scope| {
             let binder = scope.spawn(|| {
-                for _ in 0..BINDS {
-                    UdpSocket::bind(address).expect("bound");
+                let mut counts = [0, 0];
+                let start = Instant::now();
+                while !stop.load(Ordering::Relaxed) && start.elapsed() < 2 * PATIENCE {
+                    // The agent's start inherits the socket for a moment, which refuses the next.
+                    counts[usize::from(UdpSocket::bind(address).is_err())] += 1;
                 }
+                counts
             });
             thread::sleep(Duration::from_millis(20));
             bench.agent.kill9();
             let agent = Agent::start(world, &config);
-            assert!(!binder.is_finished() || cfg!(debug_assertions), "too few binds");
-            binder.join().expect("no panic");
-            agent
+            thread::sleep(Duration::from_millis(20));
+            stop.store(true, Ordering::Relaxed);
+            (agent, binder.join().expect("no panic"))
         });
+        assert!(succeeded > 1_000, "only {succeeded} binds");
         let mut expected = Counts::new();
-        expect_sockets(&mut expected, address.port(), "success", "udp", BINDS);
-        let closes = if bench.sees_every_close { BINDS } else { 0 };
+        expect_sockets(&mut expected, address.port(), "success", "udp", succeeded);
+        expect_sockets(&mut expected, address.port(), "in_use", "udp", refused);
+        let closes = if bench.sees_every_close { succeeded } else { 0 };
         expect_sockets(&mut expected, address.port(), "close", "udp", closes);
         assert_eq!(agent.metrics().sockets(&bench.ports), expected);
     });

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -198,13 +198,18 @@ impl Segments {
         Self { sent: tcp_counter("OutSegs"), again: tcp_counter("RetransSegs") }
     }
 
-    /// How many since then. One that is sent again brings options along that spoil the sum of the
-    /// bytes.
-    fn since(self) -> u64 {
+    /// How many since then; `None` if any was sent again, on a machine that is too busy to answer
+    /// in time. The sum of the bytes is not known then.
+    fn since(self) -> Option<u64> {
         let now = Self::now();
-        assert_eq!(now.again, self.again, "segments were lost, where nothing should lose any");
-        now.sent - self.sent
+        (now.again == self.again).then_some(now.sent - self.sent)
     }
+}
+
+/// Repeats a transfer until one needed no segment to be sent again.
+fn until_undisturbed(mut transfer: impl FnMut() -> Option<()>) {
+    let undisturbed = (0..5).any(|_| transfer().is_some());
+    assert!(undisturbed, "segments were lost, where nothing should lose any");
 }
 
 fn send_bulk(to: SocketAddr) {
@@ -256,6 +261,17 @@ fn traffic_of(
     (value("ghostport_packets_total"), value("ghostport_bytes_total"))
 }
 
+/// Traffic of the first watched port between two scrapes: packets and bytes.
+fn traffic_between(
+    scrapes: [&Metrics; 2],
+    interface: &str,
+    direction: &str,
+    side: &str,
+) -> (u64, u64) {
+    let [then, now] = scrapes.map(|metrics| traffic_of(metrics, interface, "tcp", direction, side));
+    (now.0 - then.0, now.1 - then.1)
+}
+
 /// The peer sends to a watched port here. What the namespaces say they sent is what must be
 /// counted, and the bytes follow from it.
 fn bulk_over_veth(mode: &'static str, mechanism: &str, prepare: impl FnOnce(&Peer) + Send) {
@@ -265,23 +281,28 @@ fn bulk_over_veth(mode: &'static str, mechanism: &str, prepare: impl FnOnce(&Pee
         give_addresses(&peer);
         prepare(&peer);
         let listener = TcpListener::bind(("10.9.0.1", first())).expect("bound");
-        settle();
-        let (before, before_there) = (Segments::now(), peer.run(Segments::now));
-        let sending = peer.start(|| send_bulk(SocketAddr::from(([10, 9, 0, 1], first()))));
-        receive_bulk(&listener);
-        sending.recv().expect("sent");
-        settle();
-        let (sent, sent_there) = (before.since(), peer.run(move || before_there.since()));
-        assert!(sent_there > BULK as u64 / 1500, "{sent_there} segments");
+        until_undisturbed(|| {
+            let then = agent.metrics();
+            settle();
+            let (before, before_there) = (Segments::now(), peer.run(Segments::now));
+            let sending = peer.start(|| send_bulk(SocketAddr::from(([10, 9, 0, 1], first()))));
+            receive_bulk(&listener);
+            sending.recv().expect("sent");
+            settle();
+            let (sent, sent_there) = (before.since()?, peer.run(move || before_there.since())?);
+            assert!(sent_there > BULK as u64 / 1500, "{sent_there} segments");
 
-        let metrics = agent.metrics();
-        let bytes = SYN_FRAME_V4 + (sent_there - 1) * ACK_FRAME_V4 + BULK as u64;
-        let ingress = traffic_of(&metrics, "gp0", "tcp", "ingress", "local");
-        assert_eq!(ingress, (sent_there, bytes), "from the peer");
-        let egress = traffic_of(&metrics, "gp0", "tcp", "egress", "local");
-        assert_eq!(egress, (sent, SYN_FRAME_V4 + (sent - 1) * ACK_FRAME_V4), "to the peer");
-        let attempts = metrics.sum("ghostport_connection_attempts_total", &[]);
-        assert_eq!(attempts, 1);
+            let now = agent.metrics();
+            let counted = |direction| traffic_between([&then, &now], "gp0", direction, "local");
+            let bytes = SYN_FRAME_V4 + (sent_there - 1) * ACK_FRAME_V4 + BULK as u64;
+            assert_eq!(counted("ingress"), (sent_there, bytes), "from the peer");
+            let bytes = SYN_FRAME_V4 + (sent - 1) * ACK_FRAME_V4;
+            assert_eq!(counted("egress"), (sent, bytes), "to the peer");
+            let attempts =
+                |metrics: &Metrics| metrics.sum("ghostport_connection_attempts_total", &[]);
+            assert_eq!(attempts(&now) - attempts(&then), 1);
+            Some(())
+        });
     });
 }
 
@@ -306,6 +327,11 @@ fn a_transfer_is_counted_by_native_xdp() {
     bulk_over_veth("auto", "xdp-native", |_| {});
 }
 
+#[test]
+fn a_transfer_is_counted_by_generic_xdp() {
+    bulk_over_veth("xdp-generic", "xdp-generic", |_| {});
+}
+
 /// Every packet crosses `lo` twice, and both ends are here.
 #[test]
 fn super_packets_on_lo_count_as_their_segments() {
@@ -314,37 +340,36 @@ fn super_packets_on_lo_count_as_their_segments() {
         sh("ip link set lo mtu 1500");
         let config = Config::new(watched()).on(&["lo"]).mode("tc");
         let agent = Agent::start(world, &config);
-        let mut earlier = agent.metrics();
         for (address, syn, ack) in
             [("127.0.0.1", SYN_FRAME_V4, ACK_FRAME_V4), ("::1", SYN_FRAME_V6, ACK_FRAME_V6)]
         {
             let listener = TcpListener::bind((address, first())).expect("bound");
             let to = listener.local_addr().expect("an address");
-            settle();
-            let before = Segments::now();
-            thread::scope(|scope| {
-                scope.spawn(|| send_bulk(to));
-                receive_bulk(&listener);
-            });
-            settle();
-            let sent = before.since();
-            assert!(sent > BULK as u64 / 1500, "{sent} segments");
+            until_undisturbed(|| {
+                let then = agent.metrics();
+                settle();
+                let before = Segments::now();
+                thread::scope(|scope| {
+                    scope.spawn(|| send_bulk(to));
+                    receive_bulk(&listener);
+                });
+                settle();
+                let sent = before.since()?;
+                assert!(sent > BULK as u64 / 1500, "{sent} segments");
 
-            let metrics = agent.metrics();
-            let counted = |direction, side| {
-                let now = traffic_of(&metrics, "lo", "tcp", direction, side);
-                let then = traffic_of(&earlier, "lo", "tcp", direction, side);
-                (now.0 - then.0, now.1 - then.1)
-            };
-            let to_server = counted("egress", "remote");
-            let to_client = counted("egress", "local");
-            assert_eq!(counted("ingress", "local"), to_server, "{address}");
-            assert_eq!(counted("ingress", "remote"), to_client, "{address}");
-            assert_eq!(to_server.0 + to_client.0, sent, "{address}");
-            let bytes = syn + (to_server.0 - 1) * ack + BULK as u64;
-            assert_eq!(to_server.1, bytes, "{address}");
-            assert_eq!(to_client.1, syn + (to_client.0 - 1) * ack, "{address}");
-            earlier = metrics;
+                let now = agent.metrics();
+                let counted =
+                    |direction, side| traffic_between([&then, &now], "lo", direction, side);
+                let to_server = counted("egress", "remote");
+                let to_client = counted("egress", "local");
+                assert_eq!(counted("ingress", "local"), to_server, "{address}");
+                assert_eq!(counted("ingress", "remote"), to_client, "{address}");
+                assert_eq!(to_server.0 + to_client.0, sent, "{address}");
+                let bytes = syn + (to_server.0 - 1) * ack + BULK as u64;
+                assert_eq!(to_server.1, bytes, "{address}");
+                assert_eq!(to_client.1, syn + (to_client.0 - 1) * ack, "{address}");
+                Some(())
+            });
         }
     });
 }
@@ -574,12 +599,10 @@ fn all_ports_can_be_watched() {
     in_world(|world| {
         let peer = Peer::new();
         world.veth("gp0", &peer, "peer0");
-        let own = Ipv4Addr::LOCALHOST.to_string();
         let sentinel = port(99);
         let all = (1..=u16::MAX).filter(|port| *port != sentinel && *port != 9);
         let config = Config { listen: 9, ..Config::new(all).on(&["gp0"]) };
         let agent = Agent::start(world, &config);
-        assert_eq!(own, "127.0.0.1");
         let counted = agent.metrics().traffic();
         peer.run(|| {
             let wire = Wire::open("peer0");

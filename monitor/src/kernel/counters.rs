@@ -17,6 +17,7 @@ use bytemuck::{Pod, Zeroable};
 use monitor_common::{
     errors::KernelError,
     flow::{PortCounters, UnclassifiedCounters, slot_count, slot_index},
+    limits::NEAR_INTERFACES,
     ports::{PortIndex, PortSet},
     socket_event::SocketCounters,
 };
@@ -65,7 +66,7 @@ pub struct Counters {
     cpus: u32,
     port_set: Array<MapData, PortSetWords>,
     port_index: Array<MapData, PortIndices>,
-    outer: HashOfMaps<MapData, u32, MapData>,
+    outer: Outer,
     sockets_outer: ArrayOfMaps<MapData, MapData>,
     errors: Array<MapData, u64>,
     /// Index of every port that is or was watched.
@@ -73,6 +74,14 @@ pub struct Counters {
     watched: BTreeSet<u16>,
     interfaces: BTreeMap<u32, Interface>,
     sockets: Generations<SocketCounters>,
+}
+
+/// Where programs find the array of an interface: by its index, or by a hash of a large one.
+struct Outer {
+    near: ArrayOfMaps<MapData, MapData>,
+    far: HashOfMaps<MapData, u32, MapData>,
+    /// Takes the place of an array that is to be freed.
+    nothing: MappedArray<PortCounters>,
 }
 
 #[derive(Debug)]
@@ -90,7 +99,11 @@ impl Counters {
             indices: known_indices(&port_index)?,
             port_index,
             port_set: Array::try_from(take(object, "PORT_SET")?)?,
-            outer: HashOfMaps::try_from(take(object, "COUNTERS")?)?,
+            outer: Outer {
+                near: ArrayOfMaps::try_from(take(object, "NEAR_COUNTERS")?)?,
+                far: HashOfMaps::try_from(take(object, "COUNTERS")?)?,
+                nothing: MappedArray::create("GHOST_NOTHING", 1)?,
+            },
             sockets_outer: ArrayOfMaps::try_from(take(object, "SOCKET_COUNTERS")?)?,
             errors: Array::try_from(take(object, "ERRORS")?)?,
             watched: BTreeSet::new(),
@@ -123,7 +136,7 @@ impl Counters {
         for (ifindex, interface) in &mut self.interfaces {
             interface.counters.arrays.sort_by_key(MappedArray::len);
             if let Some(newest) = interface.counters.arrays.last() {
-                self.outer.insert(ifindex, newest.map_data(), 0)?;
+                self.outer.put(*ifindex, newest.map_data())?;
             }
         }
         Ok(())
@@ -176,10 +189,7 @@ impl Counters {
     /// Forgets an interface and frees its counters.
     pub fn remove_interface(&mut self, ifindex: u32, pins: Option<&Pins>) -> Result<()> {
         self.interfaces.remove(&ifindex);
-        match self.outer.remove(&ifindex) {
-            Err(MapError::KeyNotFound) | Ok(()) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.outer.remove(ifindex)?;
         if let Some(pins) = pins {
             let prefix = format!("{ifindex}:");
             let pinned = pins.names(Room::Counters);
@@ -204,7 +214,7 @@ impl Counters {
             let name = format!("{ifindex}:{generation}");
             new.map_data().pin(pins.path(Room::Counters, &name))?;
         }
-        self.outer.insert(ifindex, new.map_data(), 0)?;
+        self.outer.put(ifindex, new.map_data())?;
         interface.counters.push(new, generation);
         Ok(())
     }
@@ -298,6 +308,28 @@ impl Counters {
     fn watched_indices(&self) -> impl Iterator<Item = (u16, u16)> {
         let index = |port| self.indices.get(port).map(|index| (*port, *index));
         self.watched.iter().filter_map(index)
+    }
+}
+
+impl Outer {
+    /// Puts an array in force. Returns once no program uses the one before.
+    fn put(&mut self, ifindex: u32, array: &MapData) -> Result<()> {
+        if ifindex < NEAR_INTERFACES {
+            self.near.set(ifindex, array, 0)?;
+        } else {
+            self.far.insert(ifindex, array, 0)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, ifindex: u32) -> Result<()> {
+        if ifindex < NEAR_INTERFACES {
+            return Ok(self.near.set(ifindex, self.nothing.map_data(), 0)?);
+        }
+        match self.far.remove(&ifindex) {
+            Err(MapError::KeyNotFound) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -4,11 +4,20 @@ use std::{io, os::fd::AsRawFd};
 
 use aya::maps::{Map, MapData, RingBuf};
 use monitor_common::socket_event::SocketEvent;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    task::yield_now,
+};
+
+/// Records that are taken at once: more than the ring holds, so that a turn ends although whoever
+/// binds in a loop fills the ring as fast as it is read.
+const BATCH: usize = 4096;
 
 /// The ring buffer of socket events.
 pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
+    /// Whether the last turn ended before the ring was empty: nobody will wake us for the rest.
+    has_more: bool,
 }
 
 impl Events {
@@ -16,24 +25,29 @@ impl Events {
     pub fn open(object: &mut aya::Ebpf) -> io::Result<Self> {
         let map = object.take_map("EVENTS").ok_or(io::ErrorKind::NotFound)?;
         let ring: RingBuf<MapData> = Map::try_into(map).map_err(io::Error::other)?;
-        Ok(Self { ring: readable(ring)? })
+        Ok(Self { ring: readable(ring)?, has_more: false })
     }
 
     /// Waits for records and hands each to `take`. A record of another size is none of ours.
-    pub async fn read(&mut self, mut take: impl FnMut(SocketEvent)) -> io::Result<()> {
-        let mut guard = self.ring.readable_mut().await?;
-        guard.clear_ready();
-        Self::drain(guard.get_inner_mut(), &mut take);
+    pub async fn read(&mut self, take: impl FnMut(SocketEvent)) -> io::Result<()> {
+        if self.has_more {
+            yield_now().await;
+        } else {
+            self.ring.readable_mut().await?.clear_ready();
+        }
+        self.drain(take);
         Ok(())
     }
 
     /// Hands over what is there now.
-    pub fn drain_now(&mut self, mut take: impl FnMut(SocketEvent)) {
-        Self::drain(self.ring.get_mut(), &mut take);
-    }
-
-    fn drain(ring: &mut RingBuf<MapData>, take: &mut impl FnMut(SocketEvent)) {
-        while let Some(bytes) = ring.next() {
+    pub fn drain(&mut self, mut take: impl FnMut(SocketEvent)) {
+        let ring = self.ring.get_mut();
+        self.has_more = true;
+        for _ in 0..BATCH {
+            let Some(bytes) = ring.next() else {
+                self.has_more = false;
+                return;
+            };
             if let Ok(event) = bytemuck::try_pod_read_unaligned(&bytes) {
                 take(event);
             }

@@ -15,11 +15,19 @@ use super::pins::{Pins, Room};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Counts up when the records or maps change in a way that an older agent's pins do not have.
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 
 /// Maps that programs share, and that are pinned for the next agent.
-pub const SHARED_MAPS: [&str; 7] =
-    ["PORT_SET", "PORT_INDEX", "COUNTERS", "SOCKET_COUNTERS", "EVENTS", "ERRORS", "AYA_LOGS"];
+pub const SHARED_MAPS: [&str; 8] = [
+    "PORT_SET",
+    "PORT_INDEX",
+    "COUNTERS",
+    "NEAR_COUNTERS",
+    "SOCKET_COUNTERS",
+    "EVENTS",
+    "ERRORS",
+    "AYA_LOGS",
+];
 
 /// What is fixed when the object is loaded.
 #[derive(Clone, Copy, Debug)]

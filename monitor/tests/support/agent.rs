@@ -239,8 +239,10 @@ impl Agent {
             events.iter().filter(|event| is_sentinel(event) && is_bind(event)).count()
         };
         let before = seen(&self.events());
-        drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, sentinel)).expect("the sentinel"));
         let mut events = eventually("the sentinel's event", || {
+            // Again and again, because a ring that is full loses this one, too.
+            drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, sentinel)).expect("the sentinel"));
+            thread::sleep(Duration::from_millis(5));
             let events = self.events();
             (seen(&events) > before).then_some(events)
         });

@@ -353,7 +353,7 @@ fn udp(source: u16, destination: u16, payload_len: usize) -> Vec<u8> {
 fn tcp(source: u16, destination: u16, flags: u8, options_len: u8, payload_len: usize) -> Vec<u8> {
     let mut segment = ports(source, destination);
     segment.extend([0, 0, 0, 1, 0, 0, 0, 2]);
-    segment.extend([(20 + options_len) / 4 << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend([((20 + options_len) / 4) << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.resize(20 + usize::from(options_len), 1);
     segment.resize(20 + usize::from(options_len) + payload_len, 0xa5);
     segment

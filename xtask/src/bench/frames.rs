@@ -1,8 +1,12 @@
 //! The frames that are sent.
 
-/// A source port that no one watches: 0 cannot be configured. So a packet hits one watched port at
-/// most, and a hit costs the same whichever ports are watched.
-const SOURCE: u16 = 0;
+use super::{
+    UNWATCHED,
+    live::{RECEIVER, RECEIVER_MAC, SENDER, SENDER_MAC},
+};
+
+/// So a packet hits one watched port at most, however many are watched.
+const SOURCE: u16 = UNWATCHED;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -61,8 +65,8 @@ fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + payload.len() as u16).to_be_bytes());
     packet.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
-    packet.extend(super::live::SENDER);
-    packet.extend(super::live::RECEIVER);
+    packet.extend(SENDER);
+    packet.extend(RECEIVER);
     let checksum = checksum(&packet);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
     packet.extend(payload);
@@ -78,7 +82,7 @@ fn checksum(header: &[u8]) -> u16 {
 
 fn ethernet(tags: &[u16], ethertype: u16, payload: &[u8]) -> Vec<u8> {
     const TAG: [u8; 2] = [0, 100];
-    let mut frame = [super::live::RECEIVER_MAC, super::live::SENDER_MAC].concat();
+    let mut frame = [RECEIVER_MAC, SENDER_MAC].concat();
     for tag in tags {
         frame.extend(tag.to_be_bytes());
         frame.extend(TAG);

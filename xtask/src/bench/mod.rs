@@ -26,6 +26,13 @@ mod nanoseconds;
 mod programs;
 mod stats;
 
+/// The ports that are watched by default.
+const FIVE_PORTS: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
+/// One of them.
+const WATCHED: u16 = 2948;
+/// Watched by nobody: a configuration cannot name it.
+const UNWATCHED: u16 = 0;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

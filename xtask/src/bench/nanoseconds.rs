@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{
-    frames,
+    FIVE_PORTS, UNWATCHED, WATCHED, frames,
     programs::{Counting, load, program, run_time},
     stats::{Table, median, quantile},
 };
@@ -13,11 +13,6 @@ use super::{
 /// The loopback interface, which every network namespace has, and which packets of a test run that
 /// says nothing of an interface come from.
 const LOOPBACK: u32 = 1;
-
-const FIVE: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
-const WATCHED: u16 = 2948;
-/// Watched by neither set.
-const OTHER: u16 = 0;
 
 struct Case {
     name: &'static str,
@@ -31,7 +26,7 @@ pub(super) fn measure(objects: &Path, rounds: usize, repeat: u32) -> Result<()> 
     let mut testing = load(&objects.join("testing"))?;
     let empty = program(&mut testing, "xdp_pass")?;
     let mut sets = Vec::new();
-    for ports in [FIVE.to_vec(), (1..=u16::MAX).collect()] {
+    for ports in [FIVE_PORTS.to_vec(), (1..=u16::MAX).collect()] {
         let mut counting = Counting::load(&objects.join("ghostport"), ports, LOOPBACK)?;
         counting.program("xdp_ingress")?;
         sets.push(counting);
@@ -75,12 +70,12 @@ fn cases() -> Vec<Case> {
     let case = |name, frame, target| Case { name, frame, target };
     vec![
         case("not IP", frames::arp(), Some(6.0)),
-        case("other port, UDP", frames::udp(OTHER), Some(6.0)),
-        case("other port, TCP", frames::tcp(OTHER), Some(6.0)),
-        case("other port, VLAN, UDP", frames::tagged_udp(OTHER), None),
+        case("other port, UDP", frames::udp(UNWATCHED), Some(6.0)),
+        case("other port, TCP", frames::tcp(UNWATCHED), Some(6.0)),
+        case("other port, VLAN, UDP", frames::tagged_udp(UNWATCHED), None),
         case(
             "other port, IPv6 with 3 extension headers",
-            frames::ipv6_with_extensions(OTHER),
+            frames::ipv6_with_extensions(UNWATCHED),
             None,
         ),
         case("watched port, UDP", frames::udp(WATCHED), Some(15.0)),

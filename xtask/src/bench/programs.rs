@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunAttrs, TestRunOptions, VerifierLogLevel,
-    maps::{Array, HashOfMaps, Map, MapData},
+    maps::{Array, ArrayOfMaps, Map, MapData},
     programs::Xdp,
 };
 use monitor_common::{
@@ -80,15 +80,14 @@ fn fill(
     port_set.set(0, bytemuck::cast::<PortSet, [u64; 1024]>(set), 0)?;
     let mut port_index: Array<_, [u16; 65536]> = map(object, "PORT_INDEX")?.try_into()?;
     port_index.set(0, &*bytemuck::cast_box::<PortIndex, [u16; 65536]>(index), 0)?;
-    let mut outer: HashOfMaps<_, u32, Array<MapData, Slot>> =
-        map(object, "COUNTERS")?.try_into()?;
-    outer.insert(ifindex, counters, 0)?;
+    // The interfaces of a new network namespace have small indices.
+    let mut near: ArrayOfMaps<_, Array<MapData, Slot>> =
+        map(object, "NEAR_COUNTERS")?.try_into()?;
+    near.set(ifindex, counters, 0)?;
     Ok(())
 }
 
 fn map<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
-    let dotted = format!(".bss.{}", name.to_lowercase());
-    let name = if object.map(&dotted).is_some() { dotted.as_str() } else { name };
     object.map_mut(name).with_context(|| format!("no map {name}"))
 }
 
