@@ -93,7 +93,7 @@ impl Programs {
         port_set.set(0, bytemuck::cast::<PortSet, [u64; 1024]>(set), 0).unwrap();
         let mut port_index: Array<_, [u16; 65536]> =
             map(&mut object, "PORT_INDEX").try_into().unwrap();
-        port_index.set(0, &*bytemuck::cast_box::<_, [u16; 65536]>(index), 0).unwrap();
+        port_index.set(0, *bytemuck::cast_box::<_, [u16; 65536]>(index), 0).unwrap();
         let mut outer: HashOfMaps<_, u32, Array<MapData, Slot>> =
             map(&mut object, "COUNTERS").try_into().unwrap();
         outer.insert(ifindex, &counters, 0).unwrap();

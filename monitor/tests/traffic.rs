@@ -327,11 +327,6 @@ fn a_transfer_is_counted_by_native_xdp() {
     bulk_over_veth("auto", "xdp-native", |_| {});
 }
 
-#[test]
-fn a_transfer_is_counted_by_generic_xdp() {
-    bulk_over_veth("xdp-generic", "xdp-generic", |_| {});
-}
-
 /// Every packet crosses `lo` twice, and both ends are here.
 #[test]
 fn super_packets_on_lo_count_as_their_segments() {

@@ -177,7 +177,9 @@ impl Counters {
             table.set(*port, *index);
         }
         let table: Box<PortIndices> = bytemuck::cast_box(table);
-        Ok(self.port_index.set(0, &*table, 0)?)
+        // By reference: 128 KiB are much for a stack.
+        let table: &PortIndices = &table;
+        Ok(self.port_index.set(0, table, 0)?)
     }
 
     /// Makes counters for an interface, or gives the ones it has a new name.
