@@ -102,15 +102,14 @@ impl Agent {
         Ok((agent, start.elapsed().as_secs_f64() * 1e3))
     }
 
-    /// Time on a CPU of all its threads.
+    /// Time on a CPU of all threads it has and had, in steps of a clock tick.
     fn cpu_time(&self) -> Result<Duration> {
-        let mut nanoseconds = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let statistics = fs::read_to_string(thread?.path().join("schedstat"))?;
-            let first = statistics.split(' ').next().unwrap_or_default();
-            nanoseconds += first.parse::<u64>().context("no time in schedstat")?;
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        // The name may hold anything; utime and stime are the 12th and 13th field behind it.
+        let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
+        let times = fields.split_ascii_whitespace().skip(11).take(2);
+        let ticks: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
+        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
     }
 
     fn resident_kib(&self) -> Result<u64> {
