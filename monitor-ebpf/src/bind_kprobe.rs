@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use monitor_common::{errors::KernelError, socket_event::Mechanism};
+use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechanism};
 
 use crate::{
     bind_fexit::read_kernel_sockaddr,
@@ -50,7 +50,7 @@ fn on_entry(context: &ProbeContext) -> Option<()> {
     let sockaddr: *const c_void = context.arg(1)?;
     let request = read_kernel_sockaddr(sockaddr as u64)?;
     let requested = request.port();
-    if requested != 0 && !is_watched(requested) {
+    if requested != 0 && !is_watched(WirePort::of(requested)) {
         return None;
     }
     let sk: u64 = member(socket, offset!(socket_sk))?;

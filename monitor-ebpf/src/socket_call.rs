@@ -13,6 +13,7 @@ use aya_log_ebpf::debug;
 use monitor_common::{
     errors::KernelError,
     flow::Protocol,
+    ports::WirePort,
     socket_event::{BindResult, Mechanism, SocketCounters, SocketEvent, SocketEventKind, known},
 };
 
@@ -145,7 +146,7 @@ pub(crate) fn record_bind<C: EbpfContext>(
 /// Counts a call on a watched port and sends it to userspace.
 #[inline(always)]
 pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
-    if !is_watched(call.sock.port) {
+    if !is_watched(WirePort::of(call.sock.port)) {
         return;
     }
     count(call);
@@ -159,8 +160,8 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
 
 #[inline(always)]
 fn count(call: &SocketCall) {
-    let counters =
-        index_of(call.sock.port).and_then(|index| SOCKET_COUNTERS.get_value_ptr_mut(0, &index));
+    let counters = index_of(WirePort::of(call.sock.port))
+        .and_then(|index| SOCKET_COUNTERS.get_value_ptr_mut(0, &index));
     let Some(counters) = counters else {
         return count_error(KernelError::SlotMissing);
     };

@@ -15,7 +15,7 @@ use super::pins::{Pins, Room};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Counts up when the records or maps change in a way that an older agent's pins do not have.
-const LAYOUT_VERSION: u32 = 2;
+const LAYOUT_VERSION: u32 = 3;
 
 /// Maps that programs share, and that are pinned for the next agent.
 pub const SHARED_MAPS: [&str; 8] = [
