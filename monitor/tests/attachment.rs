@@ -5,12 +5,13 @@ use std::{
     fs,
     net::{TcpListener, UdpSocket},
     path::Path,
+    time::Duration,
 };
 
 use aya::programs::{TcAttachType, XdpMode};
 use support::{
     agent::{Agent, Config, finish, ghostport, stderr},
-    eventually,
+    eventually, eventually_within,
     frames::plain_udp,
     programs::{Programs, tcx_programs},
     sh,
@@ -174,19 +175,24 @@ fn interfaces_come_and_go() {
 
 /// As a host does it that starts many containers.
 #[test]
-fn many_interfaces_at_once() {
-    const INTERFACES: usize = 30;
+fn two_hundred_interfaces_at_once() {
+    const INTERFACES: usize = 200;
+    const MANY: Duration = Duration::from_secs(60);
     in_world(|world| {
         let agent = Agent::start(world, &config());
-        for index in 0..INTERFACES {
-            sh(&format!("ip link add gp{index} type veth peer name other{index}"));
-            sh(&format!("ip link set gp{index} up"));
-        }
-        eventually("all of them", || (hooked(&agent).len() == INTERFACES).then_some(()));
-        for index in 0..INTERFACES {
-            sh(&format!("ip link delete gp{index}"));
-        }
-        await_hooked(&agent, &[]);
+        let batch = |commands: &dyn Fn(usize) -> String| {
+            let lines: String = (0..INTERFACES).map(commands).collect();
+            fs::write(world.path("batch"), lines).expect("written");
+            sh(&format!("ip -batch {}", world.path("batch").display()));
+        };
+        batch(&|n| {
+            format!("link add gp{n} type veth peer name other{n}\nlink set gp{n} up\n")
+        });
+        eventually_within(MANY, "all of them", || {
+            (hooked(&agent).len() == INTERFACES).then_some(())
+        });
+        batch(&|n| format!("link delete gp{n}\n"));
+        eventually_within(MANY, "none of them", || hooked(&agent).is_empty().then_some(()));
         let left = fs::read_dir(Path::new(PINS).join("counters")).expect("pins").count();
         assert_eq!(left, 0, "counters of interfaces that are gone");
     });

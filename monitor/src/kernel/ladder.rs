@@ -58,6 +58,10 @@ fn unfit(mechanism: HookMechanism, link: Link) -> Option<&'static str> {
         (XdpNative, Link::Tap) => {
             Some("a tap device hands over super-packets, which native XDP would count as one")
         }
+        // `bond_enslave` in drivers/net/bonding/bond_main.c.
+        (XdpNative, Link::Bond) => {
+            Some("a bond with an XDP program refuses new ports that have one, or that cannot")
+        }
         _ => None,
     }
 }
