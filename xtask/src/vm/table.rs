@@ -68,6 +68,9 @@ pub(super) const SKIPS: &[Skip] = &[
     Skip { test: "a_bind_by_io_uring_is_seen", kernels: &["5.10", "6.1"] },
     // CONFIG_MPTCP is not set there.
     Skip { test: "a_multipath_listener_is_one_listener", kernels: &["5.10"] },
+    // TCX came with Linux 6.6.
+    Skip { test: "a_kill_under_load_loses_nothing_by_tcx", kernels: &["5.10", "6.1"] },
+    Skip { test: "tcx_is_passed_over_with_its_reason", kernels: &["6.12", "6.18", "7.x"] },
 ];
 
 /// How much smaller loads are than on a machine of its own: an emulated CPU is that much slower.
