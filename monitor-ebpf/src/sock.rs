@@ -120,6 +120,23 @@ pub(crate) fn protocol_of(sk_protocol: u16) -> Option<Protocol> {
     }
 }
 
+/// The socket through which a program holds this one.
+///
+/// The subflow of an MPTCP socket, which is a TCP socket, is held through the socket of the whole,
+/// `mptcp_sock_graft` in `net/mptcp/protocol.h`.
+#[inline(always)]
+pub(crate) fn socket_of(sk: *const c_void) -> Option<*const c_void> {
+    member(sk, offset!(sock_socket))
+}
+
+/// Whether this is the subflow of an MPTCP socket.
+#[inline(always)]
+pub(crate) fn is_subflow(sk: *const c_void) -> bool {
+    let owner: Option<*const c_void> =
+        socket_of(sk).and_then(|socket| member(socket, offset!(socket_sk)));
+    owner.is_some_and(|owner| owner != sk)
+}
+
 /// Whether closing this socket gives a port back: a UDP socket with a port, or a TCP socket that
 /// listens, or that was bound and never connected, or that was bound to a port of its choice. An
 /// accepted socket shares its listener's port.

@@ -3,7 +3,6 @@
 use std::{
     io::{self, BufRead as _, BufReader},
     net::{Ipv4Addr, UdpSocket},
-    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -24,7 +23,7 @@ mod support;
 const ROUNDS: usize = 9;
 
 /// bcc's tool for the same purpose, of Debian's package libbpf-tools.
-const BINDSNOOP: &str = "/usr/sbin/bindsnoop";
+const BINDSNOOP: &str = "bindsnoop";
 
 const WATCHERS: [&str; 5] = ["fexit", "kprobe", "cgroup", "tracepoint", "bindsnoop"];
 
@@ -60,15 +59,12 @@ impl Watcher {
     fn bindsnoop() -> Result<Self, String> {
         // It says nothing when it is ready.
         const TIME_TO_ATTACH: Duration = Duration::from_secs(6);
-        if !Path::new(BINDSNOOP).exists() {
-            return Err("libbpf-tools is not installed".to_owned());
-        }
         let mut child = Command::new(BINDSNOOP)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| format!("{BINDSNOOP} of libbpf-tools: {error}"))?;
         // Read as a terminal would.
         let output = BufReader::new(child.stdout.take().expect("piped"));
         thread::spawn(move || output.lines().map_while(Result::ok).for_each(drop));
@@ -152,8 +148,13 @@ fn row(world: &World, name: &str) -> Result<String, String> {
 fn cost_of_a_bind() {
     in_world(|world| {
         let kernel = rustix::system::uname();
-        println!("## A cycle of socket, bind and close on Linux {}\n", kernel.release().to_string_lossy());
-        println!("| watcher | other port, without | with | ratio | watched port, without | with | ratio |");
+        println!(
+            "## A cycle of socket, bind and close on Linux {}\n",
+            kernel.release().to_string_lossy()
+        );
+        println!(
+            "| watcher | other port, without | with | ratio | watched port, without | with | ratio |"
+        );
         println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
         for name in WATCHERS {
             match row(world, name) {

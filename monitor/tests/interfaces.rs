@@ -11,11 +11,10 @@ use std::{
 };
 
 use support::{
-    PATIENCE,
     agent::{Agent, Config},
     eventually,
     metrics::{Counts, expect},
-    sh, try_sh,
+    patience, sh, try_sh,
     world::{Peer, World, in_world, port, set_sysctl},
 };
 
@@ -129,10 +128,10 @@ impl Stack {
 /// Datagrams from the peer to the watched port, and back.
 fn talk(peer: &Peer) {
     let here = UdpSocket::bind((HERE, watched())).expect("bound");
-    here.set_read_timeout(Some(PATIENCE)).expect("set");
+    here.set_read_timeout(Some(patience())).expect("set");
     let answers = peer.start(|| {
         let there = UdpSocket::bind((THERE, 0)).expect("bound");
-        there.set_read_timeout(Some(PATIENCE)).expect("set");
+        there.set_read_timeout(Some(patience())).expect("set");
         let mut buffer = [0; PAYLOAD];
         for _ in 0..DATAGRAMS {
             there.send_to(&[0; PAYLOAD], SocketAddrV4::new(HERE, watched())).expect("sent");
@@ -318,7 +317,7 @@ fn tun_is_counted() {
         let agent = Agent::start(world, &Config::new([watched()]).on(&["gp*"]));
         let before = agent.metrics().traffic();
         let here = UdpSocket::bind((HERE, watched())).expect("bound");
-        here.set_read_timeout(Some(PATIENCE)).expect("set");
+        here.set_read_timeout(Some(patience())).expect("set");
         let mut buffer = [0; PAYLOAD];
         for _ in 0..DATAGRAMS {
             tun.file.write_all(&question()).expect("sent");

@@ -16,6 +16,7 @@ use aya::{
         tc::TcAttachOptions,
     },
 };
+use aya_obj::btf::BtfKind;
 
 use super::{
     btf,
@@ -23,7 +24,7 @@ use super::{
     hooks::{Hook, HookMechanism, HookStatus, PassedOver},
     interfaces::{Interface, Link},
     ladder::{self, Ladder},
-    links::{LinkName, Links},
+    links::{LinkName, Links, OwnedLink},
     pins::{Pins, Room},
     sys, tracefs, verdict,
 };
@@ -31,6 +32,9 @@ use crate::config::{BindMechanism, InterfaceMode};
 
 /// The functions behind `bind(2)`, one for each address family.
 const BIND_FUNCTIONS: [&str; 2] = ["inet_bind", "inet6_bind"];
+
+/// What these call since Linux 6.6, and MPTCP as well.
+const BIND_SK_FUNCTIONS: [&str; 2] = ["inet_bind_sk", "inet6_bind_sk"];
 
 /// The function behind the last `close(2)` of an internet socket.
 const RELEASE_FUNCTION: &str = "inet_release";
@@ -165,7 +169,7 @@ impl Attacher {
         let ifindex = interface.map_or(0, |interface| interface.index);
         let found: Vec<LinkName> = self.links.of(hook, ifindex).into_iter().cloned().collect();
         let mechanism = found.first()?.mechanism;
-        let whole = found.len() == link_count(hook, mechanism)
+        let whole = found.len() == self.link_count(hook, mechanism)
             && found.iter().all(|link| is_alive(pins, link))
             && ladder.rungs.contains(&mechanism);
         if !whole {
@@ -285,7 +289,7 @@ impl Attacher {
         };
         let name =
             LinkName { hook, mechanism, ifindex: interface.index, program: program.to_owned() };
-        Ok(self.links.keep(name, link, pins)?)
+        Ok(self.links.keep(name, link.into(), pins)?)
     }
 
     /// The plain program first: it makes a veth pair send single packets, which can be counted. The
@@ -356,23 +360,8 @@ impl Attacher {
     ) -> Result<()> {
         use HookMechanism::{Cgroup, Fexit, Kprobe};
         match (hook, mechanism) {
-            (Hook::Bind, Fexit) => {
-                for (name, function) in [
-                    ("bind_fexit_inet", BIND_FUNCTIONS[0]),
-                    ("bind_fexit_inet6", BIND_FUNCTIONS[1]),
-                ] {
-                    let link = self.attach_fexit(name, function)?;
-                    self.keep(hook, mechanism, name, link, pins)?;
-                }
-            }
-            (Hook::Bind, Kprobe) => {
-                for name in ["bind_kprobe_return", "bind_kprobe_entry"] {
-                    for function in BIND_FUNCTIONS {
-                        let link = self.attach_kprobe(name, function)?;
-                        self.keep(hook, mechanism, &format!("{name}-{function}"), link, pins)?;
-                    }
-                }
-            }
+            (Hook::Bind, Fexit) => self.attach_bind_fexits(pins)?,
+            (Hook::Bind, Kprobe) => self.attach_bind_kprobes(pins)?,
             (Hook::Bind, Cgroup) => {
                 self.attach_bind_tracepoints(mechanism, pins)?;
                 for name in ["bind_cgroup_post4", "bind_cgroup_post6"] {
@@ -410,11 +399,55 @@ impl Attacher {
         hook: Hook,
         mechanism: HookMechanism,
         program: &str,
-        link: FdLink,
+        link: impl Into<OwnedLink>,
         pins: Option<&Pins>,
     ) -> Result<()> {
         let name = LinkName { hook, mechanism, ifindex: 0, program: program.to_owned() };
-        Ok(self.links.keep(name, link, pins)?)
+        Ok(self.links.keep(name, link.into(), pins)?)
+    }
+
+    fn attach_bind_fexits(&mut self, pins: Option<&Pins>) -> Result<()> {
+        let programs = ["bind_fexit_inet", "bind_fexit_inet6"].iter().zip(&BIND_FUNCTIONS);
+        let with_sk = ["bind_fexit_inet_sk", "bind_fexit_inet6_sk"].iter();
+        for (name, function) in programs.chain(with_sk.zip(self.bind_sk_functions())) {
+            let link = self.attach_fexit(name, function)?;
+            self.keep(Hook::Bind, HookMechanism::Fexit, name, link, pins)?;
+        }
+        Ok(())
+    }
+
+    /// Returns first: an entry without one would be kept for ever.
+    fn attach_bind_kprobes(&mut self, pins: Option<&Pins>) -> Result<()> {
+        let with_sk = self.bind_sk_functions();
+        let returns = BIND_FUNCTIONS.iter().chain(with_sk).map(|f| ("bind_kprobe_return", *f));
+        let entries = BIND_FUNCTIONS.iter().map(|function| ("bind_kprobe_entry", *function));
+        let entries_with_sk = with_sk.iter().map(|function| ("bind_kprobe_entry_sk", *function));
+        for (name, function) in returns.chain(entries).chain(entries_with_sk) {
+            let link = self.attach_kprobe(name, function)?;
+            let name = format!("{name}-{function}");
+            self.keep(Hook::Bind, HookMechanism::Kprobe, &name, link, pins)?;
+        }
+        Ok(())
+    }
+
+    /// [`BIND_SK_FUNCTIONS`] where this kernel has them.
+    fn bind_sk_functions(&mut self) -> &'static [&'static str] {
+        let types = function_types(&mut self.function_types);
+        let has = |types: &Btf| {
+            BIND_SK_FUNCTIONS.iter().all(|f| types.id_by_type_name_kind(f, BtfKind::Func).is_ok())
+        };
+        if types.is_ok_and(has) { &BIND_SK_FUNCTIONS } else { &[] }
+    }
+
+    /// Links that serve a hook together.
+    fn link_count(&mut self, hook: Hook, mechanism: HookMechanism) -> usize {
+        match (hook, mechanism) {
+            (Hook::Bind, HookMechanism::Fexit) => 2 + self.bind_sk_functions().len(),
+            (Hook::Bind, HookMechanism::Kprobe) => 4 + 2 * self.bind_sk_functions().len(),
+            (Hook::Bind, HookMechanism::Cgroup) => 4,
+            (Hook::Bind, _) => 2,
+            _ => 1,
+        }
     }
 
     /// The return first: an entry without it would be kept for ever.
@@ -431,7 +464,7 @@ impl Attacher {
                 program.load()?;
             }
             let id = tracefs::with(|| program.attach("syscalls", tracepoint))??;
-            let link = program.take_link(id)?.try_into()?;
+            let link = OwnedLink::try_from(program.take_link(id)?)?;
             self.keep(Hook::Bind, mechanism, name, link, pins)?;
         }
         Ok(())
@@ -457,7 +490,7 @@ impl Attacher {
         Ok(program.take_link(id)?.into())
     }
 
-    fn attach_kprobe(&mut self, name: &str, function: &str) -> Result<FdLink> {
+    fn attach_kprobe(&mut self, name: &str, function: &str) -> Result<OwnedLink> {
         let program: &mut KProbe = program(&mut self.object, name)?;
         if program.fd().is_err() {
             program.load()?;
@@ -500,20 +533,11 @@ where
 /// The ids of the traced functions, in the form in which aya takes them.
 fn function_types(cache: &mut Option<Btf>) -> Result<&Btf> {
     if cache.is_none() {
-        let functions = [BIND_FUNCTIONS[0], BIND_FUNCTIONS[1], RELEASE_FUNCTION];
+        let functions = [&BIND_FUNCTIONS[..], &BIND_SK_FUNCTIONS, &[RELEASE_FUNCTION]].concat();
         let types = btf::function_types(Path::new(btf::VMLINUX), &functions)?;
         *cache = Some(Btf::parse(&types, Endianness::default())?);
     }
     cache.as_ref().context("no types")
-}
-
-/// Programs that serve a hook together.
-const fn link_count(hook: Hook, mechanism: HookMechanism) -> usize {
-    match (hook, mechanism) {
-        (Hook::Bind, HookMechanism::Kprobe | HookMechanism::Cgroup) => 4,
-        (Hook::Bind, _) => 2,
-        _ => 1,
-    }
 }
 
 const fn tc_program(hook: Hook, link: Link) -> &'static str {

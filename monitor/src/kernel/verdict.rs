@@ -30,8 +30,20 @@ pub fn explain(
     error: &(dyn Error + 'static),
     circumstances: Circumstances,
 ) -> String {
+    if let Some(reason) = verifier_reason(&chain(error)) {
+        return format!("the kernel's verifier refuses the program: {reason}");
+    }
     let words = root_errno(error).and_then(|errno| known(mechanism, errno, circumstances));
     words.unwrap_or_else(|| chain(error))
+}
+
+/// What the verifier said, whose refusals have the same error numbers as a lack of privileges. Its
+/// statistics follow the reason.
+fn verifier_reason(words: &str) -> Option<String> {
+    let (_, said) = words.split_once("Verifier output: ")?;
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("processed ")).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
 fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> Option<String> {
@@ -109,6 +121,15 @@ mod tests {
         assert!(words(XdpNative, libc::ERANGE, Some(9000)).contains("MTU of 9000"));
         assert!(words(Tcx, libc::EINVAL, None).contains("no TCX"));
         assert!(words(Fexit, libc::EPERM, None).contains("capability"));
+    }
+
+    #[test]
+    fn the_verifier_is_quoted_without_its_statistics() {
+        let words = "BPF_PROG_LOAD failed. Verifier output: R1 unbounded memory access\n\
+                     processed 37 insns (limit 1000000)\nstack depth 8\n";
+        assert_eq!(verifier_reason(words).as_deref(), Some("R1 unbounded memory access"));
+        assert_eq!(verifier_reason("BPF_PROG_LOAD failed. Verifier output: "), None);
+        assert_eq!(verifier_reason("no such thing"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -14,13 +14,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{
-    PATIENCE, eventually, http,
+    eventually, http,
     metrics::{Counts, Metrics, expect, since},
+    patience,
     world::{World, port},
 };
 
 /// Where the agent of a test listens: in a namespace of its own every port is free.
 pub const LISTEN: u16 = 10948;
+
+/// Where the agent pins what outlives it.
+pub const PINS: &str = "/sys/fs/bpf/ghostport";
 
 /// Offset of the port by which a test knows that every earlier event has arrived.
 const SENTINEL: u16 = 99;
@@ -117,7 +121,7 @@ pub fn finish(command: &mut Command) -> Output {
     let pid = Pid::from_child(&child);
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
-        if stopped.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        if stopped.recv_timeout(patience()) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             let _ = kill_process(pid, Signal::KILL);
         }
     });
@@ -135,6 +139,13 @@ fn read(mut from: impl std::io::Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).expect("read");
     bytes
+}
+
+/// `ghostport detach`, after which nothing is left.
+pub fn detach() {
+    let output = finish(ghostport().arg("detach"));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!Path::new(PINS).exists(), "{PINS} is still there");
 }
 
 /// What a command said on standard error.

@@ -45,9 +45,17 @@ pub(super) const ROWS: &[Row] = &[
     row("clsact", "clsact"),
     row("sockets", "sockets"),
     row("attachment", "attachment"),
+    row("interfaces", "interfaces"),
     row("traffic", "traffic"),
     row("agent", "agent"),
 ];
+
+/// What is measured, not tested: no row of the matrix.
+pub(super) const BIND_COST: Row = Row {
+    arguments: &["--ignored"],
+    limit: Duration::from_secs(900),
+    ..row("bind-cost", "bind_cost")
+};
 
 const fn row(name: &'static str, program: &'static str) -> Row {
     Row { name, program, arguments: &[], append: "", boot: USUAL, limit: Duration::from_secs(180) }
@@ -68,6 +76,9 @@ pub(super) const SKIPS: &[Skip] = &[
     Skip { test: "a_bind_by_io_uring_is_seen", kernels: &["5.10", "6.1"] },
     // CONFIG_MPTCP is not set there.
     Skip { test: "a_multipath_listener_is_one_listener", kernels: &["5.10"] },
+    // TCX came with Linux 6.6.
+    Skip { test: "a_kill_under_load_loses_nothing_by_tcx", kernels: &["5.10", "6.1"] },
+    Skip { test: "tcx_is_passed_over_with_its_reason", kernels: &["6.12", "6.18", "7.x"] },
 ];
 
 /// How much smaller loads are than on a machine of its own: an emulated CPU is that much slower.
