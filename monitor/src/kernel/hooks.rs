@@ -4,8 +4,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A place in the kernel where ghostport listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Hook {
     /// Packets that an interface received.
     Ingress,
@@ -20,7 +23,8 @@ pub enum Hook {
 }
 
 /// How a hook is served. The names are those of the configuration and the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HookMechanism {
     /// XDP in the driver.
     XdpNative,
@@ -134,7 +138,7 @@ impl fmt::Display for HookMechanism {
 }
 
 /// A mechanism that was tried and did not serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedOver {
     /// What was tried.
     pub mechanism: HookMechanism,
@@ -143,7 +147,7 @@ pub struct PassedOver {
 }
 
 /// One hook, on one interface where it has one, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookStatus {
     /// The hook.
     pub hook: Hook,
@@ -155,4 +159,19 @@ pub struct HookStatus {
     pub adopted: bool,
     /// The better mechanisms, best first, and why they were passed over.
     pub passed_over: Vec<PassedOver>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_has_one_name() {
+        for hook in Hook::ALL {
+            assert_eq!(serde_json::to_value(hook).expect("JSON"), hook.name());
+        }
+        for mechanism in HookMechanism::ALL {
+            assert_eq!(serde_json::to_value(mechanism).expect("JSON"), mechanism.name());
+        }
+    }
 }
