@@ -8,9 +8,11 @@ use rustix::{
 };
 use serde::Serialize;
 
+use super::hooks::HookReport;
 use crate::kernel::{
     KernelOffsets, attach,
     capabilities::{self, CAPABILITIES, Capability},
+    hooks::{Hook, HookMechanism},
     limits,
     lockdown::{self, Lockdown},
     pins::{self, Running},
@@ -76,6 +78,28 @@ pub(super) fn of_host(running: Option<&Running>) -> Vec<Fact> {
     facts.into_iter().flatten().chain(capabilities).chain(rest.into_iter().flatten()).collect()
 }
 
+/// Takes back what a fact costs where no hook has a use for it: who has fexit or kprobe for binds
+/// and closes misses neither tracefs nor cgroups.
+pub(super) fn relieve(facts: &mut [Fact], hooks: &[HookReport]) {
+    let serves = |hook: Hook| {
+        hooks.iter().any(|report| {
+            report.hook == hook
+                && matches!(report.mechanism, Some(HookMechanism::Fexit | HookMechanism::Kprobe))
+        })
+    };
+    if !(serves(Hook::Bind) && serves(Hook::Close)) {
+        return;
+    }
+    for fact in facts.iter_mut().filter(|fact| [TRACEFS, CGROUP2].contains(&fact.name)) {
+        if !fact.ok {
+            fact.value.push_str("; nothing here needs it");
+        }
+        (fact.ok, fact.costs, fact.remedy) = (true, None, None);
+    }
+}
+
+const TRACEFS: &str = "tracefs";
+const CGROUP2: &str = "cgroup2";
 const KERNEL: &str = "Kernel";
 const PRIVILEGES: &str = "Privileges";
 const MOUNTS: &str = "Mounts and limits";
@@ -142,7 +166,7 @@ fn unprivileged_bpf() -> Option<Fact> {
         "0" => "allowed".to_owned(),
         disabled => format!("forbidden ({disabled}), which costs nothing with CAP_BPF"),
     };
-    Some(Fact::ok(KERNEL, "unprivileged", value))
+    Some(Fact::ok(KERNEL, "unprivileged BPF", value))
 }
 
 /// Capabilities in a user namespace are none for the kernel side.
@@ -189,7 +213,6 @@ fn user(agent: Option<i32>) -> Fact {
 
 fn capability_facts(agent: Option<i32>) -> Vec<Fact> {
     let missing = capabilities::missing_of(agent.and_then(Pid::from_raw));
-    let cannot_work = !capabilities::can_work_without(&missing);
     let fact = |capability: &Capability| {
         let fact = Fact::ok(PRIVILEGES, capability.name, format!("to {}", capability.purpose));
         if !missing.contains(capability) {
@@ -202,7 +225,7 @@ fn capability_facts(agent: Option<i32>) -> Vec<Fact> {
             "as above".to_owned()
         };
         let fact = fact.lost(capability.costs, remedy);
-        if cannot_work && capability.is_vital { fact.fatal() } else { fact }
+        if capability.is_vital { fact.fatal() } else { fact }
     };
     CAPABILITIES.iter().map(fact).collect()
 }
@@ -226,7 +249,7 @@ fn bpffs(running: Option<&Running>) -> Fact {
 
 fn tracefs_mount() -> Fact {
     const COMMAND: &str = "mount -t tracefs tracefs /sys/kernel/tracing";
-    let fact = |value: &str| Fact::ok(MOUNTS, "tracefs", value);
+    let fact = |value: &str| Fact::ok(MOUNTS, TRACEFS, value);
     if tracefs::is_mounted() {
         fact(tracefs::MOUNT_POINT)
     } else if capabilities::may_make_namespaces() {
@@ -238,7 +261,7 @@ fn tracefs_mount() -> Fact {
 }
 
 fn cgroup2() -> Fact {
-    let fact = |value: &str| Fact::ok(MOUNTS, "cgroup2", value);
+    let fact = |value: &str| Fact::ok(MOUNTS, CGROUP2, value);
     match attach::cgroup_root() {
         Some(root) if access(&root, Access::READ_OK).is_ok() => fact(&root.display().to_string()),
         Some(root) => fact("cannot be read").lost(

@@ -70,7 +70,7 @@ impl HookReport {
 
 /// What would serve a hook better, beside the facts that stand in its way.
 fn remedy(status: &HookStatus, config: &Config) -> Option<&'static str> {
-    use HookMechanism::{Cgroup, Tracepoint, XdpGeneric};
+    use HookMechanism::{Cgroup, CgroupSuccess, Tracepoint, XdpGeneric};
     let is_traffic = matches!(status.hook, Hook::Ingress | Hook::Egress);
     if is_traffic && config.interfaces.mode != InterfaceMode::Auto {
         return Some("interfaces.mode: auto would try every mechanism");
@@ -80,7 +80,9 @@ fn remedy(status: &HookStatus, config: &Config) -> Option<&'static str> {
     }
     match status.attached {
         Some(XdpGeneric) => Some("use a kernel with TCX (6.6) or the clsact qdisc (sch_ingress)"),
-        Some(Cgroup | Tracepoint) => Some("use a kernel with BPF trampolines (fexit) or kprobes"),
+        Some(Cgroup | CgroupSuccess | Tracepoint) => {
+            Some("use a kernel with BPF trampolines (fexit) or kprobes")
+        }
         _ => None,
     }
 }

@@ -39,8 +39,10 @@ pub(super) fn counted(config: &Config, all: &[Interface]) -> Vec<Interface> {
     all.iter().filter(|interface| config.interfaces.counts(&interface.name)).cloned().collect()
 }
 
+/// The configuration of a running agent may be another than the one that is known here: what it
+/// has hooks for it counts.
 pub(super) fn reports(
-    config: &Config,
+    counted: &[Interface],
     all: &[Interface],
     hooks: &[HookReport],
 ) -> Vec<InterfaceReport> {
@@ -49,11 +51,18 @@ pub(super) fn reports(
             |report: &&HookReport| report.hook == hook && report.interface.as_deref() == Some(name);
         hooks.iter().find(serves).and_then(|report| report.mechanism)
     };
+    let is_hooked =
+        |name: &str| hooks.iter().any(|report| report.interface.as_deref() == Some(name));
+    let hooks_are_known = hooks.iter().any(|report| report.interface.is_some());
+    let is_counted = |interface: &Interface| match hooks_are_known {
+        true => is_hooked(&interface.name),
+        false => counted.contains(interface),
+    };
     let report = |interface: &Interface| InterfaceReport {
         name: interface.name.clone(),
         driver: driver::of(&interface.name),
         mtu: interface.mtu,
-        counted: config.interfaces.counts(&interface.name),
+        counted: is_counted(interface),
         ingress: mechanism(Hook::Ingress, &interface.name),
         egress: mechanism(Hook::Egress, &interface.name),
     };

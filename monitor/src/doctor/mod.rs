@@ -95,6 +95,7 @@ impl Report {
             None if facts.iter().any(Fact::is_fatal) => (Vec::new(), None),
             None => hooks::tried(config, &counted, &mut facts),
         };
+        facts::relieve(&mut facts, &hooks);
         Ok(Self {
             schema: "ghostport.doctor/1",
             verdict: verdict(&facts, &hooks),
@@ -102,7 +103,7 @@ impl Report {
             lockdown: Lockdown::in_force(),
             agent: AgentState { running: running.is_some(), pid },
             facts,
-            interfaces: interfaces::reports(config, &all, &hooks),
+            interfaces: interfaces::reports(&counted, &all, &hooks),
             hooks,
             kernel_memory_bytes: kernel_memory_bytes
                 .or_else(|| memory::of_maps(u32::try_from(pid?).ok()?).ok()),

@@ -419,7 +419,7 @@ impl Attacher {
         mechanism: HookMechanism,
         pins: Option<&Pins>,
     ) -> Result<()> {
-        use HookMechanism::{Cgroup, Fexit, Kprobe};
+        use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe};
         match (hook, mechanism) {
             (Hook::Bind, Fexit) => {
                 for (name, function) in [
@@ -438,8 +438,10 @@ impl Attacher {
                     }
                 }
             }
-            (Hook::Bind, Cgroup) => {
-                self.attach_bind_tracepoints(mechanism, pins)?;
+            (Hook::Bind, Cgroup | CgroupSuccess) => {
+                if mechanism == Cgroup {
+                    self.attach_bind_tracepoints(mechanism, pins)?;
+                }
                 for name in ["bind_cgroup_post4", "bind_cgroup_post6"] {
                     let link = self.attach_cgroup(name)?;
                     self.keep(hook, mechanism, name, link, pins)?;

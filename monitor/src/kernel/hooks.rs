@@ -42,6 +42,8 @@ pub enum HookMechanism {
     Cgroup,
     /// Static tracepoint.
     Tracepoint,
+    /// The programs of [`Self::Cgroup`] without the tracepoints that tell of refusals.
+    CgroupSuccess,
 }
 
 impl Hook {
@@ -77,7 +79,7 @@ impl Hook {
 }
 
 impl HookMechanism {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::XdpNative,
         Self::Tcx,
         Self::Clsact,
@@ -86,6 +88,7 @@ impl HookMechanism {
         Self::Kprobe,
         Self::Cgroup,
         Self::Tracepoint,
+        Self::CgroupSuccess,
     ];
 
     /// The mechanism of that name.
@@ -104,6 +107,7 @@ impl HookMechanism {
             Self::Kprobe => "kprobe",
             Self::Cgroup => "cgroup",
             Self::Tracepoint => "tracepoint",
+            Self::CgroupSuccess => "cgroup-success",
         }
     }
 }
@@ -116,6 +120,7 @@ impl HookMechanism {
                 Some("packets that the stack merged (GRO) count as one")
             }
             (Hook::Bind, Self::Cgroup) => Some("binds by io_uring that are refused"),
+            (Hook::Bind, Self::CgroupSuccess) => Some("binds that are refused"),
             (Hook::Bind, Self::Tracepoint) => Some("binds by io_uring"),
             (Hook::Close, Self::Tracepoint) => {
                 Some("UDP sockets, and TCP sockets that never listened")

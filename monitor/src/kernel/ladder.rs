@@ -39,8 +39,12 @@ pub fn of_traffic(hook: Hook, mode: InterfaceMode, link: Link) -> Ladder {
 /// The ladder of a socket hook. Whatever keeps programs from reading sockets spoils every rung:
 /// attached, they would see nothing and say nothing.
 pub fn of_sockets(hook: Hook, mechanism: BindMechanism, obstacle: Option<&str>) -> Ladder {
-    use HookMechanism::{Cgroup, Fexit, Kprobe, Tracepoint};
+    use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tracepoint};
     let rungs = match (hook, mechanism) {
+        (Hook::Bind, BindMechanism::Auto) => {
+            vec![Fexit, Kprobe, Cgroup, Tracepoint, CgroupSuccess]
+        }
+        (Hook::Bind, BindMechanism::Cgroup) => vec![Cgroup, CgroupSuccess],
         (Hook::Listen, _) | (_, BindMechanism::Tracepoint) => vec![Tracepoint],
         (_, BindMechanism::Auto) => vec![Fexit, Kprobe, Cgroup, Tracepoint],
         (_, BindMechanism::Fexit) => vec![Fexit],

@@ -119,6 +119,9 @@ impl Pins {
         let lock = take_lock(root)?;
         for folder in Room::ALL.map(|room| root.join(room.name())) {
             make_directory(&folder).map_err(|error| refused(&folder, &error))?;
+            for pin in names_in(&folder).iter().map(|name| folder.join(name)) {
+                ownership::take(&pin).map_err(|error| refused(&pin, &error))?;
+            }
         }
         Ok(Self { root: root.to_path_buf(), _lock: lock })
     }

@@ -43,7 +43,9 @@ pub fn explain(
 }
 
 fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> Option<String> {
-    use HookMechanism::{Cgroup, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative};
+    use HookMechanism::{
+        Cgroup, CgroupSuccess, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative,
+    };
     let words = match (mechanism, errno) {
         (_, libc::EPERM | libc::EACCES | libc::EINVAL)
             if let Some(words) = refused_to_us(mechanism, errno, circumstances) =>
@@ -68,9 +70,11 @@ fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> 
         (Fexit | Kprobe | Tracepoint, libc::ENOENT) => {
             format!("this kernel does not have what {mechanism} attaches to")
         }
-        (Cgroup, libc::EPERM) => "a program at the cgroup root allows no other".to_owned(),
+        (Cgroup | CgroupSuccess, libc::EPERM) => {
+            "a program at the cgroup root allows no other".to_owned()
+        }
         (_, libc::EPERM | libc::EACCES) => {
-            "the kernel refuses it: a capability is missing, or it was hardened against it"
+            "this kernel refuses it, though no capability is missing: it was hardened against it"
                 .to_owned()
         }
         (_, libc::EOPNOTSUPP) => format!("this kernel was built without {mechanism}"),
@@ -87,17 +91,20 @@ fn refused_to_us(
     errno: i32,
     circumstances: Circumstances,
 ) -> Option<&'static str> {
-    use HookMechanism::{Cgroup, Fexit, Kprobe, Tracepoint};
-    let reads_kernel = matches!(mechanism, Fexit | Kprobe | Tracepoint | Cgroup);
+    use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tracepoint};
+    let reads_kernel = matches!(mechanism, Fexit | Kprobe | Tracepoint | Cgroup | CgroupSuccess);
     let is_refusal = errno != libc::EINVAL;
     let takes_net_admin = !matches!(mechanism, Fexit | Kprobe | Tracepoint);
-    if reads_kernel && circumstances.lacks_perfmon {
-        Some("CAP_PERFMON is missing, without which no program may read kernel memory")
+    if circumstances.lacks_perfmon && (reads_kernel || is_refusal) {
+        Some("CAP_PERFMON is missing")
     } else if takes_net_admin && is_refusal && circumstances.lacks_net_admin {
         Some("CAP_NET_ADMIN is missing")
     } else if reads_kernel && circumstances.lockdown == Some(Lockdown::Confidentiality) {
         Some("lockdown=confidentiality: no program may read kernel memory")
-    } else if mechanism == Tracepoint && is_refusal && circumstances.lacks_read_search {
+    } else if matches!(mechanism, Tracepoint | Cgroup)
+        && is_refusal
+        && circumstances.lacks_read_search
+    {
         Some("CAP_DAC_READ_SEARCH is missing, without which only root reads tracefs")
     } else {
         None
@@ -160,7 +167,7 @@ mod tests {
         assert!(words(XdpNative, libc::EBUSY, None).contains("another XDP program"));
         assert!(words(XdpNative, libc::ERANGE, Some(9000)).contains("MTU of 9000"));
         assert!(words(Tcx, libc::EINVAL, None).contains("no TCX"));
-        assert!(words(Fexit, libc::EPERM, None).contains("capability"));
+        assert!(words(Fexit, libc::EPERM, None).contains("hardened"));
     }
 
     #[test]
