@@ -439,6 +439,12 @@ impl Attacher {
                 }
             }
             (Hook::Bind, Cgroup | CgroupSuccess) => {
+                // First what may be refused: a tracepoint that is left is not free at once for the
+                // rung below.
+                open_cgroup_root()?;
+                for name in ["bind_cgroup_post4", "bind_cgroup_post6"] {
+                    load_cgroup(&mut self.object, name)?;
+                }
                 if mechanism == Cgroup {
                     self.attach_bind_tracepoints(mechanism, pins)?;
                 }
@@ -534,12 +540,8 @@ impl Attacher {
     }
 
     fn attach_cgroup(&mut self, name: &str) -> Result<FdLink> {
-        let root = cgroup_root().context("no cgroup2 filesystem is mounted")?;
-        let root = File::open(&root).with_context(|| format!("{}", root.display()))?;
-        let program: &mut CgroupSock = program(&mut self.object, name)?;
-        if program.fd().is_err() {
-            program.load()?;
-        }
+        let root = open_cgroup_root()?;
+        let program = load_cgroup(&mut self.object, name)?;
         // A link always leaves room for others, whatever the mode says.
         let id = program.attach(root, CgroupAttachMode::Single)?;
         Ok(program.take_link(id)?.try_into()?)
@@ -593,6 +595,20 @@ fn load_tc<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifi
         program.load()?;
     }
     Ok(program)
+}
+
+/// A cgroup program, loaded.
+fn load_cgroup<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut CgroupSock> {
+    let program: &mut CgroupSock = program(object, name)?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program)
+}
+
+fn open_cgroup_root() -> Result<File> {
+    let root = cgroup_root().context("no cgroup2 filesystem is mounted")?;
+    File::open(&root).with_context(|| format!("{}", root.display()))
 }
 
 /// The ids of the traced functions, in the form in which aya takes them.
