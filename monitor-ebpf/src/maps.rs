@@ -145,14 +145,15 @@ pub(crate) fn index_of(port: WirePort) -> Option<u32> {
     }
 }
 
-/// Says here and now that a port has sixteen bits. The compiler knows so and would say nothing; the
-/// verifier before Linux 6.4 forgets it of a value that was on the stack meanwhile.
+/// Says here and now that a port has sixteen bits. The compiler knows so, and says nothing more;
+/// the verifier before Linux 6.4 forgets it of a value that was on the stack meanwhile.
 #[inline(always)]
 fn bounded(port: u16) -> u16 {
     let mut value = u64::from(port);
-    // SAFETY: one instruction on one register.
+    // SAFETY: one instruction on a register. Without any, two lines of the source would have the
+    // same instruction, and the kernel refuses such debug information.
     unsafe {
-        core::arch::asm!("{value} &= 0xffff", value = inout(reg) value, options(pure, nomem, nostack));
+        core::arch::asm!("{value} &= 65535", value = inout(reg) value, options(pure, nomem, nostack));
     }
     value as u16
 }

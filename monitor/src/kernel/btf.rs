@@ -43,6 +43,12 @@ impl KernelOffsets {
         Ok(Self::resolve(&types))
     }
 
+    /// Whether a socket can be told from others: without these three no call has a port.
+    pub fn find_sockets(&self) -> bool {
+        let Offsets { sock_family, sock_protocol, sock_num, .. } = self.offsets;
+        ![sock_family, sock_protocol, sock_num].contains(&MISSING)
+    }
+
     fn resolve(types: &Types<'_>) -> Self {
         let structures = types.structures(Offsets::PATHS.iter().map(|(structure, _)| *structure));
         let mut found = Vec::with_capacity(Offsets::PATHS.len());

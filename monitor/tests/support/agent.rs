@@ -175,14 +175,20 @@ impl Agent {
 
     /// Starts one with further arguments, and waits until it is ready.
     pub fn start_with(world: &World, config: &Config, arguments: &[&str]) -> Self {
+        let mut command = ghostport();
+        command.arg("run").args(arguments);
+        Self::launch(world, config, command)
+    }
+
+    /// Starts one by a command that lacks nothing but the configuration, and waits until it is
+    /// ready.
+    pub fn launch(world: &World, config: &Config, mut command: Command) -> Self {
         let path = config.write(world);
         let log = world.path("stderr");
         let stderr = File::options().create(true).append(true).open(&log).expect("a log");
-        let child = ghostport()
-            .arg("run")
+        let child = command
             .arg("--config")
             .arg(path)
-            .args(arguments)
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()

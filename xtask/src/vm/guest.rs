@@ -170,6 +170,9 @@ impl Guest<'_> {
         let _ = writeln!(script, "do /usr/bin/ip link set lo up");
         let program = self.program(programs)?.display();
         let _ = write!(script, "test {program} --test-threads=1 --show-output");
+        if self.row.is_ignored {
+            script.push_str(" --ignored --exact");
+        }
         let row = self.row.arguments.iter().map(|argument| (*argument).to_owned());
         for argument in row.chain(self.harness.iter().cloned()) {
             let _ = write!(script, " {argument}");

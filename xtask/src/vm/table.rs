@@ -11,6 +11,8 @@ pub(super) struct Row {
     pub(super) program: &'static str,
     /// Arguments of the test program: names of tests, `--skip` and the like.
     pub(super) arguments: &'static [&'static str],
+    /// Whether the test is one that is ignored on other machines.
+    pub(super) is_ignored: bool,
     /// Further parameters of the kernel.
     pub(super) append: &'static str,
     pub(super) boot: Boot,
@@ -32,7 +34,6 @@ pub(super) enum Cgroup {
     /// The unified one alone.
     Unified,
     /// Only hierarchies of version 1.
-    #[expect(dead_code, reason = "for rows about machines without the unified hierarchy")]
     Version1,
 }
 
@@ -48,17 +49,53 @@ pub(super) const ROWS: &[Row] = &[
     row("interfaces", "interfaces"),
     row("traffic", "traffic"),
     row("agent", "agent"),
+    Row { limit: Duration::from_secs(600), ..row("privileges", "privileges") },
+    situation("lockdown-integrity", &["lockdown_integrity"], "lockdown=integrity"),
+    situation(
+        "lockdown-confidentiality",
+        &["lockdown_confidentiality"],
+        "lockdown=confidentiality",
+    ),
+    situation(
+        "bpf-allowed",
+        &["unprivileged_bpf_allowed"],
+        "sysctl.kernel.unprivileged_bpf_disabled=0",
+    ),
+    situation(
+        "bpf-forbidden-for-good",
+        &["unprivileged_bpf_forbidden_for_good"],
+        "sysctl.kernel.unprivileged_bpf_disabled=1",
+    ),
+    situation(
+        "bpf-forbidden",
+        &["unprivileged_bpf_forbidden"],
+        "sysctl.kernel.unprivileged_bpf_disabled=2",
+    ),
+    Row {
+        boot: Boot { cgroup: Cgroup::Version1, ..USUAL },
+        ..situation("cgroup-v1", &["cgroup_v1"], "")
+    },
 ];
 
 /// What is measured, not tested: no row of the matrix.
-pub(super) const BIND_COST: Row = Row {
-    arguments: &["--ignored"],
-    limit: Duration::from_secs(900),
-    ..row("bind-cost", "bind_cost")
-};
+pub(super) const BIND_COST: Row =
+    Row { is_ignored: true, limit: Duration::from_secs(900), ..row("bind-cost", "bind_cost") };
+
+/// One test of privileges, on a machine that it makes sure to be what it wants.
+const fn situation(name: &'static str, test: &'static [&'static str], append: &'static str) -> Row {
+    Row { arguments: test, append, is_ignored: true, ..row(name, "privileges") }
+}
 
 const fn row(name: &'static str, program: &'static str) -> Row {
-    Row { name, program, arguments: &[], append: "", boot: USUAL, limit: Duration::from_secs(180) }
+    Row {
+        name,
+        program,
+        arguments: &[],
+        is_ignored: false,
+        append: "",
+        boot: USUAL,
+        limit: Duration::from_secs(180),
+    }
 }
 
 /// A test that cannot be done on some kernels. It looks for itself whether it can, and says so; one
