@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     kernel::{
-        self, Kernel, KernelLogLevel, attach,
+        self, Kernel, Options, attach,
         capabilities::{self, CAPABILITIES},
         hooks::{Hook, HookMechanism, HookStatus},
         interfaces::{Interface, Interfaces},
@@ -342,7 +342,7 @@ fn tried(
     facts: &mut Vec<Fact>,
 ) -> (Vec<HookReport>, Option<u64>) {
     let trial = trial::run(|| {
-        let (mut kernel, _streams) = Kernel::start_unpinned(KernelLogLevel::Off)?;
+        let (mut kernel, _streams) = Kernel::start_unpinned(Options::TRIAL)?;
         kernel.watch(&config.ports.iter().copied().collect())?;
         let sockets = kernel.attach_sockets(config.bind_mechanism);
         let loopback = kernel.attach_loopback(config.interfaces.mode)?;

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod frames;
 pub mod http;
 pub mod metrics;
+pub mod process;
 pub mod programs;
 pub mod uring;
 pub mod wire;
