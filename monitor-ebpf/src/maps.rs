@@ -19,8 +19,18 @@ use crate::socket_call::BindInFlight;
 /// place.
 const INNER_ARRAY: usize = (BPF_F_INNER_MAP | BPF_F_MMAPABLE) as usize;
 
-/// A slot holds [`PortCounters`], or [`UnclassifiedCounters`] for port index 0.
-pub(crate) type InterfaceCounters = Array<PortCounters, 2, INNER_ARRAY>;
+/// Words of a slot, which is [`PortCounters`], or [`UnclassifiedCounters`] for port index 0.
+///
+/// An array rather than the struct: Linux 5.15 to 6.1 look for a timer in a struct that an inner
+/// map's type information names, note that there is none, and then take a map whose values have no
+/// type information, as those that userspace makes, for one of another kind.
+type TrafficSlot = [u64; size_of::<PortCounters>() / size_of::<u64>()];
+
+/// Words of [`SocketCounters`].
+type SocketSlot = [u64; size_of::<SocketCounters>() / size_of::<u64>()];
+
+/// Counters of one interface.
+pub(crate) type InterfaceCounters = Array<TrafficSlot, 2, INNER_ARRAY>;
 
 const _: () = assert!(size_of::<PortCounters>() == size_of::<UnclassifiedCounters>());
 
@@ -49,7 +59,7 @@ pub(crate) static NEAR_COUNTERS: ArrayOfMaps<
 
 /// Socket counters by port index, in one inner array so that it can grow.
 #[btf_map]
-pub(crate) static SOCKET_COUNTERS: ArrayOfMaps<Array<SocketCounters, 2, INNER_ARRAY>, 1> =
+pub(crate) static SOCKET_COUNTERS: ArrayOfMaps<Array<SocketSlot, 2, INNER_ARRAY>, 1> =
     ArrayOfMaps::new();
 
 /// Socket calls on watched ports, on their way to userspace.
@@ -112,5 +122,18 @@ pub(crate) fn is_watched(port: u16) -> bool {
 /// Index of the counters of a watched port.
 #[inline(always)]
 pub(crate) fn index_of(port: u16) -> Option<u32> {
-    PORT_INDEX.get(0)?.get(port).map(u32::from)
+    let indices = PORT_INDEX.get(0)?;
+    indices.get(bounded(port)).map(u32::from)
+}
+
+/// Makes the compiler say here and now that a port has sixteen bits. It knows so, and says nothing
+/// more; the verifier before Linux 6.4 forgets it of a value that was on the stack meanwhile.
+#[inline(always)]
+fn bounded(port: u16) -> u16 {
+    let mut value = u64::from(port);
+    // SAFETY: no instruction at all; only what the compiler knows of the value is lost.
+    unsafe {
+        core::arch::asm!("/* {value} */", value = inout(reg) value, options(nomem, nostack));
+    }
+    value as u16
 }

@@ -167,7 +167,7 @@ fn count(call: &SocketCall) {
     let Some(counters) = counters else {
         return count_error(KernelError::SlotMissing);
     };
-    add_atomic(counter(counters, call), 1);
+    add_atomic(counter(counters.cast(), call), 1);
 }
 
 /// The counter of a call.

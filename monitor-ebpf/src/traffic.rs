@@ -101,5 +101,5 @@ fn slot(counters: &InterfaceCounters, port_index: u32) -> Option<*mut PortCounte
     let cpus = unsafe { (&raw const CPUS).read_volatile() };
     // SAFETY: the helper takes no arguments. A program stays on its CPU while it runs.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    counters.get_ptr_mut(slot_index(port_index, cpu, cpus))
+    counters.get_ptr_mut(slot_index(port_index, cpu, cpus)).map(<*mut _>::cast)
 }

@@ -16,6 +16,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 /// Sets up, runs, tests and checks ghostport.
@@ -34,6 +35,8 @@ enum Task {
     Run(run::Args),
     /// Runs every test; those that need the kernel run as root in private namespaces.
     Test(test::Args),
+    /// Runs the integration tests on other kernels, booted under emulation.
+    Vm(vm::Args),
     /// Checks format, lints, licences, documents and the invariants of the architecture.
     Check,
     /// Measures what the packet path and the agent cost; as root, in private namespaces.
@@ -55,6 +58,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Setup => setup::setup(&[Need::Tests, Need::Lints]).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::test(&args),
+        Task::Vm(args) => vm::vm(&args),
         Task::Check => check::check(),
         Task::Bench(args) => bench::bench(&args),
     }

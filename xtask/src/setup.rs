@@ -37,6 +37,10 @@ const PACKAGES: &[Package] = &[
     package("llvm-22-dev", Need::Linker, "the LLVM of that compiler, for bpf-linker"),
     package("libzstd-dev", Need::Linker, "a library that LLVM links to"),
     package("iproute2", Need::Tests, "`ip`, for the namespaces and links of the tests"),
+    package("qemu-system-x86", Need::Tests, "boots other kernels for the tests"),
+    package("lz4", Need::Tests, "unpacks kernels"),
+    package("zstd", Need::Tests, "unpacks kernels"),
+    package("xz-utils", Need::Tests, "unpacks modules"),
     package("rust-web-clippy", Need::Lints, "lints the kernel side"),
 ];
 

@@ -79,9 +79,11 @@ pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError>
         .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, name)).collect())
         .unwrap_or_default();
     let mut loader = EbpfLoader::new();
+    // Statistics come with the one line that says why a program was refused. At the level below,
+    // which is none, aya's second attempt fails for the level itself and hides the reason.
     loader
         .btf(None)
-        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("CPUS", &settings.cpus, true)
         .override_global("OFFSETS", offsets, true)
         .override_global("COMMAND_LINES", &command_lines, true)

@@ -14,6 +14,7 @@ use std::{
 };
 
 use rustix::{
+    io::Errno,
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
     thread::{UnshareFlags, gettid, unshare_unsafe},
 };
@@ -106,7 +107,8 @@ pub fn netns_inode() -> u64 {
 /// test programs at once must not share watched ports. `offset` is below 100.
 pub fn port(offset: u16) -> u16 {
     assert!(offset < 100);
-    10_000 + (process::id() % 200) as u16 * 100 + offset
+    // Above the port on which the agent of a test listens.
+    11_000 + (process::id() % 200) as u16 * 100 + offset
 }
 
 /// Without IPv6 the stack says nothing by itself.
@@ -145,9 +147,12 @@ fn unshare(flags: UnshareFlags) {
     unsafe { unshare_unsafe(flags) }.expect("namespaces");
 }
 
+/// A filesystem of which there is only one may be there already.
 fn mount_new(kind: &str, at: &str) {
-    mount(kind, at, kind, MountFlags::empty(), None)
-        .unwrap_or_else(|error| panic!("mount {kind} at {at}: {error}"));
+    match mount(kind, at, kind, MountFlags::empty(), None) {
+        Ok(()) | Err(Errno::BUSY) => {}
+        Err(error) => panic!("mount {kind} at {at}: {error}"),
+    }
 }
 
 fn unmount_all(path: &str) {

@@ -1,0 +1,191 @@
+//! One guest: what it finds when it starts, and its life under the emulator.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    cpio::Archive,
+    kernels::Kernel,
+    outcome::{Outcome, judge},
+    programs::Programs,
+    table::{Boot, Cgroup, Row, SCALE},
+};
+use crate::toolchain::find_program;
+
+const EMULATOR: &str = "qemu-system-x86_64";
+
+/// Programs of this machine that the tests call, with the libraries they need.
+const TOOLS: &[&str] = &["ip", "tc", "sleep"];
+
+/// Filesystems of a booted system, in the order in which they are mounted. The first filesystem is
+/// in memory already; another one at /tmp could hide what was built there.
+const MOUNTS: &[(&str, &str)] = &[
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("bpf", "/sys/fs/bpf"),
+    ("tracefs", "/sys/kernel/tracing"),
+    ("securityfs", "/sys/kernel/security"),
+];
+
+/// A row on a kernel.
+pub(super) struct Guest<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) row: &'a Row,
+    /// Arguments of the test program beyond the row's.
+    pub(super) harness: &'a [String],
+}
+
+/// Files of this machine, by the path that they have in the guest as well.
+pub(super) struct Files(Vec<(PathBuf, Vec<u8>)>);
+
+impl Files {
+    /// The tools and their libraries.
+    pub(super) fn of_this_machine() -> Result<Self> {
+        let mut files = Vec::new();
+        for tool in TOOLS {
+            let path = find_program(tool).with_context(|| format!("no {tool} on this machine"))?;
+            for library in libraries(&path)? {
+                let bytes = fs::read(&library).with_context(|| library.display().to_string())?;
+                files.push((library, bytes));
+            }
+            files.push((Path::new("/usr/bin").join(tool), fs::read(&path)?));
+        }
+        Ok(Self(files))
+    }
+}
+
+/// The shared libraries that a program is linked to, its loader among them.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").arg(program).output().context("cannot start ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let paths = text.split_ascii_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(PathBuf::from).collect())
+}
+
+impl Guest<'_> {
+    /// Lives once, in a folder of its own, and says how that ended.
+    pub(super) fn live(
+        &self,
+        programs: &Programs,
+        files: &Files,
+        folder: &Path,
+    ) -> Result<(Outcome, Duration)> {
+        fs::create_dir_all(folder)?;
+        let [root, console, verdict] =
+            ["root.cpio", "console", "verdict"].map(|name| folder.join(name));
+        fs::write(&root, self.filesystem(programs, files)?)?;
+        for output in [&console, &verdict] {
+            fs::write(output, "")?;
+        }
+        let start = Instant::now();
+        let mut emulator = self.emulator(&root, &console, &verdict);
+        let said = emulator.output().context("cannot start the emulator: cargo xtask setup")?;
+        let took = start.elapsed();
+        fs::remove_file(&root)?;
+        let complaint = String::from_utf8_lossy(&said.stderr);
+        let console = String::from_utf8_lossy(&fs::read(&console)?).replace('\r', "");
+        let verdict = fs::read_to_string(&verdict)?;
+        let limit = (took >= self.row.limit).then_some(self.row.limit);
+        let said = format!("{console}{complaint}");
+        Ok((judge(&said, &verdict, limit, self.kernel.line.name), took))
+    }
+
+    fn emulator(&self, root: &Path, console: &Path, verdict: &Path) -> Command {
+        // Ends the guest even when nobody waits for it any more.
+        let mut command = Command::new("timeout");
+        command
+            .args([
+                "--foreground",
+                "--signal=KILL",
+                &self.row.limit.as_secs().to_string(),
+                EMULATOR,
+            ])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "768"])
+            .args(["-display", "none", "-nodefaults", "-no-reboot"])
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()))
+            .arg("-serial")
+            .arg(format!("file:{}", verdict.display()))
+            .arg("-kernel")
+            .arg(&self.kernel.image)
+            .arg("-initrd")
+            .arg(root)
+            .arg("-append")
+            .arg(format!("console=ttyS0 panic=-1 quiet {}", self.row.append))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn filesystem(&self, programs: &Programs, files: &Files) -> Result<Vec<u8>> {
+        let mut archive = Archive::default();
+        archive.device(Path::new("/dev/console"), (5, 1));
+        for folder in ["/run", "/tmp"] {
+            archive.folder(Path::new(folder));
+        }
+        archive.file(Path::new("/init"), &read(&programs.init)?);
+        archive.file(Path::new("/script"), self.script(programs)?.as_bytes());
+        for program in [&programs.ghostport, self.program(programs)?] {
+            archive.file(program, &read(program)?);
+        }
+        for (path, bytes) in &files.0 {
+            archive.file(path, bytes);
+        }
+        for module in &self.kernel.modules {
+            archive.file(&in_guest(module), &read(module)?);
+        }
+        Ok(archive.finish())
+    }
+
+    fn program<'a>(&self, programs: &'a Programs) -> Result<&'a PathBuf> {
+        let name = self.row.program;
+        programs.tests.get(name).with_context(|| format!("there is no test program {name}"))
+    }
+
+    /// What `guest-init` is to do.
+    fn script(&self, programs: &Programs) -> Result<String> {
+        let mut script = mounts(self.row.boot);
+        for module in &self.kernel.modules {
+            let _ = writeln!(script, "module {}", in_guest(module).display());
+        }
+        let _ = writeln!(script, "env GHOSTPORT_TEST_SCALE {SCALE}");
+        let _ = writeln!(script, "do /usr/bin/ip link set lo up");
+        let program = self.program(programs)?.display();
+        let _ = write!(script, "test {program} --test-threads=1 --show-output");
+        let row = self.row.arguments.iter().map(|argument| (*argument).to_owned());
+        for argument in row.chain(self.harness.iter().cloned()) {
+            let _ = write!(script, " {argument}");
+        }
+        script.push('\n');
+        Ok(script)
+    }
+}
+
+fn mounts(boot: Boot) -> String {
+    let mut script = String::new();
+    for (kind, at) in MOUNTS.iter().filter(|(_, at)| !boot.without.contains(at)) {
+        let _ = writeln!(script, "mount {kind} {at}");
+    }
+    match boot.cgroup {
+        Cgroup::Unified => script.push_str("mount cgroup2 /sys/fs/cgroup\n"),
+        Cgroup::Version1 => {
+            script.push_str("mount tmpfs /sys/fs/cgroup\nmount cgroup /sys/fs/cgroup/cpu cpu\n");
+        }
+    }
+    script
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn in_guest(module: &Path) -> PathBuf {
+    Path::new("/modules").join(module.file_name().unwrap_or_default())
+}

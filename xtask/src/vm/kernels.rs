@@ -1,0 +1,231 @@
+//! The kernels of the matrix: which there are, which is the newest of each line, and getting it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{archive::Archive, say, unpack};
+use crate::workspace::succeed;
+
+/// The lines of kernels that are tested, oldest first, by the versions that belong to them.
+pub(super) const LINES: &[Line] = &[
+    Line { name: "5.10", version: &[5, 10] },
+    Line { name: "6.1", version: &[6, 1] },
+    Line { name: "6.12", version: &[6, 12] },
+    Line { name: "6.18", version: &[6, 18] },
+    Line { name: "7.x", version: &[7] },
+];
+
+/// Modules that tests may need, each after those it needs itself. What a kernel has built in or
+/// does not have at all is left out.
+const MODULES: &[&str] = &[
+    "veth",
+    "dummy",
+    "sch_ingress",
+    "cls_bpf",
+    "llc",
+    "stp",
+    "bridge",
+    "garp",
+    "mrp",
+    "8021q",
+    "tls",
+    "bonding",
+    "macvlan",
+    "ipvlan",
+    "tun",
+];
+
+const FLAVOUR: &str = "-cloud-amd64";
+
+/// Kernels that belong together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) name: &'static str,
+    version: &'static [u32],
+}
+
+/// A kernel that can be booted.
+pub(super) struct Kernel {
+    pub(super) line: Line,
+    /// Its version as `uname -r` says it.
+    pub(super) release: String,
+    pub(super) image: PathBuf,
+    /// Its modules in the order in which they can be inserted.
+    pub(super) modules: Vec<PathBuf>,
+}
+
+/// The newest kernel of every line, fetched unless it is here already.
+pub(super) fn provide(lines: &[Line], cache: &Path) -> Result<Vec<Kernel>> {
+    let archive = Archive::open(&cache.join("apt"))?;
+    let packages = archive.packages(&["linux-image-", "linux-binary-", "linux-modules-"])?;
+    let folder = cache.join("kernels");
+    lines.iter().map(|line| provide_one(*line, &archive, &packages, &folder)).collect()
+}
+
+fn provide_one(
+    line: Line,
+    archive: &Archive,
+    packages: &BTreeMap<String, String>,
+    folder: &Path,
+) -> Result<Kernel> {
+    let release = newest(line, packages.keys().map(String::as_str))
+        .with_context(|| format!("Debian's archive has no kernel {}", line.name))?;
+    let home = folder.join(&release);
+    if !home.is_dir() {
+        let parts = parts(&release, |name| packages.contains_key(name));
+        say(&format!("fetching {}", parts.join(" ")));
+        // Complete or not at all, whenever this is interrupted.
+        let unfinished = folder.join(format!("{release}.unfinished"));
+        let _ = fs::remove_dir_all(&unfinished);
+        fs::create_dir_all(&unfinished)?;
+        fetch(archive, &parts, &unfinished).with_context(|| format!("kernel {release}"))?;
+        fs::rename(&unfinished, &home)?;
+        forget_older(line, &release, folder)?;
+    }
+    let modules = MODULES.iter().map(|name| home.join(format!("{name}.ko")));
+    Ok(Kernel {
+        line,
+        image: home.join("vmlinux"),
+        modules: modules.filter(|module| module.is_file()).collect(),
+        release,
+    })
+}
+
+/// The newest release of a line that is there with all its parts.
+fn newest<'a>(line: Line, packages: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let is_there = |wanted: &str| packages.clone().any(|name| name == wanted);
+    let releases = packages.clone().filter_map(|name| {
+        let rest = name.strip_prefix("linux-image-")?;
+        let release = rest.strip_suffix(FLAVOUR)?;
+        let is_real = release.chars().next()?.is_ascii_digit() && belongs(line, release);
+        is_real.then(|| rest.to_owned())
+    });
+    let whole = releases.filter(|release| parts(release, is_there).iter().all(|p| is_there(p)));
+    whole.max_by_key(|release| numbers(release))
+}
+
+/// Whether a release is of a line. A name like `6.12-cloud-amd64` stands for the newest one, which
+/// is found without it.
+fn belongs(line: Line, release: &str) -> bool {
+    numbers(release).starts_with(line.version) && release.matches('.').count() >= 2
+}
+
+/// The packages that a release consists of: one, or since Linux 6.19 two.
+fn parts(release: &str, is_there: impl Fn(&str) -> bool) -> Vec<String> {
+    let [binary, modules] = ["binary", "modules"].map(|part| format!("linux-{part}-{release}"));
+    if is_there(&binary) || is_there(&modules) {
+        vec![binary, modules]
+    } else {
+        vec![format!("linux-image-{release}")]
+    }
+}
+
+/// Every number in a version, for comparison.
+fn numbers(version: &str) -> Vec<u32> {
+    let digits = version.split(|character: char| !character.is_ascii_digit());
+    digits.filter_map(|number| number.parse().ok()).collect()
+}
+
+/// Fetches packages and takes the kernel and its modules out.
+fn fetch(archive: &Archive, packages: &[String], home: &Path) -> Result<()> {
+    let work = home.join("work");
+    fs::create_dir(&work)?;
+    archive.fetch(packages, &work)?;
+    let root = work.join("root");
+    for entry in fs::read_dir(&work)? {
+        let package = entry?.path();
+        if package.extension().is_some_and(|extension| extension == "deb") {
+            let mut command = std::process::Command::new("dpkg-deb");
+            succeed(command.arg("--extract").arg(&package).arg(&root))?;
+        }
+    }
+    let files = files_under(&root)?;
+    let image = files.iter().find(|file| name(file).starts_with("vmlinuz"));
+    let image = image.context("a package without a kernel")?;
+    fs::write(home.join("vmlinux"), unpack::kernel_of(image)?)?;
+    for module in &files {
+        let Some((stem, _)) = name(module).split_once(".ko") else { continue };
+        if MODULES.contains(&stem) {
+            let bytes = unpack::decompressed(&fs::read(module)?)?;
+            fs::write(home.join(format!("{stem}.ko")), bytes)?;
+        }
+    }
+    if !home.join("veth.ko").is_file() {
+        bail!("a package without modules");
+    }
+    Ok(fs::remove_dir_all(&work)?)
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+fn files_under(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files.extend(files_under(&entry.path())?);
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
+}
+
+/// Removes kernels of the same line that were fetched earlier.
+fn forget_older(line: Line, newest: &str, folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if belongs(line, name(&path)) && name(&path) != newest {
+            fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str) -> Line {
+        *LINES.iter().find(|line| line.name == name).unwrap()
+    }
+
+    fn newest_of(line_name: &str, packages: &[&str]) -> Option<String> {
+        newest(line(line_name), packages.iter().copied())
+    }
+
+    #[test]
+    fn the_newest_is_found_by_number() {
+        let packages = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-10-cloud-amd64",
+            "linux-image-6.1.0-11-amd64",
+            "linux-image-6.1.0-12-cloud-amd64-dbg",
+            "linux-image-6.1-cloud-amd64",
+            "linux-image-cloud-amd64",
+            "linux-image-6.12.9+deb13-cloud-amd64",
+        ];
+        assert_eq!(newest_of("6.1", &packages).as_deref(), Some("6.1.0-10-cloud-amd64"));
+        assert_eq!(newest_of("6.12", &packages).as_deref(), Some("6.12.9+deb13-cloud-amd64"));
+        assert_eq!(newest_of("5.10", &packages), None);
+    }
+
+    #[test]
+    fn a_release_in_parts_counts_when_it_is_whole() {
+        let packages = [
+            "linux-binary-7.2.9+deb14-cloud-amd64",
+            "linux-image-7.2.9+deb14-cloud-amd64",
+            "linux-modules-7.2.9+deb14-cloud-amd64",
+            "linux-image-7.3.1+deb14-cloud-amd64",
+            "linux-modules-7.3.1+deb14-cloud-amd64",
+        ];
+        assert_eq!(newest_of("7.x", &packages).as_deref(), Some("7.2.9+deb14-cloud-amd64"));
+    }
+}

@@ -1,0 +1,169 @@
+//! `cargo xtask vm`: the integration tests on other kernels than this machine's, each booted under
+//! emulation.
+
+use std::{
+    collections::BTreeMap,
+    env::consts,
+    fs,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, bail, ensure};
+
+use self::{
+    guest::{Files, Guest},
+    kernels::{LINES, Line},
+    outcome::Outcome,
+    programs::Programs,
+    report::Report,
+    table::{ROWS, Row},
+};
+use crate::{
+    debian,
+    setup::{Need, setup},
+    workspace::target_dir,
+};
+
+mod archive;
+mod cpio;
+mod guest;
+mod kernels;
+mod outcome;
+mod programs;
+mod report;
+mod table;
+mod unpack;
+
+/// Guests that live at once. Each has two CPUs, but mostly waits.
+const AT_ONCE: usize = 2;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Kernels (5.10, 6.1, 6.12, 6.18, 7.x) and tests; all of a kind where none is named.
+    names: Vec<String>,
+    /// Arguments for the test programs: names to filter by, for instance.
+    #[arg(last = true)]
+    harness: Vec<String>,
+}
+
+/// Why this machine cannot run guests, if it cannot.
+pub(crate) fn unfit() -> Option<&'static str> {
+    if consts::ARCH != "x86_64" {
+        Some("the guests are x86-64 machines that run what is built here")
+    } else if !debian::is_here() {
+        Some("the kernels come from Debian's archive, by apt")
+    } else {
+        None
+    }
+}
+
+pub(crate) fn vm(args: &Args) -> Result<ExitCode> {
+    if let Some(why) = unfit() {
+        bail!("not on this machine: {why}");
+    }
+    let (lines, rows) = chosen(&args.names)?;
+    setup(&[Need::Tests])?;
+    let passed = matrix(&lines, &rows, &args.harness)?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the names on the command line stand for.
+fn chosen(names: &[String]) -> Result<(Vec<Line>, Vec<Row>)> {
+    for name in names {
+        let is_known =
+            LINES.iter().any(|line| line.name == name) || ROWS.iter().any(|row| row.name == name);
+        let known: Vec<&str> =
+            LINES.iter().map(|line| line.name).chain(ROWS.iter().map(|row| row.name)).collect();
+        ensure!(is_known, "{name} is neither a kernel nor a test; there are: {}", known.join(" "));
+    }
+    let is_named = |name: &str| names.iter().any(|named| named == name);
+    let named_lines: Vec<Line> = LINES.iter().filter(|l| is_named(l.name)).copied().collect();
+    let named_rows: Vec<Row> = ROWS.iter().filter(|r| is_named(r.name)).copied().collect();
+    let lines = if named_lines.is_empty() { LINES.to_vec() } else { named_lines };
+    let rows = if named_rows.is_empty() { ROWS.to_vec() } else { named_rows };
+    Ok((lines, rows))
+}
+
+/// Runs every row on every line, and shows the table. Returns whether all passed.
+fn matrix(lines: &[Line], rows: &[Row], harness: &[String]) -> Result<bool> {
+    let home = target_dir()?.join("vm");
+    let kernels = kernels::provide(lines, &home)?;
+    let mut tests: Vec<&str> = rows.iter().map(|row| row.program).collect();
+    tests.sort_unstable();
+    tests.dedup();
+    let programs = programs::build(&home.join("build"), &tests)?;
+    let files = Files::of_this_machine()?;
+    let guests: Vec<Guest<'_>> = kernels
+        .iter()
+        .flat_map(|kernel| rows.iter().map(move |row| Guest { kernel, row, harness }))
+        .collect();
+    let lived = live_all(&guests, &programs, &files, &home.join("guests"))?;
+    let report = Report { kernels: &kernels, rows, lived: &lived };
+    print!("{report}");
+    Ok(report.passed())
+}
+
+/// How each guest ended, by the names of its kernel's line and its row.
+type Lived = BTreeMap<(&'static str, &'static str), (Outcome, Duration)>;
+
+/// A few at a time, in order.
+fn live_all(
+    guests: &[Guest<'_>],
+    programs: &Programs,
+    files: &Files,
+    folder: &Path,
+) -> Result<Lived> {
+    say(&format!("{} guests, {AT_ONCE} at a time", guests.len()));
+    let next = AtomicUsize::new(0);
+    let lived = Mutex::new(Lived::new());
+    let work = || -> Result<()> {
+        while let Some(guest) = guests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (line, row) = (guest.kernel.line.name, guest.row.name);
+            let (outcome, took) =
+                guest_with_luck(guest, programs, files, &folder.join(line).join(row))?;
+            say(&format!(
+                "{line} {row}: {} ({:.1} s)",
+                report::brief(&outcome),
+                took.as_secs_f32()
+            ));
+            let mut lived = lived.lock().unwrap_or_else(PoisonError::into_inner);
+            lived.insert((line, row), (outcome, took));
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    Ok(lived.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A guest that died gets a second life; a test that failed has failed.
+fn guest_with_luck(
+    guest: &Guest<'_>,
+    programs: &Programs,
+    files: &Files,
+    folder: &Path,
+) -> Result<(Outcome, Duration)> {
+    let (outcome, took) = guest.live(programs, files, folder)?;
+    let Outcome::Died { why, .. } = &outcome else {
+        return Ok((outcome, took));
+    };
+    say(&format!("{} {}: {why}; once more", guest.kernel.line.name, guest.row.name));
+    fs::rename(folder.join("console"), folder.join("console.first"))?;
+    guest.live(programs, files, folder)
+}
+
+fn say(text: &str) {
+    eprintln!("vm: {text}");
+}
