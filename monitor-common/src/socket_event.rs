@@ -86,6 +86,8 @@ pub struct SocketEvent {
     pub time_ns: u64,
     /// Id of the caller's cgroup in the unified hierarchy.
     pub cgroup_id: u64,
+    /// When the caller's process was made, `CLOCK_BOOTTIME`, nanoseconds.
+    pub start_time_ns: u64,
     /// Thread group: what userspace calls the process id.
     pub tgid: u32,
     /// Thread: what userspace calls the thread id.
@@ -100,6 +102,10 @@ pub struct SocketEvent {
     pub netns_inode: u32,
     /// Error number of a bind, 0 for success.
     pub errno: u32,
+    /// Thread group of the caller's parent.
+    pub parent_tgid: u32,
+    /// Length of the caller's command line; what exceeds [`COMMAND_LINE_LEN`] was left there.
+    pub command_line_len: u32,
     /// Local port, host byte order: the one held after success, else the one asked for.
     pub port: u16,
     /// [`SocketEventKind`].
@@ -112,29 +118,52 @@ pub struct SocketEvent {
     pub thread_name: [u8; TASK_NAME_LEN],
     /// Name of the thread group's leader, NUL-padded.
     pub process_name: [u8; TASK_NAME_LEN],
+    /// Bits of [`known`].
+    pub known: u16,
     /// Address family: 4 or 6.
     pub family: u8,
     /// [`Mechanism`] that saw the call.
     pub mechanism: u8,
-    /// Bits of [`known`].
-    pub known: u8,
     /// Explicit padding.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
-const _: () = assert!(size_of::<SocketEvent>() == 104);
+const _: () = assert!(size_of::<SocketEvent>() == 120);
+
+/// Bytes of a command line that are taken along. The ring buffer holds 682 binds with,
+/// or 2,048 without.
+pub const COMMAND_LINE_LEN: usize = 256;
+
+/// A bind or listen with the command line of its caller; one without, and a close, is told as
+/// [`SocketEvent`] alone.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct SocketEventWithCommandLine {
+    /// The call.
+    pub event: SocketEvent,
+    /// Arguments, each with its NUL; no more than `event.command_line_len` of it is meant.
+    pub command_line: [u8; COMMAND_LINE_LEN],
+}
+const _: () = assert!(size_of::<SocketEventWithCommandLine>() == 376);
 
 /// Bits of [`SocketEvent::known`]: fields that were really read.
 pub mod known {
     /// `netns_inode`.
-    pub const NETNS: u8 = 1 << 0;
+    pub const NETNS: u16 = 1 << 0;
     /// `effective_uid`.
-    pub const EFFECTIVE_UID: u8 = 1 << 1;
+    pub const EFFECTIVE_UID: u16 = 1 << 1;
     /// `process_name`.
-    pub const PROCESS_NAME: u8 = 1 << 2;
+    pub const PROCESS_NAME: u16 = 1 << 2;
     /// `address`.
-    pub const ADDRESS: u8 = 1 << 3;
+    pub const ADDRESS: u16 = 1 << 3;
     /// `family`.
-    pub const FAMILY: u8 = 1 << 4;
+    pub const FAMILY: u16 = 1 << 4;
+    /// `parent_tgid`.
+    pub const PARENT: u16 = 1 << 5;
+    /// `start_time_ns`.
+    pub const START_TIME: u16 = 1 << 6;
+    /// `command_line_len`, and the command line behind the event.
+    pub const COMMAND_LINE: u16 = 1 << 7;
 }
 
 /// The kind of kernel hook that saw a socket call.

@@ -46,7 +46,7 @@ pub(crate) struct Sock {
     pub(crate) protocol: Protocol,
     pub(crate) port: u16,
     pub(crate) family: u8,
-    pub(crate) known: u8,
+    pub(crate) known: u16,
     /// An MPTCP socket, which has a TCP socket for each of its subflows beside it.
     pub(crate) is_multipath: bool,
     pub(crate) netns_inode: u32,

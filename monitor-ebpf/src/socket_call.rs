@@ -14,13 +14,16 @@ use monitor_common::{
     errors::KernelError,
     flow::Protocol,
     ports::WirePort,
-    socket_event::{BindResult, Mechanism, SocketCounters, SocketEvent, SocketEventKind, known},
+    socket_event::{
+        BindResult, Mechanism, SocketCounters, SocketEvent, SocketEventKind,
+        SocketEventWithCommandLine, known,
+    },
 };
 
 use crate::{
     maps::{EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched},
     sock::{self, Sock},
-    task,
+    task::{self, CommandLine},
 };
 
 /// A bind between its entry and its return.
@@ -187,36 +190,64 @@ fn counter(counters: *mut SocketCounters, call: &SocketCall) -> *mut u64 {
     }
 }
 
-/// Sends a call to userspace; false when the ring buffer is full.
+/// Sends a call to userspace; false when the ring buffer is full. A close goes without the caller's
+/// command line: most happen at the end of a process, which has given its memory back by then.
 #[inline(always)]
 fn send(call: &SocketCall) -> bool {
-    let Some(mut entry) = EVENTS.reserve(0) else {
+    if matches!(call.kind, SocketEventKind::Close) {
+        return send_alone(call);
+    }
+    match CommandLine::of_caller() {
+        Some(command_line) => send_with(call, command_line),
+        None => send_alone(call),
+    }
+}
+
+#[inline(always)]
+fn send_with(call: &SocketCall, command_line: CommandLine) -> bool {
+    let Some(mut entry) = EVENTS.reserve_untyped::<SocketEventWithCommandLine>(0) else {
         return false;
     };
-    entry.write(event(call));
+    let record = entry.as_mut_ptr();
+    // SAFETY: the entry is of this type; only addresses are taken.
+    let (event, room) = unsafe { (&raw mut (*record).event, &raw mut (*record).command_line) };
+    let known = if command_line.copy_to(room) { known::COMMAND_LINE } else { 0 };
+    write(event, call, command_line.len(), known);
     entry.submit(0);
     true
 }
 
-/// The record of a call, with everything about the caller that is known at this moment.
 #[inline(always)]
-fn event(call: &SocketCall) -> SocketEvent {
+fn send_alone(call: &SocketCall) -> bool {
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        return false;
+    };
+    write(entry.as_mut_ptr(), call, 0, 0);
+    entry.submit(0);
+    true
+}
+
+/// Writes the record of a call, with everything about the caller that is known at this moment.
+#[inline(always)]
+fn write(event: *mut SocketEvent, call: &SocketCall, command_line_len: u32, known: u16) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
-    let mut known = call.sock.known;
+    let mut known = known | call.sock.known;
+    let mut noted = |bit, is_known| known |= if is_known { bit } else { 0 };
     let effective_uid = task::effective_uid();
-    if effective_uid.is_some() {
-        known |= known::EFFECTIVE_UID;
-    }
+    noted(known::EFFECTIVE_UID, effective_uid.is_some());
     let process_name = task::process_name();
-    if process_name.is_some() {
-        known |= known::PROCESS_NAME;
-    }
-    SocketEvent {
+    noted(known::PROCESS_NAME, process_name.is_some());
+    let parent_tgid = task::parent();
+    noted(known::PARENT, parent_tgid.is_some());
+    let start_time_ns = task::start_time();
+    noted(known::START_TIME, start_time_ns.is_some());
+    let record = SocketEvent {
         // SAFETY: the helpers take no arguments.
         time_ns: unsafe { bpf_ktime_get_boot_ns() },
         // SAFETY: as above.
         cgroup_id: unsafe { bpf_get_current_cgroup_id() },
+        start_time_ns: start_time_ns.unwrap_or(0),
         tgid: (pid_tgid >> 32) as u32,
         pid: pid_tgid as u32,
         uid: uid_gid as u32,
@@ -224,17 +255,21 @@ fn event(call: &SocketCall) -> SocketEvent {
         effective_uid: effective_uid.unwrap_or(0),
         netns_inode: call.sock.netns_inode,
         errno: call.errno,
+        parent_tgid: parent_tgid.unwrap_or(0),
+        command_line_len,
         port: call.sock.port,
         kind: call.kind as u8,
         protocol: ip_number(call.sock.protocol),
         address: call.sock.address,
         thread_name: bpf_get_current_comm().unwrap_or_default(),
         process_name: process_name.unwrap_or_default(),
+        known,
         family: call.sock.family,
         mechanism: call.mechanism as u8,
-        known,
-        reserved: [0; 5],
-    }
+        reserved: [0; 4],
+    };
+    // SAFETY: the pointer is to a reserved entry of the ring buffer, which has room for it.
+    unsafe { event.write(record) };
 }
 
 #[inline(always)]

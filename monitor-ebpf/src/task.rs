@@ -2,10 +2,20 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
-use monitor_common::{offsets::MISSING, socket_event::TASK_NAME_LEN};
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_get_current_task, bpf_probe_read_user},
+};
+use monitor_common::{
+    offsets::MISSING,
+    socket_event::{COMMAND_LINE_LEN, TASK_NAME_LEN},
+};
 
 use crate::sock::offset;
+
+/// Whether command lines may be read: 0 or 1; userspace sets it before load.
+#[unsafe(no_mangle)]
+static COMMAND_LINES: u8 = 0;
 
 /// Reads a member of a kernel struct; `None` where its offset is not known.
 #[inline(always)]
@@ -31,11 +41,67 @@ pub(crate) fn effective_uid() -> Option<u32> {
     member(credentials, offset!(cred_euid))
 }
 
+/// Leader of the caller's thread group: its oldest thread, unless that has called `execve`.
+#[inline(always)]
+fn leader() -> Option<*const c_void> {
+    member(current(), offset!(task_group_leader))
+}
+
 /// Name of the leader of the caller's thread group.
 #[inline(always)]
 pub(crate) fn process_name() -> Option<[u8; TASK_NAME_LEN]> {
-    let leader: *const c_void = member(current(), offset!(task_group_leader))?;
-    member(leader, offset!(task_comm))
+    member(leader()?, offset!(task_comm))
+}
+
+/// When the caller's process was made, nanoseconds of `CLOCK_BOOTTIME`.
+#[inline(always)]
+pub(crate) fn start_time() -> Option<u64> {
+    member(leader()?, offset!(task_start_boottime))
+}
+
+/// Process id of the caller's parent, 0 for who has none.
+#[inline(always)]
+pub(crate) fn parent() -> Option<u32> {
+    let parent: *const c_void = member(current(), offset!(task_real_parent))?;
+    member(parent, offset!(task_tgid))
+}
+
+/// Where the caller keeps its command line, in its own memory.
+#[derive(Clone, Copy)]
+pub(crate) struct CommandLine {
+    start: u64,
+    len: u64,
+}
+
+impl CommandLine {
+    /// Of the caller; `None` where command lines are not wanted, and for kernel threads.
+    #[inline(always)]
+    pub(crate) fn of_caller() -> Option<Self> {
+        // SAFETY: COMMAND_LINES is read-only memory of the object.
+        if unsafe { (&raw const COMMAND_LINES).read_volatile() } == 0 {
+            return None;
+        }
+        let space: *const c_void = member(current(), offset!(task_mm))?;
+        let start: u64 = member(space, offset!(mm_arg_start))?;
+        let end: u64 = member(space, offset!(mm_arg_end))?;
+        let len = end.checked_sub(start).filter(|len| *len != 0)?;
+        Some(Self { start, len })
+    }
+
+    /// Length of the whole.
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
+        u32::try_from(self.len).unwrap_or(u32::MAX)
+    }
+
+    /// Copies as much of it as there is room for; false if it is not in memory. Never more than its
+    /// length: the environment is next to it.
+    #[inline(always)]
+    pub(crate) fn copy_to(self, room: *mut [u8; COMMAND_LINE_LEN]) -> bool {
+        let len = self.len.min(COMMAND_LINE_LEN as u64) as u32;
+        // SAFETY: the helper checks the address, and the room is at least as long.
+        unsafe { bpf_probe_read_user(room.cast(), len, self.start as *const c_void) == 0 }
+    }
 }
 
 /// `struct sock` behind a file descriptor of the caller.

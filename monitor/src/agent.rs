@@ -21,12 +21,12 @@ use tokio::{
 
 use crate::{
     cli::{LogLevel, RunArgs},
-    clock::EventClock,
+    clock::{EventClock, SteadyOffset},
     config::{Config, Overrides},
     event::{Event, EventContext},
     kernel::{
-        Kernel, KernelLogLevel, Streams, capabilities, hooks::HookStatus, interfaces::Interfaces,
-        memory,
+        Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus,
+        interfaces::Interfaces, memory,
     },
     metrics::{self, AgentStatus, BuildInfo, Exposition, ProcessFacts},
     sinks::{self, EventQueue},
@@ -59,7 +59,10 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     require_capabilities()?;
     let mut signals = Signals::install()?;
     let sinks = capabilities::as_later(|| sinks::open(&config.sinks))??;
-    let (mut kernel, streams) = Kernel::start(kernel_log_level(args.log_level))?;
+    let (mut kernel, streams) = Kernel::start(Options {
+        command_lines: config.command_line,
+        log_level: kernel_log_level(args.log_level),
+    })?;
     let listeners = web::bind(&config.web_listen).await?;
     let sockets = attach_sockets(&mut kernel, &config)?;
     // Up to here this is the only thread, and from here on there is nothing that takes more.
@@ -124,10 +127,10 @@ impl Agent {
 
     /// Everything that happens between start and stop. Returns why it ended.
     async fn work(&mut self, mut streams: Streams, signals: &mut Signals) -> Result<&'static str> {
-        let recorder = Recorder { queue: self.queue.clone(), context: self.context.clone() };
+        let mut recorder = Recorder::new(self);
         loop {
             tokio::select! {
-                read = streams.events.read(|record| recorder.record(&record)) => {
+                read = streams.events.read(|record, command| recorder.record(record, command)) => {
                     read.context("the event ring cannot be read")?;
                 }
                 forwarded = streams.log.forward() => forwarded?,
@@ -139,7 +142,7 @@ impl Agent {
                 signal = signals.next() => match signal {
                     AgentSignal::Reload => self.reload().await?,
                     AgentSignal::Stop(reason) => {
-                        streams.events.drain(|record| recorder.record(&record));
+                        streams.events.drain(|record, command| recorder.record(record, command));
                         return Ok(reason);
                     }
                 },
@@ -206,6 +209,7 @@ impl Agent {
         spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
         self.config = Config {
             bind_mechanism: self.config.bind_mechanism,
+            command_line: self.config.command_line,
             web_listen: self.config.web_listen.clone(),
             ..config
         };
@@ -219,6 +223,7 @@ impl Agent {
         let fixed = [
             ("web.listen", config.web_listen != self.config.web_listen),
             ("bind.mechanism", config.bind_mechanism != self.config.bind_mechanism),
+            ("process.command_line", config.command_line != self.config.command_line),
             ("interfaces.mode", config.interfaces.mode != self.config.interfaces.mode),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
@@ -246,14 +251,25 @@ impl Agent {
 struct Recorder {
     queue: EventQueue,
     context: EventContext,
+    clock: SteadyOffset,
+    /// Records of an earlier agent may have command lines that this one is not to tell.
+    tells_command_lines: bool,
 }
 
 impl Recorder {
-    fn record(&self, record: &SocketEvent) {
-        // The time of day may be set while the agent runs.
-        let clock_offset_ns = EventClock::Boottime.offset_to_wall_clock_ns();
-        let context = EventContext { clock_offset_ns, ..self.context.clone() };
-        match Event::from_socket_event(record, &context) {
+    fn new(agent: &Agent) -> Self {
+        Self {
+            queue: agent.queue.clone(),
+            context: agent.context.clone(),
+            clock: SteadyOffset::new(EventClock::Boottime),
+            tells_command_lines: agent.config.command_line,
+        }
+    }
+
+    fn record(&mut self, record: &SocketEvent, command_line: Option<&[u8]>) {
+        self.context.clock_offset_ns = self.clock.to_wall_clock_ns();
+        let command_line = command_line.filter(|_| self.tells_command_lines);
+        match Event::from_socket_event(record, command_line, &self.context) {
             Ok(event) => self.queue.send(event),
             Err(error) => tracing::error!(%error, "a record of the kernel side makes no sense"),
         }

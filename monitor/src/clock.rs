@@ -2,6 +2,10 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+/// The wall clock is read between two readings of the other one, which errs by half of the distance
+/// between them at most; the closest pair of so many counts.
+const READINGS: usize = 3;
+
 /// The clock that the kernel side stamps its events with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventClock {
@@ -20,12 +24,40 @@ impl EventClock {
             Self::Boottime => ClockId::Boottime,
             Self::Monotonic => ClockId::Monotonic,
         };
-        // The wall clock is read between two readings of the other one, which errs by half of the
-        // distance between them at most.
-        let before = nanoseconds(clock_gettime(id));
-        let wall = nanoseconds(clock_gettime(ClockId::Realtime));
-        let after = nanoseconds(clock_gettime(id));
-        wall - (before + after) / 2
+        let readings = (0..READINGS).map(|_| {
+            let before = nanoseconds(clock_gettime(id));
+            let wall = nanoseconds(clock_gettime(ClockId::Realtime));
+            let after = nanoseconds(clock_gettime(id));
+            (after - before, wall - (before + after) / 2)
+        });
+        readings.min().map_or(0, |(_, offset)| offset)
+    }
+}
+
+/// The same offset again and again, until the time of day is set: two readings differ by some
+/// nanoseconds, and the birth of a process must not.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyOffset {
+    clock: EventClock,
+    offset_ns: i128,
+}
+
+impl SteadyOffset {
+    /// What two readings may differ by; an undisturbed one errs by much less.
+    const TOLERANCE_NS: u128 = 100_000;
+
+    /// The offset now.
+    pub fn new(clock: EventClock) -> Self {
+        Self { clock, offset_ns: clock.offset_to_wall_clock_ns() }
+    }
+
+    /// What is to be added to the clock to get the time of day.
+    pub fn to_wall_clock_ns(&mut self) -> i128 {
+        let offset_ns = self.clock.offset_to_wall_clock_ns();
+        if offset_ns.abs_diff(self.offset_ns) > Self::TOLERANCE_NS {
+            self.offset_ns = offset_ns;
+        }
+        self.offset_ns
     }
 }
 
@@ -46,5 +78,15 @@ mod tests {
             let drift = (clock.offset_to_wall_clock_ns() - offset).abs();
             assert!(drift < 1_000_000_000, "{clock:?}: {drift}");
         }
+    }
+
+    #[test]
+    fn offset_moves_only_with_the_time_of_day() {
+        let mut steady = SteadyOffset::new(EventClock::Boottime);
+        let now = steady.to_wall_clock_ns();
+        steady.offset_ns = now + 50_000;
+        assert!((now..=now + 100_000).contains(&steady.to_wall_clock_ns()));
+        steady.offset_ns = now + 1_000_000_000;
+        assert!((steady.to_wall_clock_ns() - now).abs() < 1_000_000_000);
     }
 }

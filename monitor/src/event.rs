@@ -101,8 +101,20 @@ pub struct SocketFields {
 pub struct CallerFields {
     #[serde(rename = "process.pid")]
     pub pid: u32,
+    #[serde(rename = "process.parent_pid", skip_serializing_if = "Option::is_none")]
+    pub parent_pid: Option<u32>,
+    #[serde(
+        rename = "process.creation.time",
+        serialize_with = "optional_nanosecond_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub creation_time: Option<Timestamp>,
     #[serde(rename = "process.executable.name", skip_serializing_if = "Option::is_none")]
     pub executable_name: Option<String>,
+    #[serde(rename = "process.command_args", skip_serializing_if = "Option::is_none")]
+    pub command_args: Option<Vec<String>>,
+    #[serde(rename = "ghostport.command_args_truncated", skip_serializing_if = "is_false")]
+    pub command_args_truncated: bool,
     #[serde(rename = "thread.id", skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<u32>,
     #[serde(rename = "thread.name", skip_serializing_if = "Option::is_none")]
@@ -146,6 +158,13 @@ pub struct EventContext {
     pub clock_offset_ns: i128,
 }
 
+impl EventContext {
+    /// The time of day of a time of the kernel side; `None` outside of any calendar.
+    fn time_of_day(&self, time_ns: u64) -> Option<Timestamp> {
+        Timestamp::from_nanosecond(i128::from(time_ns) + self.clock_offset_ns).ok()
+    }
+}
+
 /// A record of the kernel side that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -161,17 +180,17 @@ pub enum DecodeError {
 }
 
 impl Event {
-    /// What `record` says.
+    /// What `record` says, and the caller's command line: NUL after every argument.
     pub fn from_socket_event(
         record: &SocketEvent,
+        command_line: Option<&[u8]>,
         context: &EventContext,
     ) -> Result<Self, DecodeError> {
         let kind = SocketEventKind::try_from(record.kind)
             .map_err(|UnknownVariant(byte)| DecodeError::Kind(byte))?;
         let mechanism = Mechanism::try_from(record.mechanism)
             .map_err(|UnknownVariant(byte)| DecodeError::Mechanism(byte))?;
-        let time = Timestamp::from_nanosecond(i128::from(record.time_ns) + context.clock_offset_ns)
-            .map_err(|_| DecodeError::Time(record.time_ns))?;
+        let time = context.time_of_day(record.time_ns).ok_or(DecodeError::Time(record.time_ns))?;
         let name = match kind {
             SocketEventKind::Bind if record.errno == 0 => EventName::Bind,
             SocketEventKind::Bind => EventName::BindFailed,
@@ -180,7 +199,7 @@ impl Event {
         };
         Ok(Self {
             socket: Some(SocketFields::new(record, kind)),
-            caller: CallerFields::new(record),
+            caller: CallerFields::new(record, command_line, context),
             mechanism: Some(mechanism.name()),
             ..Self::new(name, time, context)
         })
@@ -261,11 +280,22 @@ impl SocketFields {
 
 impl CallerFields {
     /// `None` for a call in interrupt context, which no process made.
-    fn new(record: &SocketEvent) -> Option<Self> {
+    fn new(
+        record: &SocketEvent,
+        command_line: Option<&[u8]>,
+        context: &EventContext,
+    ) -> Option<Self> {
         let knows = |bit| record.known & bit != 0;
         (record.tgid != 0).then(|| Self {
             pid: record.tgid,
+            parent_pid: knows(known::PARENT).then_some(record.parent_tgid),
+            creation_time: context
+                .time_of_day(record.start_time_ns)
+                .filter(|_| knows(known::START_TIME)),
             executable_name: task_name(&record.process_name).filter(|_| knows(known::PROCESS_NAME)),
+            command_args: command_line.map(arguments),
+            command_args_truncated: command_line
+                .is_some_and(|bytes| bytes.len() < record.command_line_len as usize),
             thread_id: (record.pid != 0).then_some(record.pid),
             thread_name: task_name(&record.thread_name),
             user_id: knows(known::EFFECTIVE_UID).then_some(record.effective_uid),
@@ -317,18 +347,46 @@ fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
-/// The name up to its NUL; a byte that is not UTF-8 is shown as `\xNN`.
+/// The arguments of a command line. Programs that write a title over theirs leave NULs behind it,
+/// so that empty arguments at the end are none.
+fn arguments(command_line: &[u8]) -> Vec<String> {
+    let last = command_line.iter().rposition(|byte| *byte != 0);
+    let filled = last.map_or(&[][..], |last| &command_line[..=last]);
+    filled.split(|byte| *byte == 0).map(text).collect()
+}
+
+/// The name up to its NUL.
 fn task_name(padded: &[u8; TASK_NAME_LEN]) -> Option<String> {
     let bytes = padded.split(|byte| *byte == 0).next().unwrap_or_default();
-    let mut name = String::with_capacity(bytes.len());
+    (!bytes.is_empty()).then(|| text(bytes))
+}
+
+/// Bytes as text; one that is not UTF-8 is shown as `\xNN`.
+fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        name.push_str(chunk.valid());
+        text.push_str(chunk.valid());
         for byte in chunk.invalid() {
             // Writing to a string cannot fail.
-            let _ = write!(name, "\\x{byte:02x}");
+            let _ = write!(text, "\\x{byte:02x}");
         }
     }
-    (!name.is_empty()).then_some(name)
+    text
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn optional_nanosecond_rfc3339<S: Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => nanosecond_rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn nanosecond_rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
@@ -357,6 +415,7 @@ mod tests {
         SocketEvent {
             time_ns: 1_000_000_007,
             cgroup_id: 4711,
+            start_time_ns: 500_000_003,
             tgid: 100,
             pid: 101,
             uid: 1000,
@@ -364,16 +423,18 @@ mod tests {
             effective_uid: 0,
             netns_inode: 4026531840,
             errno: 0,
+            parent_tgid: 99,
+            command_line_len: 10,
             port: 2948,
             kind: SocketEventKind::Bind as u8,
             protocol: 17,
             address: [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             thread_name: name(b"worker"),
             process_name: name(b"bearerbox"),
+            known: 0xff,
             family: 4,
             mechanism: Mechanism::Cgroup as u8,
-            known: 0x1f,
-            reserved: [0; 5],
+            reserved: [0; 4],
         }
     }
 
@@ -382,12 +443,43 @@ mod tests {
     }
 
     fn socket_line(record: &SocketEvent) -> String {
-        line(&Event::from_socket_event(record, &context()).expect("an event"))
+        line(&Event::from_socket_event(record, None, &context()).expect("an event"))
+    }
+
+    fn args_of(record: &SocketEvent, command_line: &[u8]) -> CallerFields {
+        let event = Event::from_socket_event(record, Some(command_line), &context());
+        event.expect("an event").caller.expect("a caller")
     }
 
     #[test]
     fn bind_tells_everything() {
-        insta::assert_snapshot!(socket_line(&record()), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.transport":"udp","network.type":"ipv4","network.local.address":"127.0.0.1","network.local.port":2948,"ghostport.service":"wap-push","ghostport.result":"success","ghostport.netns_inode":4026531840,"process.pid":100,"process.executable.name":"bearerbox","thread.id":101,"thread.name":"worker","process.user.id":0,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.cgroup_id":4711,"ghostport.mechanism":"cgroup"}"#);
+        insta::assert_snapshot!(socket_line(&record()), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.transport":"udp","network.type":"ipv4","network.local.address":"127.0.0.1","network.local.port":2948,"ghostport.service":"wap-push","ghostport.result":"success","ghostport.netns_inode":4026531840,"process.pid":100,"process.parent_pid":99,"process.creation.time":"2023-11-14T22:13:20.500000003Z","process.executable.name":"bearerbox","thread.id":101,"thread.name":"worker","process.user.id":0,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.cgroup_id":4711,"ghostport.mechanism":"cgroup"}"#);
+    }
+
+    #[test]
+    fn command_lines_are_told_by_argument() {
+        let event = Event::from_socket_event(&record(), Some(b"bb\0-v\0\0x=1"), &context());
+        let line = line(&event.expect("an event"));
+        assert!(
+            line.contains(r#""process.command_args":["bb","-v","","x=1"],"thread.id""#),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_title_is_one_argument() {
+        let args = |bytes| args_of(&record(), bytes).command_args.expect("arguments");
+        assert_eq!(args(b"nginx: worker\0\0\0\0"), ["nginx: worker"]);
+        assert_eq!(args(b"a\xff\0"), ["a\\xff"]);
+        assert_eq!(args(b"\0\0"), [""; 1]);
+    }
+
+    #[test]
+    fn what_was_cut_off_a_command_line_is_admitted() {
+        let whole = SocketEvent { command_line_len: 4, ..record() };
+        assert!(!args_of(&whole, b"a\0b\0").command_args_truncated);
+        let longer = SocketEvent { command_line_len: 5, ..record() };
+        assert!(args_of(&longer, b"a\0b\0").command_args_truncated);
     }
 
     #[test]
@@ -454,12 +546,12 @@ mod tests {
 
     #[test]
     fn records_that_make_no_sense_are_refused() {
-        let error = |record: SocketEvent| Event::from_socket_event(&record, &context()).err();
+        let error = |record: SocketEvent| Event::from_socket_event(&record, None, &context()).err();
         assert_eq!(error(SocketEvent { kind: 0, ..record() }), Some(DecodeError::Kind(0)));
         let mechanism = error(SocketEvent { mechanism: 77, ..record() });
         assert_eq!(mechanism, Some(DecodeError::Mechanism(77)));
         let offset = EventContext { clock_offset_ns: i128::from(i64::MAX) * 1000, ..context() };
-        let time = Event::from_socket_event(&record(), &offset).err();
+        let time = Event::from_socket_event(&record(), None, &offset).err();
         assert_eq!(time, Some(DecodeError::Time(1_000_000_007)));
     }
 
@@ -497,10 +589,11 @@ mod tests {
             kind in 0_u8..5,
             mechanism in 0_u8..6,
             time_ns in any::<u64>(),
+            command_line in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             let random: SocketEvent = bytemuck::pod_read_unaligned(&bytes);
             let record = SocketEvent { kind, mechanism, time_ns, ..random };
-            if let Ok(event) = Event::from_socket_event(&record, &context()) {
+            if let Ok(event) = Event::from_socket_event(&record, Some(&command_line), &context()) {
                 let line = line(&event);
                 prop_assert_eq!(line.matches('\n').count(), 1);
                 let value: Value = serde_json::from_str(&line).expect("JSON");

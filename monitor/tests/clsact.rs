@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::UdpSocket, process::Command, thread};
 
 use ghostport::{
     kernel::{
-        Kernel, KernelLogLevel,
+        Kernel, Options,
         hooks::{Hook, HookMechanism},
         interfaces::{Interface, Interfaces, Link},
     },
@@ -66,7 +66,7 @@ fn packets(snapshot: &Snapshot, direction: Direction, side: Side) -> u64 {
 }
 
 fn start() -> Kernel {
-    let (mut kernel, _streams) = Kernel::start(KernelLogLevel::Off).unwrap();
+    let (mut kernel, _streams) = Kernel::start(Options::TRIAL).unwrap();
     kernel.watch(&[PORT].into()).unwrap();
     kernel
 }

@@ -3,7 +3,10 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::process::parent_id,
+    },
     process::{self, Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -23,7 +26,9 @@ use serde_json::{Value, json};
 use support::{
     agent::{Agent, Config, expect_sockets},
     metrics::{Counts, since},
-    patience, scaled, uring,
+    patience,
+    process::{assert_born, command_args},
+    scaled, uring,
     world::{Peer, World, in_world, netns_inode, port, set_sysctl},
 };
 
@@ -56,6 +61,8 @@ struct Call {
     /// Of the namespace.
     netns: u64,
     pid: u32,
+    parent: u32,
+    args: Vec<String>,
     process: String,
     thread: String,
     user: u32,
@@ -78,6 +85,8 @@ impl Call {
             errno: None,
             netns: netns_inode(),
             pid: process::id(),
+            parent: parent_id(),
+            args: command_args(process::id()),
             process: process.trim_end().to_owned(),
             thread: thread.trim_end().to_owned(),
             user: 0,
@@ -113,11 +122,15 @@ impl Call {
             "network.local.port": self.port,
             "ghostport.netns_inode": self.netns,
             "process.pid": self.pid,
+            "process.parent_pid": self.parent,
             "process.executable.name": self.process,
             "thread.name": self.thread,
             "process.user.id": self.user,
             "process.real_user.id": self.real_user,
         });
+        if self.what != "close" {
+            event["process.command_args"] = self.args.clone().into();
+        }
         if self.is_bind() {
             event["ghostport.result"] = self.what.into();
         }
@@ -142,6 +155,8 @@ const COMPARED: &[&str] = &[
     "ghostport.result",
     "ghostport.errno",
     "process.pid",
+    "process.parent_pid",
+    "process.command_args",
     "process.executable.name",
     "thread.name",
     "process.user.id",
@@ -577,9 +592,45 @@ fn other_callers(bench: &mut Bench) {
     bench.saw("a socket that a child inherits", &[success, listens]);
     child.kill().expect("killed");
     child.wait().expect("waited");
-    let by_child =
-        Call { pid: child.id(), process: "sleep".into(), thread: "sleep".into(), ..close };
+    let by_child = Call {
+        pid: child.id(),
+        parent: process::id(),
+        process: "sleep".into(),
+        thread: "sleep".into(),
+        ..close
+    };
     bench.saw("a process that ends without closing", &[by_child]);
+}
+
+/// What is told of a process is what the kernel itself says of it.
+#[test]
+fn a_process_is_told_with_its_birth() {
+    in_world(|world| {
+        let bench = Bench::start(world, "auto");
+        let address = v4(port(0));
+        drop(UdpSocket::bind(address).expect("bound"));
+        thread::spawn(move || drop(UdpSocket::bind(address).expect("bound"))).join().expect("ok");
+        let events = bench.agent.socket_events();
+        let births: Vec<&str> =
+            events.iter().filter_map(|event| event["process.creation.time"].as_str()).collect();
+        assert!(births.len() >= 2 && births.len() == events.len(), "{births:?}");
+        assert!(births.windows(2).all(|pair| pair[0] == pair[1]), "{births:?}");
+        assert_born(births[0], process::id());
+    });
+}
+
+/// With `process.command_line` off it is nowhere.
+#[test]
+fn command_lines_can_be_left_out() {
+    in_world(|world| {
+        let config = Config { command_line: false, ..Config::new([port(0)]) };
+        let agent = Agent::start(world, &config);
+        drop(UdpSocket::bind(v4(port(0))).expect("bound"));
+        let events = agent.socket_events();
+        assert!(events.iter().all(|event| event["process.parent_pid"] == parent_id()));
+        let text = serde_json::to_string(&events).expect("JSON");
+        assert!(!events.is_empty() && !text.contains("command_args"), "{text}");
+    });
 }
 
 /// A client that chose its port holds it until it closes, connected or not.

@@ -44,6 +44,8 @@ pub struct Config {
     pub interfaces: Interfaces,
     /// How binds are traced.
     pub bind_mechanism: BindMechanism,
+    /// Whether events tell the command line of the caller.
+    pub command_line: bool,
     /// Where `/metrics` is served.
     pub web_listen: Vec<SocketAddr>,
     /// Where events are written.
@@ -163,6 +165,7 @@ impl Default for Config {
             ports: DEFAULT_PORTS.to_vec(),
             interfaces: Interfaces::default(),
             bind_mechanism: BindMechanism::Auto,
+            command_line: true,
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
             sinks: vec![SinkConfig::Stdout],
         }

@@ -16,8 +16,8 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
     let root = yaml::parse(text)?;
     let mut config = Config::default();
     let mut port_positions = HashMap::new();
-    let [ports, interfaces, bind, web, sinks] =
-        section(root, ["ports", "interfaces", "bind", "web", "sinks"])?;
+    let [ports, interfaces, bind, process, web, sinks] =
+        section(root, ["ports", "interfaces", "bind", "process", "web", "sinks"])?;
     if let Some(ports) = ports {
         config.ports = watched_ports(ports, &mut port_positions)?;
     }
@@ -28,6 +28,12 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
         let [mechanism] = section(bind, ["mechanism"])?;
         if let Some(mechanism) = mechanism {
             config.bind_mechanism = choice(mechanism, BindMechanism::ALL, BindMechanism::name)?;
+        }
+    }
+    if let Some(process) = process {
+        let [command_line] = section(process, ["command_line"])?;
+        if let Some(command_line) = command_line {
+            config.command_line = boolean(&command_line)?;
         }
     }
     if let Some(web) = web {
@@ -251,6 +257,17 @@ fn choice<T: Copy, const N: usize>(
     choices.into_iter().find(|choice| name(*choice) == text).ok_or_else(|| {
         Problem::new(node.position, format!("`{}` is not known here", excerpt(text)), expected())
     })
+}
+
+/// As in YAML 1.2: nothing else is a boolean, `yes` least of all.
+fn boolean(node: &Node<'_>) -> Result<bool, Problem> {
+    match &node.value {
+        Value::Plain(text) if text == "true" => Ok(true),
+        Value::Plain(text) if text == "false" => Ok(false),
+        other => {
+            Err(Problem::new(node.position, format!("{other} is no boolean"), "true or false"))
+        }
+    }
 }
 
 fn one_of(names: impl IntoIterator<Item = impl Display>) -> String {

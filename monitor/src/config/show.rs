@@ -14,6 +14,7 @@ impl fmt::Display for Config {
         writeln!(f, "  exclude: {}", flow_list(&self.interfaces.exclude, pattern))?;
         writeln!(f, "  mode: {}", self.interfaces.mode.name())?;
         writeln!(f, "bind:\n  mechanism: {}", self.bind_mechanism.name())?;
+        writeln!(f, "process:\n  command_line: {}", self.command_line)?;
         let listen = flow_list(&self.web_listen, |address| quoted(&address.to_string()));
         writeln!(f, "web:\n  listen: {listen}")?;
         writeln!(f, "sinks: {}", flow_list(&self.sinks, sink))

@@ -41,6 +41,7 @@ interfaces:
   exclude: []
   mode: xdp-generic
 bind: {mechanism: kprobe}
+process: {command_line: false}
 web:
   listen: ["[::1]:9000", 127.0.0.1:9000]
 sinks:
@@ -56,6 +57,7 @@ sinks:
     assert_eq!(config.interfaces.exclude, []);
     assert_eq!(config.interfaces.mode, InterfaceMode::XdpGeneric);
     assert_eq!(config.bind_mechanism, BindMechanism::Kprobe);
+    assert!(!config.command_line);
     assert_eq!(config.web_listen.len(), 2);
     let file = SinkConfig::File { path: "/tmp/events.jsonl".into() };
     assert_eq!(config.sinks, [SinkConfig::Stdout, file]);
@@ -68,7 +70,7 @@ fn errors_say_where_and_what_was_expected() {
         ("ports: [1\n", "F:1:8: not YAML: unclosed bracket '['; expected YAML"),
         (
             "- 1",
-            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, web or sinks",
+            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, process, web or sinks",
         ),
         (
             "ports: [1]\n---\nports: [2]",
@@ -78,7 +80,7 @@ fn errors_say_where_and_what_was_expected() {
         // Keys.
         (
             "foo: 1\nbar: 2",
-            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, web or sinks",
+            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, process, web or sinks",
         ),
         ("ports:\n  - port: 1\n    expect: []", "F:3:5: unknown key `expect`; expected port"),
         (
@@ -86,6 +88,8 @@ fn errors_say_where_and_what_was_expected() {
             "F:1:14: unknown key `includ`; expected include, exclude or mode",
         ),
         ("bind: {x: 1}", "F:1:8: unknown key `x`; expected mechanism"),
+        ("process: {x: 1}", "F:1:11: unknown key `x`; expected command_line"),
+        ("process: {command_line: yes}", "F:1:25: `yes` is no boolean; expected true or false"),
         ("web:\n  details: never", "F:2:3: unknown key `details`; expected listen"),
         ("sinks: [{kind: stdout, url: x}]", "F:1:24: unknown key `url`; expected kind or path"),
         (
@@ -283,6 +287,8 @@ fn what_is_shown_reads_back() {
       mode: auto
     bind:
       mechanism: auto
+    process:
+      command_line: true
     web:
       listen: ["127.0.0.1:10948"]
     sinks: [{kind: stdout}]

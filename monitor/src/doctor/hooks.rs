@@ -7,7 +7,7 @@ use super::facts::Fact;
 use crate::{
     config::{BindMechanism, Config, InterfaceMode},
     kernel::{
-        Kernel, KernelLogLevel, capabilities,
+        Kernel, Options, capabilities,
         hooks::{Hook, HookMechanism, HookStatus, PassedOver},
         interfaces::Interface,
         ladder, memory,
@@ -139,7 +139,7 @@ pub(super) fn tried(
 
 /// Attaches the traffic programs to the loopback interface only where that is a private one.
 fn try_hooks(config: &Config, interfaces: &[Interface], is_private: bool) -> Result<Trial> {
-    let (mut kernel, _streams) = Kernel::start_unpinned(KernelLogLevel::Off)?;
+    let (mut kernel, _streams) = Kernel::start_unpinned(Options::TRIAL)?;
     kernel.watch(&config.ports.iter().copied().collect())?;
     let sockets = kernel.attach_sockets(config.bind_mechanism);
     let mode = config.interfaces.mode;

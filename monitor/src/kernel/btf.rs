@@ -3,7 +3,11 @@
 //! A reader of exactly what that takes: the BTF format as in `Documentation/bpf/btf.rst` and
 //! `include/uapi/linux/btf.h`, structs by name, members through anonymous structs and unions.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    path::Path,
+};
 
 use monitor_common::offsets::{MISSING, Offsets};
 
@@ -22,7 +26,7 @@ const HEADER_LEN: u32 = 24;
 pub struct KernelOffsets {
     /// The offsets, [`MISSING`] where there is none.
     pub offsets: Offsets,
-    /// `struct.member` of every offset that is missing.
+    /// `struct.member` of every offset that is missing, with all names that it has had.
     pub missing: Vec<String>,
 }
 
@@ -50,22 +54,41 @@ impl KernelOffsets {
     }
 
     fn resolve(types: &Types<'_>) -> Self {
-        let structures = types.structures(Offsets::PATHS.iter().map(|(structure, _)| *structure));
-        let mut found = Vec::with_capacity(Offsets::PATHS.len());
-        let mut missing = Vec::new();
-        for (structure, path) in Offsets::PATHS {
-            let same_name = structures.get(structure).map(Vec::as_slice).unwrap_or_default();
-            let offset = match path.strip_suffix(" bits") {
-                Some(path) => types.bit_offset(same_name, path),
-                None => types.byte_offset(same_name, path),
-            };
-            if offset.is_none() {
-                missing.push(format!("{structure}.{path}"));
-            }
-            found.push(offset.unwrap_or(MISSING));
-        }
+        let (found, missing) = look_up(types, Offsets::PATHS);
         Self { offsets: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found)), missing }
     }
+}
+
+/// Offsets of members of which each has one or more paths, and those that have none here.
+fn look_up(types: &Types<'_>, table: &[&[&str]]) -> (Vec<u32>, Vec<String>) {
+    let structures = types.structures(&table.concat().iter().map(|path| split(path).0).collect());
+    let mut missing = Vec::new();
+    let offset_or_missing = |paths: &&[&str]| {
+        let found = paths.iter().find_map(|path| offset(types, &structures, path));
+        found.unwrap_or_else(|| {
+            missing.push(paths.join(" or "));
+            MISSING
+        })
+    };
+    (table.iter().map(offset_or_missing).collect(), missing)
+}
+
+/// Ids of the structs of a name.
+type Structures<'a> = HashMap<&'a str, Vec<u32>>;
+
+/// The offset that a path of [`Offsets::PATHS`] asks for, in bytes or bits.
+fn offset(types: &Types<'_>, structures: &Structures<'_>, path: &str) -> Option<u32> {
+    let (structure, path) = split(path);
+    let same_name = structures.get(structure)?;
+    match path.strip_suffix(" bits") {
+        Some(path) => Some(types.find(same_name, path)?.bit_offset),
+        None => types.find(same_name, path)?.byte_offset(),
+    }
+}
+
+/// Struct and member of a path.
+fn split(path: &str) -> (&str, &str) {
+    path.split_once('.').unwrap_or((path, ""))
 }
 
 /// Types that say of a kernel just where these functions stand: each has the id that it has among
@@ -137,7 +160,27 @@ struct Type<'a> {
 struct Member {
     name: u32,
     target: u32,
+    position: Position,
+}
+
+/// Where a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    /// From the begin of the outermost struct.
     bit_offset: u32,
+    is_bit_field: bool,
+}
+
+impl Position {
+    /// The place of a member whose struct is here.
+    const fn then(self, inner: Self) -> Self {
+        Self { bit_offset: self.bit_offset + inner.bit_offset, is_bit_field: inner.is_bit_field }
+    }
+
+    /// `None` for a bit field, of which no whole byte may be read.
+    const fn byte_offset(self) -> Option<u32> {
+        if self.is_bit_field { None } else { Some(self.bit_offset / 8) }
+    }
 }
 
 impl<'a> Types<'a> {
@@ -178,19 +221,16 @@ impl<'a> Types<'a> {
     }
 
     /// The structs of these names that have members, in one pass over all types.
-    fn structures<'n>(
-        &self,
-        names: impl Iterator<Item = &'n str> + Clone,
-    ) -> HashMap<&'n str, Vec<u32>> {
-        let mut structures: HashMap<&str, Vec<u32>> = HashMap::new();
+    fn structures<'n>(&self, names: &BTreeSet<&'n str>) -> Structures<'n> {
+        let mut structures = Structures::new();
         for (id, at) in self.positions.iter().enumerate().skip(1) {
             let info = word(self.types, *at as usize + 4).unwrap_or(0);
             if info >> 24 & 0x1f != KIND_STRUCT || info & 0xffff == 0 {
                 continue;
             }
             let name = word(self.types, *at as usize).unwrap_or(0);
-            if let Some(wanted) = names.clone().find(|wanted| self.name_is(name, wanted)) {
-                structures.entry(wanted).or_default().push(id as u32);
+            if let Some(wanted) = names.iter().find(|wanted| self.name_is(name, wanted)) {
+                structures.entry(*wanted).or_default().push(id as u32);
             }
         }
         structures
@@ -211,43 +251,36 @@ impl<'a> Types<'a> {
         found.collect()
     }
 
-    /// Byte offset of a member path; `None` also for a member that does not begin with a byte.
-    fn byte_offset(&self, structures: &[u32], path: &str) -> Option<u32> {
-        self.bit_offset(structures, path).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
-    }
-
-    /// Bit offset of a member path such as `__sk_common.skc_num`. `None` where the struct or a
-    /// member is missing, or where structs of one name disagree.
-    fn bit_offset(&self, structures: &[u32], path: &str) -> Option<u32> {
-        let mut offsets = structures
+    /// Where a member path such as `__sk_common.skc_num` leads. `None` where a member is missing, or
+    /// where structs of one name disagree.
+    fn find(&self, structures: &[u32], path: &str) -> Option<Position> {
+        let mut positions = structures
             .iter()
             .filter_map(|id| self.type_at(*id))
-            .filter_map(|r#type| self.path_offset(&r#type, path));
-        let first = offsets.next()?;
-        offsets.all(|other| other == first).then_some(first)
+            .filter_map(|r#type| self.path_position(&r#type, path));
+        let first = positions.next()?;
+        positions.all(|other| other == first).then_some(first)
     }
 
-    /// Bit offset of a member path within a type.
-    fn path_offset(&self, r#type: &Type<'_>, path: &str) -> Option<u32> {
-        let (head, rest) = path.split_once('.').unwrap_or((path, ""));
-        let (offset, target) = self.find_member(r#type, head)?;
+    /// Where a member path leads within a type.
+    fn path_position(&self, r#type: &Type<'_>, path: &str) -> Option<Position> {
+        let (head, rest) = split(path);
+        let (position, target) = self.find_member(r#type, head)?;
         if rest.is_empty() {
-            return Some(offset);
+            return Some(position);
         }
-        Some(offset + self.path_offset(&self.structure(target)?, rest)?)
+        Some(position.then(self.path_position(&self.structure(target)?, rest)?))
     }
 
-    /// Bit offset and type of a member, which may be inside an anonymous member.
-    fn find_member(&self, r#type: &Type<'_>, name: &str) -> Option<(u32, u32)> {
+    /// Place and type of a member, which may be inside an anonymous member.
+    fn find_member(&self, r#type: &Type<'_>, name: &str) -> Option<(Position, u32)> {
         members(r#type).find_map(|member| {
             if member.name != 0 {
-                return self
-                    .name_is(member.name, name)
-                    .then_some((member.bit_offset, member.target));
+                return self.name_is(member.name, name).then_some((member.position, member.target));
             }
             let inner = self.structure(member.target)?;
-            let (offset, target) = self.find_member(&inner, name)?;
-            Some((member.bit_offset + offset, target))
+            let (position, target) = self.find_member(&inner, name)?;
+            Some((member.position.then(position), target))
         })
     }
 
@@ -270,8 +303,11 @@ fn members(r#type: &Type<'_>) -> impl Iterator<Item = Member> {
     let kind_flag = r#type.kind_flag;
     r#type.trailing.chunks_exact(12).filter_map(move |member| {
         let offset = word(member, 8)?;
-        let bit_offset = if kind_flag { offset & 0x00ff_ffff } else { offset };
-        Some(Member { name: word(member, 0)?, target: word(member, 4)?, bit_offset })
+        let (width, bit_offset) =
+            if kind_flag { (offset >> 24, offset & 0x00ff_ffff) } else { (0, offset) };
+        let is_bit_field = width != 0 || bit_offset % 8 != 0;
+        let position = Position { bit_offset, is_bit_field };
+        Some(Member { name: word(member, 0)?, target: word(member, 4)?, position })
     })
 }
 
@@ -317,6 +353,153 @@ mod tests {
         let mut found = types.functions(&["inet_bind", "inet6_bind", "inet_release"]);
         found.sort_unstable();
         assert_eq!(found, [(3, "inet6_bind"), (7, "inet_bind")]);
+    }
+
+    /// Types as a compiler would write them.
+    #[derive(Default)]
+    struct Blob {
+        types: Vec<u8>,
+        strings: Vec<u8>,
+        count: u32,
+    }
+
+    /// A member: name, type, offset in bits, and width in bits for a bit field.
+    type BlobMember = (&'static str, u32, u32, u32);
+
+    impl Blob {
+        fn add(&mut self, name: &str, kind: u32, count: usize, size: u32, rest: &[u32]) -> u32 {
+            let name = self.string(name);
+            let kind_flag = 1 << 31;
+            for word in [name, kind << 24 | count as u32 | kind_flag, size].iter().chain(rest) {
+                self.types.extend(word.to_ne_bytes());
+            }
+            self.count += 1;
+            self.count
+        }
+
+        fn string(&mut self, text: &str) -> u32 {
+            if self.strings.is_empty() {
+                self.strings.push(0);
+            }
+            if text.is_empty() {
+                return 0;
+            }
+            let at = self.strings.len();
+            self.strings.extend(text.bytes().chain([0]));
+            at as u32
+        }
+
+        fn int(&mut self) -> u32 {
+            self.add("int", 1, 0, 4, &[32])
+        }
+
+        fn typedef(&mut self, target: u32) -> u32 {
+            self.add("alias", 8, 0, target, &[])
+        }
+
+        fn composite(&mut self, kind: u32, name: &str, members: &[BlobMember]) -> u32 {
+            let mut words = Vec::new();
+            for (name, target, at, width) in members {
+                words.extend([self.string(name), *target, width << 24 | at]);
+            }
+            self.add(name, kind, members.len(), 64, &words)
+        }
+
+        fn structure(&mut self, name: &str, members: &[BlobMember]) -> u32 {
+            self.composite(KIND_STRUCT, name, members)
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let mut bytes = MAGIC.to_ne_bytes().to_vec();
+            bytes.extend([1, 0]);
+            let (len, strings_len) = (self.types.len() as u32, self.strings.len() as u32);
+            for word in [HEADER_LEN, 0, len, len, strings_len] {
+                bytes.extend(word.to_ne_bytes());
+            }
+            [&bytes[..], &self.types, &self.strings].concat()
+        }
+
+        fn look_up(&self, table: &[&[&str]]) -> (Vec<u32>, Vec<String>) {
+            let bytes = self.bytes();
+            look_up(&Types::parse(&bytes).expect("BTF"), table)
+        }
+    }
+
+    #[test]
+    fn members_are_found_through_anonymous_structs_and_unions() {
+        let mut blob = Blob::default();
+        let int = blob.int();
+        let inner = blob.structure("", &[("a", int, 0, 0), ("b", int, 32, 0)]);
+        let either = blob.composite(KIND_UNION, "", &[("c", int, 0, 0), ("", inner, 0, 0)]);
+        let named = blob.structure("named", &[("", either, 64, 0)]);
+        let alias = blob.typedef(named);
+        blob.structure("outer", &[("x", int, 0, 0), ("n", alias, 128, 0), ("", either, 320, 0)]);
+        let (found, missing) = blob.look_up(&[
+            &["outer.x"],
+            &["outer.n.b"],
+            &["outer.n.c"],
+            &["outer.b"],
+            &["named.a"],
+            &["outer.n.b bits"],
+        ]);
+        assert_eq!(found, [0, 16 + 8 + 4, 16 + 8, 40 + 4, 8, 8 * 28]);
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_first_name_that_the_kernel_has_wins() {
+        let mut blob = Blob::default();
+        let int = blob.int();
+        blob.structure("task", &[("__state", int, 64, 0), ("old", int, 96, 0)]);
+        let moved = blob.structure("common", &[("state", int, 32, 0)]);
+        blob.structure("sock", &[("head", int, 0, 0), ("__common", moved, 128, 0)]);
+        let (found, missing) = blob.look_up(&[
+            &["task.__state", "task.state"],
+            &["task.newest", "task.newer", "task.old"],
+            &["sock.state", "sock.__common.state"],
+        ]);
+        assert_eq!(found, [8, 12, 16 + 4]);
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_missing_costs_itself_alone() {
+        let mut blob = Blob::default();
+        let int = blob.int();
+        blob.structure("task", &[("pid", int, 32, 0)]);
+        let table: &[&[&str]] =
+            &[&["task.gone"], &["task.pid"], &["task.a", "gone.b"], &["task.pid.inner"]];
+        let (found, missing) = blob.look_up(table);
+        assert_eq!(found, [MISSING, 4, MISSING, MISSING]);
+        assert_eq!(missing, ["task.gone", "task.a or gone.b", "task.pid.inner"]);
+        let nothing = look_up(&Types::default(), table);
+        assert_eq!((nothing.0, nothing.1.len()), (vec![MISSING; 4], 4));
+    }
+
+    #[test]
+    fn a_bit_field_has_bits_and_no_bytes() {
+        let mut blob = Blob::default();
+        let int = blob.int();
+        let flags = [("low", int, 32, 3), ("high", int, 35, 4), ("whole", int, 64, 0)];
+        blob.structure("flags", &flags);
+        let table: &[&[&str]] =
+            &[&["flags.low"], &["flags.low bits"], &["flags.high bits"], &["flags.whole"]];
+        let (found, missing) = blob.look_up(table);
+        assert_eq!(found, [MISSING, 32, 35, 8]);
+        assert_eq!(missing, ["flags.low"]);
+    }
+
+    #[test]
+    fn structs_of_one_name_that_disagree_are_not_guessed_at() {
+        let mut blob = Blob::default();
+        let int = blob.int();
+        blob.structure("twin", &[("same", int, 32, 0), ("other", int, 64, 0)]);
+        blob.structure("twin", &[("same", int, 32, 0), ("other", int, 96, 0)]);
+        // A declaration without members says nothing.
+        blob.structure("twin", &[]);
+        let (found, missing) = blob.look_up(&[&["twin.same"], &["twin.other"]]);
+        assert_eq!(found, [4, MISSING]);
+        assert_eq!(missing, ["twin.other"]);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::{io, os::fd::AsRawFd};
 
 use aya::maps::{Map, MapData, RingBuf};
-use monitor_common::socket_event::SocketEvent;
+use monitor_common::socket_event::{
+    COMMAND_LINE_LEN, SocketEvent, SocketEventWithCommandLine, known,
+};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     task::yield_now,
@@ -28,8 +30,9 @@ impl Events {
         Ok(Self { ring: readable(ring)?, has_more: false })
     }
 
-    /// Waits for records and hands each to `take`. A record of another size is none of ours.
-    pub async fn read(&mut self, take: impl FnMut(SocketEvent)) -> io::Result<()> {
+    /// Waits for records and hands each to `take`, with the caller's command line if it has one. A
+    /// record of another size is none of ours.
+    pub async fn read(&mut self, take: impl FnMut(&SocketEvent, Option<&[u8]>)) -> io::Result<()> {
         if self.has_more {
             yield_now().await;
         } else {
@@ -40,7 +43,7 @@ impl Events {
     }
 
     /// Hands over what is there now.
-    pub fn drain(&mut self, mut take: impl FnMut(SocketEvent)) {
+    pub fn drain(&mut self, mut take: impl FnMut(&SocketEvent, Option<&[u8]>)) {
         let ring = self.ring.get_mut();
         self.has_more = true;
         for _ in 0..BATCH {
@@ -49,10 +52,20 @@ impl Events {
                 return;
             };
             if let Ok(event) = bytemuck::try_pod_read_unaligned(&bytes) {
-                take(event);
+                take(&event, None);
+            } else if let Ok(record) = bytemuck::try_pod_read_unaligned(&bytes) {
+                let record: SocketEventWithCommandLine = record;
+                take(&record.event, command_line(&record));
             }
         }
     }
+}
+
+/// What there is of the command line.
+fn command_line(record: &SocketEventWithCommandLine) -> Option<&[u8]> {
+    let len = COMMAND_LINE_LEN.min(record.event.command_line_len as usize);
+    let is_known = record.event.known & known::COMMAND_LINE != 0;
+    is_known.then(|| &record.command_line[..len])
 }
 
 /// Waits on the descriptor of a ring buffer, which stays the same for as long as it lives.

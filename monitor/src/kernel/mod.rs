@@ -64,6 +64,20 @@ pub struct Kernel {
     is_recorded: bool,
 }
 
+/// What is fixed while the kernel side is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whether the caller's command line is taken along.
+    pub command_lines: bool,
+    /// Verbosity of the kernel side.
+    pub log_level: KernelLogLevel,
+}
+
+impl Options {
+    /// For a trial: everything, and quietly.
+    pub const TRIAL: Self = Self { command_lines: true, log_level: KernelLogLevel::Off };
+}
+
 /// What comes out of the kernel side by itself.
 pub struct Streams {
     /// Socket calls.
@@ -85,14 +99,14 @@ pub enum StartError {
 
 impl Kernel {
     /// Loads the kernel side, or takes over what an earlier agent left of it.
-    pub fn start(log_level: KernelLogLevel) -> Result<(Self, Streams), StartError> {
+    pub fn start(options: Options) -> Result<(Self, Streams), StartError> {
         let (mut kernel, streams) = match Pins::open(Path::new(pins::ROOT)) {
-            Ok(pins) => Self::load(Some(pins), log_level)?,
+            Ok(pins) => Self::load(Some(pins), options)?,
             Err(error @ PinsError::Locked { .. }) => return Err(StartError::Locked(error)),
             Err(error) => {
                 tracing::warn!(%error, "nothing is pinned: counters and hooks end with this agent");
                 let lock = pins::lock_without_pins().map_err(StartError::Locked)?;
-                let (mut kernel, streams) = Self::load(None, log_level)?;
+                let (mut kernel, streams) = Self::load(None, options)?;
                 kernel.lock_without_pins = Some(lock);
                 (kernel, streams)
             }
@@ -102,11 +116,11 @@ impl Kernel {
     }
 
     /// Loads the kernel side for a trial: nothing of it outlives the process.
-    pub fn start_unpinned(log_level: KernelLogLevel) -> Result<(Self, Streams)> {
-        Self::load(None, log_level)
+    pub fn start_unpinned(options: Options) -> Result<(Self, Streams)> {
+        Self::load(None, options)
     }
 
-    fn load(pins: Option<Pins>, log_level: KernelLogLevel) -> Result<(Self, Streams)> {
+    fn load(pins: Option<Pins>, options: Options) -> Result<(Self, Streams)> {
         limits::lift();
         let offsets = KernelOffsets::of_running_kernel();
         if !offsets.missing.is_empty() {
@@ -115,7 +129,12 @@ impl Kernel {
         let cpus = aya::util::nr_cpus().map_err(|(file, error)| {
             anyhow::anyhow!(error).context(format!("cannot read {file}"))
         })?;
-        let settings = Settings { cpus: cpus as u32, offsets: offsets.offsets, log_level };
+        let settings = Settings {
+            cpus: cpus as u32,
+            offsets: offsets.offsets,
+            command_lines: options.command_lines,
+            log_level: options.log_level,
+        };
         if let Some(pins) = &pins {
             settle(pins, &settings)?;
         }

@@ -36,6 +36,8 @@ pub struct Settings {
     pub cpus: u32,
     /// Offsets in kernel structs.
     pub offsets: Offsets,
+    /// Whether the caller's command line is taken along.
+    pub command_lines: bool,
     /// Verbosity of the kernel side; diagnostics below it cost nothing.
     pub log_level: KernelLogLevel,
 }
@@ -63,6 +65,7 @@ impl Settings {
         let mut hasher = DefaultHasher::new();
         OBJECT.hash(&mut hasher);
         bytemuck::bytes_of(&self.offsets).hash(&mut hasher);
+        self.command_lines.hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 }
@@ -70,6 +73,7 @@ impl Settings {
 /// Loads the object. Programs enter the kernel when they are attached, maps now.
 pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError> {
     let offsets = bytemuck::bytes_of(&settings.offsets);
+    let command_lines = u8::from(settings.command_lines);
     let log_level = settings.log_level as u8;
     let paths: Vec<PathBuf> = pins
         .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, name)).collect())
@@ -82,6 +86,7 @@ pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError>
         .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("CPUS", &settings.cpus, true)
         .override_global("OFFSETS", offsets, true)
+        .override_global("COMMAND_LINES", &command_lines, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     for (name, path) in SHARED_MAPS.iter().zip(&paths) {
         loader.map_pin_path(name, path.as_path());

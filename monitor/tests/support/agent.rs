@@ -42,6 +42,8 @@ pub struct Config {
     pub mode: &'static str,
     /// `bind.mechanism`.
     pub mechanism: &'static str,
+    /// `process.command_line`.
+    pub command_line: bool,
     /// Port of the web server.
     pub listen: u16,
 }
@@ -55,6 +57,7 @@ impl Config {
             exclude: Vec::new(),
             mode: "auto",
             mechanism: "auto",
+            command_line: true,
             listen: LISTEN,
         }
     }
@@ -84,12 +87,14 @@ impl Config {
             text,
             "interfaces:\n  include: {:?}\n  exclude: {:?}\n  mode: {}\n\
              bind:\n  mechanism: {}\n\
+             process:\n  command_line: {}\n\
              web:\n  listen: [\"127.0.0.1:{}\"]\n\
              sinks:\n  - {{kind: file, path: {}}}\n",
             self.include,
             self.exclude,
             self.mode,
             self.mechanism,
+            self.command_line,
             self.listen,
             events.display(),
         );

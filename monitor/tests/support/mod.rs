@@ -9,6 +9,7 @@ pub mod frames;
 pub mod http;
 pub mod metrics;
 pub mod privileges;
+pub mod process;
 pub mod programs;
 pub mod uring;
 pub mod wire;
