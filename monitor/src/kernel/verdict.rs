@@ -2,6 +2,8 @@
 
 use std::{error::Error, io};
 
+use aya::programs::ProgramError;
+
 use super::{hooks::HookMechanism, lockdown::Lockdown};
 
 /// What the words may depend on beside the error.
@@ -38,11 +40,29 @@ pub fn explain(
     error: &(dyn Error + 'static),
     circumstances: Circumstances,
 ) -> String {
-    let words = root_errno(error).and_then(|errno| known(mechanism, errno, circumstances));
+    let is_load = is_load(error);
+    let words = root_errno(error).and_then(|errno| known(mechanism, errno, is_load, circumstances));
     words.unwrap_or_else(|| chain(error))
 }
 
-fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> Option<String> {
+/// Whether it was the loading of a program that failed, before there was anything to attach.
+fn is_load(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(ProgramError::LoadError { .. }) = error.downcast_ref() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn known(
+    mechanism: HookMechanism,
+    errno: i32,
+    is_load: bool,
+    circumstances: Circumstances,
+) -> Option<String> {
     use HookMechanism::{
         Cgroup, CgroupSuccess, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative,
     };
@@ -52,6 +72,8 @@ fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> 
         {
             words.to_owned()
         }
+        // The verifier has words of its own.
+        (_, libc::EINVAL | libc::EACCES) if is_load => return None,
         (XdpNative | XdpGeneric, libc::EBUSY) => {
             "another XDP program holds the interface's slot".to_owned()
         }
