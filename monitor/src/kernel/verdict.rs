@@ -19,6 +19,9 @@ pub struct Circumstances {
     pub lacks_net_admin: bool,
     /// Whether CAP_DAC_READ_SEARCH is missing.
     pub lacks_read_search: bool,
+    /// Whether `kernel.perf_event_paranoid` has the value with which Debian's kernels keep
+    /// perf_event_open from whoever lacks CAP_SYS_ADMIN, and that is missing.
+    pub lacks_perf_events: bool,
 }
 
 /// The error number at the root of a chain of errors.
@@ -123,6 +126,14 @@ fn refused_to_us(
         Some("CAP_NET_ADMIN is missing")
     } else if reads_kernel && circumstances.lockdown == Some(Lockdown::Confidentiality) {
         Some("lockdown=confidentiality: no program may read kernel memory")
+    } else if errno == libc::EACCES
+        && circumstances.lacks_perf_events
+        && matches!(mechanism, Kprobe | Tracepoint | Cgroup)
+    {
+        Some(
+            "kernel.perf_event_paranoid=3 keeps it from whoever lacks CAP_SYS_ADMIN: sysctl \
+             kernel.perf_event_paranoid=2",
+        )
     } else if matches!(mechanism, Tracepoint | Cgroup)
         && is_refusal
         && circumstances.lacks_read_search
@@ -181,6 +192,9 @@ mod tests {
         assert!(!refused(Fexit, libc::EPERM, circumstances).contains("CAP_NET_ADMIN"));
         let circumstances = Circumstances { lacks_read_search: true, ..Circumstances::default() };
         assert!(refused(Tracepoint, libc::EACCES, circumstances).contains("CAP_DAC_READ_SEARCH"));
+        let circumstances = Circumstances { lacks_perf_events: true, ..Circumstances::default() };
+        assert!(refused(Tracepoint, libc::EACCES, circumstances).contains("perf_event_paranoid=2"));
+        assert!(!refused(Fexit, libc::EACCES, circumstances).contains("perf_event_paranoid"));
     }
 
     #[test]
