@@ -490,3 +490,26 @@ fn the_next_agent_may_want_something_else() {
         assert_eq!(binds(&agent), 1);
     });
 }
+
+/// Hooks that are taken over follow the ports of the agent that took them over.
+#[test]
+fn the_next_agent_may_watch_something_else() {
+    in_world(|world| {
+        let elsewhere = port(2);
+        let (peer, agent) = veth_world(world, &config());
+        await_hooked(&agent, &["gp0"]);
+        agent.kill9();
+        let other = Config::new([elsewhere]).on(&["gp*"]);
+        let agent = Agent::start(world, &other);
+        assert!(agent.log().contains("adopted=true"), "{}", agent.log());
+        peer.run(move || {
+            let wire = Wire::open("peer0");
+            wire.send(&plain_udp(port(1), elsewhere));
+            wire.send(&frame());
+        });
+        await_packets(&agent, "gp0", 1);
+        drop(UdpSocket::bind(("127.0.0.1", elsewhere)).expect("bound"));
+        let labels = [("port", &*elsewhere.to_string()), ("result", "success")];
+        assert_eq!(agent.metrics().sum("ghostport_binds_total", &labels), 1);
+    });
+}

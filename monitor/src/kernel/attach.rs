@@ -614,7 +614,13 @@ fn circumstances() -> Circumstances {
         lacks_perfmon: lacks("CAP_PERFMON"),
         lacks_net_admin: lacks("CAP_NET_ADMIN"),
         lacks_read_search: lacks("CAP_DAC_READ_SEARCH"),
+        lacks_perf_events: perf_events_are_restricted() && !capabilities::has_sys_admin(),
     }
+}
+
+fn perf_events_are_restricted() -> bool {
+    let level = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+    level.is_ok_and(|level| level.trim().parse().is_ok_and(|level: i32| level > 2))
 }
 
 /// A program of the object, as its type.
