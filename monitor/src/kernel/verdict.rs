@@ -56,8 +56,12 @@ pub fn explain(
 fn verifier_reason(words: &str) -> Option<String> {
     let (_, said) = words.split_once("Verifier output: ")?;
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("processed ")).collect();
+    let lines: Vec<&str> = lines.take_while(|line| !is_statistics(line)).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "stack depth ", "verification time "].iter().any(|head| line.starts_with(head))
 }
 
 /// Whether it was the loading of a program that failed, before there was anything to attach.

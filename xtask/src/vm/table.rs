@@ -44,7 +44,7 @@ const USUAL: Boot = Boot { without: &[], cgroup: Cgroup::Unified };
 pub(super) const ROWS: &[Row] = &[
     row("programs", "packet_programs"),
     row("clsact", "clsact"),
-    row("sockets", "sockets"),
+    Row { limit: Duration::from_secs(400), ..row("sockets", "sockets") },
     row("attachment", "attachment"),
     row("interfaces", "interfaces"),
     row("traffic", "traffic"),
