@@ -27,6 +27,7 @@ const DOCUMENTS: &[&str] = &[
     "LICENSE-GPL",
     "README.md",
     "docs/benchmarks.md",
+    "docs/operating.md",
     "docs/principles.md",
 ];
 

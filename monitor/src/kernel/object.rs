@@ -18,13 +18,14 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 const LAYOUT_VERSION: u32 = 3;
 
 /// Maps that programs share, and that are pinned for the next agent.
-pub const SHARED_MAPS: [&str; 8] = [
+pub const SHARED_MAPS: [&str; 9] = [
     "PORT_SET",
     "PORT_INDEX",
     "COUNTERS",
     "NEAR_COUNTERS",
     "SOCKET_COUNTERS",
     "EVENTS",
+    "AUTOMATIC_BINDS",
     "ERRORS",
     "AYA_LOGS",
 ];
