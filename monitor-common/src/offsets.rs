@@ -87,6 +87,8 @@ offsets! {
     /// What the program has fixed, `SOCK_BINDPORT_LOCK` among it; in bits, because it is a field of
     /// four of them.
     sock_userlocks_bits = "sock.sk_userlocks bits",
+    /// The socket through which a program holds it.
+    sock_socket = "sock.sk_socket",
     /// Inode of the namespace.
     net_inum = "net.ns.inum",
 }

@@ -7,19 +7,26 @@
 //! A packet is exactly one of: a [`Segment`] with ports; not ours (no TCP or UDP inside); or
 //! [`Unclassified`], when it may well be ours but its ports cannot be known.
 
-use crate::flow::Protocol;
+use crate::{flow::Protocol, ports::WirePort};
 
 /// Bounds-checked bytes of one packet.
+///
+/// They are read as 16-bit words, because all fields and lengths of headers are made of those, and
+/// all headers lie at even addresses, where drivers put them for the sake of machines that cannot
+/// read others. A compiler that may not assume this reads byte by byte.
 pub trait PacketBytes {
-    /// The `N` bytes at `offset`, or `None` when any of them lies past the end.
+    /// The `N` words at `offset`, which counts bytes, or `None` when any lies past the end.
     ///
-    /// `scratch` is where an implementation may copy bytes that are not contiguous in memory.
-    fn chunk<'a, const N: usize>(
+    /// `scratch` is where an implementation may copy words that are not contiguous in memory.
+    fn words<'a, const N: usize>(
         &'a self,
         offset: usize,
-        scratch: &'a mut [u8; N],
-    ) -> Option<&'a [u8; N]>;
+        scratch: &'a mut Words<N>,
+    ) -> Option<&'a Words<N>>;
 }
+
+/// Words of a packet as they are in memory: in network byte order.
+pub type Words<const N: usize> = [u16; N];
 
 /// Why the ports of a packet cannot be known; the index into the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,15 +69,38 @@ impl Unclassified {
 pub struct Segment {
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Source port, host byte order.
-    pub source: u16,
-    /// Destination port, host byte order.
-    pub destination: u16,
-    /// TCP with SYN and without ACK, RFC 9293 §3.5.
-    pub connection_attempt: bool,
-    /// Bytes from the start of the packet to the transport payload: what every segment of a GRO
-    /// or TSO super-packet repeats on the wire.
-    pub headers_len: u32,
+    /// Source port.
+    pub source: WirePort,
+    /// Destination port.
+    pub destination: WirePort,
+    /// Bytes from the start of the packet to the transport header.
+    pub offset: u32,
+    /// Data offset and control bits of TCP as they lie in memory, RFC 9293 §3.1; 0 for UDP.
+    ///
+    /// Raw, because nobody needs their meaning but for packets on a watched port.
+    pub control: u16,
+}
+
+/// Whether the control bits of a [`Segment`] are SYN without ACK, RFC 9293 §3.5.
+#[inline(always)]
+pub const fn is_connection_attempt(control: u16) -> bool {
+    const SYN: u16 = 0x0002_u16.to_be();
+    const ACK: u16 = 0x0010_u16.to_be();
+    control & (SYN | ACK) == SYN
+}
+
+/// Bytes from the start of the packet to the transport payload, by the fields of a [`Segment`]: what
+/// every segment of a GRO or TSO super-packet repeats on the wire.
+#[inline(always)]
+pub const fn headers_len(protocol: Protocol, offset: u32, control: u16) -> u32 {
+    let transport_len = match protocol {
+        Protocol::Udp => UDP_LEN as u32,
+        Protocol::Tcp => {
+            let words = (first(control) >> 4) as u32;
+            if words < 5 { TCP_LEN as u32 } else { words * 4 }
+        }
+    };
+    offset + transport_len
 }
 
 /// What the parser makes of a packet.
@@ -101,10 +131,10 @@ impl Parsed {
     const fn without_segment(verdict: Verdict) -> Self {
         let segment = Segment {
             protocol: Protocol::Tcp,
-            source: 0,
-            destination: 0,
-            connection_attempt: false,
-            headers_len: 0,
+            source: WirePort(0),
+            destination: WirePort(0),
+            offset: 0,
+            control: 0,
         };
         Self { verdict, segment }
     }
@@ -169,6 +199,7 @@ const ETHERNET_LEN: usize = 14;
 const VLAN_TAG_LEN: usize = 4;
 const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
+const FRAGMENT_LEN: usize = 8;
 const TCP_LEN: usize = 20;
 const UDP_LEN: usize = 8;
 
@@ -177,27 +208,54 @@ const TRUNCATED: Parsed = Parsed::unclassified_by(Unclassified::Truncated);
 /// Parses a packet that starts with an Ethernet header.
 #[inline(always)]
 pub fn parse_ethernet<P: PacketBytes>(packet: &P) -> Parsed {
-    let mut scratch = [0; ETHERNET_LEN];
-    let Some(header) = packet.chunk(0, &mut scratch) else {
+    let mut scratch = [0; ETHERNET_LEN / 2];
+    let Some(header) = packet.words(0, &mut scratch) else {
         return TRUNCATED;
     };
-    let mut ethertype = be16(header[12], header[13]);
+    let mut ethertype = u16::from_be(header[6]);
     let mut offset = ETHERNET_LEN;
     for _ in 0..MAX_VLAN_TAGS {
         if !is_vlan(ethertype) {
             break;
         }
-        let mut scratch = [0; VLAN_TAG_LEN];
-        let Some(tag) = packet.chunk(offset, &mut scratch) else {
+        let mut scratch = [0; VLAN_TAG_LEN / 2];
+        let Some(tag) = packet.words(offset, &mut scratch) else {
             return TRUNCATED;
         };
-        ethertype = be16(tag[2], tag[3]);
+        ethertype = u16::from_be(tag[1]);
         offset += VLAN_TAG_LEN;
     }
     if is_vlan(ethertype) {
         return Parsed::unclassified_by(Unclassified::VlanTags);
     }
     parse_network(packet, ethertype, offset)
+}
+
+/// Parses the shape of nearly all packets: TCP or UDP over IPv4 or IPv6 in an Ethernet frame, with
+/// neither tags nor options nor extension headers.
+///
+/// Reads them at constant offsets, in half the time of [`parse_ethernet`], which says the same of
+/// them. `None` is for that one to find out about.
+#[inline(always)]
+pub fn parse_plain<P: PacketBytes>(packet: &P) -> Option<Segment> {
+    const IPV4: u16 = ethertype::IPV4.to_be();
+    const IPV6: u16 = ethertype::IPV6.to_be();
+    let mut scratch = [0; (ETHERNET_LEN + IPV4_LEN) / 2];
+    let header = packet.words(0, &mut scratch)?;
+    let version_and_len = first(header[7]);
+    let (number, offset, promise) = match header[6] {
+        IPV4 if version_and_len == 0x45 && header[10] & FRAGMENT_OFFSET == 0 => {
+            let promise = Promise { ip_len: u16::from_be(header[8]), before_transport: IPV4_LEN };
+            (second(header[11]), ETHERNET_LEN + IPV4_LEN, promise)
+        }
+        IPV6 if version_and_len >> 4 == 6 => {
+            let promise = Promise { ip_len: u16::from_be(header[9]), before_transport: 0 };
+            (first(header[10]), ETHERNET_LEN + IPV6_LEN, promise)
+        }
+        _ => return None,
+    };
+    let protocol = Protocol::from_ip_number(number)?;
+    parse_transport(packet, protocol, offset, promise).segment().copied()
 }
 
 /// Parses a packet that starts with its IP header, as devices without a link layer carry it.
@@ -217,70 +275,76 @@ fn parse_network<P: PacketBytes>(packet: &P, ethertype: u16, offset: usize) -> P
     }
 }
 
+/// Mask of the fragment offset of IPv4, RFC 791 §3.1. Tested as it lies in memory, or LLVM reads it
+/// in two halves.
+const FRAGMENT_OFFSET: u16 = 0x1fff_u16.to_be();
+
 /// IPv4, RFC 791 §3.1.
 #[inline(always)]
 fn parse_ipv4<P: PacketBytes>(packet: &P, offset: usize) -> Parsed {
-    let mut scratch = [0; IPV4_LEN];
-    let Some(header) = packet.chunk(offset, &mut scratch) else {
+    let mut scratch = [0; IPV4_LEN / 2];
+    let Some(header) = packet.words(offset, &mut scratch) else {
         return TRUNCATED;
     };
-    let header_len = usize::from(header[0] & 0x0f) * 4;
-    if header[0] >> 4 != 4 || header_len < IPV4_LEN {
+    // Version 4 and a length of at least five times four bytes.
+    let version_and_len = first(header[0]);
+    if !matches!(version_and_len, 0x45..=0x4f) {
         return Parsed::unclassified_by(Unclassified::Malformed);
     }
-    let Some(protocol) = Protocol::from_ip_number(header[9]) else {
+    let header_len = usize::from(version_and_len & 0x0f) * 4;
+    let Some(protocol) = Protocol::from_ip_number(second(header[4])) else {
         return Parsed::NOT_OURS;
     };
-    if be16(header[6], header[7]) & 0x1fff != 0 {
+    if header[3] & FRAGMENT_OFFSET != 0 {
         return Parsed::unclassified_by(Unclassified::Fragment);
     }
-    let datagram_len = usize::from(be16(header[2], header[3]));
-    parse_transport(packet, protocol, offset + header_len, header_len, datagram_len)
+    let promise = Promise { ip_len: u16::from_be(header[1]), before_transport: header_len };
+    parse_transport(packet, protocol, offset + header_len, promise)
 }
 
 /// IPv6 with its extension headers, RFC 8200 §3 and §4.
 #[inline(always)]
 fn parse_ipv6<P: PacketBytes>(packet: &P, offset: usize) -> Parsed {
-    let mut scratch = [0; IPV6_LEN];
-    let Some(header) = packet.chunk(offset, &mut scratch) else {
+    let mut scratch = [0; IPV6_LEN / 2];
+    let Some(header) = packet.words(offset, &mut scratch) else {
         return TRUNCATED;
     };
-    if header[0] >> 4 != 6 {
+    if first(header[0]) >> 4 != 6 {
         return Parsed::unclassified_by(Unclassified::Malformed);
     }
-    let payload_len = usize::from(be16(header[4], header[5]));
-    let mut next = header[6];
+    let mut next = first(header[3]);
     let mut extensions_len = 0;
     for _ in 0..MAX_EXTENSION_HEADERS {
         let start = offset + IPV6_LEN + extensions_len;
         match next {
             next_header::HOP_BY_HOP | next_header::ROUTING | next_header::DESTINATION => {
-                let mut scratch = [0; 2];
-                let Some(extension) = packet.chunk(start, &mut scratch) else {
+                let mut scratch = [0];
+                let Some([extension]) = packet.words(start, &mut scratch) else {
                     return TRUNCATED;
                 };
-                next = extension[0];
-                extensions_len += (usize::from(extension[1]) + 1) * 8;
+                next = first(*extension);
+                extensions_len += (usize::from(second(*extension)) + 1) * 8;
             }
             // RFC 4302 §2.2: the length is in units of four bytes, less two.
             next_header::AUTHENTICATION => {
-                let mut scratch = [0; 2];
-                let Some(extension) = packet.chunk(start, &mut scratch) else {
+                let mut scratch = [0];
+                let Some([extension]) = packet.words(start, &mut scratch) else {
                     return TRUNCATED;
                 };
-                next = extension[0];
-                extensions_len += (usize::from(extension[1]) + 2) * 4;
+                next = first(*extension);
+                extensions_len += (usize::from(second(*extension)) + 2) * 4;
             }
             next_header::FRAGMENT => {
-                let mut scratch = [0; 8];
-                let Some(extension) = packet.chunk(start, &mut scratch) else {
+                let mut scratch = [0; FRAGMENT_LEN / 2];
+                let Some(extension) = packet.words(start, &mut scratch) else {
                     return TRUNCATED;
                 };
-                next = extension[0];
-                if be16(extension[2], extension[3]) & 0xfff8 != 0 {
+                next = first(extension[0]);
+                const OFFSET: u16 = 0xfff8_u16.to_be();
+                if extension[1] & OFFSET != 0 {
                     return later_ipv6_fragment(next);
                 }
-                extensions_len += 8;
+                extensions_len += FRAGMENT_LEN;
             }
             _ => break,
         }
@@ -291,8 +355,8 @@ fn parse_ipv6<P: PacketBytes>(packet: &P, offset: usize) -> Parsed {
     let Some(protocol) = Protocol::from_ip_number(next) else {
         return Parsed::NOT_OURS;
     };
-    let transport = offset + IPV6_LEN + extensions_len;
-    parse_transport(packet, protocol, transport, extensions_len, payload_len)
+    let promise = Promise { ip_len: u16::from_be(header[2]), before_transport: extensions_len };
+    parse_transport(packet, protocol, offset + IPV6_LEN + extensions_len, promise)
 }
 
 /// A fragment of something that is neither TCP nor UDP was never going to have ports.
@@ -305,12 +369,23 @@ fn later_ipv6_fragment(next: u8) -> Parsed {
     }
 }
 
-/// Whether the IP header promises `len` bytes of transport header after `before` bytes that it
-/// counts, too. A length of 0 says nothing: it stands for a jumbogram or a super-packet of more
-/// than 64 KiB (BIG TCP).
-#[inline(always)]
-const fn promises(ip_len: usize, before: usize, len: usize) -> bool {
-    ip_len == 0 || ip_len >= before + len
+/// What the length field of an IP header says of the transport.
+#[derive(Clone, Copy)]
+struct Promise {
+    /// Bytes that it promises in all. 0 says nothing: it stands for a jumbogram or a super-packet
+    /// of more than 64 KiB (BIG TCP).
+    ip_len: u16,
+    /// Bytes of these that are options or extension headers.
+    before_transport: usize,
+}
+
+impl Promise {
+    /// Whether a transport header of `len` bytes, which is not 0, is promised.
+    #[inline(always)]
+    const fn covers(self, len: usize) -> bool {
+        // Nothing wraps around to everything.
+        (self.ip_len as usize).wrapping_sub(1) >= self.before_transport + len - 1
+    }
 }
 
 /// The fixed part of a TCP (RFC 9293 §3.1) or UDP (RFC 768) header.
@@ -322,47 +397,50 @@ fn parse_transport<P: PacketBytes>(
     packet: &P,
     protocol: Protocol,
     offset: usize,
-    before: usize,
-    ip_len: usize,
+    promise: Promise,
 ) -> Parsed {
     match protocol {
         Protocol::Tcp => {
-            let mut scratch = [0; TCP_LEN];
-            let header = packet.chunk(offset, &mut scratch);
-            let (Some(header), true) = (header, promises(ip_len, before, TCP_LEN)) else {
+            let mut scratch = [0; TCP_LEN / 2];
+            let header = packet.words(offset, &mut scratch);
+            let (Some(header), true) = (header, promise.covers(TCP_LEN)) else {
                 return TRUNCATED;
             };
-            const SYN: u8 = 0x02;
-            const ACK: u8 = 0x10;
-            let header_len = u32::from(header[12] >> 4) * 4;
             Parsed::of(Segment {
                 protocol,
-                source: be16(header[0], header[1]),
-                destination: be16(header[2], header[3]),
-                connection_attempt: header[13] & (SYN | ACK) == SYN,
-                headers_len: offset as u32 + header_len.max(TCP_LEN as u32),
+                source: WirePort(header[0]),
+                destination: WirePort(header[1]),
+                offset: offset as u32,
+                control: header[6],
             })
         }
         Protocol::Udp => {
-            let mut scratch = [0; UDP_LEN];
-            let header = packet.chunk(offset, &mut scratch);
-            let (Some(header), true) = (header, promises(ip_len, before, UDP_LEN)) else {
+            let mut scratch = [0; UDP_LEN / 2];
+            let header = packet.words(offset, &mut scratch);
+            let (Some(header), true) = (header, promise.covers(UDP_LEN)) else {
                 return TRUNCATED;
             };
             Parsed::of(Segment {
                 protocol,
-                source: be16(header[0], header[1]),
-                destination: be16(header[2], header[3]),
-                connection_attempt: false,
-                headers_len: (offset + UDP_LEN) as u32,
+                source: WirePort(header[0]),
+                destination: WirePort(header[1]),
+                offset: offset as u32,
+                control: 0,
             })
         }
     }
 }
 
+/// The byte of a word that comes first on the wire.
 #[inline(always)]
-const fn be16(high: u8, low: u8) -> u16 {
-    u16::from_be_bytes([high, low])
+const fn first(word: u16) -> u8 {
+    word.to_ne_bytes()[0]
+}
+
+/// The byte of a word that comes second on the wire.
+#[inline(always)]
+const fn second(word: u16) -> u8 {
+    word.to_ne_bytes()[1]
 }
 
 #[inline(always)]
@@ -383,11 +461,15 @@ const fn is_extension(next: u8) -> bool {
 }
 
 impl PacketBytes for [u8] {
-    fn chunk<'a, const N: usize>(
+    fn words<'a, const N: usize>(
         &'a self,
         offset: usize,
-        _scratch: &'a mut [u8; N],
-    ) -> Option<&'a [u8; N]> {
-        self.get(offset..)?.first_chunk()
+        scratch: &'a mut Words<N>,
+    ) -> Option<&'a Words<N>> {
+        let (pairs, _) = self.get(offset..)?.as_chunks();
+        for (word, pair) in scratch.iter_mut().zip(pairs.get(..N)?) {
+            *word = u16::from_ne_bytes(*pair);
+        }
+        Some(scratch)
     }
 }

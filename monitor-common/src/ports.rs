@@ -3,6 +3,27 @@
 //! The set is 8 KiB and stays in the first-level cache, so that a packet on another port costs two
 //! bit tests, however many ports are watched. Only a hit reads the index.
 
+/// A port as it lies in a packet: in network byte order.
+///
+/// Set and index are laid out by it, so that the ports of a packet are looked up as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct WirePort(pub u16);
+
+impl WirePort {
+    /// From host byte order.
+    #[inline(always)]
+    pub const fn of(port: u16) -> Self {
+        Self(port.to_be())
+    }
+
+    /// In host byte order.
+    #[inline(always)]
+    pub const fn number(self) -> u16 {
+        u16::from_be(self.0)
+    }
+}
+
 /// One bit for every port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -15,15 +36,22 @@ impl PortSet {
     /// The set that holds no port.
     pub const EMPTY: Self = Self { words: [0; 1024] };
 
-    /// Whether the set holds `port`.
+    /// Word and bit that stand for `port`.
     #[inline(always)]
+    pub const fn position(port: WirePort) -> (usize, u32) {
+        ((port.0 >> 6) as usize, (port.0 & 63) as u32)
+    }
+
+    /// Whether the set holds `port`.
     pub const fn contains(&self, port: u16) -> bool {
-        self.words[(port >> 6) as usize] & (1 << (port & 63)) != 0
+        let (word, bit) = Self::position(WirePort::of(port));
+        self.words[word] >> bit & 1 != 0
     }
 
     /// Adds `port`.
     pub const fn insert(&mut self, port: u16) {
-        self.words[(port >> 6) as usize] |= 1 << (port & 63);
+        let (word, bit) = Self::position(WirePort::of(port));
+        self.words[word] |= 1 << bit;
     }
 }
 
@@ -37,7 +65,7 @@ impl FromIterator<u16> for PortSet {
     }
 }
 
-/// Index of every port's counters; 0 for a port that was never watched.
+/// Index of every port's counters, by its [`WirePort`]; 0 for a port that was never watched.
 ///
 /// An index, once given, is never given to another port: counters of a port that is watched again
 /// go on where they were.
@@ -49,18 +77,18 @@ pub struct PortIndex {
 }
 
 impl PortIndex {
-    /// Index of the counters of `port`, if it has any.
-    #[inline(always)]
-    pub const fn get(&self, port: u16) -> Option<u16> {
-        match self.indices[port as usize] {
-            0 => None,
-            index => Some(index),
-        }
+    /// No port was ever watched.
+    pub const EMPTY: Self = Self { indices: [0; 65536] };
+
+    /// Every port that has counters, and their index.
+    pub fn given(&self) -> impl Iterator<Item = (u16, u16)> {
+        let index = |port| self.indices[usize::from(WirePort::of(port).0)];
+        (0..=u16::MAX).map(move |port| (port, index(port))).filter(|(_, index)| *index != 0)
     }
 
     /// Gives `port` the counters at `index`.
     pub const fn set(&mut self, port: u16, index: u16) {
-        self.indices[port as usize] = index;
+        self.indices[WirePort::of(port).0 as usize] = index;
     }
 }
 
@@ -73,5 +101,13 @@ mod tests {
         let set: PortSet = [0, 63, 64, 2948, 65535].into_iter().collect();
         let held = (0..=u16::MAX).filter(|port| set.contains(*port));
         assert!(held.eq([0, 63, 64, 2948, 65535]));
+    }
+
+    #[test]
+    fn index_gives_what_was_set() {
+        let mut index = PortIndex::EMPTY;
+        index.set(2948, 1);
+        index.set(64, 2);
+        assert!(index.given().eq([(64, 2), (2948, 1)]));
     }
 }

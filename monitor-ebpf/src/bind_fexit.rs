@@ -5,6 +5,10 @@
 //!   `net/ipv4/af_inet.c`
 //! - `int inet6_bind(struct socket *sock, struct sockaddr *uaddr, int addr_len)`,
 //!   `net/ipv6/af_inet6.c`
+//! - `int inet_bind_sk(struct sock *sk, struct sockaddr *uaddr, int addr_len)` and
+//!   `inet6_bind_sk`, in the same files since Linux 6.6. The functions above call them, and so does
+//!   MPTCP with the subflow it binds, which before went through the functions above. So subflows
+//!   alone are told here.
 
 use core::ffi::c_void;
 
@@ -12,7 +16,7 @@ use aya_ebpf::{helpers::bpf_probe_read_kernel, macros::fexit, programs::FExitCon
 use monitor_common::socket_event::Mechanism;
 
 use crate::{
-    sock::offset,
+    sock::{self, offset},
     socket_call::{Sockaddr, record_bind},
     task::member,
 };
@@ -31,19 +35,44 @@ fn bind_fexit_inet6(context: FExitContext) -> u32 {
     0
 }
 
+/// IPv4, subflows of MPTCP sockets.
+#[fexit(function = "inet_bind_sk")]
+fn bind_fexit_inet_sk(context: FExitContext) -> u32 {
+    on_return_with_sk(&context);
+    0
+}
+
+/// IPv6, subflows of MPTCP sockets.
+#[fexit(function = "inet6_bind_sk")]
+fn bind_fexit_inet6_sk(context: FExitContext) -> u32 {
+    on_return_with_sk(&context);
+    0
+}
+
 #[inline(always)]
 fn on_return(context: &FExitContext) {
     let socket: *const c_void = context.arg(0);
+    if let Some(sk) = member(socket, offset!(socket_sk)) {
+        on_bound(context, sk);
+    }
+}
+
+#[inline(always)]
+fn on_return_with_sk(context: &FExitContext) {
+    let sk: *const c_void = context.arg(0);
+    if sock::is_subflow(sk) {
+        on_bound(context, sk);
+    }
+}
+
+#[inline(always)]
+fn on_bound(context: &FExitContext, sk: *const c_void) {
     let sockaddr: *const c_void = context.arg(1);
     // The value returned follows the arguments; `bpf_get_func_ret` is newer (5.17).
     let returned: i32 = context.arg(3);
-    let Some(request) = read_kernel_sockaddr(sockaddr as u64) else {
-        return;
-    };
-    let Some(sk) = member(socket, offset!(socket_sk)) else {
-        return;
-    };
-    record_bind(context, Mechanism::Fexit, sk, &request, returned);
+    if let Some(request) = read_kernel_sockaddr(sockaddr as u64) {
+        record_bind(context, Mechanism::Fexit, sk, &request, returned);
+    }
 }
 
 /// Below the system call the address is in kernel memory.

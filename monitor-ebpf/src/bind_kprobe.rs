@@ -1,5 +1,6 @@
 //! Binds by kprobe and kretprobe on the functions of [`crate::bind_fexit`], for kernels without
-//! trampolines. The entry keeps what the return needs.
+//! trampolines. The entry keeps what the return needs, and the first return takes it: where one of
+//! the functions has called another, both return the same.
 
 use core::ffi::c_void;
 
@@ -8,12 +9,12 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use monitor_common::{errors::KernelError, socket_event::Mechanism};
+use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechanism};
 
 use crate::{
     bind_fexit::read_kernel_sockaddr,
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
-    sock::offset,
+    sock::{self, offset},
     socket_call::{BindInFlight, record_bind},
     task::member,
 };
@@ -25,7 +26,14 @@ fn bind_kprobe_entry(context: ProbeContext) -> u32 {
     0
 }
 
-/// Return from `inet_bind` and `inet6_bind`.
+/// Entry of `inet_bind_sk` and `inet6_bind_sk`.
+#[kprobe]
+fn bind_kprobe_entry_sk(context: ProbeContext) -> u32 {
+    let _ = on_entry_with_sk(&context);
+    0
+}
+
+/// Return from any of them.
 #[kretprobe]
 fn bind_kprobe_return(context: RetProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
@@ -47,16 +55,29 @@ fn bind_kprobe_return(context: RetProbeContext) -> u32 {
 #[inline(always)]
 fn on_entry(context: &ProbeContext) -> Option<()> {
     let socket: *const c_void = context.arg(0)?;
+    keep(context, member(socket, offset!(socket_sk))?)
+}
+
+#[inline(always)]
+fn on_entry_with_sk(context: &ProbeContext) -> Option<()> {
+    let sk: *const c_void = context.arg(0)?;
+    if !sock::is_subflow(sk) {
+        return None;
+    }
+    keep(context, sk)
+}
+
+#[inline(always)]
+fn keep(context: &ProbeContext, sk: *const c_void) -> Option<()> {
     let sockaddr: *const c_void = context.arg(1)?;
     let request = read_kernel_sockaddr(sockaddr as u64)?;
     let requested = request.port();
-    if requested != 0 && !is_watched(requested) {
+    if requested != 0 && !is_watched(WirePort::of(requested)) {
         return None;
     }
-    let sk: u64 = member(socket, offset!(socket_sk))?;
     let bind = BindInFlight {
         sockaddr: sockaddr as u64,
-        sk,
+        sk: sk as u64,
         request,
         request_known: 1,
         succeeded: 0,

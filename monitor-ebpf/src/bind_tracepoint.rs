@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use aya_log_ebpf::warn;
-use monitor_common::{errors::KernelError, socket_event::Mechanism};
+use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechanism};
 
 use crate::{
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
@@ -100,7 +100,7 @@ fn request(context: &TracePointContext, bind: &BindInFlight, returned: i64) -> O
 /// Port 0 may land on a watched port.
 #[inline(always)]
 fn is_candidate(request: &Sockaddr) -> bool {
-    request.is_internet() && (request.port() == 0 || is_watched(request.port()))
+    request.is_internet() && (request.port() == 0 || is_watched(WirePort::of(request.port())))
 }
 
 #[inline(always)]

@@ -22,12 +22,12 @@ fn close_fentry(context: FEntryContext) -> u32 {
     0
 }
 
-/// The subflow of an MPTCP socket is a socket of the kernel and released as such: it tells for
-/// both. The cgroup hook sees no sockets of the kernel; there the MPTCP socket itself tells.
+/// Some kernels release the subflow of an MPTCP socket by a socket of its own, others with the
+/// whole: it is for the MPTCP socket itself to tell.
 #[inline(always)]
 pub(crate) fn on_release<C: EbpfContext>(context: &C, mechanism: Mechanism, socket: *const c_void) {
     let sk = member(socket, offset!(socket_sk));
-    if let Some(sk) = sk.filter(|sk| sock::read(*sk).is_some_and(|sock| !sock.is_multipath)) {
+    if let Some(sk) = sk.filter(|sk| sock::socket_of(*sk).is_none_or(|owner| owner == socket)) {
         record_release(context, mechanism, sk);
     }
 }

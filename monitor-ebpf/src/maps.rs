@@ -1,5 +1,7 @@
 //! Every map of the kernel side, declared once.
 
+use core::cell::UnsafeCell;
+
 use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
     btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, LruHashMap, RingBuf},
@@ -9,7 +11,7 @@ use monitor_common::{
     errors::KernelError,
     flow::{PortCounters, UnclassifiedCounters},
     limits,
-    ports::{PortIndex, PortSet},
+    ports::{PortIndex, PortSet, WirePort},
     socket_event::{SocketCounters, SocketEvent},
 };
 
@@ -34,13 +36,25 @@ pub(crate) type InterfaceCounters = Array<TrafficSlot, 2, INNER_ARRAY>;
 
 const _: () = assert!(size_of::<PortCounters>() == size_of::<UnclassifiedCounters>());
 
+/// A value that userspace writes while programs read it.
+///
+/// A section of the object makes a map of one value, whose address the programs know: reading it
+/// takes neither a lookup nor a test for its absence.
+#[repr(transparent)]
+pub(crate) struct Shared<T>(UnsafeCell<T>);
+
+// SAFETY: programs only read it, a volatile word at a time.
+unsafe impl<T> Sync for Shared<T> {}
+
 /// The watched ports.
-#[btf_map]
-pub(crate) static PORT_SET: Array<PortSet, 1> = Array::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.port_set")]
+static PORT_SET: Shared<PortSet> = Shared(UnsafeCell::new(PortSet::EMPTY));
 
 /// Index of the counters of every port that is or was watched.
-#[btf_map]
-pub(crate) static PORT_INDEX: Array<PortIndex, 1> = Array::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.port_index")]
+static PORT_INDEX: Shared<PortIndex> = Shared(UnsafeCell::new(PortIndex::EMPTY));
 
 /// Traffic counters by interface index; slots as in [`monitor_common::flow::slot_index`].
 #[btf_map]
@@ -110,36 +124,42 @@ pub(crate) fn add_atomic(counter: *mut u64, amount: u64) {
     }
 }
 
-/// Whether each of two ports is watched, by one look at the set.
-#[inline(always)]
-pub(crate) fn are_watched(first: u16, second: u16) -> (bool, bool) {
-    match PORT_SET.get(0) {
-        Some(ports) => (ports.contains(first), ports.contains(second)),
-        None => (false, false),
-    }
-}
-
 /// Whether `port` is watched.
 #[inline(always)]
-pub(crate) fn is_watched(port: u16) -> bool {
-    PORT_SET.get(0).is_some_and(|ports| ports.contains(port))
+pub(crate) fn is_watched(port: WirePort) -> bool {
+    watched_bit(port) & 1 != 0
+}
+
+/// Bit 0 says whether `port` is watched; the others are those of other ports.
+#[inline(always)]
+pub(crate) fn watched_bit(port: WirePort) -> u64 {
+    let words = PORT_SET.0.get().cast::<u64>();
+    let (word, bit) = PortSet::position(port);
+    // SAFETY: the set is of such words, and no position is outside.
+    let word = unsafe { words.add(word).read_volatile() };
+    word >> bit
 }
 
 /// Index of the counters of a watched port.
 #[inline(always)]
-pub(crate) fn index_of(port: u16) -> Option<u32> {
-    let indices = PORT_INDEX.get(0)?;
-    indices.get(bounded(port)).map(u32::from)
+pub(crate) fn index_of(port: WirePort) -> Option<u32> {
+    let indices = PORT_INDEX.0.get().cast::<u16>();
+    // SAFETY: there is an index for every port.
+    match unsafe { indices.add(bounded(port.0).into()).read_volatile() } {
+        0 => None,
+        index => Some(index.into()),
+    }
 }
 
-/// Makes the compiler say here and now that a port has sixteen bits. It knows so, and says nothing
-/// more; the verifier before Linux 6.4 forgets it of a value that was on the stack meanwhile.
+/// Says here and now that a port has sixteen bits. The compiler knows so, and says nothing more;
+/// the verifier before Linux 6.4 forgets it of a value that was on the stack meanwhile.
 #[inline(always)]
 fn bounded(port: u16) -> u16 {
     let mut value = u64::from(port);
-    // SAFETY: no instruction at all; only what the compiler knows of the value is lost.
+    // SAFETY: one instruction on a register. Without any, two lines of the source would have the
+    // same instruction, and the kernel refuses such debug information.
     unsafe {
-        core::arch::asm!("/* {value} */", value = inout(reg) value, options(nomem, nostack));
+        core::arch::asm!("{value} &= 65535", value = inout(reg) value, options(pure, nomem, nostack));
     }
     value as u16
 }

@@ -1,10 +1,12 @@
 //! The two places where packet memory is touched, each access after its bounds check.
 
 use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
-    programs::{TcContext, XdpContext},
 };
-use monitor_common::packet::{PacketBytes, Parsed, Unclassified};
+use monitor_common::packet::{
+    PacketBytes, Parsed, Segment, Unclassified, Words, parse_ethernet, parse_ip, parse_plain,
+};
 
 /// Size of a packet as it was on the wire.
 #[derive(Clone, Copy)]
@@ -13,123 +15,162 @@ pub(crate) struct WireSize {
     pub(crate) bytes: u64,
 }
 
-/// A packet that can be parsed and measured.
-pub(crate) trait PacketView {
+/// A packet that can be parsed and measured: one register, so that it can be handed on.
+pub(crate) trait PacketView: Copy {
+    /// The segment in a packet of the plainest shape; `None` says nothing.
+    fn plain(self) -> Option<Segment>;
+
+    /// What is in the packet, whatever its shape.
+    fn parse(self) -> Parsed;
+
     /// Interface that the packet crosses.
-    fn interface(&self) -> u32;
+    fn interface(self) -> u32;
 
     /// Packets and frame bytes on the wire; `headers_len` is what each segment of a super-packet
     /// repeats.
-    fn wire_size(&self, headers_len: u32) -> WireSize;
+    fn wire_size(self, headers_len: u32) -> WireSize;
 }
 
-/// An XDP buffer; headers are always in its first, contiguous part.
-pub(crate) struct XdpView<'a> {
-    pub(crate) context: &'a XdpContext,
-    /// Whether the buffer may have fragments, which only a `frags` program is given.
-    pub(crate) fragments: bool,
-}
+/// An XDP buffer; headers are always in its first, contiguous part. It may have others, which only
+/// a `frags` program is given.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct XdpView<const FRAGMENTS: bool>(pub(crate) *mut xdp_md);
 
-impl PacketBytes for XdpView<'_> {
+impl<const FRAGMENTS: bool> XdpView<FRAGMENTS> {
     #[inline(always)]
-    fn chunk<'a, const N: usize>(
+    fn context(&self) -> &xdp_md {
+        // SAFETY: the context is the one the kernel passed in.
+        unsafe { &*self.0 }
+    }
+}
+
+impl<const FRAGMENTS: bool> PacketBytes for XdpView<FRAGMENTS> {
+    #[inline(always)]
+    fn words<'a, const N: usize>(
         &'a self,
         offset: usize,
-        _scratch: &'a mut [u8; N],
-    ) -> Option<&'a [u8; N]> {
-        direct(self.context.data(), self.context.data_end(), offset)
+        _scratch: &'a mut Words<N>,
+    ) -> Option<&'a Words<N>> {
+        direct(self.context().data, self.context().data_end, offset)
     }
 }
 
-impl PacketView for XdpView<'_> {
+impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     #[inline(always)]
-    fn interface(&self) -> u32 {
-        self.context.ingress_ifindex() as u32
+    fn plain(self) -> Option<Segment> {
+        parse_plain(&self)
     }
 
     #[inline(always)]
-    fn wire_size(&self, _headers_len: u32) -> WireSize {
-        let bytes = if self.fragments {
+    fn parse(self) -> Parsed {
+        parse_ethernet(&self)
+    }
+
+    #[inline(always)]
+    fn interface(self) -> u32 {
+        self.context().ingress_ifindex
+    }
+
+    #[inline(always)]
+    fn wire_size(self, _headers_len: u32) -> WireSize {
+        let bytes = if FRAGMENTS {
             // SAFETY: the context is the one the kernel passed in.
-            unsafe { bpf_xdp_get_buff_len(self.context.ctx) }
+            unsafe { bpf_xdp_get_buff_len(self.0) }
         } else {
-            (self.context.data_end() - self.context.data()) as u64
+            (self.context().data_end - self.context().data).into()
         };
         WireSize { packets: 1, bytes }
     }
 }
 
-/// A socket buffer whose headers are read where they are: in its contiguous part.
-pub(crate) struct SkbView<'a> {
-    pub(crate) context: &'a TcContext,
-}
+/// A socket buffer whose headers are read where they are: in its contiguous part. It starts with an
+/// Ethernet or with an IP header.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct SkbView<const ETHERNET: bool>(pub(crate) *mut __sk_buff);
 
 /// A socket buffer whose headers are copied, because they are not all in its contiguous part.
-pub(crate) struct ScatteredSkbView<'a> {
-    pub(crate) context: &'a TcContext,
-}
+struct ScatteredSkb(*mut __sk_buff);
 
-/// Parses a socket buffer in place, and once more by copying in the rare case that its headers go
-/// beyond its contiguous part. Two passes, because a choice at every access multiplies the paths
-/// that the verifier walks.
-#[inline(always)]
-pub(crate) fn parse_skb(
-    context: &TcContext,
-    in_place: impl FnOnce(&SkbView<'_>) -> Parsed,
-    copied: impl FnOnce(&ScatteredSkbView<'_>) -> Parsed,
-) -> Parsed {
-    let parsed = in_place(&SkbView { context });
-    let contiguous = context.data_end() - context.data();
-    if parsed.unclassified() == Some(Unclassified::Truncated) && contiguous < context.len() as usize
-    {
-        return copied(&ScatteredSkbView { context });
-    }
-    parsed
-}
-
-impl PacketBytes for SkbView<'_> {
+impl<const ETHERNET: bool> SkbView<ETHERNET> {
     #[inline(always)]
-    fn chunk<'a, const N: usize>(
-        &'a self,
-        offset: usize,
-        _scratch: &'a mut [u8; N],
-    ) -> Option<&'a [u8; N]> {
-        direct(self.context.data(), self.context.data_end(), offset)
+    fn context(&self) -> &__sk_buff {
+        // SAFETY: the context is the one the kernel passed in.
+        unsafe { &*self.0 }
+    }
+
+    #[inline(always)]
+    fn parse_bytes<P: PacketBytes>(self, bytes: &P) -> Parsed {
+        if ETHERNET {
+            parse_ethernet(bytes)
+        } else {
+            // The protocol that the stack keeps beside a packet without a link layer.
+            parse_ip(bytes, u16::from_be(self.context().protocol as u16))
+        }
     }
 }
 
-impl PacketBytes for ScatteredSkbView<'_> {
+impl<const ETHERNET: bool> PacketBytes for SkbView<ETHERNET> {
     #[inline(always)]
-    fn chunk<'a, const N: usize>(
+    fn words<'a, const N: usize>(
         &'a self,
         offset: usize,
-        scratch: &'a mut [u8; N],
-    ) -> Option<&'a [u8; N]> {
-        // SAFETY: the destination is N bytes long; the helper checks the source.
+        _scratch: &'a mut Words<N>,
+    ) -> Option<&'a Words<N>> {
+        direct(self.context().data, self.context().data_end, offset)
+    }
+}
+
+impl PacketBytes for ScatteredSkb {
+    #[inline(always)]
+    fn words<'a, const N: usize>(
+        &'a self,
+        offset: usize,
+        scratch: &'a mut Words<N>,
+    ) -> Option<&'a Words<N>> {
+        // SAFETY: the destination is as long as the helper is told; it checks the source.
         let error = unsafe {
             bpf_skb_load_bytes(
-                self.context.skb.skb.cast(),
+                self.0.cast(),
                 offset as u32,
                 scratch.as_mut_ptr().cast(),
-                N as u32,
+                size_of::<Words<N>>() as u32,
             )
         };
         (error == 0).then_some(scratch)
     }
 }
 
-impl PacketView for SkbView<'_> {
+impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
     #[inline(always)]
-    fn interface(&self) -> u32 {
-        // SAFETY: the context is the one the kernel passed in.
-        unsafe { (*self.context.skb.skb).ifindex }
+    fn plain(self) -> Option<Segment> {
+        if ETHERNET { parse_plain(&self) } else { None }
+    }
+
+    /// In place, and once more by copying in the rare case that the headers go beyond the
+    /// contiguous part. Two passes, because a choice at every access multiplies the paths that the
+    /// verifier walks.
+    #[inline(always)]
+    fn parse(self) -> Parsed {
+        let parsed = self.parse_bytes(&self);
+        let contiguous = self.context().data_end - self.context().data;
+        if parsed.unclassified() == Some(Unclassified::Truncated) && contiguous < self.context().len
+        {
+            return self.parse_bytes(&ScatteredSkb(self.0));
+        }
+        parsed
     }
 
     #[inline(always)]
-    fn wire_size(&self, headers_len: u32) -> WireSize {
+    fn interface(self) -> u32 {
+        self.context().ifindex
+    }
+
+    #[inline(always)]
+    fn wire_size(self, headers_len: u32) -> WireSize {
         const VLAN_TAG_LEN: u64 = 4;
-        // SAFETY: the context is the one the kernel passed in.
-        let skb = unsafe { &*self.context.skb.skb };
+        let skb = self.context();
         // A tag that the NIC took or will insert is not in the buffer.
         let tag = if skb.vlan_present != 0 { VLAN_TAG_LEN } else { 0 };
         let len = u64::from(skb.len);
@@ -157,13 +198,18 @@ fn segments(len: u64, headers_len: u32, gso_segs: u32, gso_size: u32) -> u64 {
     payload.div_ceil(u64::from(gso_size)).max(1)
 }
 
-/// `N` bytes at `offset` of the memory between `data` and `data_end`.
+/// `N` words at `offset` of the memory between `data` and `data_end`, which are pointers to the
+/// verifier.
 #[inline(always)]
-fn direct<'a, const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<&'a [u8; N]> {
-    let start = data + offset;
-    if start + N > data_end {
+fn direct<'a, const N: usize>(data: u32, data_end: u32, offset: usize) -> Option<&'a Words<N>> {
+    let start = data as usize + offset;
+    if start + size_of::<Words<N>>() > data_end as usize {
         return None;
     }
-    // SAFETY: all N bytes lie before the end of the packet, which the verifier checks again.
-    Some(unsafe { &*(start as *const [u8; N]) })
+    // SAFETY: no packet lies at null. Unless it is told, the compiler tests for it before every
+    // access, null being how `None` is represented.
+    unsafe { core::hint::assert_unchecked(start != 0) };
+    // SAFETY: all N words lie before the end of the packet, which the verifier checks again; it
+    // also refuses an unaligned access where the machine is not capable of it.
+    Some(unsafe { &*(start as *const Words<N>) })
 }

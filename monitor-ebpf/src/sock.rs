@@ -120,6 +120,27 @@ pub(crate) fn protocol_of(sk_protocol: u16) -> Option<Protocol> {
     }
 }
 
+/// The socket through which a program holds this one.
+///
+/// The subflow of an MPTCP socket, which is a TCP socket, is held through the socket of the whole,
+/// `mptcp_sock_graft` in `net/mptcp/protocol.h`.
+#[inline(always)]
+pub(crate) fn socket_of(sk: *const c_void) -> Option<*const c_void> {
+    member(sk, offset!(sock_socket))
+}
+
+/// Whether this is the subflow of an MPTCP socket.
+#[inline(always)]
+pub(crate) fn is_subflow(sk: *const c_void) -> bool {
+    owner_of(sk).is_some_and(|owner| owner != sk)
+}
+
+/// The MPTCP socket of a subflow, and any other socket itself.
+#[inline(always)]
+pub(crate) fn owner_of(sk: *const c_void) -> Option<*const c_void> {
+    member(socket_of(sk)?, offset!(socket_sk))
+}
+
 /// Whether closing this socket gives back a port that it took on purpose: one that a bind named, or
 /// a listener's, or a TCP socket's that was bound and never connected. An accepted socket shares its
 /// listener's port, and a client's is the kernel's affair.

@@ -13,6 +13,7 @@ use aya_log_ebpf::debug;
 use monitor_common::{
     errors::KernelError,
     flow::Protocol,
+    ports::WirePort,
     socket_event::{
         BindResult, Mechanism, SocketCounters, SocketEvent, SocketEventKind,
         SocketEventWithCommandLine, known,
@@ -154,12 +155,15 @@ pub(crate) fn record_bind<C: EbpfContext>(
 /// there is none.
 #[inline(always)]
 fn note_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
-    let is_automatic = is_watched(sock.port) && sock::has_named_port(sk) == Some(false);
+    let is_automatic =
+        is_watched(WirePort::of(sock.port)) && sock::has_named_port(sk) == Some(false);
     if !is_automatic || matches!(mechanism, Mechanism::Tracepoint) {
         return;
     }
+    // It is the MPTCP socket that will be released, not its subflow.
+    let released = sock::owner_of(sk).unwrap_or(sk);
     // A map of this kind makes room by itself.
-    let _ = AUTOMATIC_BINDS.insert(sk as u64, sock.port, 0);
+    let _ = AUTOMATIC_BINDS.insert(released as u64, sock.port, 0);
 }
 
 /// Records the release of `sk`, if a port goes with it that the socket was bound to.
@@ -181,7 +185,7 @@ pub(crate) fn record_release<C: EbpfContext>(context: &C, mechanism: Mechanism, 
 /// before it is closed; any other port is one of an earlier socket at the same address.
 #[inline(always)]
 fn take_automatic_port(sk: *const c_void, now: u16) -> Option<u16> {
-    if now != 0 && !is_watched(now) {
+    if now != 0 && !is_watched(WirePort::of(now)) {
         return None;
     }
     // SAFETY: the value is read once, and a socket that is released is nobody else's.
@@ -193,7 +197,7 @@ fn take_automatic_port(sk: *const c_void, now: u16) -> Option<u16> {
 /// Counts a call on a watched port and sends it to userspace.
 #[inline(always)]
 pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
-    if !is_watched(call.sock.port) {
+    if !is_watched(WirePort::of(call.sock.port)) {
         return;
     }
     count(call);
@@ -207,8 +211,8 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
 
 #[inline(always)]
 fn count(call: &SocketCall) {
-    let counters =
-        index_of(call.sock.port).and_then(|index| SOCKET_COUNTERS.get_value_ptr_mut(0, &index));
+    let counters = index_of(WirePort::of(call.sock.port))
+        .and_then(|index| SOCKET_COUNTERS.get_value_ptr_mut(0, &index));
     let Some(counters) = counters else {
         return count_error(KernelError::SlotMissing);
     };

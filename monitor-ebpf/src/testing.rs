@@ -18,9 +18,8 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use monitor_common::{flow::Direction, packet::parse_ethernet};
 
-use crate::packet_view::XdpView;
+use crate::{packet_view::XdpView, traffic::INGRESS};
 
 /// Nothing at all: the floor of a measurement.
 #[xdp]
@@ -37,8 +36,7 @@ fn xdp_drop(_: XdpContext) -> u32 {
 /// Does what `xdp_ingress` does, and drops: what counting costs, without the stack behind it.
 #[xdp]
 fn xdp_ingress_drop(context: XdpContext) -> u32 {
-    let packet = XdpView { context: &context, fragments: false };
-    traffic::count(&packet, parse_ethernet(&packet), Direction::Ingress);
+    traffic::count::<_, INGRESS>(XdpView::<false>(context.ctx));
     xdp_action::XDP_DROP
 }
 

@@ -1,59 +1,143 @@
-//! What all traffic hooks do with a packet: parse it, test its ports, add to counters.
+//! What every traffic hook does with a packet: parse, test two bits, and on a hit add to this CPU's
+//! slot.
+//!
+//! Nearly all packets are plain and on other ports. A hook decides that by itself, in few enough
+//! instructions to need neither a stack nor a saved register; everything else is a call.
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use monitor_common::{
     errors::KernelError,
-    flow::{Direction, PortCounters, Side, UnclassifiedCounters, slot_index},
-    packet::{Parsed, Segment, Unclassified},
+    flow::{Direction, PortCounters, Protocol, Side, UnclassifiedCounters, slot_index},
+    packet::{Segment, Unclassified, headers_len, is_connection_attempt},
+    ports::WirePort,
 };
 
 use crate::{
-    maps::{COUNTERS, InterfaceCounters, NEAR_COUNTERS, are_watched, count_error, index_of},
+    maps::{COUNTERS, InterfaceCounters, NEAR_COUNTERS, count_error, index_of, watched_bit},
     packet_view::{PacketView, WireSize},
 };
 
-/// CPUs that an interface's array has slots for; userspace sets it before load.
+/// CPUs that the kernel may ever run; userspace sets it before load.
 #[unsafe(no_mangle)]
 static CPUS: u32 = 1;
 
-/// Counts a parsed packet where it belongs.
+/// [`Direction::Ingress`] as a constant argument.
+pub(crate) const INGRESS: usize = Direction::Ingress as usize;
+/// [`Direction::Egress`] as a constant argument.
+pub(crate) const EGRESS: usize = Direction::Egress as usize;
+
+const TCP: usize = Protocol::Tcp as usize;
+const UDP: usize = Protocol::Udp as usize;
+const LOCAL: usize = Side::Local as usize;
+const REMOTE: usize = Side::Remote as usize;
+
+/// Counts a packet where it belongs.
 #[inline(always)]
-pub(crate) fn count<P: PacketView>(packet: &P, parsed: Parsed, direction: Direction) {
+pub(crate) fn count<P: PacketView, const DIRECTION: usize>(packet: P) {
+    match packet.plain() {
+        Some(segment) => count_segment::<P, DIRECTION>(packet, &segment),
+        None => count_any::<P, DIRECTION>(packet),
+    }
+}
+
+/// Counts a packet of whatever shape.
+#[inline(never)]
+fn count_any<P: PacketView, const DIRECTION: usize>(packet: P) {
+    let parsed = packet.parse();
     if let Some(segment) = parsed.segment() {
-        count_segment(packet, segment, direction);
+        count_segment::<P, DIRECTION>(packet, segment);
     } else if let Some(cause) = parsed.unclassified() {
-        count_unclassified(packet, cause, direction);
+        count_unclassified(packet.interface(), cause, Direction::ALL[DIRECTION]);
     }
 }
 
 /// Both ends may be watched: each is a series of its own.
 #[inline(always)]
-fn count_segment<P: PacketView>(packet: &P, segment: &Segment, direction: Direction) {
-    let (source, destination) = are_watched(segment.source, segment.destination);
-    if !source & !destination {
+fn count_segment<P: PacketView, const DIRECTION: usize>(packet: P, segment: &Segment) {
+    let source = watched_bit(segment.source);
+    let destination = watched_bit(segment.destination);
+    // One branch for nearly all packets.
+    if (source | destination) & 1 == 0 {
         return;
     }
-    let Some(counters) = interface_counters(packet) else {
-        return;
-    };
-    let size = packet.wire_size(segment.headers_len);
-    if source {
-        let side = direction.side_of_source();
-        count_port(counters, segment.source, segment, direction, side, size);
+    if source & 1 != 0 {
+        match Direction::ALL[DIRECTION].side_of_source() {
+            Side::Local => count_end::<P, DIRECTION, LOCAL>(packet, segment.source, segment),
+            Side::Remote => count_end::<P, DIRECTION, REMOTE>(packet, segment.source, segment),
+        }
     }
-    if destination {
-        let side = direction.side_of_destination();
-        count_port(counters, segment.destination, segment, direction, side, size);
+    if destination & 1 != 0 {
+        match Direction::ALL[DIRECTION].side_of_destination() {
+            Side::Local => count_end::<P, DIRECTION, LOCAL>(packet, segment.destination, segment),
+            Side::Remote => count_end::<P, DIRECTION, REMOTE>(packet, segment.destination, segment),
+        }
     }
 }
 
 #[inline(always)]
-fn count_port(
-    counters: &InterfaceCounters,
-    port: u16,
+fn count_end<P: PacketView, const DIRECTION: usize, const SIDE: usize>(
+    packet: P,
+    port: WirePort,
     segment: &Segment,
-    direction: Direction,
-    side: Side,
+) {
+    let Segment { protocol, offset, control, .. } = *segment;
+    match protocol {
+        Protocol::Tcp => count_watched::<P, TCP, DIRECTION, SIDE>(packet, port, offset, control),
+        Protocol::Udp => count_watched::<P, UDP, DIRECTION, SIDE>(packet, port, offset, control),
+    }
+}
+
+/// Counts a segment for its end on a watched port. What is needed of the segment comes one by one,
+/// because an argument is a register; what selects a counter is constant, because the verifier
+/// forgets the bounds of what was in memory.
+#[inline(never)]
+fn count_watched<
+    P: PacketView,
+    const PROTOCOL: usize,
+    const DIRECTION: usize,
+    const SIDE: usize,
+>(
+    packet: P,
+    port: WirePort,
+    offset: u32,
+    control: u16,
+) {
+    let attempt = is_connection_attempt(control);
+    let size = packet.wire_size(headers_len(Protocol::ALL[PROTOCOL], offset, control));
+    let interface = packet.interface();
+    match NEAR_COUNTERS.get(interface) {
+        Some(counters) => add::<PROTOCOL, DIRECTION, SIDE>(counters, port, attempt, size),
+        None => {
+            add_far::<PROTOCOL, DIRECTION, SIDE>(interface, port, attempt, size.packets, size.bytes)
+        }
+    }
+}
+
+/// Adds to the counters of an interface whose index is not small.
+///
+/// Never inlined: where one lookup may be in an array of either kind of outer map, the verifier
+/// leaves it to an indirect call, which costs more than everything else.
+#[inline(never)]
+fn add_far<const PROTOCOL: usize, const DIRECTION: usize, const SIDE: usize>(
+    interface: u32,
+    port: WirePort,
+    attempt: bool,
+    packets: u64,
+    bytes: u64,
+) {
+    let size = WireSize { packets, bytes };
+    // SAFETY: an inner map lives until the programs that may use it have ended.
+    match unsafe { COUNTERS.get(&interface) } {
+        Some(counters) => add::<PROTOCOL, DIRECTION, SIDE>(counters, port, attempt, size),
+        None => count_error(KernelError::InterfaceMissing),
+    }
+}
+
+#[inline(always)]
+fn add<const PROTOCOL: usize, const DIRECTION: usize, const SIDE: usize>(
+    counters: &InterfaceCounters,
+    port: WirePort,
+    attempt: bool,
     size: WireSize,
 ) {
     let slot = index_of(port).and_then(|index| slot(counters, index));
@@ -63,35 +147,44 @@ fn count_port(
     // SAFETY: the slot is a map value of this type that only this CPU writes; userspace reads
     // single aligned words.
     let slot = unsafe { &mut *slot };
-    let traffic = &mut slot.traffic[segment.protocol as usize][direction as usize][side as usize];
+    let traffic = &mut slot.traffic[PROTOCOL][DIRECTION][SIDE];
     traffic.packets += size.packets;
     traffic.bytes += size.bytes;
-    if segment.connection_attempt {
-        slot.connection_attempts[direction as usize][side as usize] += size.packets;
+    if attempt {
+        slot.connection_attempts[DIRECTION][SIDE] += size.packets;
+    }
+}
+
+/// Counts a packet for its interface only.
+#[inline(always)]
+fn count_unclassified(interface: u32, cause: Unclassified, direction: Direction) {
+    match NEAR_COUNTERS.get(interface) {
+        Some(counters) => add_unclassified(counters, cause as u32, direction as u32),
+        None => add_unclassified_far(interface, cause as u32, direction as u32),
+    }
+}
+
+/// See [`add_far`].
+#[inline(never)]
+fn add_unclassified_far(interface: u32, cause: u32, direction: u32) {
+    // SAFETY: an inner map lives until the programs that may use it have ended.
+    match unsafe { COUNTERS.get(&interface) } {
+        Some(counters) => add_unclassified(counters, cause, direction),
+        None => count_error(KernelError::InterfaceMissing),
     }
 }
 
 #[inline(always)]
-fn count_unclassified<P: PacketView>(packet: &P, cause: Unclassified, direction: Direction) {
-    let slot = interface_counters(packet).and_then(|counters| slot(counters, 0));
-    let Some(slot) = slot else {
-        return;
+fn add_unclassified(counters: &InterfaceCounters, cause: u32, direction: u32) {
+    let Some(slot) = slot(counters, 0) else {
+        return count_error(KernelError::SlotMissing);
     };
     // SAFETY: slot 0 is of this type, has the same size, and only this CPU writes it.
     let slot = unsafe { &mut *slot.cast::<UnclassifiedCounters>() };
-    slot.packets[direction as usize][cause as usize] += 1;
-}
-
-#[inline(always)]
-fn interface_counters<P: PacketView>(packet: &P) -> Option<&'static InterfaceCounters> {
-    let interface = packet.interface();
-    let near = NEAR_COUNTERS.get(interface);
-    // SAFETY: an inner map lives until the programs that may use it have ended.
-    let counters = near.or_else(|| unsafe { COUNTERS.get(&interface) });
-    if counters.is_none() {
-        count_error(KernelError::InterfaceMissing);
+    let by_cause = slot.packets.get_mut(direction as usize);
+    if let Some(count) = by_cause.and_then(|causes| causes.get_mut(cause as usize)) {
+        *count += 1;
     }
-    counters
 }
 
 /// This CPU's slot for a port index.

@@ -4,25 +4,22 @@
 //! exceeds a page, and is refused by older kernels.
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-use monitor_common::{flow::Direction, packet::parse_ethernet};
 
-use crate::{packet_view::XdpView, traffic};
+use crate::{
+    packet_view::XdpView,
+    traffic::{self, INGRESS},
+};
 
 /// For multi-buffer packets.
 #[xdp(frags)]
 fn xdp_ingress_frags(context: XdpContext) -> u32 {
-    on_packet(&context, true)
+    traffic::count::<_, INGRESS>(XdpView::<true>(context.ctx));
+    xdp_action::XDP_PASS
 }
 
 /// For packets in one buffer.
 #[xdp]
 fn xdp_ingress(context: XdpContext) -> u32 {
-    on_packet(&context, false)
-}
-
-#[inline(always)]
-fn on_packet(context: &XdpContext, fragments: bool) -> u32 {
-    let packet = XdpView { context, fragments };
-    traffic::count(&packet, parse_ethernet(&packet), Direction::Ingress);
+    traffic::count::<_, INGRESS>(XdpView::<false>(context.ctx));
     xdp_action::XDP_PASS
 }

@@ -1,7 +1,7 @@
 //! The agent: wires the kernel side, the sinks and the web server together, and owns shutdown.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -29,7 +29,7 @@ use crate::{
         interfaces::Interfaces, memory,
     },
     metrics::{self, AgentStatus, BuildInfo, Exposition, ProcessFacts},
-    sinks::EventQueue,
+    sinks::{self, EventQueue},
     web,
 };
 
@@ -58,13 +58,22 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     let config = Config::load(args.config.path.as_deref(), &overrides)?;
     require_capabilities()?;
     let mut signals = Signals::install()?;
-    let queue = EventQueue::start(&config.sinks)?;
-    let context = event_context();
-    let (kernel, streams) = Kernel::start(Options {
+    let sinks = capabilities::as_later(|| sinks::open(&config.sinks))??;
+    let (mut kernel, streams) = Kernel::start(Options {
         command_lines: config.command_line,
         log_level: kernel_log_level(args.log_level),
     })?;
     let listeners = web::bind(&config.web_listen).await?;
+    let sockets = attach_sockets(&mut kernel, &config)?;
+    // Up to here this is the only thread, and from here on there is nothing that takes more.
+    let queue = match give_up_privileges().and_then(|()| Ok(EventQueue::start(sinks)?)) {
+        Ok(queue) => queue,
+        Err(error) => {
+            kernel.detach_hooks(&BTreeMap::new())?;
+            return Err(error);
+        }
+    };
+    let context = event_context();
     let kernel = Arc::new(Mutex::new(kernel));
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
     let ready = Arc::new(AtomicBool::new(false));
@@ -88,6 +97,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         context,
         ready,
     };
+    sockets.iter().for_each(|status| agent.tell(status));
     agent.attach().await?;
     agent.queue.send(Event::agent_started(Timestamp::now(), build.version, &agent.context));
     let reason = agent.work(streams, &mut signals).await?;
@@ -98,18 +108,8 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
 }
 
 impl Agent {
-    /// First attachment: counters before hooks, so that no packet finds nowhere to be counted.
+    /// The traffic hooks of the interfaces that there are; the others are attached by now.
     async fn attach(&mut self) -> Result<()> {
-        let ports: BTreeSet<u16> = self.config.ports.iter().copied().collect();
-        let mechanism = self.config.bind_mechanism;
-        let kernel = Arc::clone(&self.kernel);
-        let statuses = spawn_blocking(move || -> Result<Vec<HookStatus>> {
-            let mut kernel = lock(&kernel);
-            kernel.watch(&ports)?;
-            Ok(kernel.attach_sockets(mechanism))
-        });
-        let statuses = statuses.await??;
-        statuses.iter().for_each(|status| self.tell(status));
         self.reconcile().await?;
         let hooks = lock(&self.kernel).snapshot()?.hooks;
         if hooks.iter().all(|hook| hook.attached.is_none()) {
@@ -297,13 +297,33 @@ fn exposition(
     })
 }
 
+/// Counters before hooks, so that no call finds nowhere to be counted.
+fn attach_sockets(kernel: &mut Kernel, config: &Config) -> Result<Vec<HookStatus>> {
+    kernel.watch(&config.ports.iter().copied().collect())?;
+    Ok(kernel.attach_sockets(config.bind_mechanism))
+}
+
+/// Says what is missing: as an error where nothing works without it.
 fn require_capabilities() -> Result<()> {
-    let missing: Vec<&str> =
-        capabilities::missing().iter().filter(|c| c.required).map(|c| c.name).collect();
+    let missing = capabilities::missing();
     if missing.is_empty() {
         return Ok(());
     }
-    bail!("missing {}: {}", missing.join(", "), capabilities::remedy())
+    let names: Vec<&str> = missing.iter().map(|capability| capability.name).collect();
+    let names = names.join(", ");
+    let remedy = capabilities::remedy();
+    if !capabilities::can_work_without(&missing) {
+        bail!("missing {names}: {remedy}");
+    }
+    for capability in missing {
+        tracing::warn!(costs = capability.costs, "missing {}", capability.name);
+    }
+    tracing::warn!("to have {names}: {remedy}");
+    Ok(())
+}
+
+fn give_up_privileges() -> Result<()> {
+    capabilities::give_up_the_rest().context("cannot give up capabilities that are not needed")
 }
 
 fn event_context() -> EventContext {

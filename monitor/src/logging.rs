@@ -20,14 +20,14 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
         // A log that cannot be written has nowhere to say so.
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => builder.with_ansi(colour_is_wanted()).finish().try_init(),
+        LogFormat::Text => builder.with_ansi(colour_is_wanted(&io::stderr())).finish().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     }
 }
 
 /// Colour is for eyes: a terminal, and nobody who asked for none (<https://no-color.org>).
-fn colour_is_wanted() -> bool {
-    io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+pub fn colour_is_wanted(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 impl From<LogLevel> for LevelFilter {

@@ -63,7 +63,7 @@ async fn doctor(args: &DoctorArgs) -> ExitCode {
     let page = if args.json {
         serde_json::to_string_pretty(&report).map(|json| json + "\n").unwrap_or_default()
     } else {
-        report.to_text()
+        report.to_text(logging::colour_is_wanted(&io::stdout()))
     };
     print(page.as_bytes());
     report.verdict().into()

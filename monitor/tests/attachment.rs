@@ -5,14 +5,15 @@ use std::{
     fs,
     net::{TcpListener, UdpSocket},
     path::Path,
+    time::Duration,
 };
 
 use aya::programs::{TcAttachType, XdpMode};
 use support::{
-    agent::{Agent, Config, finish, ghostport, stderr},
-    eventually,
+    agent::{Agent, Config, PINS, detach, finish, ghostport, stderr},
+    eventually, eventually_within,
     frames::plain_udp,
-    programs::{Programs, tcx_programs},
+    programs::{Programs, best_tc, tcx_programs, without_tcx},
     sh,
     wire::Wire,
     world::{Peer, World, in_world, port},
@@ -22,7 +23,6 @@ use support::{
 #[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
 mod support;
 
-const PINS: &str = "/sys/fs/bpf/ghostport";
 const BOTH_WAYS: [TcAttachType; 2] = [TcAttachType::Ingress, TcAttachType::Egress];
 
 fn watched() -> u16 {
@@ -99,12 +99,6 @@ fn has_clsact(interface: &str) -> bool {
     sh(&format!("tc qdisc show dev {interface}")).contains("clsact")
 }
 
-fn detach() {
-    let output = finish(ghostport().arg("detach"));
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(!Path::new(PINS).exists(), "{PINS} is still there");
-}
-
 fn veth_world(world: &World, config: &Config) -> (Peer, Agent) {
     let peer = Peer::new();
     world.veth("gp0", &peer, "peer0");
@@ -174,19 +168,22 @@ fn interfaces_come_and_go() {
 
 /// As a host does it that starts many containers.
 #[test]
-fn many_interfaces_at_once() {
-    const INTERFACES: usize = 30;
+fn two_hundred_interfaces_at_once() {
+    const INTERFACES: usize = 200;
+    const MANY: Duration = Duration::from_secs(60);
     in_world(|world| {
         let agent = Agent::start(world, &config());
-        for index in 0..INTERFACES {
-            sh(&format!("ip link add gp{index} type veth peer name other{index}"));
-            sh(&format!("ip link set gp{index} up"));
-        }
-        eventually("all of them", || (hooked(&agent).len() == INTERFACES).then_some(()));
-        for index in 0..INTERFACES {
-            sh(&format!("ip link delete gp{index}"));
-        }
-        await_hooked(&agent, &[]);
+        let batch = |commands: &dyn Fn(usize) -> String| {
+            let lines: String = (0..INTERFACES).map(commands).collect();
+            fs::write(world.path("batch"), lines).expect("written");
+            sh(&format!("ip -batch {}", world.path("batch").display()));
+        };
+        batch(&|n| format!("link add gp{n} type veth peer name other{n}\nlink set gp{n} up\n"));
+        eventually_within(MANY, "all of them", || {
+            (hooked(&agent).len() == INTERFACES).then_some(())
+        });
+        batch(&|n| format!("link delete gp{n}\n"));
+        eventually_within(MANY, "none of them", || hooked(&agent).is_empty().then_some(()));
         let left = fs::read_dir(Path::new(PINS).join("counters")).expect("pins").count();
         assert_eq!(left, 0, "counters of interfaces that are gone");
     });
@@ -231,7 +228,7 @@ fn a_foreign_xdp_program_keeps_its_place() {
 
         let agent = Agent::start(world, &config());
         let ingress = agent.metrics().mechanism("ingress", Some("gp0"));
-        assert_eq!(ingress.as_deref(), Some("tcx"));
+        assert_eq!(ingress.as_deref(), Some(best_tc()));
         let told = agent.events().into_iter().find(|event| {
             event["event.name"] == "ghostport.hook_changed"
                 && event["ghostport.hook"] == "ingress"
@@ -294,17 +291,7 @@ fn the_rung_below_tcx_does_as_well() {
         let peer = Peer::new();
         world.veth("gp0", &peer, "peer0");
         world.veth("gp1", &peer, "peer1");
-        let mut crowd = Vec::new();
-        let is_full = loop {
-            let mut programs = Programs::load();
-            let ways = BOTH_WAYS.into_iter().flat_map(|way| ["gp0", "gp1"].map(|on| (on, way)));
-            let attached: Vec<bool> = ways.map(|(on, way)| programs.attach_tcx(on, way)).collect();
-            crowd.push(programs);
-            if attached.contains(&false) || crowd.len() > 200 {
-                break !attached.contains(&true);
-            }
-        };
-        assert!(is_full, "TCX still has room");
+        let _crowd = without_tcx(&["gp0", "gp1"]);
         sh("tc qdisc add dev gp1 clsact");
         let mut foreign = Programs::load();
         for way in BOTH_WAYS {
@@ -350,15 +337,7 @@ fn a_qdisc_that_another_uses_by_now_stays() {
     in_world(|world| {
         let peer = Peer::new();
         world.veth("gp0", &peer, "peer0");
-        let mut crowd = Vec::new();
-        loop {
-            let mut programs = Programs::load();
-            let attached = BOTH_WAYS.map(|way| programs.attach_tcx("gp0", way));
-            crowd.push(programs);
-            if !attached.contains(&true) || crowd.len() > 200 {
-                break;
-            }
-        }
+        let _crowd = without_tcx(&["gp0"]);
         let agent = Agent::start(world, &config().mode("tc"));
         assert!(has_clsact("gp0"));
         let mut foreign = Programs::load();
@@ -501,7 +480,7 @@ fn the_next_agent_may_want_something_else() {
         let agent = Agent::start(world, &other);
         await_hooked(&agent, &["gp0"]);
         let metrics = agent.metrics();
-        assert_eq!(metrics.mechanism("ingress", Some("gp0")).as_deref(), Some("tcx"));
+        assert_eq!(metrics.mechanism("ingress", Some("gp0")).as_deref(), Some(best_tc()));
         assert_eq!(metrics.mechanism("bind", None).as_deref(), Some("tracepoint"));
         assert!(!sh("ip -details link show dev gp0").contains("prog/xdp"));
         assert_eq!(programs_on("gp1"), "");
@@ -509,5 +488,28 @@ fn the_next_agent_may_want_something_else() {
         await_packets(&agent, "gp0", 3);
         drop(UdpSocket::bind(("127.0.0.1", watched())).expect("bound"));
         assert_eq!(binds(&agent), 1);
+    });
+}
+
+/// Hooks that are taken over follow the ports of the agent that took them over.
+#[test]
+fn the_next_agent_may_watch_something_else() {
+    in_world(|world| {
+        let elsewhere = port(2);
+        let (peer, agent) = veth_world(world, &config());
+        await_hooked(&agent, &["gp0"]);
+        agent.kill9();
+        let other = Config::new([elsewhere]).on(&["gp*"]);
+        let agent = Agent::start(world, &other);
+        assert!(agent.log().contains("adopted=true"), "{}", agent.log());
+        peer.run(move || {
+            let wire = Wire::open("peer0");
+            wire.send(&plain_udp(port(1), elsewhere));
+            wire.send(&frame());
+        });
+        await_packets(&agent, "gp0", 1);
+        drop(UdpSocket::bind(("127.0.0.1", elsewhere)).expect("bound"));
+        let labels = [("port", &*elsewhere.to_string()), ("result", "success")];
+        assert_eq!(agent.metrics().sum("ghostport_binds_total", &labels), 1);
     });
 }

@@ -12,7 +12,9 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, VerifierLogLevel,
     maps::{Array, ArrayOfMaps, HashOfMaps, Map, MapData},
-    programs::{ProgramError, SchedClassifier, TcAttachType, TestRunOptions, TestRunResult, Xdp},
+    programs::{
+        ProgramError, SchedClassifier, TcAttachType, TestRunOptions, TestRunResult, Xdp, XdpMode,
+    },
 };
 use monitor_common::{
     errors::KernelError,
@@ -20,13 +22,14 @@ use monitor_common::{
         Direction, PortCounters, Protocol, SLOT_SIZE, Side, UnclassifiedCounters, slot_count,
         slot_index,
     },
+    limits::NEAR_INTERFACES,
     packet::Unclassified,
     ports::{PortIndex, PortSet},
 };
 use support::{
     frames::{Outcome, Shape, plain_udp, shapes, syn},
     sh,
-    wire::index_of,
+    wire::{Wire, index_of},
     world::{in_world, set_sysctl},
 };
 
@@ -89,19 +92,20 @@ impl Programs {
             index.set(*port, number);
         }
         let counters = Array::create(slot_count(ports.len() as u32 + 1, cpus), INNER).unwrap();
-        let mut port_set: Array<_, [u64; 1024]> = map(&mut object, "PORT_SET").try_into().unwrap();
+        let mut port_set: Array<_, [u64; 1024]> =
+            map(&mut object, ".bss.port_set").try_into().unwrap();
         port_set.set(0, bytemuck::cast::<PortSet, [u64; 1024]>(set), 0).unwrap();
         let mut port_index: Array<_, [u16; 65536]> =
-            map(&mut object, "PORT_INDEX").try_into().unwrap();
+            map(&mut object, ".bss.port_index").try_into().unwrap();
         port_index.set(0, *bytemuck::cast_box::<_, [u16; 65536]>(index), 0).unwrap();
-        let mut outer: HashOfMaps<_, u32, Array<MapData, Slot>> =
-            map(&mut object, "COUNTERS").try_into().unwrap();
-        outer.insert(ifindex, &counters, 0).unwrap();
-        if let Some(near) = object.map_mut("NEAR_COUNTERS") {
-            let mut near: ArrayOfMaps<_, Array<MapData, Slot>> = near.try_into().unwrap();
-            if ifindex < near.len() {
-                near.set(ifindex, &counters, 0).unwrap();
-            }
+        if ifindex < NEAR_INTERFACES {
+            let mut near: ArrayOfMaps<_, Array<MapData, Slot>> =
+                map(&mut object, "NEAR_COUNTERS").try_into().unwrap();
+            near.set(ifindex, &counters, 0).unwrap();
+        } else {
+            let mut outer: HashOfMaps<_, u32, Array<MapData, Slot>> =
+                map(&mut object, "COUNTERS").try_into().unwrap();
+            outer.insert(ifindex, &counters, 0).unwrap();
         }
         Self { object, counters, cpus, ports }
     }
@@ -408,7 +412,8 @@ fn what_cannot_be_counted_is_counted_as_such() {
 
     // A port that is watched before it has an index.
     let mut programs = Programs::watching([FIRST]);
-    let mut set: Array<_, [u64; 1024]> = map(&mut programs.object, "PORT_SET").try_into().unwrap();
+    let mut set: Array<_, [u64; 1024]> =
+        map(&mut programs.object, ".bss.port_set").try_into().unwrap();
     let both: PortSet = [FIRST, SECOND].into_iter().collect();
     set.set(0, bytemuck::cast::<PortSet, [u64; 1024]>(both), 0).unwrap();
     let frame = plain_udp(FIRST, SECOND);
@@ -620,6 +625,35 @@ fn tc_reads_headers_in_the_fragments_of_a_real_packet() {
             let expected = |direction| expected(shape.outcome, is_watched, direction, frame.len());
             assert_eq!(counted_egress, expected(Direction::Egress), "{}", shape.name);
             assert_eq!(counted_ingress, expected(Direction::Ingress), "{}", shape.name);
+        }
+    });
+}
+
+/// Interfaces whose index is too large for the table find their counters by the hash.
+#[test]
+fn interfaces_with_large_indices_are_counted() {
+    const INDICES: [u32; 2] = [NEAR_INTERFACES, 70_000];
+    in_world(|_| {
+        let [first, second] = INDICES;
+        sh(&format!("ip link add gp0 index {first} type veth peer name gp1 index {second}"));
+        for interface in ["gp0", "gp1"] {
+            set_sysctl(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1");
+            sh(&format!("ip link set {interface} up"));
+        }
+        let mut sender = Programs::on(first, [FIRST, SECOND]);
+        sender.classifier("tc_egress").attach("gp0", TcAttachType::Egress).unwrap();
+        let mut receiver = Programs::on(second, [FIRST, SECOND]);
+        receiver.xdp("xdp_ingress").attach_to_if_index(second, XdpMode::Driver).unwrap();
+        let wire = Wire::open("gp0");
+        for shape in every_shape() {
+            let mut received = Counts::new();
+            let sent = sender.counted(|_| {
+                received = receiver.counted(|_| wire.send(&shape.frame));
+            });
+            let expected =
+                |direction| expected(shape.outcome, is_watched, direction, shape.frame.len());
+            assert_eq!(sent, expected(Direction::Egress), "{}", shape.name);
+            assert_eq!(received, expected(Direction::Ingress), "{}", shape.name);
         }
     });
 }

@@ -10,14 +10,17 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, bind, connect, getsockname, listen, sockopt},
+    net::{
+        AddressFamily, Protocol, RawProtocol, SocketType, bind, connect, getsockname, listen,
+        socket, sockopt,
+    },
 };
 use serde_json::Value;
 use support::{
     agent::{Agent, Config, expect_sockets},
     calls::{
-        Call, NOBODY, as_user, at, bound_life, compared, difference, listening_life, privileged,
-        tcp, udp, v4,
+        Call, MECHANISMS, NOBODY, as_user, at, bound_life, compared, difference, listening_life,
+        privileged, tcp, udp, v4,
     },
     metrics::{Counts, since},
     uring,
@@ -27,8 +30,6 @@ use support::{
 #[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
 #[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
 mod support;
-
-const MECHANISMS: [&str; 4] = ["fexit", "kprobe", "cgroup", "tracepoint"];
 
 /// Offsets of the ports that port 0 may land on.
 const AUTOMATIC: std::ops::Range<u16> = 60..80;
@@ -48,6 +49,7 @@ const SCRIPT: &[(&str, Act)] = &[
     ("UDP socket, dual-stack", || {
         Some(unused(udp(AddressFamily::INET6), "udp", at("::", port(6))))
     }),
+    ("MPTCP server", multipath_server),
     ("refused: EADDRINUSE", in_use),
     ("refused: EACCES", denied),
     ("refused: EADDRNOTAVAIL", not_ours),
@@ -73,7 +75,17 @@ const SCRIPT: &[(&str, Act)] = &[
 ];
 
 fn server(family: AddressFamily, address: SocketAddr) -> Vec<Call> {
-    let socket = tcp(family);
+    serve(tcp(family), address)
+}
+
+fn multipath_server() -> Option<Vec<Call>> {
+    const MPTCP: u32 = 262;
+    let protocol = RawProtocol::new(MPTCP).map(Protocol::from_raw);
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, protocol).ok()?;
+    Some(serve(socket, v4(port(23))))
+}
+
+fn serve(socket: OwnedFd, address: SocketAddr) -> Vec<Call> {
     bind(&socket, &address).expect("bound");
     listen(&socket, 1).expect("listening");
     listening_life("tcp", address).to_vec()

@@ -2,23 +2,23 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::Receiver,
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use support::{
-    PATIENCE,
     agent::{Agent, Config},
     frames::{Shape, plain_udp, shapes, syn},
     metrics::{Counts, Metrics, expect},
-    programs::Programs,
-    sh,
+    patience,
+    programs::{Programs, best_tc, has_tcx, without_tcx},
+    scaled, sh,
     wire::{Offload, Wire, offload, segment_writes},
     world::{Peer, World, in_world, port, received_packets, tcp_counter},
 };
@@ -66,27 +66,31 @@ fn assert_mechanism(agent: &Agent, hook: &str, interface: &str, mechanism: &str)
 fn every_shape_both_ways(mode: &'static str, mechanism: &str) {
     in_world(|world| {
         let (peer, agent) = veth_world(world, mode);
-        assert_mechanism(&agent, "ingress", "gp0", mechanism);
-        let is_tc = matches!(mechanism, "tcx" | "clsact");
-        let outgoing = Wire::open("gp0");
-        let mut counted = agent.metrics().traffic();
-        for (index, shape) in shapes(first(), second(), other()).into_iter().enumerate() {
-            let times = index as u64 % 3 + 1;
-            let frame = shape.frame.clone();
-            peer.run(move || {
-                let wire = Wire::open("peer0");
-                (0..times).for_each(|_| wire.send(&frame));
-            });
-            let seen = if shape.reaches_tc_ingress || !is_tc { times } else { 0 };
-            let expected = shape.counts(&watched(), "gp0", "ingress", seen);
-            counted = agent.assert_traffic(&counted, &expected, shape.name);
-
-            (0..times).for_each(|_| outgoing.send(&shape.frame));
-            let expected = shape.counts(&watched(), "gp0", "egress", times);
-            counted = agent.assert_traffic(&counted, &expected, shape.name);
-        }
-        assert_eq!(kernel_errors(&agent.metrics()), 0);
+        assert_every_shape(&peer, &agent, mechanism);
     });
+}
+
+fn assert_every_shape(peer: &Peer, agent: &Agent, mechanism: &str) {
+    assert_mechanism(agent, "ingress", "gp0", mechanism);
+    let is_tc = matches!(mechanism, "tcx" | "clsact");
+    let outgoing = Wire::open("gp0");
+    let mut counted = agent.metrics().traffic();
+    for (index, shape) in shapes(first(), second(), other()).into_iter().enumerate() {
+        let times = index as u64 % 3 + 1;
+        let frame = shape.frame.clone();
+        peer.run(move || {
+            let wire = Wire::open("peer0");
+            (0..times).for_each(|_| wire.send(&frame));
+        });
+        let seen = if shape.reaches_tc_ingress || !is_tc { times } else { 0 };
+        let expected = shape.counts(&watched(), "gp0", "ingress", seen);
+        counted = agent.assert_traffic(&counted, &expected, shape.name);
+
+        (0..times).for_each(|_| outgoing.send(&shape.frame));
+        let expected = shape.counts(&watched(), "gp0", "egress", times);
+        counted = agent.assert_traffic(&counted, &expected, shape.name);
+    }
+    assert_eq!(kernel_errors(&agent.metrics()), 0);
 }
 
 fn kernel_errors(metrics: &Metrics) -> u64 {
@@ -105,7 +109,37 @@ fn every_shape_is_counted_by_generic_xdp() {
 
 #[test]
 fn every_shape_is_counted_by_tc() {
-    every_shape_both_ways("tc", "tcx");
+    every_shape_both_ways("tc", best_tc());
+}
+
+#[test]
+fn every_shape_is_counted_by_clsact() {
+    in_world(|world| {
+        let peer = Peer::new();
+        world.veth("gp0", &peer, "peer0");
+        let _crowd = without_tcx(&["gp0"]);
+        let agent = Agent::start(world, &Config::new(watched()).on(&["gp0"]).mode("tc"));
+        assert_every_shape(&peer, &agent, "clsact");
+    });
+}
+
+/// A kernel without TCX says so, and clsact serves.
+#[test]
+fn tcx_is_passed_over_with_its_reason() {
+    in_world(|world| {
+        if has_tcx() {
+            return eprintln!("skipped: this kernel has TCX");
+        }
+        let (_peer, agent) = veth_world(world, "tc");
+        for hook in ["ingress", "egress"] {
+            assert_mechanism(&agent, hook, "gp0", "clsact");
+            let told = agent.events().into_iter().find(|event| {
+                event["event.name"] == "ghostport.hook_changed" && event["ghostport.hook"] == hook
+            });
+            let reason = told.expect("an event")["ghostport.reason"].to_string();
+            assert!(reason.contains("no TCX"), "{hook}: {reason}");
+        }
+    });
 }
 
 #[test]
@@ -308,12 +342,12 @@ fn bulk_over_veth(mode: &'static str, mechanism: &str, prepare: impl FnOnce(&Pee
 
 #[test]
 fn tso_super_packets_on_tc_count_as_their_segments() {
-    bulk_over_veth("tc", "tcx", |_| {});
+    bulk_over_veth("tc", best_tc(), |_| {});
 }
 
 #[test]
 fn gro_super_packets_on_tc_count_as_their_segments() {
-    bulk_over_veth("tc", "tcx", |peer| {
+    bulk_over_veth("tc", best_tc(), |peer| {
         offload("gp0", Offload::Gro, true);
         peer.run(|| {
             offload("peer0", Offload::Tso, false);
@@ -403,30 +437,57 @@ fn udp_super_packets_count_as_their_datagrams() {
     });
 }
 
-/// Live frames that never end, until told to.
+/// Frames that never end, until told to.
 struct Flood {
     stop: Arc<AtomicBool>,
     ended: Receiver<()>,
     before: u64,
 }
 
-/// From the first watched port to the second.
 const FLOOD_FRAME_LEN: u64 = 60;
 
+/// From the first watched port to the second.
+fn flood_frame() -> Vec<u8> {
+    let frame = plain_udp(first(), second());
+    assert_eq!(frame.len() as u64, FLOOD_FRAME_LEN);
+    frame
+}
+
 impl Flood {
+    /// By live frames, which need a native XDP program on both ends, where the kernel has them; by
+    /// a packet socket elsewhere.
     fn start(peer: &Peer) -> Self {
+        Self::run(peer, |stopped| {
+            let mut programs = Programs::load();
+            programs.prepare_transmission("peer0");
+            let frame = flood_frame();
+            if programs.transmit("peer0", &frame, 1).is_err() {
+                return Self::send(stopped);
+            }
+            while !stopped.load(Ordering::Relaxed) {
+                programs.transmit("peer0", &frame, 50_000).expect("live frames");
+            }
+        })
+    }
+
+    /// By a packet socket, whatever is attached.
+    fn by_socket(peer: &Peer) -> Self {
+        Self::run(peer, Self::send)
+    }
+
+    fn send(stopped: &AtomicBool) {
+        let wire = Wire::open("peer0");
+        let frame = flood_frame();
+        while !stopped.load(Ordering::Relaxed) {
+            wire.send(&frame);
+        }
+    }
+
+    fn run(peer: &Peer, work: impl FnOnce(&AtomicBool) + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let before = received_packets("gp0");
-        let ended = peer.start(move || {
-            let mut programs = Programs::load();
-            programs.prepare_transmission("peer0");
-            let frame = plain_udp(first(), second());
-            assert_eq!(frame.len() as u64, FLOOD_FRAME_LEN);
-            while !stopped.load(Ordering::Relaxed) {
-                programs.transmit("peer0", &frame, 50_000);
-            }
-        });
+        let ended = peer.start(move || work(&stopped));
         Self { stop, ended, before }
     }
 
@@ -435,12 +496,14 @@ impl Flood {
         received_packets("gp0") - self.before
     }
 
-    /// Waits for this many more, which must not take longer than at a tenth of the usual rate.
+    /// Waits for this many more, or as many as this machine can take, which must not last longer
+    /// than at a tenth of the usual rate.
     fn wait_for(&self, frames: u64) {
+        let frames = scaled(frames);
         let target = self.arrived() + frames;
-        let deadline = Instant::now() + PATIENCE + Duration::from_micros(frames * 5);
+        let deadline = Instant::now() + patience() + Duration::from_micros(frames * 5);
         while self.arrived() < target {
-            assert!(Instant::now() < deadline, "{} of {target} live frames", self.arrived());
+            assert!(Instant::now() < deadline, "{} of {target} frames", self.arrived());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -513,26 +576,100 @@ fn a_kill_and_a_new_start_lose_no_frame() {
     });
 }
 
-/// The same for TC, whose links are of another kind.
 #[test]
-fn a_kill_and_a_new_start_lose_no_frame_on_tc() {
+fn a_kill_under_load_loses_nothing_by_native_xdp() {
+    a_kill_under_load("xdp-native", "xdp-native");
+}
+
+#[test]
+fn a_kill_under_load_loses_nothing_by_generic_xdp() {
+    a_kill_under_load("xdp-generic", "xdp-generic");
+}
+
+#[test]
+fn a_kill_under_load_loses_nothing_by_tcx() {
+    if has_tcx() {
+        a_kill_under_load("tc", "tcx");
+    } else {
+        eprintln!("skipped: this kernel has no TCX");
+    }
+}
+
+#[test]
+fn a_kill_under_load_loses_nothing_by_clsact() {
+    a_kill_under_load("tc", "clsact");
+}
+
+/// Frames and binds in full swing while the agent dies and comes back, twice: each is counted once,
+/// and each bind is told once.
+fn a_kill_under_load(mode: &'static str, mechanism: &str) {
     in_world(|world| {
-        let (peer, agent) = veth_world(world, "tc");
-        let config = Config::new(watched()).on(&["gp0"]).mode("tc");
-        let frame = plain_udp(first(), second());
-        let sending = peer.start(move || {
-            let wire = Wire::open("peer0");
-            (0..300_000).for_each(|_| wire.send(&frame));
-        });
-        thread::sleep(Duration::from_millis(20));
-        agent.kill9();
-        thread::sleep(Duration::from_millis(20));
-        let agent = Agent::start(world, &config);
-        sending.recv().expect("sent");
-        settle();
-        assert_flood_counted(&agent, 300_000);
-        assert_mechanism(&agent, "ingress", "gp0", "tcx");
+        let peer = Peer::new();
+        world.veth("gp0", &peer, "peer0");
+        let _crowd = (mechanism == "clsact").then(|| without_tcx(&["gp0"]));
+        let bound = port(3);
+        let config = Config::new(watched().into_iter().chain([bound])).on(&["gp0"]).mode(mode);
+        let mut agent = Agent::start(world, &config);
+        assert_mechanism(&agent, "ingress", "gp0", mechanism);
+        let flood = Flood::by_socket(&peer);
+        let binder = Binder::start(bound);
+        for _ in 0..2 {
+            thread::sleep(Duration::from_millis(100));
+            agent.kill9();
+            thread::sleep(Duration::from_millis(100));
+            agent = Agent::start(world, &config);
+        }
+        thread::sleep(Duration::from_millis(100));
+        let [succeeded, refused] = binder.end();
+        let frames = flood.end();
+        assert!(succeeded > 50 && frames > 1_000, "{succeeded} binds, {frames} frames");
+        assert_flood_counted(&agent, frames);
+        assert_mechanism(&agent, "ingress", "gp0", mechanism);
+
+        let events = agent.socket_events();
+        let told =
+            |name: &str| events.iter().filter(|event| event["event.name"] == name).count() as u64;
+        assert_eq!([told("ghostport.bind"), told("ghostport.bind_failed")], [succeeded, refused]);
+        let bound = bound.to_string();
+        let counted = |result| {
+            let labels = [("port", &*bound), ("result", result)];
+            agent.metrics().sum("ghostport_binds_total", &labels)
+        };
+        assert_eq!([counted("success"), counted("in_use")], [succeeded, refused]);
+        assert_eq!(kernel_errors(&agent.metrics()), 0);
     });
+}
+
+/// Binds a port again and again, no faster than the ring buffer can keep while nobody reads it.
+struct Binder {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<[u64; 2]>,
+}
+
+impl Binder {
+    /// In this thread's namespace.
+    fn start(port: u16) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut counts = [0, 0];
+            while !stopped.load(Ordering::Relaxed) {
+                // The agent's start inherits the socket for a moment, which refuses the next.
+                let bound = UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+                counts[usize::from(bound.is_err())] += 1;
+                drop(bound);
+                thread::sleep(Duration::from_millis(4));
+            }
+            counts
+        });
+        Self { stop, thread }
+    }
+
+    /// How many succeeded, and how many were refused.
+    fn end(self) -> [u64; 2] {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("no panic")
+    }
 }
 
 #[test]

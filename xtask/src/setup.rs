@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Tests,
     /// Linting the kernel side with its own compiler.
     Lints,
+    /// What measurements compare with.
+    Comparison,
 }
 
 pub(crate) struct Package {
@@ -41,6 +43,7 @@ const PACKAGES: &[Package] = &[
     package("lz4", Need::Tests, "unpacks kernels"),
     package("zstd", Need::Tests, "unpacks kernels"),
     package("xz-utils", Need::Tests, "unpacks modules"),
+    package("libbpf-tools", Need::Comparison, "bcc's bindsnoop, to compare with"),
     package("rust-web-clippy", Need::Lints, "lints the kernel side"),
 ];
 

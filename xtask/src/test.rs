@@ -55,8 +55,8 @@ impl Suite {
     fn command(&self, harness: &[String]) -> Result<Command> {
         let mut command = cargo();
         command.args(["test", "--workspace", "--no-fail-fast"]).args(self.targets);
-        if self.kernel && !is_root()? {
-            command.arg("--config").arg(sudo_runner()?);
+        if self.kernel {
+            run_as_root(&mut command)?;
         }
         command.arg("--").args(harness);
         if self.kernel {
@@ -66,8 +66,13 @@ impl Suite {
     }
 }
 
-/// Only the test programs run under sudo, so that what cargo builds stays the user's own.
-fn sudo_runner() -> Result<String> {
-    let sudo = as_root("-E")?;
-    Ok(format!("target.'cfg(unix)'.runner=[{:?}, \"-E\"]", sudo.get_program()))
+/// Makes cargo start the test programs as root. Only these run under sudo, so that what cargo builds
+/// stays the user's own.
+pub(crate) fn run_as_root(command: &mut Command) -> Result<()> {
+    if !is_root()? {
+        let sudo = as_root("-E")?;
+        let runner = format!("target.'cfg(unix)'.runner=[{:?}, \"-E\"]", sudo.get_program());
+        command.arg("--config").arg(runner);
+    }
+    Ok(())
 }

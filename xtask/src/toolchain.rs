@@ -202,11 +202,20 @@ fn without_outer_build(command: &mut Command) -> &mut Command {
     command
 }
 
-/// BTF lets the kernel name functions and map fields. The architecture tells aya which registers
-/// hold a probed function's arguments.
+/// What the linker makes of the code. BTF lets the kernel name functions and map fields. The others
+/// keep a program in one piece: in one that calls a function, be it `memset`, the verifier before
+/// Linux 6.5 cannot tell which values matter, and walks a hundred times as many paths.
+const LINKING: [&str; 4] = [
+    "-Clink-arg=--btf",
+    "-Clink-arg=--disable-expand-memcpy-in-order",
+    "-Clink-arg=--ignore-inline-never",
+    "-Clink-arg=--llvm-args=--inline-threshold=100000",
+];
+
+/// The architecture tells aya which registers hold a probed function's arguments.
 fn rustflags(host_arch: &str) -> String {
     let arch = format!("--cfg=bpf_target_arch=\"{host_arch}\"");
-    [arch.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\u{1f}")
+    [&[arch.as_str(), "-Cdebuginfo=2"], &LINKING[..]].concat().join("\u{1f}")
 }
 
 fn linker_variable(target: &str) -> String {

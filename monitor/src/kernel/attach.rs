@@ -16,21 +16,29 @@ use aya::{
         tc::TcAttachOptions,
     },
 };
+use aya_obj::btf::BtfKind;
 
 use super::{
-    btf,
+    btf::{self, KernelOffsets},
+    capabilities,
     clsact::{self, Filter},
     hooks::{Hook, HookMechanism, HookStatus, PassedOver},
     interfaces::{Interface, Link},
     ladder::{self, Ladder},
-    links::{LinkName, Links},
+    links::{LinkName, Links, OwnedLink},
+    lockdown::Lockdown,
     pins::{Pins, Room},
-    sys, tracefs, verdict,
+    record::{self, Record},
+    sys, tracefs,
+    verdict::{self, Circumstances},
 };
 use crate::config::{BindMechanism, InterfaceMode};
 
 /// The functions behind `bind(2)`, one for each address family.
 const BIND_FUNCTIONS: [&str; 2] = ["inet_bind", "inet6_bind"];
+
+/// What these call since Linux 6.6, and MPTCP as well.
+const BIND_SK_FUNCTIONS: [&str; 2] = ["inet_bind_sk", "inet6_bind_sk"];
 
 /// The function behind the last `close(2)` of an internet socket.
 const RELEASE_FUNCTION: &str = "inet_release";
@@ -42,20 +50,52 @@ pub struct Attacher {
     links: Links,
     filters: Vec<Filter>,
     statuses: BTreeMap<(Hook, u32), HookStatus>,
+    /// What the agent that left them knew of its hooks.
+    left: Option<Record>,
+    /// Why no program may read a socket, if none may.
+    obstacle: Option<String>,
+    circumstances: Circumstances,
     /// The ids of the functions that trampolines trace; read when the first one is tried.
     function_types: Option<Btf>,
 }
 
 impl Attacher {
     /// Takes a loaded object and what an earlier agent left attached.
-    pub fn new(object: Ebpf, pins: Option<&Pins>) -> Self {
-        Self {
+    pub fn new(object: Ebpf, offsets: &KernelOffsets, pins: Option<&Pins>) -> Self {
+        let mut attacher = Self {
             object,
             links: pins.map(Links::adopt).unwrap_or_default(),
             filters: pins.map(clsact::filters).unwrap_or_default(),
             statuses: BTreeMap::new(),
+            left: pins.and_then(|_| Record::read(Path::new(record::FOLDER))),
+            obstacle: None,
+            circumstances: circumstances(),
             function_types: None,
+        };
+        attacher.obstacle = attacher.find_obstacle(offsets);
+        attacher
+    }
+
+    /// Why no socket hook can serve, if none can. The program of the listens reads kernel memory
+    /// and asks for nothing else: what keeps it from loading keeps all from working.
+    fn find_obstacle(&mut self, offsets: &KernelOffsets) -> Option<String> {
+        if !offsets.find_sockets() {
+            return Some("the kernel's type information does not say what a socket is".to_owned());
         }
+        let error = self.try_kernel_read().err()?;
+        Some(verdict::explain(HookMechanism::Tracepoint, error.as_ref(), self.circumstances))
+    }
+
+    fn try_kernel_read(&mut self) -> Result<()> {
+        let program: &mut RawTracePoint = program(&mut self.object, "listen_tracepoint")?;
+        program.load()?;
+        // A hook that is adopted has no use for it.
+        Ok(program.unload()?)
+    }
+
+    /// The hooks as they are, to be written down.
+    pub fn record(&self) -> Record {
+        Record::new(self.statuses.iter().map(|((_, ifindex), status)| (*ifindex, status)))
     }
 
     /// Every hook and what became of it.
@@ -110,7 +150,7 @@ impl Attacher {
     ) -> Vec<HookStatus> {
         let mut changes = Vec::new();
         for hook in [Hook::Bind, Hook::Listen, Hook::Close] {
-            let ladder = ladder::of_sockets(hook, mechanism);
+            let ladder = ladder::of_sockets(hook, mechanism, self.obstacle.as_deref());
             let status = self
                 .adopt(hook, None, &ladder, pins)
                 .unwrap_or_else(|| self.climb_sockets(hook, ladder, pins));
@@ -165,7 +205,7 @@ impl Attacher {
         let ifindex = interface.map_or(0, |interface| interface.index);
         let found: Vec<LinkName> = self.links.of(hook, ifindex).into_iter().cloned().collect();
         let mechanism = found.first()?.mechanism;
-        let whole = found.len() == link_count(hook, mechanism)
+        let whole = found.len() == self.link_count(hook, mechanism)
             && found.iter().all(|link| is_alive(pins, link))
             && ladder.rungs.contains(&mechanism);
         if !whole {
@@ -181,8 +221,27 @@ impl Attacher {
             interface: interface.map(|interface| interface.name.clone()),
             attached: Some(mechanism),
             adopted: true,
-            passed_over: Vec::new(),
+            passed_over: self.passed_over_before(hook, ifindex, mechanism, ladder),
         })
+    }
+
+    /// Why better mechanisms than that of an adopted hook were passed over when it was attached.
+    /// They are not tried again: that could disturb an interface that counts well.
+    fn passed_over_before(
+        &self,
+        hook: Hook,
+        ifindex: u32,
+        mechanism: HookMechanism,
+        ladder: &Ladder,
+    ) -> Vec<PassedOver> {
+        let known = self.left.as_ref().and_then(|left| left.passed_over(hook, ifindex, mechanism));
+        if let Some(known) = known {
+            return known.to_vec();
+        }
+        let better = ladder.rungs.iter().take_while(|rung| **rung != mechanism);
+        let why = "an earlier agent attached the hook, and its reasons are lost".to_owned();
+        let lost = better.map(|rung| PassedOver { mechanism: *rung, why: why.clone() });
+        ladder.unfit.iter().cloned().chain(lost).collect()
     }
 
     /// The filter that an earlier agent left, with this agent's program in it; or none, and then
@@ -204,7 +263,12 @@ impl Attacher {
                 interface: Some(interface.name.clone()),
                 attached: Some(HookMechanism::Clsact),
                 adopted: true,
-                passed_over: Vec::new(),
+                passed_over: self.passed_over_before(
+                    hook,
+                    interface.index,
+                    HookMechanism::Clsact,
+                    ladder,
+                ),
             });
         }
         if let Err(error) = clsact::detach(&filter, Some(&interface.name), pins) {
@@ -221,14 +285,14 @@ impl Attacher {
         ladder: Ladder,
         pins: Option<&Pins>,
     ) -> HookStatus {
-        let circumstances = verdict::Circumstances { mtu: Some(interface.mtu) };
+        let circumstances = Circumstances { mtu: Some(interface.mtu), ..self.circumstances };
         self.climb(hook, Some(&interface.name), ladder, circumstances, |this, mechanism| {
             this.attach_traffic_by(hook, mechanism, interface, pins)
         })
     }
 
     fn climb_sockets(&mut self, hook: Hook, ladder: Ladder, pins: Option<&Pins>) -> HookStatus {
-        let circumstances = verdict::Circumstances::default();
+        let circumstances = self.circumstances;
         self.climb(hook, None, ladder, circumstances, |this, mechanism| {
             let attached = this.attach_sockets_by(hook, mechanism, pins);
             if attached.is_err() {
@@ -245,7 +309,7 @@ impl Attacher {
         hook: Hook,
         interface: Option<&str>,
         ladder: Ladder,
-        circumstances: verdict::Circumstances,
+        circumstances: Circumstances,
         attempt: impl Fn(&mut Self, HookMechanism) -> Result<()>,
     ) -> HookStatus {
         let mut passed_over = ladder.unfit;
@@ -285,7 +349,22 @@ impl Attacher {
         };
         let name =
             LinkName { hook, mechanism, ifindex: interface.index, program: program.to_owned() };
-        Ok(self.links.keep(name, link, pins)?)
+        Ok(self.links.keep(name, link.into(), pins)?)
+    }
+
+    /// Loads the programs of an Ethernet device: the first of each ladder that loads.
+    pub fn load_traffic(&mut self, mode: InterfaceMode) -> Vec<HookStatus> {
+        let load = |hook| {
+            let ladder = ladder::of_traffic(hook, mode, Link::Ethernet);
+            let circumstances = self.circumstances;
+            self.climb(hook, None, ladder, circumstances, |this, mechanism| match mechanism {
+                HookMechanism::XdpNative | HookMechanism::XdpGeneric => {
+                    load_xdp(&mut this.object, "xdp_ingress").map(drop)
+                }
+                _ => load_tc(&mut this.object, tc_program(hook, Link::Ethernet)).map(drop),
+            })
+        };
+        [Hook::Ingress, Hook::Egress].map(load).into()
     }
 
     /// The plain program first: it makes a veth pair send single packets, which can be counted. The
@@ -304,10 +383,7 @@ impl Attacher {
     }
 
     fn attach_xdp(&mut self, name: &str, interface: &Interface, mode: XdpMode) -> Result<FdLink> {
-        let program: &mut Xdp = program(&mut self.object, name)?;
-        if program.fd().is_err() {
-            program.load()?;
-        }
+        let program = load_xdp(&mut self.object, name)?;
         let id = program.attach_to_if_index(interface.index, mode)?;
         // Anything but a link would vanish with this process and could not be pinned.
         Ok(program.take_link(id)?.try_into()?)
@@ -315,10 +391,7 @@ impl Attacher {
 
     fn attach_tcx(&mut self, hook: Hook, interface: &Interface) -> Result<(&'static str, FdLink)> {
         let name = tc_program(hook, interface.link);
-        let program: &mut SchedClassifier = program(&mut self.object, name)?;
-        if program.fd().is_err() {
-            program.load()?;
-        }
+        let program = load_tc(&mut self.object, name)?;
         let attach_type = match hook {
             Hook::Egress => TcAttachType::Egress,
             _ => TcAttachType::Ingress,
@@ -337,11 +410,7 @@ impl Attacher {
     ) -> Result<()> {
         let ours = |filter: &&Filter| filter.hook == hook && filter.ifindex == interface.index;
         let left = self.filters.iter().find(ours).cloned();
-        let program: &mut SchedClassifier =
-            program(&mut self.object, tc_program(hook, interface.link))?;
-        if program.fd().is_err() {
-            program.load()?;
-        }
+        let program = load_tc(&mut self.object, tc_program(hook, interface.link))?;
         let filter = clsact::attach(program, hook, interface, left.as_ref(), pins)?;
         self.filters.retain(|other| Some(other) != left.as_ref());
         self.filters.push(filter);
@@ -354,27 +423,20 @@ impl Attacher {
         mechanism: HookMechanism,
         pins: Option<&Pins>,
     ) -> Result<()> {
-        use HookMechanism::{Cgroup, Fexit, Kprobe};
+        use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe};
         match (hook, mechanism) {
-            (Hook::Bind, Fexit) => {
-                for (name, function) in [
-                    ("bind_fexit_inet", BIND_FUNCTIONS[0]),
-                    ("bind_fexit_inet6", BIND_FUNCTIONS[1]),
-                ] {
-                    let link = self.attach_fexit(name, function)?;
-                    self.keep(hook, mechanism, name, link, pins)?;
+            (Hook::Bind, Fexit) => self.attach_bind_fexits(pins)?,
+            (Hook::Bind, Kprobe) => self.attach_bind_kprobes(pins)?,
+            (Hook::Bind, Cgroup | CgroupSuccess) => {
+                // First what may be refused: a tracepoint that is left is not free at once for the
+                // rung below.
+                open_cgroup_root()?;
+                for name in ["bind_cgroup_post4", "bind_cgroup_post6"] {
+                    load_cgroup(&mut self.object, name)?;
                 }
-            }
-            (Hook::Bind, Kprobe) => {
-                for name in ["bind_kprobe_return", "bind_kprobe_entry"] {
-                    for function in BIND_FUNCTIONS {
-                        let link = self.attach_kprobe(name, function)?;
-                        self.keep(hook, mechanism, &format!("{name}-{function}"), link, pins)?;
-                    }
+                if mechanism == Cgroup {
+                    self.attach_bind_tracepoints(mechanism, pins)?;
                 }
-            }
-            (Hook::Bind, Cgroup) => {
-                self.attach_bind_tracepoints(mechanism, pins)?;
                 for name in ["bind_cgroup_post4", "bind_cgroup_post6"] {
                     let link = self.attach_cgroup(name)?;
                     self.keep(hook, mechanism, name, link, pins)?;
@@ -410,11 +472,55 @@ impl Attacher {
         hook: Hook,
         mechanism: HookMechanism,
         program: &str,
-        link: FdLink,
+        link: impl Into<OwnedLink>,
         pins: Option<&Pins>,
     ) -> Result<()> {
         let name = LinkName { hook, mechanism, ifindex: 0, program: program.to_owned() };
-        Ok(self.links.keep(name, link, pins)?)
+        Ok(self.links.keep(name, link.into(), pins)?)
+    }
+
+    fn attach_bind_fexits(&mut self, pins: Option<&Pins>) -> Result<()> {
+        let programs = ["bind_fexit_inet", "bind_fexit_inet6"].iter().zip(&BIND_FUNCTIONS);
+        let with_sk = ["bind_fexit_inet_sk", "bind_fexit_inet6_sk"].iter();
+        for (name, function) in programs.chain(with_sk.zip(self.bind_sk_functions())) {
+            let link = self.attach_fexit(name, function)?;
+            self.keep(Hook::Bind, HookMechanism::Fexit, name, link, pins)?;
+        }
+        Ok(())
+    }
+
+    /// Returns first: an entry without one would be kept for ever.
+    fn attach_bind_kprobes(&mut self, pins: Option<&Pins>) -> Result<()> {
+        let with_sk = self.bind_sk_functions();
+        let returns = BIND_FUNCTIONS.iter().chain(with_sk).map(|f| ("bind_kprobe_return", *f));
+        let entries = BIND_FUNCTIONS.iter().map(|function| ("bind_kprobe_entry", *function));
+        let entries_with_sk = with_sk.iter().map(|function| ("bind_kprobe_entry_sk", *function));
+        for (name, function) in returns.chain(entries).chain(entries_with_sk) {
+            let link = self.attach_kprobe(name, function)?;
+            let name = format!("{name}-{function}");
+            self.keep(Hook::Bind, HookMechanism::Kprobe, &name, link, pins)?;
+        }
+        Ok(())
+    }
+
+    /// [`BIND_SK_FUNCTIONS`] where this kernel has them.
+    fn bind_sk_functions(&mut self) -> &'static [&'static str] {
+        let types = function_types(&mut self.function_types);
+        let has = |types: &Btf| {
+            BIND_SK_FUNCTIONS.iter().all(|f| types.id_by_type_name_kind(f, BtfKind::Func).is_ok())
+        };
+        if types.is_ok_and(has) { &BIND_SK_FUNCTIONS } else { &[] }
+    }
+
+    /// Links that serve a hook together.
+    fn link_count(&mut self, hook: Hook, mechanism: HookMechanism) -> usize {
+        match (hook, mechanism) {
+            (Hook::Bind, HookMechanism::Fexit) => 2 + self.bind_sk_functions().len(),
+            (Hook::Bind, HookMechanism::Kprobe) => 4 + 2 * self.bind_sk_functions().len(),
+            (Hook::Bind, HookMechanism::Cgroup) => 4,
+            (Hook::Bind, _) => 2,
+            _ => 1,
+        }
     }
 
     /// The return first: an entry without it would be kept for ever.
@@ -431,7 +537,7 @@ impl Attacher {
                 program.load()?;
             }
             let id = tracefs::with(|| program.attach("syscalls", tracepoint))??;
-            let link = program.take_link(id)?.try_into()?;
+            let link = OwnedLink::try_from(program.take_link(id)?)?;
             self.keep(Hook::Bind, mechanism, name, link, pins)?;
         }
         Ok(())
@@ -457,7 +563,7 @@ impl Attacher {
         Ok(program.take_link(id)?.into())
     }
 
-    fn attach_kprobe(&mut self, name: &str, function: &str) -> Result<FdLink> {
+    fn attach_kprobe(&mut self, name: &str, function: &str) -> Result<OwnedLink> {
         let program: &mut KProbe = program(&mut self.object, name)?;
         if program.fd().is_err() {
             program.load()?;
@@ -467,12 +573,8 @@ impl Attacher {
     }
 
     fn attach_cgroup(&mut self, name: &str) -> Result<FdLink> {
-        let root = cgroup_root().context("no cgroup2 filesystem is mounted")?;
-        let root = File::open(&root).with_context(|| format!("{}", root.display()))?;
-        let program: &mut CgroupSock = program(&mut self.object, name)?;
-        if program.fd().is_err() {
-            program.load()?;
-        }
+        let root = open_cgroup_root()?;
+        let program = load_cgroup(&mut self.object, name)?;
         // A link always leaves room for others, whatever the mode says.
         let id = program.attach(root, CgroupAttachMode::Single)?;
         Ok(program.take_link(id)?.try_into()?)
@@ -488,6 +590,19 @@ impl Attacher {
     }
 }
 
+/// What explains refusals on this host.
+fn circumstances() -> Circumstances {
+    let missing = capabilities::missing();
+    let lacks = |name| missing.iter().any(|capability| capability.name == name);
+    Circumstances {
+        mtu: None,
+        lockdown: Lockdown::in_force(),
+        lacks_perfmon: lacks("CAP_PERFMON"),
+        lacks_net_admin: lacks("CAP_NET_ADMIN"),
+        lacks_read_search: lacks("CAP_DAC_READ_SEARCH"),
+    }
+}
+
 /// A program of the object, as its type.
 fn program<'a, P>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
 where
@@ -497,23 +612,46 @@ where
     Ok(program.try_into()?)
 }
 
+/// An XDP program, loaded.
+fn load_xdp<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program: &mut Xdp = program(object, name)?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program)
+}
+
+/// A TC program, loaded.
+fn load_tc<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program: &mut SchedClassifier = program(object, name)?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program)
+}
+
+/// A cgroup program, loaded.
+fn load_cgroup<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut CgroupSock> {
+    let program: &mut CgroupSock = program(object, name)?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program)
+}
+
+fn open_cgroup_root() -> Result<File> {
+    let root = cgroup_root().context("no cgroup2 filesystem is mounted")?;
+    File::open(&root).with_context(|| format!("{}", root.display()))
+}
+
 /// The ids of the traced functions, in the form in which aya takes them.
 fn function_types(cache: &mut Option<Btf>) -> Result<&Btf> {
     if cache.is_none() {
-        let functions = [BIND_FUNCTIONS[0], BIND_FUNCTIONS[1], RELEASE_FUNCTION];
+        let functions = [&BIND_FUNCTIONS[..], &BIND_SK_FUNCTIONS, &[RELEASE_FUNCTION]].concat();
         let types = btf::function_types(Path::new(btf::VMLINUX), &functions)?;
         *cache = Some(Btf::parse(&types, Endianness::default())?);
     }
     cache.as_ref().context("no types")
-}
-
-/// Programs that serve a hook together.
-const fn link_count(hook: Hook, mechanism: HookMechanism) -> usize {
-    match (hook, mechanism) {
-        (Hook::Bind, HookMechanism::Kprobe | HookMechanism::Cgroup) => 4,
-        (Hook::Bind, _) => 2,
-        _ => 1,
-    }
 }
 
 const fn tc_program(hook: Hook, link: Link) -> &'static str {

@@ -47,6 +47,12 @@ impl KernelOffsets {
         Ok(Self::resolve(&types))
     }
 
+    /// Whether a socket can be told from others: without these three no call has a port.
+    pub fn find_sockets(&self) -> bool {
+        let Offsets { sock_family, sock_protocol, sock_num, .. } = self.offsets;
+        ![sock_family, sock_protocol, sock_num].contains(&MISSING)
+    }
+
     fn resolve(types: &Types<'_>) -> Self {
         let (found, missing) = look_up(types, Offsets::PATHS);
         Self { offsets: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found)), missing }

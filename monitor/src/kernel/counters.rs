@@ -24,6 +24,7 @@ use monitor_common::{
 
 use super::{
     mapped::{MappedArray, MappedError},
+    object::{PORT_INDEX, PORT_SET},
     pins::{Pins, Room},
 };
 use crate::snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic};
@@ -93,12 +94,12 @@ struct Interface {
 impl Counters {
     /// Takes the maps of a loaded object and the arrays that an earlier agent pinned.
     pub fn open(object: &mut aya::Ebpf, cpus: u32, pins: Option<&Pins>) -> Result<Self> {
-        let port_index = Array::try_from(take(object, "PORT_INDEX")?)?;
+        let port_index = Array::try_from(take(object, PORT_INDEX)?)?;
         let mut counters = Self {
             cpus,
             indices: known_indices(&port_index)?,
             port_index,
-            port_set: Array::try_from(take(object, "PORT_SET")?)?,
+            port_set: Array::try_from(take(object, PORT_SET)?)?,
             outer: Outer {
                 near: ArrayOfMaps::try_from(take(object, "NEAR_COUNTERS")?)?,
                 far: HashOfMaps::try_from(take(object, "COUNTERS")?)?,
@@ -403,6 +404,6 @@ fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map> {
 /// Indices that an earlier agent gave.
 fn known_indices(map: &Array<MapData, PortIndices>) -> Result<BTreeMap<u16, u16>> {
     let table = map.get(&0, 0)?;
-    let given = (0..=u16::MAX).zip(table).filter(|(_, index)| *index != 0);
-    Ok(given.collect())
+    let index: &PortIndex = bytemuck::cast_ref(&table);
+    Ok(index.given().collect())
 }

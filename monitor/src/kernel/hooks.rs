@@ -4,8 +4,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A place in the kernel where ghostport listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Hook {
     /// Packets that an interface received.
     Ingress,
@@ -20,7 +23,8 @@ pub enum Hook {
 }
 
 /// How a hook is served. The names are those of the configuration and the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HookMechanism {
     /// XDP in the driver.
     XdpNative,
@@ -38,6 +42,8 @@ pub enum HookMechanism {
     Cgroup,
     /// Static tracepoint.
     Tracepoint,
+    /// The programs of [`Self::Cgroup`] without the tracepoints that tell of refusals.
+    CgroupSuccess,
 }
 
 impl Hook {
@@ -73,7 +79,7 @@ impl Hook {
 }
 
 impl HookMechanism {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::XdpNative,
         Self::Tcx,
         Self::Clsact,
@@ -82,6 +88,7 @@ impl HookMechanism {
         Self::Kprobe,
         Self::Cgroup,
         Self::Tracepoint,
+        Self::CgroupSuccess,
     ];
 
     /// The mechanism of that name.
@@ -100,6 +107,7 @@ impl HookMechanism {
             Self::Kprobe => "kprobe",
             Self::Cgroup => "cgroup",
             Self::Tracepoint => "tracepoint",
+            Self::CgroupSuccess => "cgroup-success",
         }
     }
 }
@@ -112,6 +120,7 @@ impl HookMechanism {
                 Some("packets that the stack merged (GRO) count as one")
             }
             (Hook::Bind, Self::Cgroup) => Some("binds by io_uring that are refused"),
+            (Hook::Bind, Self::CgroupSuccess) => Some("binds that are refused"),
             (Hook::Bind, Self::Tracepoint) => Some("binds by io_uring"),
             (Hook::Close, Self::Tracepoint) => {
                 Some("UDP sockets, and TCP sockets that never listened")
@@ -134,7 +143,7 @@ impl fmt::Display for HookMechanism {
 }
 
 /// A mechanism that was tried and did not serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedOver {
     /// What was tried.
     pub mechanism: HookMechanism,
@@ -143,7 +152,7 @@ pub struct PassedOver {
 }
 
 /// One hook, on one interface where it has one, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookStatus {
     /// The hook.
     pub hook: Hook,
@@ -155,4 +164,19 @@ pub struct HookStatus {
     pub adopted: bool,
     /// The better mechanisms, best first, and why they were passed over.
     pub passed_over: Vec<PassedOver>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_has_one_name() {
+        for hook in Hook::ALL {
+            assert_eq!(serde_json::to_value(hook).expect("JSON"), hook.name());
+        }
+        for mechanism in HookMechanism::ALL {
+            assert_eq!(serde_json::to_value(mechanism).expect("JSON"), mechanism.name());
+        }
+    }
 }

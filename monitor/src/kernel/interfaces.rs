@@ -37,6 +37,8 @@ pub enum Link {
     Veth,
     /// A tap device, which hands over super-packets of its owner.
     Tap,
+    /// A bond, which hands a program in its driver on to its ports.
+    Bond,
     /// Packets start with an IP header: tun, WireGuard, tunnels.
     Ip,
     /// Neither, as of InfiniBand or a radio.
@@ -97,6 +99,7 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
     let link = match (message.header.link_layer_type, kind) {
         (LinkLayerType::Ether, Some(InfoKind::Veth)) => Link::Veth,
         (LinkLayerType::Ether, Some(InfoKind::Tun)) => Link::Tap,
+        (LinkLayerType::Ether, Some(InfoKind::Bond)) => Link::Bond,
         (LinkLayerType::Ether | LinkLayerType::Loopback, _) => Link::Ethernet,
         (
             LinkLayerType::None

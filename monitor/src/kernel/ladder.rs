@@ -36,17 +36,28 @@ pub fn of_traffic(hook: Hook, mode: InterfaceMode, link: Link) -> Ladder {
     ladder
 }
 
-/// The ladder of a socket hook.
-pub fn of_sockets(hook: Hook, mechanism: BindMechanism) -> Ladder {
-    use HookMechanism::{Cgroup, Fexit, Kprobe, Tracepoint};
+/// The ladder of a socket hook. Whatever keeps programs from reading sockets spoils every rung:
+/// attached, they would see nothing and say nothing.
+pub fn of_sockets(hook: Hook, mechanism: BindMechanism, obstacle: Option<&str>) -> Ladder {
+    use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tracepoint};
     let rungs = match (hook, mechanism) {
+        (Hook::Bind, BindMechanism::Auto) => {
+            vec![Fexit, Kprobe, Cgroup, Tracepoint, CgroupSuccess]
+        }
+        (Hook::Bind, BindMechanism::Cgroup) => vec![Cgroup, CgroupSuccess],
         (Hook::Listen, _) | (_, BindMechanism::Tracepoint) => vec![Tracepoint],
         (_, BindMechanism::Auto) => vec![Fexit, Kprobe, Cgroup, Tracepoint],
         (_, BindMechanism::Fexit) => vec![Fexit],
         (_, BindMechanism::Kprobe) => vec![Kprobe],
         (_, BindMechanism::Cgroup) => vec![Cgroup],
     };
-    Ladder { rungs, unfit: Vec::new() }
+    match obstacle {
+        None => Ladder { rungs, unfit: Vec::new() },
+        Some(why) => {
+            let unfit = |mechanism| PassedOver { mechanism, why: why.to_owned() };
+            Ladder { rungs: Vec::new(), unfit: rungs.into_iter().map(unfit).collect() }
+        }
+    }
 }
 
 /// Why a mechanism would count wrongly on such an interface.
@@ -57,6 +68,10 @@ fn unfit(mechanism: HookMechanism, link: Link) -> Option<&'static str> {
         (XdpNative | XdpGeneric, Link::Ip) => Some("its packets have no Ethernet header"),
         (XdpNative, Link::Tap) => {
             Some("a tap device hands over super-packets, which native XDP would count as one")
+        }
+        // `bond_enslave` in drivers/net/bonding/bond_main.c.
+        (XdpNative, Link::Bond) => {
+            Some("a bond with an XDP program refuses new ports that have one, or that cannot")
         }
         _ => None,
     }
@@ -72,6 +87,13 @@ mod tests {
         assert_eq!(rungs(InterfaceMode::XdpNative), [HookMechanism::XdpNative]);
         assert_eq!(rungs(InterfaceMode::XdpGeneric), [HookMechanism::XdpGeneric]);
         assert_eq!(rungs(InterfaceMode::Tc), [HookMechanism::Tcx, HookMechanism::Clsact]);
+    }
+
+    #[test]
+    fn what_cannot_read_is_not_attached() {
+        let ladder = of_sockets(Hook::Close, BindMechanism::Auto, Some("locked"));
+        assert!(ladder.rungs.is_empty());
+        assert!(ladder.unfit.len() == 4 && ladder.unfit.iter().all(|unfit| unfit.why == "locked"));
     }
 
     #[test]

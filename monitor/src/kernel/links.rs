@@ -2,7 +2,11 @@
 
 use std::io;
 
-use aya::programs::links::FdLink;
+use aya::programs::{
+    kprobe::KProbeLink,
+    links::{FdLink, LinkError},
+    trace_point::TracePointLink,
+};
 
 use super::{
     hooks::{Hook, HookMechanism},
@@ -51,10 +55,56 @@ impl LinkName {
     }
 }
 
+/// An attached program, which is detached when this is dropped.
+#[derive(Debug)]
+pub enum OwnedLink {
+    /// A link of the kernel's, which can be pinned.
+    Link(FdLink),
+    /// An event of perf, as kernels before 5.15 attach to kprobes: it ends with the agent.
+    KProbe(#[expect(dead_code, reason = "held to be dropped")] KProbeLink),
+    /// The same for tracepoints.
+    TracePoint(#[expect(dead_code, reason = "held to be dropped")] TracePointLink),
+}
+
+impl From<FdLink> for OwnedLink {
+    fn from(link: FdLink) -> Self {
+        Self::Link(link)
+    }
+}
+
+impl TryFrom<KProbeLink> for OwnedLink {
+    type Error = LinkError;
+
+    fn try_from(link: KProbeLink) -> Result<Self, LinkError> {
+        if perf_events_have_links() {
+            Ok(Self::Link(link.try_into()?))
+        } else {
+            Ok(Self::KProbe(link))
+        }
+    }
+}
+
+impl TryFrom<TracePointLink> for OwnedLink {
+    type Error = LinkError;
+
+    fn try_from(link: TracePointLink) -> Result<Self, LinkError> {
+        if perf_events_have_links() {
+            Ok(Self::Link(link.try_into()?))
+        } else {
+            Ok(Self::TracePoint(link))
+        }
+    }
+}
+
+/// As aya has found out by trying.
+fn perf_events_have_links() -> bool {
+    aya::features().bpf_perf_link()
+}
+
 /// The links of this agent.
 #[derive(Debug, Default)]
 pub struct Links {
-    held: Vec<(LinkName, Option<FdLink>)>,
+    held: Vec<(LinkName, Option<OwnedLink>)>,
 }
 
 impl Links {
@@ -83,15 +133,15 @@ impl Links {
     pub fn keep(
         &mut self,
         name: LinkName,
-        link: FdLink,
+        link: OwnedLink,
         pins: Option<&Pins>,
     ) -> Result<(), LinksError> {
-        let open = match pins {
-            Some(pins) => {
+        let open = match (link, pins) {
+            (OwnedLink::Link(link), Some(pins)) => {
                 link.pin(pins.path(Room::Links, &name.pin()))?;
                 None
             }
-            None => Some(link),
+            (link, _) => Some(link),
         };
         self.held.push((name, open));
         Ok(())
@@ -106,7 +156,7 @@ impl Links {
         let (detached, kept) =
             std::mem::take(&mut self.held).into_iter().partition(|(name, _)| wanted(name));
         self.held = kept;
-        let detached: Vec<(LinkName, Option<FdLink>)> = detached;
+        let detached: Vec<(LinkName, Option<OwnedLink>)> = detached;
         for (name, _open) in &detached {
             if let Some(pins) = pins {
                 pins.remove(Room::Links, &name.pin())?;

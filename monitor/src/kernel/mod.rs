@@ -8,16 +8,21 @@ mod btf;
 pub mod capabilities;
 mod clsact;
 mod counters;
+pub mod driver;
 pub mod events;
 pub mod hooks;
 pub mod interfaces;
-mod ladder;
+pub mod ladder;
+pub mod limits;
 mod links;
+pub mod lockdown;
 mod log;
 mod mapped;
 pub mod memory;
 mod object;
+mod ownership;
 pub mod pins;
+pub mod record;
 mod sys;
 pub mod tracefs;
 pub mod trial;
@@ -39,6 +44,7 @@ use self::{
     interfaces::{Interface, Interfaces},
     object::Settings,
     pins::{Pins, PinsError, Room},
+    record::Record,
 };
 pub use self::{btf::KernelOffsets, log::KernelLog, object::KernelLogLevel};
 use crate::{
@@ -54,6 +60,8 @@ pub struct Kernel {
     attacher: Attacher,
     offsets: KernelOffsets,
     unmatched_patterns: Vec<String>,
+    /// Whether what becomes of the hooks is written down.
+    is_recorded: bool,
 }
 
 /// What is fixed while the kernel side is loaded.
@@ -92,17 +100,19 @@ pub enum StartError {
 impl Kernel {
     /// Loads the kernel side, or takes over what an earlier agent left of it.
     pub fn start(options: Options) -> Result<(Self, Streams), StartError> {
-        match Pins::open(Path::new(pins::ROOT)) {
-            Ok(pins) => Ok(Self::load(Some(pins), options)?),
-            Err(error @ PinsError::Locked { .. }) => Err(StartError::Locked(error)),
+        let (mut kernel, streams) = match Pins::open(Path::new(pins::ROOT)) {
+            Ok(pins) => Self::load(Some(pins), options)?,
+            Err(error @ PinsError::Locked { .. }) => return Err(StartError::Locked(error)),
             Err(error) => {
                 tracing::warn!(%error, "nothing is pinned: counters and hooks end with this agent");
                 let lock = pins::lock_without_pins().map_err(StartError::Locked)?;
                 let (mut kernel, streams) = Self::load(None, options)?;
                 kernel.lock_without_pins = Some(lock);
-                Ok((kernel, streams))
+                (kernel, streams)
             }
-        }
+        };
+        kernel.is_recorded = true;
+        Ok((kernel, streams))
     }
 
     /// Loads the kernel side for a trial: nothing of it outlives the process.
@@ -111,7 +121,7 @@ impl Kernel {
     }
 
     fn load(pins: Option<Pins>, options: Options) -> Result<(Self, Streams)> {
-        lift_limits();
+        limits::lift();
         let offsets = KernelOffsets::of_running_kernel();
         if !offsets.missing.is_empty() {
             tracing::warn!(missing = ?offsets.missing, "fields of kernel structs are unknown");
@@ -128,13 +138,15 @@ impl Kernel {
         if let Some(pins) = &pins {
             settle(pins, &settings)?;
         }
-        let mut object = object::load(&settings, pins.as_ref()).context("cannot load the maps")?;
+        let limit = limits::of_maps();
+        let mut object = object::load(&settings, pins.as_ref())
+            .with_context(|| limits::explain("cannot load the maps", limit))?;
         let streams = Streams {
             events: Events::open(&mut object).context("cannot read the event ring")?,
             log: KernelLog::open(&mut object)?,
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
-        let attacher = Attacher::new(object, pins.as_ref());
+        let attacher = Attacher::new(object, &offsets, pins.as_ref());
         let kernel = Self {
             pins,
             lock_without_pins: None,
@@ -142,6 +154,7 @@ impl Kernel {
             attacher,
             offsets,
             unmatched_patterns: Vec::new(),
+            is_recorded: false,
         };
         Ok((kernel, streams))
     }
@@ -153,7 +166,9 @@ impl Kernel {
 
     /// Attaches the socket hooks.
     pub fn attach_sockets(&mut self, mechanism: BindMechanism) -> Vec<HookStatus> {
-        self.attacher.attach_sockets(mechanism, self.pins.as_ref())
+        let changes = self.attacher.attach_sockets(mechanism, self.pins.as_ref());
+        self.write_record();
+        changes
     }
 
     /// Brings the traffic hooks in line with the interfaces there are: attaches where the
@@ -189,7 +204,22 @@ impl Kernel {
         }
         let names: Vec<String> = interfaces.values().map(|i| i.name.clone()).collect();
         self.note_unmatched(config.interfaces.unmatched(&names).map(ToString::to_string).collect());
+        if !changes.is_empty() {
+            self.write_record();
+        }
         changes
+    }
+
+    fn write_record(&self) {
+        if !self.is_recorded {
+            return;
+        }
+        if let Err(error) = self.attacher.record().write(Path::new(record::FOLDER)) {
+            tracing::warn!(
+                %error, folder = record::FOLDER,
+                "doctor and the next agent will not know why better mechanisms were passed over"
+            );
+        }
     }
 
     /// A pattern that matches nothing may be a slip of the pen, or an interface that is yet to come.
@@ -227,6 +257,11 @@ impl Kernel {
         };
         self.counters.add_interface(loopback.index, &loopback.name, self.pins.as_ref())?;
         Ok(self.attacher.attach_traffic(&loopback, mode, self.pins.as_ref()))
+    }
+
+    /// Loads the traffic programs, and attaches them to nothing.
+    pub fn load_traffic(&mut self, mode: InterfaceMode) -> Vec<HookStatus> {
+        self.attacher.load_traffic(mode)
     }
 
     /// Attaches a traffic hook by one mechanism and no other.
@@ -274,6 +309,11 @@ impl Kernel {
             let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());
             self.attacher.detach_interface(ifindex, name, self.pins.as_ref())?;
         }
+        if self.is_recorded
+            && let Err(error) = Record::remove(Path::new(record::FOLDER))
+        {
+            tracing::debug!(%error, "the record of the hooks stays");
+        }
         Ok(())
     }
 
@@ -295,6 +335,7 @@ pub async fn detach_everything(netlink: &Interfaces) -> Result<bool> {
         netlink.remove_empty_clsact(ifindex).await;
     }
     pins.remove_all()?;
+    Record::remove(Path::new(record::FOLDER))?;
     Ok(true)
 }
 
@@ -321,18 +362,4 @@ fn settle(pins: &Pins, settings: &Settings) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Kernels before 5.11 charge maps to the memlock limit, and every interface takes a descriptor.
-/// Where a limit may not be lifted, what exceeds it says so.
-fn lift_limits() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let unlimited = Rlimit { current: None, maximum: None };
-    let files = getrlimit(Resource::Nofile);
-    let all_files = Rlimit { current: files.maximum, ..files };
-    for (resource, limit) in [(Resource::Memlock, unlimited), (Resource::Nofile, all_files)] {
-        if let Err(error) = setrlimit(resource, limit) {
-            tracing::debug!(%error, ?resource, "a limit stays");
-        }
-    }
 }

@@ -17,10 +17,15 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 /// Counts up when the records or maps change in a way that an older agent's pins do not have.
 const LAYOUT_VERSION: u32 = 3;
 
+/// The section that is the map of the watched ports.
+pub const PORT_SET: &str = ".bss.port_set";
+/// The section that is the map of the ports' indices.
+pub const PORT_INDEX: &str = ".bss.port_index";
+
 /// Maps that programs share, and that are pinned for the next agent.
-pub const SHARED_MAPS: [&str; 9] = [
-    "PORT_SET",
-    "PORT_INDEX",
+const SHARED_MAPS: [&str; 9] = [
+    PORT_SET,
+    PORT_INDEX,
     "COUNTERS",
     "NEAR_COUNTERS",
     "SOCKET_COUNTERS",
@@ -71,13 +76,18 @@ impl Settings {
     }
 }
 
+/// A BPF filesystem takes no names with dots.
+fn pin_name(map: &str) -> String {
+    map.trim_start_matches(".bss.").to_ascii_uppercase()
+}
+
 /// Loads the object. Programs enter the kernel when they are attached, maps now.
 pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError> {
     let offsets = bytemuck::bytes_of(&settings.offsets);
     let command_lines = u8::from(settings.command_lines);
     let log_level = settings.log_level as u8;
     let paths: Vec<PathBuf> = pins
-        .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, name)).collect())
+        .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, &pin_name(name))).collect())
         .unwrap_or_default();
     let mut loader = EbpfLoader::new();
     // Statistics come with the one line that says why a program was refused. At the level below,

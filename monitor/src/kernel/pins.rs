@@ -28,12 +28,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::{
+    fs::{Access, AtFlags, CWD, FlockOperation, accessat, flock, statfs},
+    io::Errno,
+};
 
 use super::{
     hooks::{Hook, HookMechanism, HookStatus},
     interfaces::Interface,
     links::LinkName,
+    ownership,
+    record::{self, Record},
 };
 
 /// Where the contract puts it.
@@ -105,15 +110,18 @@ pub struct Pins {
 impl Pins {
     /// Opens the directory, making it where it is missing, and takes its lock.
     pub fn open(root: &Path) -> Result<Self, PinsError> {
-        let unusable = |why: String| PinsError::Unusable { path: root.to_path_buf(), why };
         let parent = root.parent().unwrap_or(root);
         if !is_bpf_filesystem(parent) {
-            return Err(unusable(format!("no BPF filesystem is mounted at {}", parent.display())));
+            let why = format!("no BPF filesystem is mounted at {}", parent.display());
+            return Err(PinsError::Unusable { path: root.to_path_buf(), why });
         }
-        make_directory(root).map_err(|error| unusable(error.to_string()))?;
+        make_directory(root).map_err(|error| refused(root, &error))?;
         let lock = take_lock(root)?;
-        for room in Room::ALL {
-            make_directory(&root.join(room.name())).map_err(|error| unusable(error.to_string()))?;
+        for folder in Room::ALL.map(|room| root.join(room.name())) {
+            make_directory(&folder).map_err(|error| refused(&folder, &error))?;
+            for pin in names_in(&folder).iter().map(|name| folder.join(name)) {
+                ownership::take(&pin).map_err(|error| refused(&pin, &error))?;
+            }
         }
         Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
@@ -187,26 +195,53 @@ pub fn lock_without_pins() -> Result<UnixDatagram, PinsError> {
     lock.map_err(|_| PinsError::Locked { pid: None })
 }
 
-/// A running agent, as its pins show it.
+/// A running agent, as its record and its pins show it.
 #[derive(Debug)]
 pub struct Running {
     root: PathBuf,
-    /// Its process id, where `/proc/locks` tells.
+    /// Its process id, where `/proc/locks` or its record tells.
     pub pid: Option<i32>,
+    /// Whether it has pins.
+    pub is_pinned: bool,
+    record: Option<Record>,
 }
 
-/// The agent that holds the lock on the directory, if one does.
+/// The agent that runs, if one does: it holds the lock on the directory, or, without pins, it is
+/// the process that its record names.
 pub fn running(root: &Path) -> Option<Running> {
-    let directory = File::open(root).ok()?;
-    match flock(&directory, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => None,
-        Err(_) => Some(Running { root: root.to_path_buf(), pid: lock_holder(&directory) }),
-    }
+    let record = Record::read(Path::new(record::FOLDER)).filter(is_of_an_agent);
+    let recorded = record.as_ref().map(|record| record.pid as i32);
+    let locked = File::open(root).ok().and_then(|directory| {
+        let refused = flock(&directory, FlockOperation::NonBlockingLockShared).err()?;
+        (refused == Errno::WOULDBLOCK).then(|| lock_holder(&directory))
+    });
+    let (pid, is_pinned) = match locked {
+        Some(holder) => (holder.or(recorded), true),
+        None => (Some(recorded?), false),
+    };
+    let record = record.filter(|_| pid == recorded);
+    Some(Running { root: root.to_path_buf(), pid, is_pinned, record })
+}
+
+/// Whether the process that wrote a record still is one of this program. Its name can be read by
+/// every user, its executable cannot.
+fn is_of_an_agent(record: &Record) -> bool {
+    let name = |process: &str| fs::read(format!("/proc/{process}/comm")).ok();
+    record.pid != std::process::id()
+        && name(&record.pid.to_string()).is_some_and(|found| Some(found) == name("self"))
 }
 
 impl Running {
-    /// Its hooks: those that have a link or a filter, and those that should have and do not.
+    /// Its hooks, as it tells them itself. Where it could write no record, its pins say which ones
+    /// it has, and of which of `interfaces` it has none.
     pub fn hooks(&self, interfaces: &[Interface]) -> Vec<HookStatus> {
+        match &self.record {
+            Some(record) => record.statuses().cloned().collect(),
+            None => self.pinned_hooks(interfaces),
+        }
+    }
+
+    fn pinned_hooks(&self, interfaces: &[Interface]) -> Vec<HookStatus> {
         let links = names_in(&self.root.join(Room::Links.name()));
         let filters = names_in(&self.root.join(Room::Filters.name()));
         let mechanism = |hook: Hook, ifindex: u32| {
@@ -232,12 +267,34 @@ impl Running {
     }
 }
 
-/// Readable by root alone: whoever can write a map can falsify the numbers.
+/// Whether an agent of this user could pin: whether there is a directory of its own, or one can be
+/// made.
+pub fn check_writable(root: &Path) -> Result<(), PinsError> {
+    let parent = root.parent().unwrap_or(root);
+    let folder = if root.exists() { root } else { parent };
+    accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+        .map_err(|error| refused(root, &error.into()))
+}
+
+/// Usable by its owner alone: whoever can write a map can falsify the numbers.
 fn make_directory(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => ownership::take(path),
         result => result,
     }
+}
+
+/// Why a directory cannot be made or used, and what a user other than root does about it.
+fn refused(path: &Path, error: &io::Error) -> PinsError {
+    let user = rustix::process::geteuid();
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied if !user.is_root() => format!(
+            "{error}; as root: chmod +x /sys/fs/bpf && install -d -m 0700 -o {} {ROOT}",
+            user.as_raw()
+        ),
+        _ => error.to_string(),
+    };
+    PinsError::Unusable { path: path.to_path_buf(), why }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -262,10 +319,7 @@ pub fn is_bpf_filesystem(path: &Path) -> bool {
 }
 
 fn take_lock(root: &Path) -> Result<File, PinsError> {
-    let directory = File::open(root).map_err(|error| PinsError::Unusable {
-        path: root.to_path_buf(),
-        why: error.to_string(),
-    })?;
+    let directory = File::open(root).map_err(|error| refused(root, &error))?;
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(directory),
         Err(_) => Err(PinsError::Locked { pid: lock_holder(&directory) }),

@@ -8,7 +8,8 @@ use rustix::{
     thread::{UnshareFlags, unshare_unsafe},
 };
 
-const MOUNT_POINT: &str = "/sys/kernel/tracing";
+/// Where it belongs.
+pub const MOUNT_POINT: &str = "/sys/kernel/tracing";
 
 /// `TRACEFS_MAGIC`, `include/uapi/linux/magic.h`.
 const TRACEFS_MAGIC: u32 = 0x7472_6163;

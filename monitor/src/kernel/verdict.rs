@@ -2,13 +2,21 @@
 
 use std::{error::Error, io};
 
-use super::hooks::HookMechanism;
+use super::{hooks::HookMechanism, lockdown::Lockdown};
 
 /// What the words may depend on beside the error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Circumstances {
     /// Maximum transmission unit of the interface, bytes.
     pub mtu: Option<u32>,
+    /// The kernel's lockdown mode, where it is known.
+    pub lockdown: Option<Lockdown>,
+    /// Whether CAP_PERFMON is missing.
+    pub lacks_perfmon: bool,
+    /// Whether CAP_NET_ADMIN is missing.
+    pub lacks_net_admin: bool,
+    /// Whether CAP_DAC_READ_SEARCH is missing.
+    pub lacks_read_search: bool,
 }
 
 /// The error number at the root of a chain of errors.
@@ -30,13 +38,32 @@ pub fn explain(
     error: &(dyn Error + 'static),
     circumstances: Circumstances,
 ) -> String {
+    if let Some(reason) = verifier_reason(&chain(error)) {
+        return format!("the kernel's verifier refuses the program: {reason}");
+    }
     let words = root_errno(error).and_then(|errno| known(mechanism, errno, circumstances));
     words.unwrap_or_else(|| chain(error))
 }
 
+/// What the verifier said, whose refusals have the same error numbers as a lack of privileges. Its
+/// statistics follow the reason.
+fn verifier_reason(words: &str) -> Option<String> {
+    let (_, said) = words.split_once("Verifier output: ")?;
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("processed ")).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
 fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> Option<String> {
-    use HookMechanism::{Cgroup, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative};
+    use HookMechanism::{
+        Cgroup, CgroupSuccess, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative,
+    };
     let words = match (mechanism, errno) {
+        (_, libc::EPERM | libc::EACCES | libc::EINVAL)
+            if let Some(words) = refused_to_us(mechanism, errno, circumstances) =>
+        {
+            words.to_owned()
+        }
         (XdpNative | XdpGeneric, libc::EBUSY) => {
             "another XDP program holds the interface's slot".to_owned()
         }
@@ -55,11 +82,11 @@ fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> 
         (Fexit | Kprobe | Tracepoint, libc::ENOENT) => {
             format!("this kernel does not have what {mechanism} attaches to")
         }
-        (Cgroup, libc::EPERM) => {
-            "a program at the cgroup root allows no other, or CAP_NET_ADMIN is missing".to_owned()
+        (Cgroup | CgroupSuccess, libc::EPERM) => {
+            "a program at the cgroup root allows no other".to_owned()
         }
         (_, libc::EPERM | libc::EACCES) => {
-            "the kernel refuses it: a capability is missing, or it was hardened against it"
+            "this kernel refuses it, though no capability is missing: it was hardened against it"
                 .to_owned()
         }
         (_, libc::EOPNOTSUPP) => format!("this kernel was built without {mechanism}"),
@@ -68,6 +95,32 @@ fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> 
     };
     let name = io::Error::from_raw_os_error(errno).to_string();
     Some(format!("{words} ({})", name.split(" (os error").next().unwrap_or(&name)))
+}
+
+/// What this process lacks, or the kernel was told to refuse, where that explains an error.
+fn refused_to_us(
+    mechanism: HookMechanism,
+    errno: i32,
+    circumstances: Circumstances,
+) -> Option<&'static str> {
+    use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tracepoint};
+    let reads_kernel = matches!(mechanism, Fexit | Kprobe | Tracepoint | Cgroup | CgroupSuccess);
+    let is_refusal = errno != libc::EINVAL;
+    let takes_net_admin = !matches!(mechanism, Fexit | Kprobe | Tracepoint);
+    if circumstances.lacks_perfmon && (reads_kernel || is_refusal) {
+        Some("CAP_PERFMON is missing")
+    } else if takes_net_admin && is_refusal && circumstances.lacks_net_admin {
+        Some("CAP_NET_ADMIN is missing")
+    } else if reads_kernel && circumstances.lockdown == Some(Lockdown::Confidentiality) {
+        Some("lockdown=confidentiality: no program may read kernel memory")
+    } else if matches!(mechanism, Tracepoint | Cgroup)
+        && is_refusal
+        && circumstances.lacks_read_search
+    {
+        Some("CAP_DAC_READ_SEARCH is missing, without which only root reads tracefs")
+    } else {
+        None
+    }
 }
 
 fn refused_by_driver(circumstances: Circumstances) -> String {
@@ -99,7 +152,25 @@ mod tests {
 
     fn words(mechanism: HookMechanism, errno: i32, mtu: Option<u32>) -> String {
         let error = io::Error::from_raw_os_error(errno);
-        explain(mechanism, &error, Circumstances { mtu })
+        explain(mechanism, &error, Circumstances { mtu, ..Circumstances::default() })
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        use HookMechanism::{Fexit, Tcx, Tracepoint};
+        let refused = |mechanism, errno, circumstances| {
+            explain(mechanism, &io::Error::from_raw_os_error(errno), circumstances)
+        };
+        let locked = Some(Lockdown::Confidentiality);
+        let circumstances = Circumstances { lockdown: locked, ..Circumstances::default() };
+        assert!(refused(Fexit, libc::EINVAL, circumstances).contains("lockdown"));
+        assert!(!refused(Tcx, libc::EINVAL, circumstances).contains("lockdown"));
+        let circumstances = Circumstances { lacks_net_admin: true, ..Circumstances::default() };
+        assert!(refused(Tcx, libc::EPERM, circumstances).contains("CAP_NET_ADMIN"));
+        assert!(!refused(Tcx, libc::EINVAL, circumstances).contains("CAP_NET_ADMIN"));
+        assert!(!refused(Fexit, libc::EPERM, circumstances).contains("CAP_NET_ADMIN"));
+        let circumstances = Circumstances { lacks_read_search: true, ..Circumstances::default() };
+        assert!(refused(Tracepoint, libc::EACCES, circumstances).contains("CAP_DAC_READ_SEARCH"));
     }
 
     #[test]
@@ -108,7 +179,16 @@ mod tests {
         assert!(words(XdpNative, libc::EBUSY, None).contains("another XDP program"));
         assert!(words(XdpNative, libc::ERANGE, Some(9000)).contains("MTU of 9000"));
         assert!(words(Tcx, libc::EINVAL, None).contains("no TCX"));
-        assert!(words(Fexit, libc::EPERM, None).contains("capability"));
+        assert!(words(Fexit, libc::EPERM, None).contains("hardened"));
+    }
+
+    #[test]
+    fn the_verifier_is_quoted_without_its_statistics() {
+        let words = "BPF_PROG_LOAD failed. Verifier output: R1 unbounded memory access\n\
+                     processed 37 insns (limit 1000000)\nstack depth 8\n";
+        assert_eq!(verifier_reason(words).as_deref(), Some("R1 unbounded memory access"));
+        assert_eq!(verifier_reason("BPF_PROG_LOAD failed. Verifier output: "), None);
+        assert_eq!(verifier_reason("no such thing"), None);
     }
 
     #[test]

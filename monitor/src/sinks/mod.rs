@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::sink::Sink;
+pub use self::sink::Sink;
 use crate::{config::SinkConfig, event::Event};
 
 /// Events that wait for the writer at most.
@@ -67,9 +67,8 @@ enum Message {
 }
 
 impl EventQueue {
-    /// Opens the sinks of `configs` and starts the writer.
-    pub fn start(configs: &[SinkConfig]) -> Result<Self, SinkError> {
-        let sinks = open(configs)?;
+    /// Starts the writer.
+    pub fn start(sinks: Vec<Sink>) -> Result<Self, SinkError> {
         let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
         let losses = Arc::new(LossCounters::default());
         let counters = Arc::clone(&losses);
@@ -120,7 +119,8 @@ impl EventQueue {
     }
 }
 
-fn open(configs: &[SinkConfig]) -> Result<Vec<Sink>, SinkError> {
+/// Opens the sinks of `configs`.
+pub fn open(configs: &[SinkConfig]) -> Result<Vec<Sink>, SinkError> {
     configs.iter().map(Sink::open).collect()
 }
 

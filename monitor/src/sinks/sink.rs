@@ -19,7 +19,7 @@ use crate::config::SinkConfig;
 /// Nothing is buffered: a line is in the hands of the kernel once it is written, and a failure is
 /// known to belong to it.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub struct Sink {
     target: Target,
     /// `None` after a file could not be opened.
     file: Option<File>,

@@ -45,6 +45,10 @@ fn sink(path: &Path) -> Sink {
     Sink::open(&SinkConfig::File { path: path.to_owned() }).expect("a sink")
 }
 
+fn start(configs: &[SinkConfig]) -> EventQueue {
+    EventQueue::start(open(configs).expect("sinks")).expect("a queue")
+}
+
 fn contents(path: &Path) -> String {
     fs::read_to_string(path).expect("a file")
 }
@@ -73,7 +77,7 @@ async fn events_are_appended_in_order() {
     let directory = Directory::new();
     let file = directory.file();
     fs::write(&file, "before\n").expect("written");
-    let queue = EventQueue::start(&[SinkConfig::File { path: file.clone() }]).expect("a queue");
+    let queue = start(&[SinkConfig::File { path: file.clone() }]);
     for number in 0..1000 {
         queue.send(event(&number.to_string()));
     }
@@ -102,7 +106,7 @@ fn a_new_file_is_not_for_everyone() {
 #[test]
 fn a_file_that_cannot_be_opened_is_named() {
     let config = SinkConfig::File { path: "/proc/nonexistent/events.jsonl".into() };
-    let error = EventQueue::start(&[config]).expect_err("no sink").to_string();
+    let error = open(&[config]).expect_err("no sink").to_string();
     assert!(
         error.starts_with("cannot write events to /proc/nonexistent/events.jsonl: No such file")
     );
@@ -177,7 +181,7 @@ fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
 async fn sinks_can_be_reopened_and_replaced() {
     let directory = Directory::new();
     let (first, second) = (directory.file(), directory.0.join("second"));
-    let queue = EventQueue::start(&[SinkConfig::File { path: first.clone() }]).expect("a queue");
+    let queue = start(&[SinkConfig::File { path: first.clone() }]);
     queue.send(event("one"));
     queue.reopen().await;
     queue.send(event("two"));
@@ -204,7 +208,7 @@ async fn a_sink_that_blocks_holds_up_nobody() {
         0,
     )
     .expect("a pipe");
-    let queue = EventQueue::start(&[SinkConfig::File { path: pipe.clone() }]).expect("a queue");
+    let queue = start(&[SinkConfig::File { path: pipe.clone() }]);
     let start = Instant::now();
     let mut sent = 0;
     while queue.losses().queue == 0 {

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -14,13 +14,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{
-    PATIENCE, eventually, http,
+    eventually, http,
     metrics::{Counts, Metrics, expect, since},
+    patience,
     world::{World, port},
 };
 
 /// Where the agent of a test listens: in a namespace of its own every port is free.
 pub const LISTEN: u16 = 10948;
+
+/// Where the agent pins what outlives it.
+pub const PINS: &str = "/sys/fs/bpf/ghostport";
 
 /// Offset of the port by which a test knows that every earlier event has arrived.
 const SENTINEL: u16 = 99;
@@ -122,7 +126,7 @@ pub fn finish(command: &mut Command) -> Output {
     let pid = Pid::from_child(&child);
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
-        if stopped.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        if stopped.recv_timeout(patience()) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             let _ = kill_process(pid, Signal::KILL);
         }
     });
@@ -140,6 +144,13 @@ fn read(mut from: impl std::io::Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).expect("read");
     bytes
+}
+
+/// `ghostport detach`, after which nothing is left.
+pub fn detach() {
+    let output = finish(ghostport().arg("detach"));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!Path::new(PINS).exists(), "{PINS} is still there");
 }
 
 /// What a command said on standard error.
@@ -169,14 +180,20 @@ impl Agent {
 
     /// Starts one with further arguments, and waits until it is ready.
     pub fn start_with(world: &World, config: &Config, arguments: &[&str]) -> Self {
+        let mut command = ghostport();
+        command.arg("run").args(arguments);
+        Self::launch(world, config, command)
+    }
+
+    /// Starts one by a command that lacks nothing but the configuration, and waits until it is
+    /// ready.
+    pub fn launch(world: &World, config: &Config, mut command: Command) -> Self {
         let path = config.write(world);
         let log = world.path("stderr");
         let stderr = File::options().create(true).append(true).open(&log).expect("a log");
-        let child = ghostport()
-            .arg("run")
+        let child = command
             .arg("--config")
             .arg(path)
-            .args(arguments)
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()

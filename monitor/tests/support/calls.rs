@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 use super::{process::command_args, world::netns_inode};
 
+/// What `bind.mechanism` can force, best first.
+pub const MECHANISMS: [&str; 4] = ["fexit", "kprobe", "cgroup", "tracepoint"];
+
 /// A user without privileges.
 pub const NOBODY: u32 = 65534;
 

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use super::PATIENCE;
+use super::patience;
 
 /// What came back.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ impl Response {
 
 /// Asks for `path`, from this thread's namespace. When it returns, the connection is over.
 pub fn get(server: SocketAddr, path: &str) -> io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&server, patience())?;
+    stream.set_read_timeout(Some(patience()))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;

@@ -9,6 +9,7 @@ pub mod calls;
 pub mod frames;
 pub mod http;
 pub mod metrics;
+pub mod privileges;
 pub mod process;
 pub mod programs;
 pub mod uring;
@@ -21,12 +22,35 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How many times smaller a load must be than on a machine of its own: emulated ones are slow, and
+/// who runs the tests there says so by `GHOSTPORT_TEST_SCALE`.
+fn scale() -> u64 {
+    let scale = std::env::var("GHOSTPORT_TEST_SCALE").ok();
+    scale.map_or(1, |scale| scale.parse().expect("GHOSTPORT_TEST_SCALE is a number"))
+}
+
+/// A load in proportion to the machine.
+pub fn scaled(load: u64) -> u64 {
+    load / scale()
+}
+
 /// How long anything may take that should happen at once; generous, for a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub fn patience() -> Duration {
+    Duration::from_secs(if scale() == 1 { 10 } else { 30 })
+}
 
 /// Waits until `check` has something; panics with `what` when it never does.
-pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
+    eventually_within(patience(), what, check)
+}
+
+/// The same for what takes longer than anything else.
+pub fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut check: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = check() {
             return found;

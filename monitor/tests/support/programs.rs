@@ -4,7 +4,7 @@
 use aya::{
     Ebpf, TestRun as _,
     programs::{
-        SchedClassifier, TcAttachType, TestRunAttrs, TestRunOptions, Xdp, XdpMode,
+        ProgramError, SchedClassifier, TcAttachType, TestRunAttrs, TestRunOptions, Xdp, XdpMode,
         tc::{NlOptions, TcAttachOptions, TcHandle},
     },
 };
@@ -73,8 +73,14 @@ impl Programs {
 
     /// Sends a frame out of an interface of this thread's namespace, this many times, at line rate:
     /// a program that returns `XDP_TX`, run on live frames. What the other end's queue cannot take
-    /// is lost, so it is for the other end to say how many arrived.
-    pub fn transmit(&mut self, interface: &str, frame: &[u8], times: u32) {
+    /// is lost, so it is for the other end to say how many arrived. Fails where the kernel has no
+    /// live frames, which came with Linux 5.18, and where the other end does not poll.
+    pub fn transmit(
+        &mut self,
+        interface: &str,
+        frame: &[u8],
+        times: u32,
+    ) -> Result<(), ProgramError> {
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
         let mut context = [0; 24];
         context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
@@ -86,12 +92,42 @@ impl Programs {
             attrs: TestRunAttrs::new().xdp_live_frames(64),
             ..TestRunOptions::new()
         };
-        self.xdp("xdp_tx").test_run(options).expect("live frames");
+        self.xdp("xdp_tx").test_run(options).map(drop)
     }
 }
 
-/// Ids of the programs on an interface's TCX.
+/// Ids of the programs on an interface's TCX; none where the kernel has no TCX.
 pub fn tcx_programs(interface: &str, direction: TcAttachType) -> Vec<u32> {
-    let (_, programs) = SchedClassifier::query_tcx(interface, direction).expect("TCX");
-    programs.iter().map(aya::programs::ProgramInfo::id).collect()
+    match SchedClassifier::query_tcx(interface, direction) {
+        Ok((_, programs)) => programs.iter().map(aya::programs::ProgramInfo::id).collect(),
+        Err(_) if !has_tcx() => Vec::new(),
+        Err(error) => panic!("TCX of {interface}: {error}"),
+    }
+}
+
+/// Whether this kernel has TCX, by attaching something that does nothing.
+pub fn has_tcx() -> bool {
+    Programs::load().attach_tcx("lo", TcAttachType::Egress)
+}
+
+/// What `mode: tc` must come to here.
+pub fn best_tc() -> &'static str {
+    if has_tcx() { "tcx" } else { "clsact" }
+}
+
+/// Takes every place on TCX of these interfaces, for as long as it lives, so that clsact is the best
+/// that is left. Where there is no TCX, that is so anyway.
+pub fn without_tcx(interfaces: &[&str]) -> Vec<Programs> {
+    let mut crowd = Vec::new();
+    loop {
+        let mut programs = Programs::load();
+        let ways = [TcAttachType::Ingress, TcAttachType::Egress];
+        let places = ways.into_iter().flat_map(|way| interfaces.iter().map(move |on| (on, way)));
+        let attached: Vec<bool> = places.map(|(on, way)| programs.attach_tcx(on, way)).collect();
+        crowd.push(programs);
+        if !attached.contains(&true) {
+            return crowd;
+        }
+        assert!(crowd.len() < 200, "TCX still has room");
+    }
 }

@@ -1,8 +1,8 @@
 //! Namespaces of its own for every test.
 
 use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     panic::resume_unwind,
     path::{Path, PathBuf},
     process,
@@ -75,6 +75,38 @@ impl World {
         unmount_all("/sys/kernel/debug");
         unmount_all(TRACEFS);
         assert!(!Path::new(TRACEFS).join("events").exists(), "tracefs is still there");
+    }
+
+    /// No unified hierarchy of control groups, as on a host of version 1.
+    pub fn without_cgroup2(&self) {
+        let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("mounts");
+        for line in mounts.lines() {
+            let fields: Vec<&str> = line.split(' ').collect();
+            if fields[2] == "cgroup2" {
+                unmount_all(fields[1]);
+            }
+        }
+    }
+
+    /// Makes another user's what an administrator would make theirs: the folder of this test, that
+    /// of the agent, and a folder in the BPF filesystem, which is root's own otherwise.
+    pub fn give_to(&self, user: u32) {
+        let run = Path::new("/run/ghostport");
+        let pins = Path::new(BPFFS).join("ghostport");
+        fs::set_permissions(BPFFS, Permissions::from_mode(0o711)).expect("permissions");
+        for folder in [run, &pins] {
+            fs::create_dir_all(folder).expect("a folder");
+            chown(folder, Some(user), Some(user)).expect("owned");
+        }
+        self.give_files_to(user);
+    }
+
+    /// Makes the folder of this test another user's, and what is in it.
+    pub fn give_files_to(&self, user: u32) {
+        let files = fs::read_dir(Self::DIR).expect("a folder").flatten().map(|file| file.path());
+        for path in files.chain([Self::DIR.into()]) {
+            chown(path, Some(user), Some(user)).expect("owned");
+        }
     }
 
     /// A veth pair: `ours` here, `theirs` in the peer's namespace, both up and silent.

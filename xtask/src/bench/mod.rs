@@ -1,4 +1,4 @@
-//! `cargo xtask bench xdp`: what the packet path and the agent cost on this machine.
+//! `cargo xtask bench`: what the packet path, the agent and seeing binds cost.
 //!
 //! Everything happens in a network and a mount namespace of its own, which end with this process,
 //! however it ends: nothing is left to clean up.
@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod agent;
+mod bind;
 mod frames;
 mod live;
 mod nanoseconds;
@@ -44,6 +45,9 @@ enum Subject {
     /// The ingress program and the agent: nanoseconds a packet, live throughput, idle cost. Needs
     /// root.
     Xdp(XdpArgs),
+    /// A cycle of socket, bind and close without and with each mechanism and bcc's bindsnoop, here
+    /// or on other kernels. Needs root.
+    Bind(bind::Args),
 }
 
 #[derive(clap::Args)]
@@ -76,8 +80,11 @@ enum Part {
 }
 
 pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
-    let Subject::Xdp(args) = &args.subject;
-    if args.inside { measure(args).map(|()| ExitCode::SUCCESS) } else { enter() }
+    match &args.subject {
+        Subject::Bind(args) => bind::measure(args),
+        Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
+        Subject::Xdp(_) => enter(),
+    }
 }
 
 /// Builds what is measured and becomes root in namespaces of its own.

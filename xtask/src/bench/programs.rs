@@ -76,9 +76,9 @@ fn fill(
     for (position, port) in ports.iter().enumerate() {
         index.set(*port, position as u16 + 1);
     }
-    let mut port_set: Array<_, [u64; 1024]> = map(object, "PORT_SET")?.try_into()?;
+    let mut port_set: Array<_, [u64; 1024]> = map(object, ".bss.port_set")?.try_into()?;
     port_set.set(0, bytemuck::cast::<PortSet, [u64; 1024]>(set), 0)?;
-    let mut port_index: Array<_, [u16; 65536]> = map(object, "PORT_INDEX")?.try_into()?;
+    let mut port_index: Array<_, [u16; 65536]> = map(object, ".bss.port_index")?.try_into()?;
     port_index.set(0, *bytemuck::cast_box::<PortIndex, [u16; 65536]>(index), 0)?;
     // The interfaces of a new network namespace have small indices.
     let mut near: ArrayOfMaps<_, Array<MapData, Slot>> =

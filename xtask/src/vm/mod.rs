@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     env::consts,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -23,7 +23,7 @@ use self::{
     outcome::Outcome,
     programs::Programs,
     report::Report,
-    table::{ROWS, Row},
+    table::{BIND_COST, ROWS, Row},
 };
 use crate::{
     debian,
@@ -70,8 +70,37 @@ pub(crate) fn vm(args: &Args) -> Result<ExitCode> {
     }
     let (lines, rows) = chosen(&args.names)?;
     setup(&[Need::Tests])?;
-    let passed = matrix(&lines, &rows, &args.harness)?;
+    let report = matrix(&lines, &rows, &args.harness)?;
+    print!("{report}");
+    let passed = report.passed();
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Measures the cost of binds on other kernels. Returns what the guests printed that is Markdown.
+pub(crate) fn bind_cost(kernels: &[String]) -> Result<String> {
+    if let Some(why) = unfit() {
+        bail!("not on this machine: {why}");
+    }
+    let (lines, _) = chosen(kernels)?;
+    let report = matrix(&lines, &[BIND_COST], &[])?;
+    ensure!(report.passed(), "{report}");
+    let mut tables = String::new();
+    for line in lines {
+        let console = guests()?.join(line.name).join(BIND_COST.name).join("console");
+        let console = fs::read_to_string(console)?.replace('\r', "");
+        let is_table = |line: &&str| line.starts_with('|') || line.starts_with("## ");
+        for line in console.lines().filter(is_table) {
+            tables.push_str(line);
+            tables.push_str(if line.starts_with('#') { "\n\n" } else { "\n" });
+        }
+        tables.push('\n');
+    }
+    Ok(tables)
+}
+
+/// Where each guest leaves what it said.
+fn guests() -> Result<PathBuf> {
+    Ok(target_dir()?.join("vm/guests"))
 }
 
 /// What the names on the command line stand for.
@@ -91,8 +120,8 @@ fn chosen(names: &[String]) -> Result<(Vec<Line>, Vec<Row>)> {
     Ok((lines, rows))
 }
 
-/// Runs every row on every line, and shows the table. Returns whether all passed.
-fn matrix(lines: &[Line], rows: &[Row], harness: &[String]) -> Result<bool> {
+/// Runs every row on every line.
+fn matrix(lines: &[Line], rows: &[Row], harness: &[String]) -> Result<Report> {
     let home = target_dir()?.join("vm");
     let kernels = kernels::provide(lines, &home)?;
     let mut tests: Vec<&str> = rows.iter().map(|row| row.program).collect();
@@ -104,10 +133,9 @@ fn matrix(lines: &[Line], rows: &[Row], harness: &[String]) -> Result<bool> {
         .iter()
         .flat_map(|kernel| rows.iter().map(move |row| Guest { kernel, row, harness }))
         .collect();
-    let lived = live_all(&guests, &programs, &files, &home.join("guests"))?;
-    let report = Report { kernels: &kernels, rows, lived: &lived };
-    print!("{report}");
-    Ok(report.passed())
+    let lived = live_all(&guests, &programs, &files, &self::guests()?)?;
+    drop(guests);
+    Ok(Report { kernels, rows: rows.to_vec(), lived })
 }
 
 /// How each guest ended, by the names of its kernel's line and its row.

@@ -72,7 +72,10 @@ fn skips(console: &str) -> Vec<Skipped> {
         if let Some(name) = heading(line) {
             test = Some(name);
         } else if let (Some(test), Some(why)) = (test, line.strip_prefix("skipped: ")) {
-            skipped.push(Skipped { test: test.to_owned(), why: why.to_owned() });
+            let skip = Skipped { test: test.to_owned(), why: why.to_owned() };
+            if !skipped.contains(&skip) {
+                skipped.push(skip);
+            }
         }
     }
     skipped

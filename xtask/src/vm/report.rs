@@ -5,13 +5,13 @@ use std::{fmt, time::Duration};
 use super::{Lived, kernels::Kernel, outcome::Outcome, table::Row};
 
 /// Everything that was run.
-pub(super) struct Report<'a> {
-    pub(super) kernels: &'a [Kernel],
-    pub(super) rows: &'a [Row],
-    pub(super) lived: &'a Lived,
+pub(super) struct Report {
+    pub(super) kernels: Vec<Kernel>,
+    pub(super) rows: Vec<Row>,
+    pub(super) lived: Lived,
 }
 
-impl Report<'_> {
+impl Report {
     pub(super) fn passed(&self) -> bool {
         self.lived.values().all(|(outcome, _)| matches!(outcome, Outcome::Passed { .. }))
     }
@@ -45,24 +45,24 @@ impl Report<'_> {
     }
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for failure in self.failures() {
             writeln!(f, "{failure}")?;
         }
         let first = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
         write!(f, "\n{:first$}", "")?;
-        for kernel in self.kernels {
+        for kernel in &self.kernels {
             write!(f, "  {:>WIDTH$}", kernel.line.name)?;
         }
-        for row in self.rows {
+        for row in &self.rows {
             write!(f, "\n{:first$}", row.name)?;
-            for kernel in self.kernels {
+            for kernel in &self.kernels {
                 write!(f, "  {:>WIDTH$}", self.cell(kernel, row))?;
             }
         }
         writeln!(f, "\n")?;
-        for kernel in self.kernels {
+        for kernel in &self.kernels {
             writeln!(f, "{} is {}", kernel.line.name, kernel.release)?;
         }
         for skip in self.skips() {

@@ -11,6 +11,8 @@ pub(super) struct Row {
     pub(super) program: &'static str,
     /// Arguments of the test program: names of tests, `--skip` and the like.
     pub(super) arguments: &'static [&'static str],
+    /// Whether the test is one that is ignored on other machines.
+    pub(super) is_ignored: bool,
     /// Further parameters of the kernel.
     pub(super) append: &'static str,
     pub(super) boot: Boot,
@@ -32,7 +34,6 @@ pub(super) enum Cgroup {
     /// The unified one alone.
     Unified,
     /// Only hierarchies of version 1.
-    #[expect(dead_code, reason = "for rows about machines without the unified hierarchy")]
     Version1,
 }
 
@@ -44,13 +45,58 @@ pub(super) const ROWS: &[Row] = &[
     row("programs", "packet_programs"),
     row("clsact", "clsact"),
     row("sockets", "sockets"),
+    row("scenario", "scenario"),
     row("attachment", "attachment"),
+    row("interfaces", "interfaces"),
     row("traffic", "traffic"),
     row("agent", "agent"),
+    Row { limit: Duration::from_secs(600), ..row("privileges", "privileges") },
+    situation("lockdown-integrity", &["lockdown_integrity"], "lockdown=integrity"),
+    situation(
+        "lockdown-confidentiality",
+        &["lockdown_confidentiality"],
+        "lockdown=confidentiality",
+    ),
+    situation(
+        "bpf-allowed",
+        &["unprivileged_bpf_allowed"],
+        "sysctl.kernel.unprivileged_bpf_disabled=0",
+    ),
+    situation(
+        "bpf-forbidden-for-good",
+        &["unprivileged_bpf_forbidden_for_good"],
+        "sysctl.kernel.unprivileged_bpf_disabled=1",
+    ),
+    situation(
+        "bpf-forbidden",
+        &["unprivileged_bpf_forbidden"],
+        "sysctl.kernel.unprivileged_bpf_disabled=2",
+    ),
+    Row {
+        boot: Boot { cgroup: Cgroup::Version1, ..USUAL },
+        ..situation("cgroup-v1", &["cgroup_v1"], "")
+    },
 ];
 
+/// What is measured, not tested: no row of the matrix.
+pub(super) const BIND_COST: Row =
+    Row { is_ignored: true, limit: Duration::from_secs(900), ..row("bind-cost", "bind_cost") };
+
+/// One test of privileges, on a machine that it makes sure to be what it wants.
+const fn situation(name: &'static str, test: &'static [&'static str], append: &'static str) -> Row {
+    Row { arguments: test, append, is_ignored: true, ..row(name, "privileges") }
+}
+
 const fn row(name: &'static str, program: &'static str) -> Row {
-    Row { name, program, arguments: &[], append: "", boot: USUAL, limit: Duration::from_secs(180) }
+    Row {
+        name,
+        program,
+        arguments: &[],
+        is_ignored: false,
+        append: "",
+        boot: USUAL,
+        limit: Duration::from_secs(180),
+    }
 }
 
 /// A test that cannot be done on some kernels. It looks for itself whether it can, and says so; one
@@ -68,6 +114,9 @@ pub(super) const SKIPS: &[Skip] = &[
     Skip { test: "a_bind_by_io_uring_is_seen", kernels: &["5.10", "6.1"] },
     // CONFIG_MPTCP is not set there.
     Skip { test: "a_multipath_listener_is_one_listener", kernels: &["5.10"] },
+    // TCX came with Linux 6.6.
+    Skip { test: "a_kill_under_load_loses_nothing_by_tcx", kernels: &["5.10", "6.1"] },
+    Skip { test: "tcx_is_passed_over_with_its_reason", kernels: &["6.12", "6.18", "7.x"] },
 ];
 
 /// How much smaller loads are than on a machine of its own: an emulated CPU is that much slower.

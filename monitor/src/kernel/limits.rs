@@ -1,0 +1,61 @@
+//! Limits of this process that the kernel side can run into.
+
+use aya::maps::{MapData, MapError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What to do about a memlock limit that is too low.
+pub const REMEDY: &str = "grant CAP_SYS_RESOURCE, or raise the limit: ulimit -l unlimited, or \
+                          LimitMEMLOCK=infinity in the unit";
+
+/// Lifts what may be lifted. Every interface takes a descriptor, and kernels before 5.11 charge
+/// maps to the memlock limit. Where a limit may not be lifted, what exceeds it says so.
+pub fn lift() {
+    let unlimited = Rlimit { current: None, maximum: None };
+    let files = getrlimit(Resource::Nofile);
+    let all_files = Rlimit { current: files.maximum, ..files };
+    let locked = getrlimit(Resource::Memlock);
+    let all_locked = Rlimit { current: locked.maximum, ..locked };
+    set(Resource::Nofile, all_files);
+    if !set(Resource::Memlock, unlimited) {
+        set(Resource::Memlock, all_locked);
+    }
+}
+
+fn set(resource: Resource, limit: Rlimit) -> bool {
+    let result = setrlimit(resource, limit);
+    if let Err(error) = &result {
+        tracing::debug!(%error, ?resource, "a limit stays");
+    }
+    result.is_ok()
+}
+
+/// The memlock limit that maps are charged to, bytes; `None` where there is no such limit, or where
+/// this kernel charges maps elsewhere (Linux 5.11). Which of the two is found out by making a map
+/// with no memory allowed.
+pub fn of_maps() -> Option<u64> {
+    let limit = getrlimit(Resource::Memlock);
+    let bytes = limit.current?;
+    let nothing = Rlimit { current: Some(0), ..limit };
+    setrlimit(Resource::Memlock, nothing).ok()?;
+    let refused = try_map().is_err();
+    set(Resource::Memlock, limit);
+    (refused && try_map().is_ok()).then_some(bytes)
+}
+
+/// What to say of maps that could not be made under such a limit.
+pub fn explain(what: &str, limit: Option<u64>) -> String {
+    match limit {
+        None => what.to_owned(),
+        Some(bytes) => format!(
+            "{what}: RLIMIT_MEMLOCK is {} KiB, to which kernels before 5.11 charge maps: {REMEDY}",
+            bytes / 1024
+        ),
+    }
+}
+
+fn try_map() -> Result<MapData, MapError> {
+    /// `BPF_MAP_TYPE_ARRAY`, `include/uapi/linux/bpf.h`.
+    const ARRAY: u32 = 2;
+    let object = aya_obj::Map::new_from_params(ARRAY, 4, 4, 1, 0);
+    MapData::create(object, "GHOST_TRIAL", None)
+}

@@ -1,0 +1,157 @@
+//! What became of the hooks, in a file: the next agent that takes them over knows why they are
+//! served as they are, and doctor tells of a running agent what that agent tells itself.
+//!
+//! Trying the better mechanisms again would find the reasons, too, but not without harm: an
+//! attempt at native XDP can reset the link of an interface that counts well. A BPF filesystem
+//! holds no files, and not every host has one; hence the folder that agents have under `/run`.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    process,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    hooks::{Hook, HookMechanism, HookStatus, PassedOver},
+    ownership,
+};
+
+/// Folder of the agent.
+pub const FOLDER: &str = "/run/ghostport";
+
+/// Name of the file in it.
+const FILE: &str = "hooks.json";
+
+const SCHEMA: &str = "ghostport.hooks/1";
+
+/// The hooks of one agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    schema: String,
+    /// Nothing here outlives the boot, whatever `/run` does.
+    boot: String,
+    /// The agent's process id.
+    pub pid: u32,
+    hooks: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// Interface, 0 where the hook has none: names change.
+    ifindex: u32,
+    #[serde(flatten)]
+    status: HookStatus,
+}
+
+impl Record {
+    /// The hooks of this agent.
+    pub fn new<'a>(hooks: impl Iterator<Item = (u32, &'a HookStatus)>) -> Self {
+        let entry =
+            |(ifindex, status): (u32, &HookStatus)| Entry { ifindex, status: status.clone() };
+        Self {
+            schema: SCHEMA.to_owned(),
+            boot: boot(),
+            pid: process::id(),
+            hooks: hooks.map(entry).collect(),
+        }
+    }
+
+    /// What the last agent wrote since the machine was started, if it did.
+    pub fn read(folder: &Path) -> Option<Self> {
+        let text = fs::read(folder.join(FILE)).ok()?;
+        let record: Self = serde_json::from_slice(&text).ok()?;
+        (record.schema == SCHEMA && record.boot == boot()).then_some(record)
+    }
+
+    /// Writes it, whole or not at all.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        match DirBuilder::new().mode(0o755).create(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => ownership::take(folder)?,
+            made => made?,
+        }
+        let draft = folder.join(format!("{FILE}.new"));
+        fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
+        fs::rename(draft, folder.join(FILE))
+    }
+
+    /// Removes the file; one that is gone already is as good.
+    pub fn remove(folder: &Path) -> io::Result<()> {
+        match fs::remove_file(folder.join(FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Every hook.
+    pub fn statuses(&self) -> impl Iterator<Item = &HookStatus> {
+        self.hooks.iter().map(|entry| &entry.status)
+    }
+
+    /// Why better mechanisms than `mechanism` do not serve a hook that it serves.
+    pub fn passed_over(
+        &self,
+        hook: Hook,
+        ifindex: u32,
+        mechanism: HookMechanism,
+    ) -> Option<&[PassedOver]> {
+        let entry = self.hooks.iter().find(|entry| {
+            entry.ifindex == ifindex
+                && entry.status.hook == hook
+                && entry.status.attached == Some(mechanism)
+        });
+        entry.map(|entry| entry.status.passed_over.as_slice())
+    }
+}
+
+/// Id of this boot; empty where /proc does not tell.
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(hook: Hook, attached: Option<HookMechanism>, interface: Option<&str>) -> HookStatus {
+        let why = "the driver has no native XDP".to_owned();
+        HookStatus {
+            hook,
+            interface: interface.map(str::to_owned),
+            attached,
+            adopted: false,
+            passed_over: vec![PassedOver { mechanism: HookMechanism::XdpNative, why }],
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let folder = std::env::temp_dir().join(format!("ghostport-record-{}", process::id()));
+        let ingress = status(Hook::Ingress, Some(HookMechanism::Tcx), Some("eth0"));
+        let record = Record::new([(2, &ingress)].into_iter());
+        record.write(&folder).expect("written");
+        let read = Record::read(&folder).expect("a record");
+        assert_eq!(read, record);
+        let reasons = read.passed_over(Hook::Ingress, 2, HookMechanism::Tcx).expect("reasons");
+        assert_eq!(reasons, ingress.passed_over);
+        assert_eq!(read.passed_over(Hook::Ingress, 3, HookMechanism::Tcx), None);
+        assert_eq!(read.passed_over(Hook::Ingress, 2, HookMechanism::Clsact), None);
+        Record::remove(&folder).expect("removed");
+        Record::remove(&folder).expect("gone already");
+        assert_eq!(Record::read(&folder), None);
+        fs::remove_dir(&folder).expect("an empty folder");
+    }
+
+    #[test]
+    fn another_boot_is_none_of_ours() {
+        let folder = std::env::temp_dir().join(format!("ghostport-boot-{}", process::id()));
+        let record = Record { boot: "another".into(), ..Record::new(std::iter::empty()) };
+        record.write(&folder).expect("written");
+        assert_eq!(Record::read(&folder), None);
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+}

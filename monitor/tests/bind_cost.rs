@@ -1,0 +1,167 @@
+//! What it costs a program that its binds are seen: a measurement that asserts nothing about time.
+
+use std::{
+    io::{self, BufRead as _, BufReader},
+    net::{Ipv4Addr, UdpSocket},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use support::{
+    agent::{Agent, Config},
+    scaled,
+    world::{World, in_world, port},
+};
+
+#[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
+#[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
+mod support;
+
+/// Pairs of measurements, without and with the watcher.
+const ROUNDS: usize = 9;
+
+/// bcc's tool for the same purpose, of Debian's package libbpf-tools.
+const BINDSNOOP: &str = "bindsnoop";
+
+const WATCHERS: [&str; 5] = ["fexit", "kprobe", "cgroup", "tracepoint", "bindsnoop"];
+
+fn watched() -> u16 {
+    port(0)
+}
+
+fn unwatched() -> u16 {
+    port(1)
+}
+
+/// Somebody who looks at binds, until this is dropped.
+enum Watcher {
+    Agent(Agent),
+    Bindsnoop(Child),
+}
+
+impl Watcher {
+    /// Starts one; an error is the reason why it cannot work here.
+    fn start(world: &World, name: &str) -> Result<Self, String> {
+        if name == "bindsnoop" { Self::bindsnoop() } else { Self::agent(world, name) }
+    }
+
+    fn agent(world: &World, mechanism: &str) -> Result<Self, String> {
+        let mechanism = WATCHERS.into_iter().find(|name| *name == mechanism).expect("known");
+        let agent = Agent::start(world, &Config::new([watched()]).mechanism(mechanism));
+        match agent.metrics().mechanism("bind", None) {
+            Some(attached) if attached == mechanism => Ok(Self::Agent(agent)),
+            _ => Err("the kernel refuses it".to_owned()),
+        }
+    }
+
+    fn bindsnoop() -> Result<Self, String> {
+        // It says nothing when it is ready.
+        const TIME_TO_ATTACH: Duration = Duration::from_secs(6);
+        let mut child = Command::new(BINDSNOOP)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("{BINDSNOOP} of libbpf-tools: {error}"))?;
+        // Read as a terminal would.
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        thread::spawn(move || output.lines().map_while(Result::ok).for_each(drop));
+        thread::sleep(TIME_TO_ATTACH);
+        match child.try_wait() {
+            Ok(None) => Ok(Self::Bindsnoop(child)),
+            Ok(Some(status)) => Err(format!("it ended with {status}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn stop(self) {
+        match self {
+            Self::Agent(agent) => drop(agent.terminate()),
+            Self::Bindsnoop(mut child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// CPU time of this thread for one cycle of socket, bind and close, in nanoseconds. What the hooks
+/// do is done on it; what the watcher does with it is not.
+fn cycle(port: u16) -> f64 {
+    let cycles = scaled(50_000).max(1_000);
+    let start = clock_gettime(ClockId::ThreadCPUTime);
+    for _ in 0..cycles {
+        drop(bind(port));
+    }
+    let end = clock_gettime(ClockId::ThreadCPUTime);
+    let nanoseconds = (end.tv_sec - start.tv_sec) * 1_000_000_000 + end.tv_nsec - start.tv_nsec;
+    nanoseconds as f64 / cycles as f64
+}
+
+fn bind(port: u16) -> UdpSocket {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port")
+}
+
+fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+/// Pairs for one port: without, with, and their ratio.
+#[derive(Default)]
+struct Pairs {
+    without: Vec<f64>,
+    with: Vec<f64>,
+    ratio: Vec<f64>,
+}
+
+impl Pairs {
+    fn add(&mut self, without: f64, with: f64) {
+        self.without.push(without);
+        self.with.push(with);
+        self.ratio.push(with / without);
+    }
+
+    fn cells(&mut self) -> String {
+        let (without, with) = (median(&mut self.without), median(&mut self.with));
+        format!("{without:.0} ns | {with:.0} ns | {:.2}", median(&mut self.ratio))
+    }
+}
+
+fn row(world: &World, name: &str) -> Result<String, String> {
+    let (mut other, mut ours) = (Pairs::default(), Pairs::default());
+    for _ in 0..ROUNDS {
+        let bare = [cycle(unwatched()), cycle(watched())];
+        let watcher = Watcher::start(world, name)?;
+        let seen = [cycle(unwatched()), cycle(watched())];
+        watcher.stop();
+        other.add(bare[0], seen[0]);
+        ours.add(bare[1], seen[1]);
+    }
+    Ok(format!("{} | {}", other.cells(), ours.cells()))
+}
+
+#[test]
+#[ignore = "a measurement: cargo xtask bench bind"]
+fn cost_of_a_bind() {
+    in_world(|world| {
+        let kernel = rustix::system::uname();
+        println!(
+            "## A cycle of socket, bind and close on Linux {}\n",
+            kernel.release().to_string_lossy()
+        );
+        println!(
+            "| watcher | other port, without | with | ratio | watched port, without | with | ratio |"
+        );
+        println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+        for name in WATCHERS {
+            match row(world, name) {
+                Ok(cells) => println!("| {name} | {cells} |"),
+                Err(why) => println!("| {name} | {why} | | | | | |"),
+            }
+            let _ = io::Write::flush(&mut io::stdout());
+        }
+    });
+}
