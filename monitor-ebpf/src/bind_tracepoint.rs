@@ -44,7 +44,10 @@ fn on_enter(context: &TracePointContext) -> Option<()> {
     // SAFETY: the offset is that of a field of this tracepoint.
     let sockaddr: u64 = unsafe { context.read_at(UMYADDR) }.ok()?;
     let request = read_user_sockaddr(sockaddr);
-    if request.as_ref().is_some_and(|request| !is_candidate(request)) {
+    let request_known = request.is_some();
+    // At once, so that an empty request is not copied around.
+    let request = request.unwrap_or_default();
+    if request_known && !is_candidate(&request) {
         return None;
     }
     // SAFETY: as above.
@@ -52,8 +55,8 @@ fn on_enter(context: &TracePointContext) -> Option<()> {
     let bind = BindInFlight {
         sockaddr,
         sk: task::sock_of_descriptor(descriptor as u32).map_or(0, |sk| sk as u64),
-        request: request.unwrap_or(Sockaddr::NONE),
-        request_known: u8::from(request.is_some()),
+        request,
+        request_known: u8::from(request_known),
         succeeded: 0,
         reserved: [0; 6],
     };

@@ -8,7 +8,7 @@ use monitor_common::{
     socket_event::known,
 };
 
-use crate::task::member;
+use crate::task::{Known, known_member, member};
 
 /// Offsets in the running kernel; userspace sets them before load.
 #[unsafe(no_mangle)]
@@ -82,32 +82,23 @@ pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
     match family {
         AF_INET => {
             sock.family = 4;
-            if let Some(address) = member::<[u8; 4]>(sk, offset!(sock_rcv_saddr)) {
-                sock.address[..4].copy_from_slice(&address);
-                sock.known |= known::ADDRESS;
-            }
+            let address: Known<[u8; 4]> = known_member(sk, offset!(sock_rcv_saddr));
+            sock.address[..4].copy_from_slice(&address.value);
+            sock.known |= address.flag(known::ADDRESS);
         }
         AF_INET6 => {
             sock.family = 6;
-            if let Some(address) = member(sk, offset!(sock_v6_rcv_saddr)) {
-                sock.address = address;
-                sock.known |= known::ADDRESS;
-            }
+            let address: Known<[u8; 16]> = known_member(sk, offset!(sock_v6_rcv_saddr));
+            sock.address = address.value;
+            sock.known |= address.flag(known::ADDRESS);
         }
         _ => return None,
     }
-    if let Some(inode) = netns_inode(sk) {
-        sock.netns_inode = inode;
-        sock.known |= known::NETNS;
-    }
+    let netns = known_member::<usize>(sk, offset!(sock_net)).value as *const c_void;
+    let inode: Known<u32> = known_member(netns, offset!(net_inum));
+    sock.netns_inode = inode.value;
+    sock.known |= inode.flag(known::NETNS);
     Some(sock)
-}
-
-/// Inode of a socket's network namespace.
-#[inline(always)]
-fn netns_inode(sk: *const c_void) -> Option<u32> {
-    let net: *const c_void = member(sk, offset!(sock_net))?;
-    member(net, offset!(net_inum))
 }
 
 /// MPTCP listens and binds as TCP, `net/mptcp/protocol.c`.

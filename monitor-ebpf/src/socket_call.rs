@@ -25,7 +25,7 @@ use crate::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
     },
     sock::{self, Sock},
-    task::{self, CommandLine},
+    task::{Caller, CommandLine},
 };
 
 /// A bind between its entry and its return.
@@ -53,7 +53,7 @@ pub(crate) struct SocketCall {
 }
 
 /// `struct sockaddr_in` and the head of `struct sockaddr_in6`, which share their first four bytes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct Sockaddr {
     family: u16,
@@ -280,37 +280,34 @@ fn send_alone(call: &SocketCall) -> bool {
 fn write(event: *mut SocketEvent, call: &SocketCall, command_line_len: u32, known: u16) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
-    let mut known = known | call.sock.known;
-    let mut noted = |bit, is_known| known |= if is_known { bit } else { 0 };
-    let effective_uid = task::effective_uid();
-    noted(known::EFFECTIVE_UID, effective_uid.is_some());
-    let process_name = task::process_name();
-    noted(known::PROCESS_NAME, process_name.is_some());
-    let parent_tgid = task::parent();
-    noted(known::PARENT, parent_tgid.is_some());
-    let start_time_ns = task::start_time();
-    noted(known::START_TIME, start_time_ns.is_some());
+    let caller = Caller::read();
+    let known = known
+        | call.sock.known
+        | caller.effective_uid.flag(known::EFFECTIVE_UID)
+        | caller.process_name.flag(known::PROCESS_NAME)
+        | caller.parent_tgid.flag(known::PARENT)
+        | caller.start_time_ns.flag(known::START_TIME);
     let record = SocketEvent {
         // SAFETY: the helpers take no arguments.
         time_ns: unsafe { bpf_ktime_get_boot_ns() },
         // SAFETY: as above.
         cgroup_id: unsafe { bpf_get_current_cgroup_id() },
-        start_time_ns: start_time_ns.unwrap_or(0),
+        start_time_ns: caller.start_time_ns.value,
         tgid: (pid_tgid >> 32) as u32,
         pid: pid_tgid as u32,
         uid: uid_gid as u32,
         gid: (uid_gid >> 32) as u32,
-        effective_uid: effective_uid.unwrap_or(0),
+        effective_uid: caller.effective_uid.value,
         netns_inode: call.sock.netns_inode,
         errno: call.errno,
-        parent_tgid: parent_tgid.unwrap_or(0),
+        parent_tgid: caller.parent_tgid.value,
         command_line_len,
         port: call.sock.port,
         kind: call.kind as u8,
         protocol: ip_number(call.sock.protocol),
         address: call.sock.address,
         thread_name: bpf_get_current_comm().unwrap_or_default(),
-        process_name: process_name.unwrap_or_default(),
+        process_name: caller.process_name.value,
         known,
         family: call.sock.family,
         mechanism: call.mechanism as u8,

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
-    generated::{bpf_get_current_task, bpf_probe_read_user},
+    generated::{self, bpf_get_current_task, bpf_probe_read_user},
 };
 use monitor_common::{
     offsets::MISSING,
@@ -27,6 +27,41 @@ pub(crate) fn member<T>(structure: *const c_void, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.ok()
 }
 
+/// A member of a kernel struct that may not be there, and is zero then.
+///
+/// For what is stored whether or not it is known. It takes no branch: each doubles the paths that
+/// the verifier walks, and before Linux 6.5 it recognises few of them as the same. And of an empty
+/// `Option` the compiler copies what it never wrote, which the verifier forbids before Linux 6.3.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<T> {
+    pub(crate) value: T,
+    /// All bits, or none.
+    mask: u16,
+}
+
+impl<T: Copy> Known<T> {
+    /// `bit` if the value is known.
+    #[inline(always)]
+    pub(crate) fn flag(&self, bit: u16) -> u16 {
+        self.mask & bit
+    }
+}
+
+/// Reads a member of a kernel struct, which may be null.
+#[inline(always)]
+pub(crate) fn known_member<T: Copy + Default>(structure: *const c_void, offset: u32) -> Known<T> {
+    let mut value = T::default();
+    if offset == MISSING {
+        return Known { value, mask: 0 };
+    }
+    let at = structure.wrapping_byte_add(offset as usize);
+    // SAFETY: the helper checks the address, and fills the value with zeros where it cannot read.
+    let error = unsafe {
+        generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at)
+    };
+    Known { value, mask: !(error >> 63) as u16 }
+}
+
 /// Calling task.
 #[inline(always)]
 fn current() -> *const c_void {
@@ -34,36 +69,34 @@ fn current() -> *const c_void {
     unsafe { bpf_get_current_task() as *const c_void }
 }
 
-/// Effective user id of the caller.
-#[inline(always)]
-pub(crate) fn effective_uid() -> Option<u32> {
-    let credentials: *const c_void = member(current(), offset!(task_cred))?;
-    member(credentials, offset!(cred_euid))
+/// Who makes a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller {
+    /// Effective user id.
+    pub(crate) effective_uid: Known<u32>,
+    /// Name of the leader of the thread group: its oldest thread, unless that has called `execve`.
+    pub(crate) process_name: Known<[u8; TASK_NAME_LEN]>,
+    /// When the process was made, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(crate) start_time_ns: Known<u64>,
+    /// Process id of the parent, 0 for who has none.
+    pub(crate) parent_tgid: Known<u32>,
 }
 
-/// Leader of the caller's thread group: its oldest thread, unless that has called `execve`.
-#[inline(always)]
-fn leader() -> Option<*const c_void> {
-    member(current(), offset!(task_group_leader))
-}
-
-/// Name of the leader of the caller's thread group.
-#[inline(always)]
-pub(crate) fn process_name() -> Option<[u8; TASK_NAME_LEN]> {
-    member(leader()?, offset!(task_comm))
-}
-
-/// When the caller's process was made, nanoseconds of `CLOCK_BOOTTIME`.
-#[inline(always)]
-pub(crate) fn start_time() -> Option<u64> {
-    member(leader()?, offset!(task_start_boottime))
-}
-
-/// Process id of the caller's parent, 0 for who has none.
-#[inline(always)]
-pub(crate) fn parent() -> Option<u32> {
-    let parent: *const c_void = member(current(), offset!(task_real_parent))?;
-    member(parent, offset!(task_tgid))
+impl Caller {
+    /// The running task.
+    #[inline(always)]
+    pub(crate) fn read() -> Self {
+        let task = current();
+        let [credentials, leader, parent] =
+            [offset!(task_cred), offset!(task_group_leader), offset!(task_real_parent)]
+                .map(|offset| known_member::<usize>(task, offset).value as *const c_void);
+        Self {
+            effective_uid: known_member(credentials, offset!(cred_euid)),
+            process_name: known_member(leader, offset!(task_comm)),
+            start_time_ns: known_member(leader, offset!(task_start_boottime)),
+            parent_tgid: known_member(parent, offset!(task_tgid)),
+        }
+    }
 }
 
 /// Where the caller keeps its command line, in its own memory.

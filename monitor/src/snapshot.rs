@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub hooks: Vec<HookStatus>,
     /// Failures of the kernel side, indexed by [`KernelError`].
     pub kernel_errors: [u64; KernelError::COUNT],
+    /// Socket calls, on watched ports or others, that the kernel ran no program for.
+    pub missed_calls: u64,
     /// Fill and size of the kernel maps.
     pub maps: Vec<MapUsage>,
     /// Patterns of `interfaces.include` that match no interface now.

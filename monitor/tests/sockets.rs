@@ -603,9 +603,17 @@ fn a_burst_is_counted_exactly_and_its_losses_are_told() {
             ports.iter().map(sum).sum()
         };
         let binds = |result| on_ports("ghostport_binds_total", &[("result", result)]);
-        assert_eq!((binds("success"), binds("in_use")), (succeeded, BINDS - succeeded));
-        let closes = if bench.sees_every_close { succeeded } else { 0 };
-        assert_eq!(on_ports("ghostport_closes_total", &[]), closes);
+        let closes = on_ports("ghostport_closes_total", &[]);
+        let closed = if bench.sees_every_close { succeeded } else { 0 };
+        // A kernel that may be preempted does not run a program for one thread that it has left off
+        // for another. It counts how often.
+        let missed = metrics.sum("ghostport_kernel_errors_total", &[("cause", "call_missed")]);
+        let counted = [binds("success"), binds("in_use"), closes];
+        let expected = [succeeded, BINDS - succeeded, closed];
+        let short = counted.iter().zip(expected).map(|(counted, expected)| {
+            expected.checked_sub(*counted).unwrap_or_else(|| panic!("{counted} of {expected}"))
+        });
+        assert!(short.sum::<u64>() <= missed, "{counted:?} of {expected:?}, {missed} missed");
         let lost = metrics.sum("ghostport_events_lost_total", &[("stage", "ring")]);
         assert!(lost > 0, "the ring was never full");
         let errors = metrics.sum("ghostport_kernel_errors_total", &[("cause", "ring_full")]);

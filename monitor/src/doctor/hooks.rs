@@ -111,7 +111,7 @@ pub(super) fn tried(
     interfaces: &[Interface],
     facts: &mut Vec<Fact>,
 ) -> (Vec<HookReport>, Option<u64>) {
-    let can_attach = capabilities::may_make_namespaces();
+    let can_attach = capabilities::has_sys_admin();
     let trial = if can_attach {
         trial::run(|| try_hooks(config, interfaces, true))
     } else {

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -55,6 +56,8 @@ pub struct Attacher {
     /// Why no program may read a socket, if none may.
     obstacle: Option<String>,
     circumstances: Circumstances,
+    /// The programs of the socket hooks, opened to be asked how they fare.
+    socket_programs: Vec<OwnedFd>,
     /// The ids of the functions that trampolines trace; read when the first one is tried.
     function_types: Option<Btf>,
 }
@@ -70,6 +73,7 @@ impl Attacher {
             left: pins.and_then(|_| Record::read(Path::new(record::FOLDER))),
             obstacle: None,
             circumstances: circumstances(),
+            socket_programs: Vec::new(),
             function_types: None,
         };
         attacher.obstacle = attacher.find_obstacle(offsets);
@@ -158,7 +162,16 @@ impl Attacher {
             self.statuses.insert((hook, 0), status);
         }
         self.function_types = None;
+        let programs = self.links.socket_programs(pins);
+        self.socket_programs =
+            programs.into_iter().filter_map(|id| sys::open_program(id).ok()).collect();
         changes
+    }
+
+    /// Socket calls that no program of ours has looked at, because the kernel was interrupted in
+    /// the same program on the same CPU, and does not enter one twice.
+    pub fn missed_calls(&self) -> u64 {
+        self.socket_programs.iter().filter_map(|program| sys::missed_runs(program).ok()).sum()
     }
 
     /// Takes down the hooks of an interface; its name is needed while it still exists.
@@ -188,6 +201,7 @@ impl Attacher {
     /// Takes down the socket hooks.
     pub fn detach_sockets(&mut self, pins: Option<&Pins>) -> Result<()> {
         self.statuses.retain(|(_, ifindex), _| *ifindex != 0);
+        self.socket_programs.clear();
         // Entries before returns: a call must not be kept in flight for ever.
         self.links.detach(pins, |link| link.ifindex == 0 && link.program.ends_with("enter"))?;
         Ok(self.links.detach(pins, |link| link.ifindex == 0)?)
@@ -600,7 +614,13 @@ fn circumstances() -> Circumstances {
         lacks_perfmon: lacks("CAP_PERFMON"),
         lacks_net_admin: lacks("CAP_NET_ADMIN"),
         lacks_read_search: lacks("CAP_DAC_READ_SEARCH"),
+        lacks_perf_events: perf_events_are_restricted() && !capabilities::has_sys_admin(),
     }
+}
+
+fn perf_events_are_restricted() -> bool {
+    let level = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+    level.is_ok_and(|level| level.trim().parse().is_ok_and(|level: i32| level > 2))
 }
 
 /// A program of the object, as its type.

@@ -93,8 +93,8 @@ pub fn missing_of(process: Option<Pid>) -> Vec<Capability> {
     CAPABILITIES.into_iter().filter(lacks).collect()
 }
 
-/// Whether this thread may make mounts and namespaces.
-pub fn may_make_namespaces() -> bool {
+/// Whether this thread has CAP_SYS_ADMIN, which mounts and namespaces take.
+pub fn has_sys_admin() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 

@@ -11,6 +11,7 @@ use aya::programs::{
 use super::{
     hooks::{Hook, HookMechanism},
     pins::{Pins, Room},
+    sys::link_facts,
 };
 
 /// Why a link cannot be kept.
@@ -118,6 +119,23 @@ impl Links {
     pub fn of(&self, hook: Hook, ifindex: u32) -> Vec<&LinkName> {
         let names = self.held.iter().map(|(name, _)| name);
         names.filter(|name| name.hook == hook && name.ifindex == ifindex).collect()
+    }
+
+    /// Ids of the programs behind the links of the socket hooks, as far as the kernel tells.
+    pub fn socket_programs(&self, pins: Option<&Pins>) -> Vec<u32> {
+        let links = self.held.iter().filter(|(name, _)| name.ifindex == 0);
+        let mut ids: Vec<u32> = links
+            .filter_map(|(name, open)| match (open, pins) {
+                (Some(OwnedLink::Link(link)), _) => Some(link.info().ok()?.program_id()),
+                (None, Some(pins)) => {
+                    Some(link_facts(&pins.path(Room::Links, &name.pin())).ok()?.program)
+                }
+                _ => None,
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// Interfaces that have a link.

@@ -292,6 +292,7 @@ impl Kernel {
             sockets: self.counters.sockets(),
             hooks: self.attacher.statuses(),
             kernel_errors: self.counters.kernel_errors()?,
+            missed_calls: self.attacher.missed_calls(),
             maps: self.maps(),
             unmatched_interface_patterns: self.unmatched_patterns.len(),
         })

@@ -1,4 +1,4 @@
-//! The two questions to `bpf(2)` that aya does not ask.
+//! The questions to `bpf(2)` that aya does not ask.
 
 use std::{
     ffi::CString,
@@ -10,8 +10,11 @@ use std::{
     path::Path,
 };
 
-/// `BPF_OBJ_GET` and `BPF_OBJ_GET_INFO_BY_FD`, `include/uapi/linux/bpf.h`.
+use aya_obj::generated::bpf_prog_info;
+
+/// Commands, `include/uapi/linux/bpf.h`.
 const OBJ_GET: libc::c_long = 7;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 
 /// What the kernel says of a link, as far as it is asked.
@@ -48,16 +51,39 @@ struct LinkInfo {
 pub fn link_facts(pin: &Path) -> io::Result<LinkFacts> {
     let link = open_pin(pin)?;
     let mut info = LinkInfo::default();
-    let descriptor = u64::from(link.as_raw_fd() as u32);
-    let len = size_of::<LinkInfo>() as u64;
-    // `{ u32 bpf_fd; u32 info_len; u64 info; }`
-    let (first, second) = if cfg!(target_endian = "little") {
-        (descriptor | len << 32, &raw mut info as u64)
-    } else {
-        (descriptor << 32 | len, &raw mut info as u64)
-    };
-    bpf(OBJ_GET_INFO_BY_FD, &Attributes { first, second, third: 0 })?;
+    ask(&link, &mut info)?;
     Ok(LinkFacts { program: info.program, ifindex: info.ifindex })
+}
+
+/// Opens a loaded program by its id.
+pub fn open_program(id: u32) -> io::Result<OwnedFd> {
+    let descriptor =
+        bpf(PROG_GET_FD_BY_ID, &Attributes { first: pair(id, 0), second: 0, third: 0 })?;
+    // SAFETY: the kernel has just opened this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// How often the kernel has left a program out, because it was interrupted in that very program on
+/// the same CPU; since Linux 5.12.
+pub fn missed_runs(program: &OwnedFd) -> io::Result<u64> {
+    // SAFETY: all members are integers, for which zero is a value.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    ask(program, &mut info)?;
+    Ok(info.recursion_misses)
+}
+
+/// Has the kernel fill in `info`, of which it asks for nothing that `info` would point to.
+fn ask<T>(object: &OwnedFd, info: &mut T) -> io::Result<()> {
+    // `{ u32 bpf_fd; u32 info_len; u64 info; }`
+    let first = pair(object.as_raw_fd() as u32, size_of::<T>() as u32);
+    let attributes = Attributes { first, second: &raw mut *info as u64, third: 0 };
+    bpf(OBJ_GET_INFO_BY_FD, &attributes).map(drop)
+}
+
+/// Two members of 32 bits.
+const fn pair(first: u32, second: u32) -> u64 {
+    let (first, second) = (first as u64, second as u64);
+    if cfg!(target_endian = "little") { first | second << 32 } else { first << 32 | second }
 }
 
 fn open_pin(pin: &Path) -> io::Result<OwnedFd> {

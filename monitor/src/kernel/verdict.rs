@@ -2,6 +2,8 @@
 
 use std::{error::Error, io};
 
+use aya::programs::ProgramError;
+
 use super::{hooks::HookMechanism, lockdown::Lockdown};
 
 /// What the words may depend on beside the error.
@@ -17,6 +19,9 @@ pub struct Circumstances {
     pub lacks_net_admin: bool,
     /// Whether CAP_DAC_READ_SEARCH is missing.
     pub lacks_read_search: bool,
+    /// Whether `kernel.perf_event_paranoid` has the value with which Debian's kernels keep
+    /// perf_event_open from whoever lacks CAP_SYS_ADMIN, and that is missing.
+    pub lacks_perf_events: bool,
 }
 
 /// The error number at the root of a chain of errors.
@@ -41,7 +46,8 @@ pub fn explain(
     if let Some(reason) = verifier_reason(&chain(error)) {
         return format!("the kernel's verifier refuses the program: {reason}");
     }
-    let words = root_errno(error).and_then(|errno| known(mechanism, errno, circumstances));
+    let is_load = is_load(error);
+    let words = root_errno(error).and_then(|errno| known(mechanism, errno, is_load, circumstances));
     words.unwrap_or_else(|| chain(error))
 }
 
@@ -50,11 +56,32 @@ pub fn explain(
 fn verifier_reason(words: &str) -> Option<String> {
     let (_, said) = words.split_once("Verifier output: ")?;
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("processed ")).collect();
+    let lines: Vec<&str> = lines.take_while(|line| !is_statistics(line)).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
 }
 
-fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> Option<String> {
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "stack depth ", "verification time "].iter().any(|head| line.starts_with(head))
+}
+
+/// Whether it was the loading of a program that failed, before there was anything to attach.
+fn is_load(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(ProgramError::LoadError { .. }) = error.downcast_ref() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn known(
+    mechanism: HookMechanism,
+    errno: i32,
+    is_load: bool,
+    circumstances: Circumstances,
+) -> Option<String> {
     use HookMechanism::{
         Cgroup, CgroupSuccess, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative,
     };
@@ -64,6 +91,8 @@ fn known(mechanism: HookMechanism, errno: i32, circumstances: Circumstances) -> 
         {
             words.to_owned()
         }
+        // The verifier has words of its own.
+        (_, libc::EINVAL | libc::EACCES) if is_load => return None,
         (XdpNative | XdpGeneric, libc::EBUSY) => {
             "another XDP program holds the interface's slot".to_owned()
         }
@@ -113,6 +142,14 @@ fn refused_to_us(
         Some("CAP_NET_ADMIN is missing")
     } else if reads_kernel && circumstances.lockdown == Some(Lockdown::Confidentiality) {
         Some("lockdown=confidentiality: no program may read kernel memory")
+    } else if errno == libc::EACCES
+        && circumstances.lacks_perf_events
+        && matches!(mechanism, Kprobe | Tracepoint | Cgroup)
+    {
+        Some(
+            "kernel.perf_event_paranoid=3 keeps it from whoever lacks CAP_SYS_ADMIN: sysctl \
+             kernel.perf_event_paranoid=2",
+        )
     } else if matches!(mechanism, Tracepoint | Cgroup)
         && is_refusal
         && circumstances.lacks_read_search
@@ -171,6 +208,9 @@ mod tests {
         assert!(!refused(Fexit, libc::EPERM, circumstances).contains("CAP_NET_ADMIN"));
         let circumstances = Circumstances { lacks_read_search: true, ..Circumstances::default() };
         assert!(refused(Tracepoint, libc::EACCES, circumstances).contains("CAP_DAC_READ_SEARCH"));
+        let circumstances = Circumstances { lacks_perf_events: true, ..Circumstances::default() };
+        assert!(refused(Tracepoint, libc::EACCES, circumstances).contains("perf_event_paranoid=2"));
+        assert!(!refused(Fexit, libc::EACCES, circumstances).contains("perf_event_paranoid"));
     }
 
     #[test]

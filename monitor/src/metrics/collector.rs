@@ -251,6 +251,7 @@ fn losses(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
     for cause in KernelError::ALL {
         errors.add(&[cause.name()], snapshot.kernel_errors[cause as usize] as f64);
     }
+    errors.add(&["call_missed"], snapshot.missed_calls as f64);
     vec![events, errors]
 }
 
@@ -323,6 +324,7 @@ mod tests {
             hooks.push(hook(Hook::Egress, Some(interface), Some(HookMechanism::Tcx)));
         }
         Snapshot {
+            missed_calls: 0,
             traffic: interfaces
                 .iter()
                 .flat_map(|interface| {

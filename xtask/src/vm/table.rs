@@ -44,8 +44,8 @@ const USUAL: Boot = Boot { without: &[], cgroup: Cgroup::Unified };
 pub(super) const ROWS: &[Row] = &[
     row("programs", "packet_programs"),
     row("clsact", "clsact"),
-    row("sockets", "sockets"),
-    row("scenario", "scenario"),
+    Row { limit: Duration::from_secs(400), ..row("sockets", "sockets") },
+    Row { limit: Duration::from_secs(400), ..row("scenario", "scenario") },
     row("attachment", "attachment"),
     row("interfaces", "interfaces"),
     row("traffic", "traffic"),
