@@ -32,13 +32,14 @@ pub const PORT_SET: &str = ".bss.port_set";
 pub const PORT_INDEX: &str = ".bss.port_index";
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 8] = [
+const SHARED_MAPS: [&str; 9] = [
     PORT_SET,
     PORT_INDEX,
     "COUNTERS",
     "NEAR_COUNTERS",
     "SOCKET_COUNTERS",
     "EVENTS",
+    "AUTOMATIC_BINDS",
     "ERRORS",
     "AYA_LOGS",
 ];
