@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
 };
 use monitor_common::packet::{
-    PacketBytes, Parsed, Segment, Unclassified, Words, parse_ethernet, parse_ip, parse_plain,
+    PacketBytes, Parsed, Segment, Words, parse_ethernet, parse_ip, parse_plain,
 };
 
 /// Size of a packet as it was on the wire.
@@ -84,13 +84,13 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     }
 }
 
-/// A socket buffer whose headers are read where they are: in its contiguous part. It starts with an
-/// Ethernet or with an IP header.
+/// A socket buffer whose plain headers are read where they are: in its contiguous part. It starts
+/// with an Ethernet or with an IP header.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct SkbView<const ETHERNET: bool>(pub(crate) *mut __sk_buff);
 
-/// A socket buffer whose headers are copied, because they are not all in its contiguous part.
+/// The same, its headers copied, because they need not all be in its contiguous part.
 struct ScatteredSkb(*mut __sk_buff);
 
 impl<const ETHERNET: bool> SkbView<ETHERNET> {
@@ -98,16 +98,6 @@ impl<const ETHERNET: bool> SkbView<ETHERNET> {
     fn context(&self) -> &__sk_buff {
         // SAFETY: the context is the one the kernel passed in.
         unsafe { &*self.0 }
-    }
-
-    #[inline(always)]
-    fn parse_bytes<P: PacketBytes>(self, bytes: &P) -> Parsed {
-        if ETHERNET {
-            parse_ethernet(bytes)
-        } else {
-            // The protocol that the stack keeps beside a packet without a link layer.
-            parse_ip(bytes, u16::from_be(self.context().protocol as u16))
-        }
     }
 }
 
@@ -148,18 +138,17 @@ impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
         if ETHERNET { parse_plain(&self) } else { None }
     }
 
-    /// In place, and once more by copying in the rare case that the headers go beyond the
-    /// contiguous part. Two passes, because a choice at every access multiplies the paths that the
-    /// verifier walks.
+    /// By copying, wherever the headers are: what is plain was read in place. A pass in place before
+    /// it would have the verifier walk this one once for every way in which that can end.
     #[inline(always)]
     fn parse(self) -> Parsed {
-        let parsed = self.parse_bytes(&self);
-        let contiguous = self.context().data_end - self.context().data;
-        if parsed.unclassified() == Some(Unclassified::Truncated) && contiguous < self.context().len
-        {
-            return self.parse_bytes(&ScatteredSkb(self.0));
+        let bytes = ScatteredSkb(self.0);
+        if ETHERNET {
+            parse_ethernet(&bytes)
+        } else {
+            // The protocol that the stack keeps beside a packet without a link layer.
+            parse_ip(&bytes, u16::from_be(self.context().protocol as u16))
         }
-        parsed
     }
 
     #[inline(always)]
