@@ -6,7 +6,7 @@
 use aya_ebpf::{EbpfContext, macros::cgroup_sock, programs::SockContext};
 use monitor_common::socket_event::Mechanism;
 
-use crate::close_fentry::record_release;
+use crate::socket_call::record_release;
 
 /// Every internet socket that is released.
 #[cgroup_sock(sock_release)]

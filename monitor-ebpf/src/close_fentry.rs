@@ -6,11 +6,11 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{EbpfContext, macros::fentry, programs::FEntryContext};
-use monitor_common::socket_event::{Mechanism, SocketEventKind};
+use monitor_common::socket_event::Mechanism;
 
 use crate::{
     sock::{self, offset},
-    socket_call::{SocketCall, record},
+    socket_call::record_release,
     task::member,
 };
 
@@ -29,17 +29,5 @@ pub(crate) fn on_release<C: EbpfContext>(context: &C, mechanism: Mechanism, sock
     let sk = member(socket, offset!(socket_sk));
     if let Some(sk) = sk.filter(|sk| sock::socket_of(*sk).is_none_or(|owner| owner == socket)) {
         record_release(context, mechanism, sk);
-    }
-}
-
-/// Records the release of `sk`, if a port goes with it.
-#[inline(always)]
-pub(crate) fn record_release<C: EbpfContext>(context: &C, mechanism: Mechanism, sk: *const c_void) {
-    let Some(sock) = sock::read(sk) else {
-        return;
-    };
-    if sock::holds_port(sk, &sock) {
-        let kind = SocketEventKind::Close;
-        record(context, &SocketCall { kind, mechanism, errno: 0, sock });
     }
 }

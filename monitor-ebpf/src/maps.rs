@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 
 use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
-    btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, LruHashMap, RingBuf},
     macros::btf_map,
 };
 use monitor_common::{
@@ -91,6 +91,12 @@ pub(crate) static BINDS_IN_FLIGHT: HashMap<
     BindInFlight,
     { limits::MAX_BINDS_IN_FLIGHT as usize },
 > = HashMap::new();
+
+/// Sockets that were bound to a watched port of the kernel's choice, by the address of their `struct
+/// sock`, and that port: nothing in the socket tells it from one that was never bound.
+#[btf_map]
+pub(crate) static AUTOMATIC_BINDS: LruHashMap<u64, u16, { limits::MAX_AUTOMATIC_BINDS as usize }> =
+    LruHashMap::new();
 
 /// Counts a failure.
 #[inline(always)]

@@ -123,27 +123,31 @@ pub(crate) fn socket_of(sk: *const c_void) -> Option<*const c_void> {
 /// Whether this is the subflow of an MPTCP socket.
 #[inline(always)]
 pub(crate) fn is_subflow(sk: *const c_void) -> bool {
-    let owner: Option<*const c_void> =
-        socket_of(sk).and_then(|socket| member(socket, offset!(socket_sk)));
-    owner.is_some_and(|owner| owner != sk)
+    owner_of(sk).is_some_and(|owner| owner != sk)
 }
 
-/// Whether closing this socket gives a port back: a UDP socket with a port, or a TCP socket that
-/// listens, or that was bound and never connected, or that was bound to a port of its choice. An
-/// accepted socket shares its listener's port.
+/// The MPTCP socket of a subflow, and any other socket itself.
+#[inline(always)]
+pub(crate) fn owner_of(sk: *const c_void) -> Option<*const c_void> {
+    member(socket_of(sk)?, offset!(socket_sk))
+}
+
+/// Whether closing this socket gives back a port that it took on purpose: one that a bind named, or
+/// a listener's, or a TCP socket's that was bound and never connected. An accepted socket shares its
+/// listener's port, and a client's is the kernel's affair.
 #[inline(always)]
 pub(crate) fn holds_port(sk: *const c_void, sock: &Sock) -> bool {
     if sock.port == 0 {
         return false;
     }
     match sock.protocol {
-        Protocol::Udp => true,
+        Protocol::Udp => has_named_port(sk).unwrap_or(true),
         Protocol::Tcp => {
             let state: Option<u8> = member(sk, offset!(sock_state));
             let remote_port: Option<u16> = member(sk, offset!(sock_dport));
             state == Some(TCP_LISTEN)
                 || (state == Some(TCP_CLOSE) && remote_port == Some(0))
-                || chose_port(sk)
+                || has_named_port(sk) == Some(true)
         }
     }
 }
@@ -151,12 +155,12 @@ pub(crate) fn holds_port(sk: *const c_void, sock: &Sock) -> bool {
 /// `sk->sk_userlocks & SOCK_BINDPORT_LOCK`: a bind named the port. The kernel takes the lock off
 /// the sockets that a listener accepts, `sk_clone_lock` in `net/core/sock.c`.
 #[inline(always)]
-fn chose_port(sk: *const c_void) -> bool {
+pub(crate) fn has_named_port(sk: *const c_void) -> Option<bool> {
     const SOCK_BINDPORT_LOCK: u8 = 8;
     let bits = offset!(sock_userlocks_bits);
     if bits == MISSING {
-        return false;
+        return None;
     }
-    let byte: Option<u8> = member(sk, bits / 8);
-    byte.is_some_and(|byte| byte >> (bits % 8) & SOCK_BINDPORT_LOCK != 0)
+    let byte: u8 = member(sk, bits / 8)?;
+    Some(byte >> (bits % 8) & SOCK_BINDPORT_LOCK != 0)
 }

@@ -21,7 +21,9 @@ use monitor_common::{
 };
 
 use crate::{
-    maps::{EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched},
+    maps::{
+        AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
+    },
     sock::{self, Sock},
     task::{Caller, CommandLine},
 };
@@ -142,8 +144,54 @@ pub(crate) fn record_bind<C: EbpfContext>(
             sock.known |= known::ADDRESS;
         }
     }
+    if errno == 0 {
+        note_automatic_port(sk, &sock, mechanism);
+    }
     let kind = SocketEventKind::Bind;
     record(context, &SocketCall { kind, mechanism, errno, sock });
+}
+
+/// Notes a bind to a watched port of the kernel's choice, for [`record_release`]; with tracepoints
+/// there is none.
+#[inline(always)]
+fn note_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
+    let is_automatic =
+        is_watched(WirePort::of(sock.port)) && sock::has_named_port(sk) == Some(false);
+    if !is_automatic || matches!(mechanism, Mechanism::Tracepoint) {
+        return;
+    }
+    // It is the MPTCP socket that will be released, not its subflow.
+    let released = sock::owner_of(sk).unwrap_or(sk);
+    // A map of this kind makes room by itself.
+    let _ = AUTOMATIC_BINDS.insert(released as u64, sock.port, 0);
+}
+
+/// Records the release of `sk`, if a port goes with it that the socket was bound to.
+#[inline(always)]
+pub(crate) fn record_release<C: EbpfContext>(context: &C, mechanism: Mechanism, sk: *const c_void) {
+    let Some(mut sock) = sock::read(sk) else {
+        return;
+    };
+    if let Some(port) = take_automatic_port(sk, sock.port) {
+        sock.port = port;
+    } else if !sock::holds_port(sk, &sock) {
+        return;
+    }
+    let kind = SocketEventKind::Close;
+    record(context, &SocketCall { kind, mechanism, errno: 0, sock });
+}
+
+/// The port that the kernel chose when `sk` was bound. A connection that was reset has lost its port
+/// before it is closed; any other port is one of an earlier socket at the same address.
+#[inline(always)]
+fn take_automatic_port(sk: *const c_void, now: u16) -> Option<u16> {
+    if now != 0 && !is_watched(WirePort::of(now)) {
+        return None;
+    }
+    // SAFETY: the value is read once, and a socket that is released is nobody else's.
+    let port = unsafe { AUTOMATIC_BINDS.get(sk as u64) }.copied()?;
+    let _ = AUTOMATIC_BINDS.remove(sk as u64);
+    (now == 0 || now == port).then_some(port)
 }
 
 /// Counts a call on a watched port and sends it to userspace.

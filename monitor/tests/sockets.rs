@@ -1,8 +1,7 @@
 //! Socket calls are counted and told exactly: who, where, what, and how it ended; each once.
 
 use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::process::parent_id,
@@ -20,14 +19,17 @@ use rustix::{
         sockopt,
     },
     process::Signal,
-    thread::{Uid, gettid, set_thread_res_uid},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use support::{
     agent::{Agent, Config, expect_sockets},
+    calls::{
+        Call, MECHANISMS, NOBODY, as_user, at, bound_life, compared, difference, listening_life,
+        privileged, tcp, udp, v4,
+    },
     metrics::{Counts, since},
     patience,
-    process::{assert_born, command_args},
+    process::assert_born,
     scaled, uring,
     world::{Peer, World, in_world, netns_inode, port, set_sysctl},
 };
@@ -36,132 +38,8 @@ use support::{
 #[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
 mod support;
 
-const NOBODY: u32 = 65534;
-
 /// Offsets of the ports that port 0 may land on.
 const AUTOMATIC: std::ops::Range<u16> = 60..80;
-
-/// A watched port that takes a privilege.
-fn privileged() -> u16 {
-    400 + (process::id() % 600) as u16
-}
-
-/// A call that must have been seen.
-#[derive(Clone, Debug)]
-struct Call {
-    /// `listen`, `close`, or the result of a bind.
-    what: &'static str,
-    transport: &'static str,
-    /// Of the socket: `ipv4` or `ipv6`.
-    family: &'static str,
-    /// Where the socket is, or would be; `None` for one of another family than the socket's.
-    address: Option<IpAddr>,
-    port: u16,
-    errno: Option<&'static str>,
-    /// Of the namespace.
-    netns: u64,
-    pid: u32,
-    parent: u32,
-    args: Vec<String>,
-    process: String,
-    thread: String,
-    user: u32,
-    real_user: u32,
-    /// Whether the socket listened: all that the last rung knows of closing.
-    listened: bool,
-}
-
-impl Call {
-    /// A call by this thread.
-    fn here(what: &'static str, transport: &'static str, address: SocketAddr) -> Self {
-        let thread = fs::read_to_string("/proc/thread-self/comm").expect("a name");
-        let process = fs::read_to_string("/proc/self/comm").expect("a name");
-        Self {
-            what,
-            transport,
-            family: if address.is_ipv4() { "ipv4" } else { "ipv6" },
-            address: Some(address.ip()),
-            port: address.port(),
-            errno: None,
-            netns: netns_inode(),
-            pid: process::id(),
-            parent: parent_id(),
-            args: command_args(process::id()),
-            process: process.trim_end().to_owned(),
-            thread: thread.trim_end().to_owned(),
-            user: 0,
-            real_user: 0,
-            listened: false,
-        }
-    }
-
-    fn refused(self, errno: &'static str) -> Self {
-        Self { errno: Some(errno), ..self }
-    }
-
-    fn after_listening(self) -> Self {
-        Self { listened: true, ..self }
-    }
-
-    fn is_bind(&self) -> bool {
-        !matches!(self.what, "listen" | "close")
-    }
-
-    /// The fields of the contract.
-    fn event(&self) -> Value {
-        let name = match (self.what, self.errno) {
-            ("listen" | "close", _) => self.what,
-            (_, None) => "bind",
-            _ => "bind_failed",
-        };
-        let mut event = json!({
-            "schema": "ghostport.event/1",
-            "event.name": format!("ghostport.{name}"),
-            "network.transport": self.transport,
-            "network.type": self.family,
-            "network.local.port": self.port,
-            "ghostport.netns_inode": self.netns,
-            "process.pid": self.pid,
-            "process.parent_pid": self.parent,
-            "process.executable.name": self.process,
-            "thread.name": self.thread,
-            "process.user.id": self.user,
-            "process.real_user.id": self.real_user,
-        });
-        if self.what != "close" {
-            event["process.command_args"] = self.args.clone().into();
-        }
-        if self.is_bind() {
-            event["ghostport.result"] = self.what.into();
-        }
-        if let Some(errno) = self.errno {
-            event["ghostport.errno"] = errno.into();
-        }
-        if let Some(address) = self.address {
-            event["network.local.address"] = address.to_string().into();
-        }
-        event
-    }
-}
-
-const COMPARED: &[&str] = &[
-    "schema",
-    "event.name",
-    "network.transport",
-    "network.type",
-    "network.local.address",
-    "network.local.port",
-    "ghostport.netns_inode",
-    "ghostport.result",
-    "ghostport.errno",
-    "process.pid",
-    "process.parent_pid",
-    "process.command_args",
-    "process.executable.name",
-    "thread.name",
-    "process.user.id",
-    "process.real_user.id",
-];
 
 /// An agent, and what it has told until now.
 struct Bench {
@@ -232,21 +110,6 @@ fn refusal(agent: &Agent) -> String {
     reason.as_str().expect("a reason").to_owned()
 }
 
-/// One event a line, those that only one side has marked.
-fn difference(told: &[Value], expected: &[Value]) -> String {
-    let lines = |events: &[Value], others: &[Value], mark: &str| -> String {
-        let mark = |event: &Value| if others.contains(event) { "  " } else { mark }.to_owned();
-        events.iter().map(|event| format!("  {}{event}\n", mark(event))).collect()
-    };
-    format!("told:\n{}expected:\n{}", lines(told, expected, "+ "), lines(expected, told, "- "))
-}
-
-fn compared(event: &Value) -> Value {
-    let fields =
-        COMPARED.iter().filter_map(|key| Some(((*key).to_owned(), event.get(*key)?.clone())));
-    Value::Object(fields.collect())
-}
-
 /// The time is RFC 3339 with nanoseconds, and this minute.
 fn assert_recent(event: &Value) {
     let time = event["time"].as_str().expect("a time");
@@ -257,37 +120,6 @@ fn assert_recent(event: &Value) {
     let age = (now % 3600 + 3600 - (minutes * 60 + seconds)) % 3600;
     assert!(age < 60, "{time} is {age} s ago");
 }
-
-fn tcp(family: AddressFamily) -> OwnedFd {
-    socket(family, SocketType::STREAM, None).expect("a socket")
-}
-
-fn udp(family: AddressFamily) -> OwnedFd {
-    socket(family, SocketType::DGRAM, None).expect("a socket")
-}
-
-fn v4(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
-}
-
-fn at(address: &str, port: u16) -> SocketAddr {
-    (address.parse::<IpAddr>().expect(address), port).into()
-}
-
-fn listening_life(transport: &'static str, address: SocketAddr) -> [Call; 3] {
-    [
-        Call::here("success", transport, address),
-        Call::here("listen", transport, address),
-        Call::here("close", transport, address).after_listening(),
-    ]
-}
-
-fn bound_life(transport: &'static str, address: SocketAddr) -> [Call; 2] {
-    [Call::here("success", transport, address), Call::here("close", transport, address)]
-}
-
-/// What can be forced, best first.
-const MECHANISMS: [&str; 4] = ["fexit", "kprobe", "cgroup", "tracepoint"];
 
 #[test]
 fn every_call_is_told_by_fexit() {
@@ -450,36 +282,18 @@ fn refusals(bench: &mut Bench) {
     bench.saw("an IPv4 address for an IPv6 socket", &[call.clone(), call]);
 }
 
-/// Runs `work` on a thread of another user.
-fn as_user(name: &str, real: u32, effective: u32, work: impl FnOnce() + Send) {
-    thread::scope(|scope| {
-        let body = || {
-            let [real, effective] = [real, effective].map(Uid::from_raw);
-            set_thread_res_uid(real, effective, effective).expect("another user");
-            work();
-        };
-        let thread = thread::Builder::new().name(name.into()).spawn_scoped(scope, body);
-        thread.expect("spawned").join().expect("no panic");
-    });
-}
-
 fn users(bench: &mut Bench) {
-    let by = |call: Call, real_user, user| Call {
-        thread: "another user".into(),
-        real_user,
-        user,
-        ..call
-    };
+    const NAME: &str = "another user";
     let address = v4(privileged());
     for family in [AddressFamily::INET, AddressFamily::INET6] {
         let address = if family == AddressFamily::INET { address } else { at("::1", privileged()) };
-        as_user("another user", NOBODY, NOBODY, || {
+        let thread = as_user(NAME, NOBODY, NOBODY, || {
             assert_eq!(bind(tcp(family), &address), Err(Errno::ACCESS));
             assert_eq!(bind(udp(family), &address), Err(Errno::ACCESS));
         });
         let denied = |transport| {
             let call = Call::here("denied", transport, address).refused("EACCES");
-            by(call, NOBODY, NOBODY)
+            call.by(NAME, thread, NOBODY, NOBODY)
         };
         bench.saw("a privileged port as a normal user", &[denied("tcp"), denied("udp")]);
     }
@@ -487,8 +301,9 @@ fn users(bench: &mut Bench) {
     bench.saw("a privileged port as root", &listening_life("tcp", address));
 
     let address = v4(port(20));
-    as_user("another user", NOBODY, 0, || drop(UdpSocket::bind(address).expect("bound")));
-    let calls = bound_life("udp", address).map(|call| by(call, NOBODY, 0));
+    let bound = || drop(UdpSocket::bind(address).expect("bound"));
+    let thread = as_user(NAME, NOBODY, 0, bound);
+    let calls = bound_life("udp", address).map(|call| call.by(NAME, thread, NOBODY, 0));
     bench.saw("effective and real user apart", &calls);
 }
 
@@ -567,13 +382,11 @@ fn other_callers(bench: &mut Bench) {
     let address = v4(port(50));
     let calls = thread::Builder::new().name("gp-binder".into()).spawn(move || {
         drop(TcpListener::bind(address).expect("bound"));
-        (listening_life("tcp", address), gettid().as_raw_nonzero().get())
+        listening_life("tcp", address)
     });
-    let (calls, thread_id) = calls.expect("spawned").join().expect("no panic");
+    let calls = calls.expect("spawned").join().expect("no panic");
     assert!(calls.iter().all(|call| call.thread == "gp-binder" && call.process != "gp-binder"));
     bench.saw("a thread that is not the leader", &calls);
-    let last = bench.agent.socket_events().pop().expect("an event");
-    assert_eq!(last["thread.id"], thread_id);
 
     let peer = Peer::new();
     let address = v4(port(51));
@@ -592,13 +405,7 @@ fn other_callers(bench: &mut Bench) {
     bench.saw("a socket that a child inherits", &[success, listens]);
     child.kill().expect("killed");
     child.wait().expect("waited");
-    let by_child = Call {
-        pid: child.id(),
-        parent: process::id(),
-        process: "sleep".into(),
-        thread: "sleep".into(),
-        ..close
-    };
+    let by_child = Call { thread: "sleep".into(), ..close }.by_child(child.id());
     bench.saw("a process that ends without closing", &[by_child]);
 }
 

@@ -29,8 +29,10 @@ use super::{
 };
 use crate::snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic};
 
-type PortSetWords = [u64; 1024];
-type PortIndices = [u16; 65536];
+/// [`PortSet`] as a map value.
+pub type PortSetWords = [u64; 1024];
+/// [`PortIndex`] as a map value.
+pub type PortIndices = [u16; 65536];
 
 /// Why counters cannot be made, read or changed.
 #[derive(Debug, thiserror::Error)]

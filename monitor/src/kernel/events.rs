@@ -47,17 +47,32 @@ impl Events {
         let ring = self.ring.get_mut();
         self.has_more = true;
         for _ in 0..BATCH {
-            let Some(bytes) = ring.next() else {
+            // A copy, so that the ring forgets a record before anybody is told of it: an agent that
+            // is killed in between tells it never, rather than twice.
+            let Some(record) = ring.next().map(|bytes| Record::decode(&bytes)) else {
                 self.has_more = false;
                 return;
             };
-            if let Ok(event) = bytemuck::try_pod_read_unaligned(&bytes) {
-                take(&event, None);
-            } else if let Ok(record) = bytemuck::try_pod_read_unaligned(&bytes) {
-                let record: SocketEventWithCommandLine = record;
-                take(&record.event, command_line(&record));
+            match record {
+                Some(Record::Plain(event)) => take(&event, None),
+                Some(Record::WithCommandLine(record)) => take(&record.event, command_line(&record)),
+                None => {}
             }
         }
+    }
+}
+
+/// A record by its size.
+enum Record {
+    Plain(SocketEvent),
+    WithCommandLine(SocketEventWithCommandLine),
+}
+
+impl Record {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let plain = bytemuck::try_pod_read_unaligned(bytes).map(Self::Plain);
+        let long = |_| bytemuck::try_pod_read_unaligned(bytes).map(Self::WithCommandLine);
+        plain.or_else(long).ok()
     }
 }
 

@@ -3,13 +3,22 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
-use monitor_common::offsets::Offsets;
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    maps::{Array, Map, MapData},
+};
+use monitor_common::{
+    offsets::Offsets,
+    ports::{PortIndex, PortSet},
+};
 
-use super::pins::{Pins, Room};
+use super::{
+    counters::{PortIndices, PortSetWords},
+    pins::{Pins, Room},
+};
 
 /// The programs and maps of monitor-ebpf.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
@@ -23,13 +32,14 @@ pub const PORT_SET: &str = ".bss.port_set";
 pub const PORT_INDEX: &str = ".bss.port_index";
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 8] = [
+const SHARED_MAPS: [&str; 9] = [
     PORT_SET,
     PORT_INDEX,
     "COUNTERS",
     "NEAR_COUNTERS",
     "SOCKET_COUNTERS",
     "EVENTS",
+    "AUTOMATIC_BINDS",
     "ERRORS",
     "AYA_LOGS",
 ];
@@ -75,6 +85,20 @@ impl Settings {
     }
 }
 
+/// The tables of ports that an earlier agent left. Loading writes the first value of a section into
+/// its map, also into one that is in use: it has to be the value that is there.
+fn pinned_tables(pins: Option<&Pins>) -> (Option<PortSet>, Option<Box<PortIndex>>) {
+    let path = |map| pins.map(|pins| pins.path(Room::Maps, &pin_name(map)));
+    let set = path(PORT_SET).and_then(|path| pinned_value::<PortSetWords>(&path));
+    let index = path(PORT_INDEX).and_then(|path| pinned_value::<PortIndices>(&path));
+    (set.map(bytemuck::cast), index.map(|index| bytemuck::cast_box(Box::new(index))))
+}
+
+fn pinned_value<T: aya::Pod>(path: &Path) -> Option<T> {
+    let map = Map::Array(MapData::from_pin(path).ok()?);
+    Array::try_from(map).ok()?.get(&0, 0).ok()
+}
+
 /// A BPF filesystem takes no names with dots.
 fn pin_name(map: &str) -> String {
     map.trim_start_matches(".bss.").to_ascii_uppercase()
@@ -88,6 +112,7 @@ pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError>
     let paths: Vec<PathBuf> = pins
         .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, &pin_name(name))).collect())
         .unwrap_or_default();
+    let (port_set, port_index) = pinned_tables(pins);
     let mut loader = EbpfLoader::new();
     // Statistics come with the one line that says why a program was refused. At the level below,
     // which is none, aya's second attempt fails for the level itself and hides the reason.
@@ -98,6 +123,13 @@ pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError>
         .override_global("OFFSETS", offsets, true)
         .override_global("COMMAND_LINES", &command_lines, true)
         .override_global(aya_log::LEVEL, &log_level, true);
+    if let (Some(port_set), Some(port_index)) = (&port_set, &port_index) {
+        loader.override_global("PORT_SET", bytemuck::bytes_of(port_set), true).override_global(
+            "PORT_INDEX",
+            bytemuck::bytes_of(&**port_index),
+            true,
+        );
+    }
     for (name, path) in SHARED_MAPS.iter().zip(&paths) {
         loader.map_pin_path(name, path.as_path());
     }

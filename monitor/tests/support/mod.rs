@@ -5,6 +5,7 @@
 //! read.
 
 pub mod agent;
+pub mod calls;
 pub mod frames;
 pub mod http;
 pub mod metrics;

@@ -45,6 +45,7 @@ pub(super) const ROWS: &[Row] = &[
     row("programs", "packet_programs"),
     row("clsact", "clsact"),
     Row { limit: Duration::from_secs(400), ..row("sockets", "sockets") },
+    Row { limit: Duration::from_secs(400), ..row("scenario", "scenario") },
     Row { limit: Duration::from_secs(400), ..row("attachment", "attachment") },
     row("interfaces", "interfaces"),
     Row { limit: Duration::from_secs(400), ..row("traffic", "traffic") },
