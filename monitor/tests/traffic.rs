@@ -643,7 +643,10 @@ fn a_kill_under_load(mode: &'static str, mechanism: &str) {
             agent.metrics().sum("ghostport_binds_total", &labels)
         };
         assert_eq!([counted("success"), counted("in_use")], [succeeded, refused]);
-        assert_eq!(kernel_errors(&agent.metrics()), 0);
+        // A busy machine may start the agent so late that the ring is full meanwhile.
+        let metrics = agent.metrics();
+        let full = metrics.sum("ghostport_kernel_errors_total", &[("cause", "ring_full")]);
+        assert_eq!(kernel_errors(&metrics), full);
     });
 }
 

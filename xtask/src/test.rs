@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     privilege::{as_root, is_root},
     setup::{Need, setup},
+    vm,
     workspace::{cargo, shown},
 };
 
@@ -31,6 +32,8 @@ const SUITES: &[Suite] = &[
     Suite { name: "integration tests, as root", targets: &["--test", "*"], kernel: true },
 ];
 
+const OTHER_KERNELS: &str = "other kernels, under emulation";
+
 /// Runs all suites even if one fails. `cargo test` rather than a better runner, because every
 /// machine has it and its last lines are the same everywhere.
 pub(crate) fn test(args: &Args) -> Result<ExitCode> {
@@ -42,6 +45,12 @@ pub(crate) fn test(args: &Args) -> Result<ExitCode> {
         let status =
             command.status().with_context(|| format!("cannot start {}", shown(&command)))?;
         outcomes.push((suite.name, status.success()));
+    }
+    match vm::unfit() {
+        // Arguments are for the test programs of this machine.
+        None if args.harness.is_empty() => outcomes.push((OTHER_KERNELS, vm::test()?)),
+        None => {}
+        Some(why) => eprintln!("\ntest: {OTHER_KERNELS}: skipped: {why}"),
     }
     eprintln!();
     for (name, passed) in &outcomes {

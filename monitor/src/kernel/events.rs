@@ -53,34 +53,32 @@ impl Events {
                 self.has_more = false;
                 return;
             };
-            match record {
-                Some(Record::Plain(event)) => take(&event, None),
-                Some(Record::WithCommandLine(record)) => take(&record.event, command_line(&record)),
-                None => {}
+            if let Some(record) = record {
+                take(&record.event, record.command_line.as_deref());
             }
         }
     }
 }
 
-/// A record by its size.
-enum Record {
-    Plain(SocketEvent),
-    WithCommandLine(SocketEventWithCommandLine),
+/// What a record says.
+struct Record {
+    event: SocketEvent,
+    /// What there is of it.
+    command_line: Option<Vec<u8>>,
 }
 
 impl Record {
+    /// Records differ by their size.
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let plain = bytemuck::try_pod_read_unaligned(bytes).map(Self::Plain);
-        let long = |_| bytemuck::try_pod_read_unaligned(bytes).map(Self::WithCommandLine);
-        plain.or_else(long).ok()
+        if let Ok(event) = bytemuck::try_pod_read_unaligned(bytes) {
+            return Some(Self { event, command_line: None });
+        }
+        let SocketEventWithCommandLine { event, command_line, .. } =
+            bytemuck::try_pod_read_unaligned(bytes).ok()?;
+        let len = COMMAND_LINE_LEN.min(event.command_line_len as usize);
+        let is_known = event.known & known::COMMAND_LINE != 0;
+        Some(Self { event, command_line: is_known.then(|| command_line[..len].to_vec()) })
     }
-}
-
-/// What there is of the command line.
-fn command_line(record: &SocketEventWithCommandLine) -> Option<&[u8]> {
-    let len = COMMAND_LINE_LEN.min(record.event.command_line_len as usize);
-    let is_known = record.event.known & known::COMMAND_LINE != 0;
-    is_known.then(|| &record.command_line[..len])
 }
 
 /// Waits on the descriptor of a ring buffer, which stays the same for as long as it lives.

@@ -36,7 +36,7 @@ pub fn scaled(load: u64) -> u64 {
 
 /// How long anything may take that should happen at once; generous, for a busy machine.
 pub fn patience() -> Duration {
-    Duration::from_secs(if scale() == 1 { 10 } else { 30 })
+    Duration::from_secs(30)
 }
 
 /// Waits until `check` has something; panics with `what` when it never does.

@@ -23,7 +23,7 @@ use self::{
     outcome::Outcome,
     programs::Programs,
     report::Report,
-    table::{BIND_COST, ROWS, Row},
+    table::{BIND_COST, EVERY_TEST, ROWS, Row},
 };
 use crate::{
     debian,
@@ -74,6 +74,15 @@ pub(crate) fn vm(args: &Args) -> Result<ExitCode> {
     print!("{report}");
     let passed = report.passed();
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The part of the matrix that belongs to every test. Returns whether it passed.
+pub(crate) fn test() -> Result<bool> {
+    let rows: Vec<Row> =
+        ROWS.iter().filter(|row| EVERY_TEST.contains(&row.name)).copied().collect();
+    let report = matrix(LINES, &rows, &[])?;
+    print!("{report}");
+    Ok(report.passed())
 }
 
 /// Measures the cost of binds on other kernels. Returns what the guests printed that is Markdown.

@@ -78,6 +78,9 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
+/// Rows that are part of `cargo xtask test`: those that say most about a kernel in the least time.
+pub(super) const EVERY_TEST: &[&str] = &["scenario"];
+
 /// What is measured, not tested: no row of the matrix.
 pub(super) const BIND_COST: Row =
     Row { is_ignored: true, limit: Duration::from_secs(900), ..row("bind-cost", "bind_cost") };
