@@ -4,8 +4,9 @@
 use aya::{
     Ebpf, TestRun as _,
     programs::{
-        ProgramError, SchedClassifier, TcAttachType, TestRunAttrs, TestRunOptions, Xdp, XdpMode,
-        tc::{NlOptions, TcAttachOptions, TcHandle},
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, TestRunAttrs, TestRunOptions, Xdp,
+        XdpMode,
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     },
 };
 
@@ -52,7 +53,7 @@ impl Programs {
 
     /// Attaches the program that does nothing to TCX. False where there is no more room.
     pub fn attach_tcx(&mut self, interface: &str, direction: TcAttachType) -> bool {
-        let options = TcAttachOptions::TcxOrder(aya::programs::LinkOrder::default());
+        let options = TcAttachOptions::TcxOrder(LinkOrder::default());
         self.classifier().attach_with_options(interface, direction, options).is_ok()
     }
 
@@ -115,19 +116,30 @@ pub fn best_tc() -> &'static str {
     if has_tcx() { "tcx" } else { "clsact" }
 }
 
-/// Takes every place on TCX of these interfaces, for as long as it lives, so that clsact is the best
-/// that is left. Where there is no TCX, that is so anyway.
-pub fn without_tcx(interfaces: &[&str]) -> Vec<Programs> {
+/// Others' programs in every place on TCX; they stay for as long as this lives.
+pub struct Crowd(#[expect(dead_code, reason = "held to be dropped")] Vec<SchedClassifierLink>);
+
+/// Takes every place on TCX of these interfaces, so that clsact is the best that is left. Where
+/// there is no TCX, that is so anyway.
+pub fn without_tcx(interfaces: &[&str]) -> Crowd {
+    let mut programs = Programs::load();
     let mut crowd = Vec::new();
-    loop {
-        let mut programs = Programs::load();
-        let ways = [TcAttachType::Ingress, TcAttachType::Egress];
-        let places = ways.into_iter().flat_map(|way| interfaces.iter().map(move |on| (on, way)));
-        let attached: Vec<bool> = places.map(|(on, way)| programs.attach_tcx(on, way)).collect();
-        crowd.push(programs);
-        if !attached.contains(&true) {
-            return crowd;
+    // A program has one place at most, but loaded again it is another one.
+    for _ in 0..200 {
+        let before = crowd.len();
+        let program = programs.classifier();
+        for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
+            for interface in interfaces {
+                let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+                if let Ok(link) = program.attach_with_options(interface, direction, options) {
+                    crowd.push(program.take_link(link).expect("a link"));
+                }
+            }
         }
-        assert!(crowd.len() < 200, "TCX still has room");
+        program.unload().expect("unloaded");
+        if crowd.len() == before {
+            return Crowd(crowd);
+        }
     }
+    panic!("TCX still has room");
 }

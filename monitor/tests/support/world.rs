@@ -11,6 +11,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use rustix::{
@@ -35,10 +36,13 @@ pub struct World(());
 pub fn in_world(test: impl FnOnce(&World) + Send) {
     assert!(rustix::process::geteuid().is_root(), "these tests need root: cargo xtask test");
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = Instant::now();
     let outcome = thread::scope(|scope| {
         let body = move || test(&World::enter());
         thread::Builder::new().name("world".into()).spawn_scoped(scope, body).expect("spawn").join()
     });
+    // Shown with `--show-output`, as in guests, where time is short.
+    eprintln!("took {:.1} s", start.elapsed().as_secs_f32());
     if let Err(panic) = outcome {
         resume_unwind(panic);
     }
