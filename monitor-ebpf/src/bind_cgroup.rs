@@ -2,35 +2,78 @@
 //! that io_uring is seen, and with the real port. Refusals never get here.
 //!
 //! `BPF_CGROUP_RUN_PROG_INET4_POST_BIND(sk)` in `__inet_bind`, `net/ipv4/af_inet.c`, and its twin
-//! in `net/ipv6/af_inet6.c`. The context of these programs is the `struct sock` itself.
+//! in `net/ipv6/af_inet6.c`. The context of these programs is the `struct sock` itself; as `struct
+//! bpf_sock` of `include/uapi/linux/bpf.h` some of it can be read where kernel memory cannot.
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext, helpers::bpf_get_current_pid_tgid, macros::cgroup_sock, programs::SockContext,
 };
-use monitor_common::socket_event::Mechanism;
+use monitor_common::socket_event::{Mechanism, SocketEventKind};
 
 use crate::{
     maps::BINDS_IN_FLIGHT,
-    socket_call::{Sockaddr, record_bind},
+    sock::{self, SOCK_RAW, Sock},
+    socket_call::{Sockaddr, SocketCall, record, record_bind},
 };
 
 /// Let the call go on; 0 would refuse it.
 const ALLOW: i32 = 1;
 
+/// Reads one field of the context, alone: the verifier allows each hook some of them.
+macro_rules! field {
+    ($context:expr, $($field:tt)+) => {{
+        // SAFETY: the context of a running program.
+        unsafe { (&raw const (*$context.sock).$($field)+).read_volatile() }
+    }};
+}
+
 /// IPv4.
 #[cgroup_sock(post_bind4)]
 fn bind_cgroup_post4(context: SockContext) -> i32 {
-    on_bound(&context);
+    if sock::is_readable() {
+        on_bound(&context);
+    } else {
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&field!(context, src_ip4).to_ne_bytes());
+        on_bound_unread(&context, address);
+    }
     ALLOW
 }
 
 /// IPv6, dual-stack sockets included.
 #[cgroup_sock(post_bind6)]
 fn bind_cgroup_post6(context: SockContext) -> i32 {
-    on_bound(&context);
+    if sock::is_readable() {
+        on_bound(&context);
+    } else {
+        let mut address = [0; 16];
+        for word in 0..4 {
+            let bytes = field!(context, src_ip6[word]).to_ne_bytes();
+            address[4 * word..][..4].copy_from_slice(&bytes);
+        }
+        on_bound_unread(&context, address);
+    }
     ALLOW
+}
+
+/// The only witness where kernel memory cannot be read.
+#[inline(always)]
+fn on_bound_unread(context: &SockContext, address: [u8; 16]) {
+    if field!(context, type_) == u32::from(SOCK_RAW) {
+        return;
+    }
+    let sock = Sock::from_fields(
+        field!(context, family) as u16,
+        field!(context, protocol) as u16,
+        field!(context, src_port) as u16,
+        address,
+    );
+    if let Some(sock) = sock {
+        let (kind, mechanism) = (SocketEventKind::Bind, Mechanism::Cgroup);
+        record(context, &SocketCall { kind, mechanism, errno: 0, sock });
+    }
 }
 
 /// Inside a traced system call its return tells the event, because another program may still

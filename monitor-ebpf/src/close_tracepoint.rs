@@ -1,11 +1,14 @@
 //! TCP listeners that close, by the tracepoint of [`crate::listen_tracepoint`]: the rung that
 //! knows nothing of UDP and of sockets that were bound and never listened.
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
+};
 use monitor_common::socket_event::SocketEventKind;
 
 use crate::{
-    listen_tracepoint::record_state_change,
+    listen_tracepoint::{StateChange, record_state_change},
     sock::{TCP_CLOSE, TCP_LISTEN},
 };
 
@@ -15,6 +18,16 @@ fn close_tracepoint(context: RawTracePointContext) -> i32 {
     let (old_state, new_state): (i32, i32) = (context.arg(1), context.arg(2));
     if old_state == i32::from(TCP_LISTEN) && new_state == i32::from(TCP_CLOSE) {
         record_state_change(&context, context.arg(0), SocketEventKind::Close);
+    }
+    0
+}
+
+/// The same where kernel memory cannot be read.
+#[tracepoint]
+fn close_tracepoint_fields(context: TracePointContext) -> u32 {
+    let change = StateChange::of(&context);
+    if change.old_state == i32::from(TCP_LISTEN) && change.new_state == i32::from(TCP_CLOSE) {
+        change.record(&context, SocketEventKind::Close);
     }
     0
 }

@@ -5,11 +5,15 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{EbpfContext, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    EbpfContext,
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
+};
 use monitor_common::socket_event::{Mechanism, SocketEventKind};
 
 use crate::{
-    sock::{self, TCP_LISTEN},
+    sock::{self, AF_INET6, Sock, TCP_LISTEN},
     socket_call::{SocketCall, record},
 };
 
@@ -21,6 +25,76 @@ fn listen_tracepoint(context: RawTracePointContext) -> i32 {
         record_state_change(&context, context.arg(0), SocketEventKind::Listen);
     }
     0
+}
+
+/// The same where kernel memory cannot be read: by the fields that the tracepoint tells of itself,
+/// for which it has to be found in tracefs.
+#[tracepoint]
+fn listen_tracepoint_fields(context: TracePointContext) -> u32 {
+    let change = StateChange::of(&context);
+    if change.new_state == i32::from(TCP_LISTEN) {
+        change.record(&context, SocketEventKind::Listen);
+    }
+    0
+}
+
+/// `events/sock/inet_sock_set_state/format` of tracefs, as it is since Linux 5.6.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct StateChange {
+    common: u64,
+    sk: u64,
+    pub(crate) old_state: i32,
+    pub(crate) new_state: i32,
+    /// Local port, host byte order.
+    local_port: u16,
+    remote_port: u16,
+    family: u16,
+    protocol: u16,
+    local_ipv4: [u8; 4],
+    remote_ipv4: [u8; 4],
+    local_ipv6: [u64; 2],
+}
+
+impl StateChange {
+    /// The verifier allows the context to be read where it is, field by field.
+    #[inline(always)]
+    pub(crate) fn of(context: &TracePointContext) -> Self {
+        let at: *const Self = context.as_ptr().cast();
+        // SAFETY: the context of a program on this tracepoint.
+        unsafe {
+            Self {
+                common: 0,
+                sk: 0,
+                old_state: (&raw const (*at).old_state).read_volatile(),
+                new_state: (&raw const (*at).new_state).read_volatile(),
+                local_port: (&raw const (*at).local_port).read_volatile(),
+                remote_port: 0,
+                family: (&raw const (*at).family).read_volatile(),
+                protocol: (&raw const (*at).protocol).read_volatile(),
+                local_ipv4: (&raw const (*at).local_ipv4).read_volatile(),
+                remote_ipv4: [0; 4],
+                local_ipv6: (&raw const (*at).local_ipv6).read_volatile(),
+            }
+        }
+    }
+
+    /// Records it, if it is one of a watched port.
+    #[inline(always)]
+    pub(crate) fn record<C: EbpfContext>(&self, context: &C, kind: SocketEventKind) {
+        let mut address = [0; 16];
+        if self.family == AF_INET6 {
+            address[..8].copy_from_slice(&self.local_ipv6[0].to_ne_bytes());
+            address[8..].copy_from_slice(&self.local_ipv6[1].to_ne_bytes());
+        } else {
+            address[..4].copy_from_slice(&self.local_ipv4);
+        }
+        let sock = Sock::from_fields(self.family, self.protocol, self.local_port, address);
+        if let Some(sock) = sock.filter(|sock| !sock.is_multipath) {
+            let mechanism = Mechanism::Tracepoint;
+            record(context, &SocketCall { kind, mechanism, errno: 0, sock });
+        }
+    }
 }
 
 /// Records a state change of `sk`.

@@ -38,7 +38,7 @@ pub(crate) const AF_INET6: u16 = 10;
 const IPPROTO_MPTCP: u16 = 262;
 
 /// `include/linux/net.h`.
-const SOCK_RAW: u16 = 3;
+pub(crate) const SOCK_RAW: u16 = 3;
 
 /// What is read from an internet socket. Fields that could not be had are 0 and not in `known`.
 #[derive(Clone, Copy)]
@@ -53,10 +53,46 @@ pub(crate) struct Sock {
     pub(crate) address: [u8; 16],
 }
 
+impl Sock {
+    /// A socket by what a hook says of it, for kernels where [`read`] cannot be: `None` for one that
+    /// is neither TCP nor UDP over IP.
+    #[inline(always)]
+    pub(crate) fn from_fields(
+        family: u16,
+        sk_protocol: u16,
+        port: u16,
+        address: [u8; 16],
+    ) -> Option<Self> {
+        let family = match family {
+            AF_INET => 4,
+            AF_INET6 => 6,
+            _ => return None,
+        };
+        Some(Self {
+            protocol: protocol_of(sk_protocol)?,
+            port,
+            family,
+            known: known::FAMILY | known::ADDRESS,
+            is_multipath: sk_protocol == IPPROTO_MPTCP,
+            netns_inode: 0,
+            address,
+        })
+    }
+}
+
 /// Connection states, `include/net/tcp_states.h`.
 pub(crate) const TCP_CLOSE: u8 = 7;
 /// See [`TCP_CLOSE`].
 pub(crate) const TCP_LISTEN: u8 = 10;
+
+/// Whether [`read`] can find anything: userspace gives no offsets where the kernel has no type
+/// information, or lets no program read its memory. What is behind a "no" is never verified.
+#[inline(always)]
+pub(crate) fn is_readable() -> bool {
+    offset!(sock_family) != MISSING
+        && offset!(sock_protocol) != MISSING
+        && offset!(sock_num) != MISSING
+}
 
 /// Reads a TCP or UDP socket over IP; `None` for any other, or where the kernel's BTF did not say
 /// where family and protocol are.

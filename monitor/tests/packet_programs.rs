@@ -539,6 +539,7 @@ fn xdp_counts_packets_in_several_buffers() {
 #[test]
 fn tc_reads_headers_that_are_not_contiguous() {
     let mut programs = Programs::watching([FIRST, SECOND]);
+    let mut accepted = 0;
     for shape in accepted_by_tc() {
         for contiguous in 14..shape.frame.len().min(120) {
             let context =
@@ -554,11 +555,11 @@ fn tc_reads_headers_that_are_not_contiguous() {
                 Err(ProgramError::SyscallError(error))
                     if error.io_error.kind() == io::ErrorKind::InvalidInput =>
                 {
-                    eprintln!("skipped: this kernel makes contiguous packets only");
-                    return;
+                    continue;
                 }
                 Err(error) => panic!("{error}"),
             }
+            accepted += 1;
             let mut counted = programs.counts();
             counted.retain(|name, count| {
                 *count -= before.get(name).unwrap_or(&0);
@@ -568,6 +569,9 @@ fn tc_reads_headers_that_are_not_contiguous() {
             let expected = expected(shape.outcome, is_watched, Direction::Ingress, len);
             assert_eq!(counted, expected, "{}, {contiguous} contiguous", shape.name);
         }
+    }
+    if accepted == 0 {
+        eprintln!("skipped: this kernel makes contiguous packets only");
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::UdpSocket,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
     process::{Command, Output},
 };
@@ -61,8 +61,8 @@ struct Seen {
 }
 
 const EVERYTHING: Seen = Seen { traffic: true, successes: true, refusals: true, closes: true };
-const TRAFFIC_ALONE: Seen =
-    Seen { traffic: true, successes: false, refusals: false, closes: false };
+/// What is left where no program reads a socket.
+const SUCCESSES: Seen = Seen { traffic: true, successes: true, refusals: false, closes: false };
 
 /// Sends a packet and binds twice, once in vain, and checks that just what should be is counted.
 #[track_caller]
@@ -173,6 +173,11 @@ impl Doctor {
     fn hooks(&self, name: &str) -> Vec<&Value> {
         let hooks = self.page["hooks"].as_array().expect("hooks");
         hooks.iter().filter(|hook| hook["hook"] == name).collect()
+    }
+
+    /// The mechanism of the only hook of that name.
+    fn mechanism(&self, name: &str) -> &str {
+        self.hooks(name)[0]["mechanism"].as_str().unwrap_or("none")
     }
 
     /// Checks that the hooks are told as `seen` says.
@@ -552,6 +557,52 @@ fn without_the_unified_hierarchy_doctor_says_whether_it_matters() {
     });
 }
 
+/// The kernel may have been built without types, or its file be hidden from a container.
+#[test]
+fn without_type_information_hooks_tell_what_they_are_told() {
+    in_world(|world| {
+        world.without_btf();
+        let doctor = Doctor::of_root();
+        assert_eq!(doctor.code, 1, "{}", doctor.text);
+        assert!(!doctor.is_ok("BTF"), "{}", doctor.text);
+        doctor.assert_tells(SUCCESSES);
+        let agent = Agent::start(world, &config());
+        let mechanism = |hook| agent.metrics().mechanism(hook, None).expect("a mechanism");
+        assert_eq!(mechanism("bind"), "cgroup-success");
+        assert_eq!(mechanism("listen"), "tracepoint");
+        assert_sees(&agent, SUCCESSES);
+        assert_tells_without_types(&agent);
+    });
+}
+
+/// Addresses and ports come from the hooks, IPv6 as well, and with the caller's name and user.
+#[track_caller]
+fn assert_tells_without_types(agent: &Agent) {
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, watched()));
+    drop(TcpListener::bind(address).expect("a listener"));
+    let wildcard = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, watched())).expect("a socket");
+    let events = agent.socket_events();
+    let find = |name: &str, address: &str| {
+        let found = events
+            .iter()
+            .find(|event| event["event.name"] == name && event["network.local.address"] == address);
+        found.unwrap_or_else(|| panic!("no {name} of {address}: {events:#?}"))
+    };
+    for kind in ["bind", "listen", "close"] {
+        let event = find(&format!("ghostport.{kind}"), "::1");
+        assert_eq!(event["network.local.port"], watched(), "{event}");
+        assert_eq!(event["network.transport"], "tcp", "{event}");
+        assert_eq!(event["network.type"], "ipv6", "{event}");
+        assert_eq!(event["process.pid"], std::process::id(), "{event}");
+        assert_eq!(event["process.real_user.id"], 0, "{event}");
+        assert!(event.get("process.parent_pid").is_none(), "{event}");
+        assert!(event.get("ghostport.netns_inode").is_none(), "{event}");
+    }
+    let event = find("ghostport.bind", "0.0.0.0");
+    assert_eq!(event["network.transport"], "udp", "{event}");
+    drop(wildcard);
+}
+
 /// fexit sees everything; where there is none, tracepoints see what goes through system calls, and
 /// no socket but a listener that is closed.
 #[track_caller]
@@ -699,14 +750,16 @@ fn lockdown_confidentiality() {
                 assert_eq!(doctor.page["lockdown"], "confidentiality");
                 let remedy = doctor.fact("lockdown")["remedy"].as_str().expect("a remedy");
                 assert!(remedy.contains("lockdown=integrity"), "{remedy}");
-                doctor.assert_tells(TRAFFIC_ALONE);
                 for hook in SOCKETS.into_iter().flat_map(|name| doctor.hooks(name)) {
                     let why = hook["passed_over"].to_string();
                     assert!(why.contains("lockdown=confidentiality"), "{}", doctor.text);
                 }
+                assert_eq!(doctor.mechanism("bind"), "cgroup-success", "{}", doctor.text);
+                // Not even tracefs may be read.
+                assert_eq!(doctor.hooks("listen")[0]["state"], "unserved", "{}", doctor.text);
                 if let Some(agent) = agent {
                     assert!(agent.log().contains("lockdown=confidentiality"), "{}", agent.log());
-                    assert_sees(&agent, TRAFFIC_ALONE);
+                    assert_sees(&agent, SUCCESSES);
                     assert_eq!(agent.terminate().code(), Some(0));
                     assert_eq!(finish(ghostport().arg("detach")).status.code(), Some(0));
                 }

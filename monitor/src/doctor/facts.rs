@@ -110,18 +110,23 @@ fn release() -> Fact {
     Fact::ok(KERNEL, "release", format!("{release} {}", system.machine().to_string_lossy()))
 }
 
+/// What is lost where no program can read a socket.
+const WITHOUT_SOCKETS: &str =
+    "binds that are refused are not seen, nor parent, start and command line of who binds";
+
 fn types() -> Fact {
     let offsets = KernelOffsets::of_running_kernel();
     let fact = |value: &str| Fact::ok(KERNEL, "BTF", value);
-    let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF";
     if offsets.missing.is_empty() {
         fact("every struct member that is read was found")
     } else if offsets.find_sockets() {
-        fact("some struct members are not found")
-            .lost(format!("unknown: {}", offsets.missing.join(", ")), remedy)
+        let costs = format!("unknown: {}", offsets.missing.join(", "));
+        let remedy = "report it, with this page: this kernel has renamed them";
+        fact("some struct members are not found").lost(costs, remedy)
     } else {
-        fact("no type information of this kernel")
-            .lost("binds, listens and closes are not seen; packets are counted", remedy)
+        let costs = format!("{WITHOUT_SOCKETS}, TCP listeners alone are seen to close");
+        let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF";
+        fact("no type information of this kernel").lost(costs, remedy)
     }
 }
 
@@ -129,9 +134,8 @@ fn lockdown_mode() -> Fact {
     let fact = |value: &str| Fact::ok(KERNEL, "lockdown", value);
     match Lockdown::in_force() {
         Some(mode @ Lockdown::Confidentiality) => fact(mode.name()).lost(
-            "programs may not read kernel memory: binds, listens and closes are not seen; packets \
-             are counted",
-            "boot with lockdown=integrity, or accept that only traffic is watched",
+            format!("programs may not read kernel memory: {WITHOUT_SOCKETS}, listens and closes neither"),
+            "boot with lockdown=integrity, or accept that successful binds and traffic is all there is",
         ),
         Some(mode) => fact(mode.name()),
         None if Path::new(lockdown::PATH).parent().is_some_and(is_empty) => {

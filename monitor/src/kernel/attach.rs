@@ -44,6 +44,9 @@ const BIND_SK_FUNCTIONS: [&str; 2] = ["inet_bind_sk", "inet6_bind_sk"];
 /// The function behind the last `close(2)` of an internet socket.
 const RELEASE_FUNCTION: &str = "inet_release";
 
+/// The tracepoint of every state change of a TCP socket.
+const STATE_CHANGE: &str = "inet_sock_set_state";
+
 /// The hooks and everything that keeps them attached.
 #[derive(Debug)]
 pub struct Attacher {
@@ -53,7 +56,7 @@ pub struct Attacher {
     statuses: BTreeMap<(Hook, u32), HookStatus>,
     /// What the agent that left them knew of its hooks.
     left: Option<Record>,
-    /// Why no program may read a socket, if none may.
+    /// Why no program can read a socket, if none can.
     obstacle: Option<String>,
     circumstances: Circumstances,
     /// The programs of the socket hooks, opened to be asked how they fare.
@@ -64,37 +67,18 @@ pub struct Attacher {
 
 impl Attacher {
     /// Takes a loaded object and what an earlier agent left attached.
-    pub fn new(object: Ebpf, offsets: &KernelOffsets, pins: Option<&Pins>) -> Self {
-        let mut attacher = Self {
+    pub fn new(object: Ebpf, obstacle: Option<String>, pins: Option<&Pins>) -> Self {
+        Self {
             object,
             links: pins.map(Links::adopt).unwrap_or_default(),
             filters: pins.map(clsact::filters).unwrap_or_default(),
             statuses: BTreeMap::new(),
             left: pins.and_then(|_| Record::read(Path::new(record::FOLDER))),
-            obstacle: None,
+            obstacle,
             circumstances: circumstances(),
             socket_programs: Vec::new(),
             function_types: None,
-        };
-        attacher.obstacle = attacher.find_obstacle(offsets);
-        attacher
-    }
-
-    /// Why no socket hook can serve, if none can. The program of the listens reads kernel memory
-    /// and asks for nothing else: what keeps it from loading keeps all from working.
-    fn find_obstacle(&mut self, offsets: &KernelOffsets) -> Option<String> {
-        if !offsets.find_sockets() {
-            return Some("the kernel's type information does not say what a socket is".to_owned());
         }
-        let error = self.try_kernel_read().err()?;
-        Some(verdict::explain(HookMechanism::Tracepoint, error.as_ref(), self.circumstances))
-    }
-
-    fn try_kernel_read(&mut self) -> Result<()> {
-        let program: &mut RawTracePoint = program(&mut self.object, "listen_tracepoint")?;
-        program.load()?;
-        // A hook that is adopted has no use for it.
-        Ok(program.unload()?)
     }
 
     /// The hooks as they are, to be written down.
@@ -470,15 +454,39 @@ impl Attacher {
                 self.keep(hook, mechanism, "close_cgroup", link, pins)?;
             }
             (Hook::Close, _) => {
-                let link = self.attach_raw_tracepoint("close_tracepoint")?;
-                self.keep(hook, mechanism, "close_tracepoint", link, pins)?;
+                self.attach_state_changes(
+                    hook,
+                    "close_tracepoint",
+                    "close_tracepoint_fields",
+                    pins,
+                )?;
             }
             _ => {
-                let link = self.attach_raw_tracepoint("listen_tracepoint")?;
-                self.keep(hook, mechanism, "listen_tracepoint", link, pins)?;
+                self.attach_state_changes(
+                    hook,
+                    "listen_tracepoint",
+                    "listen_tracepoint_fields",
+                    pins,
+                )?;
             }
         }
         Ok(())
+    }
+
+    /// The program that reads sockets, or the one that need not.
+    fn attach_state_changes(
+        &mut self,
+        hook: Hook,
+        name: &str,
+        name_of_fields: &str,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let (name, link) = if self.obstacle.is_none() {
+            (name, OwnedLink::from(self.attach_raw_tracepoint(name)?))
+        } else {
+            (name_of_fields, self.attach_tracepoint(name_of_fields, "sock", STATE_CHANGE)?)
+        };
+        self.keep(hook, HookMechanism::Tracepoint, name, link, pins)
     }
 
     fn keep(
@@ -546,15 +554,24 @@ impl Attacher {
         for (name, tracepoint) in
             [("bind_tracepoint_exit", "sys_exit_bind"), ("bind_tracepoint_enter", "sys_enter_bind")]
         {
-            let program: &mut TracePoint = program(&mut self.object, name)?;
-            if program.fd().is_err() {
-                program.load()?;
-            }
-            let id = tracefs::with(|| program.attach("syscalls", tracepoint))??;
-            let link = OwnedLink::try_from(program.take_link(id)?)?;
+            let link = self.attach_tracepoint(name, "syscalls", tracepoint)?;
             self.keep(Hook::Bind, mechanism, name, link, pins)?;
         }
         Ok(())
+    }
+
+    fn attach_tracepoint(
+        &mut self,
+        name: &str,
+        category: &str,
+        tracepoint: &str,
+    ) -> Result<OwnedLink> {
+        let program: &mut TracePoint = program(&mut self.object, name)?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        let id = tracefs::with(|| program.attach(category, tracepoint))??;
+        Ok(program.take_link(id)?.try_into()?)
     }
 
     fn attach_fexit(&mut self, name: &str, function: &str) -> Result<FdLink> {
@@ -599,9 +616,26 @@ impl Attacher {
         if program.fd().is_err() {
             program.load()?;
         }
-        let id = program.attach("inet_sock_set_state")?;
+        let id = program.attach(STATE_CHANGE)?;
         Ok(program.take_link(id)?.into())
     }
+}
+
+/// Why no program can read a socket, if none can. The program of the listens reads kernel memory and
+/// asks for nothing else: what keeps it from loading keeps all others from it.
+pub fn obstacle_to_reading(object: &mut Ebpf, offsets: &KernelOffsets) -> Option<String> {
+    if !offsets.find_sockets() {
+        return Some("the kernel's type information does not say what a socket is".to_owned());
+    }
+    let error = try_kernel_read(object).err()?;
+    Some(verdict::explain(HookMechanism::Tracepoint, error.as_ref(), circumstances()))
+}
+
+fn try_kernel_read(object: &mut Ebpf) -> Result<()> {
+    let program: &mut RawTracePoint = program(object, "listen_tracepoint")?;
+    program.load()?;
+    // A hook that is adopted has no use for it.
+    Ok(program.unload()?)
 }
 
 /// What explains refusals on this host.

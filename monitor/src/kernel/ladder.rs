@@ -36,8 +36,8 @@ pub fn of_traffic(hook: Hook, mode: InterfaceMode, link: Link) -> Ladder {
     ladder
 }
 
-/// The ladder of a socket hook. Whatever keeps programs from reading sockets spoils every rung:
-/// attached, they would see nothing and say nothing.
+/// The ladder of a socket hook. Where something keeps programs from reading sockets, those rungs
+/// are left whose context tells enough; on the others they would see nothing and say nothing.
 pub fn of_sockets(hook: Hook, mechanism: BindMechanism, obstacle: Option<&str>) -> Ladder {
     use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tracepoint};
     let rungs = match (hook, mechanism) {
@@ -51,12 +51,18 @@ pub fn of_sockets(hook: Hook, mechanism: BindMechanism, obstacle: Option<&str>) 
         (_, BindMechanism::Kprobe) => vec![Kprobe],
         (_, BindMechanism::Cgroup) => vec![Cgroup],
     };
-    match obstacle {
-        None => Ladder { rungs, unfit: Vec::new() },
-        Some(why) => {
-            let unfit = |mechanism| PassedOver { mechanism, why: why.to_owned() };
-            Ladder { rungs: Vec::new(), unfit: rungs.into_iter().map(unfit).collect() }
-        }
+    let Some(why) = obstacle else { return Ladder { rungs, unfit: Vec::new() } };
+    let (rungs, unfit) = rungs.into_iter().partition(|rung| needs_no_socket(hook, *rung));
+    let unfit: Vec<HookMechanism> = unfit;
+    let passed_over = |mechanism| PassedOver { mechanism, why: why.to_owned() };
+    Ladder { rungs, unfit: unfit.into_iter().map(passed_over).collect() }
+}
+
+/// Whether the context of its programs tells family, protocol and port.
+fn needs_no_socket(hook: Hook, mechanism: HookMechanism) -> bool {
+    match hook {
+        Hook::Bind => mechanism == HookMechanism::CgroupSuccess,
+        _ => mechanism == HookMechanism::Tracepoint,
     }
 }
 
@@ -91,9 +97,18 @@ mod tests {
 
     #[test]
     fn what_cannot_read_is_not_attached() {
-        let ladder = of_sockets(Hook::Close, BindMechanism::Auto, Some("locked"));
-        assert!(ladder.rungs.is_empty());
-        assert!(ladder.unfit.len() == 4 && ladder.unfit.iter().all(|unfit| unfit.why == "locked"));
+        let ladder = |hook| of_sockets(hook, BindMechanism::Auto, Some("locked"));
+        for (hook, left) in [
+            (Hook::Bind, HookMechanism::CgroupSuccess),
+            (Hook::Listen, HookMechanism::Tracepoint),
+            (Hook::Close, HookMechanism::Tracepoint),
+        ] {
+            assert_eq!(ladder(hook).rungs, [left]);
+            assert!(ladder(hook).unfit.iter().all(|unfit| unfit.why == "locked"));
+        }
+        assert_eq!(ladder(Hook::Bind).unfit.len(), 4);
+        let forced = of_sockets(Hook::Bind, BindMechanism::Fexit, Some("locked"));
+        assert!(forced.rungs.is_empty() && forced.unfit.len() == 1);
     }
 
     #[test]

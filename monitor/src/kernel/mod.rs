@@ -35,6 +35,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use aya::Ebpf;
+use monitor_common::offsets::Offsets;
 
 use self::{
     attach::Attacher,
@@ -129,24 +131,26 @@ impl Kernel {
         let cpus = aya::util::nr_cpus().map_err(|(file, error)| {
             anyhow::anyhow!(error).context(format!("cannot read {file}"))
         })?;
-        let settings = Settings {
+        let mut settings = Settings {
             cpus: cpus as u32,
             offsets: offsets.offsets,
             command_lines: options.command_lines,
             log_level: options.log_level,
         };
-        if let Some(pins) = &pins {
-            settle(pins, &settings)?;
+        let mut object = load_object(&settings, pins.as_ref())?;
+        let obstacle = attach::obstacle_to_reading(&mut object, &offsets);
+        if let Some(why) = &obstacle {
+            tracing::warn!(why, "binds are seen by what their hooks tell, refusals not at all");
+            // Programs that know of no offset do without kernel memory, and may be loaded.
+            settings.offsets = Offsets::MISSING;
+            object = load_object(&settings, pins.as_ref())?;
         }
-        let limit = limits::of_maps();
-        let mut object = object::load(&settings, pins.as_ref())
-            .with_context(|| limits::explain("cannot load the maps", limit))?;
         let streams = Streams {
             events: Events::open(&mut object).context("cannot read the event ring")?,
             log: KernelLog::open(&mut object)?,
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
-        let attacher = Attacher::new(object, &offsets, pins.as_ref());
+        let attacher = Attacher::new(object, obstacle, pins.as_ref());
         let kernel = Self {
             pins,
             lock_without_pins: None,
@@ -346,6 +350,15 @@ fn detach_filters(pins: &Pins, interfaces: &BTreeMap<u32, Interface>) -> Result<
         clsact::detach(&filter, name, Some(pins))?;
     }
     Ok(())
+}
+
+/// Loads the object, beside what an earlier agent left that fits it.
+fn load_object(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf> {
+    if let Some(pins) = pins {
+        settle(pins, settings)?;
+    }
+    let limit = limits::of_maps();
+    object::load(settings, pins).with_context(|| limits::explain("cannot load the maps", limit))
 }
 
 /// Drops pins that this agent cannot use: maps of another layout, or of another network

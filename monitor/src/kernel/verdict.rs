@@ -141,7 +141,7 @@ fn refused_to_us(
     } else if takes_net_admin && is_refusal && circumstances.lacks_net_admin {
         Some("CAP_NET_ADMIN is missing")
     } else if reads_kernel && circumstances.lockdown == Some(Lockdown::Confidentiality) {
-        Some("lockdown=confidentiality: no program may read kernel memory")
+        Some("lockdown=confidentiality: neither kernel memory nor tracefs may be read")
     } else if errno == libc::EACCES
         && circumstances.lacks_perf_events
         && matches!(mechanism, Kprobe | Tracepoint | Cgroup)

@@ -81,6 +81,12 @@ impl World {
         assert!(!Path::new(TRACEFS).join("events").exists(), "tracefs is still there");
     }
 
+    /// The kernel's type information is hidden.
+    pub fn without_btf(&self) {
+        mount_new("tmpfs", "/sys/kernel/btf");
+        assert!(!Path::new("/sys/kernel/btf/vmlinux").exists(), "the types are still there");
+    }
+
     /// No unified hierarchy of control groups, as on a host of version 1.
     pub fn without_cgroup2(&self) {
         let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("mounts");

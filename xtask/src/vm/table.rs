@@ -119,6 +119,11 @@ pub(super) const SKIPS: &[Skip] = &[
     Skip { test: "a_multipath_listener_is_one_listener", kernels: &["5.10"] },
     // Packets in several buffers came to XDP with Linux 5.18.
     Skip { test: "xdp_counts_packets_in_several_buffers", kernels: &["5.10"] },
+    // Test runs with packets that are not contiguous came with Linux 6.19.
+    Skip {
+        test: "tc_reads_headers_that_are_not_contiguous",
+        kernels: &["5.10", "6.1", "6.12", "6.18"],
+    },
     // TCX came with Linux 6.6.
     Skip { test: "a_kill_under_load_loses_nothing_by_tcx", kernels: &["5.10", "6.1"] },
     Skip { test: "tcx_is_passed_over_with_its_reason", kernels: &["6.12", "6.18", "7.x"] },
