@@ -70,7 +70,10 @@ fn on_bound(context: &FExitContext, sk: *const c_void) {
     let sockaddr: *const c_void = context.arg(1);
     // The value returned follows the arguments; `bpf_get_func_ret` is newer (5.17).
     let returned: i32 = context.arg(3);
-    if let Some(request) = read_kernel_sockaddr(sockaddr as u64) {
+    // After success the socket itself says what it has got.
+    let request =
+        if returned == 0 { Some(Sockaddr::NONE) } else { read_kernel_sockaddr(sockaddr as u64) };
+    if let Some(request) = request {
         record_bind(context, Mechanism::Fexit, sk, &request, returned);
     }
 }

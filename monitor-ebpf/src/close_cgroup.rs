@@ -3,14 +3,19 @@
 //! `BPF_CGROUP_RUN_PROG_INET_SOCK_RELEASE(sk)`, `net/ipv4/af_inet.c`; not called for sockets of
 //! the kernel itself. The context is the `struct sock`.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{EbpfContext, macros::cgroup_sock, programs::SockContext};
 use monitor_common::socket_event::Mechanism;
 
-use crate::socket_call::record_release;
+use crate::socket_call::{may_hold_watched_port, record_release};
 
 /// Every internet socket that is released.
 #[cgroup_sock(sock_release)]
 fn close_cgroup(context: SockContext) -> i32 {
-    record_release(&context, Mechanism::Cgroup, context.as_ptr());
+    let sk: *const c_void = context.as_ptr();
+    if may_hold_watched_port(sk) {
+        record_release(&context, Mechanism::Cgroup, sk);
+    }
     1
 }

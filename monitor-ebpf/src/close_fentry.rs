@@ -10,7 +10,7 @@ use monitor_common::socket_event::Mechanism;
 
 use crate::{
     sock::{self, offset},
-    socket_call::record_release,
+    socket_call::{may_hold_watched_port, record_release},
     task::member,
 };
 
@@ -26,7 +26,7 @@ fn close_fentry(context: FEntryContext) -> u32 {
 /// whole: it is for the MPTCP socket itself to tell.
 #[inline(always)]
 pub(crate) fn on_release<C: EbpfContext>(context: &C, mechanism: Mechanism, socket: *const c_void) {
-    let sk = member(socket, offset!(socket_sk));
+    let sk = member(socket, offset!(socket_sk)).filter(|sk| may_hold_watched_port(*sk));
     if let Some(sk) = sk.filter(|sk| sock::socket_of(*sk).is_none_or(|owner| owner == socket)) {
         record_release(context, mechanism, sk);
     }

@@ -94,6 +94,12 @@ pub(crate) fn is_readable() -> bool {
         && offset!(sock_num) != MISSING
 }
 
+/// Local port of an internet socket, host byte order; 0 while it has none.
+#[inline(always)]
+pub(crate) fn port_of(sk: *const c_void) -> Option<u16> {
+    member(sk, offset!(sock_num))
+}
+
 /// Reads a TCP or UDP socket over IP; `None` for any other, or where the kernel's BTF did not say
 /// where family and protocol are.
 #[inline(always)]
@@ -105,7 +111,7 @@ pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
     if member(sk, offset!(sock_type)) == Some(SOCK_RAW) {
         return None;
     }
-    let port = member(sk, offset!(sock_num))?;
+    let port = port_of(sk)?;
     let mut sock = Sock {
         protocol,
         port,

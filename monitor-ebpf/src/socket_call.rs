@@ -132,10 +132,15 @@ pub(crate) fn record_bind<C: EbpfContext>(
     request: &Sockaddr,
     returned: i32,
 ) {
+    let errno = returned.unsigned_abs();
+    let port = if errno == 0 { sock::port_of(sk) } else { Some(request.port()) };
+    // Nearly every bind ends here, before the rest of the socket is read.
+    if !port.is_some_and(|port| is_watched(WirePort::of(port))) {
+        return;
+    }
     let Some(mut sock) = sock::read(sk) else {
         return;
     };
-    let errno = returned.unsigned_abs();
     if errno != 0 {
         sock.port = request.port();
         sock.known &= !known::ADDRESS;
@@ -155,8 +160,7 @@ pub(crate) fn record_bind<C: EbpfContext>(
 /// there is none.
 #[inline(always)]
 fn note_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
-    let is_automatic =
-        is_watched(WirePort::of(sock.port)) && sock::has_named_port(sk) == Some(false);
+    let is_automatic = sock::has_named_port(sk) == Some(false);
     if !is_automatic || matches!(mechanism, Mechanism::Tracepoint) {
         return;
     }
@@ -166,7 +170,20 @@ fn note_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
     let _ = AUTOMATIC_BINDS.insert(released as u64, sock.port, 0);
 }
 
-/// Records the release of `sk`, if a port goes with it that the socket was bound to.
+/// Whether a watched port may go with `sk`: nearly every socket that is released has another one, or
+/// none. A connection that was reset has lost its port before it is closed.
+#[inline(always)]
+pub(crate) fn may_hold_watched_port(sk: *const c_void) -> bool {
+    match sock::port_of(sk) {
+        // SAFETY: whether the element is there is all that is asked.
+        Some(0) => unsafe { AUTOMATIC_BINDS.get(sk as u64) }.is_some(),
+        Some(port) => is_watched(WirePort::of(port)),
+        None => false,
+    }
+}
+
+/// Records the release of `sk`, of which [`may_hold_watched_port`] is true, if a port goes with it
+/// that the socket was bound to.
 #[inline(always)]
 pub(crate) fn record_release<C: EbpfContext>(context: &C, mechanism: Mechanism, sk: *const c_void) {
     let Some(mut sock) = sock::read(sk) else {
@@ -181,13 +198,10 @@ pub(crate) fn record_release<C: EbpfContext>(context: &C, mechanism: Mechanism, 
     record(context, &SocketCall { kind, mechanism, errno: 0, sock });
 }
 
-/// The port that the kernel chose when `sk` was bound. A connection that was reset has lost its port
-/// before it is closed; any other port is one of an earlier socket at the same address.
+/// The port that the kernel chose when `sk` was bound; any other port that it has now is one of an
+/// earlier socket at the same address.
 #[inline(always)]
 fn take_automatic_port(sk: *const c_void, now: u16) -> Option<u16> {
-    if now != 0 && !is_watched(WirePort::of(now)) {
-        return None;
-    }
     // SAFETY: the value is read once, and a socket that is released is nobody else's.
     let port = unsafe { AUTOMATIC_BINDS.get(sk as u64) }.copied()?;
     let _ = AUTOMATIC_BINDS.remove(sk as u64);

@@ -112,7 +112,7 @@ fn release() -> Fact {
 
 /// What is lost where no program can read a socket.
 const WITHOUT_SOCKETS: &str =
-    "binds that are refused are not seen, nor parent, start and command line of who binds";
+    "refused binds are not seen, nor parent, start and command line of who binds";
 
 fn types() -> Fact {
     let offsets = KernelOffsets::of_running_kernel();
@@ -124,7 +124,7 @@ fn types() -> Fact {
         let remedy = "report it, with this page: this kernel has renamed them";
         fact("some struct members are not found").lost(costs, remedy)
     } else {
-        let costs = format!("{WITHOUT_SOCKETS}, TCP listeners alone are seen to close");
+        let costs = format!("{WITHOUT_SOCKETS}; of closes only those of TCP listeners are");
         let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF";
         fact("no type information of this kernel").lost(costs, remedy)
     }
@@ -134,8 +134,8 @@ fn lockdown_mode() -> Fact {
     let fact = |value: &str| Fact::ok(KERNEL, "lockdown", value);
     match Lockdown::in_force() {
         Some(mode @ Lockdown::Confidentiality) => fact(mode.name()).lost(
-            format!("programs may not read kernel memory: {WITHOUT_SOCKETS}, listens and closes neither"),
-            "boot with lockdown=integrity, or accept that successful binds and traffic is all there is",
+            format!("programs may not read kernel memory: {WITHOUT_SOCKETS}; listens and closes are not, either"),
+            "boot with lockdown=integrity, or accept that packets and successful binds are all that is seen",
         ),
         Some(mode) => fact(mode.name()),
         None if Path::new(lockdown::PATH).parent().is_some_and(is_empty) => {

@@ -43,12 +43,23 @@ pub fn explain(
     error: &(dyn Error + 'static),
     circumstances: Circumstances,
 ) -> String {
+    if let Some(words) = locked_down(mechanism, circumstances) {
+        return words.to_owned();
+    }
     if let Some(reason) = verifier_reason(&chain(error)) {
         return format!("the kernel's verifier refuses the program: {reason}");
     }
     let is_load = is_load(error);
     let words = root_errno(error).and_then(|errno| known(mechanism, errno, is_load, circumstances));
     words.unwrap_or_else(|| chain(error))
+}
+
+/// What stands in the way of these mechanisms whatever the error says, which differs between kernels.
+fn locked_down(mechanism: HookMechanism, circumstances: Circumstances) -> Option<&'static str> {
+    use HookMechanism::{Cgroup, Fexit, Kprobe, Tracepoint};
+    let is_locked = circumstances.lockdown == Some(Lockdown::Confidentiality)
+        && matches!(mechanism, Fexit | Kprobe | Tracepoint | Cgroup);
+    is_locked.then_some("lockdown=confidentiality: neither kernel memory nor tracefs may be read")
 }
 
 /// What the verifier said, whose refusals have the same error numbers as a lack of privileges. Its
@@ -140,8 +151,6 @@ fn refused_to_us(
         Some("CAP_PERFMON is missing")
     } else if takes_net_admin && is_refusal && circumstances.lacks_net_admin {
         Some("CAP_NET_ADMIN is missing")
-    } else if reads_kernel && circumstances.lockdown == Some(Lockdown::Confidentiality) {
-        Some("lockdown=confidentiality: neither kernel memory nor tracefs may be read")
     } else if errno == libc::EACCES
         && circumstances.lacks_perf_events
         && matches!(mechanism, Kprobe | Tracepoint | Cgroup)
