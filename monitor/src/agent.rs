@@ -204,7 +204,7 @@ impl Agent {
         if config.sinks != self.config.sinks {
             self.queue.replace(&config.sinks).await?;
         }
-        let ports: BTreeSet<u16> = config.ports.iter().copied().collect();
+        let ports: BTreeSet<u16> = config.port_numbers().collect();
         let kernel = Arc::clone(&self.kernel);
         spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
         self.config = Config {
@@ -299,7 +299,7 @@ fn exposition(
 
 /// Counters before hooks, so that no call finds nowhere to be counted.
 fn attach_sockets(kernel: &mut Kernel, config: &Config) -> Result<Vec<HookStatus>> {
-    kernel.watch(&config.ports.iter().copied().collect())?;
+    kernel.watch(&config.port_numbers().collect())?;
     Ok(kernel.attach_sockets(config.bind_mechanism))
 }
 

@@ -5,12 +5,16 @@
 //! error: a misspelt key must not silently leave a port unwatched.
 
 mod error;
+mod expect;
 pub mod listen;
 mod parse;
 mod pattern;
+mod port;
+pub mod quantity;
 mod show;
 #[cfg(test)]
 mod tests;
+mod value;
 mod yaml;
 
 use std::{
@@ -18,11 +22,14 @@ use std::{
     io::{self, Read},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 pub use self::{
     error::ConfigError,
+    expect::{ContainerMatch, Expectation, Owner, UnitMatch, UserMatch, is_expected},
     pattern::{Pattern, PatternError},
+    port::{DEFAULT_DORMANT_AFTER, WatchedPort},
     yaml::Position,
 };
 
@@ -32,22 +39,29 @@ pub const DEFAULT_PATH: &str = "/etc/ghostport/ghostport.yaml";
 /// The five legacy ports that are watched by default.
 pub const DEFAULT_PORTS: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
 
-/// Enough for every port as a mapping in a line of its own, and a bound for what is not meant.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Where events and the ledger are kept by default.
+const DEFAULT_STORE: &str = "/var/lib/ghostport/ghostport.db";
+
+/// Enough for every port as a mapping with every key, and a bound for what is not meant.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The watched ports in ascending order, each once.
-    pub ports: Vec<u16>,
+    /// The watched ports in ascending order of their numbers, each once.
+    pub ports: Vec<WatchedPort>,
     /// Which interfaces are counted, and how.
     pub interfaces: Interfaces,
     /// How binds are traced.
     pub bind_mechanism: BindMechanism,
     /// Whether events tell the command line of the caller.
     pub command_line: bool,
+    /// Where history is kept, and how much of it.
+    pub store: StoreConfig,
     /// Where `/metrics` is served.
     pub web_listen: Vec<SocketAddr>,
+    /// Who may read more than `/metrics`.
+    pub web_details: WebDetails,
     /// Where events are written.
     pub sinks: Vec<SinkConfig>,
 }
@@ -89,6 +103,28 @@ pub enum BindMechanism {
     Cgroup,
     /// Tracepoints of the system calls.
     Tracepoint,
+}
+
+/// Where history is kept, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Absolute path of the database.
+    pub path: PathBuf,
+    /// Events older than this are forgotten.
+    pub retain: Duration,
+    /// Bytes that the database may take on disk; the oldest events are forgotten to keep it.
+    pub max_size: u64,
+}
+
+/// Who may read more than `/metrics` and the health pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebDetails {
+    /// Whoever asks over loopback, and whoever is authenticated.
+    Loopback,
+    /// Whoever is authenticated.
+    Authenticated,
+    /// Nobody; the Unix socket alone serves it.
+    Never,
 }
 
 /// A place where events are written.
@@ -135,6 +171,17 @@ impl Config {
             .refuse_watching_itself()
     }
 
+    /// The numbers of the watched ports, in ascending order.
+    pub fn port_numbers(&self) -> impl ExactSizeIterator<Item = u16> {
+        self.ports.iter().map(|port| port.number)
+    }
+
+    /// The watched port of this number.
+    pub fn port(&self, number: u16) -> Option<&WatchedPort> {
+        let index = self.ports.binary_search_by_key(&number, |port| port.number).ok()?;
+        self.ports.get(index)
+    }
+
     fn overridden(mut self, overrides: &Overrides) -> Result<Self, ConfigError> {
         self.apply(overrides);
         self.refuse_watching_itself()
@@ -151,7 +198,7 @@ impl Config {
     }
 
     fn refuse_watching_itself(self) -> Result<Self, ConfigError> {
-        let watched = |address: &&SocketAddr| self.ports.binary_search(&address.port()).is_ok();
+        let watched = |address: &&SocketAddr| self.port(address.port()).is_some();
         match self.web_listen.iter().find(watched) {
             None => Ok(self),
             Some(address) => Err(ConfigError::WatchesItself { address: *address }),
@@ -162,11 +209,13 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            ports: DEFAULT_PORTS.to_vec(),
+            ports: DEFAULT_PORTS.map(WatchedPort::new).to_vec(),
             interfaces: Interfaces::default(),
             bind_mechanism: BindMechanism::Auto,
             command_line: true,
+            store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
+            web_details: WebDetails::Loopback,
             sinks: vec![SinkConfig::Stdout],
         }
     }
@@ -192,6 +241,30 @@ impl Default for Interfaces {
             include: patterns(&["*"]),
             exclude: patterns(&["veth*", "docker*", "br-*", "cali*", "lxc*", "virbr*"]),
             mode: InterfaceMode::Auto,
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from(DEFAULT_STORE),
+            retain: Duration::from_secs(90 * 86_400),
+            max_size: 256 << 20,
+        }
+    }
+}
+
+impl WebDetails {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Loopback, Self::Authenticated, Self::Never];
+
+    /// Name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Authenticated => "authenticated",
+            Self::Never => "never",
         }
     }
 }

@@ -1,12 +1,16 @@
 //! From the YAML tree to a [`Config`]: every key is known, every value checked where it stands.
 
-use std::{collections::HashMap, fmt::Display, net::SocketAddr, path::PathBuf};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use super::{
-    BindMechanism, Config, InterfaceMode, Interfaces, Overrides, Pattern, SinkConfig,
+    BindMechanism, Config, Expectation, InterfaceMode, Interfaces, Overrides, Pattern, SinkConfig,
+    StoreConfig, UserMatch, WatchedPort, WebDetails,
     error::OTHER_PORT,
-    listen,
-    yaml::{self, Entry, Node, Position, Problem, Value, excerpt},
+    listen, quantity,
+    value::{
+        absolute, boolean, choice, duration, list, matching, one_of, quantity_of, section, string,
+    },
+    yaml::{self, Node, Position, Problem, Value, excerpt},
 };
 
 const PORT: &str = "a port from 1 to 65535";
@@ -16,8 +20,8 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
     let root = yaml::parse(text)?;
     let mut config = Config::default();
     let mut port_positions = HashMap::new();
-    let [ports, interfaces, bind, process, web, sinks] =
-        section(root, ["ports", "interfaces", "bind", "process", "web", "sinks"])?;
+    let [ports, interfaces, bind, process, store, web, sinks] =
+        section(root, ["ports", "interfaces", "bind", "process", "store", "web", "sinks"])?;
     if let Some(ports) = ports {
         config.ports = watched_ports(ports, &mut port_positions)?;
     }
@@ -36,10 +40,16 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
             config.command_line = boolean(&command_line)?;
         }
     }
+    if let Some(store) = store {
+        config.store = store_section(store)?;
+    }
     if let Some(web) = web {
-        let [listen] = section(web, ["listen"])?;
+        let [listen, details] = section(web, ["listen", "details"])?;
         if let Some(listen) = listen {
             config.web_listen = listen_addresses(listen)?;
+        }
+        if let Some(details) = details {
+            config.web_details = choice(details, WebDetails::ALL, WebDetails::name)?;
         }
     }
     if let Some(sinks) = sinks {
@@ -54,7 +64,7 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
 fn watched_ports(
     node: Node<'_>,
     positions: &mut HashMap<u16, Position>,
-) -> Result<Vec<u16>, Problem> {
+) -> Result<Vec<WatchedPort>, Problem> {
     const LIST: &str = "a list of ports, as [2923, 2948]";
     let empty = Problem::new(node.position, "no port is watched", "at least one port in the list");
     if matches!(node.value, Value::Null) {
@@ -62,11 +72,11 @@ fn watched_ports(
     }
     let mut ports = list(node, LIST, |item| {
         let (port, position) = watched_port(item)?;
-        match positions.insert(port, position) {
+        match positions.insert(port.number, position) {
             None => Ok(port),
             Some(first) => Err(Problem::new(
                 position,
-                format!("port {port} is already in line {}", first.line),
+                format!("port {} is already in line {}", port.number, first.line),
                 "every port once",
             )),
         }
@@ -74,19 +84,62 @@ fn watched_ports(
     if ports.is_empty() {
         return Err(empty);
     }
-    ports.sort_unstable();
+    ports.sort_unstable_by_key(|port| port.number);
     Ok(ports)
 }
 
-/// A port by its number, or as a mapping with the key `port`.
-fn watched_port(node: Node<'_>) -> Result<(u16, Position), Problem> {
+/// A port by its number alone, or as a mapping.
+fn watched_port(node: Node<'_>) -> Result<(WatchedPort, Position), Problem> {
     let position = node.position;
     if !matches!(node.value, Value::Mapping(_)) {
-        return Ok((port_number(&node)?, position));
+        return Ok((WatchedPort::new(port_number(&node)?), position));
     }
-    match section(node, ["port"])? {
-        [Some(port)] => Ok((port_number(&port)?, port.position)),
-        [None] => Err(Problem::new(position, "the key `port` is missing", PORT)),
+    let [port, dormant_after, expect] = section(node, ["port", "dormant_after", "expect"])?;
+    let Some(port) = port else {
+        return Err(Problem::new(position, "the key `port` is missing", PORT));
+    };
+    let mut watched = WatchedPort::new(port_number(&port)?);
+    if let Some(dormant_after) = dormant_after {
+        watched.dormant_after = duration(&dormant_after)?;
+    }
+    if let Some(expect) = expect {
+        watched.expect = list(expect, "a list, as [{exe: /usr/sbin/bearerbox}]", expectation)?;
+    }
+    Ok((watched, port.position))
+}
+
+fn expectation(node: Node<'_>) -> Result<Expectation, Problem> {
+    const KEYS: [&str; 4] = ["exe", "user", "unit", "container"];
+    let position = node.position;
+    let [exe, user, unit, container] = section(node, KEYS)?;
+    let expectation = Expectation {
+        exe: exe.map(|exe| executable(&exe)).transpose()?,
+        user: user.map(|user| user_match(&user)).transpose()?,
+        unit: unit
+            .map(|unit| matching(&unit, "a unit or a glob, as kannel.service"))
+            .transpose()?,
+        container: container
+            .map(|id| matching(&id, "the id of a container, its first 12 characters, or a glob"))
+            .transpose()?,
+    };
+    if expectation.is_empty() {
+        let message = "nobody is named, which would allow everybody";
+        return Err(Problem::new(position, message, one_of(KEYS)));
+    }
+    Ok(expectation)
+}
+
+fn executable(node: &Node<'_>) -> Result<Pattern, Problem> {
+    const PATH: &str = "an absolute path or a glob of one, as /usr/sbin/bearerbox";
+    absolute(node, PATH)?;
+    matching(node, PATH)
+}
+
+fn user_match(node: &Node<'_>) -> Result<UserMatch, Problem> {
+    const USER: &str = "the name or the number of a user";
+    match string(node, USER)? {
+        "" => Err(Problem::new(node.position, "a user without a name", USER)),
+        text => Ok(text.into()),
     }
 }
 
@@ -122,10 +175,23 @@ fn interface_section(node: Node<'_>) -> Result<Interfaces, Problem> {
 }
 
 fn pattern(node: Node<'_>) -> Result<Pattern, Problem> {
-    const GLOB: &str = "the name of an interface or a glob, as \"eth*\"";
-    string(&node, GLOB)?
-        .parse()
-        .map_err(|error: super::PatternError| Problem::new(node.position, error.to_string(), GLOB))
+    matching(&node, "the name of an interface or a glob, as \"eth*\"")
+}
+
+fn store_section(node: Node<'_>) -> Result<StoreConfig, Problem> {
+    const PATH: &str = "an absolute path, as /var/lib/ghostport/ghostport.db";
+    let mut store = StoreConfig::default();
+    let [path, retain, max_size] = section(node, ["path", "retain", "max_size"])?;
+    if let Some(path) = path {
+        store.path = PathBuf::from(absolute(&path, PATH)?);
+    }
+    if let Some(retain) = retain {
+        store.retain = duration(&retain)?;
+    }
+    if let Some(max_size) = max_size {
+        store.max_size = quantity_of(&max_size, quantity::parse_size, "size", quantity::SIZE)?;
+    }
+    Ok(store)
 }
 
 fn listen_addresses(node: Node<'_>) -> Result<Vec<SocketAddr>, Problem> {
@@ -155,7 +221,10 @@ fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
         return Err(Problem::new(position, "the key `kind` is missing", one_of(KINDS)));
     };
     match (choice(kind, KINDS, |kind| kind)?, path) {
-        ("file", Some(path)) => Ok(SinkConfig::File { path: absolute_path(&path)? }),
+        ("file", Some(path)) => {
+            let path = absolute(&path, "an absolute path, as /var/log/ghostport/events.jsonl")?;
+            Ok(SinkConfig::File { path: PathBuf::from(path) })
+        }
         ("file", None) => {
             Err(Problem::new(position, "the key `path` is missing", "the path of the file"))
         }
@@ -166,16 +235,6 @@ fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
         )),
         (_, None) => Ok(SinkConfig::Stdout),
     }
-}
-
-/// The agent changes into no directory, but who starts it may: only an absolute path stays true.
-fn absolute_path(node: &Node<'_>) -> Result<PathBuf, Problem> {
-    const PATH: &str = "an absolute path, as /var/log/ghostport/events.jsonl";
-    let text = string(node, PATH)?;
-    if text.starts_with('/') && !text.contains('\0') {
-        return Ok(PathBuf::from(text));
-    }
-    Err(Problem::new(node.position, format!("`{}` is not an absolute path", excerpt(text)), PATH))
 }
 
 /// A watched port that is the agent's own would count every scrape.
@@ -190,90 +249,4 @@ fn refuse_watched_listener(
         let message = format!("the agent itself listens on {address}");
         Err(Problem::new(position, message, OTHER_PORT))
     })
-}
-
-/// The values of the keys `allowed`; any other key, and any key twice, is a problem.
-fn section<'text, const N: usize>(
-    node: Node<'text>,
-    allowed: [&'static str; N],
-) -> Result<[Option<Node<'text>>; N], Problem> {
-    let mut found: [Option<Entry<'text>>; N] = [const { None }; N];
-    let keys = || one_of(allowed);
-    let entries = match node.value {
-        Value::Mapping(entries) => entries,
-        // A section whose keys are all commented out.
-        Value::Null => Vec::new(),
-        other => {
-            let message = format!("{other} in the place of a mapping");
-            return Err(Problem::new(node.position, message, format!("the keys {}", keys())));
-        }
-    };
-    for entry in entries {
-        let Some(index) = allowed.iter().position(|key| *key == entry.key) else {
-            let message = format!("unknown key `{}`", excerpt(&entry.key));
-            return Err(Problem::new(entry.key_position, message, keys()));
-        };
-        if let Some(first) = &found[index] {
-            let line = first.key_position.line;
-            let message = format!("the key `{}` is already in line {line}", entry.key);
-            return Err(Problem::new(entry.key_position, message, "every key once"));
-        }
-        found[index] = Some(entry);
-    }
-    Ok(found.map(|entry| entry.map(|entry| entry.value)))
-}
-
-fn list<'text, T>(
-    node: Node<'text>,
-    expected: &str,
-    mut item: impl FnMut(Node<'text>) -> Result<T, Problem>,
-) -> Result<Vec<T>, Problem> {
-    match node.value {
-        Value::List(items) => items.into_iter().map(&mut item).collect(),
-        other => {
-            let message = format!("{other} in the place of a list");
-            Err(Problem::new(node.position, message, expected))
-        }
-    }
-}
-
-fn string<'node>(node: &'node Node<'_>, expected: &str) -> Result<&'node str, Problem> {
-    match &node.value {
-        Value::Plain(text) | Value::Quoted(text) => Ok(text),
-        other => {
-            let message = format!("{other} in the place of a string");
-            Err(Problem::new(node.position, message, expected))
-        }
-    }
-}
-
-fn choice<T: Copy, const N: usize>(
-    node: Node<'_>,
-    choices: [T; N],
-    name: impl Fn(T) -> &'static str,
-) -> Result<T, Problem> {
-    let expected = || one_of(choices.map(&name));
-    let text = string(&node, &expected())?;
-    choices.into_iter().find(|choice| name(*choice) == text).ok_or_else(|| {
-        Problem::new(node.position, format!("`{}` is not known here", excerpt(text)), expected())
-    })
-}
-
-/// As in YAML 1.2: nothing else is a boolean, `yes` least of all.
-fn boolean(node: &Node<'_>) -> Result<bool, Problem> {
-    match &node.value {
-        Value::Plain(text) if text == "true" => Ok(true),
-        Value::Plain(text) if text == "false" => Ok(false),
-        other => {
-            Err(Problem::new(node.position, format!("{other} is no boolean"), "true or false"))
-        }
-    }
-}
-
-fn one_of(names: impl IntoIterator<Item = impl Display>) -> String {
-    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
-    match names.as_slice() {
-        [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => names.concat(),
-    }
 }

@@ -1,32 +1,48 @@
-//! Glob patterns of interface names.
+//! Glob patterns of names and paths.
 
 use std::{fmt, str::FromStr};
 
-use globset::{Glob, GlobMatcher};
+use globset::{GlobBuilder, GlobMatcher};
 
-/// A glob of interface names, as `eth*`, or one exact name.
+/// What makes a name a glob.
+const SPECIAL: [char; 4] = ['*', '?', '[', '{'];
+
+/// A glob of names or paths, as `eth*` or `/usr/*/nc`, or one exact name.
+///
+/// A `*` does not match `/`, two of them do; a backslash is a character as any other.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    matcher: GlobMatcher,
+    text: String,
+    /// `None` for an exact name, which needs no matcher.
+    matcher: Option<GlobMatcher>,
 }
 
 /// A text that is no glob.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the pattern `{pattern}` is not a glob: {why}")]
+#[error("the pattern `{pattern}` cannot be used: {why}")]
 pub struct PatternError {
     pattern: String,
     why: String,
 }
 
 impl Pattern {
-    /// Whether `interface` is meant.
-    pub fn matches(&self, interface: &str) -> bool {
-        self.matcher.is_match(interface)
+    /// Whether `name` is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        match &self.matcher {
+            Some(matcher) => matcher.is_match(name),
+            None => self.text == name,
+        }
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        self.matcher.glob().glob()
+        &self.text
+    }
+}
+
+impl PatternError {
+    pub(super) fn new(pattern: &str, why: impl Into<String>) -> Self {
+        Self { pattern: super::yaml::excerpt(pattern), why: why.into() }
     }
 }
 
@@ -34,15 +50,18 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let error = |why: String| PatternError { pattern: super::yaml::excerpt(text), why };
         if text.is_empty() {
-            return Err(error("it is empty and would match nothing".into()));
+            return Err(PatternError::new(text, "it is empty and would match nothing"));
         }
-        match Glob::new(text) {
-            Ok(glob) => Ok(Self { matcher: glob.compile_matcher() }),
-            Err(glob) => Err(error(glob.kind().to_string())),
-        }
+        let matcher = if text.contains(SPECIAL) { Some(matcher(text)?) } else { None };
+        Ok(Self { text: text.to_owned(), matcher })
     }
+}
+
+fn matcher(text: &str) -> Result<GlobMatcher, PatternError> {
+    let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build();
+    glob.map(|glob| glob.compile_matcher())
+        .map_err(|error| PatternError::new(text, error.kind().to_string()))
 }
 
 impl fmt::Display for Pattern {
@@ -74,12 +93,14 @@ mod tests {
         assert!(matches("eth0", "eth0"));
         assert!(!matches("eth0", "eth01"));
         assert!(matches("br-*", "br-lan.7"));
+        assert!(matches("/usr/*/nc", "/usr/bin/nc") && !matches("/usr/*", "/usr/bin/nc"));
+        assert!(matches(r"a\x2db", r"a\x2db") && matches(r"a\x*", r"a\x2db"));
     }
 
     #[test]
     fn what_is_no_glob_says_why() {
         let error = |text: &str| text.parse::<Pattern>().expect_err("no glob").to_string();
-        assert!(error("eth[").starts_with("the pattern `eth[` is not a glob: "));
+        assert!(error("eth[").starts_with("the pattern `eth[` cannot be used: "));
         assert!(error("").contains("empty"));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{fmt, path::Path};
 
-use super::{Config, Pattern, SinkConfig};
+use super::{Config, Expectation, Pattern, SinkConfig, UserMatch, WatchedPort, quantity};
 
 impl fmt::Display for Config {
     /// YAML that reads back as the same configuration.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "ports: {}", flow_list(&self.ports, u16::to_string))?;
+        writeln!(f, "ports:")?;
+        self.ports.iter().try_for_each(|port| writeln!(f, "  - {}", watched_port(port)))?;
         writeln!(f, "interfaces:")?;
         let pattern = |pattern: &Pattern| quoted(pattern.as_str());
         writeln!(f, "  include: {}", flow_list(&self.interfaces.include, pattern))?;
@@ -15,10 +16,35 @@ impl fmt::Display for Config {
         writeln!(f, "  mode: {}", self.interfaces.mode.name())?;
         writeln!(f, "bind:\n  mechanism: {}", self.bind_mechanism.name())?;
         writeln!(f, "process:\n  command_line: {}", self.command_line)?;
+        writeln!(f, "store:\n  path: {}", quoted_path(&self.store.path))?;
+        writeln!(f, "  retain: {}", quantity::format_duration(self.store.retain))?;
+        writeln!(f, "  max_size: {}", quantity::format_size(self.store.max_size))?;
         let listen = flow_list(&self.web_listen, |address| quoted(&address.to_string()));
-        writeln!(f, "web:\n  listen: {listen}")?;
+        writeln!(f, "web:\n  listen: {listen}\n  details: {}", self.web_details.name())?;
         writeln!(f, "sinks: {}", flow_list(&self.sinks, sink))
     }
+}
+
+fn watched_port(port: &WatchedPort) -> String {
+    let dormant_after = quantity::format_duration(port.dormant_after);
+    let expect = flow_list(&port.expect, expectation);
+    format!("{{port: {}, dormant_after: {dormant_after}, expect: {expect}}}", port.number)
+}
+
+/// What is named of it, in the order in which the documentation has it.
+fn expectation(expectation: &Expectation) -> String {
+    let user = expectation.user.as_ref().map(|user| match user {
+        UserMatch::Id(id) => id.to_string(),
+        UserMatch::Name(name) => quoted(name),
+    });
+    let fields = [
+        ("exe", expectation.exe.as_ref().map(|exe| quoted(exe.as_str()))),
+        ("user", user),
+        ("unit", expectation.unit.as_ref().map(|unit| quoted(unit.as_str()))),
+        ("container", expectation.container.as_ref().map(|id| quoted(id.as_str()))),
+    ];
+    let named = fields.into_iter().filter_map(|(key, value)| Some(format!("{key}: {}", value?)));
+    format!("{{{}}}", named.collect::<Vec<String>>().join(", "))
 }
 
 fn sink(sink: &SinkConfig) -> String {

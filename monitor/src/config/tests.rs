@@ -16,13 +16,19 @@ fn error(text: &str) -> String {
     parse(text).expect_err(text)
 }
 
+fn numbers(config: &Config) -> Vec<u16> {
+    config.port_numbers().collect()
+}
+
 #[test]
 fn nothing_is_the_defaults() {
     for text in ["", "# nothing\n", "---\n", "~", "{}", "interfaces:\nweb:\nbind: {}\n"] {
         assert_eq!(parse(text), Ok(Config::default()), "{text:?}");
     }
     let config = Config::default();
-    assert_eq!(config.ports, [2923, 2948, 2949, 3716, 3717]);
+    assert_eq!(numbers(&config), [2923, 2948, 2949, 3716, 3717]);
+    assert!(config.ports.iter().all(|port| port.dormant_after == DEFAULT_DORMANT_AFTER));
+    assert!(config.ports.iter().all(|port| port.expect.is_empty()), "nobody is expected");
     assert!(config.interfaces.counts("lo") && config.interfaces.counts("eth0"));
     for excluded in ["veth1", "docker0", "br-1a2b", "cali7", "lxcbr0", "virbr0"] {
         assert!(!config.interfaces.counts(excluded), "{excluded}");
@@ -36,14 +42,21 @@ fn every_key_is_read() {
 ports:
   - 80
   - port: 22
+    dormant_after: 1h30m
+    expect:
+      - {exe: /usr/sbin/sshd, user: root, unit: "ssh@*.service"}
+      - user: 1000
+        container: 4c01db0b339c
 interfaces:
   include: [eth0, "wl*"]
   exclude: []
   mode: xdp-generic
 bind: {mechanism: kprobe}
 process: {command_line: false}
+store: {path: /tmp/g.db, retain: 4w, max_size: 1GiB}
 web:
   listen: ["[::1]:9000", 127.0.0.1:9000]
+  details: never
 sinks:
   - {kind: stdout}
   - kind: file
@@ -51,7 +64,21 @@ sinks:
 "#,
     )
     .expect("a configuration");
-    assert_eq!(config.ports, [22, 80]);
+    assert_eq!(numbers(&config), [22, 80]);
+    let ssh = config.port(22).expect("a port");
+    assert_eq!(ssh.dormant_after, Duration::from_secs(5_400));
+    assert_eq!(ssh.expect[0].exe, Some("/usr/sbin/sshd".parse().expect("a path")));
+    assert_eq!(ssh.expect[0].user, Some(UserMatch::Name("root".into())));
+    assert_eq!(ssh.expect[0].unit, Some("ssh@*.service".parse().expect("a unit")));
+    assert_eq!(ssh.expect[0].container, None);
+    assert_eq!(ssh.expect[1].user, Some(UserMatch::Id(1000)));
+    assert_eq!(ssh.expect[1].container, Some("4c01db0b339c".parse().expect("an id")));
+    assert_eq!(config.port(80), Some(&WatchedPort::new(80)));
+    assert_eq!(config.port(81), None);
+    let retain = Duration::from_secs(28 * 86_400);
+    let store = StoreConfig { path: "/tmp/g.db".into(), retain, max_size: 1 << 30 };
+    assert_eq!(config.store, store);
+    assert_eq!(config.web_details, WebDetails::Never);
     assert_eq!(config.interfaces.include.len(), 2);
     assert!(config.interfaces.counts("wlan0") && !config.interfaces.counts("eth1"));
     assert_eq!(config.interfaces.exclude, []);
@@ -70,7 +97,7 @@ fn errors_say_where_and_what_was_expected() {
         ("ports: [1\n", "F:1:8: not YAML: unclosed bracket '['; expected YAML"),
         (
             "- 1",
-            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, process, web or sinks",
+            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, process, store, web or sinks",
         ),
         (
             "ports: [1]\n---\nports: [2]",
@@ -80,9 +107,12 @@ fn errors_say_where_and_what_was_expected() {
         // Keys.
         (
             "foo: 1\nbar: 2",
-            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, process, web or sinks",
+            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, process, store, web or sinks",
         ),
-        ("ports:\n  - port: 1\n    expect: []", "F:3:5: unknown key `expect`; expected port"),
+        (
+            "ports:\n  - port: 1\n    expects: []",
+            "F:3:5: unknown key `expects`; expected port, dormant_after or expect",
+        ),
         (
             "interfaces: {includ: []}",
             "F:1:14: unknown key `includ`; expected include, exclude or mode",
@@ -90,7 +120,8 @@ fn errors_say_where_and_what_was_expected() {
         ("bind: {x: 1}", "F:1:8: unknown key `x`; expected mechanism"),
         ("process: {x: 1}", "F:1:11: unknown key `x`; expected command_line"),
         ("process: {command_line: yes}", "F:1:25: `yes` is no boolean; expected true or false"),
-        ("web:\n  details: never", "F:2:3: unknown key `details`; expected listen"),
+        ("web:\n  detail: never", "F:2:3: unknown key `detail`; expected listen or details"),
+        ("store: {paht: /x}", "F:1:9: unknown key `paht`; expected path, retain or max_size"),
         ("sinks: [{kind: stdout, url: x}]", "F:1:24: unknown key `url`; expected kind or path"),
         (
             "ports: [1]\nports: [2]",
@@ -123,6 +154,55 @@ fn errors_say_where_and_what_was_expected() {
             "ports:\n- 80\n- port: 80",
             "F:3:9: port 80 is already in line 2; expected every port once",
         ),
+        (
+            "ports:\n- port: 80\n  dormant_after: 7",
+            "F:3:18: `7` is no duration that can be used; expected a duration from 1s to 100y, as 7d or 1h30m; units, the largest first: y, w, d, h, m, s",
+        ),
+        (
+            "ports: [{port: 80, dormant_after: [7d]}]",
+            "F:1:35: a list in the place of a string; expected a duration from 1s to 100y, as 7d or 1h30m; units, the largest first: y, w, d, h, m, s",
+        ),
+        (
+            "ports: [{port: 80, expect: {exe: /x}}]",
+            "F:1:28: a mapping in the place of a list; expected a list, as [{exe: /usr/sbin/bearerbox}]",
+        ),
+        (
+            "ports: [{port: 80, expect: [{}]}]",
+            "F:1:29: nobody is named, which would allow everybody; expected exe, user, unit or container",
+        ),
+        (
+            "ports: [{port: 80, expect: [{exe: nc}]}]",
+            "F:1:35: `nc` is not an absolute path; expected an absolute path or a glob of one, as /usr/sbin/bearerbox",
+        ),
+        (
+            "ports: [{port: 80, expect: [{exe: '/usr/['}]}]",
+            "F:1:35: the pattern `/usr/[` cannot be used: unclosed character class; missing ']'; expected an absolute path or a glob of one, as /usr/sbin/bearerbox",
+        ),
+        (
+            "ports: [{port: 80, expect: [{user: ''}]}]",
+            "F:1:36: a user without a name; expected the name or the number of a user",
+        ),
+        (
+            "ports: [{port: 80, expect: [{unit: kannel}]}]",
+            "F:1:36: the pattern `kannel` cannot be used: it lacks the suffix of a unit, as .service; expected a unit or a glob, as kannel.service",
+        ),
+        (
+            "ports: [{port: 80, expect: [{container: ''}]}]",
+            "F:1:41: the pattern `` cannot be used: it is empty and would match nothing; expected the id of a container, its first 12 characters, or a glob",
+        ),
+        // Store.
+        (
+            "store: {path: g.db}",
+            "F:1:15: `g.db` is not an absolute path; expected an absolute path, as /var/lib/ghostport/ghostport.db",
+        ),
+        (
+            "store: {retain: forever}",
+            "F:1:17: `forever` is no duration that can be used; expected a duration from 1s to 100y, as 7d or 1h30m; units, the largest first: y, w, d, h, m, s",
+        ),
+        (
+            "store: {max_size: 256MB}",
+            "F:1:19: `256MB` is no size that can be used; expected a size from 1MiB to 1024GiB, as 256MiB; units: B, KiB, MiB, GiB",
+        ),
         // Interfaces.
         (
             "interfaces: 5",
@@ -146,7 +226,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "interfaces:\n  exclude: ['a[']",
-            "F:2:13: the pattern `a[` is not a glob: unclosed character class; missing ']'; expected the name of an interface or a glob, as \"eth*\"",
+            "F:2:13: the pattern `a[` cannot be used: unclosed character class; missing ']'; expected the name of an interface or a glob, as \"eth*\"",
         ),
         // Bind.
         (
@@ -173,6 +253,10 @@ fn errors_say_where_and_what_was_expected() {
         (
             "web: {listen: ['127.0.0.1:2948']}",
             "port 2948 is watched and the agent itself listens on 127.0.0.1:2948; expected the agent to listen on a port that is not watched: web.listen or --web.listen-address",
+        ),
+        (
+            "web: {details: all}",
+            "F:1:16: `all` is not known here; expected loopback, authenticated or never",
         ),
         // Sinks.
         ("sinks: stdout", "F:1:8: `stdout` in the place of a list; expected a list of sinks"),
@@ -275,12 +359,22 @@ fn files_are_read_with_care() {
 
 #[test]
 fn what_is_shown_reads_back() {
-    let text = "ports: [9, 1]\nweb: {listen: []}\nsinks: [{kind: file, path: \"/a b/\\\"é\\n\"}]\n";
+    let expect = r#"[{exe: "/a*", user: '12'}, {user: x, unit: y.service, container: "*"}]"#;
+    let text = &format!(
+        "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
+         store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB}}\n\
+         web: {{listen: [], details: authenticated}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}]\n"
+    );
     for config in [Config::default(), parse(text).expect("a configuration")] {
         assert_eq!(parse(&config.to_string()), Ok(config));
     }
     insta::assert_snapshot!(Config::default(), @r#"
-    ports: [2923, 2948, 2949, 3716, 3717]
+    ports:
+      - {port: 2923, dormant_after: 7d, expect: []}
+      - {port: 2948, dormant_after: 7d, expect: []}
+      - {port: 2949, dormant_after: 7d, expect: []}
+      - {port: 3716, dormant_after: 7d, expect: []}
+      - {port: 3717, dormant_after: 7d, expect: []}
     interfaces:
       include: ["*"]
       exclude: ["veth*", "docker*", "br-*", "cali*", "lxc*", "virbr*"]
@@ -289,8 +383,13 @@ fn what_is_shown_reads_back() {
       mechanism: auto
     process:
       command_line: true
+    store:
+      path: "/var/lib/ghostport/ghostport.db"
+      retain: 90d
+      max_size: 256MiB
     web:
       listen: ["127.0.0.1:10948"]
+      details: loopback
     sinks: [{kind: stdout}]
     "#);
 }
@@ -307,8 +406,9 @@ fn every_port_can_be_watched() {
         text
     });
     for text in [flow, block] {
-        assert!((text.len() as u64) < MAX_FILE_BYTES);
-        assert_eq!(parse(&text).expect("a configuration").ports.len(), 65_535);
+        let config = parse(&text).expect("a configuration");
+        assert_eq!(config.ports.len(), 65_535);
+        assert!((config.to_string().len() as u64) < MAX_FILE_BYTES, "it must read back");
     }
 }
 
@@ -337,6 +437,6 @@ proptest! {
         let text = format!("web: {{listen: []}}\nports: [{}]", list.join(", "));
         let mut sorted: Vec<u16> = ports.into_iter().collect();
         sorted.sort_unstable();
-        prop_assert_eq!(parse(&text).map(|config| config.ports), Ok(sorted));
+        prop_assert_eq!(parse(&text).map(|config| numbers(&config)), Ok(sorted));
     }
 }

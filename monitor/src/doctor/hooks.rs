@@ -140,7 +140,7 @@ pub(super) fn tried(
 /// Attaches the traffic programs to the loopback interface only where that is a private one.
 fn try_hooks(config: &Config, interfaces: &[Interface], is_private: bool) -> Result<Trial> {
     let (mut kernel, _streams) = Kernel::start_unpinned(Options::TRIAL)?;
-    kernel.watch(&config.ports.iter().copied().collect())?;
+    kernel.watch(&config.port_numbers().collect())?;
     let sockets = kernel.attach_sockets(config.bind_mechanism);
     let mode = config.interfaces.mode;
     let loopback =

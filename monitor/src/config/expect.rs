@@ -1,0 +1,251 @@
+//! Who may bind a watched port.
+//!
+//! Pure: an [`Expectation`] is compared with what is known of an [`Owner`].
+
+use std::str::FromStr;
+
+use super::{Pattern, PatternError};
+
+/// A prefix of a container's id is as long as `docker ps` shows it, or longer: a shorter one may
+/// soon be another's, too.
+const SHORTEST_CONTAINER_PREFIX: usize = 12;
+
+/// The kinds of systemd units that processes run in (systemd.unit(5)).
+const UNIT_SUFFIXES: [&str; 6] = [".service", ".scope", ".socket", ".slice", ".mount", ".swap"];
+
+/// One that may bind a port: every field that is named must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expectation {
+    /// Executable, by its path or a glob in which `*` does not match `/`.
+    pub exe: Option<Pattern>,
+    /// Effective user.
+    pub user: Option<UserMatch>,
+    /// systemd unit, by its whole name or a glob.
+    pub unit: Option<UnitMatch>,
+    /// Container.
+    pub container: Option<ContainerMatch>,
+}
+
+/// A user of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserMatch {
+    /// By number, also one that has no name.
+    Id(u32),
+    /// By name.
+    Name(String),
+}
+
+/// Units by their whole name, as `kannel.service`, or by a glob, as `ssh@*.service`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitMatch(Pattern);
+
+/// Containers by id, by the first characters of it, by name where the runtime uses it as the id
+/// (LXC), or by a glob over these; `*` is any container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerMatch(Pattern);
+
+/// What is known of the process that binds a port; `None` is not known, or has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Owner<'a> {
+    /// Path of the executable, as `/proc/PID/exe` tells it. One that was deleted since ends in
+    /// ` (deleted)` there and is not the file of that path.
+    pub executable: Option<&'a str>,
+    /// Name of the effective user on this host.
+    pub user_name: Option<&'a str>,
+    /// Number of the effective user in the initial user namespace.
+    pub user_id: Option<u32>,
+    /// systemd unit whose control group it is in.
+    pub systemd_unit: Option<&'a str>,
+    /// Id of the container it is in.
+    pub container_id: Option<&'a str>,
+}
+
+/// Whether one of `expectations` allows `owner`; none at all allow nobody.
+pub fn is_expected(expectations: &[Expectation], owner: &Owner<'_>) -> bool {
+    expectations.iter().any(|expectation| expectation.allows(owner))
+}
+
+impl Expectation {
+    /// Whether every field that is named is known of `owner` and matches.
+    pub fn allows(&self, owner: &Owner<'_>) -> bool {
+        let Self { exe, user, unit, container } = self;
+        holds(exe.as_ref(), owner.executable, |exe, path| exe.matches(path))
+            && user.as_ref().is_none_or(|user| user.is(owner))
+            && holds(unit.as_ref(), owner.systemd_unit, |unit, name| unit.0.matches(name))
+            && holds(container.as_ref(), owner.container_id, |container, id| container.is(id))
+    }
+
+    /// Whether nothing is named; such a one would allow everybody.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is not named holds; what is named holds only of what is known.
+fn holds<M>(named: Option<&M>, known: Option<&str>, matches: impl Fn(&M, &str) -> bool) -> bool {
+    named.is_none_or(|named| known.is_some_and(|known| matches(named, known)))
+}
+
+impl UserMatch {
+    fn is(&self, owner: &Owner<'_>) -> bool {
+        match self {
+            Self::Id(id) => owner.user_id == Some(*id),
+            Self::Name(name) => owner.user_name == Some(name),
+        }
+    }
+}
+
+impl ContainerMatch {
+    fn is(&self, id: &str) -> bool {
+        let text = self.0.as_str();
+        let is_prefix = text.len() >= SHORTEST_CONTAINER_PREFIX
+            && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.0.matches(id) || (is_prefix && id.starts_with(text))
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl UnitMatch {
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl From<&str> for UserMatch {
+    /// Digits are a number, as for `chown` where nobody has them as a name.
+    fn from(text: &str) -> Self {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(id) if is_number => Self::Id(id),
+            _ => Self::Name(text.to_owned()),
+        }
+    }
+}
+
+impl FromStr for ContainerMatch {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        text.parse().map(Self)
+    }
+}
+
+impl FromStr for UnitMatch {
+    type Err = PatternError;
+
+    /// A name without its suffix would never match, and is refused.
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let is_whole =
+            text.ends_with('*') || UNIT_SUFFIXES.iter().any(|suffix| text.ends_with(suffix));
+        if !is_whole {
+            return Err(PatternError::new(text, "it lacks the suffix of a unit, as .service"));
+        }
+        text.parse().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCKER: &str = "4c01db0b339c1a7f0e5bd4d1d2b9c8f7a6e5d4c3b2a190887766554433221100";
+
+    fn kannel() -> Owner<'static> {
+        Owner {
+            executable: Some("/usr/sbin/bearerbox"),
+            user_name: Some("kannel"),
+            user_id: Some(117),
+            systemd_unit: Some("kannel.service"),
+            container_id: Some(DOCKER),
+        }
+    }
+
+    fn exe(text: &str) -> Expectation {
+        Expectation { exe: text.parse().ok(), ..Expectation::default() }
+    }
+
+    fn user(text: &str) -> Expectation {
+        Expectation { user: Some(text.into()), ..Expectation::default() }
+    }
+
+    fn unit(text: &str) -> Expectation {
+        Expectation { unit: Some(text.parse().expect("a unit")), ..Expectation::default() }
+    }
+
+    fn container(text: &str) -> Expectation {
+        Expectation { container: text.parse().ok(), ..Expectation::default() }
+    }
+
+    #[test]
+    fn all_that_is_named_must_match() {
+        let expectation = Expectation { user: Some("kannel".into()), ..exe("/usr/sbin/bearerbox") };
+        assert!(expectation.allows(&kannel()));
+        let other_user = Owner { user_name: Some("root"), ..kannel() };
+        let other_program = Owner { executable: Some("/usr/bin/nc"), ..kannel() };
+        assert!(!expectation.allows(&other_user));
+        assert!(!expectation.allows(&other_program));
+    }
+
+    #[test]
+    fn nobody_is_expected_where_nobody_is_named() {
+        assert!(!is_expected(&[], &kannel()));
+        assert!(is_expected(&[user("root"), user("kannel")], &kannel()));
+        assert!(!is_expected(&[user("root"), user("mail")], &kannel()));
+    }
+
+    #[test]
+    fn what_is_not_known_matches_nothing() {
+        let unknown = Owner::default();
+        let any = [exe("/**"), user("kannel"), user("0"), unit("*"), container("*")];
+        for expectation in any {
+            assert!(!expectation.allows(&unknown), "{expectation:?}");
+        }
+    }
+
+    #[test]
+    fn executables_are_paths_or_globs_of_paths() {
+        for text in ["/usr/sbin/bearerbox", "/usr/*/bearerbox", "/usr/**", "/usr/{bin,sbin}/*box"] {
+            assert!(exe(text).allows(&kannel()), "{text}");
+        }
+        for text in ["/usr/sbin/bearer", "bearerbox", "/usr/*", "/usr/sbin/bearerbox2"] {
+            assert!(!exe(text).allows(&kannel()), "{text}");
+        }
+        let deleted = Owner { executable: Some("/usr/sbin/bearerbox (deleted)"), ..kannel() };
+        assert!(!exe("/usr/sbin/bearerbox").allows(&deleted));
+    }
+
+    #[test]
+    fn users_have_names_and_numbers() {
+        assert!(user("117").allows(&kannel()) && user("kannel").allows(&kannel()));
+        assert!(!user("118").allows(&kannel()) && !user("Kannel").allows(&kannel()));
+        let nameless = Owner { user_name: None, user_id: Some(4242), ..kannel() };
+        assert!(user("4242").allows(&nameless) && !user("kannel").allows(&nameless));
+    }
+
+    #[test]
+    fn units_have_suffixes() {
+        assert!(unit("kannel.service").allows(&kannel()) && unit("kannel*").allows(&kannel()));
+        assert!(!unit("kannel.socket").allows(&kannel()));
+        assert!("kannel".parse::<UnitMatch>().is_err());
+        let escaped = r"dev-disk-by\x2duuid.swap";
+        let owner = Owner { systemd_unit: Some(escaped), ..kannel() };
+        assert!(unit(escaped).allows(&owner), "a backslash is part of the name");
+    }
+
+    #[test]
+    fn containers_have_ids_and_short_ids() {
+        for text in [DOCKER, &DOCKER[..12], &DOCKER[..40], "*", "4c*"] {
+            assert!(container(text).allows(&kannel()), "{text}");
+        }
+        for text in [&DOCKER[..11], &DOCKER[1..13], "web"] {
+            assert!(!container(text).allows(&kannel()), "{text}");
+        }
+        let lxc = Owner { container_id: Some("web"), ..kannel() };
+        assert!(container("web").allows(&lxc) && !container("web").allows(&Owner::default()));
+    }
+}

@@ -1,0 +1,134 @@
+//! Values of a YAML tree as what they stand for, or the problem with them.
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use super::{
+    PatternError, quantity,
+    yaml::{Entry, Node, Problem, Value, excerpt},
+};
+
+/// The values of the keys `allowed`; any other key, and any key twice, is a problem.
+pub(super) fn section<'text, const N: usize>(
+    node: Node<'text>,
+    allowed: [&'static str; N],
+) -> Result<[Option<Node<'text>>; N], Problem> {
+    let mut found: [Option<Entry<'text>>; N] = [const { None }; N];
+    let keys = || one_of(allowed);
+    let entries = match node.value {
+        Value::Mapping(entries) => entries,
+        // A section whose keys are all commented out.
+        Value::Null => Vec::new(),
+        other => {
+            let message = format!("{other} in the place of a mapping");
+            return Err(Problem::new(node.position, message, format!("the keys {}", keys())));
+        }
+    };
+    for entry in entries {
+        let Some(index) = allowed.iter().position(|key| *key == entry.key) else {
+            let message = format!("unknown key `{}`", excerpt(&entry.key));
+            return Err(Problem::new(entry.key_position, message, keys()));
+        };
+        if let Some(first) = &found[index] {
+            let line = first.key_position.line;
+            let message = format!("the key `{}` is already in line {line}", entry.key);
+            return Err(Problem::new(entry.key_position, message, "every key once"));
+        }
+        found[index] = Some(entry);
+    }
+    Ok(found.map(|entry| entry.map(|entry| entry.value)))
+}
+
+pub(super) fn list<'text, T>(
+    node: Node<'text>,
+    expected: &str,
+    mut item: impl FnMut(Node<'text>) -> Result<T, Problem>,
+) -> Result<Vec<T>, Problem> {
+    match node.value {
+        Value::List(items) => items.into_iter().map(&mut item).collect(),
+        other => {
+            let message = format!("{other} in the place of a list");
+            Err(Problem::new(node.position, message, expected))
+        }
+    }
+}
+
+pub(super) fn string<'node>(node: &'node Node<'_>, expected: &str) -> Result<&'node str, Problem> {
+    match &node.value {
+        Value::Plain(text) | Value::Quoted(text) => Ok(text),
+        other => {
+            let message = format!("{other} in the place of a string");
+            Err(Problem::new(node.position, message, expected))
+        }
+    }
+}
+
+pub(super) fn choice<T: Copy, const N: usize>(
+    node: Node<'_>,
+    choices: [T; N],
+    name: impl Fn(T) -> &'static str,
+) -> Result<T, Problem> {
+    let expected = || one_of(choices.map(&name));
+    let text = string(&node, &expected())?;
+    choices.into_iter().find(|choice| name(*choice) == text).ok_or_else(|| {
+        Problem::new(node.position, format!("`{}` is not known here", excerpt(text)), expected())
+    })
+}
+
+/// As in YAML 1.2: nothing else is a boolean, `yes` least of all.
+pub(super) fn boolean(node: &Node<'_>) -> Result<bool, Problem> {
+    match &node.value {
+        Value::Plain(text) if text == "true" => Ok(true),
+        Value::Plain(text) if text == "false" => Ok(false),
+        other => {
+            Err(Problem::new(node.position, format!("{other} is no boolean"), "true or false"))
+        }
+    }
+}
+
+pub(super) fn one_of(names: impl IntoIterator<Item = impl Display>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    match names.as_slice() {
+        [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// The agent changes into no directory, but who starts it may: only an absolute path stays true.
+pub(super) fn absolute<'node>(
+    node: &'node Node<'_>,
+    expected: &str,
+) -> Result<&'node str, Problem> {
+    let text = string(node, expected)?;
+    if text.starts_with('/') && !text.contains('\0') {
+        return Ok(text);
+    }
+    let message = format!("`{}` is not an absolute path", excerpt(text));
+    Err(Problem::new(node.position, message, expected))
+}
+
+/// A glob of its own kind.
+pub(super) fn matching<T: FromStr<Err = PatternError>>(
+    node: &Node<'_>,
+    expected: &str,
+) -> Result<T, Problem> {
+    string(node, expected)?
+        .parse()
+        .map_err(|error: PatternError| Problem::new(node.position, error.to_string(), expected))
+}
+
+pub(super) fn duration(node: &Node<'_>) -> Result<Duration, Problem> {
+    quantity_of(node, quantity::parse_duration, "duration", quantity::DURATION)
+}
+
+pub(super) fn quantity_of<T>(
+    node: &Node<'_>,
+    parse: fn(&str) -> Option<T>,
+    what: &str,
+    expected: &str,
+) -> Result<T, Problem> {
+    let text = string(node, expected)?;
+    parse(text).ok_or_else(|| {
+        let message = format!("`{}` is no {what} that can be used", excerpt(text));
+        Problem::new(node.position, message, expected)
+    })
+}
