@@ -10,6 +10,7 @@ pub mod event;
 pub mod kernel;
 pub mod logging;
 pub mod metrics;
+pub mod process;
 pub mod sinks;
 pub mod snapshot;
 pub mod web;

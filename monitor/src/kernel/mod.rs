@@ -23,7 +23,7 @@ mod object;
 mod ownership;
 pub mod pins;
 pub mod record;
-mod sys;
+pub(crate) mod sys;
 pub mod tracefs;
 pub mod trial;
 mod verdict;

@@ -1,10 +1,11 @@
-//! The questions to `bpf(2)` that aya does not ask.
+//! The questions to `bpf(2)` that aya does not ask, and one to the unified control group hierarchy
+//! that no safe library asks.
 
 use std::{
     ffi::CString,
     io,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -70,6 +71,33 @@ pub fn missed_runs(program: &OwnedFd) -> io::Result<u64> {
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     ask(program, &mut info)?;
     Ok(info.recursion_misses)
+}
+
+/// A file handle of kernfs (`FILEID_KERNFS` in `include/linux/exportfs.h`, since Linux 5.5).
+#[repr(C)]
+struct KernfsHandle {
+    bytes: u32,
+    kind: i32,
+    id: u64,
+}
+
+/// Opens a control group's folder by its id, below the mounted hierarchy that `mount` lies in.
+///
+/// Takes CAP_DAC_READ_SEARCH; `ESTALE` says that there is none with that id any more. The
+/// descriptor is good for its path alone.
+pub fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
+    const FILEID_KERNFS: i32 = 0xfe;
+    let mut handle = KernfsHandle { bytes: size_of::<u64>() as u32, kind: FILEID_KERNFS, id };
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: the handle is a `struct file_handle` with as many bytes behind it as it says, and
+    // outlives the call.
+    let descriptor =
+        unsafe { libc::open_by_handle_at(mount.as_raw_fd(), (&raw mut handle).cast(), flags) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// Has the kernel fill in `info`, of which it asks for nothing that `info` would point to.

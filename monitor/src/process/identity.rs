@@ -1,0 +1,136 @@
+//! Who a process is.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::cgroup::Cgroup;
+
+/// A process, as far as it is known. What is not known is absent.
+///
+/// Ids are those of the initial pid and user namespaces, provided that `/proc` is that of the
+/// initial pid namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Process id. Another process may have it later: [`Self::start_time_ns`] tells them apart.
+    pub pid: u32,
+    /// Process id of the parent.
+    pub parent_pid: Option<u32>,
+    /// When the process was made, `CLOCK_BOOTTIME`, nanoseconds; in whole clock ticks, rounded
+    /// down, where the kernel side did not tell it.
+    pub start_time_ns: Option<u64>,
+    /// The same as time of day.
+    pub creation_time: Option<Timestamp>,
+    /// What it executes.
+    pub executable: Option<Executable>,
+    /// Name of its leading thread, which is that of the executable until the process changes it;
+    /// at most 15 bytes.
+    pub name: Option<String>,
+    /// Its arguments; absent where the caller did not want them.
+    pub command_line: Option<CommandLine>,
+    /// Who started it.
+    pub real_user: Option<User>,
+    /// Whose privileges it has.
+    pub effective_user: Option<User>,
+    /// Its control group: container, pod and systemd unit.
+    pub cgroup: Option<Arc<Cgroup>>,
+    /// Inode of the network namespace it is in; a socket it holds may be of another one.
+    pub netns_inode: Option<u32>,
+    /// Its parent first, then that one's; at most [`MAX_ANCESTORS`], and none behind one that could
+    /// not be found.
+    pub ancestors: Vec<Ancestor>,
+}
+
+/// Ancestors that are told.
+pub const MAX_ANCESTORS: usize = 8;
+
+/// What a process executes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executable {
+    /// Path, in the mount namespace of the process.
+    pub path: String,
+    /// Whether it has been deleted since: replaced by an update, or to hide it.
+    pub is_deleted: bool,
+}
+
+/// Arguments of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The arguments, the program's name first.
+    pub arguments: Vec<String>,
+    /// Whether there was more than is kept.
+    pub is_truncated: bool,
+}
+
+/// A user of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// User id.
+    pub id: u32,
+    /// Name in the host's `/etc/passwd`.
+    pub name: Option<String>,
+}
+
+/// A process that another one descends from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its leading thread.
+    pub name: String,
+    /// What it executes.
+    pub executable: Option<Executable>,
+}
+
+impl Identity {
+    /// A process of which only the id is known.
+    pub(super) const fn unknown(pid: u32) -> Self {
+        Self {
+            pid,
+            parent_pid: None,
+            start_time_ns: None,
+            creation_time: None,
+            executable: None,
+            name: None,
+            command_line: None,
+            real_user: None,
+            effective_user: None,
+            cgroup: None,
+            netns_inode: None,
+            ancestors: Vec::new(),
+        }
+    }
+}
+
+impl CommandLine {
+    /// Whether `whole` may be the same command line, of which more is kept.
+    pub(super) fn is_beginning_of(&self, whole: &Self) -> bool {
+        if !self.is_truncated {
+            return self.arguments == whole.arguments;
+        }
+        let Some((last, before)) = self.arguments.split_last() else { return true };
+        whole.arguments.starts_with(before)
+            && whole.arguments.get(before.len()).is_some_and(|cut| cut.starts_with(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(arguments: &[&str], is_truncated: bool) -> CommandLine {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        CommandLine { arguments, is_truncated }
+    }
+
+    #[test]
+    fn a_cut_command_line_is_recognised() {
+        let whole = line(&["nc", "-l", "2948"], false);
+        assert!(line(&["nc", "-l", "2948"], false).is_beginning_of(&whole));
+        assert!(line(&["nc", "-l", "29"], true).is_beginning_of(&whole));
+        assert!(line(&[], true).is_beginning_of(&whole));
+        assert!(!line(&["nc", "-l", "29"], false).is_beginning_of(&whole));
+        assert!(!line(&["nc", "-u", "29"], true).is_beginning_of(&whole));
+        assert!(!line(&["nc", "-l", "2948", "x"], true).is_beginning_of(&whole));
+    }
+}

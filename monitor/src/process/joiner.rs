@@ -1,0 +1,227 @@
+//! Joins what the kernel side captured of a caller with what `/proc` says of it.
+
+use std::{io, sync::Arc};
+
+use jiff::Timestamp;
+use monitor_common::socket_event::{SocketEvent, known};
+
+use super::{
+    birth::{Birth, to_nanoseconds},
+    cgroup::{Cgroup, tree::CgroupTree},
+    generations::Generations,
+    identity::{Ancestor, CommandLine, Executable, Identity, MAX_ANCESTORS, User},
+    proc_dir::ProcessDir,
+    stat::Stat,
+    text,
+    users::Users,
+};
+use crate::clock::{EventClock, SteadyOffset};
+
+/// Processes that are remembered, twice as many at most.
+const REMEMBERED: usize = 512;
+
+/// Tells who made a call. One for a thread of its own: reading a command line may have to wait for
+/// a process that is busy with its memory.
+#[derive(Debug)]
+pub struct Joiner {
+    with_command_lines: bool,
+    clock: SteadyOffset,
+    users: Users,
+    cgroups: CgroupTree,
+    /// Processes by id and birth, because a process closes its sockets when it is nearly gone.
+    seen: Generations<(u32, u64), Remembered>,
+}
+
+/// What is only to be had of a process that lives.
+#[derive(Clone, Debug)]
+struct Remembered {
+    /// Another name is another program, or may be.
+    name: Option<String>,
+    executable: Option<Executable>,
+    command_line: Option<CommandLine>,
+    cgroup: Option<Arc<Cgroup>>,
+    netns_inode: Option<u32>,
+    ancestors: Vec<Ancestor>,
+}
+
+impl Joiner {
+    /// One that tells command lines, or does not.
+    pub fn new(with_command_lines: bool) -> Self {
+        Self {
+            with_command_lines,
+            clock: SteadyOffset::new(EventClock::Boottime),
+            users: Users::new("/etc/passwd"),
+            cgroups: CgroupTree::new(),
+            seen: Generations::new(REMEMBERED),
+        }
+    }
+
+    /// Switches command lines on or off.
+    pub fn tell_command_lines(&mut self, wanted: bool) {
+        self.with_command_lines = wanted;
+    }
+
+    /// Who made the call that `record` tells of; `None` for a call that no process made.
+    ///
+    /// `command_line` is what the kernel side captured: NUL behind every argument. What was
+    /// captured at the moment of the call goes before what `/proc` says afterwards.
+    pub fn identify(
+        &mut self,
+        record: &SocketEvent,
+        command_line: Option<&[u8]>,
+    ) -> Option<Identity> {
+        if record.tgid == 0 {
+            return None;
+        }
+        self.users.refresh();
+        let mut identity = self.captured(record, command_line);
+        let birth = Birth::of_caller(record);
+        if let Ok((process, stat)) = birth.find(record.tgid) {
+            self.complete(&mut identity, &process, stat);
+            identity.ancestors = ancestors(identity.parent_pid, birth.latest());
+            self.remember(&identity);
+        } else {
+            self.complete_from_memory(&mut identity);
+            if identity.ancestors.is_empty() {
+                identity.ancestors = ancestors(identity.parent_pid, birth.latest());
+            }
+        }
+        Some(identity)
+    }
+
+    /// Who has this process id now; an error if nobody has.
+    pub fn look_up(&mut self, pid: u32) -> io::Result<Identity> {
+        self.look_at(&ProcessDir::open(pid)?)
+    }
+
+    /// The same of one that was found already.
+    pub(super) fn look_at(&mut self, process: &ProcessDir) -> io::Result<Identity> {
+        self.users.refresh();
+        let stat = process.stat()?;
+        let mut identity = Identity::unknown(process.pid);
+        if let Ok((real, effective)) = process.user_ids() {
+            identity.real_user = Some(self.user(real));
+            identity.effective_user = Some(self.user(effective));
+        }
+        let start_ticks = stat.start_ticks;
+        self.complete(&mut identity, process, stat);
+        identity.ancestors = ancestors(identity.parent_pid, start_ticks);
+        Ok(identity)
+    }
+
+    /// What the record says.
+    fn captured(&mut self, record: &SocketEvent, command_line: Option<&[u8]>) -> Identity {
+        let knows = |bit| record.known & bit != 0;
+        let start_time_ns = knows(known::START_TIME).then_some(record.start_time_ns);
+        Identity {
+            parent_pid: knows(known::PARENT).then_some(record.parent_tgid),
+            start_time_ns,
+            creation_time: start_time_ns.and_then(|time| self.time_of_day(time)),
+            name: text::name(&record.process_name).filter(|_| knows(known::PROCESS_NAME)),
+            command_line: command_line.filter(|_| self.with_command_lines).map(|bytes| {
+                CommandLine {
+                    arguments: text::arguments(bytes),
+                    is_truncated: bytes.len() < record.command_line_len as usize,
+                }
+            }),
+            real_user: Some(self.user(record.uid)),
+            effective_user: knows(known::EFFECTIVE_UID).then(|| self.user(record.effective_uid)),
+            cgroup: self.cgroups.by_id(record.cgroup_id),
+            ..Identity::unknown(record.tgid)
+        }
+    }
+
+    /// Adds what a process that lives says of itself.
+    fn complete(&mut self, identity: &mut Identity, process: &ProcessDir, stat: Stat) {
+        self.complete_program(identity, process, &stat);
+        if identity.cgroup.as_ref().is_none_or(|cgroup| cgroup.path == "/") {
+            let own = process.cgroup().ok().flatten().map(Arc::new);
+            identity.cgroup = own.or(identity.cgroup.take());
+        }
+        identity.netns_inode = process.netns_inode().ok();
+        identity.name.get_or_insert(stat.name);
+        identity.parent_pid.get_or_insert(stat.parent_pid);
+        if identity.start_time_ns.is_none() {
+            let start = to_nanoseconds(stat.start_ticks);
+            identity.start_time_ns = Some(start);
+            identity.creation_time = self.time_of_day(start);
+        }
+    }
+
+    /// Adds executable and command line, unless the process seems to execute another program by
+    /// now.
+    fn complete_program(&self, identity: &mut Identity, process: &ProcessDir, stat: &Stat) {
+        let captured = identity.command_line.as_ref();
+        let is_wanted = self.with_command_lines && captured.is_none_or(|line| line.is_truncated);
+        let is_renamed = identity.name.as_ref().is_some_and(|name| *name != stat.name);
+        let now = (is_wanted || is_renamed).then(|| process.command_line().ok()).flatten();
+        let is_same = match (captured, &now) {
+            (Some(captured), Some(now)) => captured.is_beginning_of(now),
+            _ => !is_renamed,
+        };
+        if is_same {
+            identity.executable = process.executable().ok();
+            if is_wanted {
+                identity.command_line = now.or(identity.command_line.take());
+            }
+        }
+    }
+
+    /// Adds what an earlier look at the same process found, if it seems to be the same program
+    /// still.
+    fn complete_from_memory(&mut self, identity: &mut Identity) {
+        let Some(key) = key(identity) else { return };
+        let Some(seen) = self.seen.get(&key) else { return };
+        if seen.name != identity.name {
+            return;
+        }
+        let seen = seen.clone();
+        identity.executable = seen.executable;
+        identity.netns_inode = seen.netns_inode;
+        identity.ancestors = seen.ancestors;
+        identity.cgroup = identity.cgroup.take().or(seen.cgroup);
+        if self.with_command_lines {
+            identity.command_line = identity.command_line.take().or(seen.command_line);
+        }
+    }
+
+    fn remember(&mut self, identity: &Identity) {
+        let Some(key) = key(identity) else { return };
+        let remembered = Remembered {
+            name: identity.name.clone(),
+            executable: identity.executable.clone(),
+            command_line: identity.command_line.clone(),
+            cgroup: identity.cgroup.clone(),
+            netns_inode: identity.netns_inode,
+            ancestors: identity.ancestors.clone(),
+        };
+        self.seen.insert(key, remembered);
+    }
+
+    fn user(&self, id: u32) -> User {
+        User { id, name: self.users.name(id).map(str::to_owned) }
+    }
+
+    fn time_of_day(&mut self, boottime_ns: u64) -> Option<Timestamp> {
+        let offset = self.clock.to_wall_clock_ns();
+        Timestamp::from_nanosecond(i128::from(boottime_ns) + offset).ok()
+    }
+}
+
+/// `None` where the kernel side could not tell the birth: nothing is remembered then.
+fn key(identity: &Identity) -> Option<(u32, u64)> {
+    Some((identity.pid, identity.start_time_ns?))
+}
+
+/// The parent and its ancestors. Nobody is older than who made them, nor than who adopted them,
+/// which is always one of their ancestors: who has the parent's id and is younger is another one.
+fn ancestors(parent_pid: Option<u32>, start_ticks: u64) -> Vec<Ancestor> {
+    let mut chain = Vec::new();
+    let (mut next, mut youngest) = (parent_pid, start_ticks);
+    while let Some(pid) = next.filter(|pid| *pid != 0 && chain.len() < MAX_ANCESTORS) {
+        let Ok((process, stat)) = Birth::NotAfter(youngest).find(pid) else { break };
+        chain.push(Ancestor { pid, name: stat.name, executable: process.executable().ok() });
+        (next, youngest) = (Some(stat.parent_pid), stat.start_ticks);
+    }
+    chain
+}

@@ -1,0 +1,43 @@
+//! From a process id to who that is, and from a port to who holds it.
+//!
+//! [`Joiner::identify`] takes a record of the kernel side and adds what `/proc` knows. A process is
+//! told by its id and its birth, so that one that took over the id of another is never blamed; of a
+//! process that is gone, the record alone has name, parent, users, control group and command line.
+//!
+//! ```no_run
+//! use ghostport::process::Joiner;
+//! use monitor_common::socket_event::SocketEvent;
+//!
+//! // On a thread of its own, with the records that the ring buffer had:
+//! fn tell(records: impl Iterator<Item = (SocketEvent, Option<Vec<u8>>)>) {
+//!     let mut joiner = Joiner::new(true);
+//!     for (record, command_line) in records {
+//!         let Some(caller) = joiner.identify(&record, command_line.as_deref()) else { continue };
+//!         let container = caller.cgroup.as_ref().and_then(|cgroup| cgroup.container_id.as_deref());
+//!         println!("{} {:?} {container:?}", caller.pid, caller.executable);
+//!     }
+//! }
+//! ```
+//!
+//! A join reads some ten files of `/proc` and takes about as long as a system call each: the
+//! ring buffer must be emptied by somebody else meanwhile. Reading `/proc/PID/cmdline`, which a
+//! join does where the kernel side captured no command line or only its beginning, waits for the
+//! lock of that process's memory map, which may take as long as it likes.
+
+mod birth;
+mod cgroup;
+mod generations;
+mod identity;
+mod joiner;
+mod proc_dir;
+mod stat;
+#[cfg(test)]
+mod tests;
+mod text;
+mod users;
+
+pub use self::{
+    cgroup::{Cgroup, SystemdUnit, UnitManager},
+    identity::{Ancestor, CommandLine, Executable, Identity, MAX_ANCESTORS, User},
+    joiner::Joiner,
+};

@@ -1,0 +1,140 @@
+//! One process in `/proc`.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
+};
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat_raw, statat};
+
+use super::{
+    cgroup::Cgroup,
+    identity::{CommandLine, Executable},
+    stat::Stat,
+    text,
+};
+
+/// Bytes of a command line that are kept; the kernel gives what there is.
+const MAX_COMMAND_LINE: u64 = 4096;
+
+/// Longer than what `/proc` writes into any of the other files: 100 control groups of version 1.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// The folder of a process, held open.
+///
+/// It belongs to one process: when that is gone, everything in it is, even if its id has been given
+/// to another one (`fs/proc/base.c`: an inode in `/proc/PID` holds `struct pid`, not the number).
+/// So what is read through it is of one process, whatever happens meanwhile.
+#[derive(Debug)]
+pub(super) struct ProcessDir {
+    /// Process id in the pid namespace of `/proc`.
+    pub(super) pid: u32,
+    folder: OwnedFd,
+}
+
+impl ProcessDir {
+    pub(super) fn open(pid: u32) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
+        Ok(Self { pid, folder })
+    }
+
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        let line = self.read("stat", MAX_FILE)?;
+        Stat::parse(&line).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// Real and effective user id.
+    pub(super) fn user_ids(&self) -> io::Result<(u32, u32)> {
+        let status = self.read("status", MAX_FILE)?;
+        user_ids(&status).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    pub(super) fn cgroup(&self) -> io::Result<Option<Cgroup>> {
+        let file = self.read("cgroup", MAX_FILE)?;
+        Ok(Cgroup::from_proc(&text::text(&file)))
+    }
+
+    /// What the process keeps there, which it may have overwritten. May wait for as long as the
+    /// process holds the lock of its memory map.
+    pub(super) fn command_line(&self) -> io::Result<CommandLine> {
+        let mut bytes = self.read("cmdline", MAX_COMMAND_LINE + 1)?;
+        let is_truncated = bytes.len() as u64 > MAX_COMMAND_LINE;
+        bytes.truncate(MAX_COMMAND_LINE as usize);
+        Ok(CommandLine { arguments: text::arguments(&bytes), is_truncated })
+    }
+
+    /// Inode of the network namespace.
+    pub(super) fn netns_inode(&self) -> io::Result<u32> {
+        let mut room = [MaybeUninit::uninit(); 64];
+        let (link, _) = readlinkat_raw(&self.folder, "ns/net", &mut room)?;
+        namespace_inode(link).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// The file that is executed. An error for kernel threads and processes that have ended.
+    pub(super) fn executable(&self) -> io::Result<Executable> {
+        // Deleted files may have a path of PATH_MAX and the kernel's remark.
+        let mut room = [MaybeUninit::uninit(); 4096 + 16];
+        let (link, _) = readlinkat_raw(&self.folder, "exe", &mut room)?;
+        let Some(path) = link.strip_suffix(b" (deleted)") else {
+            return Ok(Executable { path: text::text(link), is_deleted: false });
+        };
+        let is_deleted = !self.is_named(link);
+        Ok(Executable { path: text::text(if is_deleted { path } else { link }), is_deleted })
+    }
+
+    /// Whether a file has such a name by its owner's choice: this one, then.
+    fn is_named(&self, link: &[u8]) -> bool {
+        let named = [b"root", link].concat();
+        let [named, executed] =
+            [&*named, b"exe"].map(|path| statat(&self.folder, path, AtFlags::empty()));
+        let (Ok(named), Ok(executed)) = (named, executed) else { return false };
+        (named.st_dev, named.st_ino) == (executed.st_dev, executed.st_ino)
+    }
+
+    fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.folder, name, flags, Mode::empty())?);
+        let mut bytes = Vec::with_capacity(1024);
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// `net:[4026531840]`.
+pub(super) fn namespace_inode(link: &[u8]) -> Option<u32> {
+    let inode = str::from_utf8(link).ok()?.strip_prefix("net:[")?.strip_suffix(']')?;
+    inode.parse().ok()
+}
+
+/// The line of `/proc/PID/status` with real, effective, saved and filesystem user id.
+fn user_ids(status: &[u8]) -> Option<(u32, u32)> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    let mut ids = str::from_utf8(line).ok()?.split_ascii_whitespace();
+    Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_writes_is_read() {
+        assert_eq!(namespace_inode(b"net:[4026531840]"), Some(4026531840));
+        assert_eq!(namespace_inode(b"mnt:[4026531841]"), None);
+        let status = b"Name:\tnc\nUid:\t1000\t0\t1000\t1000\nGid:\t1\t2\t3\t4\n";
+        assert_eq!(user_ids(status), Some((1000, 0)));
+        assert_eq!(user_ids(b"Name:\tnc\n"), None);
+    }
+
+    #[test]
+    fn the_folder_of_a_process_ends_with_it() {
+        let mut child = std::process::Command::new("true").spawn().expect("a child");
+        let folder = ProcessDir::open(child.id()).expect("a folder");
+        folder.stat().expect("a child is there until it is waited for");
+        child.wait().expect("waited");
+        assert!(folder.stat().is_err());
+    }
+}

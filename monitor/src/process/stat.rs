@@ -1,0 +1,51 @@
+//! The fields of `/proc/PID/stat` that say which process it is (`do_task_stat` in
+//! `fs/proc/array.c`).
+
+use super::text::text;
+
+/// What of `/proc/PID/stat` is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Name of the thread group's leader.
+    pub(super) name: String,
+    /// Process id of the parent; 0 for who has none in this pid namespace.
+    pub(super) parent_pid: u32,
+    /// When the process was made: clock ticks of `CLOCK_BOOTTIME`.
+    pub(super) start_ticks: u64,
+}
+
+impl Stat {
+    /// `None` for what the kernel would not write.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        // The name may hold anything, parentheses too; no field behind it does.
+        let open = line.iter().position(|byte| *byte == b'(')?;
+        let close = line.iter().rposition(|byte| *byte == b')')?;
+        let fields = str::from_utf8(line.get(close + 1..)?).ok()?;
+        // The state is the third field.
+        let mut fields = fields.split_ascii_whitespace();
+        let parent_pid = fields.nth(1)?.parse().ok()?;
+        let start_ticks = fields.nth(17)?.parse().ok()?;
+        Some(Self { name: text(line.get(open + 1..close)?), parent_pid, start_ticks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "1234 (a) b (c) S 1 1234 1234 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 \
+                        1000 10 18446744073709551615 1 2 3\n";
+
+    #[test]
+    fn a_name_may_look_like_fields() {
+        let stat = Stat::parse(LINE.as_bytes()).expect("a line");
+        assert_eq!(stat, Stat { name: "a) b (c".into(), parent_pid: 1, start_ticks: 98765 });
+    }
+
+    #[test]
+    fn half_a_line_is_none() {
+        for end in 0..LINE.find("98765").expect("a start time") {
+            assert_eq!(Stat::parse(&LINE.as_bytes()[..end]), None, "{end}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The join, on processes of this test.
+
+use std::{
+    fs,
+    os::unix::process::parent_id,
+    process::{Child, Command, Stdio, id},
+};
+
+use bytemuck::Zeroable as _;
+use monitor_common::socket_event::{SocketEvent, known};
+
+use super::{birth::to_nanoseconds, proc_dir::ProcessDir, stat::Stat, *};
+
+fn stat(pid: u32) -> Stat {
+    ProcessDir::open(pid).and_then(|process| process.stat()).expect("a process")
+}
+
+/// What the kernel side captures of a process that calls now.
+fn record(pid: u32) -> SocketEvent {
+    let stat = stat(pid);
+    let mut process_name = [0; 16];
+    process_name[..stat.name.len()].copy_from_slice(stat.name.as_bytes());
+    SocketEvent {
+        tgid: pid,
+        pid,
+        parent_tgid: stat.parent_pid,
+        // Births are told in nanoseconds, and a process is never born on the stroke.
+        start_time_ns: to_nanoseconds(stat.start_ticks) + 7,
+        time_ns: u64::MAX,
+        uid: 4_294_000_001,
+        process_name,
+        known: known::PARENT | known::START_TIME | known::PROCESS_NAME,
+        ..SocketEvent::zeroed()
+    }
+}
+
+/// A process that does nothing until it is told to end.
+struct Idle(Child);
+
+impl Idle {
+    fn start() -> Self {
+        let child = Command::new("cat").args(["-", "-"]).stdin(Stdio::piped()).spawn();
+        let idle = Self(child.expect("cat"));
+        // Until it has become cat, it is a copy of this process.
+        while stat(idle.0.id()).name != "cat" {
+            std::thread::yield_now();
+        }
+        idle
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn end(mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().expect("waited");
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn identify(joiner: &mut Joiner, record: &SocketEvent) -> Identity {
+    joiner.identify(record, None).expect("a process")
+}
+
+#[test]
+fn a_process_that_lives_is_told_in_full() {
+    let idle = Idle::start();
+    let identity = identify(&mut Joiner::new(true), &record(idle.pid()));
+    let executable = fs::read_link(format!("/proc/{}/exe", idle.pid())).expect("a link");
+    let told = identity.executable.expect("an executable");
+    assert_eq!((told.path, told.is_deleted), (executable.display().to_string(), false));
+    assert_eq!(identity.name.as_deref(), Some("cat"));
+    assert_eq!(identity.command_line.expect("a line").arguments, ["cat", "-", "-"]);
+    assert_eq!(identity.parent_pid, Some(id()));
+    assert_eq!(identity.start_time_ns, Some(record(idle.pid()).start_time_ns));
+    assert_eq!(identity.real_user, Some(User { id: 4_294_000_001, name: None }));
+    assert_eq!(identity.effective_user, None);
+    let chain: Vec<u32> = identity.ancestors.iter().map(|ancestor| ancestor.pid).collect();
+    assert_eq!(chain[..2], [id(), parent_id()]);
+    assert!(chain.len() <= MAX_ANCESTORS);
+    assert!(identity.cgroup.is_some());
+    assert!(identity.netns_inode.is_some());
+}
+
+#[test]
+fn command_lines_can_be_left_out() {
+    let idle = Idle::start();
+    let mut joiner = Joiner::new(false);
+    assert_eq!(identify(&mut joiner, &record(idle.pid())).command_line, None);
+    joiner.tell_command_lines(true);
+    assert!(identify(&mut joiner, &record(idle.pid())).command_line.is_some());
+}
+
+#[test]
+fn the_captured_command_line_is_completed_and_never_replaced() {
+    let idle = Idle::start();
+    let mut joiner = Joiner::new(true);
+    let mut arguments = |captured: &[u8], length| {
+        let record = SocketEvent { command_line_len: length, ..record(idle.pid()) };
+        let identity = joiner.identify(&record, Some(captured)).expect("a process");
+        let line = identity.command_line.expect("a line");
+        (line.arguments.join(" "), line.is_truncated, identity.executable.is_some())
+    };
+    assert_eq!(arguments(b"cat\0-\0-\0", 8), ("cat - -".into(), false, true));
+    assert_eq!(arguments(b"cat\0-", 8), ("cat - -".into(), false, true));
+    // It was another program when it called.
+    assert_eq!(arguments(b"dog\0-", 8), ("dog -".into(), true, false));
+}
+
+#[test]
+fn a_reused_id_is_never_blamed() {
+    let idle = Idle::start();
+    let mut joiner = Joiner::new(true);
+    let living = record(idle.pid());
+    let tick = to_nanoseconds(1);
+    for start_time_ns in [living.start_time_ns - tick, living.start_time_ns + tick] {
+        let mut earlier = SocketEvent { start_time_ns, ..living };
+        earlier.process_name = *b"earlier\0\0\0\0\0\0\0\0\0";
+        let identity = identify(&mut joiner, &earlier);
+        assert_eq!(identity.name.as_deref(), Some("earlier"));
+        assert_eq!(identity.executable, None);
+        assert_eq!(identity.command_line, None);
+        assert_eq!(identity.netns_inode, None);
+    }
+    // Where its birth is not known, it must have been there at the time of the call.
+    let mut unborn = living;
+    (unborn.known, unborn.start_time_ns) = (known::PARENT, 0);
+    unborn.time_ns = living.start_time_ns + tick;
+    assert!(identify(&mut joiner, &unborn).executable.is_some());
+    unborn.time_ns = living.start_time_ns - tick;
+    assert_eq!(identify(&mut joiner, &unborn).executable, None);
+}
+
+#[test]
+fn a_process_that_is_gone_is_named_by_what_was_captured() {
+    let idle = Idle::start();
+    let record = record(idle.pid());
+    let close = SocketEvent { kind: 3, ..record };
+    let mut joiner = Joiner::new(true);
+    let living = joiner.identify(&record, Some(b"cat\0-\0-\0")).expect("a process");
+    idle.end();
+    // Whoever saw it alive remembers; under another name it may have been another program.
+    assert_eq!(identify(&mut joiner, &close), living);
+    let renamed = SocketEvent { process_name: *b"dog\0\0\0\0\0\0\0\0\0\0\0\0\0", ..close };
+    assert_eq!(identify(&mut joiner, &renamed).executable, None);
+    // Who did not has what the kernel side told, and the parent.
+    let mut joiner = Joiner::new(true);
+    let gone = joiner.identify(&record, Some(b"cat\0-\0-\0")).expect("a process");
+    assert_eq!(gone.name.as_deref(), Some("cat"));
+    assert_eq!(gone.command_line, living.command_line);
+    assert_eq!(gone.executable, None);
+    assert_eq!(gone.ancestors, living.ancestors);
+}
+
+#[test]
+fn a_younger_parent_is_none() {
+    let (older, younger) = (Idle::start(), Idle::start());
+    let mut child = record(older.pid());
+    child.parent_tgid = younger.pid();
+    child.start_time_ns = to_nanoseconds(stat(younger.pid()).start_ticks) - 1;
+    let identity = identify(&mut Joiner::new(true), &child);
+    assert_eq!(identity.parent_pid, Some(younger.pid()));
+    assert!(identity.ancestors.is_empty());
+}
+
+#[test]
+fn interrupts_are_nobody() {
+    assert_eq!(Joiner::new(true).identify(&SocketEvent::zeroed(), None), None);
+}
+
+#[test]
+fn who_is_asked_for_is_looked_up() {
+    let identity = Joiner::new(true).look_up(id()).expect("myself");
+    assert_eq!(identity.parent_pid, Some(parent_id()));
+    let (real, effective) = ProcessDir::open(id()).and_then(|p| p.user_ids()).expect("ids");
+    assert_eq!(identity.real_user.map(|user| user.id), Some(real));
+    assert_eq!(identity.effective_user.map(|user| user.id), Some(effective));
+    assert!(identity.creation_time.expect("a time") < jiff::Timestamp::now());
+}
