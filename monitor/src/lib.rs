@@ -8,6 +8,7 @@ pub mod config;
 pub mod doctor;
 pub mod event;
 pub mod kernel;
+pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod process;

@@ -1,0 +1,152 @@
+//! What counters had reached at the last reading, and by how much they have grown.
+
+use monitor_common::{
+    flow::{Direction, PortCounters, Protocol, Side},
+    socket_event::{BindResult, SocketCounters},
+};
+use serde::{Deserialize, Serialize};
+
+/// Packets by protocol, direction and side, as [`PortCounters`] has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PacketCounts([[[u64; 2]; 2]; 2]);
+
+/// Binds by protocol and result, as [`SocketCounters`] has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BindCounts([[u64; BindResult::COUNT]; 2]);
+
+/// Packet counts of every interface that has counted one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct InterfaceCounts(Vec<(u32, PacketCounts)>);
+
+impl From<&PortCounters> for PacketCounts {
+    fn from(counters: &PortCounters) -> Self {
+        Self(
+            counters
+                .traffic
+                .map(|directions| directions.map(|sides| sides.map(|traffic| traffic.packets))),
+        )
+    }
+}
+
+impl From<&SocketCounters> for BindCounts {
+    fn from(counters: &SocketCounters) -> Self {
+        Self(counters.binds)
+    }
+}
+
+impl PacketCounts {
+    pub(super) fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) const fn of(&self, protocol: Protocol, direction: Direction, side: Side) -> u64 {
+        self.0[protocol as usize][direction as usize][side as usize]
+    }
+
+    /// What was counted since `before`. A counter that has shrunk was made anew, and all of them
+    /// with it: then that is everything they say.
+    fn since(&self, before: &Self) -> Self {
+        let pairs = self.0.as_flattened().as_flattened().iter();
+        let shrunk =
+            pairs.zip(before.0.as_flattened().as_flattened()).any(|(now, then)| now < then);
+        if shrunk {
+            return *self;
+        }
+        let mut grown = *self;
+        let cells = grown.0.as_flattened_mut().as_flattened_mut().iter_mut();
+        for (cell, then) in cells.zip(before.0.as_flattened().as_flattened()) {
+            *cell -= then;
+        }
+        grown
+    }
+}
+
+impl BindCounts {
+    pub(super) fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Well and badly ended binds of `protocol`.
+    pub(super) fn of(&self, protocol: Protocol) -> (u64, u64) {
+        let results = &self.0[protocol as usize];
+        let succeeded = results[BindResult::Success as usize];
+        (succeeded, results.iter().sum::<u64>() - succeeded)
+    }
+
+    /// Takes in `now` and returns what was counted since, as [`PacketCounts::since`].
+    pub(super) fn advance(&mut self, now: Self) -> Self {
+        let before = std::mem::replace(self, now);
+        let pairs = || now.0.as_flattened().iter().zip(before.0.as_flattened());
+        if pairs().any(|(now, then)| now < then) {
+            return now;
+        }
+        let mut grown = now;
+        for (cell, then) in grown.0.as_flattened_mut().iter_mut().zip(before.0.as_flattened()) {
+            *cell -= then;
+        }
+        grown
+    }
+}
+
+impl InterfaceCounts {
+    /// Takes in what `interface` has counted by now, and returns what of it is new.
+    pub(super) fn advance(&mut self, interface: u32, now: PacketCounts) -> PacketCounts {
+        match self.0.iter_mut().find(|(index, _)| *index == interface) {
+            Some((_, before)) => now.since(&std::mem::replace(before, now)),
+            None => {
+                self.0.push((interface, now));
+                now
+            }
+        }
+    }
+
+    /// Forgets interfaces that are gone; whether there were any.
+    pub(super) fn retain(&mut self, interfaces: &[u32]) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(index, _)| interfaces.contains(index));
+        self.0.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets(tcp_in: u64, udp_out: u64) -> PacketCounts {
+        let mut counters = PortCounters::default();
+        counters.traffic[0][0][0].packets = tcp_in;
+        counters.traffic[1][1][1].packets = udp_out;
+        (&counters).into()
+    }
+
+    #[test]
+    fn growth_is_what_was_added() {
+        let mut counts = InterfaceCounts::default();
+        assert_eq!(counts.advance(1, packets(3, 1)), packets(3, 1));
+        assert_eq!(counts.advance(2, packets(7, 0)), packets(7, 0), "an interface of its own");
+        assert_eq!(counts.advance(1, packets(3, 4)), packets(0, 3));
+        assert!(counts.advance(1, packets(3, 4)).is_zero());
+    }
+
+    #[test]
+    fn counters_that_shrank_began_anew() {
+        let mut counts = InterfaceCounts::default();
+        counts.advance(1, packets(3, 4));
+        assert_eq!(counts.advance(1, packets(1, 9)), packets(1, 9));
+        assert!(counts.retain(&[2]) && !counts.retain(&[2]));
+        assert_eq!(counts.advance(1, packets(1, 9)), packets(1, 9), "forgotten");
+    }
+
+    #[test]
+    fn refusals_are_all_but_successes() {
+        let mut counts = BindCounts::default();
+        let mut counters =
+            SocketCounters { binds: [[1, 2, 3, 4], [5, 0, 0, 0]], ..Default::default() };
+        let grown = counts.advance((&counters).into());
+        assert_eq!((grown.of(Protocol::Tcp), grown.of(Protocol::Udp)), ((1, 9), (5, 0)));
+        counters.binds[1][1] = 2;
+        assert_eq!(counts.advance((&counters).into()).of(Protocol::Udp), (0, 2));
+        let anew = SocketCounters { binds: [[1, 0, 0, 0], [0; 4]], ..Default::default() };
+        assert_eq!(counts.advance((&anew).into()).of(Protocol::Tcp), (1, 0));
+    }
+}

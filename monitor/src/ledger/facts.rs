@@ -1,0 +1,52 @@
+//! What is known of a port, for metrics and the API.
+
+use jiff::Timestamp;
+use monitor_common::flow::Protocol;
+
+use super::{Cause, PortState};
+
+/// What is known of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortFacts {
+    /// Its state.
+    pub state: PortState,
+    /// Since when it is dormant; `None` for one that is not.
+    pub dormant_since: Option<Timestamp>,
+    pub(super) last_packet: [Option<Timestamp>; 2],
+    pub(super) last_bind: [Option<Timestamp>; 2],
+    pub(super) bound_sockets: [u32; 2],
+    pub(super) awakenings: [u64; 2],
+    pub(super) unexpected_binds: [u64; 2],
+}
+
+impl PortFacts {
+    /// Whether the port is dormant.
+    pub const fn is_dormant(&self) -> bool {
+        self.dormant_since.is_some()
+    }
+
+    /// When the last packet was seen, by either side: the time of the reading that found it.
+    pub const fn last_packet(&self, protocol: Protocol) -> Option<Timestamp> {
+        self.last_packet[protocol as usize]
+    }
+
+    /// When a socket was last bound to the port; a refused bind binds nothing.
+    pub const fn last_bind(&self, protocol: Protocol) -> Option<Timestamp> {
+        self.last_bind[protocol as usize]
+    }
+
+    /// Sockets that hold the port.
+    pub const fn bound_sockets(&self, protocol: Protocol) -> u32 {
+        self.bound_sockets[protocol as usize]
+    }
+
+    /// How often the port was awakened.
+    pub const fn awakenings(&self, cause: Cause) -> u64 {
+        self.awakenings[cause as usize]
+    }
+
+    /// Binds of callers that the configuration does not expect.
+    pub const fn unexpected_binds(&self, protocol: Protocol) -> u64 {
+        self.unexpected_binds[protocol as usize]
+    }
+}

@@ -1,0 +1,69 @@
+//! What the ledger is told.
+
+use monitor_common::flow::Protocol;
+
+use super::Moment;
+
+/// How the ledger begins or goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Now.
+    pub at: Moment,
+    /// The kernel's boot (`/proc/sys/kernel/random/boot_id`): sockets and `CLOCK_BOOTTIME` end
+    /// with it.
+    pub boot_id: String,
+    /// Which counters the readings are of.
+    pub counters: CounterLife,
+}
+
+/// One life of the kernel's counters, from zero to their end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterLife {
+    /// Differs between any two lives: kept beside the pinned maps, made anew with them.
+    pub id: String,
+    /// Whether they had counted before this agent came.
+    pub adopted: bool,
+}
+
+/// A socket call on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketCall {
+    /// When it was made; the record of the kernel side says so.
+    pub at: Moment,
+    /// Port that was held or asked for.
+    pub port: u16,
+    /// Transport protocol of the socket.
+    pub protocol: Protocol,
+    /// Which call.
+    pub kind: CallKind,
+}
+
+/// Which call a [`SocketCall`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    /// The socket holds the port.
+    Bind {
+        /// Whether the configuration expects the caller.
+        expected: bool,
+    },
+    /// The kernel refused to bind the socket.
+    BindRefused,
+    /// The socket listens.
+    Listen,
+    /// The socket gave the port back.
+    Close,
+}
+
+/// Sockets that hold a port, as a look at all of them found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The port.
+    pub port: u16,
+    /// Transport protocol of the sockets.
+    pub protocol: Protocol,
+    /// How many, listeners and connections together.
+    pub sockets: u32,
+    /// Whether one of them can answer a packet: a TCP socket that is bound and neither listens nor
+    /// is connected cannot, the kernel resets in its place.
+    pub can_answer: bool,
+}

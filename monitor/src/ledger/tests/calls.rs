@@ -1,0 +1,234 @@
+//! States, and what socket calls do.
+
+use super::*;
+
+#[test]
+fn states_have_precedence() {
+    let mut bench = Bench::new();
+    bench.packet(Protocol::Tcp, IN);
+    bench.packet(Protocol::Tcp, REPLY);
+    bench.read_until(1);
+    assert_eq!(bench.state(), PortState::Probed, "the kernel resets where nobody is");
+    bench.call(Protocol::Tcp, CallKind::BindRefused);
+    assert_eq!(bench.state(), PortState::Attempted);
+    bench.packet(Protocol::Tcp, OUT);
+    bench.read_until(2);
+    assert_eq!(bench.state(), PortState::Outbound);
+    bench.call(Protocol::Tcp, BIND);
+    assert_eq!(bench.state(), PortState::Bound);
+    bench.packet(Protocol::Tcp, REPLY);
+    bench.read_until(3);
+    assert_eq!(bench.state(), PortState::Bound, "a socket that does not listen answers nobody");
+    bench.call(Protocol::Tcp, CallKind::Listen);
+    bench.packet(Protocol::Tcp, REPLY);
+    bench.read_until(4);
+    assert_eq!(bench.state(), PortState::Served);
+    bench.call(Protocol::Tcp, CallKind::Close);
+    assert_eq!(bench.state(), PortState::Outbound, "the highest of the last minutes");
+    bench.read_until(301);
+    assert_eq!(bench.state(), PortState::Outbound);
+    bench.read_until(302);
+    assert_eq!(bench.state(), PortState::Quiet, "attempted and probed are older");
+    let states: Vec<PortState> = PortState::ALL.to_vec();
+    assert!(states.is_sorted());
+}
+
+#[test]
+fn a_state_is_told_when_it_changes() {
+    let mut bench = Bench::new();
+    bench.packet(Protocol::Udp, IN);
+    bench.read_until(400);
+    let states: Vec<Change> = bench.told.iter().map(|told| told.change).collect();
+    let (from, to) = (PortState::Quiet, PortState::Probed);
+    assert!(states.contains(&Change::State { from, to }));
+    assert!(states.contains(&Change::State { from: to, to: from }));
+    assert_eq!(bench.told.len(), 4, "and once awakened, once dormant");
+    assert_eq!(bench.told[2].time, at(61).wall);
+    assert_eq!(bench.told[3].time, at(301).wall);
+}
+
+#[test]
+fn served_ends_when_nobody_answers_any_more() {
+    let mut bench = Bench::new();
+    bench.call(Protocol::Udp, BIND);
+    bench.packet(Protocol::Udp, REPLY);
+    bench.read_until(1);
+    assert_eq!(bench.state(), PortState::Served);
+    bench.read_until(301);
+    assert_eq!(bench.state(), PortState::Bound);
+}
+
+#[test]
+fn talk_over_loopback_is_not_outbound() {
+    let mut bench = Bench::new();
+    for place in [IN, OUT, REPLY, ANSWER] {
+        bench.packet(Protocol::Tcp, place);
+    }
+    bench.now = 1;
+    bench.read_on(LOOPBACK);
+    assert_eq!(bench.state(), PortState::Probed);
+}
+
+#[test]
+fn answers_from_elsewhere_are_no_probes() {
+    let mut bench = Bench::new();
+    bench.packet(Protocol::Tcp, OUT);
+    bench.read_until(1);
+    bench.packet(Protocol::Tcp, ANSWER);
+    bench.read_until(100);
+    bench.packet(Protocol::Tcp, ANSWER);
+    bench.read_until(301);
+    assert_eq!(bench.state(), PortState::Quiet, "not probed at 2 or 101");
+    bench.packet(Protocol::Tcp, ANSWER);
+    bench.read_until(302);
+    assert_eq!(bench.state(), PortState::Probed, "nobody had asked");
+}
+
+#[test]
+fn packets_for_a_holder_are_no_probes() {
+    let mut bench = Bench::new();
+    bench.read_until(1);
+    bench.call(Protocol::Tcp, BIND);
+    bench.packet(Protocol::Tcp, IN);
+    bench.call(Protocol::Tcp, CallKind::Close);
+    bench.read_until(2);
+    assert_eq!(bench.state(), PortState::Quiet, "it may have been for the socket");
+    bench.packet(Protocol::Tcp, IN);
+    bench.read_until(3);
+    assert_eq!(bench.state(), PortState::Probed);
+}
+
+#[test]
+fn a_bind_awakens_at_its_own_time() {
+    let mut bench = Bench::new();
+    bench.read_until(100);
+    bench.call(Protocol::Udp, CallKind::Bind { expected: false });
+    bench.calls.binds[1][0] += 1;
+    bench.read_until(101);
+    let told = bench.told();
+    assert_eq!(told.len(), 1, "its event and its count are one: {told:?}");
+    assert_eq!(slept(&told[0]), 100);
+    let facts = bench.facts();
+    assert_eq!(facts.awakenings(Cause::Bind), 1);
+    assert_eq!(facts.last_bind(Protocol::Udp), Some(at(100).wall));
+    assert_eq!(facts.unexpected_binds(Protocol::Udp), 1);
+    assert_eq!(facts.unexpected_binds(Protocol::Tcp), 0);
+}
+
+#[test]
+fn a_refused_bind_awakens_and_binds_nothing() {
+    let mut bench = Bench::new();
+    bench.read_until(10);
+    bench.call(Protocol::Tcp, CallKind::BindRefused);
+    assert_eq!(slept(&bench.told()[0]), 10);
+    let facts = bench.facts();
+    assert_eq!((facts.last_bind(Protocol::Tcp), facts.bound_sockets(Protocol::Tcp)), (None, 0));
+}
+
+#[test]
+fn a_lost_event_is_known_by_its_count() {
+    let mut bench = Bench::new();
+    bench.calls.binds[0][0] = 1;
+    bench.read_until(1);
+    assert_eq!(bench.facts().awakenings(Cause::Bind), 1);
+    assert_eq!(bench.facts().last_bind(Protocol::Tcp), Some(at(1).wall));
+    bench.calls.binds[0][1] = 1;
+    bench.read_until(2);
+    assert_eq!(bench.state(), PortState::Attempted);
+}
+
+#[test]
+fn what_is_told_late_awakens_nobody_twice() {
+    let mut bench = Bench::new();
+    bench.calls.binds[0][0] = 1;
+    bench.read_until(2 * DORMANT_AFTER);
+    assert_eq!(bench.told().len(), 2, "awakened by the count, and dormant");
+    let late = |at| SocketCall { at, port: PORT, protocol: Protocol::Tcp, kind: BIND };
+    bench.ledger.call(&late(at(1)), &mut bench.told);
+    bench.ledger.call(&SocketCall { kind: CallKind::Close, ..late(at(1)) }, &mut bench.told);
+    bench.read_until(2 * DORMANT_AFTER + 1);
+    assert_eq!(bench.told(), []);
+}
+
+#[test]
+fn a_holder_keeps_it_awake() {
+    let mut bench = Bench::new();
+    bench.call(Protocol::Udp, BIND);
+    bench.read_until(10 * DORMANT_AFTER);
+    bench.call(Protocol::Udp, CallKind::Close);
+    assert_eq!(bench.told().len(), 1);
+    bench.read_until(11 * DORMANT_AFTER - 1);
+    assert_eq!(bench.told(), []);
+    bench.read_until(11 * DORMANT_AFTER);
+    assert_eq!(bench.told(), [Change::Dormant]);
+}
+
+#[test]
+fn a_socket_that_is_found_open_awakens() {
+    let mut bench = Bench::new();
+    bench.read_until(50);
+    bench.look(Protocol::Tcp, 0, false);
+    bench.read_until(100);
+    bench.look(Protocol::Tcp, 2, true);
+    bench.look(Protocol::Tcp, 2, true);
+    assert_eq!(slept(&bench.told()[0]), 50, "nobody held it at the look before");
+    let facts = bench.facts();
+    assert_eq!((facts.bound_sockets(Protocol::Tcp), facts.state), (2, PortState::Bound));
+    assert_eq!(facts.last_bind(Protocol::Tcp), None, "nobody knows when");
+    bench.look(Protocol::Tcp, 0, false);
+    assert_eq!(bench.state(), PortState::Quiet);
+    assert_eq!(bench.told(), []);
+}
+
+#[test]
+fn a_look_and_the_calls_before_it_are_not_added_up() {
+    let mut bench = Bench::new();
+    bench.read_until(10);
+    bench.look(Protocol::Udp, 1, true);
+    bench.call(Protocol::Udp, BIND);
+    assert_eq!(bench.facts().bound_sockets(Protocol::Udp), 1);
+    bench.now += 1;
+    bench.call(Protocol::Udp, BIND);
+    assert_eq!(bench.facts().bound_sockets(Protocol::Udp), 2);
+    bench.call(Protocol::Udp, CallKind::Close);
+    bench.call(Protocol::Udp, CallKind::Close);
+    bench.call(Protocol::Udp, CallKind::Close);
+    assert_eq!(bench.facts().bound_sockets(Protocol::Udp), 0);
+}
+
+#[test]
+fn a_socket_closed_that_was_bound_unseen_awakens() {
+    let mut bench = Bench::new();
+    bench.read_until(100);
+    bench.call(Protocol::Tcp, CallKind::Close);
+    let told = bench.told();
+    assert_eq!(slept(&told[0]), 0, "it may have been held all the time");
+    assert_eq!(bench.state(), PortState::Quiet);
+}
+
+#[test]
+fn holders_outlive_the_agent() {
+    let mut bench = Bench::new();
+    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Listen);
+    bench.read_until(10);
+    let mut bench = bench.restart(500, start(500, "one", true));
+    assert_eq!(bench.facts().bound_sockets(Protocol::Tcp), 1);
+    bench.read_until(501 + DORMANT_AFTER);
+    assert!(!bench.facts().is_dormant());
+    bench.look(Protocol::Tcp, 0, false);
+    bench.read_until(502 + 2 * DORMANT_AFTER);
+    assert_eq!(bench.told(), [Change::Dormant]);
+}
+
+#[test]
+fn a_wake_says_what_it_was() {
+    let text = |evidence| Wake::Bind { protocol: Protocol::Tcp, evidence }.to_string();
+    assert_eq!(text(BindEvidence::Bound), "tcp bind");
+    let packet =
+        Wake::Packet { protocol: Protocol::Udp, direction: Direction::Ingress, side: Side::Local };
+    assert_eq!(
+        (packet.to_string().as_str(), packet.cause()),
+        ("udp packet to the port", Cause::Packet)
+    );
+}
