@@ -12,23 +12,25 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
-use monitor_common::socket_event::SocketEvent;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::spawn_blocking,
+    time::Instant,
 };
 
 use crate::{
     cli::{LogLevel, RunArgs},
-    clock::{EventClock, SteadyOffset},
+    clock,
     config::{Config, Overrides},
     event::{Event, EventContext},
     kernel::{
         Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus,
         interfaces::Interfaces, memory,
     },
-    metrics::{self, AgentStatus, BuildInfo, Exposition, ProcessFacts},
+    ledger::{Ledger, Start},
+    metrics::{self, AgentStatus, BuildInfo, Exposition, LedgerFacts, ProcessFacts},
+    pipeline::{Parts, Pipeline},
     sinks::{self, EventQueue},
     web,
 };
@@ -39,9 +41,18 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Changes of interfaces come in flocks; one look serves them all.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// How often the counters are read for the ledger: what a packet does to its port is known by then.
+const READING_PERIOD: Duration = Duration::from_secs(1);
+
+/// With tens of thousands of ports a reading takes longer, and this many times that long passes
+/// before the next; but no longer than the ledger bears.
+const READING_PAUSE_FACTOR: u32 = 50;
+const LONGEST_READING_PERIOD: Duration = Duration::from_secs(20);
+
 /// An agent at work.
 struct Agent {
     kernel: Arc<Mutex<Kernel>>,
+    pipeline: Pipeline,
     config: Config,
     path: Option<PathBuf>,
     overrides: Overrides,
@@ -74,6 +85,14 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         }
     };
     let context = event_context();
+    let ledger = ledger(&kernel, &config);
+    let pipeline = Pipeline::start(Parts {
+        ledger,
+        ports: config.ports.clone(),
+        command_lines: config.command_line,
+        context: context.clone(),
+        queue: queue.clone(),
+    })?;
     let kernel = Arc::new(Mutex::new(kernel));
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
     let ready = Arc::new(AtomicBool::new(false));
@@ -81,13 +100,19 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     let server = tokio::spawn(web::serve(
         listeners,
         web::State {
-            exposition: exposition(Arc::clone(&kernel), Arc::clone(&status), queue.clone()),
+            exposition: exposition(
+                Arc::clone(&kernel),
+                Arc::clone(&status),
+                queue.clone(),
+                pipeline.clone(),
+            ),
             ready: Arc::clone(&ready),
         },
         web_stopped,
     ));
     let mut agent = Agent {
         kernel,
+        pipeline,
         config,
         path: args.config.path.clone(),
         overrides,
@@ -99,7 +124,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     };
     sockets.iter().for_each(|status| agent.tell(status));
     agent.attach().await?;
-    agent.queue.send(Event::agent_started(Timestamp::now(), build.version, &agent.context));
+    agent.pipeline.tell(Event::agent_started(Timestamp::now(), build.version, &agent.context));
     let reason = agent.work(streams, &mut signals).await?;
     agent.stop(reason, args.keep_attached).await?;
     drop(stop_web);
@@ -127,11 +152,15 @@ impl Agent {
 
     /// Everything that happens between start and stop. Returns why it ended.
     async fn work(&mut self, mut streams: Streams, signals: &mut Signals) -> Result<&'static str> {
-        let mut recorder = Recorder::new(self);
+        let pipeline = self.pipeline.clone();
+        let mut next_reading = Instant::now();
         loop {
             tokio::select! {
-                read = streams.events.read(|record, command| recorder.record(record, command)) => {
+                read = streams.events.read(|record, command| pipeline.call(record, command)) => {
                     read.context("the event ring cannot be read")?;
+                }
+                () = tokio::time::sleep_until(next_reading) => {
+                    next_reading = self.read_counters(&mut streams).await?;
                 }
                 forwarded = streams.log.forward() => forwarded?,
                 changed = self.interfaces.changed() => {
@@ -142,12 +171,25 @@ impl Agent {
                 signal = signals.next() => match signal {
                     AgentSignal::Reload => self.reload().await?,
                     AgentSignal::Stop(reason) => {
-                        streams.events.drain(|record, command| recorder.record(record, command));
+                        self.read_counters(&mut streams).await?;
                         return Ok(reason);
                     }
                 },
             }
         }
+    }
+
+    /// Tells the ledger what was counted, after every call that the counters may count. Returns when
+    /// to do so again.
+    async fn read_counters(&self, streams: &mut Streams) -> Result<Instant> {
+        let began = Instant::now();
+        let at = clock::moment();
+        let kernel = Arc::clone(&self.kernel);
+        let counters = spawn_blocking(move || lock(&kernel).port_counters()).await?;
+        streams.events.drain(|record, command| self.pipeline.call(record, command));
+        self.pipeline.read(at, counters);
+        let pause = began.elapsed() * READING_PAUSE_FACTOR;
+        Ok(began + pause.clamp(READING_PERIOD, LONGEST_READING_PERIOD))
     }
 
     /// Brings the hooks in line with the interfaces there are now.
@@ -184,7 +226,7 @@ impl Agent {
             ),
             None => tracing::warn!(hook = %status.hook, interface, passed_over, "not attached"),
         }
-        self.queue.send(Event::hook_changed(Timestamp::now(), status, &self.context));
+        self.pipeline.tell(Event::hook_changed(Timestamp::now(), status, &self.context));
     }
 
     /// Reads the configuration again. A bad one leaves the old one in force.
@@ -207,6 +249,7 @@ impl Agent {
         let ports: BTreeSet<u16> = config.port_numbers().collect();
         let kernel = Arc::clone(&self.kernel);
         spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
+        self.pipeline.watch(config.ports.clone(), clock::moment()).await;
         self.config = Config {
             bind_mechanism: self.config.bind_mechanism,
             command_line: self.config.command_line,
@@ -239,40 +282,11 @@ impl Agent {
             lock(&self.kernel).detach_hooks(&interfaces)?;
             self.sweep_qdiscs().await?;
         }
-        self.queue.send(Event::agent_stopped(Timestamp::now(), reason, &self.context));
-        if !self.queue.close(FLUSH_LIMIT).await {
+        self.pipeline.tell(Event::agent_stopped(Timestamp::now(), reason, &self.context));
+        if !(self.pipeline.flush(FLUSH_LIMIT).await && self.queue.close(FLUSH_LIMIT).await) {
             tracing::warn!("some events could not be written in time");
         }
         Ok(())
-    }
-}
-
-/// Turns records of the kernel side into events.
-struct Recorder {
-    queue: EventQueue,
-    context: EventContext,
-    clock: SteadyOffset,
-    /// Records of an earlier agent may have command lines that this one is not to tell.
-    tells_command_lines: bool,
-}
-
-impl Recorder {
-    fn new(agent: &Agent) -> Self {
-        Self {
-            queue: agent.queue.clone(),
-            context: agent.context.clone(),
-            clock: SteadyOffset::new(EventClock::Boottime),
-            tells_command_lines: agent.config.command_line,
-        }
-    }
-
-    fn record(&mut self, record: &SocketEvent, command_line: Option<&[u8]>) {
-        self.context.clock_offset_ns = self.clock.to_wall_clock_ns();
-        let command_line = command_line.filter(|_| self.tells_command_lines);
-        match Event::from_socket_event(record, command_line, &self.context) {
-            Ok(event) => self.queue.send(event),
-            Err(error) => tracing::error!(%error, "a record of the kernel side makes no sense"),
-        }
     }
 }
 
@@ -286,15 +300,27 @@ fn exposition(
     kernel: Arc<Mutex<Kernel>>,
     status: Arc<Mutex<AgentStatus>>,
     queue: EventQueue,
+    pipeline: Pipeline,
 ) -> Exposition {
     Arc::new(move || {
         let snapshot = lock(&kernel).snapshot()?;
+        let ledger = LedgerFacts::from(&*pipeline.ledger());
         let mut status = lock(&status).clone();
         status.losses = queue.losses();
+        status.losses.queue += pipeline.lost();
         // Where /proc cannot be read its series are absent.
         let process = ProcessFacts::read().ok();
-        metrics::render(&snapshot, &status, process.as_ref())
+        metrics::render(&snapshot, &ledger, &status, process.as_ref())
     })
+}
+
+/// The ledger as it begins.
+fn ledger(kernel: &Kernel, config: &Config) -> Ledger {
+    let at = clock::moment();
+    let start = Start { at, boot_id: clock::boot_id(), counters: kernel.counter_life() };
+    let mut ledger = Ledger::new(start);
+    ledger.watch(config.ports.iter().map(|port| (port.number, port.dormant_after)), at);
+    ledger
 }
 
 /// Counters before hooks, so that no call finds nowhere to be counted.

@@ -1,6 +1,11 @@
 //! From the clocks of the kernel to the time of day.
 
+use std::fs;
+
+use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::ledger::Moment;
 
 /// The wall clock is read between two readings of the other one, which errs by half of the distance
 /// between them at most; the closest pair of so many counts.
@@ -59,6 +64,22 @@ impl SteadyOffset {
         }
         self.offset_ns
     }
+}
+
+/// `CLOCK_BOOTTIME` now, nanoseconds.
+pub fn boottime_ns() -> u64 {
+    u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime))).unwrap_or(0)
+}
+
+/// Now, on both clocks.
+pub fn moment() -> Moment {
+    Moment { wall: Timestamp::now(), boottime_ns: boottime_ns() }
+}
+
+/// What tells this boot of the kernel from others; empty where `/proc` does not say.
+pub fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 fn nanoseconds(time: Timespec) -> i128 {

@@ -17,13 +17,18 @@ use monitor_common::{
 };
 use serde::{Serialize, Serializer};
 
-use crate::{catalogue, kernel::hooks::HookStatus};
+use crate::{
+    catalogue,
+    kernel::hooks::HookStatus,
+    ledger::{Cause, Change, Transition},
+    process::{Ancestor, CommandLine, Identity, User},
+};
 
 /// Version of the format; a field may be added to it, none renamed or removed.
 pub const SCHEMA: &str = "ghostport.event/1";
 
 /// What is told of one event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "every field is explained by the name it is serialized with")]
 pub struct Event {
     pub schema: &'static str,
@@ -37,6 +42,10 @@ pub struct Event {
     pub socket: Option<SocketFields>,
     #[serde(flatten)]
     pub caller: Option<CallerFields>,
+    #[serde(rename = "ghostport.expected", skip_serializing_if = "Option::is_none")]
+    pub expected: Option<bool>,
+    #[serde(rename = "ghostport.dormant_for_seconds", skip_serializing_if = "Option::is_none")]
+    pub dormant_for_seconds: Option<f64>,
     #[serde(flatten)]
     pub hook: Option<HookFields>,
     #[serde(rename = "service.version", skip_serializing_if = "Option::is_none")]
@@ -62,6 +71,15 @@ pub enum EventName {
     /// A socket gave a watched port back.
     #[serde(rename = "ghostport.close")]
     Close,
+    /// A bind by somebody whom the configuration does not expect on that port.
+    #[serde(rename = "ghostport.unexpected_owner")]
+    UnexpectedOwner,
+    /// The first bind or packet on a dormant port.
+    #[serde(rename = "ghostport.awakened")]
+    Awakened,
+    /// A port was quiet for long enough.
+    #[serde(rename = "ghostport.dormant")]
+    Dormant,
     /// The agent is at work.
     #[serde(rename = "ghostport.agent_started")]
     AgentStarted,
@@ -127,6 +145,42 @@ pub struct CallerFields {
     pub real_group_id: u32,
     #[serde(rename = "ghostport.cgroup_id", skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
+    #[serde(flatten)]
+    pub identity: IdentityFields,
+}
+
+/// What `/proc` and the control group say of the caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "every field is explained by the name it is serialized with")]
+pub struct IdentityFields {
+    #[serde(rename = "process.executable.path", skip_serializing_if = "Option::is_none")]
+    pub executable_path: Option<String>,
+    #[serde(rename = "ghostport.executable_deleted", skip_serializing_if = "is_false")]
+    pub executable_deleted: bool,
+    #[serde(rename = "process.user.name", skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    #[serde(rename = "process.real_user.name", skip_serializing_if = "Option::is_none")]
+    pub real_user_name: Option<String>,
+    #[serde(rename = "process.linux.cgroup", skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    #[serde(rename = "container.id", skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
+    #[serde(rename = "k8s.pod.uid", skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    #[serde(rename = "ghostport.systemd_unit", skip_serializing_if = "Option::is_none")]
+    pub systemd_unit: Option<String>,
+    #[serde(rename = "ghostport.ancestors", skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<AncestorFields>,
+}
+
+/// A process that the caller descends from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "every field is explained by its name")]
+pub struct AncestorFields {
+    pub pid: u32,
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<String>,
 }
 
 /// The hook of an event.
@@ -205,6 +259,48 @@ impl Event {
         })
     }
 
+    /// The same with what was found out about the caller.
+    pub fn by(mut self, identity: &Identity) -> Self {
+        if let Some(caller) = &mut self.caller {
+            caller.complete(identity);
+        }
+        self
+    }
+
+    /// The same bind as an event of its own: its caller is not expected there.
+    pub fn unexpected_owner(&self) -> Self {
+        Self { name: EventName::UnexpectedOwner, ..self.clone() }
+    }
+
+    /// What became of a port, as far as it is an event; with the call that awakened it, if one did.
+    pub fn from_transition(
+        transition: &Transition,
+        call: Option<&Self>,
+        context: &EventContext,
+    ) -> Option<Self> {
+        let event = |name| Self {
+            socket: Some(SocketFields::of_port(transition.port)),
+            ..Self::new(name, transition.time, context)
+        };
+        match transition.change {
+            Change::Awakened { wake, dormant_for } => {
+                let call = call.filter(|_| wake.cause() == Cause::Bind).cloned();
+                let mut event = match call {
+                    Some(call) => Self { name: EventName::Awakened, ..call },
+                    None => event(EventName::Awakened),
+                };
+                if let Some(socket) = &mut event.socket {
+                    socket.transport = Some(wake.protocol().name());
+                }
+                event.dormant_for_seconds = Some(dormant_for.as_secs_f64());
+                event.reason = Some(wake.to_string());
+                Some(event)
+            }
+            Change::Dormant => Some(event(EventName::Dormant)),
+            Change::State { .. } => None,
+        }
+    }
+
     /// The agent is at work since `time`.
     pub fn agent_started(time: Timestamp, version: &'static str, context: &EventContext) -> Self {
         Self { agent_version: Some(version), ..Self::new(EventName::AgentStarted, time, context) }
@@ -251,6 +347,8 @@ impl Event {
             host_name: context.host_name.clone(),
             socket: None,
             caller: None,
+            expected: None,
+            dormant_for_seconds: None,
             hook: None,
             agent_version: None,
             mechanism: None,
@@ -260,6 +358,20 @@ impl Event {
 }
 
 impl SocketFields {
+    /// Of which only the port is known.
+    fn of_port(port: u16) -> Self {
+        Self {
+            transport: None,
+            network_type: None,
+            local_address: None,
+            local_port: Some(port),
+            service: catalogue::lookup(port).map(|service| service.name),
+            result: None,
+            errno: None,
+            netns_inode: None,
+        }
+    }
+
     fn new(record: &SocketEvent, kind: SocketEventKind) -> Self {
         let is_bind = kind == SocketEventKind::Bind;
         let family = (record.known & known::FAMILY != 0).then_some(record.family);
@@ -302,7 +414,52 @@ impl CallerFields {
             real_user_id: record.uid,
             real_group_id: record.gid,
             cgroup_id: (record.cgroup_id != 0).then_some(record.cgroup_id),
+            identity: IdentityFields::default(),
         })
+    }
+
+    /// Adds what was found out about the caller; what the kernel side captured at the moment of the
+    /// call stays.
+    fn complete(&mut self, identity: &Identity) {
+        self.parent_pid = self.parent_pid.or(identity.parent_pid);
+        self.creation_time = self.creation_time.or(identity.creation_time);
+        if self.executable_name.is_none() {
+            self.executable_name.clone_from(&identity.name);
+        }
+        if let Some(CommandLine { arguments, is_truncated }) = &identity.command_line {
+            self.command_args = Some(arguments.clone());
+            self.command_args_truncated = *is_truncated;
+        }
+        self.identity = IdentityFields::from(identity);
+    }
+}
+
+impl From<&Identity> for IdentityFields {
+    fn from(identity: &Identity) -> Self {
+        let name = |user: &Option<User>| user.as_ref().and_then(|user| user.name.clone());
+        let cgroup = identity.cgroup.as_deref();
+        let unit = cgroup.and_then(|cgroup| cgroup.unit.as_ref());
+        Self {
+            executable_path: identity.executable.as_ref().map(|exe| exe.path.clone()),
+            executable_deleted: identity.executable.as_ref().is_some_and(|exe| exe.is_deleted),
+            user_name: name(&identity.effective_user),
+            real_user_name: name(&identity.real_user),
+            cgroup: cgroup.map(|cgroup| cgroup.path.clone()),
+            container_id: cgroup.and_then(|cgroup| cgroup.container_id.clone()),
+            pod_uid: cgroup.and_then(|cgroup| cgroup.pod_uid.clone()),
+            systemd_unit: unit.map(|unit| unit.name.clone()),
+            ancestors: identity.ancestors.iter().map(AncestorFields::from).collect(),
+        }
+    }
+}
+
+impl From<&Ancestor> for AncestorFields {
+    fn from(ancestor: &Ancestor) -> Self {
+        Self {
+            pid: ancestor.pid,
+            name: ancestor.name.clone(),
+            executable: ancestor.executable.as_ref().map(|exe| exe.path.clone()),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
+pub mod pipeline;
 pub mod process;
 pub mod sinks;
 pub mod snapshot;

@@ -34,6 +34,8 @@ pub struct Snapshot {
 /// Traffic of one port on one interface.
 #[derive(Clone, Debug)]
 pub struct PortTraffic {
+    /// Index of the interface.
+    pub interface_index: u32,
     /// Name of the interface.
     pub interface: String,
     /// The watched port.

@@ -239,8 +239,9 @@ impl Counters {
 
     /// Traffic of every watched port on every interface.
     pub fn traffic(&self) -> Vec<PortTraffic> {
-        let rows = self.interfaces.values().flat_map(|interface| {
+        let rows = self.interfaces.iter().flat_map(|(interface_index, interface)| {
             self.watched_indices().map(|(port, index)| PortTraffic {
+                interface_index: *interface_index,
                 interface: interface.name.clone(),
                 port,
                 counters: interface.sum(index, self.cpus),

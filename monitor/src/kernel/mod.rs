@@ -50,9 +50,14 @@ use self::{
 };
 pub use self::{btf::KernelOffsets, log::KernelLog, object::KernelLogLevel};
 use crate::{
+    clock,
     config::{BindMechanism, Config, InterfaceMode},
+    ledger::CounterLife,
     snapshot::{MapUsage, Snapshot},
 };
+
+/// The marker of the counters' life.
+const LIFE: &str = "life";
 
 /// The kernel side.
 pub struct Kernel {
@@ -62,6 +67,7 @@ pub struct Kernel {
     attacher: Attacher,
     offsets: KernelOffsets,
     unmatched_patterns: Vec<String>,
+    counter_life: CounterLife,
     /// Whether what becomes of the hooks is written down.
     is_recorded: bool,
 }
@@ -145,6 +151,7 @@ impl Kernel {
             settings.offsets = Offsets::MISSING;
             object = load_object(&settings, pins.as_ref())?;
         }
+        let counter_life = counter_life(pins.as_ref())?;
         let streams = Streams {
             events: Events::open(&mut object).context("cannot read the event ring")?,
             log: KernelLog::open(&mut object)?,
@@ -158,6 +165,7 @@ impl Kernel {
             attacher,
             offsets,
             unmatched_patterns: Vec::new(),
+            counter_life,
             is_recorded: false,
         };
         Ok((kernel, streams))
@@ -288,6 +296,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// Which counters these are.
+    pub fn counter_life(&self) -> CounterLife {
+        self.counter_life.clone()
+    }
+
+    /// The counters of the ports alone.
+    pub fn port_counters(&self) -> Snapshot {
+        Snapshot {
+            traffic: self.counters.traffic(),
+            sockets: self.counters.sockets(),
+            ..Snapshot::default()
+        }
+    }
+
     /// Everything there is to know for a scrape.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot {
@@ -352,6 +374,19 @@ fn detach_filters(pins: &Pins, interfaces: &BTreeMap<u32, Interface>) -> Result<
     Ok(())
 }
 
+/// Whose counters these are: a marker is made with them, and goes with them.
+fn counter_life(pins: Option<&Pins>) -> Result<CounterLife> {
+    if let Some(id) = pins.and_then(|pins| pins.marker(LIFE)) {
+        return Ok(CounterLife { id, adopted: true });
+    }
+    // No two agents start in one nanosecond.
+    let id = clock::boottime_ns().to_string();
+    if let Some(pins) = pins {
+        pins.exchange_marker(LIFE, &id)?;
+    }
+    Ok(CounterLife { id, adopted: false })
+}
+
 /// Loads the object, beside what an earlier agent left that fits it.
 fn load_object(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf> {
     if let Some(pins) = pins {
@@ -374,6 +409,7 @@ fn settle(pins: &Pins, settings: &Settings) -> Result<()> {
         for room in [Room::Maps, Room::Counters, Room::Sockets] {
             pins.clear(room)?;
         }
+        pins.remove_marker(LIFE)?;
     }
     Ok(())
 }

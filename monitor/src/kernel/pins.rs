@@ -3,6 +3,7 @@
 //! ```text
 //! /sys/fs/bpf/ghostport/
 //!   layout:VERSION:CPUS:NETNS    marker: how the maps are laid out, and whose interfaces they count
+//!   life:NANOSECONDS             marker: when the maps were made, which tells their counters from others
 //!   object:HASH                  marker: the programs behind the links
 //!   maps/NAME                    the maps that programs share
 //!   counters/IFINDEX:GENERATION  traffic of one interface
@@ -151,6 +152,12 @@ impl Pins {
         make_directory(&self.path(room, name))
     }
 
+    /// What the marker of this kind says.
+    pub fn marker(&self, kind: &str) -> Option<String> {
+        let prefix = format!("{kind}:");
+        names_in(&self.root).iter().find_map(|name| Some(name.strip_prefix(&prefix)?.to_owned()))
+    }
+
     /// Whether the marker of this kind says `value`; if it says something else or nothing, it does
     /// so from now on.
     pub fn exchange_marker(&self, kind: &str, value: &str) -> io::Result<bool> {
@@ -168,6 +175,11 @@ impl Pins {
             make_directory(&self.root.join(wanted))?;
         }
         Ok(found)
+    }
+
+    /// Removes the marker of this kind.
+    pub fn remove_marker(&self, kind: &str) -> io::Result<()> {
+        self.marker(kind).map_or(Ok(()), |value| remove(&self.root.join(format!("{kind}:{value}"))))
     }
 
     /// Removes everything in a room.

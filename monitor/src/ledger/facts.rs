@@ -25,6 +25,15 @@ impl PortFacts {
         self.dormant_since.is_some()
     }
 
+    /// Whether anything was ever seen of the port, or holds it.
+    pub fn is_news(&self) -> bool {
+        let Self { state, dormant_since: _, last_packet, last_bind, bound_sockets, .. } = self;
+        *state != PortState::Quiet
+            || last_packet.iter().chain(last_bind).any(Option::is_some)
+            || bound_sockets.iter().any(|count| *count > 0)
+            || self.awakenings.iter().any(|count| *count > 0)
+    }
+
     /// When the last packet was seen, by either side: the time of the reading that found it.
     pub const fn last_packet(&self, protocol: Protocol) -> Option<Timestamp> {
         self.last_packet[protocol as usize]

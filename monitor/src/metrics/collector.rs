@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use jiff::Timestamp;
 use monitor_common::{
     errors::KernelError,
     flow::{Direction, PortCounters, Protocol, Side, Traffic},
@@ -17,10 +18,14 @@ use prometheus::{
 };
 
 use super::{
-    AgentStatus, ProcessFacts,
+    AgentStatus, LedgerFacts, ProcessFacts,
     names::{self, Metric},
 };
-use crate::{catalogue, snapshot::Snapshot};
+use crate::{
+    catalogue,
+    ledger::{Cause, PortFacts, PortState},
+    snapshot::Snapshot,
+};
 
 /// With more watched ports than this, series of a port that never saw anything are left out.
 pub const MAX_PREINITIALISED_PORTS: usize = 64;
@@ -28,22 +33,26 @@ pub const MAX_PREINITIALISED_PORTS: usize = 64;
 /// The exposition in the text format, version 0.0.4.
 pub fn render(
     snapshot: &Snapshot,
+    ledger: &LedgerFacts,
     status: &AgentStatus,
     process: Option<&ProcessFacts>,
 ) -> Result<String> {
-    Ok(TextEncoder::new().encode_to_string(&families(snapshot, status, process))?)
+    Ok(TextEncoder::new().encode_to_string(&families(snapshot, ledger, status, process))?)
 }
 
 /// All families that have a series.
 fn families(
     snapshot: &Snapshot,
+    ledger: &LedgerFacts,
     status: &AgentStatus,
     process: Option<&ProcessFacts>,
 ) -> Vec<MetricFamily> {
-    let shown = shown_ports(snapshot);
+    let shown = shown_ports(snapshot, ledger);
     let mut families = traffic(snapshot, &shown);
     families.push(unclassified(snapshot));
     families.extend(sockets(snapshot, &shown));
+    families.extend(states(ledger, &shown));
+    families.push(Family::of_one(&names::COVERAGE_GAP, ledger.coverage_gap.as_secs_f64()));
     families.push(port_info(snapshot, &shown));
     families.push(hooks(snapshot));
     families.extend(losses(snapshot, status));
@@ -112,7 +121,7 @@ impl Family {
 }
 
 /// The ports that have series, in every family: all of a few, of many those that saw anything.
-fn shown_ports(snapshot: &Snapshot) -> PortSet {
+fn shown_ports(snapshot: &Snapshot, ledger: &LedgerFacts) -> PortSet {
     let quiet_too = snapshot.sockets.len() <= MAX_PREINITIALISED_PORTS;
     let called = snapshot
         .sockets
@@ -124,7 +133,8 @@ fn shown_ports(snapshot: &Snapshot) -> PortSet {
         .iter()
         .filter(|row| quiet_too || row.counters != PortCounters::default())
         .map(|row| row.port);
-    called.chain(crossed).collect()
+    let known = ledger.ports.iter().filter(|(_, facts)| facts.is_news()).map(|(port, _)| *port);
+    called.chain(crossed).chain(known).collect()
 }
 
 fn traffic(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
@@ -206,6 +216,51 @@ fn sockets(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
         }
     }
     vec![binds, listens, closes]
+}
+
+fn states(ledger: &LedgerFacts, shown: &PortSet) -> Vec<Family> {
+    let mut state = Family::new(&names::PORT_STATE);
+    let mut dormant = Family::new(&names::DORMANT);
+    let mut awakenings = Family::new(&names::AWAKENINGS);
+    let mut protocols = [
+        &names::UNEXPECTED_BINDS,
+        &names::BOUND_SOCKETS,
+        &names::LAST_PACKET_TIMESTAMP,
+        &names::LAST_BIND_TIMESTAMP,
+    ]
+    .map(Family::new);
+    for (port, facts) in ledger.ports.iter().filter(|(port, _)| shown.contains(*port)) {
+        let port = port.to_string();
+        for candidate in PortState::ALL {
+            let holds = f64::from(u8::from(candidate == facts.state));
+            state.add(&[&port, candidate.name()], holds);
+        }
+        dormant.add(&[&port], f64::from(u8::from(facts.is_dormant())));
+        for cause in Cause::ALL {
+            awakenings.add(&[&port, cause.name()], facts.awakenings(cause) as f64);
+        }
+        for protocol in Protocol::ALL {
+            let values = by_protocol(facts, protocol);
+            for (family, value) in protocols.iter_mut().zip(values) {
+                family.add(&[&port, protocol.name()], value);
+            }
+        }
+    }
+    let mut families = vec![state, dormant, awakenings];
+    families.extend(protocols);
+    families
+}
+
+/// Unexpected binds, bound sockets, last packet and last bind.
+fn by_protocol(facts: &PortFacts, protocol: Protocol) -> [f64; 4] {
+    let seconds =
+        |time: Option<Timestamp>| time.map_or(0.0, |time| time.as_millisecond() as f64 / 1e3);
+    [
+        facts.unexpected_binds(protocol) as f64,
+        f64::from(facts.bound_sockets(protocol)),
+        seconds(facts.last_packet(protocol)),
+        seconds(facts.last_bind(protocol)),
+    ]
 }
 
 fn port_info(snapshot: &Snapshot, shown: &PortSet) -> Family {
@@ -295,13 +350,15 @@ fn process_families(process: &ProcessFacts) -> Vec<Family> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
+    use std::time::Duration;
+
     use monitor_common::flow::UnclassifiedCounters;
 
     use super::*;
     use crate::{
         config::DEFAULT_PORTS,
         kernel::hooks::{Hook, HookMechanism, HookStatus},
+        ledger::{CounterLife, Ledger, Moment, Start},
         metrics::BuildInfo,
         snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic},
     };
@@ -329,6 +386,7 @@ mod tests {
                 .iter()
                 .flat_map(|interface| {
                     ports.iter().map(|port| PortTraffic {
+                        interface_index: 1,
                         interface: (*interface).to_owned(),
                         port: *port,
                         counters: PortCounters::default(),
@@ -359,8 +417,17 @@ mod tests {
         AgentStatus::new(build, Timestamp::UNIX_EPOCH)
     }
 
+    /// Of ports that have just begun to be watched.
+    fn ledger(snapshot: &Snapshot) -> LedgerFacts {
+        let at = Moment { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
+        let counters = CounterLife { id: String::new(), adopted: false };
+        let mut ledger = Ledger::new(Start { at, boot_id: String::new(), counters });
+        ledger.watch(snapshot.sockets.iter().map(|row| (row.port, Duration::from_secs(1))), at);
+        LedgerFacts::from(&ledger)
+    }
+
     fn text(snapshot: &Snapshot, process: Option<&ProcessFacts>) -> String {
-        render(snapshot, &status(), process).unwrap()
+        render(snapshot, &ledger(snapshot), &status(), process).unwrap()
     }
 
     fn series(text: &str) -> Vec<&str> {
@@ -374,12 +441,14 @@ mod tests {
     }
 
     #[test]
-    fn five_ports_on_two_interfaces_leave_room_for_later_families() {
+    fn five_ports_on_two_interfaces_take_few_series() {
         let process = ProcessFacts::default();
         let snapshot = snapshot(&["lo", "eth0"], &DEFAULT_PORTS);
         let text = text(&snapshot, Some(&process));
-        let count = series(&text).len();
-        assert!(count <= 350, "{count} series");
+        let all = series(&text);
+        let of_ports = all.iter().filter(|line| line.contains("port=")).count();
+        assert!(of_ports <= 350, "{of_ports} series of ports");
+        assert!(all.len() <= 410, "{} series", all.len());
     }
 
     #[test]
@@ -391,10 +460,10 @@ mod tests {
         let text = text(&snapshot, None);
         let shown: Vec<&str> = series(&text).into_iter().filter(|l| l.contains("port=")).collect();
         let of_port = |port: &str| shown.iter().filter(|l| l.contains(port)).count();
-        // Sixteen of packets and bytes, two of attempts, eight of binds, one of listens, two of
-        // closes: what a port does next must not be the birth of its series.
-        assert_eq!(of_port(r#"port="42""#), 31);
-        assert_eq!(of_port(r#"port="7""#), 31);
+        // Sixteen of packets and as many of bytes, and of attempts, binds, listens, closes and state:
+        // what a port does next must not be the birth of its series.
+        assert_eq!(of_port(r#"port="42""#), 48);
+        assert_eq!(of_port(r#"port="7""#), 48);
         let one = format!(r#"{}{{port="7"}} 1"#, names::LISTENS.name);
         assert!(shown.contains(&one.as_str()), "{one}");
         assert!(!text.contains(r#"port="43""#));

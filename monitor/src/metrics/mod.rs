@@ -4,7 +4,7 @@ mod collector;
 pub mod names;
 mod process;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -12,7 +12,10 @@ pub use self::{
     collector::{MAX_PREINITIALISED_PORTS, render},
     process::ProcessFacts,
 };
-use crate::sinks::EventLosses;
+use crate::{
+    ledger::{Ledger, PortFacts},
+    sinks::EventLosses,
+};
 
 /// The exposition as text, made when it is asked for.
 pub type Exposition = Arc<dyn Fn() -> anyhow::Result<String> + Send + Sync>;
@@ -26,6 +29,21 @@ pub struct BuildInfo {
     pub revision: &'static str,
     /// Release of the running kernel.
     pub kernel: String,
+}
+
+/// What the ledger says of every watched port.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerFacts {
+    /// In ascending order of the ports.
+    pub ports: Vec<(u16, PortFacts)>,
+    /// Time in which no agent looked.
+    pub coverage_gap: Duration,
+}
+
+impl From<&Ledger> for LedgerFacts {
+    fn from(ledger: &Ledger) -> Self {
+        Self { ports: ledger.all_facts().collect(), coverage_gap: ledger.coverage_gap() }
+    }
 }
 
 /// What the agent knows of itself.

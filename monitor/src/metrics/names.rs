@@ -55,6 +55,30 @@ metrics! {
     /// Closing.
     CLOSES: COUNTER "ghostport_closes_total" ["port", "protocol"]
         "Sockets that gave a watched port back.";
+    /// Binds by somebody else.
+    UNEXPECTED_BINDS: COUNTER "ghostport_unexpected_binds_total" ["port", "protocol"]
+        "Successful binds to a watched port by callers that its expect list does not name.";
+    /// Holders.
+    BOUND_SOCKETS: GAUGE "ghostport_bound_sockets" ["port", "protocol"]
+        "Sockets that hold a watched port now.";
+    /// Time of the last packet.
+    LAST_PACKET_TIMESTAMP: GAUGE "ghostport_last_packet_timestamp_seconds" ["port", "protocol"]
+        "When a packet of a watched port was last seen; 0 for never.";
+    /// Time of the last bind.
+    LAST_BIND_TIMESTAMP: GAUGE "ghostport_last_bind_timestamp_seconds" ["port", "protocol"]
+        "When a socket was last bound to a watched port; 0 for never.";
+    /// State.
+    PORT_STATE: GAUGE "ghostport_port_state" ["port", "state"]
+        "1 for the state that a watched port is in, 0 for the others.";
+    /// Dormancy.
+    DORMANT: GAUGE "ghostport_dormant" ["port"]
+        "1 for a watched port that is dormant.";
+    /// Awakenings.
+    AWAKENINGS: COUNTER "ghostport_awakenings_total" ["port", "cause"]
+        "First packets or binds on a dormant port.";
+    /// Gaps.
+    COVERAGE_GAP: COUNTER "ghostport_coverage_gap_seconds_total" []
+        "Time in which no agent looked; it does not count towards dormancy.";
     /// Name of a port.
     PORT_INFO: GAUGE "ghostport_port_info" ["port", "service", "description"]
         "What the registry says of a watched port; always 1.";

@@ -41,6 +41,13 @@ pub enum UnitManager {
     User(u32),
 }
 
+impl SystemdUnit {
+    /// Whether it is one of the host's own.
+    pub fn is_of_system(&self) -> bool {
+        self.manager == UnitManager::System
+    }
+}
+
 impl Cgroup {
     /// What a path says.
     pub fn from_path(path: &str) -> Self {

@@ -1,0 +1,179 @@
+//! Who may read the details: addresses, processes and command lines, which `/metrics` never tells.
+//! Pure.
+//!
+//! A page in a browser on this host can reach a loopback listener, and by DNS rebinding it can make
+//! the browser believe that the listener is its own server. Such a request names the page's host in
+//! its `Host`, so a loopback name is asked for there.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, Uri, header};
+
+use crate::config::WebDetails;
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The Unix socket, which has permissions of its own.
+    Unix,
+    /// A listener on a loopback address.
+    Loopback,
+    /// A listener that others can reach.
+    Network,
+}
+
+/// Why the details are kept, in words for whoever asked.
+pub fn refusal(
+    details: WebDetails,
+    door: Door,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Option<&'static str> {
+    match (door, details) {
+        (Door::Unix, _) => None,
+        (_, WebDetails::Never) => Some("web.details is never: ask over the Unix socket"),
+        (_, WebDetails::Authenticated) => {
+            Some("web.details asks for authentication: ask over the Unix socket")
+        }
+        (Door::Network, WebDetails::Loopback) => {
+            Some("details are told over a loopback listener or the Unix socket only")
+        }
+        (Door::Loopback, WebDetails::Loopback) if !names_loopback(uri, headers) => {
+            Some("the Host of the request is no loopback address")
+        }
+        (Door::Loopback, WebDetails::Loopback) => None,
+    }
+}
+
+/// Whether the request names this host as a loopback address, wherever it names one: in one `Host`,
+/// in the request line, and as the origin of a page.
+fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let origins = headers.get_all(header::ORIGIN).iter();
+    let origin_is_loopback = |origin: &str| {
+        origin.split_once("://").is_some_and(|(_, authority)| is_loopback(authority))
+    };
+    host.to_str().is_ok_and(is_loopback)
+        && uri.authority().is_none_or(|authority| is_loopback(authority.as_str()))
+        && origins.map(|origin| origin.to_str()).all(|o| o.is_ok_and(origin_is_loopback))
+}
+
+/// Whether `authority`, a host with or without a port, is `localhost` or a loopback address.
+fn is_loopback(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, port)) => (host, port),
+            None => return false,
+        },
+        None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
+    };
+    let port_is_fine = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_bracketed = authority.starts_with('[');
+    let names_loopback = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => !is_bracketed && address.is_loopback(),
+        Ok(IpAddr::V6(address)) => is_bracketed && address.is_loopback(),
+        Err(_) => !is_bracketed && host.eq_ignore_ascii_case("localhost"),
+    };
+    port_is_fine && names_loopback
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(hosts: &[&str], origin: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(header::HOST, HeaderValue::from_str(host).expect("a header"));
+        }
+        if let Some(origin) = origin {
+            headers.append(header::ORIGIN, HeaderValue::from_str(origin).expect("a header"));
+        }
+        headers
+    }
+
+    fn is_told(details: WebDetails, door: Door, hosts: &[&str]) -> bool {
+        refusal(details, door, &Uri::from_static("/"), &headers(hosts, None)).is_none()
+    }
+
+    #[test]
+    fn the_unix_socket_is_always_told() {
+        for details in WebDetails::ALL {
+            assert!(is_told(details, Door::Unix, &["anything"]));
+        }
+    }
+
+    #[test]
+    fn a_loopback_listener_wants_a_loopback_host() {
+        let told = |hosts: &[&str]| is_told(WebDetails::Loopback, Door::Loopback, hosts);
+        for host in [
+            "localhost",
+            "LOCALHOST:10948",
+            "127.0.0.1",
+            "127.0.0.1:10948",
+            "127.8.9.1:1",
+            "[::1]",
+            "[::1]:10948",
+        ] {
+            assert!(told(&[host]), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:10948",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:10948.evil.example",
+            "localhost:",
+            "localhost:99999",
+            "::1",
+            "[127.0.0.1]",
+            "[::1",
+            "[::1]x",
+            "10.0.0.1",
+            "0.0.0.0",
+            "user@localhost",
+        ] {
+            assert!(!told(&[host]), "{host}");
+        }
+        assert!(!told(&[]), "no host at all");
+        assert!(!told(&["localhost", "evil.example"]), "two");
+    }
+
+    #[test]
+    fn what_the_request_line_names_counts_as_well() {
+        let host = headers(&["localhost"], None);
+        let told = |uri| {
+            let uri = Uri::from_static(uri);
+            refusal(WebDetails::Loopback, Door::Loopback, &uri, &host).is_none()
+        };
+        assert!(told("http://localhost:10948/api/v1/ports"));
+        assert!(!told("http://evil.example/api/v1/ports"));
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_told_nothing() {
+        let told = |origin| {
+            let headers = headers(&["localhost:10948"], Some(origin));
+            let uri = Uri::from_static("/");
+            refusal(WebDetails::Loopback, Door::Loopback, &uri, &headers).is_none()
+        };
+        assert!(told("http://localhost:10948"));
+        assert!(told("http://[::1]:10948"));
+        assert!(!told("http://evil.example"));
+        assert!(!told("null"));
+    }
+
+    #[test]
+    fn others_are_told_nothing() {
+        assert!(!is_told(WebDetails::Loopback, Door::Network, &["127.0.0.1"]));
+        for door in [Door::Loopback, Door::Network] {
+            assert!(!is_told(WebDetails::Never, door, &["127.0.0.1"]));
+            assert!(!is_told(WebDetails::Authenticated, door, &["127.0.0.1"]));
+        }
+    }
+}
