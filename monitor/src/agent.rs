@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{broadcast, watch},
     task::spawn_blocking,
     time::Instant,
 };
@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     cli::{LogLevel, RunArgs},
     clock,
-    config::{Config, Overrides},
+    config::{Config, Overrides, WatchedPort, WebDetails},
     event::{Event, EventContext},
     kernel::{
         Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus,
@@ -31,8 +31,12 @@ use crate::{
     ledger::{Ledger, Start},
     metrics::{self, AgentStatus, BuildInfo, Exposition, LedgerFacts, ProcessFacts},
     pipeline::{Parts, Pipeline},
+    port_view::PortView,
     sinks::{self, EventQueue},
-    web,
+    web::{
+        self,
+        api::{EventFilter, Source},
+    },
 };
 
 /// Time that sinks get to write what is queued when the agent stops.
@@ -53,6 +57,8 @@ const LONGEST_READING_PERIOD: Duration = Duration::from_secs(20);
 struct Agent {
     kernel: Arc<Mutex<Kernel>>,
     pipeline: Pipeline,
+    /// For those who answer requests.
+    config_sender: watch::Sender<Arc<Config>>,
     config: Config,
     path: Option<PathBuf>,
     overrides: Overrides,
@@ -74,7 +80,14 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         command_lines: config.command_line,
         log_level: kernel_log_level(args.log_level),
     })?;
-    let listeners = web::bind(&config.web_listen).await?;
+    let mut listeners = web::bind(&config.web_listen).await?;
+    match web::Listener::on_socket(Path::new(web::SOCKET)) {
+        Ok(listener) => listeners.push(listener),
+        Err(error) => tracing::warn!(
+            %error, socket = web::SOCKET, "the commands of this host cannot ask this agent"
+        ),
+    }
+    let (config_sender, config_now) = watch::channel(Arc::new(config.clone()));
     let sockets = attach_sockets(&mut kernel, &config)?;
     // Up to here this is the only thread, and from here on there is nothing that takes more.
     let queue = match give_up_privileges().and_then(|()| Ok(EventQueue::start(sinks)?)) {
@@ -107,12 +120,18 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
                 pipeline.clone(),
             ),
             ready: Arc::clone(&ready),
+            source: Arc::new(Answers {
+                kernel: Arc::clone(&kernel),
+                pipeline: pipeline.clone(),
+                config: config_now.clone(),
+            }),
         },
         web_stopped,
     ));
     let mut agent = Agent {
         kernel,
         pipeline,
+        config_sender,
         config,
         path: args.config.path.clone(),
         overrides,
@@ -256,6 +275,7 @@ impl Agent {
             web_listen: self.config.web_listen.clone(),
             ..config
         };
+        self.config_sender.send_replace(Arc::new(self.config.clone()));
         self.reconcile().await?;
         tracing::info!(ports = self.config.ports.len(), "configuration reloaded");
         Ok(())
@@ -287,6 +307,39 @@ impl Agent {
             tracing::warn!("some events could not be written in time");
         }
         Ok(())
+    }
+}
+
+/// What the agent knows, for the API.
+struct Answers {
+    kernel: Arc<Mutex<Kernel>>,
+    pipeline: Pipeline,
+    config: watch::Receiver<Arc<Config>>,
+}
+
+impl Source for Answers {
+    fn details(&self) -> WebDetails {
+        self.config.borrow().web_details
+    }
+
+    fn ports(&self, only: Option<u16>) -> Result<Vec<PortView>> {
+        let config = Arc::clone(&self.config.borrow());
+        let ledger = self.pipeline.ledger();
+        let wanted = config.ports.iter().filter(|port| only.is_none_or(|only| port.number == only));
+        let view = |port: &WatchedPort| Some(PortView::new(port, &ledger.facts(port.number)?));
+        Ok(wanted.filter_map(view).collect())
+    }
+
+    fn hooks(&self) -> Result<Vec<HookStatus>> {
+        Ok(lock(&self.kernel).hooks())
+    }
+
+    fn events(&self, _filter: &EventFilter) -> Result<Vec<String>> {
+        anyhow::bail!("no store yet")
+    }
+
+    fn follow(&self) -> broadcast::Receiver<Arc<str>> {
+        self.pipeline.follow()
     }
 }
 

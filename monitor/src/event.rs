@@ -57,38 +57,66 @@ pub struct Event {
 }
 
 /// Kind of an event, the value of `event.name`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventName {
     /// A socket was bound to a watched port.
-    #[serde(rename = "ghostport.bind")]
     Bind,
     /// A bind to a watched port was refused.
-    #[serde(rename = "ghostport.bind_failed")]
     BindFailed,
     /// A TCP socket on a watched port began to listen.
-    #[serde(rename = "ghostport.listen")]
     Listen,
     /// A socket gave a watched port back.
-    #[serde(rename = "ghostport.close")]
     Close,
     /// A bind by somebody whom the configuration does not expect on that port.
-    #[serde(rename = "ghostport.unexpected_owner")]
     UnexpectedOwner,
     /// The first bind or packet on a dormant port.
-    #[serde(rename = "ghostport.awakened")]
     Awakened,
     /// A port was quiet for long enough.
-    #[serde(rename = "ghostport.dormant")]
     Dormant,
     /// The agent is at work.
-    #[serde(rename = "ghostport.agent_started")]
     AgentStarted,
     /// The agent ends.
-    #[serde(rename = "ghostport.agent_stopped")]
     AgentStopped,
     /// A hook is served by another mechanism than before, or by none.
-    #[serde(rename = "ghostport.hook_changed")]
     HookChanged,
+}
+
+impl EventName {
+    /// Every kind that is told so far.
+    pub const ALL: [Self; 10] = [
+        Self::Bind,
+        Self::BindFailed,
+        Self::Listen,
+        Self::Close,
+        Self::UnexpectedOwner,
+        Self::Awakened,
+        Self::Dormant,
+        Self::AgentStarted,
+        Self::AgentStopped,
+        Self::HookChanged,
+    ];
+
+    /// Name without the prefix.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::BindFailed => "bind_failed",
+            Self::Listen => "listen",
+            Self::Close => "close",
+            Self::UnexpectedOwner => "unexpected_owner",
+            Self::Awakened => "awakened",
+            Self::Dormant => "dormant",
+            Self::AgentStarted => "agent_started",
+            Self::AgentStopped => "agent_stopped",
+            Self::HookChanged => "hook_changed",
+        }
+    }
+}
+
+impl Serialize for EventName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("ghostport.{}", self.kind()))
+    }
 }
 
 /// The socket of an event.

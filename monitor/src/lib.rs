@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod pipeline;
+pub mod port_view;
 pub mod process;
 pub mod sinks;
 pub mod snapshot;

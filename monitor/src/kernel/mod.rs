@@ -296,6 +296,11 @@ impl Kernel {
         Ok(())
     }
 
+    /// Every hook and what became of it.
+    pub fn hooks(&self) -> Vec<HookStatus> {
+        self.attacher.statuses()
+    }
+
     /// Which counters these are.
     pub fn counter_life(&self) -> CounterLife {
         self.counter_life.clone()

@@ -68,8 +68,8 @@ fn is_loopback(authority: &str) -> bool {
         },
         None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
     };
-    let port_is_fine = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let port_is_fine =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
     let is_bracketed = authority.starts_with('[');
     let names_loopback = match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) => !is_bracketed && address.is_loopback(),

@@ -6,13 +6,17 @@
 //! | `GET /metrics` | text exposition 0.0.4, read from the kernel now |
 //! | `GET /healthz` | 200: the agent answers |
 //! | `GET /readyz` | 200 once every hook has been tried, 503 before |
+//! | `GET /api/v1/…` | see [`api`]: for those whom [`guard`] lets in |
 //!
-//! Whoever reaches the listener may read them. A connection has ten seconds for each request's
+//! Whoever reaches the listener may read the first four. A connection has ten seconds for each request's
 //! head, and there are at most [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others
 //! waiting, and costs the host no more.
 
+pub mod api;
+pub mod guard;
+mod listener;
+
 use std::{
-    io,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -23,7 +27,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State as AxumState,
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
@@ -34,13 +38,16 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
 
+pub use self::listener::{BindError, Listener, SOCKET};
+use self::{api::SharedSource, listener::Stream};
 use crate::metrics::Exposition;
 
 /// Connections served at once.
@@ -76,50 +83,30 @@ pub struct State {
     pub exposition: Exposition,
     /// Whether every hook has been tried.
     pub ready: Arc<AtomicBool>,
+    /// What only some may read.
+    pub source: SharedSource,
 }
 
-/// An address that cannot be served on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; {}", remedy(source))]
-pub struct BindError {
-    address: SocketAddr,
-    source: io::Error,
-}
-
-/// Binds every address.
-pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+/// Listens on every address.
+pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|source| BindError { address: *address, source })?);
+        listeners.push(Listener::on_address(*address).await?);
     }
     Ok(listeners)
 }
 
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "stop the program that holds the port, or choose another with web.listen or \
-             --web.listen-address"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "choose an address of this host with web.listen or --web.listen-address"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "choose a port above 1023 with web.listen or --web.listen-address, or grant \
-             CAP_NET_BIND_SERVICE"
-        }
-        _ => "choose another with web.listen or --web.listen-address",
-    }
-}
-
 /// Serves until `stop` is closed.
-pub async fn serve(listeners: Vec<TcpListener>, state: State, stop: watch::Receiver<()>) {
-    let router = router(Routes { state, scrape: Arc::new(Semaphore::new(1)) });
+pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver<()>) {
+    let api = api::router(Arc::clone(&state.source));
+    let router = router(Routes { state, scrape: Arc::new(Semaphore::new(1)) }).merge(api);
+    let router =
+        router.fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /\n"));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
-        acceptors.spawn(accept(listener, router.clone(), Arc::clone(&slots), stop.clone()));
+        let router = router.clone().layer(Extension(listener.door()));
+        acceptors.spawn(accept(listener, router, Arc::clone(&slots), stop.clone()));
     }
     acceptors.join_all().await;
 }
@@ -138,7 +125,6 @@ fn router(routes: Routes) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /\n"))
         .with_state(routes)
 }
 
@@ -175,7 +161,7 @@ async fn readyz(AxumState(routes): AxumState<Routes>) -> Response {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
     slots: Arc<Semaphore>,
     mut stop: watch::Receiver<()>,
@@ -193,7 +179,15 @@ async fn accept(
         };
         let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
-            converse(stream, router, stop).await;
+            match stream {
+                Stream::Tcp(stream) => {
+                    // A peer that takes nothing of its answer is cut off by the kernel; where that
+                    // cannot be set, the time of the connection is still limited.
+                    let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
+                    converse(stream, router, stop).await;
+                }
+                Stream::Unix(stream) => converse(stream, router, stop).await,
+            }
             drop(slot);
         });
         // Those that ended are collected on the way, or they would pile up.
@@ -203,10 +197,10 @@ async fn accept(
     connections.join_all().await;
 }
 
-async fn next_connection(listener: &TcpListener) -> TcpStream {
+async fn next_connection(listener: &Listener) -> Stream {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(stream) => return stream,
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -216,10 +210,11 @@ async fn next_connection(listener: &TcpListener) -> TcpStream {
 }
 
 /// Serves one connection; on `stop`, to the end of the request under way.
-async fn converse(stream: TcpStream, router: Router, mut stop: watch::Receiver<()>) {
-    // A peer that takes nothing of its answer is cut off by the kernel; where that cannot be set,
-    // the time of the connection is still limited.
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    mut stop: watch::Receiver<()>,
+) {
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,11 +1,67 @@
 use std::{sync::atomic::AtomicUsize, time::Instant};
 
+use axum::body::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+    sync::broadcast,
     task::JoinHandle,
 };
 
-use super::*;
+use super::{
+    api::{EventFilter, Source},
+    *,
+};
+use crate::{
+    config::{WatchedPort, WebDetails},
+    kernel::hooks::HookStatus,
+    ledger::PortFacts,
+    port_view::PortView,
+};
+
+/// Who knows of one port that nothing happened there.
+struct Known {
+    followers: broadcast::Sender<Arc<str>>,
+}
+
+impl Known {
+    fn shared() -> Arc<Self> {
+        Arc::new(Self { followers: broadcast::channel(8).0 })
+    }
+}
+
+fn address_of(listener: &Listener) -> SocketAddr {
+    match listener {
+        Listener::Tcp(listener) => listener.local_addr().unwrap(),
+        Listener::Unix(..) => panic!("a socket without an address"),
+    }
+}
+
+impl Source for Known {
+    fn details(&self) -> WebDetails {
+        WebDetails::Loopback
+    }
+
+    fn ports(&self, only: Option<u16>) -> anyhow::Result<Vec<PortView>> {
+        let port = WatchedPort::new(2948);
+        let view = PortView::new(&port, &PortFacts::default());
+        Ok(only.is_none_or(|only| only == 2948).then_some(view).into_iter().collect())
+    }
+
+    fn hooks(&self) -> anyhow::Result<Vec<HookStatus>> {
+        anyhow::bail!("the kernel is silent")
+    }
+
+    fn events(&self, filter: &EventFilter) -> anyhow::Result<Vec<String>> {
+        Ok(vec![format!(r#"{{"port":{:?}}}"#, filter.port.unwrap_or(0)); filter.limit().min(2)])
+    }
+
+    fn follow(&self) -> broadcast::Receiver<Arc<str>> {
+        let follower = self.followers.subscribe();
+        self.followers.send(r#"{"event.name":"ghostport.bind"}"#.into()).unwrap();
+        follower
+    }
+}
 
 struct Server {
     address: SocketAddr,
@@ -17,10 +73,10 @@ struct Server {
 impl Server {
     async fn start(exposition: Exposition) -> Self {
         let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let address = address_of(&listeners[0]);
         let ready = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = watch::channel(());
-        let state = State { exposition, ready: Arc::clone(&ready) };
+        let state = State { exposition, ready: Arc::clone(&ready), source: Known::shared() };
         let task = tokio::spawn(serve(listeners, state, stopped));
         Self { address, ready, stop, task }
     }
@@ -184,9 +240,13 @@ async fn expositions_are_made_one_at_a_time() {
 #[tokio::test]
 async fn a_listener_without_clients_takes_no_slot() {
     let listeners = bind(&["127.0.0.1:0".parse().unwrap(); 3]).await.unwrap();
-    let addresses: Vec<SocketAddr> = listeners.iter().map(|l| l.local_addr().unwrap()).collect();
+    let addresses: Vec<SocketAddr> = listeners.iter().map(address_of).collect();
     let (_stop, stopped) = watch::channel(());
-    let state = State { exposition: Arc::new(|| Ok(String::new())), ready: Arc::default() };
+    let state = State {
+        exposition: Arc::new(|| Ok(String::new())),
+        ready: Arc::default(),
+        source: Known::shared(),
+    };
     tokio::spawn(serve(listeners, state, stopped));
     let mut silent = Vec::new();
     for _ in 0..MAX_CONNECTIONS - 1 {
@@ -204,4 +264,95 @@ async fn an_address_that_is_taken_is_named() {
     let server = Server::of_text("").await;
     let error = bind(&[server.address]).await.unwrap_err().to_string();
     assert!(error.contains(&server.address.to_string()) && error.contains("--web.listen-address"));
+}
+
+#[tokio::test]
+async fn details_are_told_to_this_host_alone() {
+    let server = Server::of_text("").await;
+    let ask = |path: &str, host: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let server = &server;
+        async move { server.exchange(request.as_bytes()).await }
+    };
+    let ports = ask("/api/v1/ports", "localhost:1").await;
+    assert!(ports.starts_with("HTTP/1.1 200"), "{ports}");
+    assert!(ports.contains(r#"{"ports":[{"port":2948,"service":"wap-push","state":"quiet""#));
+    for path in ["/api/v1/ports", "/api/v1/ports/2948", "/api/v1/events", "/api/v1/events/stream"] {
+        let refused = ask(path, "evil.example").await;
+        assert!(refused.starts_with("HTTP/1.1 403"), "{path}: {refused}");
+        assert!(refused.contains(r#"{"error":"the Host"#), "{path}: {refused}");
+    }
+    let metrics = ask("/metrics", "evil.example").await;
+    assert!(metrics.starts_with("HTTP/1.1 200"), "everybody may read them: {metrics}");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_wrongly_is_told() {
+    let server = Server::of_text("").await;
+    let cases = [
+        ("/api/v1/ports/2948", "200", r#""port":2948"#),
+        ("/api/v1/ports/2949", "404", "not watched"),
+        ("/api/v1/ports/0", "400", "no port"),
+        ("/api/v1/ports/http", "400", "no port"),
+        ("/api/v1/ports/99999", "400", "no port"),
+        ("/api/v1/events?port=7&limit=1", "200", r#"{"events":[{"port":7}]}"#),
+        ("/api/v1/events?kind=bind", "200", "events"),
+        ("/api/v1/events?kind=wind", "400", "bind_failed"),
+        ("/api/v1/events?limit=-1", "400", "error"),
+        ("/api/v1/events?what=ever", "400", "error"),
+        ("/api/v1/hooks", "500", "the kernel is silent"),
+    ];
+    for (path, status, words) in cases {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let answer = server.exchange(request.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        assert!(answer.contains(words), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_followed_as_they_come() {
+    let server = Server::of_text("").await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = b"GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut said = String::new();
+    while !said.contains("data: {\"event.name\":\"ghostport.bind\"}\n\n") {
+        let mut bytes = [0; 512];
+        let len = stream.read(&mut bytes).await.unwrap();
+        assert_ne!(len, 0, "{said}");
+        said.push_str(std::str::from_utf8(&bytes[..len]).unwrap());
+    }
+    assert!(said.contains("content-type: text/event-stream\r\n"), "{said}");
+}
+
+#[tokio::test]
+async fn the_unix_socket_is_for_user_and_group() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = std::env::temp_dir().join(format!("ghostport-web-{}", std::process::id()));
+    let path = folder.join("api.sock");
+    // What an earlier agent left is no obstacle.
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let listener = Listener::on_socket(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    let (stop, stopped) = watch::channel(());
+    let state = State {
+        exposition: Arc::new(|| Ok(String::new())),
+        ready: Arc::default(),
+        source: Known::shared(),
+    };
+    let task = tokio::spawn(serve(vec![listener], state, stopped));
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    let request = b"GET /api/v1/ports HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(Bytes::from(answer).starts_with(b"HTTP/1.1 200"));
+    drop(stop);
+    task.await.unwrap();
+    assert!(!path.exists(), "the socket goes with the agent");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
