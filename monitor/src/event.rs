@@ -62,6 +62,18 @@ pub enum EventName {
     /// A socket gave a watched port back.
     #[serde(rename = "ghostport.close")]
     Close,
+    /// Something happened at a port that was dormant.
+    #[serde(rename = "ghostport.awakened")]
+    Awakened,
+    /// A port has been quiet for so long that it counts as dormant.
+    #[serde(rename = "ghostport.dormant")]
+    Dormant,
+    /// It is known what a payload is.
+    #[serde(rename = "ghostport.identified")]
+    Identified,
+    /// A watched port was bound by one whom the configuration does not expect.
+    #[serde(rename = "ghostport.unexpected_owner")]
+    UnexpectedOwner,
     /// The agent is at work.
     #[serde(rename = "ghostport.agent_started")]
     AgentStarted,
@@ -71,6 +83,45 @@ pub enum EventName {
     /// A hook is served by another mechanism than before, or by none.
     #[serde(rename = "ghostport.hook_changed")]
     HookChanged,
+}
+
+impl EventName {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Bind,
+        Self::BindFailed,
+        Self::Listen,
+        Self::Close,
+        Self::Awakened,
+        Self::Dormant,
+        Self::Identified,
+        Self::UnexpectedOwner,
+        Self::AgentStarted,
+        Self::AgentStopped,
+        Self::HookChanged,
+    ];
+
+    /// The kind alone: the name without `ghostport.`.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::BindFailed => "bind_failed",
+            Self::Listen => "listen",
+            Self::Close => "close",
+            Self::Awakened => "awakened",
+            Self::Dormant => "dormant",
+            Self::Identified => "identified",
+            Self::UnexpectedOwner => "unexpected_owner",
+            Self::AgentStarted => "agent_started",
+            Self::AgentStopped => "agent_stopped",
+            Self::HookChanged => "hook_changed",
+        }
+    }
+
+    /// The event of this kind.
+    pub fn from_kind(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| name.kind() == kind)
+    }
 }
 
 /// The socket of an event.
@@ -400,6 +451,15 @@ mod tests {
 
     use super::*;
     use crate::kernel::hooks::{Hook, HookMechanism, PassedOver};
+
+    #[test]
+    fn kinds_are_the_names_without_their_prefix() {
+        for name in EventName::ALL {
+            let full = serde_json::to_value(name).expect("a name");
+            assert_eq!(full, format!("ghostport.{}", name.kind()));
+            assert_eq!(EventName::from_kind(name.kind()), Some(name));
+        }
+    }
 
     fn context() -> EventContext {
         EventContext { host_name: "host".into(), clock_offset_ns: 1_700_000_000_000_000_000 }

@@ -13,4 +13,5 @@ pub mod logging;
 pub mod metrics;
 pub mod sinks;
 pub mod snapshot;
+pub mod store;
 pub mod web;
