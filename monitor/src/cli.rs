@@ -1,11 +1,19 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use clap_complete::Shell;
+use jiff::Timestamp;
 
-use crate::config::{DEFAULT_PATH, Overrides, Pattern, listen};
+use crate::{
+    config::{DEFAULT_PATH, Overrides, Pattern, listen, quantity},
+    event::EventName,
+    store::Filter,
+};
 
 /// Watches ports where nothing should be, with eBPF.
 #[derive(Debug, Parser)]
@@ -30,6 +38,11 @@ pub enum Command {
         after_help = "Example:\n  ghostport run --interface eth0 --web.listen-address 127.0.0.1:10948"
     )]
     Run(RunArgs),
+    /// Show the stored history, newest last
+    ///
+    /// Needs no running agent. Exits with 2 when there is no store, or none that can be read.
+    #[command(after_help = "Example:\n  ghostport events --since 24h --kind awakened")]
+    Events(EventsArgs),
     /// Tell what this kernel and these privileges allow, and what to do about the rest
     ///
     /// Exits with 0 when every hook has its best mechanism, with 1 when one is degraded, with 2
@@ -81,6 +94,29 @@ pub struct RunArgs {
     /// How it is logged
     #[arg(long = "log.format", value_name = "FORMAT", default_value_t, value_enum)]
     pub log_format: LogFormat,
+}
+
+/// Arguments of `events`.
+#[derive(Args, Debug)]
+pub struct EventsArgs {
+    /// The configuration file, which says where the store is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Only events of the last DURATION, as 24h or 1h30m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub since: Option<Duration>,
+    /// Only events about this port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Only events of this kind
+    #[arg(long, value_name = "KIND", value_parser = event_kind())]
+    pub kind: Option<EventName>,
+    /// Go on with what comes, until SIGINT; the store is looked at four times a second
+    #[arg(long)]
+    pub follow: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `doctor`.
@@ -143,6 +179,23 @@ impl RunArgs {
     }
 }
 
+impl EventsArgs {
+    /// What is asked for at the time `now`.
+    pub fn filter(&self, now: Timestamp) -> Filter {
+        let since = self.since.map(|since| now.checked_sub(since).unwrap_or(Timestamp::MIN));
+        Filter { since, port: self.port, kind: self.kind, limit: None }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    quantity::parse_duration(text).ok_or_else(|| format!("expected {}", quantity::DURATION))
+}
+
+fn event_kind() -> impl TypedValueParser<Value = EventName> {
+    PossibleValuesParser::new(EventName::ALL.map(EventName::kind))
+        .try_map(|kind| EventName::from_kind(&kind).ok_or("no such kind"))
+}
+
 /// The script that completes commands and arguments in `shell`.
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
@@ -190,6 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn events_take_what_the_contract_says() {
+        let args = "ghostport events --since 24h --port 2948 --kind bind_failed --follow --json";
+        let Ok(Command::Events(events)) = parse(args) else { panic!("no events") };
+        assert!(events.follow && events.json);
+        let now = Timestamp::from_second(86_400).expect("a time");
+        let filter = Filter {
+            since: Some(Timestamp::UNIX_EPOCH),
+            port: Some(2948),
+            kind: Some(EventName::BindFailed),
+            limit: None,
+        };
+        assert_eq!(events.filter(now), filter);
+        let Ok(Command::Events(events)) = parse("ghostport events") else { panic!("no events") };
+        assert_eq!(events.filter(now), Filter::default());
+    }
+
+    #[test]
     fn what_is_wrong_exits_with_2() {
         for args in [
             "ghostport",
@@ -199,6 +269,9 @@ mod tests {
             "ghostport run --log.level loud",
             "ghostport config",
             "ghostport completions cobol",
+            "ghostport events --kind birth",
+            "ghostport events --since 24",
+            "ghostport events --port 65536",
         ] {
             assert_eq!(parse(args).expect_err(args).exit_code(), 2, "{args}");
         }
@@ -214,8 +287,17 @@ mod tests {
 
     #[test]
     fn every_help_ends_with_an_example() {
-        let commands =
-            ["", "run", "doctor", "detach", "config", "config check", "config show", "completions"];
+        let commands = [
+            "",
+            "run",
+            "events",
+            "doctor",
+            "detach",
+            "config",
+            "config check",
+            "config show",
+            "completions",
+        ];
         for command in commands {
             for flag in ["-h", "--help"] {
                 let args = format!("ghostport {command} {flag}");

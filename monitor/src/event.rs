@@ -57,65 +57,79 @@ pub struct Event {
 }
 
 /// Kind of an event, the value of `event.name`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum EventName {
     /// A socket was bound to a watched port.
+    #[serde(rename = "ghostport.bind")]
     Bind,
     /// A bind to a watched port was refused.
+    #[serde(rename = "ghostport.bind_failed")]
     BindFailed,
     /// A TCP socket on a watched port began to listen.
+    #[serde(rename = "ghostport.listen")]
     Listen,
     /// A socket gave a watched port back.
+    #[serde(rename = "ghostport.close")]
     Close,
-    /// A bind by somebody whom the configuration does not expect on that port.
-    UnexpectedOwner,
-    /// The first bind or packet on a dormant port.
+    /// Something happened at a port that was dormant.
+    #[serde(rename = "ghostport.awakened")]
     Awakened,
-    /// A port was quiet for long enough.
+    /// A port has been quiet for so long that it counts as dormant.
+    #[serde(rename = "ghostport.dormant")]
     Dormant,
+    /// It is known what a payload is.
+    #[serde(rename = "ghostport.identified")]
+    Identified,
+    /// A watched port was bound by one whom the configuration does not expect.
+    #[serde(rename = "ghostport.unexpected_owner")]
+    UnexpectedOwner,
     /// The agent is at work.
+    #[serde(rename = "ghostport.agent_started")]
     AgentStarted,
     /// The agent ends.
+    #[serde(rename = "ghostport.agent_stopped")]
     AgentStopped,
     /// A hook is served by another mechanism than before, or by none.
+    #[serde(rename = "ghostport.hook_changed")]
     HookChanged,
 }
 
 impl EventName {
-    /// Every kind that is told so far.
-    pub const ALL: [Self; 10] = [
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
         Self::Bind,
         Self::BindFailed,
         Self::Listen,
         Self::Close,
-        Self::UnexpectedOwner,
         Self::Awakened,
         Self::Dormant,
+        Self::Identified,
+        Self::UnexpectedOwner,
         Self::AgentStarted,
         Self::AgentStopped,
         Self::HookChanged,
     ];
 
-    /// Name without the prefix.
+    /// The kind alone: the name without `ghostport.`.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Bind => "bind",
             Self::BindFailed => "bind_failed",
             Self::Listen => "listen",
             Self::Close => "close",
-            Self::UnexpectedOwner => "unexpected_owner",
             Self::Awakened => "awakened",
             Self::Dormant => "dormant",
+            Self::Identified => "identified",
+            Self::UnexpectedOwner => "unexpected_owner",
             Self::AgentStarted => "agent_started",
             Self::AgentStopped => "agent_stopped",
             Self::HookChanged => "hook_changed",
         }
     }
-}
 
-impl Serialize for EventName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("ghostport.{}", self.kind()))
+    /// The event of this kind.
+    pub fn from_kind(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| name.kind() == kind)
     }
 }
 
@@ -585,6 +599,15 @@ mod tests {
 
     use super::*;
     use crate::kernel::hooks::{Hook, HookMechanism, PassedOver};
+
+    #[test]
+    fn kinds_are_the_names_without_their_prefix() {
+        for name in EventName::ALL {
+            let full = serde_json::to_value(name).expect("a name");
+            assert_eq!(full, format!("ghostport.{}", name.kind()));
+            assert_eq!(EventName::from_kind(name.kind()), Some(name));
+        }
+    }
 
     fn context() -> EventContext {
         EventContext { host_name: "host".into(), clock_offset_ns: 1_700_000_000_000_000_000 }

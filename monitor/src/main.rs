@@ -9,10 +9,12 @@ use clap::Parser as _;
 use ghostport::{
     agent,
     cli::{
-        self, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, LogFormat, LogLevel, RunArgs,
+        self, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs, LogFormat, LogLevel,
+        RunArgs,
     },
     config::{Config, Overrides},
     doctor::Report,
+    events,
     kernel::{self, interfaces::Interfaces, memory},
     logging,
     metrics::BuildInfo,
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
 async fn dispatch() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(&args).await,
+        Command::Events(args) => events(&args).await,
         Command::Doctor(args) => doctor(&args).await,
         Command::Detach => detach().await,
         Command::Config { command } => config(&command),
@@ -47,6 +50,13 @@ async fn run(args: &RunArgs) -> ExitCode {
     match agent::run(args, build_info()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(CANNOT_WORK, &error),
+    }
+}
+
+async fn events(args: &EventsArgs) -> ExitCode {
+    match events::run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(CANNOT_LOOK, &error),
     }
 }
 

@@ -282,6 +282,11 @@ impl Ledger {
         self.dirty.extend(changes.ports.iter().map(|(number, _)| *number));
     }
 
+    /// Everything is to be saved again: what was saved is gone.
+    pub fn mark_unsaved(&mut self) {
+        self.dirty.extend(self.ports.keys());
+    }
+
     /// Evidence of what happened at `at`, and how long before it everything is known.
     fn known(&self, wake: Wake, at: Moment) -> Evidence {
         let covered_ns = self.timeline.covered_ns();

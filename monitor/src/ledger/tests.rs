@@ -229,6 +229,21 @@ fn other_counters_count_from_zero() {
 }
 
 #[test]
+fn counts_are_saved_with_the_counters_they_are_of() {
+    let mut bench = Bench::new();
+    bench.packet(Protocol::Udp, IN);
+    bench.read_until(10);
+    let mut bench = bench.restart(20, start(20, "two", false));
+    // Before the first reading: the next agent would take the old count for one of these counters.
+    let changes = bench.ledger.take_changes();
+    assert!(matches!(changes.ports[..], [(PORT, Some(_))]), "{changes:?}");
+    bench.ledger.give_back(&changes);
+    let mut bench = bench.restart(30, start(30, "two", true));
+    bench.read_until(31);
+    assert_eq!(bench.facts().last_packet(Protocol::Udp), Some(at(31).wall));
+}
+
+#[test]
 fn a_new_ledger_takes_old_counts_as_they_are() {
     let mut bench = Bench::of(Ledger::new(start(0, "one", true)), 0);
     bench.packet(Protocol::Udp, IN);

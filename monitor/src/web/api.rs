@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::guard::{self, Door};
-use crate::{config::WebDetails, kernel::hooks::HookStatus, port_view::PortView};
+use crate::{config::WebDetails, event::EventName, kernel::hooks::HookStatus, port_view::PortView};
 
 /// Silence after which a stream of events says that it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

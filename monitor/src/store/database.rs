@@ -1,0 +1,225 @@
+//! The database as its only writer sees it.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+
+use super::{Record, StoreError, schema};
+use crate::{
+    config::StoreConfig,
+    ledger::{Changes, Saved, SavedPort},
+};
+
+/// How long a write waits for a reader that recovers the log; nobody else writes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const PAGE_BYTES: u64 = 4096;
+
+/// Pages of the log after which it is written back to the database, at most.
+const LOG_PAGES: u64 = 1000;
+
+/// Events that are forgotten in one transaction, so that the log stays small.
+const FORGET_AT_ONCE: u64 = 20_000;
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+    max_size: u64,
+    file: FileId,
+}
+
+/// Device and inode of a file.
+pub(super) type FileId = (u64, u64);
+
+/// Which file is at `path`.
+pub(super) fn file_id(path: &Path) -> io::Result<FileId> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// What is kept of the ledger.
+pub(super) type KeptLedger = (Saved, Vec<(u16, SavedPort)>);
+
+impl Database {
+    /// Opens the database at `config.path`, or makes it, and its directory if only that is missing.
+    pub(super) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let path = &config.path;
+        make_file(path)?;
+        let unclean = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        // Before anything is changed: the file may be somebody else's.
+        schema::version(&connection)?;
+        // Without effect on a database that has tables.
+        connection.pragma_update(None, "auto_vacuum", "incremental")?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // The log is synced at every commit: what is committed survives a power loss.
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "cache_size", -1024)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        schema::migrate(&mut connection)?;
+        let mut database = Self { connection, max_size: config.max_size, file: file_id(path)? };
+        if unclean {
+            database.check()?;
+        }
+        database.set_max_size(config.max_size)?;
+        Ok(database)
+    }
+
+    /// Whether it is still the file at `path`: nobody finds what is written to a removed one.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        file_id(path).is_ok_and(|file| file == self.file)
+    }
+
+    /// Looks for damage, which takes a reading of the whole file.
+    fn check(&self) -> Result<(), StoreError> {
+        let verdict: String =
+            self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if verdict == "ok" { Ok(()) } else { Err(StoreError::Damaged(verdict)) }
+    }
+
+    /// Limits what database and log take together: three quarters for the one, up to an eighth for
+    /// the other, and the rest for what the log exceeds it by while somebody reads.
+    pub(super) fn set_max_size(&mut self, max_size: u64) -> Result<(), StoreError> {
+        self.max_size = max_size;
+        let log_pages = (max_size / 8 / PAGE_BYTES).min(LOG_PAGES);
+        self.connection.pragma_update(None, "wal_autocheckpoint", log_pages as i64)?;
+        let log_bytes = log_pages * PAGE_BYTES;
+        self.connection.pragma_update_and_check(
+            None,
+            "journal_size_limit",
+            log_bytes as i64,
+            |_| Ok(()),
+        )?;
+        // SQLite never sets it below what the database has already.
+        let pages = self.page_limit() as i64;
+        self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Keeps all of `records` and `changes`, or nothing. Once it returns, they survive a power
+    /// loss as far as the disk does what it is told.
+    pub(super) fn write(
+        &mut self,
+        records: &[Record],
+        changes: Option<&Changes>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        insert(&transaction, records)?;
+        if let Some(changes) = changes {
+            save(&transaction, changes)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// What was last kept of the ledger; `None` if it never was.
+    pub(super) fn ledger(&self) -> Result<Option<KeptLedger>, StoreError> {
+        let sql = "SELECT state FROM ledger";
+        let saved = self.connection.query_row(sql, [], |row| row.get::<_, String>(0)).optional()?;
+        let Some(saved) = saved else { return Ok(None) };
+        let mut statement = self.connection.prepare("SELECT port, state FROM ledger_ports")?;
+        let mut rows = statement.query([])?;
+        let mut ports = Vec::new();
+        while let Some(row) = rows.next()? {
+            let state: String = row.get(1)?;
+            ports.push((row.get(0)?, serde_json::from_str(&state)?));
+        }
+        Ok(Some((serde_json::from_str(&saved)?, ports)))
+    }
+
+    /// Forgets events from before `oldest_ns`, nanoseconds since 1970, and as many of the oldest as
+    /// it takes to stay within the size.
+    pub(super) fn forget(&mut self, oldest_ns: i64) -> Result<(), StoreError> {
+        let sql = "DELETE FROM events WHERE id IN
+            (SELECT id FROM events WHERE time_ns < ?1 ORDER BY time_ns LIMIT ?2)";
+        let forget = FORGET_AT_ONCE as i64;
+        let mut forgotten =
+            self.connection.prepare(sql)?.execute(params![oldest_ns, forget])? as u64;
+        let surplus = self.surplus()?;
+        if surplus > 0 {
+            let sql = "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?1)";
+            forgotten += self.connection.execute(sql, [surplus as i64])? as u64;
+        }
+        if forgotten > 0 {
+            // Gives pages at the end of the file back to the file system.
+            self.connection.execute_batch("PRAGMA incremental_vacuum")?;
+        }
+        Ok(())
+    }
+
+    /// How many events are too many. A tenth of the room is made at once, so that it is not done
+    /// for every event.
+    fn surplus(&self) -> Result<u64, StoreError> {
+        let pragma =
+            |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let used = (pragma("page_count")? - pragma("freelist_count")?) as u64;
+        let room = self.page_limit();
+        // Two dozen pages for what a batch may need before the next look.
+        if used + 24 <= room {
+            return Ok(0);
+        }
+        let sql = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM events";
+        let events: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+        let excess = used.saturating_sub(room * 9 / 10);
+        Ok((events as u64 * excess).div_ceil(used.max(1)).min(FORGET_AT_ONCE))
+    }
+
+    const fn page_limit(&self) -> u64 {
+        self.max_size / 4 * 3 / PAGE_BYTES
+    }
+}
+
+/// A file with the same name and a suffix.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// SQLite would make a file that everybody may read.
+fn make_file(path: &Path) -> io::Result<()> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        DirBuilder::new().mode(0o750).create(directory)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
+        Ok(_) => {
+            // Left by a file that was removed, and perhaps still open in a reader of that one.
+            for suffix in ["-wal", "-shm"] {
+                let _ = fs::remove_file(beside(path, suffix));
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, records: &[Record]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO events (time_ns, port, kind, line) VALUES (?1, ?2, ?3, ?4)";
+    let mut statement = transaction.prepare(sql)?;
+    for Record { time_ns, port, kind, line } in records {
+        statement.execute(params![time_ns, port, kind, line])?;
+    }
+    Ok(())
+}
+
+fn save(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), StoreError> {
+    let state = serde_json::to_string(&changes.ledger)?;
+    transaction.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?1)", [state])?;
+    let mut replace = transaction.prepare("INSERT OR REPLACE INTO ledger_ports VALUES (?1, ?2)")?;
+    let mut remove = transaction.prepare("DELETE FROM ledger_ports WHERE port = ?1")?;
+    for (number, port) in &changes.ports {
+        match port {
+            Some(port) => replace.execute(params![number, serde_json::to_string(port)?])?,
+            None => remove.execute([number])?,
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! The stored history as everybody else sees it: read-only, also while the agent writes.
+
+use std::{
+    fmt::Write as _,
+    io,
+    ops::ControlFlow,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params};
+
+use super::{
+    StoreError,
+    database::{FileId, beside, file_id},
+    record::nanoseconds,
+    schema,
+};
+use crate::event::EventName;
+
+/// How long a reader waits for the log to be recovered.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Events that are read in one transaction. The log cannot be written back past a reader, so that
+/// none may stay in one while it waits for its own reader.
+const PAGE: u32 = 500;
+
+/// What is asked for; everything where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Not before this time.
+    pub since: Option<Timestamp>,
+    /// About this port.
+    pub port: Option<u16>,
+    /// Of this kind.
+    pub kind: Option<EventName>,
+    /// No more than this many, the newest of them.
+    pub limit: Option<u32>,
+}
+
+/// The place of an event in the history, which no other one will have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(i64);
+
+/// Why the history cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is none.
+    #[error("there is no store at {}: the agent (`ghostport run`) makes one; --config FILE names the configuration that says where", .0.display())]
+    Missing(PathBuf),
+    /// There is one, and something is wrong with it.
+    #[error("cannot read the store at {}: {source}", path.display())]
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        source: StoreError,
+    },
+}
+
+/// The stored history.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+    /// The file that is open.
+    file: FileId,
+}
+
+impl Reader {
+    /// Opens the history at `path`; nothing is changed.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let file = file_id(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Missing(path.to_owned()),
+            _ => unreadable(path, error),
+        })?;
+        let (connection, version) = connect(path).map_err(|source| unreadable(path, source))?;
+        if version == 0 {
+            // The agent is about to make the tables.
+            return Err(ReadError::Missing(path.to_owned()));
+        }
+        Ok(Self { connection, path: path.to_owned(), file })
+    }
+
+    /// Shows the lines that `filter` asks for, oldest first, as long as `show` wants more of them.
+    /// Returns the place of the last event there is, for [`Self::each_after`].
+    pub fn each(
+        &self,
+        filter: &Filter,
+        show: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Place, ReadError> {
+        let begin = self.begin(filter).map_err(|error| unreadable(&self.path, error))?;
+        self.each_after(begin, filter, show)
+    }
+
+    /// Shows what came after `place`, as [`Self::each`] does.
+    pub fn each_after(
+        &self,
+        place: Place,
+        filter: &Filter,
+        mut show: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Place, ReadError> {
+        let failed = |error| unreadable(&self.path, error);
+        let end = self.last().map_err(failed)?;
+        let mut shown = place;
+        loop {
+            let page = self.page(shown, end, filter).map_err(failed)?;
+            if page.is_empty() {
+                return Ok(shown.max(end));
+            }
+            for (place, line) in page {
+                shown = place;
+                if show(&line).is_break() {
+                    return Ok(shown);
+                }
+            }
+        }
+    }
+
+    /// Whether another file is at the path by now, as after a damaged one was set aside.
+    pub fn was_replaced(&self) -> bool {
+        file_id(&self.path).is_ok_and(|file| file != self.file)
+    }
+
+    fn page(
+        &self,
+        Place(after): Place,
+        Place(end): Place,
+        filter: &Filter,
+    ) -> rusqlite::Result<Vec<(Place, String)>> {
+        let sql = "SELECT id, line FROM events
+            WHERE id > :after AND id <= :end
+            AND (:since IS NULL OR time_ns >= :since)
+            AND (:port IS NULL OR port = :port)
+            AND (:kind IS NULL OR kind = :kind)
+            ORDER BY id LIMIT :page";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map(
+            named_params! {
+                ":after": after,
+                ":end": end,
+                ":since": filter.since.map(nanoseconds),
+                ":port": filter.port,
+                ":kind": filter.kind.map(EventName::kind),
+                ":page": PAGE,
+            },
+            |row| Ok((Place(row.get(0)?), row.get(1)?)),
+        )?;
+        rows.collect()
+    }
+
+    /// The place before the first event that is asked for.
+    fn begin(&self, filter: &Filter) -> rusqlite::Result<Place> {
+        let Some(limit) = filter.limit else { return Ok(Place::default()) };
+        let Some(skipped) = limit.checked_sub(1) else { return self.last() };
+        let sql = "SELECT id - 1 FROM events
+            WHERE (:since IS NULL OR time_ns >= :since)
+            AND (:port IS NULL OR port = :port)
+            AND (:kind IS NULL OR kind = :kind)
+            ORDER BY id DESC LIMIT 1 OFFSET :skipped";
+        let first = self.connection.query_row(
+            sql,
+            named_params! {
+                ":since": filter.since.map(nanoseconds),
+                ":port": filter.port,
+                ":kind": filter.kind.map(EventName::kind),
+                ":skipped": skipped,
+            },
+            |row| row.get(0),
+        );
+        Ok(first.optional()?.map(Place).unwrap_or_default())
+    }
+
+    fn last(&self) -> rusqlite::Result<Place> {
+        let sql = "SELECT coalesce(max(id), 0) FROM events";
+        self.connection.query_row(sql, [], |row| row.get(0)).map(Place)
+    }
+}
+
+fn unreadable(path: &Path, source: impl Into<StoreError>) -> ReadError {
+    ReadError::Unreadable { path: path.to_owned(), source: source.into() }
+}
+
+/// A connection, and the version of its tables.
+fn connect(path: &Path) -> Result<(Connection, usize), StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = |connection: Connection| {
+        connection.busy_timeout(PATIENCE)?;
+        let version = schema::version(&connection)?;
+        Ok((connection, version))
+    };
+    let usual = Connection::open_with_flags(path, flags).map_err(StoreError::from).and_then(open);
+    // Whoever may not write beside the database cannot share it with a writer. Without a log there
+    // is none.
+    match usual {
+        Err(StoreError::Sqlite(_)) if !beside(path, "-wal").exists() => {
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            open(Connection::open_with_flags(immutable_uri(path), flags)?)
+        }
+        result => result,
+    }
+}
+
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                uri.push(char::from(*byte));
+            }
+            // Writing to a string cannot fail.
+            _ => _ = write!(uri, "%{byte:02x}"),
+        }
+    }
+    uri + "?immutable=1"
+}

@@ -1,0 +1,345 @@
+mod damage;
+mod killed;
+
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicU32,
+    time::Instant,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::Connection;
+
+use super::{database::Database, *};
+use crate::{
+    config::DEFAULT_DORMANT_AFTER,
+    event::{Event, EventContext, EventName},
+    ledger::{CounterLife, Ledger, Moment, Start},
+};
+
+/// A directory that is removed with everything in it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Relaxed);
+        let name = format!("ghostport-store-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn config(&self) -> StoreConfig {
+        StoreConfig { path: self.0.join("ghostport.db"), ..forgets_nothing() }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The events of these tests happened in 1970.
+fn forgets_nothing() -> StoreConfig {
+    StoreConfig { retain: Duration::from_secs(100 * 365 * 86_400), ..StoreConfig::default() }
+}
+
+fn event(time: Timestamp, reason: &str) -> Event {
+    let context = EventContext { host_name: "host".into(), clock_offset_ns: 0 };
+    Event::agent_stopped(time, reason, &context)
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).expect("a time")
+}
+
+fn record(number: i64) -> Record {
+    Record {
+        time_ns: number,
+        port: Some(2948),
+        kind: "bind",
+        line: format!("{{\"number\":{number},\"filling\":\"{}\"}}", "x".repeat(400)),
+    }
+}
+
+/// Every line that is asked for.
+fn read(path: &Path, filter: &Filter) -> Vec<String> {
+    let mut lines = Vec::new();
+    let reader = Reader::open(path).expect("a store");
+    let shown = reader.each(filter, |line| {
+        lines.push(line.to_owned());
+        ControlFlow::Continue(())
+    });
+    shown.expect("lines");
+    lines
+}
+
+fn all(path: &Path) -> Vec<String> {
+    read(path, &Filter::default())
+}
+
+fn reasons(lines: &[String]) -> Vec<String> {
+    let reason = |line: &String| {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        event["ghostport.reason"].as_str().expect("a reason").to_owned()
+    };
+    lines.iter().map(reason).collect()
+}
+
+fn integrity(path: &Path) -> String {
+    let connection = Connection::open(path).expect("a database");
+    connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a verdict")
+}
+
+fn start() -> Start {
+    let at = Moment { wall: at(1_700_000_000), boottime_ns: 1_000_000_000 };
+    let counters = CounterLife { id: "one".into(), adopted: false };
+    Start { at, boot_id: "boot".into(), counters }
+}
+
+fn ledger() -> Ledger {
+    let mut ledger = Ledger::new(start());
+    ledger.watch([2948, 2949].map(|port| (port, DEFAULT_DORMANT_AFTER)), start().at);
+    ledger
+}
+
+/// What `body` logs.
+fn logged(body: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("a lock").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, body);
+    String::from_utf8(log.0.lock().expect("a lock").clone()).expect("text")
+}
+
+#[tokio::test]
+async fn events_come_back_in_order_while_the_agent_writes() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let queue = StoreQueue::start(Store::open(&config)).expect("a queue");
+    for number in 0..2000 {
+        queue.send(&event(at(number), &number.to_string()));
+    }
+    queue.flush().await;
+    let lines = all(&config.path);
+    assert_eq!(lines.len(), 2000);
+    let numbers: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
+    assert_eq!(reasons(&lines), numbers);
+    assert_eq!(lines[7], serde_json::to_string(&event(at(7), "7")).expect("JSON"));
+    assert!(queue.close(Duration::from_secs(10)).await);
+    assert_eq!(queue.losses(), EventLosses::default());
+    assert!(!database::beside(&config.path, "-wal").exists(), "the log is written back");
+    assert_eq!(all(&config.path).len(), 2000);
+
+    queue.send(&event(at(1), "late"));
+    assert_eq!(queue.losses(), EventLosses { queue: 1, sink: 0 });
+    assert!(queue.close(Duration::from_secs(10)).await, "closing twice does no harm");
+}
+
+#[test]
+fn filters_choose() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let mut database = Database::open(&config).expect("a database");
+    let records: Vec<Record> = (0..1200)
+        .map(|number: u16| Record {
+            time_ns: i64::from(number) * 1_000_000_000,
+            port: Some(number % 3).filter(|port| *port != 0),
+            kind: if number.is_multiple_of(2) { "bind" } else { "close" },
+            line: number.to_string(),
+        })
+        .collect();
+    database.write(&records, None).expect("written");
+    let count = |filter: Filter| read(&config.path, &filter).len();
+    let none = Filter::default();
+    assert_eq!(count(none), 1200);
+    assert_eq!(count(Filter { port: Some(1), ..none }), 400);
+    assert_eq!(count(Filter { kind: Some(EventName::Bind), ..none }), 600);
+    assert_eq!(count(Filter { kind: Some(EventName::Dormant), ..none }), 0);
+    assert_eq!(count(Filter { since: Some(at(1190)), ..none }), 10);
+    let filter = Filter { port: Some(2), limit: Some(2), ..none };
+    assert_eq!(read(&config.path, &filter), ["1196", "1199"], "the newest, oldest first");
+    assert_eq!(count(Filter { limit: Some(5000), ..none }), 1200);
+    assert_eq!(count(Filter { limit: Some(0), ..none }), 0);
+}
+
+#[test]
+fn a_reader_goes_on_where_it_was() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let mut database = Database::open(&config).expect("a database");
+    database.write(&[record(1)], None).expect("written");
+    let reader = Reader::open(&config.path).expect("a store");
+    let filter = Filter { kind: Some(EventName::Bind), ..Filter::default() };
+    let mut seen = 0;
+    let mut count = |_: &str| {
+        seen += 1;
+        ControlFlow::Continue(())
+    };
+    let place = reader.each(&filter, &mut count).expect("lines");
+    let place = reader.each_after(place, &filter, &mut count).expect("none");
+    let other = Record { kind: "close", ..record(2) };
+    database.write(&[other, record(3), record(4)], None).expect("written");
+    reader.each_after(place, &filter, &mut count).expect("two");
+    assert_eq!(seen, 3);
+    let stopped = reader.each(&filter, |_| ControlFlow::Break(())).expect("one");
+    assert_eq!(stopped, place, "behind the first line again");
+}
+
+#[test]
+fn files_are_not_for_everyone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = Directory::new();
+    let mut config = directory.config();
+    config.path = directory.0.join("made/ghostport.db");
+    let mut store = Store::open(&config);
+    assert_eq!(store.keep(&[record(1)], None), 0);
+    let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode() & 0o7777;
+    let log = database::beside(&config.path, "-wal");
+    for (path, most) in
+        [(config.path.parent(), 0o750), (Some(&config.path), 0o640), (Some(&log), 0o640)]
+    {
+        let path = path.expect("a path");
+        assert_eq!(mode(path) & !most, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn the_ledger_comes_back() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let mut ledger = ledger();
+    let changes = ledger.take_changes();
+    {
+        let mut store = Store::open(&config);
+        assert_eq!(store.ledger(), None);
+        assert_eq!(store.keep(&[], Some(changes.clone())), 0);
+        ledger.watch([(2948, DEFAULT_DORMANT_AFTER)], start().at);
+        assert_eq!(store.keep(&[], Some(ledger.take_changes())), 0);
+    }
+    let (saved, ports) = Store::open(&config).ledger().expect("a ledger");
+    assert_eq!(saved, changes.ledger);
+    assert!(matches!(ports[..], [(2948, _)]), "{ports:?}");
+    let restored = Ledger::restore(&saved, ports, start()).expect("this version");
+    assert_eq!(restored.facts(2948), ledger.facts(2948));
+}
+
+#[test]
+fn old_events_are_forgotten() {
+    let directory = Directory::new();
+    let config = StoreConfig { retain: Duration::from_secs(3600), ..directory.config() };
+    let mut store = Store::open(&config);
+    let now = Timestamp::now();
+    let records = [now - SignedDuration::from_hours(2), now - SignedDuration::from_mins(30)]
+        .map(|time| Record::new(&event(time, "any")).expect("JSON"));
+    assert_eq!(store.keep(&records, None), 0);
+    assert_eq!(all(&config.path).len(), 1);
+}
+
+#[test]
+fn the_oldest_events_make_room() {
+    let directory = Directory::new();
+    let config = StoreConfig { max_size: 1 << 20, ..directory.config() };
+    let mut store = Store::open(&config);
+    let mut written = 0;
+    // Several times what has room.
+    for batch in 0..400 {
+        let records: Vec<Record> = (0..20).map(|number| record(batch * 20 + number)).collect();
+        assert_eq!(store.keep(&records, None), 0, "batch {batch}");
+        written += 20;
+        let size = |suffix| {
+            fs::metadata(database::beside(&config.path, suffix)).map_or(0, |file| file.len())
+        };
+        assert!(size("") + size("-wal") <= config.max_size, "batch {batch}");
+    }
+    let kept = all(&config.path);
+    assert!(kept.len() > 500, "{} kept", kept.len());
+    assert_eq!(kept.last(), Some(&record(written - 1).line));
+    let first = written - kept.len() as i64;
+    assert_eq!(kept.first(), Some(&record(first).line), "the newest, without a gap");
+
+    let smaller = StoreConfig { max_size: 3 << 19, ..config.clone() };
+    store.limit(&smaller);
+    assert_eq!(store.keep(&[record(written)], None), 0);
+}
+
+#[test]
+fn a_database_of_others_is_left_alone() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let other = Connection::open(&config.path).expect("a database");
+    other.execute_batch("CREATE TABLE theirs (x)").expect("a table");
+    let mut store = None;
+    let log = logged(|| store = Some(Store::open(&config)));
+    assert!(log.contains("the database of another program"), "{log}");
+    assert_eq!(store.expect("a store").keep(&[record(1)], None), 1);
+    let tables: i64 = other
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(tables, 1);
+    assert!(Reader::open(&config.path).is_err());
+}
+
+#[test]
+fn a_later_schema_is_left_alone() {
+    let directory = Directory::new();
+    let config = directory.config();
+    drop(Store::open(&config));
+    let database = Connection::open(&config.path).expect("a database");
+    database.pragma_update(None, "user_version", schema::VERSION as i64 + 1).expect("set");
+    let error = Database::open(&config).expect_err("too new").to_string();
+    assert!(error.contains("made by a later ghostport"), "{error}");
+    let error = Reader::open(&config.path).expect_err("too new").to_string();
+    assert!(
+        error.starts_with(&format!("cannot read the store at {}", config.path.display())),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_store_that_is_missing_says_what_to_do() {
+    let directory = Directory::new();
+    let error = Reader::open(&directory.config().path).expect_err("no store").to_string();
+    assert!(
+        error.starts_with("there is no store at /") && error.contains("ghostport run"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_is_slow_holds_up_nobody() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let store = Store::open(&config);
+    // Another writer: ours waits for it.
+    let other = Connection::open(&config.path).expect("a database");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let queue = StoreQueue::start(store).expect("a queue");
+    let begin = Instant::now();
+    let mut sent = 0;
+    while queue.losses().queue == 0 {
+        queue.send(&event(at(sent), "fills the queue"));
+        sent += 1;
+        assert!(begin.elapsed() < Duration::from_secs(4));
+    }
+    let changes = queue.save(ledger().take_changes()).expect_err("the queue is full");
+    assert_eq!(changes.ports.len(), 2);
+    other.execute_batch("ROLLBACK").expect("released");
+    assert!(queue.close(Duration::from_secs(20)).await);
+    let EventLosses { queue: lost, sink } = queue.losses();
+    assert_eq!((all(&config.path).len() as u64, sink), (sent as u64 - lost, 0));
+}

@@ -1,0 +1,112 @@
+//! Databases that are damaged, removed, or replaced.
+
+use super::*;
+
+fn aside(directory: &Directory) -> Vec<PathBuf> {
+    let entries = fs::read_dir(&directory.0).expect("a directory");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|file| file.to_string_lossy().contains(".db.corrupt-"));
+    files.sort();
+    files
+}
+
+#[test]
+fn what_is_no_database_is_set_aside() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let text = "this is no database at all, ".repeat(100);
+    fs::write(&config.path, &text).expect("written");
+    let log = logged(|| assert_eq!(Store::open(&config).keep(&[record(1)], None), 0));
+    assert!(log.contains("is corrupted") && log.contains("set aside as"), "{log}");
+    let [file] = &aside(&directory)[..] else { panic!("{:?}", aside(&directory)) };
+    assert_eq!(fs::read_to_string(file).expect("the text"), text);
+    assert!(log.contains(&file.display().to_string()), "{log}");
+    assert_eq!(all(&config.path), [record(1).line]);
+}
+
+/// A database that is full of events, with its middle overwritten.
+fn damaged(config: &StoreConfig) {
+    let mut database = Database::open(config).expect("a database");
+    let records: Vec<Record> = (0..500).map(record).collect();
+    database.write(&records, None).expect("written");
+    drop(database);
+    let mut bytes = fs::read(&config.path).expect("bytes");
+    let whole = bytes.len();
+    bytes[4096..whole - 4096].fill(0x5a);
+    fs::write(&config.path, bytes).expect("written");
+}
+
+#[test]
+fn damage_is_found_when_it_is_met() {
+    let directory = Directory::new();
+    let config = directory.config();
+    damaged(&config);
+    let mut store = Store::open(&config);
+    assert_eq!(store.keep(&[record(7)], Some(ledger().take_changes())), 0);
+    assert_eq!(aside(&directory).len(), 1);
+    assert_eq!(all(&config.path), [record(7).line]);
+    assert_eq!(integrity(&config.path), "ok");
+}
+
+#[tokio::test]
+async fn a_store_that_begins_anew_asks_for_the_whole_ledger() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let queue = StoreQueue::start(Store::open(&config)).expect("a queue");
+    let mut ledger = ledger();
+    queue.save(ledger.take_changes()).expect("queued");
+    queue.flush().await;
+    assert!(!queue.needs_whole_ledger());
+    // Somebody has cleared the directory.
+    for file in fs::read_dir(&directory.0).expect("a directory") {
+        fs::remove_file(file.expect("an entry").path()).expect("removed");
+    }
+    queue.send(&event(at(1), "after"));
+    queue.flush().await;
+    assert_eq!(reasons(&all(&config.path)), ["after"]);
+    assert!(queue.needs_whole_ledger() && !queue.needs_whole_ledger());
+    ledger.mark_unsaved();
+    queue.save(ledger.take_changes()).expect("queued");
+    assert!(queue.close(Duration::from_secs(10)).await);
+    let (_, ports) = Store::open(&config).ledger().expect("a ledger");
+    assert_eq!(ports.len(), 2);
+}
+
+#[test]
+fn only_the_newest_damaged_ones_are_kept() {
+    let directory = Directory::new();
+    let config = directory.config();
+    for round in 0..5 {
+        fs::write(&config.path, format!("no database {round} ").repeat(100)).expect("written");
+        drop(Store::open(&config));
+    }
+    let files = aside(&directory);
+    assert_eq!(files.len(), 3);
+    let newest = fs::read_to_string(&files[2]).expect("text");
+    assert!(newest.starts_with("no database 4"), "{newest}");
+}
+
+#[test]
+fn a_reader_notices_another_file() {
+    let directory = Directory::new();
+    let config = directory.config();
+    drop(Store::open(&config));
+    let reader = Reader::open(&config.path).expect("a store");
+    assert!(!reader.was_replaced());
+    fs::remove_file(&config.path).expect("removed");
+    assert!(!reader.was_replaced(), "there is no other one yet");
+    drop(Store::open(&config));
+    assert!(reader.was_replaced());
+}
+
+#[test]
+fn a_ledger_that_makes_no_sense_is_none() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let mut store = Store::open(&config);
+    assert_eq!(store.keep(&[], Some(ledger().take_changes())), 0);
+    let database = Connection::open(&config.path).expect("a database");
+    database.execute("UPDATE ledger SET state = '{}'", []).expect("updated");
+    let log = logged(|| assert_eq!(store.ledger(), None));
+    assert!(log.contains("the ledger begins anew"), "{log}");
+}
