@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -32,11 +33,9 @@ use crate::{
     metrics::{self, AgentStatus, BuildInfo, Exposition, LedgerFacts, ProcessFacts},
     pipeline::{Parts, Pipeline},
     port_view::PortView,
-    sinks::{self, EventQueue},
-    web::{
-        self,
-        api::{EventFilter, Source},
-    },
+    sinks::{self, EventLosses, EventQueue},
+    store::{Filter, KeptLedger, Reader, Store, StoreQueue},
+    web::{self, api::Source},
 };
 
 /// Time that sinks get to write what is queued when the agent stops.
@@ -64,6 +63,7 @@ struct Agent {
     overrides: Overrides,
     interfaces: Interfaces,
     queue: EventQueue,
+    store: StoreQueue,
     status: Arc<Mutex<AgentStatus>>,
     context: EventContext,
     ready: Arc<AtomicBool>,
@@ -76,6 +76,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     require_capabilities()?;
     let mut signals = Signals::install()?;
     let sinks = capabilities::as_later(|| sinks::open(&config.sinks))??;
+    let mut store = capabilities::as_later(|| Store::open(&config.store))?;
     let (mut kernel, streams) = Kernel::start(Options {
         command_lines: config.command_line,
         log_level: kernel_log_level(args.log_level),
@@ -90,21 +91,23 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     let (config_sender, config_now) = watch::channel(Arc::new(config.clone()));
     let sockets = attach_sockets(&mut kernel, &config)?;
     // Up to here this is the only thread, and from here on there is nothing that takes more.
-    let queue = match give_up_privileges().and_then(|()| Ok(EventQueue::start(sinks)?)) {
-        Ok(queue) => queue,
+    let ledger = ledger(&kernel, &config, store.ledger());
+    let start = || Ok((EventQueue::start(sinks)?, StoreQueue::start(store)?));
+    let (queue, store) = match give_up_privileges().and_then(|()| start()) {
+        Ok(queues) => queues,
         Err(error) => {
             kernel.detach_hooks(&BTreeMap::new())?;
             return Err(error);
         }
     };
     let context = event_context();
-    let ledger = ledger(&kernel, &config);
     let pipeline = Pipeline::start(Parts {
         ledger,
         ports: config.ports.clone(),
         command_lines: config.command_line,
         context: context.clone(),
         queue: queue.clone(),
+        store: store.clone(),
     })?;
     let kernel = Arc::new(Mutex::new(kernel));
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
@@ -117,6 +120,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
                 Arc::clone(&kernel),
                 Arc::clone(&status),
                 queue.clone(),
+                store.clone(),
                 pipeline.clone(),
             ),
             ready: Arc::clone(&ready),
@@ -137,6 +141,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         overrides,
         interfaces: Interfaces::connect().context("cannot ask netlink for the interfaces")?,
         queue,
+        store,
         status,
         context,
         ready,
@@ -269,6 +274,7 @@ impl Agent {
         let kernel = Arc::clone(&self.kernel);
         spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
         self.pipeline.watch(config.ports.clone(), clock::moment()).await;
+        self.store.limit(&config.store).await;
         self.config = Config {
             bind_mechanism: self.config.bind_mechanism,
             command_line: self.config.command_line,
@@ -287,6 +293,7 @@ impl Agent {
             ("web.listen", config.web_listen != self.config.web_listen),
             ("bind.mechanism", config.bind_mechanism != self.config.bind_mechanism),
             ("process.command_line", config.command_line != self.config.command_line),
+            ("store.path", config.store.path != self.config.store.path),
             ("interfaces.mode", config.interfaces.mode != self.config.interfaces.mode),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
@@ -303,7 +310,10 @@ impl Agent {
             self.sweep_qdiscs().await?;
         }
         self.pipeline.tell(Event::agent_stopped(Timestamp::now(), reason, &self.context));
-        if !(self.pipeline.flush(FLUSH_LIMIT).await && self.queue.close(FLUSH_LIMIT).await) {
+        let is_done = self.pipeline.flush(FLUSH_LIMIT).await
+            && self.store.close(FLUSH_LIMIT).await
+            && self.queue.close(FLUSH_LIMIT).await;
+        if !is_done {
             tracing::warn!("some events could not be written in time");
         }
         Ok(())
@@ -334,8 +344,13 @@ impl Source for Answers {
         Ok(lock(&self.kernel).hooks())
     }
 
-    fn events(&self, _filter: &EventFilter) -> Result<Vec<String>> {
-        anyhow::bail!("no store yet")
+    fn events(&self, filter: &Filter) -> Result<Vec<String>> {
+        let mut events = Vec::new();
+        Reader::open(&self.config.borrow().store.path)?.each(filter, |line| {
+            events.push(line.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        Ok(events)
     }
 
     fn follow(&self) -> broadcast::Receiver<Arc<str>> {
@@ -353,25 +368,34 @@ fn exposition(
     kernel: Arc<Mutex<Kernel>>,
     status: Arc<Mutex<AgentStatus>>,
     queue: EventQueue,
+    store: StoreQueue,
     pipeline: Pipeline,
 ) -> Exposition {
     Arc::new(move || {
         let snapshot = lock(&kernel).snapshot()?;
         let ledger = LedgerFacts::from(&*pipeline.ledger());
         let mut status = lock(&status).clone();
-        status.losses = queue.losses();
-        status.losses.queue += pipeline.lost();
+        let (told, kept) = (queue.losses(), store.losses());
+        status.losses = EventLosses {
+            queue: pipeline.lost() + told.queue + kept.queue,
+            sink: told.sink + kept.sink,
+        };
         // Where /proc cannot be read its series are absent.
         let process = ProcessFacts::read().ok();
         metrics::render(&snapshot, &ledger, &status, process.as_ref())
     })
 }
 
-/// The ledger as it begins.
-fn ledger(kernel: &Kernel, config: &Config) -> Ledger {
+/// The ledger as it was kept, or a new one.
+fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger {
     let at = clock::moment();
     let start = Start { at, boot_id: clock::boot_id(), counters: kernel.counter_life() };
-    let mut ledger = Ledger::new(start);
+    let restored = kept.and_then(|(saved, ports)| {
+        Ledger::restore(&saved, ports, start.clone())
+            .inspect_err(|error| tracing::error!(%error, "the ledger begins anew"))
+            .ok()
+    });
+    let mut ledger = restored.unwrap_or_else(|| Ledger::new(start));
     ledger.watch(config.ports.iter().map(|port| (port.number, port.dormant_after)), at);
     ledger
 }

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use monitor_common::{
@@ -24,14 +24,18 @@ use crate::{
     clock::{EventClock, SteadyOffset},
     config::{self, Owner, WatchedPort},
     event::{Event, EventContext},
-    ledger::{CallKind, Held, Ledger, Moment, SocketCall, Transition},
+    ledger::{CallKind, Change, Held, Ledger, Moment, SocketCall, Transition},
     process::{Identity, Joiner},
     sinks::EventQueue,
     snapshot::Snapshot,
+    store::StoreQueue,
 };
 
 /// Messages that wait at most: many times what the ring buffer holds.
 const QUEUE_CAPACITY: usize = 16_384;
+
+/// How often the ledger is kept, beside every awakening: what a crash may make it forget.
+const SAVING_PERIOD: Duration = Duration::from_secs(5);
 
 /// Events that a follower may be behind.
 const FOLLOWER_CAPACITY: usize = 1024;
@@ -61,6 +65,8 @@ pub struct Parts {
     pub context: EventContext,
     /// Where events are written.
     pub queue: EventQueue,
+    /// Where events and the ledger are kept.
+    pub store: StoreQueue,
 }
 
 #[derive(Debug)]
@@ -87,6 +93,8 @@ impl Pipeline {
             command_lines: parts.command_lines,
             context: parts.context,
             queue: parts.queue,
+            store: parts.store,
+            saved_at: Instant::now(),
             followers: followers.clone(),
             transitions: Vec::new(),
         };
@@ -166,6 +174,8 @@ struct Worker {
     command_lines: bool,
     context: EventContext,
     queue: EventQueue,
+    store: StoreQueue,
+    saved_at: Instant,
     followers: broadcast::Sender<Arc<str>>,
     /// Room for what the ledger tells, used again and again.
     transitions: Vec<Transition>,
@@ -183,8 +193,11 @@ impl Worker {
                 }
                 Message::Event(event) => self.tell(*event),
                 Message::Watch(ports, now) => self.watch(ports, now),
-                // Whoever waited may have given up.
-                Message::Flush(done) => drop(done.send(())),
+                Message::Flush(done) => {
+                    self.save();
+                    // Whoever waited may have given up.
+                    let _ = done.send(());
+                }
             }
         }
     }
@@ -232,6 +245,21 @@ impl Worker {
         reading.finish();
         drop(ledger);
         self.tell_transitions(None);
+        if self.saved_at.elapsed() >= SAVING_PERIOD {
+            self.save();
+        }
+    }
+
+    /// Keeps what the ledger has to remember; what cannot be kept now is kept with the next.
+    fn save(&mut self) {
+        self.saved_at = Instant::now();
+        let mut ledger = lock(&self.ledger);
+        if self.store.needs_whole_ledger() {
+            ledger.mark_unsaved();
+        }
+        if let Err(changes) = self.store.save(ledger.take_changes()) {
+            ledger.give_back(&changes);
+        }
     }
 
     fn watch(&mut self, ports: Vec<WatchedPort>, now: Moment) {
@@ -241,10 +269,15 @@ impl Worker {
 
     /// What the ledger made of `call`, or of something else.
     fn tell_transitions(&mut self, call: Option<&Event>) {
+        let mut awakened = false;
         for transition in std::mem::take(&mut self.transitions) {
+            awakened |= matches!(transition.change, Change::Awakened { .. });
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
                 self.tell(event);
             }
+        }
+        if awakened {
+            self.save();
         }
     }
 
@@ -255,6 +288,7 @@ impl Worker {
             // Nobody may be there any more.
             let _ = self.followers.send(line.into());
         }
+        self.store.send(&event);
         self.queue.send(event);
     }
 }

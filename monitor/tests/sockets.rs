@@ -22,7 +22,7 @@ use rustix::{
 };
 use serde_json::Value;
 use support::{
-    agent::{Agent, Config, expect_sockets},
+    agent::{Agent, Config, expect_sockets, is_call},
     calls::{
         Call, MECHANISMS, NOBODY, as_user, at, bound_life, compared, difference, listening_life,
         privileged, tcp, udp, v4,
@@ -558,7 +558,7 @@ fn assert_accounted(agent: &Agent) {
             + sum("ghostport_closes_total");
         let lost = sum("ghostport_events_lost_total");
         let events = agent.events();
-        let told = events.iter().filter(|event| event.get("network.local.port").is_some()).count();
+        let told = events.iter().filter(|event| is_call(event)).count();
         if told as u64 + lost == calls {
             return;
         }

@@ -44,7 +44,7 @@ pub(super) fn file_id(path: &Path) -> io::Result<FileId> {
 }
 
 /// What is kept of the ledger.
-pub(super) type KeptLedger = (Saved, Vec<(u16, SavedPort)>);
+pub type KeptLedger = (Saved, Vec<(u16, SavedPort)>);
 
 impl Database {
     /// Opens the database at `config.path`, or makes it, and its directory if only that is missing.

@@ -68,6 +68,7 @@ use tokio::{
 };
 
 pub use self::{
+    database::KeptLedger,
     error::StoreError,
     keeper::Store,
     reader::{Filter, Place, ReadError, Reader},

@@ -6,13 +6,14 @@ use anyhow::Result;
 use axum::{
     Extension, Json, Router,
     body::{Body, Bytes},
-    extract::{Path, Query, Request, State as AxumState},
+    extract::{Path, Query, Request, State as AxumState, rejection::QueryRejection},
     http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use futures_util::{Stream, stream};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
@@ -22,13 +23,19 @@ use tokio::{
 };
 
 use super::guard::{self, Door};
-use crate::{config::WebDetails, event::EventName, kernel::hooks::HookStatus, port_view::PortView};
+use crate::{
+    config::{WebDetails, quantity},
+    event::EventName,
+    kernel::hooks::HookStatus,
+    port_view::PortView,
+    store::Filter,
+};
 
 /// Silence after which a stream of events says that it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Events of one answer, unless fewer are asked for.
-const MAX_EVENTS: usize = 1000;
+const MAX_EVENTS: u32 = 1000;
 
 /// Where the answers come from.
 pub trait Source: Send + Sync {
@@ -39,29 +46,44 @@ pub trait Source: Send + Sync {
     /// Every hook.
     fn hooks(&self) -> Result<Vec<HookStatus>>;
     /// Stored events, newest last, each as the JSON it was told as.
-    fn events(&self, filter: &EventFilter) -> Result<Vec<String>>;
+    fn events(&self, filter: &Filter) -> Result<Vec<String>>;
     /// Events from now on.
     fn follow(&self) -> Receiver<Arc<str>>;
 }
 
-/// Which events are wanted.
+/// Which events are wanted, as it is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EventFilter {
+struct EventQuery {
     /// Not older than this; `24h`.
-    pub since: Option<String>,
-    /// Of this port.
-    pub port: Option<u16>,
-    /// Of this kind; `bind`.
-    pub kind: Option<String>,
-    /// So many at most.
-    pub limit: Option<usize>,
+    since: Option<String>,
+    port: Option<u16>,
+    /// `bind` and the like.
+    kind: Option<String>,
+    /// So many at most, the newest.
+    limit: Option<u32>,
 }
 
-impl EventFilter {
-    /// Events of one answer.
-    pub fn limit(&self) -> usize {
-        self.limit.unwrap_or(MAX_EVENTS).min(MAX_EVENTS)
+impl EventQuery {
+    /// What it means, or what is wrong with it.
+    fn filter(&self, now: Timestamp) -> Result<Filter, String> {
+        let since = self.since.as_deref().map(|since| {
+            let duration = quantity::parse_duration(since);
+            duration.ok_or_else(|| format!("{since:?} is not {}", quantity::DURATION))
+        });
+        let since = since.transpose()?;
+        let kind = self.kind.as_deref().map(|kind| {
+            EventName::from_kind(kind).ok_or_else(|| {
+                let known: Vec<&str> = EventName::ALL.iter().map(|name| name.kind()).collect();
+                format!("{kind:?} is no kind of event: {}", known.join(", "))
+            })
+        });
+        Ok(Filter {
+            since: since.map(|since| now.checked_sub(since).unwrap_or(Timestamp::MIN)),
+            port: self.port,
+            kind: kind.transpose()?,
+            limit: Some(self.limit.unwrap_or(MAX_EVENTS).min(MAX_EVENTS)),
+        })
     }
 }
 
@@ -117,20 +139,16 @@ async fn hooks(AxumState(source): AxumState<SharedSource>) -> Response {
 
 async fn events(
     AxumState(source): AxumState<SharedSource>,
-    filter: Result<Query<EventFilter>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<EventQuery>, QueryRejection>,
 ) -> Response {
-    let filter = match filter {
-        Ok(Query(filter)) => filter,
-        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    let filter = match query {
+        Ok(Query(query)) => query.filter(Timestamp::now()),
+        Err(rejection) => Err(rejection.body_text()),
     };
-    if let Some(kind) = &filter.kind
-        && !crate::event::EventName::ALL.iter().any(|name| name.kind() == kind)
-    {
-        let known: Vec<&str> =
-            crate::event::EventName::ALL.iter().map(|name| name.kind()).collect();
-        let why = format!("{kind:?} is no kind of event: {}", known.join(", "));
-        return problem(StatusCode::BAD_REQUEST, &why);
-    }
+    let filter = match filter {
+        Ok(filter) => filter,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
+    };
     let found = spawn_blocking(move || source.events(&filter)).await;
     match found.map_err(anyhow::Error::from).flatten() {
         Err(error) => failure(&error),

@@ -8,15 +8,13 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{
-    api::{EventFilter, Source},
-    *,
-};
+use super::{api::Source, *};
 use crate::{
     config::{WatchedPort, WebDetails},
     kernel::hooks::HookStatus,
     ledger::PortFacts,
     port_view::PortView,
+    store::Filter,
 };
 
 /// Who knows of one port that nothing happened there.
@@ -52,8 +50,9 @@ impl Source for Known {
         anyhow::bail!("the kernel is silent")
     }
 
-    fn events(&self, filter: &EventFilter) -> anyhow::Result<Vec<String>> {
-        Ok(vec![format!(r#"{{"port":{:?}}}"#, filter.port.unwrap_or(0)); filter.limit().min(2)])
+    fn events(&self, filter: &Filter) -> anyhow::Result<Vec<String>> {
+        let event = format!(r#"{{"port":{}}}"#, filter.port.unwrap_or(0));
+        Ok(vec![event; filter.limit.unwrap_or(0).min(2) as usize])
     }
 
     fn follow(&self) -> broadcast::Receiver<Arc<str>> {
@@ -298,6 +297,8 @@ async fn what_is_asked_for_wrongly_is_told() {
         ("/api/v1/events?port=7&limit=1", "200", r#"{"events":[{"port":7}]}"#),
         ("/api/v1/events?kind=bind", "200", "events"),
         ("/api/v1/events?kind=wind", "400", "bind_failed"),
+        ("/api/v1/events?since=24h", "200", "events"),
+        ("/api/v1/events?since=soon", "400", "error"),
         ("/api/v1/events?limit=-1", "400", "error"),
         ("/api/v1/events?what=ever", "400", "error"),
         ("/api/v1/hooks", "500", "the kernel is silent"),

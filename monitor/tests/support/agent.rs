@@ -83,6 +83,7 @@ impl Config {
             let _ = writeln!(text, "  - {port}");
         }
         let events = events_path(world);
+        let _ = writeln!(text, "store:\n  path: {}", world.path("ghostport.db").display());
         let _ = write!(
             text,
             "interfaces:\n  include: {:?}\n  exclude: {:?}\n  mode: {}\n\
@@ -107,6 +108,13 @@ impl Config {
         fs::write(&path, self.yaml(world)).expect("written");
         path
     }
+}
+
+/// Whether an event tells of a socket call itself, and not of what follows from it.
+pub fn is_call(event: &Value) -> bool {
+    ["bind", "bind_failed", "listen", "close"]
+        .iter()
+        .any(|kind| event["event.name"] == format!("ghostport.{kind}"))
 }
 
 fn events_path(world: &World) -> PathBuf {
@@ -279,7 +287,7 @@ impl Agent {
             let events = self.events();
             (seen(&events) > before).then_some(events)
         });
-        events.retain(|event| !is_sentinel(event) && event.get("network.local.port").is_some());
+        events.retain(|event| !is_sentinel(event) && is_call(event));
         events
     }
 
