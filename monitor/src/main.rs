@@ -1,15 +1,18 @@
 //! ghostport: see the library.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use ghostport::{
-    agent,
+    agent, check,
     cli::{
-        self, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, LogFormat, LogLevel, RunArgs,
+        self, CheckArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, LogFormat, LogLevel,
+        RunArgs,
     },
     config::{Config, Overrides},
     doctor::Report,
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
 async fn dispatch() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(&args).await,
+        Command::Check(args) => check(&args),
         Command::Doctor(args) => doctor(&args).await,
         Command::Detach => detach().await,
         Command::Config { command } => config(&command),
@@ -48,6 +52,30 @@ async fn run(args: &RunArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(CANNOT_WORK, &error),
     }
+}
+
+fn check(args: &CheckArgs) -> ExitCode {
+    let looked = || -> anyhow::Result<check::Report> {
+        let ports = match args.ports() {
+            Some(ports) => ports,
+            None => Config::load(args.config.path.as_deref(), &Overrides::default())?.ports,
+        };
+        check::look(&ports, BTreeMap::new()).context("cannot look")
+    };
+    let report = match looked() {
+        Ok(report) => report,
+        Err(error) => return fail(CANNOT_LOOK, &error),
+    };
+    for warning in report.warnings() {
+        eprintln!("ghostport: {warning}");
+    }
+    let page = if args.json {
+        serde_json::to_string_pretty(&report).map(|json| json + "\n").unwrap_or_default()
+    } else {
+        report.to_text(logging::colour_is_wanted(&io::stdout()))
+    };
+    let printed = print(page.as_bytes());
+    if printed == ExitCode::SUCCESS { report.verdict().into() } else { printed }
 }
 
 async fn doctor(args: &DoctorArgs) -> ExitCode {

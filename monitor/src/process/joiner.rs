@@ -154,7 +154,8 @@ impl Joiner {
         let captured = identity.command_line.as_ref();
         let is_wanted = self.with_command_lines && captured.is_none_or(|line| line.is_truncated);
         let is_renamed = identity.name.as_ref().is_some_and(|name| *name != stat.name);
-        let now = (is_wanted || is_renamed).then(|| process.command_line().ok()).flatten();
+        let now =
+            (is_wanted || is_renamed).then(|| process.command_line().ok().flatten()).flatten();
         let is_same = match (captured, &now) {
             (Some(captured), Some(now)) => captured.is_beginning_of(now),
             _ => !is_renamed,

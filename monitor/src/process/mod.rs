@@ -27,6 +27,7 @@
 mod birth;
 mod cgroup;
 mod generations;
+pub mod holders;
 mod identity;
 mod joiner;
 mod proc_dir;
