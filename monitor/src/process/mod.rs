@@ -30,6 +30,7 @@ mod generations;
 pub mod holders;
 mod identity;
 mod joiner;
+mod lineage;
 mod proc_dir;
 mod stat;
 #[cfg(test)]
