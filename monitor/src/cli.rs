@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
     Args, CommandFactory, Parser, Subcommand, ValueEnum,
@@ -43,6 +43,13 @@ pub enum Command {
     /// Needs no running agent. Exits with 2 when there is no store, or none that can be read.
     #[command(after_help = "Example:\n  ghostport events --since 24h --kind awakened")]
     Events(EventsArgs),
+    /// Look once, without agent and BPF: who holds or talks on a watched port now, in every network
+    /// namespace
+    ///
+    /// Exits with 0 when nothing was found and everything was seen, with 1 when something was
+    /// found, with 2 when nothing was found but not everything could be seen, or nothing at all.
+    #[command(after_help = "Example:\n  ghostport check 2948 --json")]
+    Check(CheckArgs),
     /// Tell what this kernel and these privileges allow, and what to do about the rest
     ///
     /// Exits with 0 when every hook has its best mechanism, with 1 when one is degraded, with 2
@@ -119,6 +126,20 @@ pub struct EventsArgs {
     pub json: bool,
 }
 
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The ports to look at [default: those of the configuration]
+    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
@@ -170,6 +191,14 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl CheckArgs {
+    /// The ports to look at in ascending order, each once; `None` for those of the configuration.
+    pub fn ports(&self) -> Option<Vec<u16>> {
+        let ports: BTreeSet<u16> = self.ports.iter().copied().collect();
+        (!ports.is_empty()).then(|| ports.into_iter().collect())
+    }
 }
 
 impl RunArgs {
@@ -260,9 +289,24 @@ mod tests {
     }
 
     #[test]
+    fn check_takes_ports_or_none() {
+        let Ok(Command::Check(check)) = parse("ghostport check 2949 2948 2949 --json") else {
+            panic!("no check")
+        };
+        assert_eq!((check.ports(), check.json), (Some(vec![2948, 2949]), true));
+        let Ok(Command::Check(check)) = parse("ghostport check --config f.yaml") else {
+            panic!("no check")
+        };
+        assert_eq!((check.ports(), check.config.path), (None, Some("f.yaml".into())));
+    }
+
+    #[test]
     fn what_is_wrong_exits_with_2() {
         for args in [
             "ghostport",
+            "ghostport check 0",
+            "ghostport check 65536",
+            "ghostport check wap-push",
             "ghostport fly",
             "ghostport run --web.listen-address localhost",
             "ghostport run --interface eth[",
@@ -291,6 +335,7 @@ mod tests {
             "",
             "run",
             "events",
+            "check",
             "doctor",
             "detach",
             "config",

@@ -5,12 +5,13 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use ghostport::{
-    agent,
+    agent, check,
     cli::{
-        self, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs, LogFormat, LogLevel,
-        RunArgs,
+        self, CheckArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs,
+        LogFormat, LogLevel, RunArgs,
     },
     config::{Config, Overrides},
     doctor::Report,
@@ -36,6 +37,7 @@ async fn dispatch() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(&args).await,
         Command::Events(args) => events(&args).await,
+        Command::Check(args) => check(&args).await,
         Command::Doctor(args) => doctor(&args).await,
         Command::Detach => detach().await,
         Command::Config { command } => config(&command),
@@ -58,6 +60,33 @@ async fn events(args: &EventsArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(CANNOT_LOOK, &error),
     }
+}
+
+async fn check(args: &CheckArgs) -> ExitCode {
+    let looked = async {
+        let ports = match args.ports() {
+            Some(ports) => ports,
+            None => {
+                let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
+                config.port_numbers().collect()
+            }
+        };
+        check::look(&ports, check::ask_agent().await).context("cannot look")
+    };
+    let report = match looked.await {
+        Ok(report) => report,
+        Err(error) => return fail(CANNOT_LOOK, &error),
+    };
+    for warning in report.warnings() {
+        eprintln!("ghostport: {warning}");
+    }
+    let page = if args.json {
+        serde_json::to_string_pretty(&report).map(|json| json + "\n").unwrap_or_default()
+    } else {
+        report.to_text(logging::colour_is_wanted(&io::stdout()))
+    };
+    let printed = print(page.as_bytes());
+    if printed == ExitCode::SUCCESS { report.verdict().into() } else { printed }
 }
 
 async fn doctor(args: &DoctorArgs) -> ExitCode {

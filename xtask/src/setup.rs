@@ -44,6 +44,7 @@ const PACKAGES: &[Package] = &[
     package("zstd", Need::Tests, "unpacks kernels"),
     package("xz-utils", Need::Tests, "unpacks modules"),
     package("libbpf-tools", Need::Comparison, "bcc's bindsnoop, to compare with"),
+    package("lsof", Need::Comparison, "`lsof`, to compare with"),
     package("rust-web-clippy", Need::Lints, "lints the kernel side"),
 ];
 

@@ -9,7 +9,8 @@ use super::{
     birth::{Birth, to_nanoseconds},
     cgroup::{Cgroup, tree::CgroupTree},
     generations::Generations,
-    identity::{Ancestor, CommandLine, Executable, Identity, MAX_ANCESTORS, User},
+    identity::{Ancestor, CommandLine, Executable, Identity, User},
+    lineage::Lineage,
     proc_dir::ProcessDir,
     stat::Stat,
     text,
@@ -28,6 +29,7 @@ pub struct Joiner {
     clock: SteadyOffset,
     users: Users,
     cgroups: CgroupTree,
+    lineage: Lineage,
     /// Processes by id and birth, because a process closes its sockets when it is nearly gone.
     seen: Generations<(u32, u64), Remembered>,
 }
@@ -52,6 +54,7 @@ impl Joiner {
             clock: SteadyOffset::new(EventClock::Boottime),
             users: Users::new("/etc/passwd"),
             cgroups: CgroupTree::new(),
+            lineage: Lineage::new(),
             seen: Generations::new(REMEMBERED),
         }
     }
@@ -78,12 +81,12 @@ impl Joiner {
         let birth = Birth::of_caller(record);
         if let Ok((process, stat)) = birth.find(record.tgid) {
             self.complete(&mut identity, &process, stat);
-            identity.ancestors = ancestors(identity.parent_pid, birth.latest());
+            identity.ancestors = self.lineage.of(identity.parent_pid, birth.latest());
             self.remember(&identity);
         } else {
             self.complete_from_memory(&mut identity);
             if identity.ancestors.is_empty() {
-                identity.ancestors = ancestors(identity.parent_pid, birth.latest());
+                identity.ancestors = self.lineage.of(identity.parent_pid, birth.latest());
             }
         }
         Some(identity)
@@ -105,7 +108,7 @@ impl Joiner {
         }
         let start_ticks = stat.start_ticks;
         self.complete(&mut identity, process, stat);
-        identity.ancestors = ancestors(identity.parent_pid, start_ticks);
+        identity.ancestors = self.lineage.of(identity.parent_pid, start_ticks);
         Ok(identity)
     }
 
@@ -154,7 +157,8 @@ impl Joiner {
         let captured = identity.command_line.as_ref();
         let is_wanted = self.with_command_lines && captured.is_none_or(|line| line.is_truncated);
         let is_renamed = identity.name.as_ref().is_some_and(|name| *name != stat.name);
-        let now = (is_wanted || is_renamed).then(|| process.command_line().ok()).flatten();
+        let now =
+            (is_wanted || is_renamed).then(|| process.command_line().ok().flatten()).flatten();
         let is_same = match (captured, &now) {
             (Some(captured), Some(now)) => captured.is_beginning_of(now),
             _ => !is_renamed,
@@ -211,17 +215,4 @@ impl Joiner {
 /// `None` where the kernel side could not tell the birth: nothing is remembered then.
 fn key(identity: &Identity) -> Option<(u32, u64)> {
     Some((identity.pid, identity.start_time_ns?))
-}
-
-/// The parent and its ancestors. Nobody is older than who made them, nor than who adopted them,
-/// which is always one of their ancestors: who has the parent's id and is younger is another one.
-fn ancestors(parent_pid: Option<u32>, start_ticks: u64) -> Vec<Ancestor> {
-    let mut chain = Vec::new();
-    let (mut next, mut youngest) = (parent_pid, start_ticks);
-    while let Some(pid) = next.filter(|pid| *pid != 0 && chain.len() < MAX_ANCESTORS) {
-        let Ok((process, stat)) = Birth::NotAfter(youngest).find(pid) else { break };
-        chain.push(Ancestor { pid, name: stat.name, executable: process.executable().ok() });
-        (next, youngest) = (Some(stat.parent_pid), stat.start_ticks);
-    }
-    chain
 }

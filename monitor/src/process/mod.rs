@@ -27,8 +27,10 @@
 mod birth;
 mod cgroup;
 mod generations;
+pub mod holders;
 mod identity;
 mod joiner;
+mod lineage;
 mod proc_dir;
 mod stat;
 #[cfg(test)]

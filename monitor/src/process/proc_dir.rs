@@ -57,13 +57,15 @@ impl ProcessDir {
         Ok(Cgroup::from_proc(&text::text(&file)))
     }
 
-    /// What the process keeps there, which it may have overwritten. May wait for as long as the
-    /// process holds the lock of its memory map.
-    pub(super) fn command_line(&self) -> io::Result<CommandLine> {
+    /// What the process keeps there, which it may have overwritten; `None` for one that keeps
+    /// nothing: a thread of the kernel, or a process that is about to end or to execute something.
+    /// May wait for as long as the process holds the lock of its memory map.
+    pub(super) fn command_line(&self) -> io::Result<Option<CommandLine>> {
         let mut bytes = self.read("cmdline", MAX_COMMAND_LINE + 1)?;
         let is_truncated = bytes.len() as u64 > MAX_COMMAND_LINE;
         bytes.truncate(MAX_COMMAND_LINE as usize);
-        Ok(CommandLine { arguments: text::arguments(&bytes), is_truncated })
+        let arguments = text::arguments(&bytes);
+        Ok((!arguments.is_empty()).then_some(CommandLine { arguments, is_truncated }))
     }
 
     /// Inode of the network namespace.
@@ -92,6 +94,13 @@ impl ProcessDir {
             [&*named, b"exe"].map(|path| statat(&self.folder, path, AtFlags::empty()));
         let (Ok(named), Ok(executed)) = (named, executed) else { return false };
         (named.st_dev, named.st_ino) == (executed.st_dev, executed.st_ino)
+    }
+
+    /// Whether a descriptor, `fd/7`, leads to what `/proc` describes as this: `socket:[4711]`.
+    pub(super) fn leads_to(&self, descriptor: &str, target: &[u8]) -> bool {
+        let mut room = [MaybeUninit::uninit(); 64];
+        let link = readlinkat_raw(&self.folder, descriptor, &mut room);
+        link.is_ok_and(|(link, _)| *link == *target)
     }
 
     fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {

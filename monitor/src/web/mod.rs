@@ -13,6 +13,7 @@
 //! waiting, and costs the host no more.
 
 pub mod api;
+pub mod client;
 pub mod guard;
 mod listener;
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the packet path, the agent and seeing binds cost.
+//! `cargo xtask bench`: what the packet path, the agent, seeing binds and one look cost.
 //!
 //! Everything happens in a network and a mount namespace of its own, which end with this process,
 //! however it ends: nothing is left to clean up.
@@ -21,6 +21,7 @@ use crate::{
 
 mod agent;
 mod bind;
+mod check;
 mod frames;
 mod live;
 mod nanoseconds;
@@ -48,6 +49,9 @@ enum Subject {
     /// A cycle of socket, bind and close without and with each mechanism and bcc's bindsnoop, here
     /// or on other kernels. Needs root.
     Bind(bind::Args),
+    /// `ghostport check` beside `ss -lntup` and `lsof -i`, with 2,000 processes and 10,000 sockets
+    /// to look at. Needs root.
+    Check(check::Args),
 }
 
 #[derive(clap::Args)]
@@ -82,6 +86,7 @@ enum Part {
 pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
     match &args.subject {
         Subject::Bind(args) => bind::measure(args),
+        Subject::Check(args) => check::measure(args),
         Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
         Subject::Xdp(_) => enter(),
     }

@@ -1,0 +1,268 @@
+//! The document of `check --json`, from which the page is written, too.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer, ser::SerializeSeq as _};
+
+use super::{AgentFacts, Verdict, text};
+use crate::{
+    catalogue,
+    process::{
+        Identity,
+        holders::{Look, Socket, Unseen},
+    },
+};
+
+/// Version of the document; a field may be added to it, none renamed or removed.
+const SCHEMA: &str = "ghostport.check/1";
+
+/// What a look found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    schema: &'static str,
+    pub(super) ports: Vec<PortReport>,
+    #[serde(skip)]
+    pub(super) namespaces: usize,
+    #[serde(skip)]
+    unseen: Unseen,
+}
+
+/// One port.
+#[derive(Debug, Serialize)]
+pub(super) struct PortReport {
+    pub(super) port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dormant: Option<bool>,
+    #[serde(serialize_with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub(super) last_packet: Option<Timestamp>,
+    #[serde(serialize_with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub(super) last_bind: Option<Timestamp>,
+    #[serde(serialize_with = "sockets")]
+    pub(super) sockets: Vec<Socket>,
+}
+
+#[derive(Serialize)]
+struct SocketDocument<'a> {
+    transport: &'static str,
+    family: &'static str,
+    local_address: IpAddr,
+    local_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp_state: Option<&'static str>,
+    side: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns_inode: Option<u32>,
+    holders: Vec<HolderDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct HolderDocument<'a> {
+    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executable: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_args: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    systemd_unit: Option<&'a str>,
+}
+
+impl Report {
+    pub(super) fn new(ports: &[u16], look: Look, mut agent: BTreeMap<u16, AgentFacts>) -> Self {
+        let mut sockets: BTreeMap<u16, Vec<Socket>> = BTreeMap::new();
+        for socket in look.sockets {
+            sockets.entry(socket.port).or_default().push(socket);
+        }
+        let report = |&port| {
+            let facts = agent.remove(&port).unwrap_or_default();
+            PortReport {
+                port,
+                service: catalogue::lookup(port).map(|service| service.name),
+                state: facts.state,
+                dormant: facts.dormant,
+                last_packet: facts.last_packet,
+                last_bind: facts.last_bind,
+                sockets: sockets.remove(&port).unwrap_or_default(),
+            }
+        };
+        Self {
+            schema: SCHEMA,
+            ports: ports.iter().map(report).collect(),
+            namespaces: look.namespaces,
+            unseen: look.unseen,
+        }
+    }
+
+    /// How the look ended. That holders of what was found may be unknown does not change it.
+    pub fn verdict(&self) -> Verdict {
+        if self.ports.iter().any(|port| !port.sockets.is_empty()) {
+            Verdict::Found
+        } else if self.unseen.namespaces > 0 || self.unseen.processes > 0 {
+            Verdict::Unsure
+        } else {
+            Verdict::Quiet
+        }
+    }
+
+    /// What could not be seen, a sentence each, for stderr.
+    pub fn warnings(&self) -> Vec<String> {
+        let Unseen { namespaces, processes, holders } = self.unseen;
+        let cases = [
+            (namespaces, "network namespaces could not be entered: sockets in them are not seen"),
+            (processes, "processes may be in further network namespaces, which are not seen"),
+            (holders, "processes may hold these sockets, too: their descriptors cannot be read"),
+        ];
+        let cases = cases.into_iter().filter(|(count, _)| *count > 0);
+        cases.map(|(count, what)| format!("{count} {what} (run it as root)")).collect()
+    }
+
+    /// As a page for a terminal of 80 columns.
+    pub fn to_text(&self, in_colour: bool) -> String {
+        text::page(self, in_colour)
+    }
+}
+
+impl<'a> SocketDocument<'a> {
+    fn new(socket: &'a Socket) -> Self {
+        let entry = &socket.entry;
+        Self {
+            transport: entry.protocol.name(),
+            family: if entry.local.is_ipv4() { "ipv4" } else { "ipv6" },
+            local_address: entry.local.ip(),
+            local_port: entry.local.port(),
+            peer_address: entry.peer.map(|peer| peer.ip()),
+            peer_port: entry.peer.map(|peer| peer.port()),
+            tcp_state: entry.tcp_state.map(|state| state.name()),
+            side: socket.side.name(),
+            netns_inode: socket.netns_inode,
+            holders: socket.holders.iter().map(HolderDocument::new).collect(),
+        }
+    }
+}
+
+impl<'a> HolderDocument<'a> {
+    fn new(identity: &'a Arc<Identity>) -> Self {
+        let cgroup = identity.cgroup.as_deref();
+        Self {
+            pid: identity.pid,
+            parent_pid: identity.parent_pid,
+            executable: identity.executable.as_ref().map(|executable| executable.path.as_str()),
+            name: identity.name.as_deref(),
+            command_args: identity.command_line.as_ref().map(|line| line.arguments.as_slice()),
+            user: user(identity),
+            container_id: cgroup.and_then(|cgroup| cgroup.container_id.as_deref()),
+            systemd_unit: cgroup.and_then(|cgroup| Some(cgroup.unit.as_ref()?.name.as_str())),
+        }
+    }
+}
+
+/// Whose privileges a process has: the name, or the number of somebody who has none.
+pub(super) fn user(identity: &Identity) -> Option<String> {
+    let user = identity.effective_user.as_ref()?;
+    Some(user.name.clone().unwrap_or_else(|| user.id.to_string()))
+}
+
+fn sockets<S: Serializer>(sockets: &[Socket], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(Some(sockets.len()))?;
+    for socket in sockets {
+        list.serialize_element(&SocketDocument::new(socket))?;
+    }
+    list.end()
+}
+
+fn rfc3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(time),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_common::flow::{Protocol, Side};
+    use serde_json::json;
+
+    use super::*;
+    use crate::process::holders::Entry;
+
+    fn socket(port: u16) -> Socket {
+        let entry = Entry {
+            protocol: Protocol::Udp,
+            local: ([127, 0, 0, 1], port).into(),
+            peer: None,
+            tcp_state: None,
+            inode: 0,
+        };
+        Socket { port, side: Side::Local, netns_inode: None, entry, holders: Vec::new() }
+    }
+
+    fn report(sockets: Vec<Socket>, unseen: Unseen) -> Report {
+        let facts = AgentFacts {
+            state: Some("bound"),
+            dormant: Some(false),
+            last_packet: None,
+            last_bind: Some(Timestamp::UNIX_EPOCH),
+        };
+        let look = Look { sockets, namespaces: 1, unseen };
+        Report::new(&[2947, 2948], look, BTreeMap::from([(2948, facts)]))
+    }
+
+    #[test]
+    fn quiet_takes_having_seen_everything() {
+        let nothing = Unseen::default();
+        assert_eq!(report(vec![], nothing).verdict(), Verdict::Quiet);
+        for unseen in [Unseen { namespaces: 1, ..nothing }, Unseen { processes: 1, ..nothing }] {
+            assert_eq!(report(vec![], unseen).verdict(), Verdict::Unsure);
+            assert_eq!(report(vec![socket(2948)], unseen).verdict(), Verdict::Found);
+            assert_eq!(report(vec![], unseen).warnings().len(), 1);
+        }
+        let holders = Unseen { holders: 1, ..nothing };
+        assert_eq!(report(vec![], holders).verdict(), Verdict::Quiet);
+    }
+
+    #[test]
+    fn what_an_agent_knows_is_added() {
+        let document = json!({
+            "schema": "ghostport.check/1",
+            "ports": [
+                {"port": 2947, "sockets": []},
+                {
+                    "port": 2948,
+                    "service": "wap-push",
+                    "state": "bound",
+                    "dormant": false,
+                    "last_bind": "1970-01-01T00:00:00Z",
+                    "sockets": [{
+                        "transport": "udp",
+                        "family": "ipv4",
+                        "local_address": "127.0.0.1",
+                        "local_port": 2948,
+                        "side": "local",
+                        "holders": [],
+                    }],
+                },
+            ],
+        });
+        let report = report(vec![socket(2948)], Unseen::default());
+        assert_eq!(serde_json::to_value(&report).expect("a document"), document);
+        let page = report.to_text(false);
+        assert!(page.contains("bound, not dormant, last bind 1970-01-01T00:00:00Z"), "{page}");
+        assert!(!page.contains('\u{1b}') && report.to_text(true).contains('\u{1b}'));
+    }
+}

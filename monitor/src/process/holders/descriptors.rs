@@ -1,0 +1,119 @@
+//! Which processes have a descriptor of a socket: `/proc/PID/fd`.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
+};
+
+use rustix::fs::{AtFlags, readlinkat_raw, statat};
+
+use super::numbered;
+
+/// A descriptor of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Descriptor {
+    pub(super) pid: u32,
+    /// Path below `/proc/PID`.
+    pub(super) path: String,
+}
+
+/// Descriptors of the sockets that were looked for, one a process, by the socket's inode.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) by_inode: HashMap<u32, Vec<Descriptor>>,
+    /// Processes whose descriptors may not be seen.
+    pub(super) unreadable: usize,
+}
+
+/// Looks through every process.
+///
+/// Threads share the descriptors of their process nearly always, and are looked through only for
+/// sockets that were found with no process: a thread may have descriptors of its own, and has those
+/// of the process for itself when the leading thread has ended (`unshare(2)`, `pthread_exit(3)`).
+pub(super) fn find(proc: &OwnedFd, inodes: &HashSet<u32>) -> io::Result<Found> {
+    let mut found = Found::default();
+    if inodes.is_empty() {
+        return Ok(found);
+    }
+    numbered::each(proc, |name| {
+        let Some(pid) = numbered::number(name) else { return };
+        if let Err(error) = found.look(proc, pid, "fd", inodes)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            found.unreadable += 1;
+        }
+    })?;
+    let missing: HashSet<u32> =
+        inodes.iter().copied().filter(|inode| !found.by_inode.contains_key(inode)).collect();
+    if !missing.is_empty() {
+        numbered::each(proc, |name| {
+            if let Some(pid) = numbered::number(name) {
+                found.look_at_threads(proc, pid, &missing);
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn look_at_threads(&mut self, proc: &OwnedFd, pid: u32, inodes: &HashSet<u32>) {
+        if !has_threads(proc, pid) {
+            return;
+        }
+        let Ok(threads) = numbered::open(proc, &format!("{pid}/task")) else { return };
+        // A process or thread that is gone by now holds nothing.
+        let _ = numbered::each(&threads, |name| {
+            if let Some(thread) = numbered::number(name) {
+                let _ = self.look(proc, pid, &format!("task/{thread}/fd"), inodes);
+            }
+        });
+    }
+
+    fn look(
+        &mut self,
+        proc: &OwnedFd,
+        pid: u32,
+        below: &str,
+        inodes: &HashSet<u32>,
+    ) -> io::Result<()> {
+        let folder = numbered::open(proc, &format!("{pid}/{below}"))?;
+        numbered::each(&folder, |name| {
+            let mut room = [MaybeUninit::uninit(); 32];
+            let Ok((link, _)) = readlinkat_raw(&folder, name, &mut room) else { return };
+            let Some(inode) = socket_inode(link).filter(|inode| inodes.contains(inode)) else {
+                return;
+            };
+            let descriptors = self.by_inode.entry(inode).or_default();
+            if descriptors.last().is_none_or(|last| last.pid != pid) {
+                let path = format!("{below}/{}", name.to_string_lossy());
+                descriptors.push(Descriptor { pid, path });
+            }
+        })
+    }
+}
+
+/// Whether there is more than the leading thread: a folder has two links more than it has folders.
+pub(super) fn has_threads(proc: &OwnedFd, pid: u32) -> bool {
+    statat(proc, format!("{pid}/task"), AtFlags::empty()).is_ok_and(|task| task.st_nlink > 3)
+}
+
+/// `socket:[4711]`.
+fn socket_inode(link: &[u8]) -> Option<u32> {
+    let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    str::from_utf8(inode).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_known_from_files() {
+        assert_eq!(socket_inode(b"socket:[4711]"), Some(4711));
+        assert_eq!(socket_inode(b"pipe:[4711]"), None);
+        assert_eq!(socket_inode(b"/tmp/socket:[4711]"), None);
+        assert_eq!(socket_inode(b"socket:[4711"), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! Folders of `/proc` whose entries are numbers: processes, threads, descriptors.
+
+use std::{ffi::CStr, io, mem::MaybeUninit, os::fd::OwnedFd};
+
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, seek};
+
+/// Room for some 300 entries a call.
+const ROOM: usize = 8192;
+
+/// Opens a folder below another one.
+pub(super) fn open(parent: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(parent, path, flags, Mode::empty())?)
+}
+
+/// Calls `visit` with the name of every entry that is a number, from the first one on. An error if
+/// the folder goes away meanwhile.
+pub(super) fn each(folder: &OwnedFd, mut visit: impl FnMut(&CStr)) -> io::Result<()> {
+    seek(folder, SeekFrom::Start(0))?;
+    let mut room = [MaybeUninit::uninit(); ROOM];
+    let mut entries = RawDir::new(folder, &mut room);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_bytes().first().is_some_and(u8::is_ascii_digit) {
+            visit(name);
+        }
+    }
+    Ok(())
+}
+
+/// The number that a name is.
+pub(super) fn number(name: &CStr) -> Option<u32> {
+    name.to_str().ok()?.parse().ok()
+}

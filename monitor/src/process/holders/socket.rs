@@ -1,0 +1,106 @@
+//! A socket on a watched port.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use monitor_common::flow::{Protocol, Side};
+
+use crate::process::Identity;
+
+/// A socket that has a watched port at one of its ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// The watched port.
+    pub port: u16,
+    /// Whose end it is: [`Side::Local`] where this socket holds it, also if it is the peer's too.
+    pub side: Side,
+    /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`; absent where that may not
+    /// be seen.
+    pub netns_inode: Option<u32>,
+    /// What the kernel lists.
+    pub entry: Entry,
+    /// Every process that has a descriptor of it, in the order of their ids. None for a socket
+    /// whose process is gone (`TIME_WAIT`, orphans), one that nobody has accepted yet, one of the
+    /// kernel's own (NFS, for instance), and one whose holders may not be seen.
+    pub holders: Vec<Arc<Identity>>,
+}
+
+impl Socket {
+    /// By port; those that hold it first, those that listen or wait before the connections.
+    pub(super) fn order(&self) -> impl Ord + use<> {
+        let Entry { protocol, local, peer, inode, .. } = self.entry;
+        let ends = (peer.is_some(), local, peer);
+        (self.port, self.side.name(), protocol.name(), self.netns_inode, ends, inode)
+    }
+}
+
+/// A line of the kernel's list of sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// TCP or UDP; a subflow of MPTCP is TCP.
+    pub protocol: Protocol,
+    /// This end. An IPv6 socket that takes IPv4, too, is IPv6.
+    pub local: SocketAddr,
+    /// The other end of one that is connected.
+    pub peer: Option<SocketAddr>,
+    /// State of a TCP socket.
+    pub tcp_state: Option<TcpState>,
+    /// Inode; 0 for a socket that no file leads to.
+    pub inode: u32,
+}
+
+/// State of a TCP socket (`include/net/tcp_states.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "RFC 9293 explains them, but for Bound")]
+pub enum TcpState {
+    Established,
+    SynSent,
+    SynReceived,
+    FinWait1,
+    FinWait2,
+    TimeWait,
+    /// Has a port, and neither listens nor is connected; listed since Linux 6.8.
+    Bound,
+    CloseWait,
+    LastAck,
+    Listen,
+    Closing,
+}
+
+impl TcpState {
+    /// From the number in the kernel's lists.
+    pub(super) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Established),
+            2 => Some(Self::SynSent),
+            // Twelve is a request that has no socket yet.
+            3 | 12 => Some(Self::SynReceived),
+            4 => Some(Self::FinWait1),
+            5 => Some(Self::FinWait2),
+            6 => Some(Self::TimeWait),
+            // A closed socket is listed as long as it is bound; thirteen says the same.
+            7 | 13 => Some(Self::Bound),
+            8 => Some(Self::CloseWait),
+            9 => Some(Self::LastAck),
+            10 => Some(Self::Listen),
+            11 => Some(Self::Closing),
+            _ => None,
+        }
+    }
+
+    /// Name, as OpenTelemetry's `network.connection.state` has it but for `bound`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Established => "established",
+            Self::SynSent => "syn_sent",
+            Self::SynReceived => "syn_received",
+            Self::FinWait1 => "fin_wait_1",
+            Self::FinWait2 => "fin_wait_2",
+            Self::TimeWait => "time_wait",
+            Self::Bound => "bound",
+            Self::CloseWait => "close_wait",
+            Self::LastAck => "last_ack",
+            Self::Listen => "listen",
+            Self::Closing => "closing",
+        }
+    }
+}
