@@ -30,6 +30,7 @@ use crate::{
         interfaces::Interfaces, memory,
     },
     ledger::{Ledger, Start},
+    lookout::Lookout,
     metrics::{self, AgentStatus, BuildInfo, Exposition, LedgerFacts, ProcessFacts},
     pipeline::{Parts, Pipeline},
     port_view::PortView,
@@ -109,6 +110,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         queue: queue.clone(),
         store: store.clone(),
     })?;
+    let lookout = Arc::new(Lookout::new(config.command_line));
     let kernel = Arc::new(Mutex::new(kernel));
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
     let ready = Arc::new(AtomicBool::new(false));
@@ -127,6 +129,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
             source: Arc::new(Answers {
                 kernel: Arc::clone(&kernel),
                 pipeline: pipeline.clone(),
+                lookout: Arc::clone(&lookout),
                 config: config_now.clone(),
             }),
         },
@@ -146,10 +149,14 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         context,
         ready,
     };
+    // The binds that come while it looks are told by events: the hooks are attached.
+    let looking = lookout.keep_looking(agent.pipeline.clone(), config_now);
+    let looking = tokio::spawn(looking);
     sockets.iter().for_each(|status| agent.tell(status));
     agent.attach().await?;
     agent.pipeline.tell(Event::agent_started(Timestamp::now(), build.version, &agent.context));
     let reason = agent.work(streams, &mut signals).await?;
+    looking.abort();
     agent.stop(reason, args.keep_attached).await?;
     drop(stop_web);
     let _ = tokio::time::timeout(FLUSH_LIMIT, server).await;
@@ -324,6 +331,7 @@ impl Agent {
 struct Answers {
     kernel: Arc<Mutex<Kernel>>,
     pipeline: Pipeline,
+    lookout: Arc<Lookout>,
     config: watch::Receiver<Arc<Config>>,
 }
 
@@ -336,7 +344,12 @@ impl Source for Answers {
         let config = Arc::clone(&self.config.borrow());
         let ledger = self.pipeline.ledger();
         let wanted = config.ports.iter().filter(|port| only.is_none_or(|only| port.number == only));
-        let view = |port: &WatchedPort| Some(PortView::new(port, &ledger.facts(port.number)?));
+        let sockets = self.lookout.sockets();
+        let view = |port: &WatchedPort| {
+            let on_port = sockets.iter().filter(|socket| socket.port == port.number);
+            let facts = ledger.facts(port.number)?;
+            Some(PortView::new(port, &facts, on_port.cloned().collect()))
+        };
         Ok(wanted.filter_map(view).collect())
     }
 
@@ -373,7 +386,7 @@ fn exposition(
 ) -> Exposition {
     Arc::new(move || {
         let snapshot = lock(&kernel).snapshot()?;
-        let ledger = LedgerFacts::from(&*pipeline.ledger());
+        let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());
         let mut status = lock(&status).clone();
         let (told, kept) = (queue.losses(), store.losses());
         status.losses = EventLosses {

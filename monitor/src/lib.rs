@@ -12,6 +12,7 @@ pub mod events;
 pub mod kernel;
 pub mod ledger;
 pub mod logging;
+pub mod lookout;
 pub mod metrics;
 pub mod pipeline;
 pub mod port_view;

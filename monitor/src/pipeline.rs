@@ -5,7 +5,7 @@
 //! into its queue meanwhile; what finds the queue full is counted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -24,7 +24,7 @@ use crate::{
     clock::{EventClock, SteadyOffset},
     config::{self, Owner, WatchedPort},
     event::{Event, EventContext},
-    ledger::{CallKind, Change, Held, Ledger, Moment, SocketCall, Transition},
+    ledger::{CallKind, Change, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
     process::{Identity, Joiner},
     sinks::EventQueue,
     snapshot::Snapshot,
@@ -48,6 +48,7 @@ pub type SharedLedger = Arc<Mutex<Ledger>>;
 pub struct Pipeline {
     messages: mpsc::Sender<Message>,
     lost: Arc<AtomicU64>,
+    differences: Arc<AtomicU64>,
     ledger: SharedLedger,
     followers: broadcast::Sender<Arc<str>>,
 }
@@ -85,6 +86,7 @@ impl Pipeline {
         let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
         let (followers, _) = broadcast::channel(FOLLOWER_CAPACITY);
         let ledger = Arc::new(Mutex::new(parts.ledger));
+        let differences = Arc::default();
         let worker = Worker {
             joiner: Joiner::new(parts.command_lines),
             clock: SteadyOffset::new(EventClock::Boottime),
@@ -95,11 +97,13 @@ impl Pipeline {
             queue: parts.queue,
             store: parts.store,
             saved_at: Instant::now(),
+            has_looked: false,
+            differences: Arc::clone(&differences),
             followers: followers.clone(),
             transitions: Vec::new(),
         };
         thread::Builder::new().name("pipeline".into()).spawn(move || worker.run(receiver))?;
-        Ok(Self { messages, lost: Arc::default(), ledger, followers })
+        Ok(Self { messages, lost: Arc::default(), differences, ledger, followers })
     }
 
     /// A record of the kernel side, or one more that is lost.
@@ -149,6 +153,12 @@ impl Pipeline {
         self.lost.load(Relaxed)
     }
 
+    /// How often a look at all sockets found a port held that the events said was free, or free that
+    /// they said was held. A bind or close while it looks may be among them.
+    pub fn differences(&self) -> u64 {
+        self.differences.load(Relaxed)
+    }
+
     /// The ledger as it is now.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         lock(&self.ledger)
@@ -176,6 +186,8 @@ struct Worker {
     queue: EventQueue,
     store: StoreQueue,
     saved_at: Instant,
+    has_looked: bool,
+    differences: Arc<AtomicU64>,
     followers: broadcast::Sender<Arc<str>>,
     /// Room for what the ledger tells, used again and again.
     transitions: Vec<Transition>,
@@ -187,10 +199,7 @@ impl Worker {
             match message {
                 Message::Call(record) => self.call(&record.0, record.1.as_deref()),
                 Message::Reading(at, counters) => self.read(at, &counters),
-                Message::Holders(at, held) => {
-                    lock(&self.ledger).holders(at, held, &mut self.transitions);
-                    self.tell_transitions(None);
-                }
+                Message::Holders(at, held) => self.reconcile(at, held),
                 Message::Event(event) => self.tell(*event),
                 Message::Watch(ports, now) => self.watch(ports, now),
                 Message::Flush(done) => {
@@ -262,6 +271,19 @@ impl Worker {
         }
     }
 
+    /// Brings the ledger in line with who was seen to hold the ports.
+    fn reconcile(&mut self, at: Moment, held: Vec<Held>) {
+        let mut ledger = lock(&self.ledger);
+        if self.has_looked {
+            self.differences.fetch_add(differences(&ledger, &held), Relaxed);
+        }
+        // What was open before the agent came is no difference.
+        self.has_looked = true;
+        ledger.holders(at, held, &mut self.transitions);
+        drop(ledger);
+        self.tell_transitions(None);
+    }
+
     fn watch(&mut self, ports: Vec<WatchedPort>, now: Moment) {
         lock(&self.ledger).watch(ports.iter().map(|port| (port.number, port.dormant_after)), now);
         self.ports = by_number(ports);
@@ -309,6 +331,19 @@ fn owner(caller: &Identity) -> Owner<'_> {
         systemd_unit: unit.filter(|unit| unit.is_of_system()).map(|unit| unit.name.as_str()),
         container_id: cgroup.and_then(|cgroup| cgroup.container_id.as_deref()),
     }
+}
+
+/// Ports of which the events say that they are held and the look does not, or the other way round.
+fn differences(ledger: &Ledger, held: &[Held]) -> u64 {
+    let held = held.iter().filter(|held| held.sockets > 0);
+    let held: HashSet<(u16, usize)> = held.map(|h| (h.port, h.protocol as usize)).collect();
+    let differ = |port, facts: &PortFacts| {
+        let differ = |protocol: &Protocol| {
+            (facts.bound_sockets(*protocol) > 0) != held.contains(&(port, *protocol as usize))
+        };
+        Protocol::ALL.into_iter().filter(differ).count() as u64
+    };
+    ledger.all_facts().map(|(port, facts)| differ(port, &facts)).sum()
 }
 
 /// The call as the ledger takes it; none where the protocol is not known.

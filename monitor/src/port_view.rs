@@ -5,9 +5,10 @@ use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    catalogue,
+    catalogue, check,
     config::WatchedPort,
     ledger::{Cause, PortFacts, PortState},
+    process::holders::Socket,
 };
 
 /// A watched port as the agent knows it.
@@ -30,6 +31,9 @@ pub struct PortView {
     pub awakenings: Awakenings,
     pub bound_sockets: ByProtocol<u32>,
     pub unexpected_binds: ByProtocol<u64>,
+    /// As `check --json` has them; those of the last look.
+    #[serde(serialize_with = "check::serialize_sockets", skip_deserializing)]
+    pub sockets: Vec<Socket>,
 }
 
 /// How often the port was awakened, by cause.
@@ -49,8 +53,8 @@ pub struct ByProtocol<T> {
 }
 
 impl PortView {
-    /// What the configuration and the ledger say.
-    pub fn new(port: &WatchedPort, facts: &PortFacts) -> Self {
+    /// What the configuration and the ledger say, and who was seen there.
+    pub fn new(port: &WatchedPort, facts: &PortFacts, sockets: Vec<Socket>) -> Self {
         let [tcp, udp] = [Protocol::Tcp, Protocol::Udp];
         Self {
             port: port.number,
@@ -73,6 +77,7 @@ impl PortView {
                 tcp: facts.unexpected_binds(tcp),
                 udp: facts.unexpected_binds(udp),
             },
+            sockets,
         }
     }
 }

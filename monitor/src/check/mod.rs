@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use self::progress::Progress;
-pub use self::report::Report;
+pub use self::report::{Report, serialize_sockets};
 use crate::{
     port_view::PortView,
     process::{Joiner, holders},

@@ -42,7 +42,7 @@ pub(super) struct PortReport {
     pub(super) last_packet: Option<Timestamp>,
     #[serde(serialize_with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub(super) last_bind: Option<Timestamp>,
-    #[serde(serialize_with = "sockets")]
+    #[serde(serialize_with = "serialize_sockets")]
     pub(super) sockets: Vec<Socket>,
 }
 
@@ -178,7 +178,11 @@ pub(super) fn user(identity: &Identity) -> Option<String> {
     Some(user.name.clone().unwrap_or_else(|| user.id.to_string()))
 }
 
-fn sockets<S: Serializer>(sockets: &[Socket], serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes sockets as the contract has them in the answer of `check`.
+pub fn serialize_sockets<S: Serializer>(
+    sockets: &[Socket],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(Some(sockets.len()))?;
     for socket in sockets {
         list.serialize_element(&SocketDocument::new(socket))?;

@@ -55,7 +55,7 @@ fn families(
     families.push(Family::of_one(&names::COVERAGE_GAP, ledger.coverage_gap.as_secs_f64()));
     families.push(port_info(snapshot, &shown));
     families.push(hooks(snapshot));
-    families.extend(losses(snapshot, status));
+    families.extend(losses(snapshot, ledger, status));
     families.extend(maps(snapshot));
     families.extend(agent(snapshot, status));
     families.extend(process.map(process_families).into_iter().flatten());
@@ -294,7 +294,7 @@ fn hooks(snapshot: &Snapshot) -> Family {
 }
 
 /// The ring's losses are kernel errors too; both families tell them, each in its own terms.
-fn losses(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
+fn losses(snapshot: &Snapshot, ledger: &LedgerFacts, status: &AgentStatus) -> Vec<Family> {
     let mut events = Family::new(&names::EVENTS_LOST);
     let ring = snapshot.kernel_errors[KernelError::RingFull as usize];
     for (stage, count) in
@@ -307,6 +307,7 @@ fn losses(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
         errors.add(&[cause.name()], snapshot.kernel_errors[cause as usize] as f64);
     }
     errors.add(&["call_missed"], snapshot.missed_calls as f64);
+    errors.add(&["holders_differ"], ledger.differences as f64);
     vec![events, errors]
 }
 
@@ -423,7 +424,7 @@ mod tests {
         let counters = CounterLife { id: String::new(), adopted: false };
         let mut ledger = Ledger::new(Start { at, boot_id: String::new(), counters });
         ledger.watch(snapshot.sockets.iter().map(|row| (row.port, Duration::from_secs(1))), at);
-        LedgerFacts::from(&ledger)
+        LedgerFacts::new(&ledger, 0)
     }
 
     fn text(snapshot: &Snapshot, process: Option<&ProcessFacts>) -> String {

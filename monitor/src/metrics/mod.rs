@@ -38,11 +38,15 @@ pub struct LedgerFacts {
     pub ports: Vec<(u16, PortFacts)>,
     /// Time in which no agent looked.
     pub coverage_gap: Duration,
+    /// Ports that a look at all sockets found held, or free, when the events said otherwise.
+    pub differences: u64,
 }
 
-impl From<&Ledger> for LedgerFacts {
-    fn from(ledger: &Ledger) -> Self {
-        Self { ports: ledger.all_facts().collect(), coverage_gap: ledger.coverage_gap() }
+impl LedgerFacts {
+    /// What the ledger says now.
+    pub fn new(ledger: &Ledger, differences: u64) -> Self {
+        let ports = ledger.all_facts().collect();
+        Self { ports, coverage_gap: ledger.coverage_gap(), differences }
     }
 }
 

@@ -42,7 +42,7 @@ impl Source for Known {
 
     fn ports(&self, only: Option<u16>) -> anyhow::Result<Vec<PortView>> {
         let port = WatchedPort::new(2948);
-        let view = PortView::new(&port, &PortFacts::default());
+        let view = PortView::new(&port, &PortFacts::default(), Vec::new());
         Ok(only.is_none_or(|only| only == 2948).then_some(view).into_iter().collect())
     }
 
