@@ -24,7 +24,7 @@ use crate::{
     clock::{EventClock, SteadyOffset},
     config::{self, Owner, WatchedPort},
     event::{Event, EventContext},
-    ledger::{CallKind, Change, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
+    ledger::{CallKind, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
     process::{Identity, Joiner},
     sinks::EventQueue,
     snapshot::Snapshot,
@@ -34,7 +34,8 @@ use crate::{
 /// Messages that wait at most: many times what the ring buffer holds.
 const QUEUE_CAPACITY: usize = 16_384;
 
-/// How often the ledger is kept, beside every awakening: what a crash may make it forget.
+/// How often the ledger is kept, beside every change of a port's state: what a crash may make it
+/// forget.
 const SAVING_PERIOD: Duration = Duration::from_secs(5);
 
 /// Events that a follower may be behind.
@@ -291,14 +292,14 @@ impl Worker {
 
     /// What the ledger made of `call`, or of something else.
     fn tell_transitions(&mut self, call: Option<&Event>) {
-        let mut awakened = false;
-        for transition in std::mem::take(&mut self.transitions) {
-            awakened |= matches!(transition.change, Change::Awakened { .. });
+        let transitions = std::mem::take(&mut self.transitions);
+        let is_news = !transitions.is_empty();
+        for transition in transitions {
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
                 self.tell(event);
             }
         }
-        if awakened {
+        if is_news {
             self.save();
         }
     }

@@ -75,7 +75,10 @@ fn every_series_is_there_from_the_first_scrape() {
         let kind = response.header("content-type").expect("a content type");
         assert!(kind.starts_with("text/plain") && kind.contains("version=0.0.4"), "{kind}");
         let metrics = Metrics::parse(response.body);
-        assert!(metrics.series.len() <= 350, "{} series", metrics.series.len());
+        let of_ports =
+            metrics.series.iter().filter(|(_, labels, _)| labels.contains_key("port")).count();
+        assert!(of_ports <= 350, "{of_ports} series of ports");
+        assert!(metrics.series.len() <= 420, "{} series", metrics.series.len());
         let zero = |name: &str, labels: &[(&str, &str)]| {
             assert_eq!(metrics.value(name, labels), 0.0, "{name}{labels:?}");
         };
@@ -105,6 +108,24 @@ fn every_series_is_there_from_the_first_scrape() {
                 }
             }
             assert!(metrics.has("ghostport_listens_total", &[port]));
+            assert_eq!(metrics.value("ghostport_dormant", &[port]), 1.0);
+            for state in ["quiet", "probed", "attempted", "outbound", "bound", "served"] {
+                let holds = metrics.value("ghostport_port_state", &[port, ("state", state)]);
+                assert_eq!(holds == 1.0, state == "quiet", "{port:?} {state}");
+            }
+            for cause in ["packet", "bind"] {
+                zero("ghostport_awakenings_total", &[port, ("cause", cause)]);
+            }
+            for protocol in PROTOCOLS.map(|protocol| ("protocol", protocol)) {
+                for name in [
+                    "ghostport_unexpected_binds_total",
+                    "ghostport_bound_sockets",
+                    "ghostport_last_packet_timestamp_seconds",
+                    "ghostport_last_bind_timestamp_seconds",
+                ] {
+                    zero(name, &[port, protocol]);
+                }
+            }
             assert_eq!(metrics.value("ghostport_port_info", &[port]), 1.0);
         }
         for direction in DIRECTIONS.map(|direction| ("direction", direction)) {

@@ -46,6 +46,8 @@ pub struct Config {
     pub command_line: bool,
     /// Port of the web server.
     pub listen: u16,
+    /// What follows the number of each port: keys of its mapping, none for a number alone.
+    pub port_keys: String,
 }
 
 impl Config {
@@ -59,7 +61,13 @@ impl Config {
             mechanism: "auto",
             command_line: true,
             listen: LISTEN,
+            port_keys: String::new(),
         }
+    }
+
+    /// Adds keys to the mapping of every port, as `dormant_after: 7d`.
+    pub fn with_port_keys(self, keys: &str) -> Self {
+        Self { port_keys: keys.to_owned(), ..self }
     }
 
     /// Counts on interfaces that match these globs.
@@ -80,7 +88,10 @@ impl Config {
     fn yaml(&self, world: &World) -> String {
         let mut text = String::from("ports:\n");
         for port in self.ports.iter().chain([&port(SENTINEL)]) {
-            let _ = writeln!(text, "  - {port}");
+            let _ = match &*self.port_keys {
+                "" => writeln!(text, "  - {port}"),
+                keys => writeln!(text, "  - {{port: {port}, {keys}}}"),
+            };
         }
         let events = events_path(world);
         let _ = writeln!(text, "store:\n  path: {}", world.path("ghostport.db").display());

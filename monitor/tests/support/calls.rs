@@ -155,8 +155,10 @@ const COMPARED: &[&str] = &[
 
 /// What [`Call::event`] has of an event.
 pub fn compared(event: &Value) -> Value {
-    let fields =
-        COMPARED.iter().filter_map(|key| Some(((*key).to_owned(), event.get(*key)?.clone())));
+    // Of a close it depends on whether the process was still there, or was seen before.
+    let is_close = event["event.name"] == "ghostport.close";
+    let keys = COMPARED.iter().filter(|key| !(is_close && **key == "process.command_args"));
+    let fields = keys.filter_map(|key| Some(((*key).to_owned(), event.get(*key)?.clone())));
     Value::Object(fields.collect())
 }
 
