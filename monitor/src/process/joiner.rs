@@ -1,6 +1,10 @@
 //! Joins what the kernel side captured of a caller with what `/proc` says of it.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use monitor_common::socket_event::{SocketEvent, known};
@@ -21,6 +25,9 @@ use crate::clock::{EventClock, SteadyOffset};
 /// Processes that are remembered, twice as many at most.
 const REMEMBERED: usize = 512;
 
+/// How long what was read of a process is as good as new.
+const FRESH: Duration = Duration::from_millis(500);
+
 /// Tells who made a call. One for a thread of its own: reading a command line may have to wait for
 /// a process that is busy with its memory.
 #[derive(Debug)]
@@ -37,6 +44,8 @@ pub struct Joiner {
 /// What is only to be had of a process that lives.
 #[derive(Clone, Debug)]
 struct Remembered {
+    /// When that was.
+    at: Instant,
     /// Another name is another program, or may be.
     name: Option<String>,
     executable: Option<Executable>,
@@ -79,7 +88,9 @@ impl Joiner {
         self.users.refresh();
         let mut identity = self.captured(record, command_line);
         let birth = Birth::of_caller(record);
-        if let Ok((process, stat)) = birth.find(record.tgid) {
+        if self.was_just_seen(&identity) {
+            self.complete_from_memory(&mut identity);
+        } else if let Ok((process, stat)) = birth.find(record.tgid) {
             self.complete(&mut identity, &process, stat);
             identity.ancestors = self.lineage.of(identity.parent_pid, birth.latest());
             self.remember(&identity);
@@ -171,6 +182,22 @@ impl Joiner {
         }
     }
 
+    /// Whether a look at the same process has just found the same program: who binds in a loop is
+    /// not looked up each time.
+    fn was_just_seen(&mut self, identity: &Identity) -> bool {
+        let wants_command_lines = self.with_command_lines;
+        let seen = key(identity).and_then(|key| self.seen.get(&key));
+        seen.is_some_and(|seen| {
+            let is_same_line = match (&identity.command_line, &seen.command_line) {
+                (Some(captured), Some(whole)) => captured.is_beginning_of(whole),
+                (Some(_), None) => false,
+                // It was not wanted then.
+                (None, seen) => seen.is_some() == wants_command_lines,
+            };
+            seen.name == identity.name && is_same_line && seen.at.elapsed() < FRESH
+        })
+    }
+
     /// Adds what an earlier look at the same process found, if it seems to be the same program
     /// still.
     fn complete_from_memory(&mut self, identity: &mut Identity) {
@@ -185,13 +212,20 @@ impl Joiner {
         identity.ancestors = seen.ancestors;
         identity.cgroup = identity.cgroup.take().or(seen.cgroup);
         if self.with_command_lines {
-            identity.command_line = identity.command_line.take().or(seen.command_line);
+            let captured = identity.command_line.take();
+            identity.command_line = match (captured, seen.command_line) {
+                (Some(cut), Some(whole)) if cut.is_truncated && cut.is_beginning_of(&whole) => {
+                    Some(whole)
+                }
+                (captured, seen) => captured.or(seen),
+            };
         }
     }
 
     fn remember(&mut self, identity: &Identity) {
         let Some(key) = key(identity) else { return };
         let remembered = Remembered {
+            at: Instant::now(),
             name: identity.name.clone(),
             executable: identity.executable.clone(),
             command_line: identity.command_line.clone(),
