@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod event;
+pub mod identify;
 pub mod kernel;
 pub mod logging;
 pub mod metrics;
