@@ -1,11 +1,18 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use monitor_common::flow::Protocol;
 
-use crate::config::{DEFAULT_PATH, Overrides, Pattern, listen};
+use crate::{
+    config::{DEFAULT_PATH, Overrides, Pattern, listen},
+    examine::{Request, Source},
+};
 
 /// Watches ports where nothing should be, with eBPF.
 #[derive(Debug, Parser)]
@@ -49,6 +56,19 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Say what a payload or a capture really is, with the reason
+    ///
+    /// FILE is a pcap or pcapng capture, of which every conversation is told; - reads a payload's
+    /// bytes or a capture from standard input.
+    #[command(
+        after_help = "Example:\n  ghostport identify --udp --port 2948 --hex 'dc 06 01 ae 02 05 6a 00 45 c6'"
+    )]
+    Identify(IdentifyArgs),
+    /// Tell what is registered for a port, and what is likely there today
+    ///
+    /// Without PORT, a table of all ports in the catalogue.
+    #[command(after_help = "Example:\n  ghostport explain 2948 --sources")]
+    Explain(ExplainArgs),
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  ghostport completions bash > /etc/bash_completion.d/ghostport"
@@ -89,6 +109,40 @@ pub struct DoctorArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `identify`.
+#[derive(Args, Debug)]
+pub struct IdentifyArgs {
+    /// It came by UDP; of a capture, tell only what did
+    #[arg(long, conflicts_with = "tcp")]
+    pub udp: bool,
+    /// It came by TCP; of a capture, tell only what did
+    #[arg(long)]
+    pub tcp: bool,
+    /// It went to port P; of a capture, tell only what went there or came from there
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Print one JSON object, of a capture one a line
+    #[arg(long)]
+    pub json: bool,
+    /// The payload in hexadecimal digits; blanks, colons and 0x do not matter
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
+    pub hex: Option<String>,
+    /// A capture, or - for standard input
+    #[arg(value_name = "FILE", required_unless_present = "hex", conflicts_with = "hex")]
+    pub file: Option<PathBuf>,
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The port
+    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Say where the facts are from
+    #[arg(long)]
+    pub sources: bool,
 }
 
 /// What to do with the configuration.
@@ -134,6 +188,23 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl IdentifyArgs {
+    /// What the arguments ask for.
+    pub fn request(&self) -> Request<'_> {
+        let source = match (&self.hex, self.file.as_deref()) {
+            (Some(digits), _) => Source::Hex(digits),
+            (None, Some(path)) if path != Path::new("-") => Source::File(path),
+            _ => Source::Stdin,
+        };
+        let transport = match (self.udp, self.tcp) {
+            (true, _) => Some(Protocol::Udp),
+            (_, true) => Some(Protocol::Tcp),
+            _ => None,
+        };
+        Request { source, transport, port: self.port, json: self.json }
+    }
 }
 
 impl RunArgs {
@@ -199,9 +270,29 @@ mod tests {
             "ghostport run --log.level loud",
             "ghostport config",
             "ghostport completions cobol",
+            "ghostport identify",
+            "ghostport identify --udp --tcp -",
+            "ghostport identify --port 65536 -",
+            "ghostport identify --hex 00 capture.pcap",
+            "ghostport explain wap-push",
         ] {
             assert_eq!(parse(args).expect_err(args).exit_code(), 2, "{args}");
         }
+    }
+
+    #[test]
+    fn identify_reads_digits_files_and_standard_input() {
+        let source = |args: &str| {
+            let Ok(Command::Identify(args)) = parse(args) else { panic!("{args}") };
+            format!("{:?}", args.request())
+        };
+        let hex = source("ghostport identify --udp --port 2948 --json --hex dc06");
+        assert!(hex.contains(r#"Hex("dc06"), transport: Some(Udp), port: Some(2948), json: true"#));
+        assert!(
+            source("ghostport identify --tcp a.pcap")
+                .contains(r#"File("a.pcap"), transport: Some(Tcp)"#)
+        );
+        assert!(source("ghostport identify -").contains("Stdin, transport: None"));
     }
 
     #[test]
@@ -214,8 +305,18 @@ mod tests {
 
     #[test]
     fn every_help_ends_with_an_example() {
-        let commands =
-            ["", "run", "doctor", "detach", "config", "config check", "config show", "completions"];
+        let commands = [
+            "",
+            "run",
+            "doctor",
+            "detach",
+            "config",
+            "config check",
+            "config show",
+            "identify",
+            "explain",
+            "completions",
+        ];
         for command in commands {
             for flag in ["-h", "--help"] {
                 let args = format!("ghostport {command} {flag}");

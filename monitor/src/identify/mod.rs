@@ -15,8 +15,6 @@ mod legacy;
 mod modern;
 mod reader;
 pub mod scanner;
-#[cfg(test)]
-mod tests;
 mod verdict;
 
 pub use details::Details;

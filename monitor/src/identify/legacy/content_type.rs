@@ -76,6 +76,7 @@ impl<'a> ContentType<'a> {
             Value::Short(code) => {
                 // That it is a number is no evidence; that it is one of few is.
                 let bits = match kind_of_code(code) {
+                    Kind::Other if PUSHED.contains(&code) => 4,
                     Kind::Other => u32::from(MEDIA_TYPES.len() > usize::from(code)),
                     _ => 4,
                 };
@@ -138,6 +139,10 @@ impl<'a> ContentType<'a> {
         }
     }
 }
+
+/// Types that are pushed, of no shape that could be checked: multipart messages, initiations of
+/// sessions, notifications of SyncML, rights.
+const PUSHED: [u8; 7] = [0x23, 0x26, 0x33, 0x34, 0x44, 0x48, 0x4e];
 
 const fn kind_of_code(code: u8) -> Kind {
     match code {

@@ -87,7 +87,12 @@ impl<'a> Push<'a> {
         let is_too_large = headers_len > on_wire;
         let (region, body) = rest.split_at_checked(headers_len).unwrap_or((rest, &[]));
         let mut region = Reader::new(region);
+        let whole = region.rest().len();
         let content_type = ContentType::read(&mut region).ok()?;
+        if content_type.is_too_large {
+            // Nothing says any more where the headers end.
+            region = Reader::new(rest.get(whole - region.rest().len()..)?);
+        }
         let body_len = on_wire.saturating_sub(headers_len);
         let (headers, walked) = Headers::walk(&mut region, body_len);
         let state = match walked {
