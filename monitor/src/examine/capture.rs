@@ -53,7 +53,7 @@ pub(super) fn read(
 }
 
 fn packets(reader: impl Read + Send, conversations: &mut Conversations<'_>) -> Result<()> {
-    let mut reader = create_reader(BUFFER, reader)
+    let mut reader = create_reader(BUFFER, Filling(reader))
         .map_err(|error| explained(&error))
         .context("the header of the capture cannot be read")?;
     let mut capacity = BUFFER;
@@ -84,6 +84,25 @@ fn packets(reader: impl Read + Send, conversations: &mut Conversations<'_>) -> R
                     .with_context(|| format!("damaged behind block {blocks}, at byte {at}"));
             }
         }
+    }
+}
+
+/// Reads until the buffer is full: the parser takes the first read for all that there is of a
+/// header, and a pipe gives what it has.
+struct Filling<R>(R);
+
+impl<R: Read> Read for Filling<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(len) => filled += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
     }
 }
 

@@ -72,11 +72,11 @@ pub fn examine(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
                 .with_context(|| format!("in {}", path.display()))
         }
         Source::Stdin => {
-            let mut stdin = io::stdin().lock();
+            // Not locked: a lock is not `Send`, as the reader of captures wants it.
+            let mut stdin = io::stdin();
             let start = start(&mut stdin).context("cannot read standard input")?;
             if capture::is_capture(&start) {
-                // A locked stdin is not `Send`, as the reader of captures wants it.
-                return many(request, start.as_slice().chain(io::stdin()), output)
+                return many(request, start.as_slice().chain(stdin), output)
                     .context("in standard input");
             }
             let mut payload = Vec::new();

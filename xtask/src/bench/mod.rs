@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what the packet path, the agent and seeing binds cost.
+//! `cargo xtask bench`: what the packet path, the agent, seeing binds and identifying payloads
+//! cost.
 //!
 //! Everything happens in a network and a mount namespace of its own, which end with this process,
 //! however it ends: nothing is left to clean up.
@@ -22,6 +23,7 @@ use crate::{
 mod agent;
 mod bind;
 mod frames;
+mod identify;
 mod live;
 mod nanoseconds;
 mod programs;
@@ -48,6 +50,8 @@ enum Subject {
     /// A cycle of socket, bind and close without and with each mechanism and bcc's bindsnoop, here
     /// or on other kernels. Needs root.
     Bind(bind::Args),
+    /// What it takes to say what a payload is, by kind of payload.
+    Identify,
 }
 
 #[derive(clap::Args)]
@@ -82,6 +86,7 @@ enum Part {
 pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
     match &args.subject {
         Subject::Bind(args) => bind::measure(args),
+        Subject::Identify => identify::measure(),
         Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
         Subject::Xdp(_) => enter(),
     }

@@ -29,12 +29,13 @@ fn time(payload: &Payload<'_>, first: u8) -> Option<Identification> {
     let [stratum, poll, precision] = [header[1], header[2], header[3]];
     let [delay, dispersion] = [header[4], header[8]];
     // Precision is a small power of two; delay and dispersion are seconds in their upper half.
+    let has_precision = precision == 0 || precision >= 0xd8;
     let is_plausible = stratum <= 16
         && poll <= 17
-        && (precision == 0 || precision >= 0xd8)
         && delay == 0
         && dispersion == 0
-        && (payload.has_port(NTP) || is_request_or_has_times(header, first & 7));
+        && (is_bare_request(header, first & 7)
+            || (has_precision && (payload.has_port(NTP) || has_times(header))));
     if !is_plausible {
         return None;
     }
@@ -47,13 +48,16 @@ fn time(payload: &Payload<'_>, first: u8) -> Option<Identification> {
     Some(Identification::consistent(Verdict::Ntp, reason).with(details))
 }
 
-/// On another port it takes more: a client that has nothing to say but the time, or times.
-fn is_request_or_has_times(header: &[u8; LEN], mode: u8) -> bool {
+/// A client that says nothing but a time, which may be any number; chrony hides even its precision.
+fn is_bare_request(header: &[u8; LEN], mode: u8) -> bool {
     const CLIENT: u8 = 3;
+    mode == CLIENT && header[4..40].iter().all(|byte| *byte == 0)
+}
+
+/// On another port than NTP's it takes times of this century.
+fn has_times(header: &[u8; LEN]) -> bool {
     const YEAR_2000: u8 = 0xbc;
-    let is_bare = header[12..40].iter().all(|byte| *byte == 0);
-    let has_time = header[40] >= YEAR_2000 && header[32] >= YEAR_2000;
-    (mode == CLIENT && is_bare) || has_time
+    header[40] >= YEAR_2000 && header[32] >= YEAR_2000
 }
 
 /// Requests that made servers amplify: readvar (RFC 9327) and monlist.
