@@ -15,6 +15,16 @@ pub(in super::super) fn mqtt(payload: &Payload<'_>) -> Option<Identification> {
             let reason = "an MQTT broker's answer to a connection";
             Some(Identification::consistent(Verdict::Mqtt, reason).with(details))
         }
+        // Version 5 has properties behind it, which fill the rest.
+        [0x20, len, 0 | 1, 0 | 0x80..=0xff, properties, ..]
+            if payload.may_be(Protocol::Tcp)
+                && usize::from(*len) + 2 == payload.wire_len
+                && *len >= 3
+                && *properties == *len - 3 =>
+        {
+            let reason = "an MQTT 5 broker's answer to a connection: its sizes agree";
+            Some(Identification::consistent(Verdict::Mqtt, reason))
+        }
         _ => None,
     }
 }
