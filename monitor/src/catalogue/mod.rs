@@ -102,7 +102,7 @@ mod tests {
             }
         }
         let is_used = |key: &&str| catalogue.ports.iter().any(|entry| entry.sources.contains(key));
-        assert!(catalogue.sources.keys().all(|key| is_used(key)));
+        assert!(catalogue.sources.keys().all(is_used));
     }
 
     #[test]

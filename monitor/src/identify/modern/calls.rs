@@ -8,7 +8,7 @@ use super::super::{
 
 /// RFC 3261 §7.
 pub(in super::super) fn sip(payload: &Payload<'_>) -> Option<Identification> {
-    if !matches!(payload.bytes.first()?, b'A'..=b'Z') {
+    if !payload.bytes.first()?.is_ascii_uppercase() {
         return None;
     }
     let line = first_line(payload.bytes);

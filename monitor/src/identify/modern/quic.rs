@@ -60,7 +60,7 @@ fn long(
     let name = ["Initial", "0-RTT", "Handshake", "Retry"][usize::from(kind)];
     if kind < 3 {
         let len = varint(reader)?;
-        let left = payload.wire_len - (payload.bytes.len() - reader.rest().len());
+        let left = payload.wire_len.saturating_sub(payload.bytes.len() - reader.rest().len());
         if len < 20 || len > left as u64 {
             return None;
         }

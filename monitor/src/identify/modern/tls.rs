@@ -32,7 +32,7 @@ pub(in super::super) fn tls(payload: &Payload<'_>) -> Option<Identification> {
         return alert(len, rest);
     }
     // RFC 8446 §5.1, with what earlier versions allowed on top.
-    if len > (1 << 14) + 2048 || len < 4 {
+    if !(4..=(1 << 14) + 2048).contains(&len) {
         return None;
     }
     let mut reader = Reader::new(rest);
