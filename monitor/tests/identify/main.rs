@@ -107,13 +107,13 @@ fn details_are_decoded() {
     assert_eq!(message["message_size"], 10000);
     assert_eq!(message["expires_in_seconds"], 172_800);
     assert_eq!(message["content_location"], "http://mms.example.net/1");
-    let indication = details(3);
+    let indication = details(4);
     assert_eq!(indication["address"], "http://mysite.ru");
     assert_eq!(indication["message"], "mysite");
-    let loading = details(6);
+    let loading = details(7);
     assert_eq!(loading["action"], "execute-high");
     assert_eq!(loading["address"], "http://example.net/x");
-    let provisioning = details(7);
+    let provisioning = details(8);
     assert_eq!(provisioning["security"], "USERPIN");
     let settings = serde_json::json!([
         "[NAPDEF]",

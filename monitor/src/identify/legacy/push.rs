@@ -154,10 +154,6 @@ impl<'a> Push<'a> {
                 "a WSP push whose headers end where their size says, with a multimedia message \
                  that is no notification",
             ),
-            None if message.is_broken && !payload.is_cut() => Identification::suspect(
-                Verdict::MmsNotification,
-                "a WSP push with a multimedia notification, in which a field runs past the end",
-            ),
             None => Identification::confirmed(
                 Verdict::MmsNotification,
                 "a WSP push whose headers end where their size says, and its body begins as a \
@@ -165,6 +161,9 @@ impl<'a> Push<'a> {
             ),
         };
         message.describe(&mut identification.details);
+        if message.is_broken && !payload.is_cut() {
+            identification.details.set("note", "a field of the message runs past its end");
+        }
         identification
     }
 

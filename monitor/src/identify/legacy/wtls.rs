@@ -29,7 +29,7 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let has_length = first & bit::LENGTH != 0;
     let record = if has_length { reader.block16()? } else { reader.take(reader.rest().len())? };
     let mut identification = match first & 0x0f {
-        3 => handshake(record, has_length)?,
+        3 => handshake(record, has_length && reader.is_empty())?,
         // Without a length nothing would hold these together.
         1 if has_length && reader.is_empty() => change_cipher(record)?,
         2 if has_length && reader.is_empty() => alert(record)?,
@@ -39,8 +39,9 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     Some(identification)
 }
 
-/// One whole handshake: the size of the record and its own agree.
-fn handshake(record: &[u8], has_length: bool) -> Option<Identification> {
+/// One whole handshake: the size of the record and its own agree. `is_alone`: and the record says
+/// where it ends, and that is where the payload does.
+fn handshake(record: &[u8], is_alone: bool) -> Option<Identification> {
     let mut reader = Reader::new(record);
     let kind = reader.u8()?;
     let body = reader.block16()?;
@@ -53,7 +54,7 @@ fn handshake(record: &[u8], has_length: bool) -> Option<Identification> {
         1 => client_hello(body, &mut details)?,
         2 => server_hello(body, &mut details)?,
         // Nothing inside could be checked: without one of the hellos it takes a body that is empty.
-        0 | 14 if body.is_empty() && has_length => {
+        0 | 14 if body.is_empty() && is_alone => {
             return Some(
                 Identification::consistent(Verdict::Wtls, "a WTLS record with an empty handshake")
                     .with(details),
