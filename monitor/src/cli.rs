@@ -1,6 +1,11 @@
 //! The command line.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{
     Args, CommandFactory, Parser, Subcommand, ValueEnum,
@@ -8,10 +13,12 @@ use clap::{
 };
 use clap_complete::Shell;
 use jiff::Timestamp;
+use monitor_common::flow::Protocol;
 
 use crate::{
     config::{DEFAULT_PATH, Overrides, Pattern, listen, quantity},
     event::EventName,
+    examine::{Request, Source},
     store::Filter,
 };
 
@@ -69,6 +76,19 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Say what a payload or a capture really is, with the reason
+    ///
+    /// FILE is a pcap or pcapng capture, of which every conversation is told; - reads a payload's
+    /// bytes or a capture from standard input.
+    #[command(
+        after_help = "Example:\n  ghostport identify --udp --port 2948 --hex 'dc 06 01 ae 02 05 6a 00 45 c6'"
+    )]
+    Identify(IdentifyArgs),
+    /// Tell what is registered for a port, and what is likely there today
+    ///
+    /// Without PORT, a table of all ports in the catalogue.
+    #[command(after_help = "Example:\n  ghostport explain 2948 --sources")]
+    Explain(ExplainArgs),
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  ghostport completions bash > /etc/bash_completion.d/ghostport"
@@ -148,6 +168,40 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
+/// Arguments of `identify`.
+#[derive(Args, Debug)]
+pub struct IdentifyArgs {
+    /// It came by UDP; of a capture, tell only what did
+    #[arg(long, conflicts_with = "tcp")]
+    pub udp: bool,
+    /// It came by TCP; of a capture, tell only what did
+    #[arg(long)]
+    pub tcp: bool,
+    /// It went to port P; of a capture, tell only what went there or came from there
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Print one JSON object, of a capture one a line
+    #[arg(long)]
+    pub json: bool,
+    /// The payload in hexadecimal digits; blanks, colons and 0x do not matter
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
+    pub hex: Option<String>,
+    /// A capture, or - for standard input
+    #[arg(value_name = "FILE", required_unless_present = "hex", conflicts_with = "hex")]
+    pub file: Option<PathBuf>,
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The port
+    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Say where the facts are from
+    #[arg(long)]
+    pub sources: bool,
+}
+
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -198,6 +252,23 @@ impl CheckArgs {
     pub fn ports(&self) -> Option<Vec<u16>> {
         let ports: BTreeSet<u16> = self.ports.iter().copied().collect();
         (!ports.is_empty()).then(|| ports.into_iter().collect())
+    }
+}
+
+impl IdentifyArgs {
+    /// What the arguments ask for.
+    pub fn request(&self) -> Request<'_> {
+        let source = match (&self.hex, self.file.as_deref()) {
+            (Some(digits), _) => Source::Hex(digits),
+            (None, Some(path)) if path != Path::new("-") => Source::File(path),
+            _ => Source::Stdin,
+        };
+        let transport = match (self.udp, self.tcp) {
+            (true, _) => Some(Protocol::Udp),
+            (_, true) => Some(Protocol::Tcp),
+            _ => None,
+        };
+        Request { source, transport, port: self.port, json: self.json }
     }
 }
 
@@ -316,9 +387,29 @@ mod tests {
             "ghostport events --kind birth",
             "ghostport events --since 24",
             "ghostport events --port 65536",
+            "ghostport identify",
+            "ghostport identify --udp --tcp -",
+            "ghostport identify --port 65536 -",
+            "ghostport identify --hex 00 capture.pcap",
+            "ghostport explain wap-push",
         ] {
             assert_eq!(parse(args).expect_err(args).exit_code(), 2, "{args}");
         }
+    }
+
+    #[test]
+    fn identify_reads_digits_files_and_standard_input() {
+        let source = |args: &str| {
+            let Ok(Command::Identify(args)) = parse(args) else { panic!("{args}") };
+            format!("{:?}", args.request())
+        };
+        let hex = source("ghostport identify --udp --port 2948 --json --hex dc06");
+        assert!(hex.contains(r#"Hex("dc06"), transport: Some(Udp), port: Some(2948), json: true"#));
+        assert!(
+            source("ghostport identify --tcp a.pcap")
+                .contains(r#"File("a.pcap"), transport: Some(Tcp)"#)
+        );
+        assert!(source("ghostport identify -").contains("Stdin, transport: None"));
     }
 
     #[test]
@@ -341,6 +432,8 @@ mod tests {
             "config",
             "config check",
             "config show",
+            "identify",
+            "explain",
             "completions",
         ];
         for command in commands {

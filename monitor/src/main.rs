@@ -8,14 +8,14 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 use ghostport::{
-    agent, check,
+    agent, catalogue, check,
     cli::{
         self, CheckArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs,
-        LogFormat, LogLevel, RunArgs,
+        ExplainArgs, IdentifyArgs, LogFormat, LogLevel, RunArgs,
     },
     config::{Config, Overrides},
     doctor::Report,
-    events,
+    events, examine,
     kernel::{self, interfaces::Interfaces, memory},
     logging,
     metrics::BuildInfo,
@@ -41,6 +41,8 @@ async fn dispatch() -> ExitCode {
         Command::Doctor(args) => doctor(&args).await,
         Command::Detach => detach().await,
         Command::Config { command } => config(&command),
+        Command::Identify(args) => identify(&args),
+        Command::Explain(args) => explain(&args),
         Command::Completions { shell } => print(&cli::completions(shell)),
     }
 }
@@ -131,6 +133,39 @@ fn config(command: &ConfigCommand) -> ExitCode {
         Ok(config) if show => print(config.to_string().as_bytes()),
         Ok(_) => print(b"the configuration is valid\n"),
         Err(error) => fail(CANNOT_LOOK, &error.into()),
+    }
+}
+
+fn identify(args: &IdentifyArgs) -> ExitCode {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    match examine::examine(&args.request(), &mut stdout) {
+        Err(error) if !is_gone(&error) => fail(CANNOT_LOOK, &error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Whether the reader of our output has gone away.
+fn is_gone(error: &anyhow::Error) -> bool {
+    let kind = error.root_cause().downcast_ref().map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
+}
+
+fn explain(args: &ExplainArgs) -> ExitCode {
+    let page = match args.port {
+        Some(port) => catalogue::explain(port, args.sources),
+        None => Some(catalogue::table(args.sources)),
+    };
+    match (page, args.port) {
+        (Some(page), _) => print(page.as_bytes()),
+        (None, port) => {
+            let port = port.unwrap_or_default();
+            fail(
+                CANNOT_LOOK,
+                &anyhow::anyhow!(
+                    "nothing is known of port {port}: IANA registered no service for it"
+                ),
+            )
+        }
     }
 }
 

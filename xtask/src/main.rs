@@ -11,6 +11,7 @@ use setup::Need;
 mod bench;
 mod check;
 mod debian;
+mod fuzz;
 mod privilege;
 mod run;
 mod setup;
@@ -39,8 +40,11 @@ enum Task {
     Vm(vm::Args),
     /// Checks format, lints, licences, documents and the invariants of the architecture.
     Check,
-    /// Measures what the packet path and the agent cost; as root, in private namespaces.
+    /// Measures what the packet path, the agent and identification cost; where it takes the kernel,
+    /// as root in private namespaces.
     Bench(bench::Args),
+    /// Feeds mutated payloads to the identification and looks for panics.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,5 +65,6 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Vm(args) => vm::vm(&args),
         Task::Check => check::check(),
         Task::Bench(args) => bench::bench(&args),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
     }
 }

@@ -1,4 +1,16 @@
-//! What is known of the ports: the service that IANA registered for each.
+//! What is known of the ports: what IANA registered, and of the legacy ports their story.
+//!
+//! The facts are data, in `ports.json`, each port with its sources. `registry.txt` has the names of
+//! all other ports.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde::Deserialize;
+
+mod page;
+mod registry;
+
+pub use page::{explain, table};
 
 /// A registered service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,23 +19,66 @@ pub struct Service {
     pub port: u16,
     /// Service name in the IANA registry.
     pub name: &'static str,
-    /// Description in the IANA registry.
+    /// Description in the IANA registry; empty where only the name is kept.
     pub description: &'static str,
 }
 
-/// Every port with an entry, in ascending order.
-const SERVICES: [Service; 5] = [
-    Service { port: 2923, name: "wta-wsp-wtp-s", description: "WTA-WSP-WTP-S" },
-    Service { port: 2948, name: "wap-push", description: "WAP PUSH" },
-    Service { port: 2949, name: "wap-pushsecure", description: "WAP PUSH SECURE" },
-    Service { port: 3716, name: "wv-csp-sms-cir", description: "WV CSP SMS CIR Channel" },
-    Service { port: 3717, name: "wv-csp-udp-cir", description: "WV CSP UDP/IP CIR Channel" },
-];
+/// A port of the catalogue.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry<'a> {
+    port: u16,
+    name: &'a str,
+    description: &'a str,
+    /// Who registered it, and when, where the registry says so.
+    #[serde(borrow)]
+    assignee: Option<&'a str>,
+    #[serde(borrow)]
+    registered: Option<&'a str>,
+    /// When it was in use.
+    era: &'a str,
+    /// What it was for.
+    purpose: &'a str,
+    /// Why nothing should be there.
+    dormant: &'a str,
+    /// What is likely there.
+    today: &'a str,
+    /// What it was attacked with.
+    #[serde(borrow)]
+    attacks: Option<&'a str>,
+    related: Vec<u16>,
+    /// Keys of [`Catalogue::sources`].
+    #[serde(borrow)]
+    sources: Vec<&'a str>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Catalogue<'a> {
+    /// In ascending order.
+    #[serde(borrow)]
+    ports: Vec<Entry<'a>>,
+    #[serde(borrow)]
+    sources: BTreeMap<&'a str, &'a str>,
+}
+
+/// The file is part of the program, and a test reads it.
+static CATALOGUE: LazyLock<Catalogue<'static>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("ports.json")).unwrap_or_default());
+
+impl<'a> Catalogue<'a> {
+    fn entry(&self, port: u16) -> Option<&Entry<'a>> {
+        let index = self.ports.binary_search_by_key(&port, |entry| entry.port).ok()?;
+        self.ports.get(index)
+    }
+}
 
 /// The service that is registered for `port`.
-pub fn lookup(port: u16) -> Option<&'static Service> {
-    let index = SERVICES.binary_search_by_key(&port, |service| service.port).ok()?;
-    Some(&SERVICES[index])
+pub fn lookup(port: u16) -> Option<Service> {
+    match CATALOGUE.entry(port) {
+        Some(entry) => Some(Service { port, name: entry.name, description: entry.description }),
+        None => registry::name(port).map(|name| Service { port, name, description: "" }),
+    }
 }
 
 #[cfg(test)]
@@ -32,10 +87,30 @@ mod tests {
     use crate::config::DEFAULT_PORTS;
 
     #[test]
+    fn the_catalogue_is_whole() {
+        let catalogue: Catalogue<'_> =
+            serde_json::from_str(include_str!("ports.json")).expect("the catalogue");
+        assert!(catalogue.ports.is_sorted_by_key(|entry| entry.port));
+        assert!(DEFAULT_PORTS.iter().all(|port| catalogue.entry(*port).is_some()));
+        for entry in &catalogue.ports {
+            // What the registry says is said once.
+            assert_eq!(registry::name(entry.port), Some(entry.name));
+            assert!(entry.sources.iter().all(|key| catalogue.sources.contains_key(key)));
+            assert!(entry.sources.contains(&"iana"), "{}", entry.port);
+            for related in &entry.related {
+                assert!(catalogue.entry(*related).is_some(), "{}: {related}", entry.port);
+            }
+        }
+        let is_used = |key: &&str| catalogue.ports.iter().any(|entry| entry.sources.contains(key));
+        assert!(catalogue.sources.keys().all(is_used));
+    }
+
+    #[test]
     fn services_are_found() {
-        assert!(SERVICES.is_sorted_by_key(|service| service.port));
-        assert!(DEFAULT_PORTS.iter().all(|port| lookup(*port).is_some()));
-        assert_eq!(lookup(2948).map(|service| service.name), Some("wap-push"));
-        assert_eq!(lookup(80), None);
+        assert_eq!(lookup(2948).map(|service| service.description), Some("WAP PUSH"));
+        assert_eq!(lookup(9201).map(|service| service.name), Some("wap-wsp-wtp"));
+        assert_eq!(lookup(9202).map(|service| service.name), Some("wap-wsp-s"));
+        assert_eq!(lookup(80).map(|service| service.name), Some("http"));
+        assert_eq!(lookup(65_000), None);
     }
 }

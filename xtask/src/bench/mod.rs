@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what the packet path, the agent, seeing binds and one look cost.
+//! `cargo xtask bench`: what the packet path, the agent, seeing binds, one look and identifying
+//! payloads cost.
 //!
 //! Everything happens in a network and a mount namespace of its own, which end with this process,
 //! however it ends: nothing is left to clean up.
@@ -23,6 +24,7 @@ mod agent;
 mod bind;
 mod check;
 mod frames;
+mod identify;
 mod live;
 mod nanoseconds;
 mod programs;
@@ -52,6 +54,8 @@ enum Subject {
     /// `ghostport check` beside `ss -lntup` and `lsof -i`, with 2,000 processes and 10,000 sockets
     /// to look at. Needs root.
     Check(check::Args),
+    /// What it takes to say what a payload is, by kind of payload.
+    Identify,
 }
 
 #[derive(clap::Args)]
@@ -87,6 +91,7 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
     match &args.subject {
         Subject::Bind(args) => bind::measure(args),
         Subject::Check(args) => check::measure(args),
+        Subject::Identify => identify::measure(),
         Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
         Subject::Xdp(_) => enter(),
     }

@@ -1,0 +1,250 @@
+//! Packets put together to conversations, with the first payload of each direction.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, io,
+    net::SocketAddr,
+};
+
+use monitor_common::{flow::Protocol, packet::Unclassified};
+use serde::Serialize;
+
+use super::packet::{NoPacket, Packet};
+use crate::identify::{
+    Identification, Payload, Verdict, identify,
+    scanner::{Syn, identify_syn},
+};
+
+/// Conversations that are kept at once. Beyond, the oldest is told, and forgotten: should it go on,
+/// it counts as another one.
+const MAX_OPEN: usize = 65_536;
+
+/// A conversation and what it is.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Finding {
+    /// `tcp` or `udp`.
+    pub(super) transport: &'static str,
+    /// Who began, as far as the capture shows.
+    pub(super) source: SocketAddr,
+    /// Whom they turned to.
+    pub(super) destination: SocketAddr,
+    /// What it is.
+    #[serde(flatten)]
+    pub(super) identification: Identification,
+}
+
+/// What became of the packets of a capture.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Summary {
+    packets: u64,
+    conversations: u64,
+    not_ours: u64,
+    unclassified: [u64; Unclassified::COUNT],
+    /// Packets with a link layer that is not known here.
+    pub(super) unsupported: u64,
+    /// Conversations that were told before the end.
+    evicted: u64,
+}
+
+/// The two ends, the smaller first, whoever sends.
+type Key = (Protocol, SocketAddr, SocketAddr);
+
+struct Conversation {
+    key: Key,
+    source: SocketAddr,
+    destination: SocketAddr,
+    /// What the payloads are so far.
+    found: Option<Identification>,
+    /// Whether a payload was seen from the source and to it.
+    has_payload: [bool; 2],
+    /// What sent the SYN, until there is a connection.
+    attempt: Option<(u32, Identification)>,
+}
+
+/// Conversations by their ends, and in the order of their first packets.
+pub(super) struct Conversations<'a> {
+    tell: &'a mut dyn FnMut(&Finding) -> io::Result<()>,
+    ids: HashMap<Key, u64>,
+    open: BTreeMap<u64, Conversation>,
+    next_id: u64,
+    pub(super) summary: Summary,
+}
+
+impl<'a> Conversations<'a> {
+    /// Conversations are given to `tell` as soon as nothing more is expected of them.
+    pub(super) fn new(tell: &'a mut dyn FnMut(&Finding) -> io::Result<()>) -> Self {
+        let summary = Summary::default();
+        Self { tell, ids: HashMap::new(), open: BTreeMap::new(), next_id: 0, summary }
+    }
+
+    /// Takes a packet, or notes why there is none.
+    pub(super) fn take(&mut self, packet: Result<Packet<'_>, NoPacket>) -> io::Result<()> {
+        self.summary.packets += 1;
+        match packet {
+            Ok(packet) => self.add(&packet),
+            Err(NoPacket::NotOurs) => {
+                self.summary.not_ours += 1;
+                Ok(())
+            }
+            Err(NoPacket::Unclassified(cause)) => {
+                self.summary.unclassified[cause as usize] += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, packet: &Packet<'_>) -> io::Result<()> {
+        let key = (
+            packet.protocol,
+            packet.source.min(packet.destination),
+            packet.source.max(packet.destination),
+        );
+        if let Some(id) = self.ids.get(&key).copied()
+            && self.open.get(&id).is_some_and(|known| known.is_over_for(packet))
+        {
+            self.close(id)?;
+        }
+        let id = match self.ids.get(&key) {
+            Some(id) => *id,
+            None => self.open(key, packet)?,
+        };
+        if let Some(conversation) = self.open.get_mut(&id) {
+            conversation.add(packet);
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, key: Key, packet: &Packet<'_>) -> io::Result<u64> {
+        if self.open.len() >= MAX_OPEN
+            && let Some(oldest) = self.open.keys().next().copied()
+        {
+            self.summary.evicted += 1;
+            self.close(oldest)?;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.summary.conversations += 1;
+        self.ids.insert(key, id);
+        self.open.insert(id, Conversation::of(key, packet));
+        Ok(id)
+    }
+
+    fn close(&mut self, id: u64) -> io::Result<()> {
+        let Some(conversation) = self.open.remove(&id) else { return Ok(()) };
+        self.ids.remove(&conversation.key);
+        (self.tell)(&conversation.finding())
+    }
+
+    /// Tells all that are left.
+    pub(super) fn finish(mut self) -> (Summary, io::Result<()>) {
+        let mut outcome = Ok(());
+        while let Some(id) = self.open.keys().next().copied()
+            && outcome.is_ok()
+        {
+            outcome = self.close(id);
+        }
+        (self.summary, outcome)
+    }
+}
+
+impl Conversation {
+    fn of(key: Key, packet: &Packet<'_>) -> Self {
+        // An acceptance goes back to who began.
+        let is_answer = packet.tcp.is_some_and(|tcp| tcp.is_acceptance());
+        let (source, destination) = if is_answer {
+            (packet.destination, packet.source)
+        } else {
+            (packet.source, packet.destination)
+        };
+        Self { key, source, destination, found: None, has_payload: [false; 2], attempt: None }
+    }
+
+    /// Whether a packet opens another connection between the same ports.
+    fn is_over_for(&self, packet: &Packet<'_>) -> bool {
+        let Some(tcp) = packet.tcp.filter(|tcp| tcp.is_attempt()) else { return false };
+        match &self.attempt {
+            // The same one once more.
+            Some((sequence, _)) => *sequence != tcp.sequence,
+            None => true,
+        }
+    }
+
+    fn add(&mut self, packet: &Packet<'_>) {
+        let is_from_source = packet.source == self.source;
+        if let Some(tcp) = packet.tcp {
+            if tcp.is_attempt() && self.attempt.is_none() {
+                let syn = Syn {
+                    ipv4: packet.ipv4,
+                    destination_port: packet.destination.port(),
+                    sequence: tcp.sequence,
+                    window: tcp.window,
+                    options: tcp.options,
+                };
+                self.attempt = Some((tcp.sequence, identify_syn(&syn)));
+            } else if is_from_source && tcp.acknowledges() {
+                // Whoever opened it goes on: it is a connection.
+                if let Some((_, attempt)) = &mut self.attempt {
+                    *attempt = Identification::new(
+                        Verdict::Empty,
+                        crate::identify::Grade::Confirmed,
+                        "a connection without a payload",
+                    );
+                }
+            }
+        }
+        let has_payload = &mut self.has_payload[usize::from(!is_from_source)];
+        if packet.payload_len > 0 && !*has_payload {
+            *has_payload = true;
+            self.identify(packet);
+        }
+    }
+
+    fn identify(&mut self, packet: &Packet<'_>) {
+        let identification = identify(&Payload {
+            bytes: packet.payload,
+            wire_len: packet.payload_len,
+            transport: Some(packet.protocol),
+            source_port: Some(packet.source.port()),
+            destination_port: Some(packet.destination.port()),
+            direction: None,
+        });
+        let rank = |found: &Identification| (found.verdict.specificity(), found.grade);
+        // Of two that tell as much, the first in time.
+        if self.found.as_ref().is_none_or(|found| rank(found) < rank(&identification)) {
+            self.found = Some(identification);
+        }
+    }
+
+    fn finding(self) -> Finding {
+        let identification = match (self.found, self.attempt) {
+            (Some(found), _) => found,
+            (None, Some((_, attempt))) => attempt,
+            (None, None) => identify(&Payload::of(&[])),
+        };
+        Finding {
+            transport: self.key.0.name(),
+            source: self.source,
+            destination: self.destination,
+            identification,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} packets, {} conversations", self.packets, self.conversations)?;
+        let others = [
+            (self.not_ours, "neither TCP nor UDP"),
+            (self.unsupported, "with an unknown link layer"),
+            (self.evicted, "conversations told before the end of the capture"),
+        ];
+        let unclassified = Unclassified::ALL.into_iter().zip(self.unclassified);
+        let unclassified = unclassified.map(|(cause, count)| (count, cause.name()));
+        for (count, what) in others.into_iter().chain(unclassified) {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! Findings for a terminal of 80 columns.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::conversation::Finding;
+use crate::{identify::Identification, wrap::wrap};
+
+const WIDTH: usize = 80;
+
+/// A conversation: its ends, then what it is.
+pub(super) fn finding(finding: &Finding) -> String {
+    let Finding { transport, source, destination, identification: found } = finding;
+    format!("{transport} {source} -> {destination}\n{}", identification(found, "  "))
+}
+
+/// Verdict and grade, the reason, and the details.
+pub(super) fn identification(found: &Identification, indent: &str) -> String {
+    let mut page = format!("{indent}{} ({})\n", found.verdict.name(), found.grade.name());
+    for line in wrap(&found.reason, WIDTH - indent.len() - 2) {
+        let _ = writeln!(page, "{indent}  {line}");
+    }
+    for (name, value) in found.details.iter() {
+        let _ = writeln!(page, "{indent}  {name}: {}", shown(value));
+    }
+    page
+}
+
+/// A value without its quotes. What is in a payload must not steer a terminal.
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    };
+    let escaped = |character: char| {
+        let is_plain = !character.is_control();
+        if is_plain { character.to_string() } else { character.escape_default().to_string() }
+    };
+    text.chars().map(escaped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identify::{Payload, identify};
+
+    #[test]
+    fn the_page_says_what_and_why() {
+        let bytes = b"\xdc\x06\x01\xae\x02\x05\x6a\x00\x45\xc6\x0c\x03mysite.ru\x00\x01\x03mysite\x00\x01\x01";
+        let page = identification(&identify(&Payload::of(bytes)), "");
+        assert!(page.starts_with("wap-service-indication (confirmed)\n  a WSP push"), "{page}");
+        assert!(page.contains("\n  address: http://mysite.ru\n"), "{page}");
+        assert!(page.lines().all(|line| line.chars().count() <= WIDTH));
+    }
+
+    #[test]
+    fn a_payload_cannot_steer_the_terminal() {
+        let page = identification(&identify(&Payload::of(b"SSH-2.0-\x1b[2Jx\r\nabc")), "");
+        assert!(!page.contains('\u{1b}'), "{page}");
+        let value = Value::from("a\u{1b}[31m\u{9b}b");
+        assert_eq!(shown(&value), "a\\u{1b}[31m\\u{9b}b");
+    }
+}

@@ -1,0 +1,102 @@
+//! What a payload says of itself, decoded for the operator.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::Value;
+
+/// Characters of a text that are kept: what a sender writes must not fill logs.
+const MAX_CHARS: usize = 256;
+
+/// Names and values in the order in which they were found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details(Vec<(&'static str, Value)>);
+
+impl Details {
+    /// Adds a value.
+    pub(super) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.0.push((name, value.into()));
+    }
+
+    /// Adds a value that is known.
+    pub(super) fn set_known(&mut self, name: &'static str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.set(name, value);
+        }
+    }
+
+    /// Adds text as the payload has it.
+    pub(super) fn set_text(&mut self, name: &'static str, text: &[u8]) {
+        self.set(name, shown(text));
+    }
+
+    /// Adds text that is not empty.
+    pub(super) fn set_some_text(&mut self, name: &'static str, text: Option<&[u8]>) {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            self.set_text(name, text);
+        }
+    }
+
+    /// Adds all that others say.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// The first value of that name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Names and values in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+}
+
+impl Serialize for Details {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// Bytes as text: what is not UTF-8 is replaced, and what is too long is cut.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    // No character is longer than four bytes.
+    let start = bytes.get(..MAX_CHARS * 4).unwrap_or(bytes);
+    let text = String::from_utf8_lossy(start);
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into_owned(),
+    }
+}
+
+/// The name of a number, or the number.
+pub(super) fn named(name: Option<&'static str>, number: u8) -> Cow<'static, str> {
+    name.map_or_else(|| format!("0x{number:02x}").into(), Cow::Borrowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(shown(b"plain"), "plain");
+        assert_eq!(shown(b"\xff"), "\u{fffd}");
+        let long = shown("ä".repeat(5000).as_bytes());
+        assert_eq!(long.chars().count(), MAX_CHARS + 1);
+        assert!(long.ends_with("ä…"));
+    }
+
+    #[test]
+    fn order_is_kept() {
+        let mut details = Details::default();
+        details.set("z", 1);
+        details.set("a", "two");
+        assert_eq!(serde_json::to_string(&details).expect("JSON"), r#"{"z":1,"a":"two"}"#);
+    }
+}

@@ -1,0 +1,36 @@
+//! How much speaks for a structure.
+//!
+//! A field that random bytes fill rightly once in 2ⁿ times counts n bits. Fields are summed up, and
+//! [`ENOUGH`] of them make a verdict: random bytes get there less than once in a thousand million.
+//! Single bytes never do: `byte[1] == 6`, the naive test for a WSP push, is 8 bits.
+
+/// Bits of evidence below which there is no verdict.
+pub(super) const ENOUGH: Evidence = Evidence(30);
+
+/// Bits of evidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Evidence(u32);
+
+impl Evidence {
+    pub(super) const fn bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Of printable text: two of three bytes are none.
+    pub(super) fn of_text(text: &[u8]) -> Self {
+        // More would let a long text make up for what is wrong elsewhere.
+        Self(text.len().min(16) as u32)
+    }
+
+    pub(super) const fn add(&mut self, bits: u32) {
+        self.0 += bits;
+    }
+
+    pub(super) const fn join(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+
+    pub(super) fn is_enough(self) -> bool {
+        self >= ENOUGH
+    }
+}

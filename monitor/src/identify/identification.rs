@@ -1,0 +1,71 @@
+//! What is said of a payload.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::{Details, Verdict};
+
+/// How sure a verdict is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// Malformed, or little speaks for it.
+    Suspect,
+    /// Everything that is there fits, and something that would prove it is not there.
+    Consistent,
+    /// The structure holds to its end, or a signature that nothing else has is there.
+    Confirmed,
+}
+
+impl Grade {
+    /// Name in JSON and on the page.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Suspect => "suspect",
+            Self::Consistent => "consistent",
+            Self::Confirmed => "confirmed",
+        }
+    }
+}
+
+/// What a payload is, how sure that is, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Identification {
+    /// What it is.
+    pub verdict: Verdict,
+    /// How sure that is.
+    pub grade: Grade,
+    /// Why, in a sentence for the operator.
+    pub reason: Cow<'static, str>,
+    /// What the payload says of itself.
+    pub details: Details,
+}
+
+impl Identification {
+    /// A verdict without details.
+    pub fn new(verdict: Verdict, grade: Grade, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { verdict, grade, reason: reason.into(), details: Details::default() }
+    }
+
+    /// The structure or the signature proves it.
+    pub(super) fn confirmed(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(verdict, Grade::Confirmed, reason)
+    }
+
+    /// Everything fits, nothing proves it.
+    pub(super) fn consistent(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(verdict, Grade::Consistent, reason)
+    }
+
+    /// Malformed, or little speaks for it.
+    pub(super) fn suspect(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(verdict, Grade::Suspect, reason)
+    }
+
+    /// The same with these details.
+    pub(super) fn with(mut self, details: Details) -> Self {
+        self.details = details;
+        self
+    }
+}

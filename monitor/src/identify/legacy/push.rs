@@ -1,0 +1,279 @@
+//! WSP Push and ConfirmedPush, WAP-230-WSP §8.2.4: what gateways send to handsets, on port 2948.
+
+use monitor_common::flow::Protocol;
+
+use super::{
+    super::{
+        Grade, Identification, Payload, Verdict,
+        details::Details,
+        evidence::Evidence,
+        reader::{Reader, is_printable},
+    },
+    attack, cir,
+    content_type::{ContentType, Kind},
+    header::{Broken, Headers, application_name, length},
+    mms, provisioning, service, wbxml,
+};
+
+pub(super) const PUSH: u8 = 0x06;
+pub(super) const CONFIRMED_PUSH: u8 = 0x07;
+
+/// A push in a datagram of its own, behind a transaction id.
+pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+    let [tid, pdu @ (PUSH | CONFIRMED_PUSH), rest @ ..] = payload.bytes else { return None };
+    if !payload.may_be(Protocol::Udp) {
+        return None;
+    }
+    if let Some(attack) = attack::notiflood(payload) {
+        return Some(attack);
+    }
+    let missing = payload.wire_len.saturating_sub(payload.bytes.len());
+    let push = Push::read(rest, missing)?;
+    let mut identification = push.judge(payload);
+    let mut details = Details::default();
+    details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
+    details.set("tid", *tid);
+    push.describe(&mut details);
+    details.append(identification.details);
+    identification.details = details;
+    Some(identification)
+}
+
+/// A push for which there is enough evidence.
+pub(super) struct Push<'a> {
+    content_type: ContentType<'a>,
+    headers: Headers<'a>,
+    body: &'a [u8],
+    /// Bytes of the body on the wire, if the size of the headers leaves one.
+    body_len: usize,
+    state: State,
+    agreement: Agreement,
+    pub(super) evidence: Evidence,
+}
+
+/// How the structure ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The headers end where their size says.
+    Whole,
+    /// They may: the capture ends before.
+    Cut,
+    /// This size is larger than the packet.
+    TooLarge(&'static str),
+    Malformed,
+}
+
+/// Whether the body is what the content type says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Agreement {
+    Agrees,
+    Disagrees,
+    /// There is no body, or none that could be told apart.
+    Unknown,
+}
+
+impl<'a> Push<'a> {
+    /// Reads what follows the type of the PDU. `missing` bytes of it were not captured.
+    ///
+    /// `None` if too little speaks for a push.
+    pub(super) fn read(bytes: &'a [u8], missing: usize) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let headers_len = reader.uintvar()? as usize;
+        let rest = reader.rest();
+        let on_wire = rest.len() + missing;
+        if headers_len == 0 {
+            return None;
+        }
+        let is_too_large = headers_len > on_wire;
+        let (region, body) = rest.split_at_checked(headers_len).unwrap_or((rest, &[]));
+        let mut region = Reader::new(region);
+        let whole = region.rest().len();
+        let content_type = ContentType::read(&mut region).ok()?;
+        if content_type.is_too_large {
+            // Nothing says any more where the headers end.
+            region = Reader::new(rest.get(whole - region.rest().len()..)?);
+        }
+        let body_len = on_wire.saturating_sub(headers_len);
+        let (headers, walked) = Headers::walk(&mut region, body_len);
+        let state = match walked {
+            _ if content_type.is_too_large && missing == 0 => State::TooLarge("Content-Type"),
+            _ if is_too_large => State::TooLarge("HeadersLen"),
+            _ if headers_len > rest.len() => State::Cut,
+            Ok(()) => State::Whole,
+            Err(Broken::PastEnd) if missing == 0 && claims_more_than_is_left(region, body) => {
+                State::TooLarge("a header")
+            }
+            Err(_) => State::Malformed,
+        };
+        // Where the size of the headers is wrong, the body is what cannot be a header.
+        let body = if state == State::Whole { body } else { region.rest() };
+        let (agreement, body_bits) = agreement(content_type.kind(), body);
+        // The kind of the PDU, and that the walk ends where it should.
+        let mut evidence = Evidence::bits(if state == State::Whole { 7 + 8 } else { 7 });
+        evidence.join(content_type.evidence);
+        evidence.join(headers.evidence);
+        evidence.add(body_bits);
+        let push = Self { content_type, headers, body, body_len, state, agreement, evidence };
+        evidence.is_enough().then_some(push)
+    }
+
+    /// Says what it is.
+    pub(super) fn judge(&self, payload: &Payload<'_>) -> Identification {
+        match self.state {
+            State::TooLarge(what) => return attack::overflow(payload, what),
+            State::Malformed => {
+                return Identification::suspect(
+                    Verdict::WspPush,
+                    "begins as a WSP push, and its headers are malformed",
+                );
+            }
+            State::Whole | State::Cut => {}
+        }
+        if self.agreement == Agreement::Disagrees {
+            return Identification::consistent(
+                Verdict::WspPush,
+                "a WSP push whose headers end where their size says; its body is not what its \
+                 content type says",
+            );
+        }
+        if self.content_type.kind() == Kind::Mms && self.agreement == Agreement::Agrees {
+            return self.judge_message(payload);
+        }
+        let (verdict, reason) = self.by_content_type();
+        let is_proven = self.agreement == Agreement::Agrees && self.state == State::Whole;
+        let grade = if is_proven { Grade::Confirmed } else { Grade::Consistent };
+        Identification::new(verdict, grade, reason)
+    }
+
+    fn judge_message(&self, payload: &Payload<'_>) -> Identification {
+        let message = mms::Message::read(self.body);
+        let mut identification = match message.overlong {
+            Some(field) => attack::overlong(payload, field),
+            None if message.message_type != mms::NOTIFICATION => Identification::confirmed(
+                Verdict::WspPush,
+                "a WSP push whose headers end where their size says, with a multimedia message \
+                 that is no notification",
+            ),
+            None => Identification::confirmed(
+                Verdict::MmsNotification,
+                "a WSP push whose headers end where their size says, and its body begins as a \
+                 multimedia notification",
+            ),
+        };
+        message.describe(&mut identification.details);
+        if message.is_broken && !payload.is_cut() {
+            identification.details.set("note", "a field of the message runs past its end");
+        }
+        identification
+    }
+
+    fn by_content_type(&self) -> (Verdict, &'static str) {
+        match self.content_type.kind() {
+            Kind::Mms => (
+                Verdict::MmsNotification,
+                "the headers of a WSP push with a multimedia message; the message was not captured",
+            ),
+            Kind::ServiceIndication => (
+                Verdict::WapServiceIndication,
+                "a WSP push whose headers end where their size says, with a service indication: an \
+                 address that the user is asked to open",
+            ),
+            Kind::ServiceLoading => (
+                Verdict::WapServiceLoading,
+                "a WSP push whose headers end where their size says, with a service loading: an \
+                 address that the handset opens by itself",
+            ),
+            Kind::Provisioning => (
+                Verdict::OmaProvisioning,
+                "a WSP push whose headers end where their size says, with a provisioning document: \
+                 settings for the handset",
+            ),
+            Kind::WvCir => {
+                (Verdict::WvCir, "a WSP push with a Wireless Village wake-up (CIR) for a handset")
+            }
+            Kind::Wbxml | Kind::Text | Kind::Other => {
+                (Verdict::WspPush, "a WSP push whose headers end where their size says")
+            }
+        }
+    }
+
+    /// Puts down what its headers and its body say.
+    pub(super) fn describe(&self, details: &mut Details) {
+        details.set("content_type", self.content_type.name());
+        details.set_known("charset", self.content_type.charset.map(charset_name));
+        details.set_known("security", self.content_type.security.map(security_name));
+        details.set_known("application_id", self.headers.application_id.map(application_name));
+        details.set_some_text("initiator_uri", self.headers.initiator_uri);
+        details.set_known("push_flag", self.headers.push_flag);
+        if let Some(announced) = self.headers.content_length
+            && announced != self.body_len as u64
+        {
+            details.set("announced_content_length", announced);
+        }
+        details.set("body_bytes", self.body_len);
+        if self.agreement == Agreement::Agrees {
+            match self.content_type.kind() {
+                Kind::ServiceIndication | Kind::ServiceLoading => {
+                    service::describe(self.body, details);
+                }
+                Kind::Provisioning => provisioning::describe(self.body, details),
+                Kind::WvCir => cir::describe(self.body, details),
+                Kind::Text => details.set_text("text", self.body),
+                // A message is described by whoever judges it.
+                Kind::Mms | Kind::Wbxml | Kind::Other => {}
+            }
+        }
+    }
+}
+
+/// Whether the size in the field at which the walk stopped is larger than all that follows it, not
+/// only than the headers.
+fn claims_more_than_is_left(mut field: Reader<'_>, body: &[u8]) -> bool {
+    let _name = field.u8();
+    length(&mut field).is_ok_and(|len| len > field.rest().len() + body.len())
+}
+
+/// Whether a body is of that kind, and the bits of evidence in it.
+fn agreement(kind: Kind, body: &[u8]) -> (Agreement, u32) {
+    const WBXML: u32 = 22;
+    let is_xml = body.starts_with(b"<?xml");
+    let bits = match kind {
+        _ if body.is_empty() => return (Agreement::Unknown, 0),
+        Kind::Other => return (Agreement::Unknown, 0),
+        Kind::ServiceIndication | Kind::ServiceLoading | Kind::Provisioning if is_xml => 24,
+        Kind::Mms if mms::begins(body) => mms::EVIDENCE,
+        Kind::ServiceIndication if wbxml::begins(body, service::INDICATION_PUBLIC_ID) => WBXML,
+        Kind::ServiceLoading if wbxml::begins(body, service::LOADING_PUBLIC_ID) => WBXML,
+        Kind::Provisioning if wbxml::begins(body, provisioning::PUBLIC_ID) => WBXML,
+        Kind::WvCir if cir::begins(body) => 24,
+        Kind::Wbxml if wbxml::begins_any(body) => 12,
+        Kind::Text if is_text(body) => body.len().min(12) as u32,
+        _ => return (Agreement::Disagrees, 0),
+    };
+    (Agreement::Agrees, bits)
+}
+
+fn is_text(body: &[u8]) -> bool {
+    let start = body.get(..64).unwrap_or(body);
+    start.split(|byte| matches!(byte, b'\r' | b'\n' | b'\t')).all(is_printable)
+}
+
+fn charset_name(number: u64) -> String {
+    match number {
+        3 => "us-ascii".to_owned(),
+        4 => "iso-8859-1".to_owned(),
+        106 => "utf-8".to_owned(),
+        1000 => "iso-10646-ucs-2".to_owned(),
+        _ => number.to_string(),
+    }
+}
+
+/// The shared secret that a provisioning document is signed with, OMA-WAP-TS-ProvCont.
+const fn security_name(number: u8) -> &'static str {
+    match number {
+        0 => "NETWPIN",
+        1 => "USERPIN",
+        2 => "USERNETWPIN",
+        _ => "USERPINMAC",
+    }
+}

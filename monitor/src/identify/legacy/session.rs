@@ -1,0 +1,210 @@
+//! The other PDUs of WSP, WAP-230-WSP §8.2: the same behind a transaction id of their own and
+//! inside WTP.
+
+use super::{
+    super::{
+        details::Details,
+        evidence::Evidence,
+        reader::{Reader, is_printable},
+    },
+    content_type::ContentType,
+    header::Headers,
+    push::{CONFIRMED_PUSH, PUSH, Push},
+};
+
+/// A PDU of the session layer, and how much speaks for it.
+pub(super) struct Pdu {
+    pub(super) evidence: Evidence,
+    /// It ends where its sizes say.
+    pub(super) is_whole: bool,
+    pub(super) details: Details,
+}
+
+const CONNECT: u8 = 0x01;
+const CONNECT_REPLY: u8 = 0x02;
+const REPLY: u8 = 0x04;
+/// Version 1.0, the only one that was ever used.
+const VERSION: u8 = 0x10;
+
+impl Pdu {
+    /// Reads a PDU from its type on, `missing` bytes of which were not captured. Pushes that stand
+    /// alone are not for here.
+    pub(super) fn read(bytes: &[u8], missing: usize) -> Option<Self> {
+        let (pdu, rest) = bytes.split_first()?;
+        let mut reader = Reader::new(rest);
+        let mut read = match *pdu {
+            CONNECT => connect(&mut reader),
+            CONNECT_REPLY => connect_reply(&mut reader),
+            REPLY => reply(&mut reader, missing),
+            method @ 0x40..=0x44 => get(&mut reader, method),
+            method @ (0x60 | 0x61) => post(&mut reader, method),
+            _ => None,
+        }?;
+        read.evidence.add(8);
+        Some(read)
+    }
+
+    /// A push inside a transaction.
+    pub(super) fn push(bytes: &[u8], missing: usize) -> Option<Self> {
+        let [pdu @ (PUSH | CONFIRMED_PUSH), rest @ ..] = bytes else { return None };
+        let push = Push::read(rest, missing)?;
+        let mut details = Details::default();
+        details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
+        push.describe(&mut details);
+        Some(Self { evidence: push.evidence, is_whole: true, details })
+    }
+
+    fn of(name: &'static str) -> Self {
+        let mut details = Details::default();
+        details.set("pdu", name);
+        Self { evidence: Evidence::default(), is_whole: true, details }
+    }
+}
+
+fn connect(reader: &mut Reader<'_>) -> Option<Pdu> {
+    if reader.u8()? != VERSION {
+        return None;
+    }
+    let mut pdu = Pdu::of("Connect");
+    pdu.evidence.add(8);
+    negotiate(reader, &mut pdu)?;
+    Some(pdu)
+}
+
+fn connect_reply(reader: &mut Reader<'_>) -> Option<Pdu> {
+    let session = reader.uintvar()?;
+    let mut pdu = Pdu::of("ConnectReply");
+    pdu.details.set("session_id", session);
+    negotiate(reader, &mut pdu)?;
+    Some(pdu)
+}
+
+/// Capabilities and headers, of sizes that add up to the rest.
+fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
+    let capabilities_len = reader.uintvar()? as usize;
+    let headers_len = reader.uintvar()? as usize;
+    if reader.rest().len() == capabilities_len.checked_add(headers_len)? {
+        pdu.evidence.add(8);
+    } else {
+        pdu.is_whole = false;
+    }
+    let mut capabilities = Reader::new(reader.take(capabilities_len)?);
+    let mut count = 0;
+    while !capabilities.is_empty() {
+        let len = capabilities.uintvar()?;
+        let (id, _) = capabilities.take(len as usize)?.split_first()?;
+        // Table 37: eight of them are assigned.
+        if !matches!(id, 0x80..=0x88) {
+            return None;
+        }
+        pdu.evidence.add(8);
+        count += 1;
+    }
+    pdu.details.set("capabilities", count);
+    let mut region = Reader::new(reader.rest());
+    let (headers, walked) = Headers::walk(&mut region, 0);
+    pdu.is_whole &= walked.is_ok();
+    pdu.evidence.join(headers.evidence);
+    describe(&headers, &mut pdu.details);
+    Some(())
+}
+
+fn reply(reader: &mut Reader<'_>, missing: usize) -> Option<Pdu> {
+    let status = http_status(reader.u8()?)?;
+    let headers_len = reader.uintvar()? as usize;
+    let mut region = Reader::new(reader.take(headers_len)?);
+    let content_type = ContentType::read(&mut region).ok()?;
+    let (headers, walked) = Headers::walk(&mut region, reader.rest().len() + missing);
+    walked.ok()?;
+    let mut pdu = Pdu::of("Reply");
+    pdu.evidence.add(2 + 6);
+    pdu.evidence.join(content_type.evidence);
+    pdu.evidence.join(headers.evidence);
+    pdu.details.set("status", status);
+    pdu.details.set("content_type", content_type.name());
+    describe(&headers, &mut pdu.details);
+    Some(pdu)
+}
+
+/// The status of HTTP that a byte stands for, table 36.
+const fn http_status(byte: u8) -> Option<u16> {
+    let (class, number) = (byte >> 4, byte as u16 & 15);
+    let is_assigned = match class {
+        1 => number <= 1,
+        2 => number <= 6,
+        3 => number <= 5,
+        6 => number <= 5,
+        4 | 5 => true,
+        _ => false,
+    };
+    match class {
+        _ if !is_assigned => None,
+        1..=3 => Some(class as u16 * 100 + number),
+        4 => Some(400 + number),
+        5 => Some(416 + number),
+        _ => Some(500 + number),
+    }
+}
+
+fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
+    let uri = uri(reader)?;
+    let mut region = Reader::new(reader.rest());
+    let (headers, walked) = Headers::walk(&mut region, 0);
+    let name = match method {
+        0x41 => "Options",
+        0x42 => "Head",
+        0x43 => "Delete",
+        0x44 => "Trace",
+        _ => "Get",
+    };
+    let mut pdu = Pdu::of(name);
+    pdu.is_whole = walked.is_ok();
+    pdu.evidence.join(uri_evidence(uri));
+    pdu.evidence.join(headers.evidence);
+    pdu.details.set_text("uri", uri);
+    describe(&headers, &mut pdu.details);
+    Some(pdu)
+}
+
+fn post(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
+    let uri_len = reader.uintvar()? as usize;
+    let headers_len = reader.uintvar()? as usize;
+    let uri = is_uri(reader.take(uri_len)?)?;
+    let mut region = Reader::new(reader.take(headers_len)?);
+    let content_type = ContentType::read(&mut region).ok()?;
+    let (headers, walked) = Headers::walk(&mut region, reader.rest().len());
+    let mut pdu = Pdu::of(if method == 0x60 { "Post" } else { "Put" });
+    pdu.is_whole = walked.is_ok();
+    pdu.evidence.join(uri_evidence(uri));
+    pdu.evidence.join(content_type.evidence);
+    pdu.evidence.join(headers.evidence);
+    pdu.details.set_text("uri", uri);
+    pdu.details.set("content_type", content_type.name());
+    describe(&headers, &mut pdu.details);
+    Some(pdu)
+}
+
+fn uri<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let len = reader.uintvar()? as usize;
+    is_uri(reader.take(len)?)
+}
+
+fn is_uri(uri: &[u8]) -> Option<&[u8]> {
+    let is_absolute = uri.windows(3).take(16).any(|window| window == b"://");
+    let is_path = uri.starts_with(b"/");
+    (is_printable(uri) && (is_absolute || is_path)).then_some(uri)
+}
+
+fn uri_evidence(uri: &[u8]) -> Evidence {
+    // The text, what makes it an address, and its size.
+    let mut evidence = Evidence::of_text(uri);
+    evidence.add(8);
+    evidence
+}
+
+fn describe(headers: &Headers<'_>, details: &mut Details) {
+    if headers.count > 0 {
+        details.set("headers", headers.count);
+    }
+    details.set_some_text("agent", headers.user_agent);
+}

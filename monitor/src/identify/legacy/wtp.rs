@@ -1,0 +1,130 @@
+//! Wireless Transaction Protocol, WAP-224-WTP §8, with a PDU of WSP inside: port 9201.
+
+use monitor_common::flow::Protocol;
+
+use super::{
+    super::{
+        Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence,
+        reader::Reader,
+    },
+    port,
+    session::Pdu,
+};
+
+/// Items of a variable header that are walked.
+const MAX_ITEMS: usize = 8;
+
+pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+    if !payload.may_be(Protocol::Udp) {
+        return None;
+    }
+    match payload.bytes.first()? >> 3 & 0x0f {
+        1 => invoke(payload),
+        2 => result(payload),
+        3 => acknowledgement(payload),
+        4 => abort(payload),
+        _ => None,
+    }
+}
+
+/// The start of a transaction.
+fn invoke(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let header: [u8; 4] = reader.array()?;
+    let class = header[3] & 0x03;
+    // Version 0, the reserved bits, and one of three classes.
+    if header[3] & 0xcc != 0 || class == 3 {
+        return None;
+    }
+    skip_items(header[0], &mut reader)?;
+    let mut details = head("Invoke", header);
+    details.set("class", class);
+    carried(payload, &reader, details, 5 + 4)
+}
+
+/// The answer to one.
+fn result(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let [first, high, low] = reader.array()?;
+    // Only a responder answers.
+    if high & 0x80 == 0 {
+        return None;
+    }
+    skip_items(first, &mut reader)?;
+    carried(payload, &reader, head("Result", [first, high, low, 0]), 5 + 1)
+}
+
+fn head(pdu: &'static str, [_, high, low, _]: [u8; 4]) -> Details {
+    let mut details = Details::default();
+    details.set("wtp_pdu", pdu);
+    details.set("tid", u16::from_be_bytes([high & 0x7f, low]));
+    details
+}
+
+/// Skips the items of a variable header, §8.3: the highest bit says whether there is one more.
+fn skip_items(first: u8, reader: &mut Reader<'_>) -> Option<()> {
+    let mut is_more = first & 0x80 != 0;
+    for _ in 0..MAX_ITEMS {
+        if !is_more {
+            return Some(());
+        }
+        let item = reader.u8()?;
+        is_more = item & 0x80 != 0;
+        let len = if item & 0x04 != 0 { reader.u8()? } else { item & 0x03 };
+        reader.take(len.into())?;
+    }
+    None
+}
+
+/// What a transaction carries decides: its own header is four bytes that say little.
+fn carried(
+    payload: &Payload<'_>,
+    reader: &Reader<'_>,
+    mut details: Details,
+    bits: u32,
+) -> Option<Identification> {
+    let missing = payload.wire_len.saturating_sub(payload.bytes.len());
+    let pdu = Pdu::read(reader.rest(), missing).or_else(|| Pdu::push(reader.rest(), missing))?;
+    let mut evidence = Evidence::bits(bits);
+    evidence.join(pdu.evidence);
+    if !evidence.is_enough() {
+        return None;
+    }
+    let (grade, reason) = if pdu.is_whole {
+        (Grade::Confirmed, "a WTP transaction with a PDU of WSP that holds to its end")
+    } else {
+        (Grade::Consistent, "a WTP transaction with the beginning of a PDU of WSP")
+    };
+    details.append(pdu.details);
+    Some(Identification::new(Verdict::Wtp, grade, reason).with(details))
+}
+
+/// Three bytes, which on another port could be anything.
+fn acknowledgement(payload: &Payload<'_>) -> Option<Identification> {
+    let [0x18..=0x1f, high, low] = *payload.bytes else { return None };
+    short(payload, head("Ack", [0, high, low, 0]))
+}
+
+/// Four bytes with a reason, which on another port could be anything.
+fn abort(payload: &Payload<'_>) -> Option<Identification> {
+    let [kind @ (0x20 | 0x21), high, low, reason] = *payload.bytes else { return None };
+    let (by, is_assigned) = match kind {
+        0x20 => ("provider", reason <= 0x09),
+        _ => ("user", matches!(reason, 0xe0..=0xeb)),
+    };
+    let mut details = head("Abort", [0, high, low, 0]);
+    details.set("aborted_by", by);
+    details.set("abort_reason", reason);
+    is_assigned.then(|| short(payload, details))?
+}
+
+fn short(payload: &Payload<'_>, details: Details) -> Option<Identification> {
+    let is_there = payload.has_port(port::WTP) && !payload.is_cut();
+    is_there.then(|| {
+        Identification::consistent(
+            Verdict::Wtp,
+            "the size and the first byte of a short WTP PDU, on WTP's port 9201",
+        )
+        .with(details)
+    })
+}

@@ -1,0 +1,158 @@
+//! Databases with a handshake: MySQL and PostgreSQL.
+
+use monitor_common::flow::Protocol;
+
+use super::super::{
+    Identification, Payload, Verdict,
+    details::{Details, named},
+    reader::{Reader, is_printable},
+};
+
+/// The handshake of MySQL and MariaDB, which the server begins.
+pub(in super::super) fn mysql(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let [a, b, c, sequence] = reader.array()?;
+    let len = u32::from_le_bytes([a, b, c, 0]) as usize;
+    if len + 4 != payload.wire_len || !payload.may_be(Protocol::Tcp) {
+        return None;
+    }
+    match (sequence, reader.peek()?) {
+        (0, 0x0a) => greeting(&mut reader),
+        (0 | 1, 0xff) => refusal(&mut reader),
+        (1, _) => login(&mut reader),
+        _ => None,
+    }
+}
+
+fn greeting(reader: &mut Reader<'_>) -> Option<Identification> {
+    reader.u8()?;
+    let version = reader.text_to_nul()?;
+    if version.is_empty() || !is_printable(version) {
+        return None;
+    }
+    let _connection = reader.le32()?;
+    let mut details = Details::default();
+    details.set_text("server_version", version);
+    let reason = "the greeting of a MySQL server: size, protocol 10, version";
+    Some(Identification::confirmed(Verdict::Mysql, reason).with(details))
+}
+
+/// An error instead of a greeting, to hosts that may not connect for instance.
+fn refusal(reader: &mut Reader<'_>) -> Option<Identification> {
+    reader.u8()?;
+    let [low, high] = reader.array()?;
+    let code = u16::from_le_bytes([low, high]);
+    let message = reader.rest();
+    if !(1000..=4999).contains(&code) || message.is_empty() || !is_printable(message) {
+        return None;
+    }
+    let mut details = Details::default();
+    details.set("error", code);
+    details.set_text("message", message);
+    Some(Identification::confirmed(Verdict::Mysql, "an error of a MySQL server").with(details))
+}
+
+/// The client's answer, or its wish for TLS.
+fn login(reader: &mut Reader<'_>) -> Option<Identification> {
+    const PROTOCOL_41: u32 = 0x0200;
+    let capabilities = reader.le32()?;
+    let _max_packet = reader.le32()?;
+    let _character_set = reader.u8()?;
+    let filler: [u8; 19] = reader.array()?;
+    if capabilities & PROTOCOL_41 == 0 || filler != [0; 19] {
+        return None;
+    }
+    // MariaDB's clients use the last four bytes of the filler.
+    let _more_capabilities = reader.le32()?;
+    let mut details = Details::default();
+    details.set_some_text("user", reader.text_to_nul());
+    let reason = "a MySQL client's answer to the greeting: size, capabilities, filler";
+    Some(Identification::confirmed(Verdict::Mysql, reason).with(details))
+}
+
+/// PostgreSQL's frontend/backend protocol, §55.7 of its manual.
+pub(in super::super) fn postgresql(payload: &Payload<'_>) -> Option<Identification> {
+    if !payload.may_be(Protocol::Tcp) {
+        return None;
+    }
+    match payload.bytes.first()? {
+        0 => startup(payload),
+        b'R' | b'E' => answer(payload),
+        _ => None,
+    }
+}
+
+fn startup(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let len = reader.be32()? as usize;
+    if len != payload.wire_len {
+        return None;
+    }
+    let mut details = Details::default();
+    let [high, low] = [reader.be16()?, reader.be16()?];
+    let request = match (high, low) {
+        (3, 0..=2) => {
+            parameters(&mut reader, &mut details);
+            "startup"
+        }
+        (1234, 5678) => "cancel",
+        (1234, 5679) => "TLS",
+        (1234, 5680) => "GSS",
+        _ => return None,
+    };
+    details.set("request", request);
+    let reason = "a PostgreSQL client's first message: its size and its request code";
+    Some(Identification::confirmed(Verdict::Postgresql, reason).with(details))
+}
+
+fn parameters(reader: &mut Reader<'_>, details: &mut Details) {
+    const MAX_PARAMETERS: usize = 16;
+    for _ in 0..MAX_PARAMETERS {
+        let Some(name) = reader.text_to_nul().filter(|name| !name.is_empty()) else { return };
+        let Some(value) = reader.text_to_nul() else { return };
+        match name {
+            b"user" => details.set_text("user", value),
+            b"database" => details.set_text("database", value),
+            b"application_name" => details.set_some_text("application", Some(value)),
+            _ => {}
+        }
+    }
+}
+
+/// How the server wants the client to prove itself, or why it refuses.
+fn answer(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let kind = reader.u8()?;
+    let len = reader.be32()? as usize;
+    if len < 8 || len + 1 > payload.wire_len {
+        return None;
+    }
+    let mut details = Details::default();
+    match kind {
+        b'R' => {
+            let method = reader.be32()?;
+            let name = match method {
+                0 => Some("none"),
+                3 => Some("password"),
+                5 => Some("md5"),
+                10 => Some("scram"),
+                2 | 7 | 8 | 9 | 11 | 12 => None,
+                _ => return None,
+            };
+            details.set("authentication", named(name, method as u8));
+        }
+        b'E' if reader.rest().starts_with(b"S") => {
+            const SEVERITIES: [&[u8]; 3] = [b"FATAL", b"ERROR", b"PANIC"];
+            reader.u8()?;
+            let severity = reader.text_to_nul()?;
+            // The word is translated; the field behind it is not.
+            if !SEVERITIES.contains(&severity) && reader.peek()? != b'V' {
+                return None;
+            }
+            details.set_text("severity", severity);
+        }
+        _ => return None,
+    }
+    let reason = "a PostgreSQL server's answer to a startup: kind, size and content agree";
+    Some(Identification::confirmed(Verdict::Postgresql, reason).with(details))
+}

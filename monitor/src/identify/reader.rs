@@ -1,0 +1,133 @@
+//! A cursor over bytes that never reads past their end.
+
+/// Bytes that are still to be read.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    pub(super) fn be16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(super) fn be24(&mut self) -> Option<u32> {
+        self.array().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
+    }
+
+    pub(super) fn be32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn le32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Bytes behind a length of one byte.
+    pub(super) fn block8(&mut self) -> Option<&'a [u8]> {
+        let len = self.u8()?;
+        self.take(len.into())
+    }
+
+    /// Bytes behind a length of two bytes, big-endian.
+    pub(super) fn block16(&mut self) -> Option<&'a [u8]> {
+        let len = self.be16()?;
+        self.take(len.into())
+    }
+
+    /// Bytes up to a zero, which is consumed.
+    pub(super) fn text_to_nul(&mut self) -> Option<&'a [u8]> {
+        let end = self.rest.iter().position(|byte| *byte == 0)?;
+        let text = self.take(end)?;
+        self.take(1)?;
+        Some(text)
+    }
+
+    /// WAP's variable-length integer, WAP-230-WSP §8.1.2: seven bits a byte, the first the highest,
+    /// five bytes at most.
+    pub(super) fn uintvar(&mut self) -> Option<u32> {
+        let mut value = 0_u64;
+        for _ in 0..5 {
+            let byte = self.u8()?;
+            value = value << 7 | u64::from(byte & 0x7f);
+            if byte & 0x80 == 0 {
+                return u32::try_from(value).ok();
+            }
+        }
+        None
+    }
+}
+
+/// The line that text begins with, without its end.
+pub(super) fn first_line(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Whether `needle` lies somewhere in `haystack`.
+pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Whether all bytes are printable ASCII.
+pub(super) fn is_printable(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uintvar_is_as_in_the_specification() {
+        let read = |bytes| Reader::new(bytes).uintvar();
+        assert_eq!(read(&[0x26]), Some(0x26));
+        assert_eq!(read(&[0x87, 0xa5, 0x16]), Some(0x1_d296));
+        assert_eq!(read(&[0x8f, 0xff, 0xff, 0xff, 0x7f]), Some(u32::MAX));
+        assert_eq!(read(&[0x9f, 0xff, 0xff, 0xff, 0x7f]), None);
+        assert_eq!(read(&[0x80; 6]), None);
+        assert_eq!(read(&[0x80]), None);
+    }
+
+    #[test]
+    fn nothing_is_read_past_the_end() {
+        let mut reader = Reader::new(&[2, 7]);
+        assert_eq!(reader.block8(), None);
+        assert_eq!(reader.be16(), None);
+        assert_eq!(reader.text_to_nul(), None);
+        assert_eq!(reader.u8(), Some(7));
+        assert!(reader.is_empty());
+    }
+}
