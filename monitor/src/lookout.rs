@@ -28,7 +28,7 @@ const PERIOD: Duration = Duration::from_secs(15);
 
 /// A look goes through every process. Where that takes long, this many times as long passes before
 /// the next.
-const PAUSE_FACTOR: u32 = 500;
+const PAUSE_FACTOR: u32 = 100;
 
 /// Who held the watched ports when last looked.
 #[derive(Debug)]
