@@ -63,6 +63,11 @@ pub enum Command {
     /// when the agent cannot work.
     #[command(after_help = "Example:\n  ghostport doctor --json")]
     Doctor(DoctorArgs),
+    /// Bind and send a packet in a private network namespace, and prove that both are seen
+    ///
+    /// Exits with 0 when they were, with 1 when they were not. Takes root.
+    #[command(after_help = "Example:\n  ghostport selftest")]
+    Selftest,
     /// Remove every hook, map and pin of ghostport from the kernel
     #[command(after_help = "Example:\n  ghostport detach")]
     Detach,
@@ -428,6 +433,7 @@ mod tests {
             "events",
             "check",
             "doctor",
+            "selftest",
             "detach",
             "config",
             "config check",

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod port_view;
 pub mod process;
+pub mod selftest;
 pub mod sinks;
 pub mod snapshot;
 pub mod store;

@@ -19,6 +19,7 @@ use ghostport::{
     kernel::{self, interfaces::Interfaces, memory},
     logging,
     metrics::BuildInfo,
+    selftest,
 };
 
 /// Exit codes of the contract beside success.
@@ -39,6 +40,7 @@ async fn dispatch() -> ExitCode {
         Command::Events(args) => events(&args).await,
         Command::Check(args) => check(&args).await,
         Command::Doctor(args) => doctor(&args).await,
+        Command::Selftest => selftest(),
         Command::Detach => detach().await,
         Command::Config { command } => config(&command),
         Command::Identify(args) => identify(&args),
@@ -108,6 +110,15 @@ async fn doctor(args: &DoctorArgs) -> ExitCode {
     };
     print(page.as_bytes());
     report.verdict().into()
+}
+
+fn selftest() -> ExitCode {
+    let _ = logging::init(LogLevel::Error, LogFormat::Text);
+    let config = Config::load(None, &Overrides::default()).map_err(anyhow::Error::from);
+    match config.and_then(|config| selftest::run(&config)) {
+        Ok(words) => print(words.as_bytes()),
+        Err(error) => fail(CANNOT_WORK, &error),
+    }
 }
 
 async fn detach() -> ExitCode {

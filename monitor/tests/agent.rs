@@ -560,3 +560,25 @@ fn a_silent_client_keeps_nobody_waiting() {
         assert_eq!(agent.terminate().code(), Some(0));
     });
 }
+
+/// In the host's own namespaces, and beside a running agent: it leaves both alone.
+#[test]
+fn the_selftest_proves_what_it_says() {
+    in_world(|world| {
+        let agent = Agent::start(world, &config());
+        let before = agent.metrics().traffic();
+        let selftest = finish(ghostport().arg("selftest"));
+        assert_eq!(selftest.status.code(), Some(0), "{}", stderr(&selftest));
+        for line in ["a bind", "a packet received", "a packet sent"] {
+            let said = stdout(&selftest);
+            let line = said.lines().find(|said| said.trim_start().starts_with(line));
+            assert!(line.is_some_and(|line| !line.ends_with("nothing")), "{said}");
+        }
+        assert_eq!(agent.metrics().traffic(), before, "a packet in our namespace");
+        assert_eq!(agent.terminate().code(), Some(0));
+
+        let refused = finish(ghostport().arg("selftest").uid(65534));
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(only_error(&refused).contains("CAP_SYS_ADMIN"), "{}", stderr(&refused));
+    });
+}

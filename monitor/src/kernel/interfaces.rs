@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io};
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use rtnetlink::{
-    Handle, MulticastGroup, new_multicast_connection,
+    Handle, LinkUnspec, MulticastGroup, new_multicast_connection,
     packet_core::NetlinkMessage,
     packet_route::{
         RouteNetlinkMessage,
@@ -73,6 +73,12 @@ impl Interfaces {
         self.news.next().await?;
         while self.news.try_recv().is_ok() {}
         Some(())
+    }
+
+    /// Sets an interface up.
+    pub async fn set_up(&self, ifindex: u32) -> Result<(), rtnetlink::Error> {
+        let up = LinkUnspec::new_with_index(ifindex).up().build();
+        self.handle.link().set(up).execute().await
     }
 
     /// Removes an interface's clsact qdisc, if no filter is on it. One that somebody uses by now

@@ -52,7 +52,7 @@ pub use self::{btf::KernelOffsets, log::KernelLog, object::KernelLogLevel};
 use crate::{
     clock,
     config::{BindMechanism, Config, InterfaceMode},
-    ledger::CounterLife,
+    ledger::{CounterLife, LOOPBACK},
     snapshot::{MapUsage, Snapshot},
 };
 
@@ -262,7 +262,7 @@ impl Kernel {
     /// Tries the traffic hooks on the loopback interface of this thread's network namespace.
     pub fn attach_loopback(&mut self, mode: InterfaceMode) -> Result<Vec<HookStatus>> {
         let loopback = Interface {
-            index: 1,
+            index: LOOPBACK,
             name: "lo".to_owned(),
             mtu: 65536,
             link: interfaces::Link::Ethernet,

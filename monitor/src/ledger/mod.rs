@@ -94,7 +94,7 @@ pub use self::{
     facts::PortFacts,
     moment::Moment,
     observation::{CallKind, CounterLife, Held, SocketCall, Start},
-    reading::Reading,
+    reading::{LOOPBACK, Reading},
     saved::{Changes, RestoreError, Saved, SavedPort, VERSION},
     state::PortState,
     timeline::LONGEST_SILENCE_NS,

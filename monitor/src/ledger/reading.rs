@@ -14,7 +14,7 @@ use super::{
 
 /// Index of every network namespace's loopback device, which the kernel insists on
 /// (`LOOPBACK_IFINDEX` of `include/net/flow.h`, `loopback_net_init` in `drivers/net/loopback.c`).
-const LOOPBACK: u32 = 1;
+pub const LOOPBACK: u32 = 1;
 
 /// Where a packet may have been seen, the most telling place first.
 const PLACES: [(Direction, Side); 4] = [
