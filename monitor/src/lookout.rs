@@ -32,7 +32,7 @@ const PERIOD: Duration = Duration::from_secs(15);
 
 /// A look goes through every process. Where that takes long, this many times as long passes before
 /// the next.
-const PAUSE_FACTOR: u32 = 500;
+const PAUSE_FACTOR: u32 = 100;
 
 /// The same after a socket has come or gone: who holds it, what it has accepted and to whom it was
 /// passed on is to be known soon.

@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{AddressFamily, SocketType, connect, socket};
 use serde_json::Value;
 use support::{
     agent::{Agent, Config, finish, ghostport, stderr, stdout},
     eventually, eventually_within, patience, scaled, sh,
-    world::{Peer, World, in_world, port},
+    world::{Peer, World, in_world, port, set_sysctl},
 };
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
@@ -268,6 +269,32 @@ fn a_reload_leaves_the_store_where_it_is() {
         assert!(agent.reload(), "{}", agent.log());
         let events = ask("/api/v1/events");
         assert!(!events["events"].as_array().expect("events").is_empty());
+    });
+}
+
+/// A port that no bind asked for, which no event tells of: the next look at all sockets finds it,
+/// and says that the events did not.
+#[test]
+fn a_socket_that_no_event_told_of_is_found_later() {
+    in_world(|world| {
+        let agent = Agent::start(world, &config());
+        let differences = || {
+            let labels = [("cause", "holders_differ")];
+            agent.metrics().sum("ghostport_kernel_errors_total", &labels)
+        };
+        assert_state(&agent, "quiet", true);
+        assert_eq!(differences(), 0);
+        // The only port that the kernel may choose.
+        let range = format!("{0} {0}", watched());
+        set_sysctl("net/ipv4/ip_local_port_range", &range);
+        let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        connect(&socket, &nobody).expect("connected");
+        set_sysctl("net/ipv4/ip_local_port_range", "32768 60999");
+        eventually_within(patience() * 2, "the next look", || (differences() == 1).then_some(()));
+        let view = assert_state(&agent, "bound", false);
+        assert_eq!(view["sockets"][0]["peer_port"], 9, "{view}");
+        assert_eq!(view["sockets"][0]["holders"][0]["pid"], process::id(), "{view}");
     });
 }
 

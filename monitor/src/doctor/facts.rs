@@ -112,7 +112,7 @@ fn release() -> Fact {
 
 /// What is lost where no program can read a socket.
 const WITHOUT_SOCKETS: &str =
-    "refused binds are not seen, nor parent, start and command line of who binds";
+    "refused binds are not seen, and little is known of who binds and is gone at once";
 
 fn types() -> Fact {
     let offsets = KernelOffsets::of_running_kernel();

@@ -248,3 +248,60 @@ impl fmt::Display for Summary {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn datagram(source: u32, payload: &[u8]) -> Packet<'_> {
+        Packet {
+            protocol: Protocol::Udp,
+            source: SocketAddr::new(Ipv4Addr::from_bits(source).into(), 9200),
+            destination: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 2948),
+            payload,
+            payload_len: payload.len(),
+            ipv4: None,
+            tcp: None,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_sources_is_told_as_it_comes() {
+        let mut told = 0;
+        let mut tell = |_: &Finding| {
+            told += 1;
+            Ok(())
+        };
+        let mut conversations = Conversations::new(&mut tell);
+        for source in 1..=MAX_OPEN as u32 + 10 {
+            conversations.take(Ok(datagram(source, b"x"))).expect("room");
+            assert!(conversations.open.len() <= MAX_OPEN && conversations.ids.len() <= MAX_OPEN);
+        }
+        let (summary, outcome) = conversations.finish();
+        outcome.expect("told");
+        assert_eq!(told, MAX_OPEN + 10);
+        assert!(summary.to_string().contains("10 conversations told before the end"), "{summary}");
+    }
+
+    #[test]
+    fn what_tells_more_wins() {
+        let mut verdicts = Vec::new();
+        let mut tell = |finding: &Finding| {
+            verdicts.push(finding.identification.verdict);
+            Ok(())
+        };
+        let mut conversations = Conversations::new(&mut tell);
+        let question = datagram(1, b"hello\n");
+        let answer = Packet {
+            source: question.destination,
+            destination: question.source,
+            ..datagram(1, b"SSH-2.0-x\r\n")
+        };
+        conversations.take(Ok(question)).expect("room");
+        conversations.take(Ok(answer)).expect("room");
+        conversations.finish().1.expect("told");
+        assert_eq!(verdicts, [Verdict::Ssh]);
+    }
+}

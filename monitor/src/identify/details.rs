@@ -15,6 +15,10 @@ pub struct Details(Vec<(&'static str, Value)>);
 impl Details {
     /// Adds a value.
     pub(super) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        if self.0.is_empty() {
+            // As many as most have, at once.
+            self.0.reserve(12);
+        }
         self.0.push((name, value.into()));
     }
 
@@ -68,10 +72,25 @@ pub(super) fn shown(bytes: &[u8]) -> String {
     // No character is longer than four bytes.
     let start = bytes.get(..MAX_CHARS * 4).unwrap_or(bytes);
     let text = String::from_utf8_lossy(start);
+    if text.len() <= MAX_CHARS {
+        return text.into_owned();
+    }
     match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.into_owned(),
     }
+}
+
+/// Bytes in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(*byte));
+    }
+    text
 }
 
 /// The name of a number, or the number.

@@ -4,6 +4,8 @@
 //! [`ENOUGH`] of them make a verdict: random bytes get there less than once in a thousand million.
 //! Single bytes never do: `byte[1] == 6`, the naive test for a WSP push, is 8 bits.
 
+use super::reader::is_printable;
+
 /// Bits of evidence below which there is no verdict.
 pub(super) const ENOUGH: Evidence = Evidence(30);
 
@@ -16,10 +18,10 @@ impl Evidence {
         Self(bits)
     }
 
-    /// Of printable text: two of three bytes are none.
+    /// Of printable text: two of three bytes are none. Other text is no evidence.
     pub(super) fn of_text(text: &[u8]) -> Self {
         // More would let a long text make up for what is wrong elsewhere.
-        Self(text.len().min(16) as u32)
+        Self(if is_printable(text) { text.len().min(16) as u32 } else { 0 })
     }
 
     pub(super) const fn add(&mut self, bits: u32) {

@@ -2,7 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Identification, Verdict, details::Details};
+use super::{
+    Identification, Verdict,
+    details::{Details, hex},
+};
 
 /// A TCP SYN that never became a connection.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +44,8 @@ pub fn identify_syn(syn: &Syn<'_>) -> Identification {
         details.set("ttl", ipv4.ttl);
     }
     details.set("window", syn.window);
-    let options = syn.options.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    if !options.is_empty() {
-        details.set("tcp_options", options);
+    if !syn.options.is_empty() {
+        details.set("tcp_options", hex(syn.options));
     }
     tool(syn).with(details)
 }

@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -120,6 +121,9 @@ impl Config {
         path
     }
 }
+
+/// How many sentinels there were, and one more: 127.0.0.0 is no address of a host.
+static SENTINELS: AtomicU32 = AtomicU32::new(1);
 
 /// Whether an event tells of a socket call itself, and not of what follows from it.
 pub fn is_call(event: &Value) -> bool {
@@ -286,17 +290,23 @@ impl Agent {
         let sentinel = port(SENTINEL);
         let is_sentinel =
             |event: &Value| event["network.local.port"].as_u64() == Some(sentinel.into());
-        let is_bind = |event: &Value| event["event.name"] == "ghostport.bind";
-        let seen = |events: &[Value]| {
-            events.iter().filter(|event| is_sentinel(event) && is_bind(event)).count()
+        let first = SENTINELS.load(Ordering::Relaxed);
+        // Each has an address of its own: one of an earlier call may be told only now.
+        let is_ours = |event: &Value| {
+            let address = event["network.local.address"].as_str();
+            let address = address.and_then(|address| address.parse::<Ipv4Addr>().ok());
+            is_sentinel(event)
+                && event["event.name"] == "ghostport.bind"
+                && address.is_some_and(|address| u32::from(address) & 0x00ff_ffff >= first)
         };
-        let before = seen(&self.events());
         let mut events = eventually("the sentinel's event", || {
             // Again and again, because a ring that is full loses this one, too.
-            drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, sentinel)).expect("the sentinel"));
+            let number = SENTINELS.fetch_add(1, Ordering::Relaxed);
+            let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 0, 0)) | number);
+            drop(UdpSocket::bind((address, sentinel)).expect("the sentinel"));
             thread::sleep(Duration::from_millis(5));
             let events = self.events();
-            (seen(&events) > before).then_some(events)
+            events.iter().any(is_ours).then_some(events)
         });
         events.retain(|event| !is_sentinel(event) && is_call(event));
         events

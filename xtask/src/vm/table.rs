@@ -52,8 +52,10 @@ pub(super) const ROWS: &[Row] = &[
     row("scenario", "scenario"),
     row("attachment", "attachment"),
     row("interfaces", "interfaces"),
-    row("traffic", "traffic"),
+    Row { arguments: &["a_kill_under_load"], ..row("adoption", "traffic") },
+    Row { arguments: &["--skip", "a_kill_under_load"], ..row("traffic", "traffic") },
     row("agent", "agent"),
+    Row { arguments: &["--skip", "programs_that_end"], ..row("life", "life") },
     row("privileges", "privileges"),
     situation("lockdown-integrity", &["lockdown_integrity"], "lockdown=integrity"),
     situation(

@@ -1,7 +1,11 @@
 //! The content type that a WSP body is announced with, WAP-230-WSP §8.4.2.24.
 
 use super::{
-    super::{details::shown, evidence::Evidence, reader::Reader},
+    super::{
+        details::shown,
+        evidence::Evidence,
+        reader::{Reader, is_printable},
+    },
     header::{Broken, Value, length},
 };
 
@@ -115,7 +119,9 @@ impl<'a> ContentType<'a> {
                 self.evidence.add(12);
             }
             (_, Value::Short(_), _) => self.evidence.add(1),
-            (_, Value::Text(name), _) => self.evidence.join(Evidence::of_text(name)),
+            (_, Value::Text(name), _) if is_printable(name) => {
+                self.evidence.join(Evidence::of_text(name));
+            }
             _ => return Err(Broken::Malformed),
         }
         Ok(())
@@ -179,7 +185,7 @@ fn is_media_type(text: &[u8]) -> bool {
     kind.len() >= 4
         && !subtype.is_empty()
         && kind.iter().chain(subtype).all(is_of_name)
-        && super::super::reader::is_printable(parameters)
+        && is_printable(parameters)
 }
 
 /// By their number in the registry of the Open Mobile Naming Authority.

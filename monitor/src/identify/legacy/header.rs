@@ -1,6 +1,10 @@
 //! WSP headers, WAP-230-WSP §8.4: a name and a value, the first byte of which says how long it is.
 
-use super::super::{details::named, evidence::Evidence, reader::Reader};
+use super::super::{
+    details::named,
+    evidence::Evidence,
+    reader::{Reader, is_printable},
+};
 
 /// A value as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,17 +137,20 @@ impl<'a> Headers<'a> {
             return Err(Broken::Malformed);
         }
         let value = Value::read(reader)?;
+        if value.text().is_some_and(|text| text.iter().any(|byte| *byte < 0x20)) {
+            return Err(Broken::Malformed);
+        }
         self.count += 1;
         let bits = match (number, value) {
             (name::APPLICATION_ID, Value::Short(id)) if application(id).is_some() => 11,
             (name::APPLICATION_ID, Value::Data(id)) if matches!(id.len(), 1..=4) => 8,
-            (name::APPLICATION_ID, Value::Text(id)) if id.contains(&b':') => 16,
+            (name::APPLICATION_ID, Value::Text(id)) if is_address(id) => 16,
             (name::PUSH_FLAG, Value::Short(flags)) if flags <= 7 => 12,
             (name::CONTENT_LENGTH, _) if value.number() == Some(body_len as u64) => 14,
             (name::CONTENT_LENGTH, _) if value.number().is_some() => 6,
-            (name::INITIATOR_URI, Value::Text(uri)) if uri.contains(&b':') => 16,
+            (name::INITIATOR_URI, Value::Text(uri)) if is_address(uri) => 16,
             (name::ENCODING_VERSION, Value::Short(_)) => 8,
-            (name::USER_AGENT | name::SERVER, Value::Text(text)) if text.len() > 3 => 12,
+            (name::USER_AGENT | name::SERVER, Value::Text(text)) if is_agent(text) => 12,
             (name::APPLICATION_ID | name::PUSH_FLAG | name::CONTENT_LENGTH, _)
             | (name::INITIATOR_URI | name::ENCODING_VERSION, _) => return Err(Broken::Malformed),
             // A number and a length that fit.
@@ -176,6 +183,14 @@ impl<'a> Headers<'a> {
         self.evidence.join(Evidence::of_text(name));
         Ok(())
     }
+}
+
+fn is_address(text: &[u8]) -> bool {
+    is_printable(text) && text.contains(&b':') && text.len() > 5
+}
+
+fn is_agent(text: &[u8]) -> bool {
+    is_printable(text) && text.len() > 3
 }
 
 /// Applications that pushes are for, from the registry of the Open Mobile Naming Authority.

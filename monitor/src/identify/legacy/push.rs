@@ -247,7 +247,8 @@ fn agreement(kind: Kind, body: &[u8]) -> (Agreement, u32) {
         Kind::Provisioning if wbxml::begins(body, provisioning::PUBLIC_ID) => WBXML,
         Kind::WvCir if cir::begins(body) => 24,
         Kind::Wbxml if wbxml::begins_any(body) => 12,
-        Kind::Text if is_text(body) => body.len().min(12) as u32,
+        // Text behind a few bytes is found everywhere: it takes a header as well.
+        Kind::Text if is_text(body) => body.len().min(8) as u32,
         _ => return (Agreement::Disagrees, 0),
     };
     (Agreement::Agrees, bits)

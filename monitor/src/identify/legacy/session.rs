@@ -157,8 +157,9 @@ fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
         0x44 => "Trace",
         _ => "Get",
     };
+    // Text of other protocols has letters where a method is, and an address behind it.
+    walked.ok()?;
     let mut pdu = Pdu::of(name);
-    pdu.is_whole = walked.is_ok();
     pdu.evidence.join(uri_evidence(uri));
     pdu.evidence.join(headers.evidence);
     pdu.details.set_text("uri", uri);
@@ -173,8 +174,8 @@ fn post(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
     let mut region = Reader::new(reader.take(headers_len)?);
     let content_type = ContentType::read(&mut region).ok()?;
     let (headers, walked) = Headers::walk(&mut region, reader.rest().len());
+    walked.ok()?;
     let mut pdu = Pdu::of(if method == 0x60 { "Post" } else { "Put" });
-    pdu.is_whole = walked.is_ok();
     pdu.evidence.join(uri_evidence(uri));
     pdu.evidence.join(content_type.evidence);
     pdu.evidence.join(headers.evidence);

@@ -3,7 +3,7 @@
 use monitor_common::flow::Protocol;
 
 use super::{
-    super::{Grade, Identification, Payload, Verdict},
+    super::{Identification, Payload, Verdict},
     session::Pdu,
 };
 
@@ -16,13 +16,10 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     if !pdu.evidence.is_enough() {
         return None;
     }
-    let (grade, reason) = if pdu.is_whole {
-        (Grade::Confirmed, "connectionless WSP: sizes, address and headers hold to the end")
-    } else if payload.is_cut() {
-        (Grade::Consistent, "connectionless WSP, as far as it was captured")
-    } else {
-        (Grade::Suspect, "begins as connectionless WSP, and its headers are malformed")
-    };
+    if !pdu.is_whole {
+        return None;
+    }
     pdu.details.set("tid", *tid);
-    Some(Identification::new(Verdict::Wsp, grade, reason).with(pdu.details))
+    let reason = "connectionless WSP: sizes, address and headers hold to the end";
+    Some(Identification::confirmed(Verdict::Wsp, reason).with(pdu.details))
 }

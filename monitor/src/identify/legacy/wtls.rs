@@ -29,9 +29,8 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let has_length = first & bit::LENGTH != 0;
     let record = if has_length { reader.block16()? } else { reader.take(reader.rest().len())? };
     let mut identification = match first & 0x0f {
-        3 => handshake(record, has_length && reader.is_empty())?,
-        // Without a length nothing would hold these together.
-        1 if has_length && reader.is_empty() => change_cipher(record)?,
+        3 => handshake(record)?,
+        // Without a length nothing would hold it together.
         2 if has_length && reader.is_empty() => alert(record)?,
         _ => return None,
     };
@@ -39,9 +38,9 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     Some(identification)
 }
 
-/// One whole handshake: the size of the record and its own agree. `is_alone`: and the record says
-/// where it ends, and that is where the payload does.
-fn handshake(record: &[u8], is_alone: bool) -> Option<Identification> {
+/// One whole hello: the size of the record and its own agree. Handshakes without content and changes
+/// of ciphers are a few bytes, most of them zero, which prove nothing.
+fn handshake(record: &[u8]) -> Option<Identification> {
     let mut reader = Reader::new(record);
     let kind = reader.u8()?;
     let body = reader.block16()?;
@@ -53,13 +52,6 @@ fn handshake(record: &[u8], is_alone: bool) -> Option<Identification> {
     match kind {
         1 => client_hello(body, &mut details)?,
         2 => server_hello(body, &mut details)?,
-        // Nothing inside could be checked: without one of the hellos it takes a body that is empty.
-        0 | 14 if body.is_empty() && is_alone => {
-            return Some(
-                Identification::consistent(Verdict::Wtls, "a WTLS record with an empty handshake")
-                    .with(details),
-            );
-        }
         _ => return None,
     }
     Some(
@@ -107,14 +99,6 @@ fn server_hello(body: &[u8], details: &mut Details) -> Option<()> {
     Some(())
 }
 
-fn change_cipher(record: &[u8]) -> Option<Identification> {
-    is(record == [1])?;
-    Some(Identification::consistent(
-        Verdict::Wtls,
-        "a WTLS record of the size and content of a change of ciphers",
-    ))
-}
-
 fn alert(record: &[u8]) -> Option<Identification> {
     let &[level @ 1..=3, description, ..] = record else { return None };
     is(record.len() == 6)?;
@@ -156,10 +140,8 @@ fn suite_name([cipher, mac]: [u8; 2]) -> String {
 
 const fn handshake_name(kind: u8) -> Option<&'static str> {
     Some(match kind {
-        0 => "HelloRequest",
         1 => "ClientHello",
         2 => "ServerHello",
-        14 => "ServerHelloDone",
         _ => return None,
     })
 }
