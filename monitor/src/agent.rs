@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{broadcast, watch},
+    sync::{broadcast, mpsc, watch},
     task::spawn_blocking,
     time::Instant,
 };
@@ -23,14 +23,14 @@ use tokio::{
 use crate::{
     cli::{LogLevel, RunArgs},
     clock,
-    config::{Config, Overrides, WatchedPort, WebDetails},
+    config::{Config, Overrides, StoreConfig, WatchedPort, WebDetails},
     event::{Event, EventContext},
     kernel::{
         Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus,
         interfaces::Interfaces, memory,
     },
-    ledger::{Ledger, Start},
-    lookout::Lookout,
+    ledger::{Ledger, PortFacts, Start},
+    lookout::{self, Findings, Lookout},
     metrics::{self, AgentStatus, BuildInfo, Exposition, LedgerFacts, ProcessFacts},
     pipeline::{Parts, Pipeline},
     port_view::PortView,
@@ -150,12 +150,13 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         ready,
     };
     // The binds that come while it looks are told by events: the hooks are attached.
-    let looking = lookout.keep_looking(agent.pipeline.clone(), config_now);
+    let (findings, looks) = mpsc::channel(1);
+    let looking = lookout.keep_looking(agent.pipeline.clone(), config_now, findings);
     let looking = tokio::spawn(looking);
     sockets.iter().for_each(|status| agent.tell(status));
     agent.attach().await?;
     agent.pipeline.tell(Event::agent_started(Timestamp::now(), build.version, &agent.context));
-    let reason = agent.work(streams, &mut signals).await?;
+    let reason = agent.work(streams, looks, &mut signals).await?;
     looking.abort();
     agent.stop(reason, args.keep_attached).await?;
     drop(stop_web);
@@ -182,7 +183,12 @@ impl Agent {
     }
 
     /// Everything that happens between start and stop. Returns why it ended.
-    async fn work(&mut self, mut streams: Streams, signals: &mut Signals) -> Result<&'static str> {
+    async fn work(
+        &mut self,
+        mut streams: Streams,
+        mut looks: mpsc::Receiver<Findings>,
+        signals: &mut Signals,
+    ) -> Result<&'static str> {
         let pipeline = self.pipeline.clone();
         let mut next_reading = Instant::now();
         loop {
@@ -192,6 +198,11 @@ impl Agent {
                 }
                 () = tokio::time::sleep_until(next_reading) => {
                     next_reading = self.read_counters(&mut streams).await?;
+                }
+                Some((at, held)) = looks.recv() => {
+                    // What was called while it looked is told before what it found.
+                    streams.events.drain(|record, command| pipeline.call(record, command));
+                    pipeline.hold(at, held);
                 }
                 forwarded = streams.log.forward() => forwarded?,
                 changed = self.interfaces.changed() => {
@@ -286,6 +297,7 @@ impl Agent {
             bind_mechanism: self.config.bind_mechanism,
             command_line: self.config.command_line,
             web_listen: self.config.web_listen.clone(),
+            store: StoreConfig { path: self.config.store.path.clone(), ..config.store },
             ..config
         };
         self.config_sender.send_replace(Arc::new(self.config.clone()));
@@ -317,10 +329,11 @@ impl Agent {
             self.sweep_qdiscs().await?;
         }
         self.pipeline.tell(Event::agent_stopped(Timestamp::now(), reason, &self.context));
-        let is_done = self.pipeline.flush(FLUSH_LIMIT).await
-            && self.store.close(FLUSH_LIMIT).await
-            && self.queue.close(FLUSH_LIMIT).await;
-        if !is_done {
+        // One that hangs does not keep the others from writing what they have.
+        let flushed = self.pipeline.flush(FLUSH_LIMIT).await;
+        let (kept, written) =
+            tokio::join!(self.store.close(FLUSH_LIMIT), self.queue.close(FLUSH_LIMIT));
+        if !(flushed && kept && written) {
             tracing::warn!("some events could not be written in time");
         }
         Ok(())
@@ -342,15 +355,17 @@ impl Source for Answers {
 
     fn ports(&self, only: Option<u16>) -> Result<Vec<PortView>> {
         let config = Arc::clone(&self.config.borrow());
-        let ledger = self.pipeline.ledger();
         let wanted = config.ports.iter().filter(|port| only.is_none_or(|only| port.number == only));
+        // Events wait for the ledger: it is let go before anything else is done.
+        let ledger = self.pipeline.ledger();
+        let known: Vec<(&WatchedPort, PortFacts)> =
+            wanted.filter_map(|port| Some((port, ledger.facts(port.number)?))).collect();
+        drop(ledger);
         let sockets = self.lookout.sockets();
-        let view = |port: &WatchedPort| {
-            let on_port = sockets.iter().filter(|socket| socket.port == port.number);
-            let facts = ledger.facts(port.number)?;
-            Some(PortView::new(port, &facts, on_port.cloned().collect()))
+        let view = |(port, facts): (&WatchedPort, PortFacts)| {
+            PortView::new(port, &facts, lookout::on_port(&sockets, port.number).to_vec())
         };
-        Ok(wanted.filter_map(view).collect())
+        Ok(known.into_iter().map(view).collect())
     }
 
     fn hooks(&self) -> Result<Vec<HookStatus>> {

@@ -3,17 +3,12 @@
 //! Field names are those of the OpenTelemetry semantic conventions where they have one, and begin
 //! with `ghostport.` where not. What is not known is absent, never guessed.
 
-use std::{
-    fmt::Write,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use jiff::Timestamp;
 use monitor_common::{
     flow::Protocol,
-    socket_event::{
-        BindResult, Mechanism, SocketEvent, SocketEventKind, TASK_NAME_LEN, UnknownVariant, known,
-    },
+    socket_event::{BindResult, Mechanism, SocketEvent, SocketEventKind, UnknownVariant, known},
 };
 use serde::{Serialize, Serializer};
 
@@ -21,7 +16,7 @@ use crate::{
     catalogue,
     kernel::hooks::HookStatus,
     ledger::{Cause, Change, Transition},
-    process::{Ancestor, CommandLine, Identity, User},
+    process::{Ancestor, CommandLine, Identity, User, text},
 };
 
 /// Version of the format; a field may be added to it, none renamed or removed.
@@ -446,12 +441,13 @@ impl CallerFields {
             creation_time: context
                 .time_of_day(record.start_time_ns)
                 .filter(|_| knows(known::START_TIME)),
-            executable_name: task_name(&record.process_name).filter(|_| knows(known::PROCESS_NAME)),
-            command_args: command_line.map(arguments),
+            executable_name: text::name(&record.process_name)
+                .filter(|_| knows(known::PROCESS_NAME)),
+            command_args: command_line.map(text::arguments),
             command_args_truncated: command_line
                 .is_some_and(|bytes| bytes.len() < record.command_line_len as usize),
             thread_id: (record.pid != 0).then_some(record.pid),
-            thread_name: task_name(&record.thread_name),
+            thread_name: text::name(&record.thread_name),
             user_id: knows(known::EFFECTIVE_UID).then_some(record.effective_uid),
             real_user_id: record.uid,
             real_group_id: record.gid,
@@ -546,33 +542,6 @@ fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
-/// The arguments of a command line. Programs that write a title over theirs leave NULs behind it,
-/// so that empty arguments at the end are none.
-fn arguments(command_line: &[u8]) -> Vec<String> {
-    let last = command_line.iter().rposition(|byte| *byte != 0);
-    let filled = last.map_or(&[][..], |last| &command_line[..=last]);
-    filled.split(|byte| *byte == 0).map(text).collect()
-}
-
-/// The name up to its NUL.
-fn task_name(padded: &[u8; TASK_NAME_LEN]) -> Option<String> {
-    let bytes = padded.split(|byte| *byte == 0).next().unwrap_or_default();
-    (!bytes.is_empty()).then(|| text(bytes))
-}
-
-/// Bytes as text; one that is not UTF-8 is shown as `\xNN`.
-fn text(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
 const fn is_false(value: &bool) -> bool {
     !*value
@@ -594,6 +563,7 @@ fn nanosecond_rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use monitor_common::socket_event::TASK_NAME_LEN;
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -679,7 +649,6 @@ mod tests {
         let args = |bytes| args_of(&record(), bytes).command_args.expect("arguments");
         assert_eq!(args(b"nginx: worker\0\0\0\0"), ["nginx: worker"]);
         assert_eq!(args(b"a\xff\0"), ["a\\xff"]);
-        assert_eq!(args(b"\0\0"), [""; 1]);
     }
 
     #[test]
@@ -694,13 +663,13 @@ mod tests {
     fn what_is_not_known_is_absent() {
         let record = SocketEvent {
             cgroup_id: 0,
-            port: 99,
+            port: 60001,
             protocol: 0,
             known: 0,
             thread_name: [0; TASK_NAME_LEN],
             ..record()
         };
-        insta::assert_snapshot!(socket_line(&record), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.local.port":99,"ghostport.result":"success","process.pid":100,"thread.id":101,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.mechanism":"cgroup"}"#);
+        insta::assert_snapshot!(socket_line(&record), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.local.port":60001,"ghostport.result":"success","process.pid":100,"thread.id":101,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.mechanism":"cgroup"}"#);
     }
 
     #[test]
@@ -743,11 +712,6 @@ mod tests {
 
     #[test]
     fn names_are_text_whatever_their_bytes() {
-        let shown = |bytes: &[u8]| task_name(&name(bytes));
-        assert_eq!(shown(b"a\xffb"), Some("a\\xffb".into()));
-        assert_eq!(shown("größe".as_bytes()), Some("größe".into()));
-        assert_eq!(shown(b"sixteen bytes ab").map(|name| name.len()), Some(16));
-        assert_eq!(shown(b""), None);
         let line = socket_line(&SocketEvent { thread_name: name(b"a\n\"\x1b"), ..record() });
         assert!(line.contains(r#""thread.name":"a\n\"\u001b""#), "{line}");
     }

@@ -6,16 +6,20 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use monitor_common::flow::{Protocol, Side};
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     clock,
     config::Config,
-    ledger::Held,
+    ledger::{Held, Moment},
     pipeline::Pipeline,
     process::{
         Joiner,
@@ -29,6 +33,14 @@ const PERIOD: Duration = Duration::from_secs(15);
 /// A look goes through every process. Where that takes long, this many times as long passes before
 /// the next.
 const PAUSE_FACTOR: u32 = 100;
+
+/// The same after a socket has come or gone: who holds it, what it has accepted and to whom it was
+/// passed on is to be known soon.
+const PERIOD_WHEN_STIRRED: Duration = Duration::from_secs(1);
+const PAUSE_FACTOR_WHEN_STIRRED: u32 = 20;
+
+/// A finished look: when it began, and who held the ports.
+pub type Findings = (Moment, Vec<Held>);
 
 /// Who held the watched ports when last looked.
 #[derive(Debug)]
@@ -48,11 +60,13 @@ impl Lookout {
         Arc::clone(&lock(&self.sockets))
     }
 
-    /// Looks, again and again, and at once when other ports are watched.
+    /// Looks, again and again: at once when other ports are watched, and soon when `pipeline` says
+    /// that a socket has come or gone. What it finds goes to `findings`.
     pub async fn keep_looking(
         self: Arc<Self>,
         pipeline: Pipeline,
         mut config: watch::Receiver<Arc<Config>>,
+        findings: mpsc::Sender<Findings>,
     ) {
         loop {
             let began = Instant::now();
@@ -60,13 +74,21 @@ impl Lookout {
             let ports: Vec<u16> = config.borrow_and_update().port_numbers().collect();
             let this = Arc::clone(&self);
             match spawn_blocking(move || this.look(&ports)).await {
-                Ok(Ok(held)) => pipeline.hold(at, held),
+                Ok(Ok(held)) => {
+                    if findings.send((at, held)).await.is_err() {
+                        return;
+                    }
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "cannot look at who holds the ports"),
                 Err(_) => return,
             }
-            let pause = PERIOD.max(began.elapsed() * PAUSE_FACTOR);
-            if let Ok(Err(_)) = timeout(pause, config.changed()).await {
-                return;
+            let took = began.elapsed();
+            let next = began + PERIOD.max(took * PAUSE_FACTOR);
+            let soon = began + PERIOD_WHEN_STIRRED.max(took * PAUSE_FACTOR_WHEN_STIRRED);
+            tokio::select! {
+                changed = config.changed() => if changed.is_err() { return },
+                () = sleep_until(next) => {}
+                () = async { pipeline.stirred().await; sleep_until(soon).await } => {}
             }
         }
     }
@@ -80,6 +102,13 @@ impl Lookout {
         *lock(&self.sockets) = look.sockets.into();
         Ok(held)
     }
+}
+
+/// Those of `sockets`, which are in order, that have `port` at one of their ends.
+pub fn on_port(sockets: &[Socket], port: u16) -> &[Socket] {
+    let begin = sockets.partition_point(|socket| socket.port < port);
+    let end = sockets.partition_point(|socket| socket.port <= port);
+    &sockets[begin..end]
 }
 
 /// How many sockets hold each port. One without a file behind it holds nothing: the kernel only
@@ -100,4 +129,30 @@ fn held(sockets: &[Socket]) -> Vec<Held> {
 /// A poisoned lock guards what is as good as before.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::holders::Entry;
+
+    fn socket(port: u16) -> Socket {
+        let entry = Entry {
+            protocol: Protocol::Udp,
+            local: ([127, 0, 0, 1], port).into(),
+            peer: None,
+            tcp_state: None,
+            inode: 1,
+        };
+        Socket { port, side: Side::Local, netns_inode: None, entry, holders: Vec::new() }
+    }
+
+    #[test]
+    fn sockets_are_found_by_port() {
+        let sockets = [1, 5, 5, 9].map(socket);
+        for (port, count) in [(0, 0), (1, 1), (4, 0), (5, 2), (9, 1), (65535, 0)] {
+            assert_eq!(on_port(&sockets, port).len(), count, "{port}");
+            assert!(on_port(&sockets, port).iter().all(|socket| socket.port == port));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -18,13 +18,13 @@ use monitor_common::{
     flow::Protocol,
     socket_event::{SocketEvent, SocketEventKind},
 };
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::{
     clock::{EventClock, SteadyOffset},
     config::{self, Owner, WatchedPort},
-    event::{Event, EventContext},
-    ledger::{CallKind, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
+    event::{Event, EventContext, EventName},
+    ledger::{CallKind, Change, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
     process::{Identity, Joiner},
     sinks::EventQueue,
     snapshot::Snapshot,
@@ -34,8 +34,8 @@ use crate::{
 /// Messages that wait at most: many times what the ring buffer holds.
 const QUEUE_CAPACITY: usize = 16_384;
 
-/// How often the ledger is kept, beside every change of a port's state: what a crash may make it
-/// forget.
+/// How often the ledger is kept, beside every reading that finds a port changed: what a crash may
+/// make it forget.
 const SAVING_PERIOD: Duration = Duration::from_secs(5);
 
 /// Events that a follower may be behind.
@@ -48,10 +48,20 @@ pub type SharedLedger = Arc<Mutex<Ledger>>;
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     messages: mpsc::Sender<Message>,
-    lost: Arc<AtomicU64>,
-    differences: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     ledger: SharedLedger,
     followers: broadcast::Sender<Arc<str>>,
+}
+
+/// What the thread and those who ask have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    lost: AtomicU64,
+    differences: AtomicU64,
+    /// Whether a reading is in the queue: of thousands of ports it takes megabytes.
+    reading_waits: AtomicBool,
+    /// That a socket came or went.
+    stirred: Notify,
 }
 
 /// What the pipeline works with.
@@ -87,7 +97,7 @@ impl Pipeline {
         let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
         let (followers, _) = broadcast::channel(FOLLOWER_CAPACITY);
         let ledger = Arc::new(Mutex::new(parts.ledger));
-        let differences = Arc::default();
+        let shared = Arc::<Shared>::default();
         let worker = Worker {
             joiner: Joiner::new(parts.command_lines),
             clock: SteadyOffset::new(EventClock::Boottime),
@@ -98,37 +108,45 @@ impl Pipeline {
             queue: parts.queue,
             store: parts.store,
             saved_at: Instant::now(),
+            has_news: false,
             has_looked: false,
-            differences: Arc::clone(&differences),
+            shared: Arc::clone(&shared),
             followers: followers.clone(),
             transitions: Vec::new(),
         };
         thread::Builder::new().name("pipeline".into()).spawn(move || worker.run(receiver))?;
-        Ok(Self { messages, lost: Arc::default(), differences, ledger, followers })
+        Ok(Self { messages, shared, ledger, followers })
     }
 
     /// A record of the kernel side, or one more that is lost.
     pub fn call(&self, record: &SocketEvent, command_line: Option<&[u8]>) {
         let record = Box::new((*record, command_line.map(<[u8]>::to_vec)));
         if self.messages.try_send(Message::Call(record)).is_err() {
-            self.lost.fetch_add(1, Relaxed);
+            self.shared.lost.fetch_add(1, Relaxed);
         }
     }
 
     /// An event that the agent tells of itself.
     pub fn tell(&self, event: Event) {
         if self.messages.try_send(Message::Event(Box::new(event))).is_err() {
-            self.lost.fetch_add(1, Relaxed);
+            self.shared.lost.fetch_add(1, Relaxed);
         }
     }
 
     /// The kernel's counters as they were at `at`. Every call that they count is to be told before.
-    /// A reading that finds the queue full is left out: the next one has what it had.
+    /// A reading that finds another one waiting, or the queue full, is left out: the next one has
+    /// what it had.
     pub fn read(&self, at: Moment, counters: Snapshot) {
-        let _ = self.messages.try_send(Message::Reading(at, Box::new(counters)));
+        if self.shared.reading_waits.swap(true, Relaxed) {
+            return;
+        }
+        if self.messages.try_send(Message::Reading(at, Box::new(counters))).is_err() {
+            self.shared.reading_waits.store(false, Relaxed);
+        }
     }
 
-    /// Who held the watched ports in a look that began at `at`; the next one has what this one had.
+    /// Who held the watched ports in a look that began at `at`. Every call up to its end is to be told
+    /// before; the next look has what this one had.
     pub fn hold(&self, at: Moment, held: Vec<Held>) {
         let _ = self.messages.try_send(Message::Holders(at, held));
     }
@@ -151,13 +169,18 @@ impl Pipeline {
 
     /// Events that found the queue full.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
+        self.shared.lost.load(Relaxed)
     }
 
     /// How often a look at all sockets found a port held that the events said was free, or free that
     /// they said was held. A bind or close while it looks may be among them.
     pub fn differences(&self) -> u64 {
-        self.differences.load(Relaxed)
+        self.shared.differences.load(Relaxed)
+    }
+
+    /// Waits until a socket has come to a watched port or gone from there, since this last returned.
+    pub async fn stirred(&self) {
+        self.shared.stirred.notified().await;
     }
 
     /// The ledger as it is now.
@@ -187,8 +210,10 @@ struct Worker {
     queue: EventQueue,
     store: StoreQueue,
     saved_at: Instant,
+    /// Whether a port has changed since.
+    has_news: bool,
     has_looked: bool,
-    differences: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     followers: broadcast::Sender<Arc<str>>,
     /// Room for what the ledger tells, used again and again.
     transitions: Vec<Transition>,
@@ -199,7 +224,10 @@ impl Worker {
         while let Some(message) = messages.blocking_recv() {
             match message {
                 Message::Call(record) => self.call(&record.0, record.1.as_deref()),
-                Message::Reading(at, counters) => self.read(at, &counters),
+                Message::Reading(at, counters) => {
+                    self.shared.reading_waits.store(false, Relaxed);
+                    self.read(at, &counters);
+                }
                 Message::Holders(at, held) => self.reconcile(at, held),
                 Message::Event(event) => self.tell(*event),
                 Message::Watch(ports, now) => self.watch(ports, now),
@@ -227,6 +255,7 @@ impl Worker {
             None => event,
         };
         let port = self.ports.get(&record.port);
+        let port_is_watched = port.is_some();
         let is_bind = record.kind == SocketEventKind::Bind as u8;
         if let Some(port) = port.filter(|_| is_bind) {
             let owner = caller.as_ref().map(owner).unwrap_or_default();
@@ -240,6 +269,9 @@ impl Worker {
             self.tell(event.unexpected_owner());
         }
         self.tell_transitions(Some(&event));
+        if port_is_watched && event.name != EventName::BindFailed {
+            self.shared.stirred.notify_one();
+        }
     }
 
     fn read(&mut self, at: Moment, counters: &Snapshot) {
@@ -255,7 +287,7 @@ impl Worker {
         reading.finish();
         drop(ledger);
         self.tell_transitions(None);
-        if self.saved_at.elapsed() >= SAVING_PERIOD {
+        if self.has_news || self.saved_at.elapsed() >= SAVING_PERIOD {
             self.save();
         }
     }
@@ -263,6 +295,7 @@ impl Worker {
     /// Keeps what the ledger has to remember; what cannot be kept now is kept with the next.
     fn save(&mut self) {
         self.saved_at = Instant::now();
+        self.has_news = false;
         let mut ledger = lock(&self.ledger);
         if self.store.needs_whole_ledger() {
             ledger.mark_unsaved();
@@ -276,7 +309,7 @@ impl Worker {
     fn reconcile(&mut self, at: Moment, held: Vec<Held>) {
         let mut ledger = lock(&self.ledger);
         if self.has_looked {
-            self.differences.fetch_add(differences(&ledger, &held), Relaxed);
+            self.shared.differences.fetch_add(differences(&ledger, &held), Relaxed);
         }
         // What was open before the agent came is no difference.
         self.has_looked = true;
@@ -293,13 +326,14 @@ impl Worker {
     /// What the ledger made of `call`, or of something else.
     fn tell_transitions(&mut self, call: Option<&Event>) {
         let transitions = std::mem::take(&mut self.transitions);
-        let is_news = !transitions.is_empty();
+        self.has_news |= !transitions.is_empty();
+        let is_lasting = transitions.iter().any(is_lasting);
         for transition in transitions {
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
                 self.tell(event);
             }
         }
-        if is_news {
+        if is_lasting {
             self.save();
         }
     }
@@ -314,6 +348,12 @@ impl Worker {
         self.store.send(&event);
         self.queue.send(event);
     }
+}
+
+/// Whether it is to be kept at once. Whoever binds and closes in a loop changes the state of a port
+/// many thousand times a second, and the disk is not to be made to follow; the next reading will do.
+const fn is_lasting(transition: &Transition) -> bool {
+    matches!(transition.change, Change::Awakened { .. } | Change::Dormant)
 }
 
 fn by_number(ports: Vec<WatchedPort>) -> BTreeMap<u16, WatchedPort> {
@@ -368,4 +408,45 @@ fn socket_call(record: &SocketEvent, event: &Event) -> Option<SocketCall> {
 /// A poisoned lock guards a ledger that is as good as before.
 fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::ledger::{CounterLife, PortState, Start};
+
+    const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
+
+    /// A queue that nobody empties.
+    fn stuck() -> (Pipeline, mpsc::Receiver<Message>) {
+        let (messages, receiver) = mpsc::channel(8);
+        let counters = CounterLife { id: String::new(), adopted: false };
+        let ledger = Ledger::new(Start { at: NOW, boot_id: String::new(), counters });
+        let pipeline = Pipeline {
+            messages,
+            shared: Arc::default(),
+            ledger: Arc::new(Mutex::new(ledger)),
+            followers: broadcast::channel(1).0,
+        };
+        (pipeline, receiver)
+    }
+
+    #[test]
+    fn readings_do_not_pile_up() {
+        let (pipeline, receiver) = stuck();
+        for _ in 0..3 {
+            pipeline.read(NOW, Snapshot::default());
+        }
+        assert_eq!(receiver.len(), 1);
+    }
+
+    #[test]
+    fn a_flapping_socket_does_not_wear_the_disk() {
+        let (from, to) = (PortState::Quiet, PortState::Bound);
+        let of = |change| Transition { port: 2948, time: Timestamp::UNIX_EPOCH, change };
+        assert!(!is_lasting(&of(Change::State { from, to })));
+        assert!(is_lasting(&of(Change::Dormant)));
+    }
 }

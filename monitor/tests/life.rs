@@ -232,6 +232,46 @@ fn an_open_socket_is_found_at_start() {
     });
 }
 
+/// A server may close its listener when it has its client. The connection holds the port, and no
+/// event tells of it.
+#[test]
+fn what_a_listener_leaves_behind_is_known_soon() {
+    in_world(|world| {
+        let agent = Agent::start(world, &config());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
+        let mut client =
+            TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+        let (connection, _) = listener.accept().expect("accepted");
+        drop(listener);
+        let view = eventually_within(patience() / 3, "a connection that serves", || {
+            client.write_all(b"?").expect("asked");
+            let view = ask(&format!("/api/v1/ports/{}", watched()));
+            (view["state"] == "served" && view["bound_sockets"]["tcp"] == 1).then_some(view)
+        });
+        let sockets = view["sockets"].as_array().expect("sockets");
+        let held = sockets.iter().find(|socket| socket["side"] == "local").expect("the port's end");
+        assert_eq!(held["tcp_state"], "established", "{view}");
+        assert_eq!(held["holders"][0]["pid"], process::id(), "{view}");
+        drop((client, connection));
+        assert_eq!(agent.metrics().sum("ghostport_events_lost_total", &[]), 0);
+    });
+}
+
+/// Another store takes another start: until then history is where it was.
+#[test]
+fn a_reload_leaves_the_store_where_it_is() {
+    in_world(|world| {
+        let agent = Agent::start(world, &config());
+        let path = config().write(world);
+        let elsewhere =
+            std::fs::read_to_string(&path).expect("YAML").replace("ghostport.db", "other.db");
+        std::fs::write(path, elsewhere).expect("written");
+        assert!(agent.reload(), "{}", agent.log());
+        let events = ask("/api/v1/events");
+        assert!(!events["events"].as_array().expect("events").is_empty());
+    });
+}
+
 /// A port that no bind asked for, which no event tells of: the next look at all sockets finds it,
 /// and says that the events did not.
 #[test]

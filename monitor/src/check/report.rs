@@ -220,7 +220,7 @@ mod tests {
         let facts = AgentFacts {
             state: Some("bound"),
             dormant: Some(false),
-            last_packet: None,
+            last_packet: Some(Timestamp::UNIX_EPOCH),
             last_bind: Some(Timestamp::UNIX_EPOCH),
         };
         let look = Look { sockets, namespaces: 1, unseen };
@@ -245,12 +245,13 @@ mod tests {
         let document = json!({
             "schema": "ghostport.check/1",
             "ports": [
-                {"port": 2947, "sockets": []},
+                {"port": 2947, "service": "gpsd", "sockets": []},
                 {
                     "port": 2948,
                     "service": "wap-push",
                     "state": "bound",
                     "dormant": false,
+                    "last_packet": "1970-01-01T00:00:00Z",
                     "last_bind": "1970-01-01T00:00:00Z",
                     "sockets": [{
                         "transport": "udp",
@@ -266,7 +267,9 @@ mod tests {
         let report = report(vec![socket(2948)], Unseen::default());
         assert_eq!(serde_json::to_value(&report).expect("a document"), document);
         let page = report.to_text(false);
-        assert!(page.contains("bound, not dormant, last bind 1970-01-01T00:00:00Z"), "{page}");
+        let facts = "     bound, not dormant, last packet 1970-01-01T00:00:00Z,\n     \
+            last bind 1970-01-01T00:00:00Z\n";
+        assert!(page.contains(facts), "{page}");
         assert!(!page.contains('\u{1b}') && report.to_text(true).contains('\u{1b}'));
     }
 }

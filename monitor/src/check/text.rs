@@ -70,8 +70,16 @@ impl Page {
             time("last packet", report.last_packet),
             time("last bind", report.last_bind),
         ];
-        let facts: Vec<String> = facts.into_iter().flatten().collect();
-        if facts.is_empty() { Ok(()) } else { self.line(INDENT, &facts.join(", ")) }
+        let mut line = String::new();
+        for fact in facts.into_iter().flatten() {
+            if INDENT + line.len() + 2 + fact.len() > WIDTH {
+                self.line(INDENT, &format!("{line},"))?;
+                line.clear();
+            }
+            let comma = if line.is_empty() { "" } else { ", " };
+            let _ = write!(line, "{comma}{fact}");
+        }
+        if line.is_empty() { Ok(()) } else { self.line(INDENT, &line) }
     }
 
     fn socket(&mut self, socket: &Socket, tell_namespace: bool) -> fmt::Result {

@@ -50,6 +50,9 @@ pub(super) struct History {
     /// What belongs to the time since the last reading, and is not kept.
     #[serde(skip)]
     pub(super) interval: Interval,
+    /// When a socket was last called about, `CLOCK_BOOTTIME`, by protocol.
+    #[serde(skip)]
+    pub(super) called_at_ns: [u64; 2],
     /// Sockets found by the look at all of them that is going on.
     #[serde(skip)]
     pub(super) found: [Sockets; 2],
@@ -88,6 +91,7 @@ impl History {
             }
         }
         self.interval.held = self.sockets.map(|sockets| sockets.count > 0);
+        self.called_at_ns = [0; 2];
     }
 
     /// Whether a socket holds the port.
@@ -129,6 +133,7 @@ impl History {
     /// What a call says beside that it was made.
     pub(super) fn note_call(&mut self, call: &SocketCall, is_news: bool, age_ns: u64) {
         let index = call.protocol as usize;
+        self.called_at_ns[index] = self.called_at_ns[index].max(call.at.boottime_ns);
         match call.kind {
             CallKind::Bind { expected } => {
                 self.unexpected_binds[index] += u64::from(!expected);

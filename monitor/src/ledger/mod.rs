@@ -214,7 +214,8 @@ impl Ledger {
 
     /// Takes note of who holds ports: `held` is everything that a look found which began at `at`.
     /// A port may occur more than once, for each network namespace for instance; one that does not
-    /// occur is held by nobody.
+    /// occur is held by nobody. Of a port with a socket call after `at` the look may be too old, and
+    /// is left for the next one; every call up to the end of the look is to be told before.
     pub fn holders(
         &mut self,
         at: Moment,
@@ -327,10 +328,10 @@ impl Ledger {
             return;
         };
         let found = std::mem::take(&mut history.found);
-        let before = history.sockets;
+        let (before, called_at_ns) = (history.sockets, history.called_at_ns);
         for protocol in Protocol::ALL {
             let index = protocol as usize;
-            if found[index] == before[index] {
+            if found[index] == before[index] || called_at_ns[index] > at.boottime_ns {
                 continue;
             }
             let evidence = self.known(Wake::Bind { protocol, evidence: BindEvidence::Found }, at);

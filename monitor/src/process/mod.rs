@@ -35,7 +35,7 @@ mod proc_dir;
 mod stat;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 mod users;
 
 pub use self::{

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Bytes as text; one that is not UTF-8 is shown as `\xNN`.
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -16,14 +16,14 @@ pub(super) fn text(bytes: &[u8]) -> String {
 }
 
 /// The name up to its NUL; `None` for an empty one.
-pub(super) fn name(padded: &[u8]) -> Option<String> {
+pub(crate) fn name(padded: &[u8]) -> Option<String> {
     let bytes = padded.split(|byte| *byte == 0).next().unwrap_or_default();
     (!bytes.is_empty()).then(|| text(bytes))
 }
 
 /// The arguments of a command line. Programs that write a title over theirs leave NULs behind it,
 /// so that empty arguments at the end are none.
-pub(super) fn arguments(command_line: &[u8]) -> Vec<String> {
+pub(crate) fn arguments(command_line: &[u8]) -> Vec<String> {
     let last = command_line.iter().rposition(|byte| *byte != 0);
     let filled = last.map_or(&[][..], |last| &command_line[..=last]);
     if filled.is_empty() {
@@ -48,6 +48,8 @@ mod tests {
     fn what_is_no_text_is_shown() {
         assert_eq!(text(b"a\xffb"), "a\\xffb");
         assert_eq!(name(b"nc\0\0"), Some("nc".to_owned()));
+        assert_eq!(name("größe".as_bytes()), Some("größe".to_owned()));
+        assert_eq!(name(b"sixteen bytes ab").map(|name| name.len()), Some(16));
         assert_eq!(name(b"\0"), None);
     }
 }

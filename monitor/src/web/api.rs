@@ -1,6 +1,12 @@
 //! `/api/v1`: what the agent knows, with the details that no metric may carry.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use anyhow::Result;
 use axum::{
@@ -12,12 +18,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
+    sync::{
+        Semaphore,
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
     task::spawn_blocking,
     time::timeout,
 };
@@ -33,6 +42,9 @@ use crate::{
 
 /// Silence after which a stream of events says that it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Whoever follows keeps a connection for good: others are to have most of them.
+pub(super) const MAX_FOLLOWERS: usize = 32;
 
 /// Events of one answer, unless fewer are asked for.
 const MAX_EVENTS: u32 = 1000;
@@ -90,16 +102,44 @@ impl EventQuery {
 /// The shared source.
 pub type SharedSource = Arc<dyn Source>;
 
-/// The routes, each behind the guard.
-pub fn router(source: SharedSource) -> Router {
+/// What the handlers share.
+#[derive(Clone)]
+struct Api {
+    source: SharedSource,
+    /// One answer is made at a time: of thousands of ports it takes memory.
+    turn: Arc<Semaphore>,
+    /// Places for those who follow.
+    places: Arc<Semaphore>,
+    /// Closed when the agent ends.
+    stop: watch::Receiver<()>,
+}
+
+/// Whether a connection is used to follow events, and so has no end of its own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Following(Arc<AtomicBool>);
+
+impl Following {
+    pub(super) fn is_on(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The routes, each behind the guard, until `stop` is closed.
+pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
+    let api = Api {
+        source: Arc::clone(&source),
+        turn: Arc::new(Semaphore::new(1)),
+        places: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+        stop,
+    };
     Router::new()
         .route("/api/v1/ports", get(ports))
         .route("/api/v1/ports/{port}", get(port))
         .route("/api/v1/events", get(events))
         .route("/api/v1/events/stream", get(event_stream))
         .route("/api/v1/hooks", get(hooks))
-        .layer(middleware::from_fn_with_state(Arc::clone(&source), admit))
-        .with_state(source)
+        .layer(middleware::from_fn_with_state(source, admit))
+        .with_state(api)
 }
 
 /// Lets a request in, or says why not.
@@ -115,30 +155,31 @@ async fn admit(
     }
 }
 
-async fn ports(AxumState(source): AxumState<SharedSource>) -> Response {
-    answer("ports", move || source.ports(None)).await
+async fn ports(AxumState(api): AxumState<Api>) -> Response {
+    #[derive(Serialize)]
+    struct Answer {
+        ports: Vec<PortView>,
+    }
+    answer(&api, |source| Ok(Some(json(&Answer { ports: source.ports(None)? })?))).await
 }
 
-async fn port(AxumState(source): AxumState<SharedSource>, Path(port): Path<String>) -> Response {
+async fn port(AxumState(api): AxumState<Api>, Path(port): Path<String>) -> Response {
     let Some(number) = port.parse::<u16>().ok().filter(|number| *number != 0) else {
         return problem(StatusCode::BAD_REQUEST, &format!("{port:?} is no port: 1 to 65535"));
     };
-    let found = spawn_blocking(move || source.ports(Some(number))).await;
-    match found.map_err(anyhow::Error::from).flatten() {
-        Err(error) => failure(&error),
-        Ok(ports) => match ports.into_iter().next() {
-            Some(view) => Json(view).into_response(),
-            None => problem(StatusCode::NOT_FOUND, &format!("port {number} is not watched")),
-        },
-    }
+    answer(&api, move |source| source.ports(Some(number))?.first().map(json).transpose()).await
 }
 
-async fn hooks(AxumState(source): AxumState<SharedSource>) -> Response {
-    answer("hooks", move || source.hooks()).await
+async fn hooks(AxumState(api): AxumState<Api>) -> Response {
+    #[derive(Serialize)]
+    struct Answer {
+        hooks: Vec<HookStatus>,
+    }
+    answer(&api, |source| Ok(Some(json(&Answer { hooks: source.hooks()? })?))).await
 }
 
 async fn events(
-    AxumState(source): AxumState<SharedSource>,
+    AxumState(api): AxumState<Api>,
     query: Result<Query<EventQuery>, QueryRejection>,
 ) -> Response {
     let filter = match query {
@@ -149,30 +190,46 @@ async fn events(
         Ok(filter) => filter,
         Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
     };
-    let found = spawn_blocking(move || source.events(&filter)).await;
-    match found.map_err(anyhow::Error::from).flatten() {
-        Err(error) => failure(&error),
-        // They are JSON already.
-        Ok(lines) => {
-            let body = format!("{{\"events\":[{}]}}", lines.join(","));
-            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-        }
-    }
+    // They are JSON already.
+    let list = |lines: Vec<String>| format!("{{\"events\":[{}]}}", lines.join(",")).into_bytes();
+    answer(&api, move |source| Ok(Some(list(source.events(&filter)?)))).await
 }
 
 /// Server-sent events, <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
-async fn event_stream(AxumState(source): AxumState<SharedSource>) -> Response {
-    let body = Body::from_stream(sent(source.follow()));
+async fn event_stream(
+    AxumState(api): AxumState<Api>,
+    Extension(following): Extension<Following>,
+) -> Response {
+    let Ok(place) = api.places.try_acquire_owned() else {
+        let why = format!("{MAX_FOLLOWERS} follow already: ask again when one has gone");
+        return problem(StatusCode::SERVICE_UNAVAILABLE, &why);
+    };
+    following.0.store(true, Relaxed);
+    let events = sent(api.source.follow(), api.stop).map(move |bytes| {
+        // Given back with the stream.
+        let _ = &place;
+        bytes
+    });
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    (headers, body).into_response()
+    (headers, Body::from_stream(events)).into_response()
 }
 
-fn sent(follower: Receiver<Arc<str>>) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+/// What `follower` gets, until `stop` is closed.
+fn sent(
+    follower: Receiver<Arc<str>>,
+    stop: watch::Receiver<()>,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     // The first line goes at once: whoever follows knows that it is heard.
     let greeting = stream::once(async { Ok(Bytes::from_static(b": ghostport\n\n")) });
-    let events = stream::unfold(follower, |mut follower| async {
-        let text = match timeout(KEEP_ALIVE, follower.recv()).await {
+    let events = stream::unfold((follower, stop), |(mut follower, mut stop)| async {
+        let received = tokio::select! {
+            // What was told before the end is sent.
+            biased;
+            received = timeout(KEEP_ALIVE, follower.recv()) => received,
+            _ = stop.changed() => return None,
+        };
+        let text = match received {
             Err(_) => ": still here\n\n".to_owned(),
             Ok(Ok(line)) => format!("data: {line}\n\n"),
             Ok(Err(RecvError::Lagged(lost))) => {
@@ -180,20 +237,36 @@ fn sent(follower: Receiver<Arc<str>>) -> impl Stream<Item = Result<Bytes, std::i
             }
             Ok(Err(RecvError::Closed)) => return None,
         };
-        Some((Ok(Bytes::from(text)), follower))
+        Some((Ok(Bytes::from(text)), (follower, stop)))
     });
-    futures_util::StreamExt::chain(greeting, events)
+    greeting.chain(events)
 }
 
-/// `{"NAME": […]}`.
-async fn answer<T: Serialize + Send + 'static>(
-    name: &'static str,
-    make: impl FnOnce() -> Result<Vec<T>> + Send + 'static,
+/// Makes an answer where nobody waits for it but whoever asked: the runtime has one thread, which
+/// empties the ring buffer. `None` is for a port that is not watched.
+async fn answer(
+    api: &Api,
+    make: impl FnOnce(&dyn Source) -> Result<Option<Vec<u8>>> + Send + 'static,
 ) -> Response {
-    match spawn_blocking(make).await.map_err(anyhow::Error::from).flatten() {
-        Ok(items) => Json(json!({ name: items })).into_response(),
+    let Ok(turn) = Arc::clone(&api.turn).acquire_owned().await else {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping");
+    };
+    let source = Arc::clone(&api.source);
+    // The turn goes along: it must not end before the work does, when the client has gone away.
+    let made = spawn_blocking(move || {
+        let made = make(&*source);
+        drop(turn);
+        made
+    });
+    match made.await.map_err(anyhow::Error::from).flatten() {
+        Ok(Some(body)) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Ok(None) => problem(StatusCode::NOT_FOUND, "this port is not watched"),
         Err(error) => failure(&error),
     }
+}
+
+fn json(answer: &impl Serialize) -> Result<Vec<u8>> {
+    Ok(serde_json::to_vec(answer)?)
 }
 
 fn failure(error: &anyhow::Error) -> Response {
@@ -202,5 +275,5 @@ fn failure(error: &anyhow::Error) -> Response {
 }
 
 fn problem(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({ "error": why }))).into_response()
+    (status, Json(serde_json::json!({ "error": why }))).into_response()
 }

@@ -10,7 +10,7 @@
 //!
 //! Whoever reaches the listener may read the first four. A connection has ten seconds for each request's
 //! head, and there are at most [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others
-//! waiting, and costs the host no more.
+//! waiting, and costs the host no more. Those who follow events get a quarter of them at most.
 
 pub mod api;
 pub mod client;
@@ -48,7 +48,10 @@ use tokio::{
 };
 
 pub use self::listener::{BindError, Listener, SOCKET};
-use self::{api::SharedSource, listener::Stream};
+use self::{
+    api::{Following, SharedSource},
+    listener::Stream,
+};
 use crate::metrics::Exposition;
 
 /// Connections served at once.
@@ -57,7 +60,7 @@ const MAX_CONNECTIONS: usize = 128;
 /// Time that a client has to send the head of a request, or to stay silent between two.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// Time after which a connection takes no further request.
+/// Time after which a connection takes no further request, unless it is used to follow events.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
 
 /// Time for the request under way when a connection or the agent ends.
@@ -99,7 +102,7 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> 
 
 /// Serves until `stop` is closed.
 pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver<()>) {
-    let api = api::router(Arc::clone(&state.source));
+    let api = api::router(Arc::clone(&state.source), stop.clone());
     let router = router(Routes { state, scrape: Arc::new(Semaphore::new(1)) }).merge(api);
     let router =
         router.fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /\n"));
@@ -216,6 +219,8 @@ async fn converse(
     router: Router,
     mut stop: watch::Receiver<()>,
 ) {
+    let following = Following::default();
+    let router = router.layer(Extension(following.clone()));
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -225,7 +230,7 @@ async fn converse(
     let mut connection = pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => Ok(outcome),
-        () = sleep(CONNECTION_LIMIT) => Err(()),
+        () = limit(&following) => Err(()),
         _ = stop.changed() => Err(()),
     };
     let outcome = match outcome {
@@ -237,6 +242,14 @@ async fn converse(
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+/// The end of a connection that has one.
+async fn limit(following: &Following) {
+    sleep(CONNECTION_LIMIT).await;
+    if following.is_on() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -328,6 +328,63 @@ async fn events_are_followed_as_they_come() {
     assert!(said.contains("content-type: text/event-stream\r\n"), "{said}");
 }
 
+/// Follows until the stream has said `enough`, or has ended.
+async fn follow(server: &Server, enough: impl Fn(&str) -> bool) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = b"GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut said = String::new();
+    while !enough(&said) {
+        let mut bytes = [0; 512];
+        let len = stream.read(&mut bytes).await.unwrap();
+        if len == 0 {
+            break;
+        }
+        said.push_str(std::str::from_utf8(&bytes[..len]).unwrap());
+    }
+    (stream, said)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_is_not_cut_off() {
+    let server = Server::of_text("").await;
+    let start = tokio::time::Instant::now();
+    let silences = |said: &str| said.matches("still here").count();
+    let (_, said) = follow(&server, |said| silences(said) >= 30).await;
+    assert_eq!(silences(&said), 30, "after {:?}", start.elapsed());
+    assert!(start.elapsed() > CONNECTION_LIMIT);
+}
+
+#[tokio::test]
+async fn followers_leave_room_for_others() {
+    let server = Server::of_text("").await;
+    let mut followers = Vec::new();
+    for _ in 0..api::MAX_FOLLOWERS {
+        followers.push(follow(&server, |said| said.contains("ghostport.bind")).await.0);
+    }
+    let (_, refused) = follow(&server, |said| said.contains("follow already")).await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    drop(followers.pop());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !follow(&server, |said| said.contains("\r\n\r\n")).await.1.starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "the place of who has gone is not given to others");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_agent() {
+    let server = Server::of_text("").await;
+    let (mut stream, _) = follow(&server, |said| said.contains("ghostport.bind")).await;
+    let start = Instant::now();
+    drop(server.stop);
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "not cut off: {rest:?}");
+    server.task.await.unwrap();
+    assert!(start.elapsed() < LAST_ANSWER_LIMIT);
+}
+
 #[tokio::test]
 async fn the_unix_socket_is_for_user_and_group() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -221,6 +221,28 @@ fn holders_outlive_the_agent() {
     assert_eq!(bench.told(), [Change::Dormant]);
 }
 
+/// A look takes its time, and a socket may come or go meanwhile.
+#[test]
+fn a_look_does_not_undo_what_happened_since_it_began() {
+    let mut bench = Bench::new();
+    bench.read_until(10);
+    let began = at(bench.now);
+    bench.read_until(11);
+    bench.call(Protocol::Tcp, BIND);
+    bench.ledger.holders(began, None, &mut bench.told);
+    assert_eq!(bench.state(), PortState::Bound, "it was bound after the look had gone by");
+
+    let held = Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: false };
+    let began = at(bench.now);
+    bench.read_until(12);
+    bench.call(Protocol::Tcp, CallKind::Close);
+    bench.ledger.holders(began, [held], &mut bench.told);
+    assert_eq!(bench.facts().bound_sockets(Protocol::Tcp), 0, "it was seen, and closed since");
+
+    bench.look(Protocol::Tcp, 1, false);
+    assert_eq!(bench.state(), PortState::Bound, "the next look knows");
+}
+
 #[test]
 fn a_wake_says_what_it_was() {
     let text = |evidence| Wake::Bind { protocol: Protocol::Tcp, evidence }.to_string();
