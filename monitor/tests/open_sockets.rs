@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
     os::fd::OwnedFd,
-    process::{self, Command, Stdio},
+    process::{self, Child, Command, Stdio},
     sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
@@ -92,21 +92,35 @@ impl Lost {
     }
 }
 
+/// A process that has a socket as its standard input.
+struct Cat(Child);
+
+impl Cat {
+    fn start(socket: &UdpSocket) -> Self {
+        let socket = OwnedFd::from(socket.try_clone().expect("a descriptor"));
+        let cat = Command::new("cat").stdin(Stdio::from(socket)).stdout(Stdio::null()).spawn();
+        Self(cat.expect("spawned"))
+    }
+}
+
+impl Drop for Cat {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Checks that an agent with these privileges finds what `check` cannot, as it only has lists.
 fn assert_finds_the_lost(world: &World, agent: impl FnOnce(&World, &Config) -> Agent) {
     let lost = Lost::make();
-    let cat = Command::new("cat")
-        .stdin(Stdio::from(OwnedFd::from(lost.datagrams.try_clone().expect("a descriptor"))))
-        .stdout(Stdio::null())
-        .spawn();
-    let mut cat = cat.expect("spawned");
+    let cat = Cat::start(&lost.datagrams);
     let agent = agent(world, &config());
 
     let [socket] = &found(&agent, lost.netns_inode, port(0), 1)[..] else {
         unreachable!("there is one")
     };
     assert_eq!(socket["transport"], "udp", "{socket:#}");
-    assert_eq!(pids(socket), these(&[process::id(), cat.id()]), "{socket:#}");
+    assert_eq!(pids(socket), these(&[process::id(), cat.0.id()]), "{socket:#}");
 
     let sockets = found(&agent, lost.netns_inode, port(1), 3);
     for socket in &sockets {
@@ -119,8 +133,6 @@ fn assert_finds_the_lost(world: &World, agent: impl FnOnce(&World, &Config) -> A
     states.sort_unstable();
     assert_eq!(states, ["established", "established", "listen"], "{sockets:#?}");
 
-    cat.kill().expect("killed");
-    cat.wait().expect("waited");
     let check = finish(ghostport().args(["check", &port(0).to_string(), "--json"]));
     let page: Value = serde_json::from_str(&stdout(&check)).expect("JSON");
     let listed = page["ports"][0]["sockets"].as_array().expect("sockets");

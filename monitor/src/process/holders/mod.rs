@@ -98,7 +98,7 @@ pub fn look_with(
     })?;
     let mut holders = Holders::default();
     let searched = if let Some(open) = open_sockets() {
-        open::complete(&mut listed, &open, &watched);
+        open::complete(&mut listed.entries, &open, &watched);
         holders.add_open(&open, joiner)
     } else {
         let inodes = listed.entries.iter().map(|(_, entry)| entry.inode);

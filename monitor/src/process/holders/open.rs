@@ -9,7 +9,6 @@ use monitor_common::{flow::Protocol, held_socket::HeldSocket};
 
 use super::{
     Watched,
-    list::Listed,
     socket::{Entry, TcpState},
 };
 
@@ -29,23 +28,27 @@ pub(super) fn by_inode(open: &[HeldSocket]) -> HashMap<u32, BTreeSet<Born>> {
 
 /// Adds the sockets that no list had, and the namespaces of those in a list that did not say its
 /// own.
-pub(super) fn complete(listed: &mut Listed, open: &[HeldSocket], watched: &Watched<'_>) {
+pub(super) fn complete(
+    listed: &mut Vec<(Option<u32>, Entry)>,
+    open: &[HeldSocket],
+    watched: &Watched<'_>,
+) {
     let netns_of: HashMap<u32, u32> =
         open.iter().map(|record| (record.socket_inode, record.netns_inode)).collect();
-    for (netns_inode, entry) in &mut listed.entries {
+    for (netns_inode, entry) in &mut *listed {
         if netns_inode.is_none() {
             *netns_inode = netns_of.get(&entry.inode).copied();
         }
     }
     let mut known: HashSet<(Option<u32>, u32)> =
-        listed.entries.iter().map(|(netns_inode, entry)| (*netns_inode, entry.inode)).collect();
+        listed.iter().map(|(netns_inode, entry)| (*netns_inode, entry.inode)).collect();
     for record in open {
         let Some(entry) = entry(record) else { continue };
         let netns_inode = Some(record.netns_inode);
         if watched.ends(&entry).iter().any(Option::is_some)
             && known.insert((netns_inode, entry.inode))
         {
-            listed.entries.push((netns_inode, entry));
+            listed.push((netns_inode, entry));
         }
     }
 }
@@ -109,25 +112,24 @@ mod tests {
 
     #[test]
     fn what_no_list_had_is_added_once() {
-        let mut list = Listed { entries: vec![listed(Some(HERE), 1)], ..Listed::default() };
+        let mut list = vec![listed(Some(HERE), 1)];
         let found = [open(HERE, 1), open(THERE, 2), open(THERE, 2)];
         complete(&mut list, &found, &Watched::new(&[2948]));
-        assert_eq!(list.entries, [listed(Some(HERE), 1), listed(Some(THERE), 2)]);
+        assert_eq!(list, [listed(Some(HERE), 1), listed(Some(THERE), 2)]);
     }
 
     #[test]
     fn a_list_without_a_namespace_learns_its_own() {
-        let entries = vec![listed(None, 1), listed(None, 3)];
-        let mut list = Listed { entries, ..Listed::default() };
+        let mut list = vec![listed(None, 1), listed(None, 3)];
         complete(&mut list, &[open(THERE, 1)], &Watched::new(&[2948]));
-        assert_eq!(list.entries, [listed(Some(THERE), 1), listed(None, 3)]);
+        assert_eq!(list, [listed(Some(THERE), 1), listed(None, 3)]);
     }
 
     #[test]
     fn a_port_that_is_watched_no_more_is_left_out() {
-        let mut list = Listed::default();
+        let mut list = Vec::new();
         complete(&mut list, &[open(HERE, 1)], &Watched::new(&[2949]));
-        assert!(list.entries.is_empty());
+        assert!(list.is_empty());
     }
 
     #[test]
