@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod errors;
 pub mod flow;
+pub mod held_socket;
 pub mod limits;
 pub mod offsets;
 pub mod packet;

@@ -64,6 +64,8 @@ offsets! {
     file_private_data = "file.private_data",
     /// Type and permissions.
     inode_mode = "inode.i_mode",
+    /// Number of the inode.
+    inode_number = "inode.i_ino",
     /// The protocol's part of a socket.
     socket_sk = "socket.sk",
     /// Address family.
@@ -74,6 +76,10 @@ offsets! {
     sock_rcv_saddr = "sock.__sk_common.skc_rcv_saddr",
     /// Local IPv6 address.
     sock_v6_rcv_saddr = "sock.__sk_common.skc_v6_rcv_saddr",
+    /// Remote IPv4 address.
+    sock_daddr = "sock.__sk_common.skc_daddr",
+    /// Remote IPv6 address.
+    sock_v6_daddr = "sock.__sk_common.skc_v6_daddr",
     /// Network namespace.
     sock_net = "sock.__sk_common.skc_net.net",
     /// Remote port, network byte order.

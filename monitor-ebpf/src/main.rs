@@ -14,6 +14,7 @@ mod close_cgroup;
 mod close_fentry;
 mod close_kprobe;
 mod close_tracepoint;
+mod holders_iterator;
 mod listen_tracepoint;
 mod maps;
 mod packet_view;

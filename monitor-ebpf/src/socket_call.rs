@@ -331,8 +331,9 @@ fn write(event: *mut SocketEvent, call: &SocketCall, command_line_len: u32, know
     unsafe { event.write(record) };
 }
 
+/// Number of a transport protocol in a record.
 #[inline(always)]
-const fn ip_number(protocol: Protocol) -> u8 {
+pub(crate) const fn ip_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,

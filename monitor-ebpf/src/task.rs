@@ -143,8 +143,6 @@ impl CommandLine {
 /// every step is a checked read, and what is read is checked again at the end of the call.
 #[inline(always)]
 pub(crate) fn sock_of_descriptor(descriptor: u32) -> Option<*const c_void> {
-    const S_IFMT: u16 = 0o170_000;
-    const S_IFSOCK: u16 = 0o140_000;
     let files: *const c_void = member(current(), offset!(task_files))?;
     let table: *const c_void = member(files, offset!(files_fdt))?;
     let capacity: u32 = member(table, offset!(fdtable_max_fds))?;
@@ -152,7 +150,14 @@ pub(crate) fn sock_of_descriptor(descriptor: u32) -> Option<*const c_void> {
         return None;
     }
     let array: *const c_void = member(table, offset!(fdtable_fd))?;
-    let file: *const c_void = member(array, descriptor.checked_mul(8)?)?;
+    sock_of_file(member(array, descriptor.checked_mul(8)?)?)
+}
+
+/// `struct sock` behind an open file; `None` for one that is no socket.
+#[inline(always)]
+pub(crate) fn sock_of_file(file: *const c_void) -> Option<*const c_void> {
+    const S_IFMT: u16 = 0o170_000;
+    const S_IFSOCK: u16 = 0o140_000;
     let inode: *const c_void = member(file, offset!(file_inode))?;
     let mode: u16 = member(inode, offset!(inode_mode))?;
     if mode & S_IFMT != S_IFSOCK {

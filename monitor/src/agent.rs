@@ -110,8 +110,8 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         queue: queue.clone(),
         store: store.clone(),
     })?;
-    let lookout = Arc::new(Lookout::new(config.command_line));
     let kernel = Arc::new(Mutex::new(kernel));
+    let lookout = Arc::new(Lookout::new(config.command_line, open_sockets(&kernel)));
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
     let ready = Arc::new(AtomicBool::new(false));
     let (stop_web, web_stopped) = watch::channel(());
@@ -389,6 +389,20 @@ impl Source for Answers {
 /// A poisoned lock guards counters that are as good as before.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The kernel side's word on who has sockets open, where it has one. What it reads from is opened
+/// with the lock, and read without.
+fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<lookout::OpenSockets> {
+    if let Some(why) = lock(kernel).holders_obstacle() {
+        tracing::info!(why, "holders are searched in /proc");
+        return None;
+    }
+    let kernel = Arc::clone(kernel);
+    Some(Box::new(move || {
+        let open = lock(&kernel).open_sockets()?;
+        Ok(open.read()?)
+    }))
 }
 
 /// The metrics, read from the kernel when they are asked for.

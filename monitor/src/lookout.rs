@@ -4,12 +4,19 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use monitor_common::flow::{Protocol, Side};
+use anyhow::Result;
+use monitor_common::{
+    flow::{Protocol, Side},
+    held_socket::HeldSocket,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -42,17 +49,34 @@ const PAUSE_FACTOR_WHEN_STIRRED: u32 = 20;
 /// A finished look: when it began, and who held the ports.
 pub type Findings = (Moment, Vec<Held>);
 
+/// Asks the kernel side who has sockets open.
+pub type OpenSockets = Box<dyn Fn() -> Result<Vec<HeldSocket>> + Send + Sync>;
+
 /// Who held the watched ports when last looked.
-#[derive(Debug)]
 pub struct Lookout {
     joiner: Mutex<Joiner>,
     sockets: Mutex<Arc<[Socket]>>,
+    /// `None` where the kernel side cannot tell.
+    open_sockets: Option<OpenSockets>,
+    /// Whether the log says that the kernel side has failed.
+    has_complained: AtomicBool,
+}
+
+impl fmt::Debug for Lookout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookout").field("sockets", &self.sockets).finish_non_exhaustive()
+    }
 }
 
 impl Lookout {
     /// One that has seen nothing yet, and tells command lines or does not.
-    pub fn new(command_lines: bool) -> Self {
-        Self { joiner: Mutex::new(Joiner::new(command_lines)), sockets: Mutex::new([].into()) }
+    pub fn new(command_lines: bool, open_sockets: Option<OpenSockets>) -> Self {
+        Self {
+            joiner: Mutex::new(Joiner::new(command_lines)),
+            sockets: Mutex::new([].into()),
+            open_sockets,
+            has_complained: AtomicBool::new(false),
+        }
     }
 
     /// The sockets on watched ports, by port.
@@ -94,13 +118,26 @@ impl Lookout {
     }
 
     fn look(&self, ports: &[u16]) -> io::Result<Vec<Held>> {
-        let look = holders::look(ports, &mut lock(&self.joiner))?;
+        let look = holders::look_with(ports, &mut lock(&self.joiner), || self.ask_kernel())?;
         if look.unseen.namespaces > 0 {
             tracing::debug!(namespaces = look.unseen.namespaces, "not every namespace was seen");
         }
         let held = held(&look.sockets);
         *lock(&self.sockets) = look.sockets.into();
         Ok(held)
+    }
+
+    /// What the kernel side says, or `None`: then descriptors are searched.
+    fn ask_kernel(&self) -> Option<Vec<HeldSocket>> {
+        match self.open_sockets.as_ref()?() {
+            Ok(open) => Some(open),
+            Err(error) => {
+                if !self.has_complained.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("holders are searched in /proc: {error:#}");
+                }
+                None
+            }
+        }
     }
 }
 

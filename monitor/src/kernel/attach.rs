@@ -23,6 +23,7 @@ use super::{
     btf::{self, KernelOffsets},
     capabilities,
     clsact::{self, Filter},
+    holders::{self, OpenSockets},
     hooks::{Hook, HookMechanism, HookStatus, PassedOver},
     interfaces::{Interface, Link},
     ladder::{self, Ladder},
@@ -44,6 +45,8 @@ const BIND_SK_FUNCTIONS: [&str; 2] = ["inet_bind_sk", "inet6_bind_sk"];
 /// The function behind the last `close(2)` of an internet socket.
 const RELEASE_FUNCTION: &str = "inet_release";
 
+const WITHOUT_TYPES: &str = "the kernel's type information does not say what a socket is";
+
 /// The tracepoint of every state change of a TCP socket.
 const STATE_CHANGE: &str = "inet_sock_set_state";
 
@@ -58,6 +61,8 @@ pub struct Attacher {
     left: Option<Record>,
     /// Why no program can read a socket, if none can.
     obstacle: Option<String>,
+    /// Why the kernel side cannot tell who holds a socket, if it cannot.
+    holders_obstacle: Option<String>,
     circumstances: Circumstances,
     /// The programs of the socket hooks, opened to be asked how they fare.
     socket_programs: Vec<OwnedFd>,
@@ -67,13 +72,20 @@ pub struct Attacher {
 
 impl Attacher {
     /// Takes a loaded object and what an earlier agent left attached.
-    pub fn new(object: Ebpf, obstacle: Option<String>, pins: Option<&Pins>) -> Self {
+    pub fn new(
+        object: Ebpf,
+        obstacle: Option<String>,
+        offsets: &KernelOffsets,
+        pins: Option<&Pins>,
+    ) -> Self {
+        let lacks_offsets = || (!offsets.find_holders()).then(|| WITHOUT_TYPES.to_owned());
         Self {
             object,
             links: pins.map(Links::adopt).unwrap_or_default(),
             filters: pins.map(clsact::filters).unwrap_or_default(),
             statuses: BTreeMap::new(),
             left: pins.and_then(|_| Record::read(Path::new(record::FOLDER))),
+            holders_obstacle: obstacle.clone().or_else(lacks_offsets),
             obstacle,
             circumstances: circumstances(),
             socket_programs: Vec::new(),
@@ -145,11 +157,33 @@ impl Attacher {
             changes.push(status.clone());
             self.statuses.insert((hook, 0), status);
         }
+        self.load_holders();
         self.function_types = None;
         let programs = self.links.socket_programs(pins);
         self.socket_programs =
             programs.into_iter().filter_map(|id| sys::open_program(id).ok()).collect();
         changes
+    }
+
+    /// The iterator over open files is loaded with the socket hooks, and attached at each look.
+    fn load_holders(&mut self) {
+        if self.holders_obstacle.is_some() {
+            return;
+        }
+        let types = function_types(&mut self.function_types);
+        if let Err(error) = types.and_then(|types| holders::load(&mut self.object, types)) {
+            self.holders_obstacle = Some(verdict::explain_load(error.as_ref()));
+        }
+    }
+
+    /// Why [`Self::open_sockets`] serves nobody, if so; known once the socket hooks are attached.
+    pub fn holders_obstacle(&self) -> Option<&str> {
+        self.holders_obstacle.as_deref()
+    }
+
+    /// Begins a look at who holds sockets on watched ports.
+    pub fn open_sockets(&mut self) -> Result<OpenSockets> {
+        OpenSockets::open(&mut self.object)
     }
 
     /// Socket calls that no program of ours has looked at, because the kernel was interrupted in
@@ -625,7 +659,7 @@ impl Attacher {
 /// asks for nothing else: what keeps it from loading keeps all others from it.
 pub fn obstacle_to_reading(object: &mut Ebpf, offsets: &KernelOffsets) -> Option<String> {
     if !offsets.find_sockets() {
-        return Some("the kernel's type information does not say what a socket is".to_owned());
+        return Some(WITHOUT_TYPES.to_owned());
     }
     let error = try_kernel_read(object).err()?;
     Some(verdict::explain(HookMechanism::Tracepoint, error.as_ref(), circumstances()))
@@ -701,7 +735,9 @@ fn open_cgroup_root() -> Result<File> {
 /// The ids of the traced functions, in the form in which aya takes them.
 fn function_types(cache: &mut Option<Btf>) -> Result<&Btf> {
     if cache.is_none() {
-        let functions = [&BIND_FUNCTIONS[..], &BIND_SK_FUNCTIONS, &[RELEASE_FUNCTION]].concat();
+        let functions =
+            [&BIND_FUNCTIONS[..], &BIND_SK_FUNCTIONS, &[RELEASE_FUNCTION, holders::FUNCTION]]
+                .concat();
         let types = btf::function_types(Path::new(btf::VMLINUX), &functions)?;
         *cache = Some(Btf::parse(&types, Endianness::default())?);
     }

@@ -53,6 +53,32 @@ impl KernelOffsets {
         ![sock_family, sock_protocol, sock_num].contains(&MISSING)
     }
 
+    /// Whether who holds a socket can be told, and where it leads. An IPv6 address that is nowhere is
+    /// that of a kernel without IPv6.
+    pub fn find_holders(&self) -> bool {
+        let Offsets {
+            task_group_leader,
+            task_tgid,
+            task_start_boottime,
+            file_inode,
+            file_private_data,
+            inode_mode,
+            inode_number,
+            socket_sk,
+            sock_rcv_saddr,
+            sock_daddr,
+            sock_dport,
+            sock_state,
+            sock_net,
+            net_inum,
+            ..
+        } = self.offsets;
+        let task = [task_group_leader, task_tgid, task_start_boottime];
+        let file = [file_inode, file_private_data, inode_mode, inode_number, socket_sk];
+        let sock = [sock_rcv_saddr, sock_daddr, sock_dport, sock_state, sock_net, net_inum];
+        self.find_sockets() && ![&task[..], &file, &sock].concat().contains(&MISSING)
+    }
+
     fn resolve(types: &Types<'_>) -> Self {
         let (found, missing) = look_up(types, Offsets::PATHS);
         Self { offsets: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found)), missing }

@@ -10,6 +10,7 @@ mod clsact;
 mod counters;
 pub mod driver;
 pub mod events;
+mod holders;
 pub mod hooks;
 pub mod interfaces;
 pub mod ladder;
@@ -48,7 +49,7 @@ use self::{
     pins::{Pins, PinsError, Room},
     record::Record,
 };
-pub use self::{btf::KernelOffsets, log::KernelLog, object::KernelLogLevel};
+pub use self::{btf::KernelOffsets, holders::OpenSockets, log::KernelLog, object::KernelLogLevel};
 use crate::{
     clock,
     config::{BindMechanism, Config, InterfaceMode},
@@ -157,7 +158,7 @@ impl Kernel {
             log: KernelLog::open(&mut object)?,
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
-        let attacher = Attacher::new(object, obstacle, pins.as_ref());
+        let attacher = Attacher::new(object, obstacle, &offsets, pins.as_ref());
         let kernel = Self {
             pins,
             lock_without_pins: None,
@@ -181,6 +182,16 @@ impl Kernel {
         let changes = self.attacher.attach_sockets(mechanism, self.pins.as_ref());
         self.write_record();
         changes
+    }
+
+    /// Begins a look at who holds sockets on watched ports; the socket hooks are attached by then.
+    pub fn open_sockets(&mut self) -> Result<OpenSockets> {
+        self.attacher.open_sockets()
+    }
+
+    /// Why nothing comes of [`Self::open_sockets`], if so: `/proc` says who holds a socket then.
+    pub fn holders_obstacle(&self) -> Option<&str> {
+        self.attacher.holders_obstacle()
     }
 
     /// Brings the traffic hooks in line with the interfaces there are: attaches where the

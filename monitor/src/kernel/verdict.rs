@@ -54,6 +54,13 @@ pub fn explain(
     words.unwrap_or_else(|| chain(error))
 }
 
+/// Says why a program did not load that serves no hook.
+pub fn explain_load(error: &(dyn Error + 'static)) -> String {
+    let words = chain(error);
+    verifier_reason(&words)
+        .map_or(words, |reason| format!("the kernel's verifier refuses the program: {reason}"))
+}
+
 /// What stands in the way of these mechanisms whatever the error says, which differs between kernels.
 fn locked_down(mechanism: HookMechanism, circumstances: Circumstances) -> Option<&'static str> {
     use HookMechanism::{Cgroup, Fexit, Kprobe, Tracepoint};

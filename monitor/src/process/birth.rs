@@ -27,7 +27,12 @@ impl Birth {
         if record.known & known::START_TIME == 0 {
             return Self::NotAfter(to_ticks(record.time_ns));
         }
-        Self::At(to_ticks(record.start_time_ns))
+        Self::at(record.start_time_ns)
+    }
+
+    /// At this time of `CLOCK_BOOTTIME`.
+    pub(super) fn at(nanoseconds: u64) -> Self {
+        Self::At(to_ticks(nanoseconds))
     }
 
     /// The last tick it can have been in.

@@ -1,0 +1,113 @@
+//! Who holds sockets on watched ports, by the iterator over the open files of all tasks: it sees
+//! the sockets of every network namespace, also of those that nobody is in and no name leads to.
+//!
+//! `bpf_iter_task_file(struct bpf_iter_meta *meta, struct task_struct *task, u32 fd, struct file
+//! *file)`, `kernel/bpf/task_iter.c`, Linux 5.8. It passes over threads that share the descriptors
+//! of their leader. Without it userspace searches `/proc`.
+//!
+//! Nothing runs until userspace reads from the iterator.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
+use monitor_common::{errors::KernelError, held_socket::HeldSocket, ports::WirePort};
+
+use crate::{
+    maps::{count_error, is_watched},
+    sock::{self, offset},
+    socket_call::ip_number,
+    task::{Known, known_member, member, sock_of_file},
+};
+
+/// `struct bpf_iter__task_file`.
+#[repr(C)]
+struct OpenFile {
+    meta: *const Meta,
+    /// Null behind the last file, as `file` is.
+    task: *const c_void,
+    _descriptor: u32,
+    file: *const c_void,
+}
+
+/// The head of `struct bpf_iter_meta`, `include/linux/bpf.h`.
+#[repr(C)]
+struct Meta {
+    output: *mut seq_file,
+}
+
+/// One call for every open file; 0 asks for the next.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn holders_iterator(context: *const OpenFile) -> i32 {
+    tell_watched(context);
+    0
+}
+
+#[inline(always)]
+fn tell_watched(context: *const OpenFile) -> Option<()> {
+    // SAFETY: the context of this iterator.
+    let (task, file) = unsafe {
+        ((&raw const (*context).task).read_volatile(), (&raw const (*context).file).read_volatile())
+    };
+    if task.is_null() || file.is_null() {
+        return None;
+    }
+    let sk = sock_of_file(file)?;
+    let local_port = sock::port_of(sk)?;
+    let peer_port = WirePort(member(sk, offset!(sock_dport))?);
+    // A socket that was reset has given its port back and knows its peer still.
+    if local_port == 0 || !(is_watched(WirePort::of(local_port)) || is_watched(peer_port)) {
+        return None;
+    }
+    let sock = sock::read(sk)?;
+    let mut peer_address = [0; 16];
+    let peer_is_known = if sock.family == 4 {
+        let address: Known<[u8; 4]> = known_member(sk, offset!(sock_daddr));
+        peer_address[..4].copy_from_slice(&address.value);
+        address.flag(1)
+    } else {
+        let address: Known<[u8; 16]> = known_member(sk, offset!(sock_v6_daddr));
+        peer_address = address.value;
+        address.flag(1)
+    };
+    let leader = known_member::<usize>(task, offset!(task_group_leader)).value as *const c_void;
+    let start_time: Known<u64> = known_member(leader, offset!(task_start_boottime));
+    let tgid: Known<u32> = known_member(task, offset!(task_tgid));
+    let inode = known_member::<usize>(file, offset!(file_inode)).value as *const c_void;
+    // As wide as a word; those of sockets are given out as 32 bits (`get_next_ino` in `fs/inode.c`).
+    let inode: Known<u64> = known_member(inode, offset!(inode_number));
+    let state: Known<u8> = known_member(sk, offset!(sock_state));
+    let known = peer_is_known & start_time.flag(1) & tgid.flag(1) & inode.flag(1) & state.flag(1);
+    if known == 0 || sock.known & OF_SOCK != OF_SOCK {
+        count_error(KernelError::StructUnreadable);
+        return None;
+    }
+    let record = HeldSocket {
+        start_time_ns: start_time.value,
+        tgid: tgid.value,
+        socket_inode: inode.value as u32,
+        netns_inode: sock.netns_inode,
+        local_port,
+        peer_port: peer_port.number(),
+        local_address: sock.address,
+        peer_address,
+        protocol: ip_number(sock.protocol),
+        family: sock.family,
+        state: state.value,
+        reserved: [0; 5],
+    };
+    // SAFETY: the context is of this iterator, and the record is initialised to its last byte. Where
+    // there is no room for it, the kernel hands out what there is and shows the file again.
+    unsafe {
+        let meta = (&raw const (*context).meta).read_volatile();
+        let output = (&raw const (*meta).output).read_volatile();
+        bpf_seq_write(output, (&raw const record).cast(), size_of::<HeldSocket>() as u32);
+    }
+    Some(())
+}
+
+/// What [`sock::read`] must have found.
+const OF_SOCK: u16 = {
+    use monitor_common::socket_event::known;
+    known::FAMILY | known::ADDRESS | known::NETNS
+};

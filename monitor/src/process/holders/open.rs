@@ -1,0 +1,154 @@
+//! Open sockets as the kernel side tells them: who holds which, and those that no list had.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use monitor_common::{flow::Protocol, held_socket::HeldSocket};
+
+use super::{
+    Watched,
+    socket::{Entry, TcpState},
+};
+
+/// A process by its id and when it was made, nanoseconds of `CLOCK_BOOTTIME`.
+pub(super) type Born = (u32, u64);
+
+/// Who holds each socket, by the socket's inode. Threads with descriptors of their own, and several
+/// descriptors of one socket, make their process no second holder.
+pub(super) fn by_inode(open: &[HeldSocket]) -> HashMap<u32, BTreeSet<Born>> {
+    let mut holders = HashMap::<u32, BTreeSet<Born>>::new();
+    for record in open {
+        let born = (record.tgid, record.start_time_ns);
+        holders.entry(record.socket_inode).or_default().insert(born);
+    }
+    holders
+}
+
+/// Adds the sockets that no list had, and the namespaces of those in a list that did not say its
+/// own.
+pub(super) fn complete(
+    listed: &mut Vec<(Option<u32>, Entry)>,
+    open: &[HeldSocket],
+    watched: &Watched<'_>,
+) {
+    let netns_of: HashMap<u32, u32> =
+        open.iter().map(|record| (record.socket_inode, record.netns_inode)).collect();
+    for (netns_inode, entry) in &mut *listed {
+        if netns_inode.is_none() {
+            *netns_inode = netns_of.get(&entry.inode).copied();
+        }
+    }
+    let mut known: HashSet<(Option<u32>, u32)> =
+        listed.iter().map(|(netns_inode, entry)| (*netns_inode, entry.inode)).collect();
+    for record in open {
+        let Some(entry) = entry(record) else { continue };
+        let netns_inode = Some(record.netns_inode);
+        if watched.ends(&entry).iter().any(Option::is_some)
+            && known.insert((netns_inode, entry.inode))
+        {
+            listed.push((netns_inode, entry));
+        }
+    }
+}
+
+/// `None` for what the kernel side never tells.
+fn entry(record: &HeldSocket) -> Option<Entry> {
+    let end = |address, port| Some(SocketAddr::new(ip(record.family, address)?, port));
+    let protocol = Protocol::from_ip_number(record.protocol)?;
+    let peer = end(record.peer_address, record.peer_port)?;
+    Some(Entry {
+        protocol,
+        local: end(record.local_address, record.local_port)?,
+        peer: (peer.port() != 0).then_some(peer),
+        tcp_state: (protocol == Protocol::Tcp)
+            .then(|| TcpState::from_number(record.state))
+            .flatten(),
+        inode: record.socket_inode,
+    })
+}
+
+fn ip(family: u8, address: [u8; 16]) -> Option<IpAddr> {
+    let [a, b, c, d, ..] = address;
+    match family {
+        4 => Some(Ipv4Addr::new(a, b, c, d).into()),
+        6 => Some(Ipv6Addr::from(address).into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: u32 = 4_026_531_840;
+    const THERE: u32 = 4_026_532_000;
+
+    /// A UDP socket on port 2948 that process 7 has open.
+    fn open(netns_inode: u32, socket_inode: u32) -> HeldSocket {
+        let mut local_address = [0; 16];
+        local_address[..4].copy_from_slice(&[127, 0, 0, 1]);
+        HeldSocket {
+            start_time_ns: 1,
+            tgid: 7,
+            socket_inode,
+            netns_inode,
+            local_port: 2948,
+            peer_port: 0,
+            local_address,
+            peer_address: [0; 16],
+            protocol: 17,
+            family: 4,
+            state: 7,
+            reserved: [0; 5],
+        }
+    }
+
+    fn listed(netns_inode: Option<u32>, inode: u32) -> (Option<u32>, Entry) {
+        let local = "127.0.0.1:2948".parse().expect("an address");
+        (netns_inode, Entry { protocol: Protocol::Udp, local, peer: None, tcp_state: None, inode })
+    }
+
+    #[test]
+    fn what_no_list_had_is_added_once() {
+        let mut list = vec![listed(Some(HERE), 1)];
+        let found = [open(HERE, 1), open(THERE, 2), open(THERE, 2)];
+        complete(&mut list, &found, &Watched::new(&[2948]));
+        assert_eq!(list, [listed(Some(HERE), 1), listed(Some(THERE), 2)]);
+    }
+
+    #[test]
+    fn a_list_without_a_namespace_learns_its_own() {
+        let mut list = vec![listed(None, 1), listed(None, 3)];
+        complete(&mut list, &[open(THERE, 1)], &Watched::new(&[2948]));
+        assert_eq!(list, [listed(Some(THERE), 1), listed(None, 3)]);
+    }
+
+    #[test]
+    fn a_port_that_is_watched_no_more_is_left_out() {
+        let mut list = Vec::new();
+        complete(&mut list, &[open(HERE, 1)], &Watched::new(&[2949]));
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn a_process_holds_a_socket_once() {
+        let child = HeldSocket { tgid: 8, start_time_ns: 2, ..open(HERE, 1) };
+        let holders = by_inode(&[open(HERE, 1), child, open(HERE, 1), open(HERE, 2)]);
+        let both = BTreeSet::from([(7, 1), (8, 2)]);
+        assert_eq!(holders, HashMap::from([(1, both), (2, BTreeSet::from([(7, 1)]))]));
+    }
+
+    #[test]
+    fn a_connection_has_its_peer_and_state() {
+        let mut record = open(HERE, 1);
+        record.peer_address[15] = 1;
+        let connection =
+            HeldSocket { family: 6, protocol: 6, state: 1, peer_port: 57_614, ..record };
+        let entry = entry(&connection).expect("a socket");
+        assert_eq!(entry.peer, Some("[::1]:57614".parse().expect("an address")));
+        assert_eq!(entry.tcp_state, Some(TcpState::Established));
+        assert_eq!(entry.protocol, Protocol::Tcp);
+    }
+}
