@@ -71,7 +71,7 @@ impl<'a> ContentType<'a> {
         while !parts.is_empty() {
             content_type.parameter(&mut parts)?;
         }
-        content_type.evidence.add(5);
+        content_type.evidence.add(3);
         Ok(content_type)
     }
 
@@ -82,6 +82,7 @@ impl<'a> ContentType<'a> {
                 let bits = match kind_of_code(code) {
                     Kind::Other if PUSHED.contains(&code) => 4,
                     Kind::Other => u32::from(MEDIA_TYPES.len() > usize::from(code)),
+                    Kind::Text | Kind::Wbxml => 3,
                     _ => 4,
                 };
                 (Media::Code(code), Evidence::bits(bits))
@@ -118,7 +119,7 @@ impl<'a> ContentType<'a> {
                 self.security = Some(number as u8);
                 self.evidence.add(12);
             }
-            (_, Value::Short(_), _) => self.evidence.add(1),
+            (_, Value::Short(_), _) => {}
             (_, Value::Text(name), _) if is_printable(name) => {
                 self.evidence.join(Evidence::of_text(name));
             }
