@@ -183,9 +183,11 @@ fn is_media_type(text: &[u8]) -> bool {
     let (kind, subtype) = (&text[..slash], &text[slash + 1..]);
     let end = subtype.iter().position(|byte| matches!(byte, b';' | b' '));
     let (subtype, parameters) = subtype.split_at(end.unwrap_or(subtype.len()));
-    kind.len() >= 4
+    const KINDS: [&[u8]; 8] =
+        [b"application", b"audio", b"image", b"message", b"model", b"multipart", b"text", b"video"];
+    KINDS.into_iter().any(|known| kind.eq_ignore_ascii_case(known))
         && !subtype.is_empty()
-        && kind.iter().chain(subtype).all(is_of_name)
+        && subtype.iter().all(is_of_name)
         && is_printable(parameters)
 }
 
