@@ -77,11 +77,11 @@ impl<'a> ContentType<'a> {
 
     fn of_media(value: Value<'a>) -> Result<Self, Broken> {
         let (media, evidence) = match value {
-            Value::Short(code) => {
+            Value::Short(code) if usize::from(code) < MEDIA_TYPES.len() => {
                 // That it is a number is no evidence; that it is one of few is.
                 let bits = match kind_of_code(code) {
                     Kind::Other if PUSHED.contains(&code) => 4,
-                    Kind::Other => u32::from(MEDIA_TYPES.len() > usize::from(code)),
+                    Kind::Other => 1,
                     Kind::Text | Kind::Wbxml => 3,
                     _ => 4,
                 };

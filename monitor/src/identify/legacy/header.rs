@@ -141,6 +141,9 @@ impl<'a> Headers<'a> {
             return Err(Broken::Malformed);
         }
         self.count += 1;
+        if number == name::APPLICATION_ID && self.application_id.is_some() {
+            return Err(Broken::Malformed);
+        }
         // A long walk over noise meets one of these names sooner or later: they count less than
         // their bits.
         let bits = match (number, value) {
