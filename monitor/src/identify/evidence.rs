@@ -7,7 +7,7 @@
 use super::reader::is_printable;
 
 /// Bits of evidence below which there is no verdict.
-pub(super) const ENOUGH: Evidence = Evidence(30);
+pub(super) const ENOUGH: Evidence = Evidence(31);
 
 /// Bits of evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,11 @@ impl Evidence {
 
     pub(super) const fn join(&mut self, other: Self) {
         self.0 += other.0;
+    }
+
+    /// Whether it is enough although something speaks against it.
+    pub(super) fn is_plenty(self) -> bool {
+        self.0 >= ENOUGH.0 + 8
     }
 
     pub(super) fn is_enough(self) -> bool {

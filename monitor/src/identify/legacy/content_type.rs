@@ -71,17 +71,18 @@ impl<'a> ContentType<'a> {
         while !parts.is_empty() {
             content_type.parameter(&mut parts)?;
         }
-        content_type.evidence.add(5);
+        content_type.evidence.add(3);
         Ok(content_type)
     }
 
     fn of_media(value: Value<'a>) -> Result<Self, Broken> {
         let (media, evidence) = match value {
-            Value::Short(code) => {
+            Value::Short(code) if usize::from(code) < MEDIA_TYPES.len() => {
                 // That it is a number is no evidence; that it is one of few is.
                 let bits = match kind_of_code(code) {
                     Kind::Other if PUSHED.contains(&code) => 4,
-                    Kind::Other => u32::from(MEDIA_TYPES.len() > usize::from(code)),
+                    Kind::Other => 1,
+                    Kind::Text | Kind::Wbxml => 3,
                     _ => 4,
                 };
                 (Media::Code(code), Evidence::bits(bits))
@@ -118,7 +119,7 @@ impl<'a> ContentType<'a> {
                 self.security = Some(number as u8);
                 self.evidence.add(12);
             }
-            (_, Value::Short(_), _) => self.evidence.add(1),
+            (_, Value::Short(_), _) => {}
             (_, Value::Text(name), _) if is_printable(name) => {
                 self.evidence.join(Evidence::of_text(name));
             }
@@ -182,9 +183,11 @@ fn is_media_type(text: &[u8]) -> bool {
     let (kind, subtype) = (&text[..slash], &text[slash + 1..]);
     let end = subtype.iter().position(|byte| matches!(byte, b';' | b' '));
     let (subtype, parameters) = subtype.split_at(end.unwrap_or(subtype.len()));
-    kind.len() >= 4
+    const KINDS: [&[u8]; 8] =
+        [b"application", b"audio", b"image", b"message", b"model", b"multipart", b"text", b"video"];
+    KINDS.into_iter().any(|known| kind.eq_ignore_ascii_case(known))
         && !subtype.is_empty()
-        && kind.iter().chain(subtype).all(is_of_name)
+        && subtype.iter().all(is_of_name)
         && is_printable(parameters)
 }
 

@@ -141,15 +141,20 @@ impl<'a> Headers<'a> {
             return Err(Broken::Malformed);
         }
         self.count += 1;
+        if number == name::APPLICATION_ID && self.application_id.is_some() {
+            return Err(Broken::Malformed);
+        }
+        // A long walk over noise meets one of these names sooner or later: they count less than
+        // their bits.
         let bits = match (number, value) {
-            (name::APPLICATION_ID, Value::Short(id)) if application(id).is_some() => 11,
+            (name::APPLICATION_ID, Value::Short(id)) if application(id).is_some() => 12,
             (name::APPLICATION_ID, Value::Data(id)) if matches!(id.len(), 1..=4) => 8,
             (name::APPLICATION_ID, Value::Text(id)) if is_address(id) => 16,
-            (name::PUSH_FLAG, Value::Short(flags)) if flags <= 7 => 12,
+            (name::PUSH_FLAG, Value::Short(flags)) if flags <= 7 => 9,
             (name::CONTENT_LENGTH, _) if value.number() == Some(body_len as u64) => 14,
             (name::CONTENT_LENGTH, _) if value.number().is_some() => 6,
             (name::INITIATOR_URI, Value::Text(uri)) if is_address(uri) => 16,
-            (name::ENCODING_VERSION, Value::Short(_)) => 8,
+            (name::ENCODING_VERSION, Value::Short(_)) => 3,
             (name::USER_AGENT | name::SERVER, Value::Text(text)) if is_agent(text) => 12,
             (name::APPLICATION_ID | name::PUSH_FLAG | name::CONTENT_LENGTH, _)
             | (name::INITIATOR_URI | name::ENCODING_VERSION, _) => return Err(Broken::Malformed),

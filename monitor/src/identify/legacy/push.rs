@@ -114,7 +114,12 @@ impl<'a> Push<'a> {
         evidence.join(headers.evidence);
         evidence.add(body_bits);
         let push = Self { content_type, headers, body, body_len, state, agreement, evidence };
-        evidence.is_enough().then_some(push)
+        let is_push = match agreement {
+            // Where the headers are too large, nobody knows where the body begins.
+            Agreement::Disagrees if !matches!(state, State::TooLarge(_)) => evidence.is_plenty(),
+            _ => evidence.is_enough(),
+        };
+        is_push.then_some(push)
     }
 
     /// Says what it is.

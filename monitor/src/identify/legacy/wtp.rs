@@ -8,9 +8,12 @@ use super::{
         reader::Reader,
     },
     port,
+    push::{CONFIRMED_PUSH, PUSH},
     session::Pdu,
 };
 
+/// The flag of the last packet of a message, §8.2.3 (TTR).
+const TRAILER: u8 = 0x02;
 /// Items of a variable header that are walked.
 const MAX_ITEMS: usize = 8;
 
@@ -37,6 +40,11 @@ fn invoke(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     skip_items(header[0], &mut reader)?;
+    // One packet is the last of its message. Only pushes do without an answer, class 2.
+    let is_push = matches!(reader.peek(), Some(PUSH | CONFIRMED_PUSH));
+    if header[0] & TRAILER == 0 || (class != 2) != is_push {
+        return None;
+    }
     let mut details = head("Invoke", header);
     details.set("class", class);
     carried(payload, &reader, details, 5 + 4)
