@@ -235,7 +235,7 @@ fn an_open_socket_is_found_at_start() {
 /// A server may close its listener when it has its client. The connection holds the port, and no
 /// event tells of it.
 #[test]
-fn what_a_listener_leaves_behind_is_known_soon() {
+fn what_a_listener_leaves_behind_is_known() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
@@ -243,7 +243,7 @@ fn what_a_listener_leaves_behind_is_known_soon() {
             TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
         let (connection, _) = listener.accept().expect("accepted");
         drop(listener);
-        let view = eventually_within(patience() / 3, "a connection that serves", || {
+        let view = eventually("a connection that serves", || {
             client.write_all(b"?").expect("asked");
             let view = ask(&format!("/api/v1/ports/{}", watched()));
             (view["state"] == "served" && view["bound_sockets"]["tcp"] == 1).then_some(view)
