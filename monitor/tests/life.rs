@@ -278,10 +278,7 @@ fn a_reload_leaves_the_store_where_it_is() {
 fn a_socket_that_no_event_told_of_is_found_later() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
-        let differences = || {
-            let labels = [("cause", "holders_differ")];
-            agent.metrics().sum("ghostport_kernel_errors_total", &labels)
-        };
+        let differences = || agent.metrics().sum("ghostport_holder_differences_total", &[]);
         assert_state(&agent, "quiet", true);
         assert_eq!(differences(), 0);
         // The only port that the kernel may choose.

@@ -55,7 +55,8 @@ fn families(
     families.push(Family::of_one(&names::COVERAGE_GAP, ledger.coverage_gap.as_secs_f64()));
     families.push(port_info(snapshot, &shown));
     families.push(hooks(snapshot));
-    families.extend(losses(snapshot, ledger, status));
+    families.extend(losses(snapshot, status));
+    families.push(Family::of_one(&names::HOLDER_DIFFERENCES, ledger.differences as f64));
     families.extend(maps(snapshot));
     families.extend(agent(snapshot, status));
     families.extend(process.map(process_families).into_iter().flatten());
@@ -294,7 +295,7 @@ fn hooks(snapshot: &Snapshot) -> Family {
 }
 
 /// The ring's losses are kernel errors too; both families tell them, each in its own terms.
-fn losses(snapshot: &Snapshot, ledger: &LedgerFacts, status: &AgentStatus) -> Vec<Family> {
+fn losses(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
     let mut events = Family::new(&names::EVENTS_LOST);
     let ring = snapshot.kernel_errors[KernelError::RingFull as usize];
     for (stage, count) in
@@ -307,7 +308,6 @@ fn losses(snapshot: &Snapshot, ledger: &LedgerFacts, status: &AgentStatus) -> Ve
         errors.add(&[cause.name()], snapshot.kernel_errors[cause as usize] as f64);
     }
     errors.add(&["call_missed"], snapshot.missed_calls as f64);
-    errors.add(&["holders_differ"], ledger.differences as f64);
     vec![events, errors]
 }
 

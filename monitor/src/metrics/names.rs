@@ -91,6 +91,9 @@ metrics! {
     /// Failures of the kernel side.
     KERNEL_ERRORS: COUNTER "ghostport_kernel_errors_total" ["cause"]
         "What the kernel side could not do, by cause.";
+    /// Looks that found something else than the events told.
+    HOLDER_DIFFERENCES: COUNTER "ghostport_holder_differences_total" []
+        "Times that a look at all sockets found a port held, or free, and the events said otherwise.";
     /// Fill of maps.
     MAP_ENTRIES: GAUGE "ghostport_map_entries" ["map"]
         "Entries in use in a kernel map.";
