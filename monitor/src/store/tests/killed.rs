@@ -21,12 +21,16 @@ fn keep_forever(path: PathBuf) -> ! {
     let mut number = Timestamp::now().as_nanosecond() as i64;
     loop {
         ledger.mark_unsaved();
-        let changes = (number % 3 == 0).then(|| ledger.take_changes());
+        let changes = brings_the_ledger(number).then(|| ledger.take_changes());
         if store.keep(&[record(number)], changes) == 0 {
             writeln!(stdout, "kept {number}").expect("told");
         }
         number += 1;
     }
+}
+
+fn brings_the_ledger(number: i64) -> bool {
+    number % 3 == 0
 }
 
 #[test]
@@ -63,7 +67,8 @@ fn nothing_that_was_kept_is_lost_to_kill_9() {
         }
         let mut store = Store::open(&config);
         assert_eq!(store.keep(&[], None), 0);
-        if !kept.is_empty() {
+        // A victim that was killed early has kept events alone.
+        if kept.iter().any(|number| brings_the_ledger(*number)) {
             store.ledger().expect("a ledger");
         }
         drop(store);
