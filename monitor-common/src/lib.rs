@@ -16,4 +16,7 @@ pub mod limits;
 pub mod offsets;
 pub mod packet;
 pub mod ports;
+pub mod sample;
+pub mod sampling;
 pub mod socket_event;
+pub mod sources;

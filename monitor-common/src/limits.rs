@@ -15,3 +15,38 @@ pub const MAX_BINDS_IN_FLIGHT: u32 = 256;
 /// Sockets of which it is known that a bind left the choice of their port to the kernel. Should
 /// there be more, the closes of those that were not used longest are not told.
 pub const MAX_AUTOMATIC_BINDS: u32 = 1024;
+
+/// Bytes of the ring buffer of samples, which holds 199 of them.
+pub const SAMPLE_RING_BYTES: usize = 64 * 1024;
+
+/// Flows that are remembered, so that only their first payload is sampled; a power of two.
+pub const CONVERSATIONS: u32 = 4096;
+
+/// Remote addresses of which it is remembered how many samples they had; a power of two.
+pub const RECENT_SOURCES: u32 = 1024;
+
+/// Samples that one remote address has on one port in a window of time, in both directions.
+pub const SAMPLES_PER_SOURCE: u64 = 16;
+
+/// Samples a second, by [`Budget`](crate::sampling::Budget).
+pub const SAMPLES_PER_SECOND: [i64; 2] = [64, 64];
+
+/// Windows of time for which remote addresses are kept apart; a power of two. The last one is the
+/// present, so that an estimate is of the last three to four windows.
+pub const SOURCE_WINDOWS: u32 = 4;
+
+/// Seconds of a window: what was seen five minutes ago is within the estimate, and nothing that is
+/// older than 6:40.
+pub const WINDOW_SECONDS: u32 = 100;
+
+/// Port indices below this have sketches, if no more ports are watched when the maps are made.
+pub const LEAST_SKETCHED_PORTS: u32 = 16;
+
+/// Port indices below this have sketches at most.
+pub const MOST_SKETCHED_PORTS: u32 = 128;
+
+/// Sets of rows that each CPU has for the most talkative; a power of two.
+pub const TALKER_SETS: u32 = 32;
+
+/// Rows of a set.
+pub const TALKER_WAYS: u32 = 2;

@@ -73,6 +73,8 @@ pub struct Segment {
     pub source: WirePort,
     /// Destination port.
     pub destination: WirePort,
+    /// Bytes from the start of the packet to the IP header.
+    pub network: u32,
     /// Bytes from the start of the packet to the transport header.
     pub offset: u32,
     /// Data offset and control bits of TCP as they lie in memory, RFC 9293 §3.1; 0 for UDP.
@@ -81,12 +83,125 @@ pub struct Segment {
     pub control: u16,
 }
 
-/// Whether the control bits of a [`Segment`] are SYN without ACK, RFC 9293 §3.5.
-#[inline(always)]
-pub const fn is_connection_attempt(control: u16) -> bool {
-    const SYN: u16 = 0x0002_u16.to_be();
-    const ACK: u16 = 0x0010_u16.to_be();
-    control & (SYN | ACK) == SYN
+/// A [`Segment`] in one register, and which of its ports are watched: what the functions of the
+/// kernel side hand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedSegment(pub u64);
+
+impl PackedSegment {
+    /// Of a packet that there is nothing to do with.
+    pub const NONE: Self = Self(0);
+
+    const DESTINATION: u32 = 16;
+    const OFFSET: u32 = 32;
+    const NETWORK: u32 = 47;
+    const UDP: u32 = 51;
+    const DATA_OFFSET: u32 = 52;
+    const SYN: u32 = 56;
+    const RST: u32 = 57;
+    const ACK: u32 = 58;
+    const SOURCE_IS_WATCHED: u32 = 59;
+    const DESTINATION_IS_WATCHED: u32 = 60;
+
+    /// Packs it; bit 0 of `source` and `destination` says whether that port is watched.
+    #[inline(always)]
+    pub const fn of(segment: &Segment, source: u64, destination: u64) -> Self {
+        let [_, flags] = segment.control.to_ne_bytes();
+        let flags = flags as u64;
+        let udp = matches!(segment.protocol, Protocol::Udp) as u64;
+        Self(
+            segment.source.0 as u64
+                | (segment.destination.0 as u64) << Self::DESTINATION
+                | (segment.offset as u64 & 0x7fff) << Self::OFFSET
+                | (segment.network as u64 / 2 & 0xf) << Self::NETWORK
+                | udp << Self::UDP
+                | (first(segment.control) as u64 >> 4) << Self::DATA_OFFSET
+                | (flags >> 1 & 1) << Self::SYN
+                | (flags >> 2 & 1) << Self::RST
+                | (flags >> 4 & 1) << Self::ACK
+                | (source & 1) << Self::SOURCE_IS_WATCHED
+                | (destination & 1) << Self::DESTINATION_IS_WATCHED,
+        )
+    }
+
+    #[inline(always)]
+    const fn bit(self, bit: u32) -> bool {
+        self.0 >> bit & 1 != 0
+    }
+
+    /// TCP or UDP.
+    #[inline(always)]
+    pub const fn protocol(self) -> Protocol {
+        if self.bit(Self::UDP) { Protocol::Udp } else { Protocol::Tcp }
+    }
+
+    /// Source port.
+    #[inline(always)]
+    pub const fn source(self) -> WirePort {
+        WirePort(self.0 as u16)
+    }
+
+    /// Destination port.
+    #[inline(always)]
+    pub const fn destination(self) -> WirePort {
+        WirePort((self.0 >> Self::DESTINATION) as u16)
+    }
+
+    /// Both ports as they lie in the packet.
+    #[inline(always)]
+    pub const fn ports(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether the source port is watched.
+    #[inline(always)]
+    pub const fn source_is_watched(self) -> bool {
+        self.bit(Self::SOURCE_IS_WATCHED)
+    }
+
+    /// Whether the destination port is watched.
+    #[inline(always)]
+    pub const fn destination_is_watched(self) -> bool {
+        self.bit(Self::DESTINATION_IS_WATCHED)
+    }
+
+    /// Bytes from the start of the packet to the IP header.
+    #[inline(always)]
+    pub const fn network(self) -> u32 {
+        (self.0 >> Self::NETWORK & 0xf) as u32 * 2
+    }
+
+    /// Bytes from the start of the packet to the transport header.
+    #[inline(always)]
+    pub const fn offset(self) -> u32 {
+        (self.0 >> Self::OFFSET & 0x7fff) as u32
+    }
+
+    /// Bytes from the start of the packet to the payload: see [`headers_len`].
+    #[inline(always)]
+    pub const fn headers_len(self) -> u32 {
+        let data_offset = (self.0 >> Self::DATA_OFFSET & 0xf) as u8;
+        let control = u16::from_ne_bytes([data_offset << 4, 0]);
+        headers_len(self.protocol(), self.offset(), control)
+    }
+
+    /// Whether a TCP segment has the control bit SYN, RFC 9293 §3.1.
+    #[inline(always)]
+    pub const fn is_syn(self) -> bool {
+        self.bit(Self::SYN)
+    }
+
+    /// Whether it has the control bit RST.
+    #[inline(always)]
+    pub const fn is_rst(self) -> bool {
+        self.bit(Self::RST)
+    }
+
+    /// Whether it is SYN without ACK, RFC 9293 §3.5.
+    #[inline(always)]
+    pub const fn is_connection_attempt(self) -> bool {
+        self.0 >> Self::SYN & 0b101 == 1
+    }
 }
 
 /// Bytes from the start of the packet to the transport payload, by the fields of a [`Segment`]: what
@@ -133,6 +248,7 @@ impl Parsed {
             protocol: Protocol::Tcp,
             source: WirePort(0),
             destination: WirePort(0),
+            network: 0,
             offset: 0,
             control: 0,
         };
@@ -145,6 +261,13 @@ impl Parsed {
 
     const fn of(segment: Segment) -> Self {
         Self { verdict: Verdict::Segment, segment }
+    }
+
+    /// The same, of a packet whose IP header is there.
+    #[inline(always)]
+    const fn with_network(mut self, offset: usize) -> Self {
+        self.segment.network = offset as u32;
+        self
     }
 
     /// The transport header, of a packet that has one with ports.
@@ -255,7 +378,8 @@ pub fn parse_plain<P: PacketBytes>(packet: &P) -> Option<Segment> {
         _ => return None,
     };
     let protocol = Protocol::from_ip_number(number)?;
-    parse_transport(packet, protocol, offset, promise).segment().copied()
+    let parsed = parse_transport(packet, protocol, offset, promise).with_network(ETHERNET_LEN);
+    parsed.segment().copied()
 }
 
 /// Parses a packet that starts with its IP header, as devices without a link layer carry it.
@@ -269,8 +393,8 @@ pub fn parse_ip<P: PacketBytes>(packet: &P, ethertype: u16) -> Parsed {
 #[inline(always)]
 fn parse_network<P: PacketBytes>(packet: &P, ethertype: u16, offset: usize) -> Parsed {
     match ethertype {
-        ethertype::IPV4 => parse_ipv4(packet, offset),
-        ethertype::IPV6 => parse_ipv6(packet, offset),
+        ethertype::IPV4 => parse_ipv4(packet, offset).with_network(offset),
+        ethertype::IPV6 => parse_ipv6(packet, offset).with_network(offset),
         _ => Parsed::NOT_OURS,
     }
 }
@@ -410,6 +534,7 @@ fn parse_transport<P: PacketBytes>(
                 protocol,
                 source: WirePort(header[0]),
                 destination: WirePort(header[1]),
+                network: 0,
                 offset: offset as u32,
                 control: header[6],
             })
@@ -424,6 +549,7 @@ fn parse_transport<P: PacketBytes>(
                 protocol,
                 source: WirePort(header[0]),
                 destination: WirePort(header[1]),
+                network: 0,
                 offset: offset as u32,
                 control: 0,
             })

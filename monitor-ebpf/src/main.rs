@@ -14,6 +14,8 @@ mod close_cgroup;
 mod close_fentry;
 mod close_kprobe;
 mod close_tracepoint;
+mod conversation;
+mod global;
 mod holders_iterator;
 mod listen_tracepoint;
 mod maps;

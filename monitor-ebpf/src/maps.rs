@@ -12,7 +12,10 @@ use monitor_common::{
     flow::{PortCounters, UnclassifiedCounters},
     limits,
     ports::{PortIndex, PortSet, WirePort},
+    sample::{Sample, SkipCause},
+    sampling::SamplingControl,
     socket_event::{SocketCounters, SocketEvent},
+    sources::{Sketch, Talker},
 };
 
 use crate::socket_call::BindInFlight;
@@ -97,6 +100,35 @@ pub(crate) static BINDS_IN_FLIGHT: HashMap<
 #[btf_map]
 pub(crate) static AUTOMATIC_BINDS: LruHashMap<u64, u16, { limits::MAX_AUTOMATIC_BINDS as usize }> =
     LruHashMap::new();
+
+/// What userspace wants of sampling and of sources; one value.
+#[btf_map]
+pub(crate) static SAMPLING: Array<SamplingControl, 1> = Array::new();
+
+/// Flows whose first payload is awaited (TCP) or was seen (UDP): see
+/// [`monitor_common::sampling`].
+#[btf_map]
+pub(crate) static CONVERSATIONS: Array<u64, { limits::CONVERSATIONS as usize }> = Array::new();
+
+/// How many samples a remote address has had.
+#[btf_map]
+pub(crate) static RECENT_SOURCES: Array<u64, { limits::RECENT_SOURCES as usize }> = Array::new();
+
+/// First payloads and connection attempts, on their way to userspace.
+#[btf_map]
+pub(crate) static SAMPLES: RingBuf<Sample, { limits::SAMPLE_RING_BYTES }> = RingBuf::new();
+
+/// Samples that were not taken, by CPU and [`SkipCause`]; sized at load.
+#[btf_map]
+pub(crate) static SKIPPED_SAMPLES: Array<[u64; SkipCause::COUNT], 1> = Array::new();
+
+/// Sketches of remote addresses, at [`monitor_common::sources::sketch_index`]; sized at load.
+#[btf_map]
+pub(crate) static SOURCES: Array<Sketch, 1> = Array::new();
+
+/// The most talkative remote addresses, at [`monitor_common::sources::first_row`]; sized at load.
+#[btf_map]
+pub(crate) static TALKERS: Array<Talker, 1> = Array::new();
 
 /// Counts a failure.
 #[inline(always)]

@@ -4,8 +4,9 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
 };
-use monitor_common::packet::{
-    PacketBytes, Parsed, Segment, Words, parse_ethernet, parse_ip, parse_plain,
+use monitor_common::{
+    packet::{PacketBytes, Parsed, Segment, Words, parse_ethernet, parse_ip, parse_plain},
+    sample::SAMPLE_LEN,
 };
 
 /// Size of a packet as it was on the wire.
@@ -29,7 +30,20 @@ pub(crate) trait PacketView: Copy {
     /// Packets and frame bytes on the wire; `headers_len` is what each segment of a super-packet
     /// repeats.
     fn wire_size(self, headers_len: u32) -> WireSize;
+
+    /// Bytes of the packet as a program is given it.
+    fn len(self) -> u32;
+
+    /// The `N` words at `offset`, wherever they are.
+    fn copied<const N: usize>(self, offset: u32) -> Option<Words<N>>;
+
+    /// Copies up to `wanted` bytes at `offset`, at most as many as there is room for. Returns how
+    /// many there were.
+    fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32;
 }
+
+/// Offsets beyond this are none of ours: the verifier wants to know that they end somewhere.
+const MAX_OFFSET: u32 = 0x3fff;
 
 /// An XDP buffer; headers are always in its first, contiguous part. It may have others, which only
 /// a `frags` program is given.
@@ -37,11 +51,34 @@ pub(crate) trait PacketView: Copy {
 #[repr(transparent)]
 pub(crate) struct XdpView<const FRAGMENTS: bool>(pub(crate) *mut xdp_md);
 
+impl<const FRAGMENTS: bool> From<*mut xdp_md> for XdpView<FRAGMENTS> {
+    #[inline(always)]
+    fn from(context: *mut xdp_md) -> Self {
+        Self(context)
+    }
+}
+
 impl<const FRAGMENTS: bool> XdpView<FRAGMENTS> {
     #[inline(always)]
     fn context(&self) -> &xdp_md {
         // SAFETY: the context is the one the kernel passed in.
         unsafe { &*self.0 }
+    }
+}
+
+impl<const FRAGMENTS: bool> XdpView<FRAGMENTS> {
+    /// The word at `offset`, or the last byte of the packet, if its end is odd.
+    #[inline(always)]
+    fn word_or_last_byte(&self, offset: u32) -> u16 {
+        let (data, data_end) = (self.context().data, self.context().data_end);
+        if let Some([word]) = direct(data, data_end, within(offset)) {
+            return *word;
+        }
+        // With the one before it: something always goes before.
+        match direct(data, data_end, within(offset - 1)) {
+            Some([word]) => u16::from_ne_bytes([word.to_ne_bytes()[1], 0]),
+            None => 0,
+        }
     }
 }
 
@@ -82,6 +119,35 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
         };
         WireSize { packets: 1, bytes }
     }
+
+    #[inline(always)]
+    fn len(self) -> u32 {
+        self.context().data_end - self.context().data
+    }
+
+    #[inline(always)]
+    fn copied<const N: usize>(self, offset: u32) -> Option<Words<N>> {
+        let context = self.context();
+        direct(context.data, context.data_end, bounded(offset)).copied()
+    }
+
+    /// Word by word: the helper that copies out of an XDP buffer is of Linux 5.18. Payloads begin at
+    /// even offsets, as headers do. Of a packet in several buffers the first one is copied.
+    ///
+    /// The loop goes on to the end of the room, with zeros: the verifier walks what follows once for
+    /// every way out of it.
+    #[inline(always)]
+    fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32 {
+        let context = self.context();
+        let there = self.len().saturating_sub(offset);
+        let len = least(wanted, least(there, SAMPLE_LEN as u32));
+        for word in 0..SAMPLE_LEN as u32 / 2 {
+            let value = if word * 2 < len { self.word_or_last_byte(offset + word * 2) } else { 0 };
+            // SAFETY: there is room for two bytes, at an even offset of an entry that is aligned.
+            unsafe { room.cast::<u16>().add(word as usize).write_volatile(value) };
+        }
+        len
+    }
 }
 
 /// A socket buffer whose plain headers are read where they are: in its contiguous part. It starts
@@ -92,6 +158,13 @@ pub(crate) struct SkbView<const ETHERNET: bool>(pub(crate) *mut __sk_buff);
 
 /// The same, its headers copied, because they need not all be in its contiguous part.
 struct ScatteredSkb(*mut __sk_buff);
+
+impl<const ETHERNET: bool> From<*mut __sk_buff> for SkbView<ETHERNET> {
+    #[inline(always)]
+    fn from(context: *mut __sk_buff) -> Self {
+        Self(context)
+    }
+}
 
 impl<const ETHERNET: bool> SkbView<ETHERNET> {
     #[inline(always)]
@@ -169,6 +242,73 @@ impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
             bytes: len + segments * tag + (segments - 1) * u64::from(headers_len),
         }
     }
+
+    #[inline(always)]
+    fn len(self) -> u32 {
+        self.context().len
+    }
+
+    #[inline(always)]
+    fn copied<const N: usize>(self, offset: u32) -> Option<Words<N>> {
+        let context = self.context();
+        if let Some(words) = direct(context.data, context.data_end, bounded(offset)) {
+            return Some(*words);
+        }
+        let mut scratch = [0; N];
+        ScatteredSkb(self.0).words(offset as usize, &mut scratch)?;
+        Some(scratch)
+    }
+
+    #[inline(always)]
+    fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32 {
+        let there = self.context().len.saturating_sub(offset);
+        let wanted = least(wanted, there);
+        if wanted == 0 {
+            return 0;
+        }
+        let len = at_most_a_sample(wanted);
+        // SAFETY: the room is as long as the helper is told at most; it checks the source.
+        let error = unsafe { bpf_skb_load_bytes(self.0.cast(), offset, room.cast(), len) };
+        if error == 0 { len } else { 0 }
+    }
+}
+
+/// The lesser of two numbers.
+#[inline(always)]
+pub(crate) const fn least(one: u32, other: u32) -> u32 {
+    if one < other { one } else { other }
+}
+
+/// A number from 1 to [`SAMPLE_LEN`], in a way that the verifier follows.
+#[inline(always)]
+fn at_most_a_sample(wanted: u32) -> u32 {
+    const LAST: u32 = SAMPLE_LEN as u32 - 1;
+    let last = if wanted > LAST { LAST } else { wanted - 1 };
+    let mut last = u64::from(last);
+    // SAFETY: one instruction on a register; the compiler knows the bounds and would leave it out.
+    unsafe {
+        core::arch::asm!("{last} &= 255", last = inout(reg) last, options(pure, nomem, nostack));
+    }
+    last as u32 + 1
+}
+
+/// The same in an instruction that the compiler does not see through: it would otherwise walk a
+/// pointer along, and check another one than it reads from.
+#[inline(always)]
+fn within(offset: u32) -> usize {
+    const _: () = assert!(MAX_OFFSET == 16383);
+    let mut offset = u64::from(offset);
+    // SAFETY: one instruction on a register.
+    unsafe {
+        core::arch::asm!("{offset} &= 16383", offset = inout(reg) offset, options(pure, nomem, nostack));
+    }
+    offset as usize
+}
+
+/// An offset whose end the verifier knows.
+#[inline(always)]
+fn bounded(offset: u32) -> usize {
+    (offset & MAX_OFFSET) as usize
 }
 
 /// Packets that a socket buffer is on the wire.

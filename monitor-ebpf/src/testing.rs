@@ -6,6 +6,8 @@
 #![feature(asm_experimental_arch)]
 #![expect(dead_code, reason = "of the modules that count, only the packet path is used here")]
 
+mod conversation;
+mod global;
 mod maps;
 mod packet_view;
 mod sock;

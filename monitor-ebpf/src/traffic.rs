@@ -2,17 +2,20 @@
 //! slot.
 //!
 //! Nearly all packets are plain and on other ports. A hook decides that by itself, in few enough
-//! instructions to need neither a stack nor a saved register; everything else is a call.
+//! instructions to need neither a stack nor a saved register; everything else is a call. What calls
+//! need of a packet is packed into one register: a stack is for eight frames and 512 bytes, and
+//! whatever the verifier finds there it has to follow.
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use monitor_common::{
     errors::KernelError,
     flow::{Direction, PortCounters, Protocol, Side, UnclassifiedCounters, slot_index},
-    packet::{Segment, Unclassified, headers_len, is_connection_attempt},
+    packet::{PackedSegment, Segment, Unclassified},
     ports::WirePort,
 };
 
 use crate::{
+    global::Steps,
     maps::{COUNTERS, InterfaceCounters, NEAR_COUNTERS, count_error, index_of, watched_bit},
     packet_view::{PacketView, WireSize},
 };
@@ -33,43 +36,59 @@ const REMOTE: usize = Side::Remote as usize;
 
 /// Counts a packet where it belongs.
 #[inline(always)]
-pub(crate) fn count<P: PacketView, const DIRECTION: usize>(packet: P) {
-    match packet.plain() {
-        Some(segment) => count_segment::<P, DIRECTION>(packet, &segment),
-        None => count_any::<P, DIRECTION>(packet),
+pub(crate) fn count<P: Steps, const DIRECTION: usize>(packet: P) {
+    let segment = match packet.plain() {
+        Some(segment) => watched(&segment),
+        None => packet.classify::<DIRECTION>(),
+    };
+    if segment != PackedSegment::NONE {
+        packet.take::<DIRECTION>(segment);
     }
 }
 
-/// Counts a packet of whatever shape.
-#[inline(never)]
-fn count_any<P: PacketView, const DIRECTION: usize>(packet: P) {
-    let parsed = packet.parse();
-    if let Some(segment) = parsed.segment() {
-        count_segment::<P, DIRECTION>(packet, segment);
-    } else if let Some(cause) = parsed.unclassified() {
-        count_unclassified(packet.interface(), cause, Direction::ALL[DIRECTION]);
-    }
-}
-
-/// Both ends may be watched: each is a series of its own.
+/// The segment, if one of its ports is watched.
 #[inline(always)]
-fn count_segment<P: PacketView, const DIRECTION: usize>(packet: P, segment: &Segment) {
+fn watched(segment: &Segment) -> PackedSegment {
     let source = watched_bit(segment.source);
     let destination = watched_bit(segment.destination);
     // One branch for nearly all packets.
     if (source | destination) & 1 == 0 {
-        return;
+        return PackedSegment::NONE;
     }
-    if source & 1 != 0 {
+    PackedSegment::of(segment, source, destination)
+}
+
+/// The segment in a packet of whatever shape, if one of its ports is watched; a packet whose ports
+/// cannot be known is counted here.
+#[inline(always)]
+pub(crate) fn classify<P: PacketView, const DIRECTION: usize>(packet: P) -> PackedSegment {
+    let parsed = packet.parse();
+    if let Some(segment) = parsed.segment() {
+        return watched(segment);
+    }
+    if let Some(cause) = parsed.unclassified() {
+        count_unclassified(packet.interface(), cause, Direction::ALL[DIRECTION]);
+    }
+    PackedSegment::NONE
+}
+
+/// Both ends may be watched: each is a series of its own.
+#[inline(always)]
+pub(crate) fn count_segment<P: PacketView, const DIRECTION: usize>(
+    packet: P,
+    segment: PackedSegment,
+) {
+    if segment.source_is_watched() {
         match Direction::ALL[DIRECTION].side_of_source() {
-            Side::Local => count_end::<P, DIRECTION, LOCAL>(packet, segment.source, segment),
-            Side::Remote => count_end::<P, DIRECTION, REMOTE>(packet, segment.source, segment),
+            Side::Local => count_end::<P, DIRECTION, LOCAL>(packet, segment, segment.source()),
+            Side::Remote => count_end::<P, DIRECTION, REMOTE>(packet, segment, segment.source()),
         }
     }
-    if destination & 1 != 0 {
+    if segment.destination_is_watched() {
+        let port = segment.destination();
         match Direction::ALL[DIRECTION].side_of_destination() {
-            Side::Local => count_end::<P, DIRECTION, LOCAL>(packet, segment.destination, segment),
-            Side::Remote => count_end::<P, DIRECTION, REMOTE>(packet, segment.destination, segment),
+            Side::Local => count_end::<P, DIRECTION, LOCAL>(packet, segment, port),
+            Side::Remote => count_end::<P, DIRECTION, REMOTE>(packet, segment, port),
         }
     }
 }
@@ -77,19 +96,17 @@ fn count_segment<P: PacketView, const DIRECTION: usize>(packet: P, segment: &Seg
 #[inline(always)]
 fn count_end<P: PacketView, const DIRECTION: usize, const SIDE: usize>(
     packet: P,
+    segment: PackedSegment,
     port: WirePort,
-    segment: &Segment,
 ) {
-    let Segment { protocol, offset, control, .. } = *segment;
-    match protocol {
-        Protocol::Tcp => count_watched::<P, TCP, DIRECTION, SIDE>(packet, port, offset, control),
-        Protocol::Udp => count_watched::<P, UDP, DIRECTION, SIDE>(packet, port, offset, control),
+    match segment.protocol() {
+        Protocol::Tcp => count_watched::<P, TCP, DIRECTION, SIDE>(packet, segment, port),
+        Protocol::Udp => count_watched::<P, UDP, DIRECTION, SIDE>(packet, segment, port),
     }
 }
 
-/// Counts a segment for its end on a watched port. What is needed of the segment comes one by one,
-/// because an argument is a register; what selects a counter is constant, because the verifier
-/// forgets the bounds of what was in memory.
+/// Counts a segment for its end on a watched port. What selects a counter is constant, because the
+/// verifier forgets the bounds of what was in memory.
 #[inline(never)]
 fn count_watched<
     P: PacketView,
@@ -98,12 +115,11 @@ fn count_watched<
     const SIDE: usize,
 >(
     packet: P,
+    segment: PackedSegment,
     port: WirePort,
-    offset: u32,
-    control: u16,
 ) {
-    let attempt = is_connection_attempt(control);
-    let size = packet.wire_size(headers_len(Protocol::ALL[PROTOCOL], offset, control));
+    let attempt = PROTOCOL == TCP && segment.is_connection_attempt();
+    let size = packet.wire_size(segment.headers_len());
     let interface = packet.interface();
     match NEAR_COUNTERS.get(interface) {
         Some(counters) => add::<PROTOCOL, DIRECTION, SIDE>(counters, port, attempt, size),

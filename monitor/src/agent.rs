@@ -31,12 +31,17 @@ use crate::{
     },
     ledger::{Ledger, PortFacts, Start},
     lookout::{self, Findings, Lookout},
-    metrics::{self, AgentStatus, BuildInfo, Exposition, LedgerFacts, ProcessFacts},
+    metrics::{
+        self, AgentStatus, BuildInfo, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts,
+    },
     pipeline::{Parts, Pipeline},
     port_view::PortView,
     sinks::{self, EventLosses, EventQueue},
     store::{Filter, KeptLedger, Reader, Store, StoreQueue},
-    web::{self, api::Source},
+    web::{
+        self,
+        api::{Source, Talkers},
+    },
 };
 
 /// Time that sinks get to write what is queued when the agent stops.
@@ -80,6 +85,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     let mut store = capabilities::as_later(|| Store::open(&config.store))?;
     let (mut kernel, streams) = Kernel::start(Options {
         command_lines: config.command_line,
+        ports: config.ports.len(),
         log_level: kernel_log_level(args.log_level),
     })?;
     let mut listeners = web::bind(&config.web_listen).await?;
@@ -105,6 +111,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     let pipeline = Pipeline::start(Parts {
         ledger,
         ports: config.ports.clone(),
+        keep: config.payload.keep,
         command_lines: config.command_line,
         context: context.clone(),
         queue: queue.clone(),
@@ -196,6 +203,9 @@ impl Agent {
                 read = streams.events.read(|record, command| pipeline.call(record, command)) => {
                     read.context("the event ring cannot be read")?;
                 }
+                read = streams.samples.read(|sample| pipeline.sample(sample)) => {
+                    read.context("the sample ring cannot be read")?;
+                }
                 () = tokio::time::sleep_until(next_reading) => {
                     next_reading = self.read_counters(&mut streams).await?;
                 }
@@ -227,7 +237,13 @@ impl Agent {
         let began = Instant::now();
         let at = clock::moment();
         let kernel = Arc::clone(&self.kernel);
-        let counters = spawn_blocking(move || lock(&kernel).port_counters()).await?;
+        let captures = self.config.payload.capture;
+        let counters = spawn_blocking(move || {
+            let mut kernel = lock(&kernel);
+            kernel.renew_sampling(captures)?;
+            anyhow::Ok(kernel.port_counters())
+        });
+        let counters = counters.await?.context("sampling cannot be renewed")?;
         streams.events.drain(|record, command| self.pipeline.call(record, command));
         self.pipeline.read(at, counters);
         let pause = began.elapsed() * READING_PAUSE_FACTOR;
@@ -291,7 +307,7 @@ impl Agent {
         let ports: BTreeSet<u16> = config.port_numbers().collect();
         let kernel = Arc::clone(&self.kernel);
         spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
-        self.pipeline.watch(config.ports.clone(), clock::moment()).await;
+        self.pipeline.watch(config.ports.clone(), config.payload.keep, clock::moment()).await;
         self.store.limit(&config.store).await;
         self.config = Config {
             bind_mechanism: self.config.bind_mechanism,
@@ -361,15 +377,22 @@ impl Source for Answers {
         let known: Vec<(&WatchedPort, PortFacts)> =
             wanted.filter_map(|port| Some((port, ledger.facts(port.number)?))).collect();
         drop(ledger);
+        let verdicts = |port| self.pipeline.tallies().of_port(port);
         let sockets = self.lookout.sockets();
         let view = |(port, facts): (&WatchedPort, PortFacts)| {
-            PortView::new(port, &facts, lookout::on_port(&sockets, port.number).to_vec())
+            let sockets = lookout::on_port(&sockets, port.number).to_vec();
+            PortView::new(port, &facts, &verdicts(port.number), sockets)
         };
         Ok(known.into_iter().map(view).collect())
     }
 
     fn hooks(&self) -> Result<Vec<HookStatus>> {
         Ok(lock(&self.kernel).hooks())
+    }
+
+    fn talkers(&self) -> Result<Talkers> {
+        let kernel = lock(&self.kernel);
+        Ok(Talkers { sources: kernel.sources()?, talkers: kernel.talkers()? })
     }
 
     fn events(&self, filter: &Filter) -> Result<Vec<String>> {
@@ -417,6 +440,7 @@ fn exposition(
         let snapshot = lock(&kernel).snapshot()?;
         let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());
         let mut status = lock(&status).clone();
+        status.identified = IdentifiedCounts::new(&pipeline.tallies(), pipeline.lost_samples());
         let (told, kept) = (queue.losses(), store.losses());
         status.losses = EventLosses {
             queue: pipeline.lost() + told.queue + kept.queue,

@@ -7,16 +7,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use jiff::Timestamp;
 use monitor_common::{
-    flow::Protocol,
+    flow::{Direction, Protocol},
     socket_event::{BindResult, Mechanism, SocketEvent, SocketEventKind, UnknownVariant, known},
 };
 use serde::{Serialize, Serializer};
 
 use crate::{
     catalogue,
+    config::PayloadKeep,
+    identify::{Details, Grade, Verdict},
     kernel::hooks::HookStatus,
     ledger::{Cause, Change, Transition},
     process::{Ancestor, CommandLine, Identity, User, text},
+    verdicts::{Finding, Kept},
 };
 
 /// Version of the format; a field may be added to it, none renamed or removed.
@@ -35,6 +38,8 @@ pub struct Event {
     pub host_name: String,
     #[serde(flatten)]
     pub socket: Option<SocketFields>,
+    #[serde(flatten)]
+    pub conversation: Option<ConversationFields>,
     #[serde(flatten)]
     pub caller: Option<CallerFields>,
     #[serde(rename = "ghostport.expected", skip_serializing_if = "Option::is_none")]
@@ -148,6 +153,34 @@ pub struct SocketFields {
     pub errno: Option<Errno>,
     #[serde(rename = "ghostport.netns_inode", skip_serializing_if = "Option::is_none")]
     pub netns_inode: Option<u32>,
+}
+
+/// The conversation of an event, as far as [`SocketFields`] do not tell it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "every field is explained by the name it is serialized with")]
+pub struct ConversationFields {
+    #[serde(rename = "ghostport.port")]
+    pub port: u16,
+    #[serde(rename = "network.peer.address")]
+    pub peer_address: IpAddr,
+    #[serde(rename = "network.peer.port")]
+    pub peer_port: u16,
+    #[serde(rename = "network.interface.name", skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    #[serde(rename = "network.io.direction")]
+    pub io_direction: &'static str,
+    #[serde(rename = "ghostport.verdict")]
+    pub verdict: Verdict,
+    #[serde(rename = "ghostport.grade")]
+    pub grade: Grade,
+    #[serde(rename = "ghostport.details", skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
+    #[serde(rename = "ghostport.payload_size", skip_serializing_if = "Option::is_none")]
+    pub payload_size: Option<usize>,
+    #[serde(rename = "ghostport.payload_sha256", skip_serializing_if = "Option::is_none")]
+    pub payload_sha256: Option<String>,
+    #[serde(rename = "ghostport.payload_hex", skip_serializing_if = "Option::is_none")]
+    pub payload_hex: Option<String>,
 }
 
 /// Who made the call.
@@ -304,6 +337,56 @@ impl Event {
         self
     }
 
+    /// What was found of a conversation on `interface`.
+    pub fn identified(
+        finding: &Finding,
+        interface: Option<&str>,
+        keep: PayloadKeep,
+        context: &EventContext,
+    ) -> Option<Self> {
+        let time = context.time_of_day(finding.time_ns)?;
+        let identification = &finding.identification;
+        let payload = finding.payload.as_ref();
+        let (payload_sha256, payload_hex) = match payload.and_then(|payload| payload.kept(keep)) {
+            Some(Kept::Hash(hash)) => (Some(hash), None),
+            Some(Kept::Bytes(bytes)) => (None, Some(bytes)),
+            None => (None, None),
+        };
+        Some(Self {
+            socket: Some(SocketFields {
+                transport: Some(finding.protocol.name()),
+                network_type: Some(if finding.local.is_ipv4() { "ipv4" } else { "ipv6" }),
+                local_address: Some(finding.local.ip()),
+                local_port: Some(finding.local.port()),
+                ..SocketFields::of_port(finding.port)
+            }),
+            conversation: Some(ConversationFields {
+                port: finding.port,
+                peer_address: finding.peer.ip(),
+                peer_port: finding.peer.port(),
+                interface: interface.map(ToOwned::to_owned),
+                io_direction: match finding.direction {
+                    Direction::Ingress => "receive",
+                    Direction::Egress => "transmit",
+                },
+                verdict: identification.verdict,
+                grade: identification.grade,
+                details: identification.details.clone(),
+                payload_size: payload.map(|payload| payload.size),
+                payload_sha256,
+                payload_hex,
+            }),
+            reason: Some(identification.reason.to_string()),
+            ..Self::new(EventName::Identified, time, context)
+        })
+    }
+
+    /// The watched port that it is about.
+    pub fn port(&self) -> Option<u16> {
+        let of_conversation = self.conversation.as_ref().map(|conversation| conversation.port);
+        of_conversation.or_else(|| self.socket.as_ref()?.local_port)
+    }
+
     /// The same bind as an event of its own: its caller is not expected there.
     pub fn unexpected_owner(&self) -> Self {
         Self { name: EventName::UnexpectedOwner, ..self.clone() }
@@ -386,6 +469,7 @@ impl Event {
             caller: None,
             expected: None,
             dormant_for_seconds: None,
+            conversation: None,
             hook: None,
             agent_version: None,
             mechanism: None,
@@ -533,7 +617,8 @@ fn network_type(family: u8) -> Option<&'static str> {
     }
 }
 
-fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+/// An address as the records of the kernel side have it.
+pub fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     let [a, b, c, d, ..] = bytes;
     match family {
         4 => Some(Ipv4Addr::new(a, b, c, d).into()),

@@ -22,6 +22,8 @@ pub mod process;
 pub mod selftest;
 pub mod sinks;
 pub mod snapshot;
+pub mod sources;
 pub mod store;
+pub mod verdicts;
 pub mod web;
 mod wrap;

@@ -5,7 +5,7 @@
 //! into its queue meanwhile; what finds the queue full is counted.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -16,19 +16,21 @@ use std::{
 
 use monitor_common::{
     flow::Protocol,
+    sample::Sample,
     socket_event::{SocketEvent, SocketEventKind},
 };
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::{
     clock::{EventClock, SteadyOffset},
-    config::{self, Owner, WatchedPort},
+    config::{self, Owner, PayloadKeep, WatchedPort},
     event::{Event, EventContext, EventName},
     ledger::{CallKind, Change, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
     process::{Identity, Joiner},
     sinks::EventQueue,
     snapshot::Snapshot,
     store::StoreQueue,
+    verdicts::{Examiner, Finding, Tallies},
 };
 
 /// Messages that wait at most: many times what the ring buffer holds.
@@ -50,6 +52,7 @@ pub struct Pipeline {
     messages: mpsc::Sender<Message>,
     shared: Arc<Shared>,
     ledger: SharedLedger,
+    tallies: Arc<Mutex<Tallies>>,
     followers: broadcast::Sender<Arc<str>>,
 }
 
@@ -57,6 +60,7 @@ pub struct Pipeline {
 #[derive(Debug, Default)]
 struct Shared {
     lost: AtomicU64,
+    lost_samples: AtomicU64,
     differences: AtomicU64,
     /// Whether a reading is in the queue: of thousands of ports it takes megabytes.
     reading_waits: AtomicBool,
@@ -71,6 +75,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// The watched ports.
     pub ports: Vec<WatchedPort>,
+    /// What is kept of payloads.
+    pub keep: PayloadKeep,
     /// Whether command lines are told.
     pub command_lines: bool,
     /// What events have in common.
@@ -84,10 +90,11 @@ pub struct Parts {
 #[derive(Debug)]
 enum Message {
     Call(Box<(SocketEvent, Option<Vec<u8>>)>),
+    Sample(Box<Sample>),
     Reading(Moment, Box<Snapshot>),
     Holders(Moment, Vec<Held>),
     Event(Box<Event>),
-    Watch(Vec<WatchedPort>, Moment),
+    Watch(Vec<WatchedPort>, PayloadKeep, Moment),
     Flush(oneshot::Sender<()>),
 }
 
@@ -98,11 +105,16 @@ impl Pipeline {
         let (followers, _) = broadcast::channel(FOLLOWER_CAPACITY);
         let ledger = Arc::new(Mutex::new(parts.ledger));
         let shared = Arc::<Shared>::default();
+        let tallies = Arc::<Mutex<Tallies>>::default();
         let worker = Worker {
             joiner: Joiner::new(parts.command_lines),
             clock: SteadyOffset::new(EventClock::Boottime),
             ledger: Arc::clone(&ledger),
             ports: by_number(parts.ports),
+            keep: parts.keep,
+            examiner: Examiner::default(),
+            tallies: Arc::clone(&tallies),
+            interfaces: HashMap::new(),
             command_lines: parts.command_lines,
             context: parts.context,
             queue: parts.queue,
@@ -115,7 +127,7 @@ impl Pipeline {
             transitions: Vec::new(),
         };
         thread::Builder::new().name("pipeline".into()).spawn(move || worker.run(receiver))?;
-        Ok(Self { messages, shared, ledger, followers })
+        Ok(Self { messages, shared, ledger, tallies, followers })
     }
 
     /// A record of the kernel side, or one more that is lost.
@@ -123,6 +135,13 @@ impl Pipeline {
         let record = Box::new((*record, command_line.map(<[u8]>::to_vec)));
         if self.messages.try_send(Message::Call(record)).is_err() {
             self.shared.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A sample of the kernel side, or one more that nobody looks at.
+    pub fn sample(&self, sample: Sample) {
+        if self.messages.try_send(Message::Sample(Box::new(sample))).is_err() {
+            self.shared.lost_samples.fetch_add(1, Relaxed);
         }
     }
 
@@ -151,9 +170,9 @@ impl Pipeline {
         let _ = self.messages.try_send(Message::Holders(at, held));
     }
 
-    /// Watches these ports from now on.
-    pub async fn watch(&self, ports: Vec<WatchedPort>, now: Moment) {
-        self.order(Message::Watch(ports, now)).await;
+    /// Watches these ports from now on, and keeps so much of payloads.
+    pub async fn watch(&self, ports: Vec<WatchedPort>, keep: PayloadKeep, now: Moment) {
+        self.order(Message::Watch(ports, keep, now)).await;
     }
 
     /// Waits until everything before it is done; `false` if that took longer than `limit`.
@@ -165,6 +184,16 @@ impl Pipeline {
             let _ = flushed.await;
         };
         tokio::time::timeout(limit, flush).await.is_ok()
+    }
+
+    /// What payloads turned out to be so far.
+    pub fn tallies(&self) -> MutexGuard<'_, Tallies> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Samples that found the queue full.
+    pub fn lost_samples(&self) -> u64 {
+        self.shared.lost_samples.load(Relaxed)
     }
 
     /// Events that found the queue full.
@@ -204,6 +233,11 @@ struct Worker {
     clock: SteadyOffset,
     ledger: SharedLedger,
     ports: BTreeMap<u16, WatchedPort>,
+    keep: PayloadKeep,
+    examiner: Examiner,
+    tallies: Arc<Mutex<Tallies>>,
+    /// Names of the interfaces as of the last reading.
+    interfaces: HashMap<u32, String>,
     /// Records of an earlier agent may have command lines that this one is not to tell.
     command_lines: bool,
     context: EventContext,
@@ -224,13 +258,17 @@ impl Worker {
         while let Some(message) = messages.blocking_recv() {
             match message {
                 Message::Call(record) => self.call(&record.0, record.1.as_deref()),
+                Message::Sample(sample) => self.sample(&sample),
                 Message::Reading(at, counters) => {
                     self.shared.reading_waits.store(false, Relaxed);
                     self.read(at, &counters);
                 }
                 Message::Holders(at, held) => self.reconcile(at, held),
                 Message::Event(event) => self.tell(*event),
-                Message::Watch(ports, now) => self.watch(ports, now),
+                Message::Watch(ports, keep, now) => {
+                    self.keep = keep;
+                    self.watch(ports, now);
+                }
                 Message::Flush(done) => {
                     self.save();
                     // Whoever waited may have given up.
@@ -274,7 +312,30 @@ impl Worker {
         }
     }
 
+    fn sample(&mut self, sample: &Sample) {
+        let ports = &self.ports;
+        if let Some(finding) = self.examiner.take(sample, |port| ports.contains_key(&port)) {
+            self.tell_finding(&finding);
+        }
+    }
+
+    fn tell_finding(&mut self, finding: &Finding) {
+        self.context.clock_offset_ns = self.clock.to_wall_clock_ns();
+        let interface = self.interfaces.get(&finding.interface).map(String::as_str);
+        let event = Event::identified(finding, interface, self.keep, &self.context);
+        // A time outside of any calendar.
+        let Some(event) = event else { return };
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.count(finding, event.time);
+        drop(tallies);
+        self.tell(event);
+    }
+
     fn read(&mut self, at: Moment, counters: &Snapshot) {
+        self.name_interfaces(counters);
+        for finding in self.examiner.expire(at.boottime_ns) {
+            self.tell_finding(&finding);
+        }
         let mut ledger = lock(&self.ledger);
         let mut reading = ledger.read(at, &mut self.transitions);
         // Binds first: what follows a bind is not what awakened the port.
@@ -289,6 +350,16 @@ impl Worker {
         self.tell_transitions(None);
         if self.has_news || self.saved_at.elapsed() >= SAVING_PERIOD {
             self.save();
+        }
+    }
+
+    fn name_interfaces(&mut self, counters: &Snapshot) {
+        self.interfaces.clear();
+        // The rows of an interface are beside each other.
+        for rows in counters.traffic.chunk_by(|a, b| a.interface_index == b.interface_index) {
+            if let Some(row) = rows.first() {
+                self.interfaces.insert(row.interface_index, row.interface.clone());
+            }
         }
     }
 
@@ -428,6 +499,7 @@ mod tests {
             messages,
             shared: Arc::default(),
             ledger: Arc::new(Mutex::new(ledger)),
+            tallies: Arc::default(),
             followers: broadcast::channel(1).0,
         };
         (pipeline, receiver)

@@ -1,5 +1,7 @@
 //! What is told of one watched port: the answer of the API, and what `check` adds to what it sees.
 
+use std::net::SocketAddr;
+
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
@@ -7,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue, check,
     config::WatchedPort,
+    identify::Verdict,
     ledger::{Cause, PortFacts, PortState},
     process::holders::Socket,
+    verdicts::Tally,
 };
 
 /// A watched port as the agent knows it.
@@ -31,9 +35,39 @@ pub struct PortView {
     pub awakenings: Awakenings,
     pub bound_sockets: ByProtocol<u32>,
     pub unexpected_binds: ByProtocol<u64>,
+    /// What payloads on it turned out to be since the agent started, the latest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub verdicts: Vec<VerdictView>,
     /// As `check --json` has them; those of the last look.
     #[serde(serialize_with = "check::serialize_sockets", skip_deserializing)]
     pub sockets: Vec<Socket>,
+}
+
+/// How often a verdict was found, and the last time that it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "every field is explained by its name")]
+pub struct VerdictView {
+    pub verdict: String,
+    pub transport: String,
+    pub grade: String,
+    pub reason: String,
+    pub count: u64,
+    pub last_seen: Timestamp,
+    pub last_peer: SocketAddr,
+}
+
+impl VerdictView {
+    fn new(protocol: Protocol, verdict: Verdict, tally: &Tally) -> Self {
+        Self {
+            verdict: verdict.name().to_owned(),
+            transport: protocol.name().to_owned(),
+            grade: tally.grade.name().to_owned(),
+            reason: tally.reason.clone(),
+            count: tally.count,
+            last_seen: tally.time,
+            last_peer: tally.peer,
+        }
+    }
 }
 
 /// How often the port was awakened, by cause.
@@ -53,8 +87,13 @@ pub struct ByProtocol<T> {
 }
 
 impl PortView {
-    /// What the configuration and the ledger say, and who was seen there.
-    pub fn new(port: &WatchedPort, facts: &PortFacts, sockets: Vec<Socket>) -> Self {
+    /// What the configuration and the ledger say, what was found there, and who was seen there.
+    pub fn new(
+        port: &WatchedPort,
+        facts: &PortFacts,
+        verdicts: &[(Protocol, Verdict, Tally)],
+        sockets: Vec<Socket>,
+    ) -> Self {
         let [tcp, udp] = [Protocol::Tcp, Protocol::Udp];
         Self {
             port: port.number,
@@ -77,6 +116,10 @@ impl PortView {
                 tcp: facts.unexpected_binds(tcp),
                 udp: facts.unexpected_binds(udp),
             },
+            verdicts: verdicts
+                .iter()
+                .map(|(protocol, verdict, tally)| VerdictView::new(*protocol, *verdict, tally))
+                .collect(),
             sockets,
         }
     }

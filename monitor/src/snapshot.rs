@@ -4,7 +4,8 @@
 
 use monitor_common::{
     errors::KernelError,
-    flow::{PortCounters, UnclassifiedCounters},
+    flow::{PortCounters, Protocol, UnclassifiedCounters},
+    sample::SkipCause,
     socket_event::SocketCounters,
 };
 
@@ -25,6 +26,10 @@ pub struct Snapshot {
     pub kernel_errors: [u64; KernelError::COUNT],
     /// Socket calls, on watched ports or others, that the kernel ran no program for.
     pub missed_calls: u64,
+    /// Remote addresses on every watched port that has a sketch.
+    pub sources: Vec<PortSources>,
+    /// Samples that the kernel side did not take, indexed by [`SkipCause`].
+    pub skipped_samples: [u64; SkipCause::COUNT],
     /// Fill and size of the kernel maps.
     pub maps: Vec<MapUsage>,
     /// Patterns of `interfaces.include` that match no interface now.
@@ -60,6 +65,17 @@ pub struct PortSockets {
     pub port: u16,
     /// Binds, listens and closes.
     pub counters: SocketCounters,
+}
+
+/// Remote addresses on one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortSources {
+    /// The watched port.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Different addresses in the last five minutes, an estimate.
+    pub addresses: u64,
 }
 
 /// Fill and size of one kernel map.

@@ -15,8 +15,8 @@ use frames::{Frame, Network, Transport};
 use monitor_common::{
     flow::Protocol,
     packet::{
-        MAX_EXTENSION_HEADERS, MAX_VLAN_TAGS, PacketBytes, Parsed, Segment, Unclassified, Words,
-        headers_len, is_connection_attempt, parse_ethernet, parse_ip, parse_plain,
+        MAX_EXTENSION_HEADERS, MAX_VLAN_TAGS, PackedSegment, PacketBytes, Parsed, Segment,
+        Unclassified, Words, parse_ethernet, parse_ip, parse_plain,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -102,12 +102,18 @@ struct Facts {
 
 impl From<&Segment> for Facts {
     fn from(segment: &Segment) -> Self {
+        // What the hooks hand to each other says the same.
+        let packed = PackedSegment::of(segment, 0, 1);
+        assert_eq!((packed.protocol(), packed.offset()), (segment.protocol, segment.offset));
+        assert_eq!((packed.source(), packed.destination()), (segment.source, segment.destination));
+        assert_eq!(packed.network(), segment.network);
+        assert!(!packed.source_is_watched() && packed.destination_is_watched());
         Self {
             protocol: segment.protocol,
             source: segment.source.number(),
             destination: segment.destination.number(),
-            connection_attempt: is_connection_attempt(segment.control),
-            headers_len: headers_len(segment.protocol, segment.offset, segment.control),
+            connection_attempt: packed.is_connection_attempt(),
+            headers_len: packed.headers_len(),
         }
     }
 }

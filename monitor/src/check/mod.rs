@@ -12,7 +12,7 @@ use serde::Deserialize;
 use self::progress::Progress;
 pub use self::report::{Report, serialize_sockets};
 use crate::{
-    port_view::PortView,
+    port_view::{PortView, VerdictView},
     process::{Joiner, holders},
     web::client,
 };
@@ -28,6 +28,8 @@ pub struct AgentFacts {
     pub last_packet: Option<Timestamp>,
     /// When the port was last bound.
     pub last_bind: Option<Timestamp>,
+    /// What payloads on it turned out to be, the latest first.
+    pub verdicts: Vec<VerdictView>,
 }
 
 /// How a look ended.
@@ -72,6 +74,7 @@ impl From<PortView> for AgentFacts {
             dormant: Some(view.dormant),
             last_packet: view.last_packet,
             last_bind: view.last_bind,
+            verdicts: view.verdicts,
         }
     }
 }

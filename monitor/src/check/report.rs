@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use super::{AgentFacts, Verdict, text};
 use crate::{
     catalogue,
+    port_view::VerdictView,
     process::{
         Identity,
         holders::{Look, Socket, Unseen},
@@ -42,6 +43,8 @@ pub(super) struct PortReport {
     pub(super) last_packet: Option<Timestamp>,
     #[serde(serialize_with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub(super) last_bind: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) verdicts: Vec<VerdictView>,
     #[serde(serialize_with = "serialize_sockets")]
     pub(super) sockets: Vec<Socket>,
 }
@@ -98,6 +101,7 @@ impl Report {
                 dormant: facts.dormant,
                 last_packet: facts.last_packet,
                 last_bind: facts.last_bind,
+                verdicts: facts.verdicts,
                 sockets: sockets.remove(&port).unwrap_or_default(),
             }
         };
@@ -222,6 +226,15 @@ mod tests {
             dormant: Some(false),
             last_packet: Some(Timestamp::UNIX_EPOCH),
             last_bind: Some(Timestamp::UNIX_EPOCH),
+            verdicts: vec![VerdictView {
+                verdict: "http".to_owned(),
+                transport: "tcp".to_owned(),
+                grade: "confirmed".to_owned(),
+                reason: "a method".to_owned(),
+                count: 3,
+                last_seen: Timestamp::UNIX_EPOCH,
+                last_peer: ([127, 0, 0, 1], 9).into(),
+            }],
         };
         let look = Look { sockets, namespaces: 1, unseen };
         Report::new(&[2947, 2948], look, BTreeMap::from([(2948, facts)]))
@@ -253,6 +266,15 @@ mod tests {
                     "dormant": false,
                     "last_packet": "1970-01-01T00:00:00Z",
                     "last_bind": "1970-01-01T00:00:00Z",
+                    "verdicts": [{
+                        "verdict": "http",
+                        "transport": "tcp",
+                        "grade": "confirmed",
+                        "reason": "a method",
+                        "count": 3,
+                        "last_seen": "1970-01-01T00:00:00Z",
+                        "last_peer": "127.0.0.1:9",
+                    }],
                     "sockets": [{
                         "transport": "udp",
                         "family": "ipv4",
@@ -268,7 +290,7 @@ mod tests {
         assert_eq!(serde_json::to_value(&report).expect("a document"), document);
         let page = report.to_text(false);
         let facts = "     bound, not dormant, last packet 1970-01-01T00:00:00Z,\n     \
-            last bind 1970-01-01T00:00:00Z\n";
+            last bind 1970-01-01T00:00:00Z, http over tcp (3 times)\n";
         assert!(page.contains(facts), "{page}");
         assert!(!page.contains('\u{1b}') && report.to_text(true).contains('\u{1b}'));
     }

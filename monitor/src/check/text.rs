@@ -64,6 +64,14 @@ impl Page {
         let time = |what: &str, time: Option<jiff::Timestamp>| {
             time.map(|time| format!("{what} {time:.0}"))
         };
+        let verdicts = report.verdicts.iter().map(|verdict| {
+            let times = if verdict.count == 1 {
+                "once".to_owned()
+            } else {
+                format!("{} times", verdict.count)
+            };
+            Some(format!("{} over {} ({times})", verdict.verdict, verdict.transport))
+        });
         let facts = [
             report.state.map(str::to_owned),
             dormant.map(str::to_owned),
@@ -71,7 +79,7 @@ impl Page {
             time("last bind", report.last_bind),
         ];
         let mut line = String::new();
-        for fact in facts.into_iter().flatten() {
+        for fact in facts.into_iter().chain(verdicts).flatten() {
             if INDENT + line.len() + 2 + fact.len() > WIDTH {
                 self.line(INDENT, &format!("{line},"))?;
                 line.clear();

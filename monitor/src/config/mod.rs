@@ -54,6 +54,8 @@ pub struct Config {
     pub interfaces: Interfaces,
     /// How binds are traced.
     pub bind_mechanism: BindMechanism,
+    /// Whether first payloads are looked at, and what is kept of them.
+    pub payload: PayloadConfig,
     /// Whether events tell the command line of the caller.
     pub command_line: bool,
     /// Where history is kept, and how much of it.
@@ -103,6 +105,26 @@ pub enum BindMechanism {
     Cgroup,
     /// Tracepoints of the system calls.
     Tracepoint,
+}
+
+/// Whether first payloads are looked at, and what is kept of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadConfig {
+    /// Whether the kernel side takes samples at all.
+    pub capture: bool,
+    /// What events have of a payload beside the verdict.
+    pub keep: PayloadKeep,
+}
+
+/// What is kept of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadKeep {
+    /// Nothing.
+    None,
+    /// A hash, by which equal payloads are known.
+    Hash,
+    /// The bytes, at most 256 of them.
+    Bytes,
 }
 
 /// Where history is kept, and how much of it.
@@ -212,6 +234,7 @@ impl Default for Config {
             ports: DEFAULT_PORTS.map(WatchedPort::new).to_vec(),
             interfaces: Interfaces::default(),
             bind_mechanism: BindMechanism::Auto,
+            payload: PayloadConfig { capture: true, keep: PayloadKeep::Hash },
             command_line: true,
             store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
@@ -251,6 +274,20 @@ impl Default for StoreConfig {
             path: PathBuf::from(DEFAULT_STORE),
             retain: Duration::from_secs(90 * 86_400),
             max_size: 256 << 20,
+        }
+    }
+}
+
+impl PayloadKeep {
+    /// All of them, in the order in which they keep more.
+    pub const ALL: [Self; 3] = [Self::None, Self::Hash, Self::Bytes];
+
+    /// Name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Hash => "hash",
+            Self::Bytes => "bytes",
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use super::{
-    BindMechanism, Config, Expectation, InterfaceMode, Interfaces, Overrides, Pattern, SinkConfig,
-    StoreConfig, UserMatch, WatchedPort, WebDetails,
+    BindMechanism, Config, Expectation, InterfaceMode, Interfaces, Overrides, Pattern, PayloadKeep,
+    SinkConfig, StoreConfig, UserMatch, WatchedPort, WebDetails,
     error::OTHER_PORT,
     listen, quantity,
     value::{
@@ -20,8 +20,10 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
     let root = yaml::parse(text)?;
     let mut config = Config::default();
     let mut port_positions = HashMap::new();
-    let [ports, interfaces, bind, process, store, web, sinks] =
-        section(root, ["ports", "interfaces", "bind", "process", "store", "web", "sinks"])?;
+    let [ports, interfaces, bind, payload, process, store, web, sinks] = section(
+        root,
+        ["ports", "interfaces", "bind", "payload", "process", "store", "web", "sinks"],
+    )?;
     if let Some(ports) = ports {
         config.ports = watched_ports(ports, &mut port_positions)?;
     }
@@ -32,6 +34,15 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
         let [mechanism] = section(bind, ["mechanism"])?;
         if let Some(mechanism) = mechanism {
             config.bind_mechanism = choice(mechanism, BindMechanism::ALL, BindMechanism::name)?;
+        }
+    }
+    if let Some(payload) = payload {
+        let [capture, keep] = section(payload, ["capture", "keep"])?;
+        if let Some(capture) = capture {
+            config.payload.capture = boolean(&capture)?;
+        }
+        if let Some(keep) = keep {
+            config.payload.keep = choice(keep, PayloadKeep::ALL, PayloadKeep::name)?;
         }
     }
     if let Some(process) = process {

@@ -15,6 +15,8 @@ impl fmt::Display for Config {
         writeln!(f, "  exclude: {}", flow_list(&self.interfaces.exclude, pattern))?;
         writeln!(f, "  mode: {}", self.interfaces.mode.name())?;
         writeln!(f, "bind:\n  mechanism: {}", self.bind_mechanism.name())?;
+        writeln!(f, "payload:\n  capture: {}", self.payload.capture)?;
+        writeln!(f, "  keep: {}", self.payload.keep.name())?;
         writeln!(f, "process:\n  command_line: {}", self.command_line)?;
         writeln!(f, "store:\n  path: {}", quoted_path(&self.store.path))?;
         writeln!(f, "  retain: {}", quantity::format_duration(self.store.retain))?;

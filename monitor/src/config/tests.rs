@@ -52,6 +52,7 @@ interfaces:
   exclude: []
   mode: xdp-generic
 bind: {mechanism: kprobe}
+payload: {capture: false, keep: bytes}
 process: {command_line: false}
 store: {path: /tmp/g.db, retain: 4w, max_size: 1GiB}
 web:
@@ -84,6 +85,7 @@ sinks:
     assert_eq!(config.interfaces.exclude, []);
     assert_eq!(config.interfaces.mode, InterfaceMode::XdpGeneric);
     assert_eq!(config.bind_mechanism, BindMechanism::Kprobe);
+    assert_eq!(config.payload, PayloadConfig { capture: false, keep: PayloadKeep::Bytes });
     assert!(!config.command_line);
     assert_eq!(config.web_listen.len(), 2);
     let file = SinkConfig::File { path: "/tmp/events.jsonl".into() };
@@ -97,7 +99,7 @@ fn errors_say_where_and_what_was_expected() {
         ("ports: [1\n", "F:1:8: not YAML: unclosed bracket '['; expected YAML"),
         (
             "- 1",
-            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, process, store, web or sinks",
+            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, payload, process, store, web or sinks",
         ),
         (
             "ports: [1]\n---\nports: [2]",
@@ -107,7 +109,7 @@ fn errors_say_where_and_what_was_expected() {
         // Keys.
         (
             "foo: 1\nbar: 2",
-            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, process, store, web or sinks",
+            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, payload, process, store, web or sinks",
         ),
         (
             "ports:\n  - port: 1\n    expects: []",
@@ -118,6 +120,7 @@ fn errors_say_where_and_what_was_expected() {
             "F:1:14: unknown key `includ`; expected include, exclude or mode",
         ),
         ("bind: {x: 1}", "F:1:8: unknown key `x`; expected mechanism"),
+        ("payload: {keep: all}", "F:1:17: `all` is not known here; expected none, hash or bytes"),
         ("process: {x: 1}", "F:1:11: unknown key `x`; expected command_line"),
         ("process: {command_line: yes}", "F:1:25: `yes` is no boolean; expected true or false"),
         ("web:\n  detail: never", "F:2:3: unknown key `detail`; expected listen or details"),
@@ -381,6 +384,9 @@ fn what_is_shown_reads_back() {
       mode: auto
     bind:
       mechanism: auto
+    payload:
+      capture: true
+      keep: hash
     process:
       command_line: true
     store:

@@ -46,7 +46,7 @@ fn columns([time, event, port, who, what]: [String; 5]) -> String {
 }
 
 fn port(event: &Value) -> String {
-    let number = text(event, "network.local.port");
+    let number = text(event, "ghostport.port").or_else(|| text(event, "network.local.port"));
     match (number, text(event, "network.transport")) {
         (Some(number), Some(transport)) => format!("{number}/{transport}"),
         (number, _) => number.unwrap_or_default(),
@@ -65,7 +65,9 @@ fn who(event: &Value) -> String {
             let room = WHO.saturating_sub(pid.len() + 2);
             format!("{}[{pid}]", fitting(&name, room))
         }
-        (name, pid) => name.or(pid).unwrap_or_default(),
+        (name, pid) => {
+            name.or(pid).or_else(|| text(event, "network.peer.address")).unwrap_or_default()
+        }
     }
 }
 

@@ -10,10 +10,7 @@ use monitor_common::{flow::Protocol, packet::Unclassified};
 use serde::Serialize;
 
 use super::packet::{NoPacket, Packet};
-use crate::identify::{
-    Identification, Payload, Verdict, identify,
-    scanner::{Syn, identify_syn},
-};
+use crate::identify::{Identification, Payload, Verdict, identify, scanner::identify_syn};
 
 /// Conversations that are kept at once. Beyond, the oldest is told, and forgotten: should it go on,
 /// it counts as another one.
@@ -173,14 +170,7 @@ impl Conversation {
         let is_from_source = packet.source == self.source;
         if let Some(tcp) = packet.tcp {
             if tcp.is_attempt() && self.attempt.is_none() {
-                let syn = Syn {
-                    ipv4: packet.ipv4,
-                    destination_port: packet.destination.port(),
-                    sequence: tcp.sequence,
-                    window: tcp.window,
-                    options: tcp.options,
-                };
-                self.attempt = Some((tcp.sequence, identify_syn(&syn)));
+                self.attempt = packet.attempt().map(|syn| (tcp.sequence, identify_syn(&syn)));
             } else if is_from_source && tcp.acknowledges() {
                 // Whoever opened it goes on: it is a connection.
                 if let Some((_, attempt)) = &mut self.attempt {

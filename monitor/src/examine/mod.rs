@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use monitor_common::flow::Protocol;
+use monitor_common::{flow::Protocol, packet::ethertype};
 
-use crate::identify::{Payload, identify};
+use crate::identify::{Identification, Payload, identify, scanner::identify_syn};
 
 mod capture;
 mod conversation;
@@ -20,6 +20,7 @@ mod packet;
 mod text;
 
 use conversation::Finding;
+use packet::Packet;
 
 /// What to read, and what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,12 @@ pub enum Source<'a> {
 
 /// The largest payload of a datagram; of a stream, no signature looks further.
 const MAX_PAYLOAD: u64 = 65_535;
+
+/// What a connection attempt is by its headers, from the IP header on; nothing comes of anything else.
+pub fn connection_attempt(headers: &[u8], family: u8) -> Option<Identification> {
+    let ethertype = if family == 4 { ethertype::IPV4 } else { ethertype::IPV6 };
+    Packet::parse(headers, ethertype).ok()?.attempt().map(|syn| identify_syn(&syn))
+}
 
 /// Reads, identifies and writes.
 ///

@@ -7,7 +7,7 @@ use monitor_common::{
     packet::{PacketBytes, Unclassified, Words, ethertype, headers_len, parse_ip},
 };
 
-use crate::identify::scanner::Ipv4Header;
+use crate::identify::scanner::{Ipv4Header, Syn};
 
 /// A segment or datagram.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +87,20 @@ impl<'a> Packet<'a> {
                 Protocol::Tcp => Tcp::read(transport, header),
                 Protocol::Udp => None,
             },
+        })
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// The connection attempt that it is, if it is one.
+    pub(super) fn attempt(&self) -> Option<Syn<'a>> {
+        let tcp = self.tcp.filter(Tcp::is_attempt)?;
+        Some(Syn {
+            ipv4: self.ipv4,
+            destination_port: self.destination.port(),
+            sequence: tcp.sequence,
+            window: tcp.window,
+            options: tcp.options,
         })
     }
 }

@@ -311,7 +311,8 @@ impl Counters {
         ]
     }
 
-    fn watched_indices(&self) -> impl Iterator<Item = (u16, u16)> {
+    /// Every watched port and its index.
+    pub fn watched_indices(&self) -> impl Iterator<Item = (u16, u16)> {
         let index = |port| self.indices.get(port).map(|index| (*port, *index));
         self.watched.iter().filter_map(index)
     }
@@ -400,7 +401,7 @@ impl<T: Pod + Zeroable> Generations<T> {
     }
 }
 
-fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map> {
+pub(super) fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map> {
     object.take_map(name).ok_or(CountersError::Missing(name))
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use aya_log::EbpfLogger;
 use tokio::io::unix::AsyncFd;
 
-use super::events::readable;
+use super::ring::readable;
 
 /// The ring buffer of diagnostics.
 pub struct KernelLog {

@@ -24,6 +24,9 @@ mod object;
 mod ownership;
 pub mod pins;
 pub mod record;
+mod ring;
+pub mod samples;
+mod sampling;
 pub(crate) mod sys;
 pub mod tracefs;
 pub mod trial;
@@ -48,13 +51,16 @@ use self::{
     object::Settings,
     pins::{Pins, PinsError, Room},
     record::Record,
+    samples::Samples,
+    sampling::Sampling,
 };
 pub use self::{btf::KernelOffsets, holders::OpenSockets, log::KernelLog, object::KernelLogLevel};
 use crate::{
     clock,
     config::{BindMechanism, Config, InterfaceMode},
     ledger::{CounterLife, LOOPBACK},
-    snapshot::{MapUsage, Snapshot},
+    snapshot::{MapUsage, PortSources, Snapshot},
+    sources::TalkerFacts,
 };
 
 /// The marker of the counters' life.
@@ -65,6 +71,7 @@ pub struct Kernel {
     pins: Option<Pins>,
     lock_without_pins: Option<UnixDatagram>,
     counters: Counters,
+    sampling: Sampling,
     attacher: Attacher,
     offsets: KernelOffsets,
     unmatched_patterns: Vec<String>,
@@ -78,19 +85,23 @@ pub struct Kernel {
 pub struct Options {
     /// Whether the caller's command line is taken along.
     pub command_lines: bool,
+    /// How many ports are watched at first; more may follow.
+    pub ports: usize,
     /// Verbosity of the kernel side.
     pub log_level: KernelLogLevel,
 }
 
 impl Options {
     /// For a trial: everything, and quietly.
-    pub const TRIAL: Self = Self { command_lines: true, log_level: KernelLogLevel::Off };
+    pub const TRIAL: Self = Self { command_lines: true, ports: 0, log_level: KernelLogLevel::Off };
 }
 
 /// What comes out of the kernel side by itself.
 pub struct Streams {
     /// Socket calls.
     pub events: Events,
+    /// First payloads and connection attempts.
+    pub samples: Samples,
     /// Diagnostics.
     pub log: KernelLog,
 }
@@ -142,6 +153,7 @@ impl Kernel {
             cpus: cpus as u32,
             offsets: offsets.offsets,
             command_lines: options.command_lines,
+            sketched_ports: sampling::sketched_ports(options.ports),
             log_level: options.log_level,
         };
         let mut object = load_object(&settings, pins.as_ref())?;
@@ -155,14 +167,17 @@ impl Kernel {
         let counter_life = counter_life(pins.as_ref())?;
         let streams = Streams {
             events: Events::open(&mut object).context("cannot read the event ring")?,
+            samples: Samples::open(&mut object).context("cannot read the sample ring")?,
             log: KernelLog::open(&mut object)?,
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
+        let sampling = Sampling::open(&mut object, settings.cpus)?;
         let attacher = Attacher::new(object, obstacle, &offsets, pins.as_ref());
         let kernel = Self {
             pins,
             lock_without_pins: None,
             counters,
+            sampling,
             attacher,
             offsets,
             unmatched_patterns: Vec::new(),
@@ -317,6 +332,22 @@ impl Kernel {
         self.counter_life.clone()
     }
 
+    /// Keeps time for what the kernel side remembers of remote addresses, and lets it take the
+    /// samples of another second, or none.
+    pub fn renew_sampling(&mut self, captures: bool) -> Result<()> {
+        Ok(self.sampling.renew(captures)?)
+    }
+
+    /// The most talkative remote addresses of all watched ports, most packets first.
+    pub fn talkers(&self) -> Result<Vec<TalkerFacts>> {
+        Ok(self.sampling.talkers()?)
+    }
+
+    /// How many remote addresses each watched port has seen, of those that have sketches.
+    pub fn sources(&self) -> Result<Vec<PortSources>> {
+        Ok(self.sampling.sources(self.counters.watched_indices())?)
+    }
+
     /// The counters of the ports alone.
     pub fn port_counters(&self) -> Snapshot {
         Snapshot {
@@ -335,6 +366,8 @@ impl Kernel {
             hooks: self.attacher.statuses(),
             kernel_errors: self.counters.kernel_errors()?,
             missed_calls: self.attacher.missed_calls(),
+            sources: self.sources()?,
+            skipped_samples: self.sampling.skipped()?,
             maps: self.maps(),
             unmatched_interface_patterns: self.unmatched_patterns.len(),
         })
@@ -347,6 +380,7 @@ impl Kernel {
 
     /// Takes down every hook; the maps stay pinned, and the counts with them.
     pub fn detach_hooks(&mut self, interfaces: &BTreeMap<u32, Interface>) -> Result<()> {
+        self.sampling.end()?;
         self.attacher.detach_sockets(self.pins.as_ref())?;
         for ifindex in self.attacher.interfaces() {
             let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());

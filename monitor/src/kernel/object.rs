@@ -13,6 +13,7 @@ use aya::{
 use monitor_common::{
     offsets::Offsets,
     ports::{PortIndex, PortSet},
+    sources::{row_count, sketch_count},
 };
 
 use super::{
@@ -24,7 +25,7 @@ use super::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Counts up when the records or maps change in a way that an older agent's pins do not have.
-const LAYOUT_VERSION: u32 = 3;
+const LAYOUT_VERSION: u32 = 4;
 
 /// The section that is the map of the watched ports.
 pub const PORT_SET: &str = ".bss.port_set";
@@ -32,7 +33,7 @@ pub const PORT_SET: &str = ".bss.port_set";
 pub const PORT_INDEX: &str = ".bss.port_index";
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 9] = [
+const SHARED_MAPS: [&str; 16] = [
     PORT_SET,
     PORT_INDEX,
     "COUNTERS",
@@ -42,6 +43,13 @@ const SHARED_MAPS: [&str; 9] = [
     "AUTOMATIC_BINDS",
     "ERRORS",
     "AYA_LOGS",
+    "SAMPLING",
+    "SAMPLES",
+    "CONVERSATIONS",
+    "RECENT_SOURCES",
+    "SKIPPED_SAMPLES",
+    "SOURCES",
+    "TALKERS",
 ];
 
 /// What is fixed when the object is loaded.
@@ -53,6 +61,8 @@ pub struct Settings {
     pub offsets: Offsets,
     /// Whether the caller's command line is taken along.
     pub command_lines: bool,
+    /// Port indices that have sketches of their remote addresses.
+    pub sketched_ports: u32,
     /// Verbosity of the kernel side; diagnostics below it cost nothing.
     pub log_level: KernelLogLevel,
 }
@@ -123,6 +133,10 @@ pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError>
         .override_global("OFFSETS", offsets, true)
         .override_global("COMMAND_LINES", &command_lines, true)
         .override_global(aya_log::LEVEL, &log_level, true);
+    loader
+        .map_max_entries("SKIPPED_SAMPLES", settings.cpus)
+        .map_max_entries("TALKERS", row_count(settings.cpus))
+        .map_max_entries("SOURCES", sketch_count(settings.sketched_ports));
     if let (Some(port_set), Some(port_index)) = (&port_set, &port_index) {
         loader.override_global("PORT_SET", bytemuck::bytes_of(port_set), true).override_global(
             "PORT_INDEX",

@@ -10,6 +10,7 @@ use monitor_common::{
     flow::{Direction, PortCounters, Protocol, Side, Traffic},
     packet::Unclassified,
     ports::PortSet,
+    sample::SkipCause,
     socket_event::{BindResult, SocketCounters},
 };
 use prometheus::{
@@ -53,6 +54,8 @@ fn families(
     families.extend(sockets(snapshot, &shown));
     families.extend(states(ledger, &shown));
     families.push(Family::of_one(&names::COVERAGE_GAP, ledger.coverage_gap.as_secs_f64()));
+    families.push(sources(snapshot, &shown));
+    families.extend(payloads(snapshot, status));
     families.push(port_info(snapshot, &shown));
     families.push(hooks(snapshot));
     families.extend(losses(snapshot, status));
@@ -219,6 +222,28 @@ fn sockets(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
     vec![binds, listens, closes]
 }
 
+fn sources(snapshot: &Snapshot, shown: &PortSet) -> Family {
+    let mut sources = Family::new(&names::SOURCES);
+    for row in snapshot.sources.iter().filter(|row| shown.contains(row.port)) {
+        sources.add(&[&row.port.to_string(), row.protocol.name()], row.addresses as f64);
+    }
+    sources
+}
+
+fn payloads(snapshot: &Snapshot, status: &AgentStatus) -> [Family; 2] {
+    let mut identified = Family::new(&names::PAYLOADS_IDENTIFIED);
+    for (port, protocol, verdict, count) in &status.identified.rows {
+        identified.add(&[&port.to_string(), protocol.name(), verdict.name()], *count as f64);
+    }
+    let mut skipped = Family::new(&names::PAYLOADS_SKIPPED);
+    for cause in SkipCause::ALL {
+        skipped.add(&[cause.name()], snapshot.skipped_samples[cause as usize] as f64);
+    }
+    skipped.add(&["queue_full"], status.identified.lost as f64);
+    skipped.add(&["too_many_ports"], status.identified.uncounted as f64);
+    [identified, skipped]
+}
+
 fn states(ledger: &LedgerFacts, shown: &PortSet) -> Vec<Family> {
     let mut state = Family::new(&names::PORT_STATE);
     let mut dormant = Family::new(&names::DORMANT);
@@ -297,7 +322,8 @@ fn hooks(snapshot: &Snapshot) -> Family {
 /// The ring's losses are kernel errors too; both families tell them, each in its own terms.
 fn losses(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
     let mut events = Family::new(&names::EVENTS_LOST);
-    let ring = snapshot.kernel_errors[KernelError::RingFull as usize];
+    let ring = snapshot.kernel_errors[KernelError::RingFull as usize]
+        + snapshot.skipped_samples[SkipCause::RingFull as usize];
     for (stage, count) in
         [("ring", ring), ("queue", status.losses.queue), ("sink", status.losses.sink)]
     {

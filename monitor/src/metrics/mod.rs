@@ -7,14 +7,17 @@ mod process;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use monitor_common::flow::Protocol;
 
 pub use self::{
     collector::{MAX_PREINITIALISED_PORTS, render},
     process::ProcessFacts,
 };
 use crate::{
+    identify::Verdict,
     ledger::{Ledger, PortFacts},
     sinks::EventLosses,
+    verdicts::Tallies,
 };
 
 /// The exposition as text, made when it is asked for.
@@ -50,6 +53,27 @@ impl LedgerFacts {
     }
 }
 
+/// How often payloads were found to be what.
+#[derive(Clone, Debug, Default)]
+pub struct IdentifiedCounts {
+    /// By port, protocol and verdict.
+    pub rows: Vec<(u16, Protocol, Verdict, u64)>,
+    /// Findings on more ports than are told apart.
+    pub uncounted: u64,
+    /// Samples that found the queue full.
+    pub lost: u64,
+}
+
+impl IdentifiedCounts {
+    /// What was found so far.
+    pub fn new(tallies: &Tallies, lost: u64) -> Self {
+        let rows = tallies
+            .iter()
+            .map(|(port, protocol, verdict, tally)| (port, protocol, verdict, tally.count));
+        Self { rows: rows.collect(), uncounted: tallies.uncounted(), lost }
+    }
+}
+
 /// What the agent knows of itself.
 #[derive(Clone, Debug)]
 pub struct AgentStatus {
@@ -57,6 +81,8 @@ pub struct AgentStatus {
     pub build: BuildInfo,
     /// Events that reached no sink.
     pub losses: EventLosses,
+    /// What payloads turned out to be.
+    pub identified: IdentifiedCounts,
     /// Whether the last reading of the configuration succeeded.
     pub reload_succeeded: bool,
     /// When that was.
@@ -67,7 +93,8 @@ impl AgentStatus {
     /// Of an agent that has just read its configuration.
     pub fn new(build: BuildInfo, now: Timestamp) -> Self {
         let losses = EventLosses::default();
-        Self { build, losses, reload_succeeded: true, reloaded_at: now }
+        let identified = IdentifiedCounts::default();
+        Self { build, losses, identified, reload_succeeded: true, reloaded_at: now }
     }
 
     /// The configuration was read again.

@@ -79,6 +79,15 @@ metrics! {
     /// Gaps.
     COVERAGE_GAP: COUNTER "ghostport_coverage_gap_seconds_total" []
         "Time in which no agent looked; it does not count towards dormancy.";
+    /// Remote addresses.
+    SOURCES: GAUGE "ghostport_sources" ["port", "protocol"]
+        "Distinct remote addresses on a watched port in the last five minutes; an estimate, with a standard error of 5 percent.";
+    /// Verdicts.
+    PAYLOADS_IDENTIFIED: COUNTER "ghostport_payloads_identified_total" ["port", "protocol", "verdict"]
+        "Conversations on a watched port by what their first payload is; a verdict has a series from its first sight on.";
+    /// Payloads that nobody looked at.
+    PAYLOADS_SKIPPED: COUNTER "ghostport_payloads_skipped_total" ["cause"]
+        "First payloads and connection attempts that were not looked at, by cause.";
     /// Name of a port.
     PORT_INFO: GAUGE "ghostport_port_info" ["port", "service", "description"]
         "What the registry says of a watched port; always 1.";

@@ -22,7 +22,7 @@ impl Record {
     pub fn new(event: &Event) -> serde_json::Result<Self> {
         Ok(Self {
             time_ns: nanoseconds(event.time),
-            port: event.socket.as_ref().and_then(|socket| socket.local_port),
+            port: event.port(),
             kind: event.name.kind(),
             line: serde_json::to_string(event)?,
         })

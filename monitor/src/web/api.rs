@@ -31,12 +31,17 @@ use tokio::{
     time::timeout,
 };
 
-use super::guard::{self, Door};
+use super::{
+    guard::{self, Door},
+    talkers::{self, PortTalkers},
+};
 use crate::{
     config::{WebDetails, quantity},
     event::EventName,
     kernel::hooks::HookStatus,
     port_view::PortView,
+    snapshot::PortSources,
+    sources::TalkerFacts,
     store::Filter,
 };
 
@@ -49,18 +54,41 @@ pub(super) const MAX_FOLLOWERS: usize = 32;
 /// Events of one answer, unless fewer are asked for.
 const MAX_EVENTS: u32 = 1000;
 
+/// Talkers of a port and protocol, unless another number is asked for.
+const DEFAULT_TALKERS: usize = 10;
+
 /// Where the answers come from.
 pub trait Source: Send + Sync {
     /// Who may read over TCP.
     fn details(&self) -> WebDetails;
     /// Every watched port, or the one that is named.
     fn ports(&self, only: Option<u16>) -> Result<Vec<PortView>>;
+    /// Who talks on the watched ports.
+    fn talkers(&self) -> Result<Talkers>;
     /// Every hook.
     fn hooks(&self) -> Result<Vec<HookStatus>>;
     /// Stored events, newest last, each as the JSON it was told as.
     fn events(&self, filter: &Filter) -> Result<Vec<String>>;
     /// Events from now on.
     fn follow(&self) -> Receiver<Arc<str>>;
+}
+
+/// Who talks on the watched ports, as the kernel side has noted it.
+#[derive(Clone, Debug, Default)]
+pub struct Talkers {
+    /// How many there are.
+    pub sources: Vec<PortSources>,
+    /// The most talkative, most packets first.
+    pub talkers: Vec<TalkerFacts>,
+}
+
+/// Which talkers are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TalkerQuery {
+    port: Option<u16>,
+    /// So many of each port and protocol at most.
+    limit: Option<usize>,
 }
 
 /// Which events are wanted, as it is asked for.
@@ -137,6 +165,7 @@ pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
         .route("/api/v1/ports/{port}", get(port))
         .route("/api/v1/events", get(events))
         .route("/api/v1/events/stream", get(event_stream))
+        .route("/api/v1/talkers", get(talkers))
         .route("/api/v1/hooks", get(hooks))
         .layer(middleware::from_fn_with_state(source, admit))
         .with_state(api)
@@ -168,6 +197,26 @@ async fn port(AxumState(api): AxumState<Api>, Path(port): Path<String>) -> Respo
         return problem(StatusCode::BAD_REQUEST, &format!("{port:?} is no port: 1 to 65535"));
     };
     answer(&api, move |source| source.ports(Some(number))?.first().map(json).transpose()).await
+}
+
+async fn talkers(
+    AxumState(api): AxumState<Api>,
+    query: Result<Query<TalkerQuery>, QueryRejection>,
+) -> Response {
+    #[derive(Serialize)]
+    struct Answer {
+        ports: Vec<PortTalkers>,
+    }
+    let Query(TalkerQuery { port, limit }) = match query {
+        Ok(query) => query,
+        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    let limit = limit.unwrap_or(DEFAULT_TALKERS);
+    answer(&api, move |source| {
+        let ports = talkers::by_port(&source.talkers()?, port, limit);
+        Ok(Some(json(&Answer { ports })?))
+    })
+    .await
 }
 
 async fn hooks(AxumState(api): AxumState<Api>) -> Response {

@@ -16,6 +16,7 @@ pub mod api;
 pub mod client;
 pub mod guard;
 mod listener;
+mod talkers;
 
 use std::{
     net::SocketAddr,

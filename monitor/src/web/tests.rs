@@ -1,6 +1,7 @@
 use std::{sync::atomic::AtomicUsize, time::Instant};
 
 use axum::body::Bytes;
+use monitor_common::flow::Protocol;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},
@@ -8,12 +9,17 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{api::Source, *};
+use super::{
+    api::{Source, Talkers},
+    *,
+};
 use crate::{
     config::{WatchedPort, WebDetails},
     kernel::hooks::HookStatus,
     ledger::PortFacts,
     port_view::PortView,
+    snapshot::PortSources,
+    sources::TalkerFacts,
     store::Filter,
 };
 
@@ -42,8 +48,22 @@ impl Source for Known {
 
     fn ports(&self, only: Option<u16>) -> anyhow::Result<Vec<PortView>> {
         let port = WatchedPort::new(2948);
-        let view = PortView::new(&port, &PortFacts::default(), Vec::new());
+        let view = PortView::new(&port, &PortFacts::default(), &[], Vec::new());
         Ok(only.is_none_or(|only| only == 2948).then_some(view).into_iter().collect())
+    }
+
+    fn talkers(&self) -> anyhow::Result<Talkers> {
+        let talker = |last, packets| TalkerFacts {
+            port: 2948,
+            protocol: Protocol::Udp,
+            address: [192, 0, 2, last].into(),
+            packets: [packets, 1],
+            bytes: [packets * 60, 60],
+            first_window: 2,
+            last_window: 2,
+        };
+        let sources = PortSources { port: 2948, protocol: Protocol::Udp, addresses: 2 };
+        Ok(Talkers { sources: vec![sources], talkers: vec![talker(1, 9), talker(2, 3)] })
     }
 
     fn hooks(&self) -> anyhow::Result<Vec<HookStatus>> {
@@ -291,6 +311,10 @@ async fn what_is_asked_for_wrongly_is_told() {
     let cases = [
         ("/api/v1/ports/2948", "200", r#""port":2948"#),
         ("/api/v1/ports/2949", "404", "not watched"),
+        ("/api/v1/talkers", "200", r#""port":2948,"transport":"udp","sources":2,"#),
+        ("/api/v1/talkers?limit=1", "200", r#""packets_transmitted":1,"bytes_transmitted":60,"#),
+        ("/api/v1/talkers?port=2949", "200", r#"{"ports":[]}"#),
+        ("/api/v1/talkers?top=1", "400", "unknown field"),
         ("/api/v1/ports/0", "400", "no port"),
         ("/api/v1/ports/http", "400", "no port"),
         ("/api/v1/ports/99999", "400", "no port"),

@@ -45,6 +45,8 @@ pub struct Config {
     pub mechanism: &'static str,
     /// `process.command_line`.
     pub command_line: bool,
+    /// `payload`, as a flow mapping.
+    pub payload: &'static str,
     /// Port of the web server.
     pub listen: u16,
     /// What follows the number of each port: keys of its mapping, none for a number alone.
@@ -61,6 +63,7 @@ impl Config {
             mode: "auto",
             mechanism: "auto",
             command_line: true,
+            payload: "{capture: true, keep: bytes}",
             listen: LISTEN,
             port_keys: String::new(),
         }
@@ -79,6 +82,11 @@ impl Config {
     /// Forces the mode of attachment.
     pub fn mode(self, mode: &'static str) -> Self {
         Self { mode, ..self }
+    }
+
+    /// Sets what is done with payloads.
+    pub fn payload(self, payload: &'static str) -> Self {
+        Self { payload, ..self }
     }
 
     /// Forces the mechanism of bind tracing.
@@ -100,6 +108,7 @@ impl Config {
             text,
             "interfaces:\n  include: {:?}\n  exclude: {:?}\n  mode: {}\n\
              bind:\n  mechanism: {}\n\
+             payload: {}\n\
              process:\n  command_line: {}\n\
              web:\n  listen: [\"127.0.0.1:{}\"]\n\
              sinks:\n  - {{kind: file, path: {}}}\n",
@@ -107,6 +116,7 @@ impl Config {
             self.exclude,
             self.mode,
             self.mechanism,
+            self.payload,
             self.command_line,
             self.listen,
             events.display(),

@@ -5,6 +5,7 @@ use std::{
     mem::size_of,
     net::UdpSocket,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    thread,
 };
 
 use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
@@ -31,8 +32,19 @@ impl Wire {
         Self { socket, address }
     }
 
-    /// Sends a frame, which leaves through the interface when this returns.
+    /// Sends a frame, which leaves through the interface when this returns. Waits while the receiver
+    /// has no room for more.
     pub fn send(&self, frame: &[u8]) {
+        loop {
+            match self.try_send(frame) {
+                Ok(sent) => return assert_eq!(sent, frame.len()),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => thread::yield_now(),
+                Err(error) => panic!("send: {error}"),
+            }
+        }
+    }
+
+    fn try_send(&self, frame: &[u8]) -> io::Result<usize> {
         // SAFETY: both buffers live through the call and are as long as it is told.
         let sent = unsafe {
             libc::sendto(
@@ -44,7 +56,7 @@ impl Wire {
                 size_of::<libc::sockaddr_ll>() as u32,
             )
         };
-        assert_eq!(sent, frame.len() as isize, "send: {}", io::Error::last_os_error());
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 }
 

@@ -1,0 +1,140 @@
+//! First payloads and connection attempts on watched ports: the record that travels through a ring
+//! buffer of its own.
+
+use crate::{
+    flow::{Direction, Protocol},
+    sampling::AddressWords,
+};
+
+/// Bytes of a packet that are taken along.
+pub const SAMPLE_LEN: usize = 256;
+
+/// What the bytes of a [`Sample`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SampleKind {
+    /// The first payload that one end of a conversation sent.
+    Payload = 1,
+    /// The IP and TCP headers of a connection attempt that arrived: a SYN without ACK.
+    ConnectionAttempt = 2,
+    /// None: the peer of such an attempt has acknowledged the answer, and sent nothing so far.
+    Handshake = 3,
+}
+
+impl TryFrom<u8> for SampleKind {
+    type Error = UnknownKind;
+
+    fn try_from(byte: u8) -> Result<Self, UnknownKind> {
+        match byte {
+            1 => Ok(Self::Payload),
+            2 => Ok(Self::ConnectionAttempt),
+            3 => Ok(Self::Handshake),
+            _ => Err(UnknownKind(byte)),
+        }
+    }
+}
+
+/// A byte that names no [`SampleKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownKind(pub u8);
+
+/// Why a packet that would have been sampled was not; the index into the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum SkipCause {
+    /// Its remote address has had its share for this port and time.
+    SourceLimit = 0,
+    /// All remote addresses together have had theirs.
+    TotalLimit = 1,
+    /// The ring buffer was full.
+    RingFull = 2,
+    /// Its bytes were not where a program can read them.
+    Unreadable = 3,
+}
+
+impl SkipCause {
+    /// How many causes there are.
+    pub const COUNT: usize = 4;
+
+    /// Every cause, in the order of its index.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::SourceLimit, Self::TotalLimit, Self::RingFull, Self::Unreadable];
+
+    /// Name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SourceLimit => "source_limit",
+            Self::TotalLimit => "total_limit",
+            Self::RingFull => "ring_full",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// A sampled packet.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Sample {
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub time_ns: u64,
+    /// Where it came from.
+    pub source: AddressWords,
+    /// Where it went to.
+    pub destination: AddressWords,
+    /// Index of the interface that it crossed.
+    pub interface: u32,
+    /// Bytes of the payload on the wire; of a datagram, as its own header says.
+    pub wire_len: u32,
+    /// Host byte order.
+    pub source_port: u16,
+    /// Host byte order.
+    pub destination_port: u16,
+    /// Bytes in [`bytes`](Self::bytes) that are meant.
+    pub captured: u16,
+    /// [`SampleKind`].
+    pub kind: u8,
+    /// [`Protocol`].
+    pub protocol: u8,
+    /// [`Direction`].
+    pub direction: u8,
+    /// Version of IP: 4 or 6.
+    pub family: u8,
+    /// Explicit padding.
+    pub reserved: [u8; 6],
+    /// The payload, or the headers.
+    pub bytes: [u8; SAMPLE_LEN],
+}
+const _: () = assert!(size_of::<Sample>() == 320);
+
+impl Sample {
+    /// What carried it.
+    pub fn protocol(&self) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|protocol| *protocol as u8 == self.protocol)
+    }
+
+    /// Which way it crossed the interface.
+    pub fn direction(&self) -> Option<Direction> {
+        Direction::ALL.into_iter().find(|direction| *direction as u8 == self.direction)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_is_position() {
+        for (position, cause) in SkipCause::ALL.iter().enumerate() {
+            assert_eq!(*cause as usize, position);
+        }
+    }
+
+    #[test]
+    fn kinds_decode_to_themselves() {
+        for kind in [SampleKind::Payload, SampleKind::ConnectionAttempt, SampleKind::Handshake] {
+            assert_eq!(SampleKind::try_from(kind as u8), Ok(kind));
+        }
+        assert_eq!(SampleKind::try_from(0), Err(UnknownKind(0)));
+    }
+}

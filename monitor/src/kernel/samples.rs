@@ -1,0 +1,24 @@
+//! First payloads and connection attempts, from the kernel side's ring buffer of samples.
+
+use std::io;
+
+use monitor_common::sample::Sample;
+
+use super::ring::Ring;
+
+/// The ring buffer of samples.
+pub struct Samples(Ring);
+
+impl Samples {
+    /// Takes the ring buffer of a loaded object.
+    pub fn open(object: &mut aya::Ebpf) -> io::Result<Self> {
+        Ring::open(object, "SAMPLES").map(Self)
+    }
+
+    /// Waits for samples and hands over each.
+    pub async fn read(&mut self, take: impl FnMut(Sample)) -> io::Result<()> {
+        self.0.wait().await?;
+        self.0.drain(|bytes| bytemuck::try_pod_read_unaligned(bytes).ok(), take);
+        Ok(())
+    }
+}
