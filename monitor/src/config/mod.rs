@@ -12,8 +12,10 @@ mod pattern;
 mod port;
 pub mod quantity;
 mod show;
+mod sink;
 #[cfg(test)]
 mod tests;
+mod url;
 mod value;
 mod yaml;
 
@@ -30,6 +32,8 @@ pub use self::{
     expect::{ContainerMatch, Expectation, Owner, UnitMatch, UserMatch, is_expected},
     pattern::{Pattern, PatternError},
     port::{DEFAULT_DORMANT_AFTER, WatchedPort},
+    sink::SinkConfig,
+    url::{HttpUrl, UrlError},
     yaml::Position,
 };
 
@@ -125,18 +129,6 @@ pub enum WebDetails {
     Authenticated,
     /// Nobody; the Unix socket alone serves it.
     Never,
-}
-
-/// A place where events are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SinkConfig {
-    /// The standard output of the agent.
-    Stdout,
-    /// A file that events are appended to.
-    File {
-        /// Its absolute path.
-        path: PathBuf,
-    },
 }
 
 /// What the command line says instead of the file; empty where it says nothing.

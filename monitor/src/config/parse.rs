@@ -3,10 +3,11 @@
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use super::{
-    BindMechanism, Config, Expectation, InterfaceMode, Interfaces, Overrides, Pattern, SinkConfig,
-    StoreConfig, UserMatch, WatchedPort, WebDetails,
+    BindMechanism, Config, Expectation, InterfaceMode, Interfaces, Overrides, Pattern, StoreConfig,
+    UserMatch, WatchedPort, WebDetails,
     error::OTHER_PORT,
     listen, quantity,
+    sink::sink,
     value::{
         absolute, boolean, choice, duration, list, matching, one_of, quantity_of, section, string,
     },
@@ -211,30 +212,6 @@ fn listen_addresses(node: Node<'_>) -> Result<Vec<SocketAddr>, Problem> {
             )),
         }
     })
-}
-
-fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
-    const KINDS: [&str; 2] = ["stdout", "file"];
-    let position = node.position;
-    let [kind, path] = section(node, ["kind", "path"])?;
-    let Some(kind) = kind else {
-        return Err(Problem::new(position, "the key `kind` is missing", one_of(KINDS)));
-    };
-    match (choice(kind, KINDS, |kind| kind)?, path) {
-        ("file", Some(path)) => {
-            let path = absolute(&path, "an absolute path, as /var/log/ghostport/events.jsonl")?;
-            Ok(SinkConfig::File { path: PathBuf::from(path) })
-        }
-        ("file", None) => {
-            Err(Problem::new(position, "the key `path` is missing", "the path of the file"))
-        }
-        (_, Some(path)) => Err(Problem::new(
-            path.position,
-            "the sink stdout has no path",
-            "kind: file, or no path",
-        )),
-        (_, None) => Ok(SinkConfig::Stdout),
-    }
 }
 
 /// A watched port that is the agent's own would count every scrape.

@@ -51,6 +51,19 @@ fn sink(sink: &SinkConfig) -> String {
     match sink {
         SinkConfig::Stdout => "{kind: stdout}".into(),
         SinkConfig::File { path } => format!("{{kind: file, path: {}}}", quoted_path(path)),
+        SinkConfig::Journal => "{kind: journal}".into(),
+        SinkConfig::Webhook { url } => {
+            format!("{{kind: webhook, url: {}}}", quoted(&url.to_string()))
+        }
+        SinkConfig::Alertmanager { url, labels } => {
+            let url = quoted(&url.to_string());
+            let labels: Vec<String> =
+                labels.iter().map(|(name, value)| format!("{name}: {}", quoted(value))).collect();
+            format!("{{kind: alertmanager, url: {url}, labels: {{{}}}}}", labels.join(", "))
+        }
+        SinkConfig::Otlp { endpoint } => {
+            format!("{{kind: otlp, endpoint: {}}}", quoted(&endpoint.to_string()))
+        }
     }
 }
 
