@@ -139,10 +139,11 @@ impl EventQueue {
     /// Writes what is queued, and ends the threads; `false` if something is lost because that took
     /// longer than `limit`.
     pub async fn close(&self, limit: Duration) -> bool {
-        let mut workers = self.shared.lock();
-        let mut leaving = std::mem::take(&mut workers.leaving);
-        let ends: Vec<_> = workers.at_work.iter_mut().map(Worker::close).collect();
-        drop(workers);
+        let (mut leaving, ends) = {
+            let mut workers = self.shared.lock();
+            let leaving = std::mem::take(&mut workers.leaving);
+            (leaving, workers.at_work.iter_mut().map(Worker::close).collect::<Vec<_>>())
+        };
         let all = async {
             for end in ends {
                 end.await;

@@ -118,6 +118,12 @@ impl Queue {
         }
     }
 
+    /// Those that were taken over and not delivered are lost.
+    pub(super) fn lose_held(&self, why: impl Display) {
+        let held = std::mem::take(&mut self.lock().held);
+        self.losses.lose(held, why);
+    }
+
     /// Asks the sink to open anew what it writes to.
     pub(super) fn reopen(&self) {
         self.lock().reopen = true;

@@ -49,8 +49,9 @@ pub(super) async fn work(format: Box<dyn Format>, client: Client, queue: &Queue)
             Work::Events(events) => {
                 match deliver(&*format, &client, &format.post(&events), queue).await {
                     Ok(left_out) => {
+                        let left_out = left_out.min(events.len());
                         queue.lost(left_out, "the receiver has left them out");
-                        queue.delivered(events.len().saturating_sub(left_out));
+                        queue.delivered(events.len() - left_out);
                     }
                     Err(why) => queue.lost(events.len(), why),
                 }

@@ -285,7 +285,7 @@ async fn a_sink_that_hangs_holds_up_nobody() {
         queue.send(event("fills the pipe, then the queue"));
         sent += 1;
         // The other one is to keep up.
-        while contents(&fine).lines().count() + 100 < sent {
+        while sent % 1000 == 0 && contents(&fine).lines().count() + 100 < sent {
             assert!(start.elapsed() < Duration::from_secs(30), "the other sink waits");
         }
     }
@@ -334,6 +334,7 @@ async fn what_is_given_up_is_counted_once() {
     assert_eq!(queue.abandon(), 4, "three that wait, and one that was taken over");
     queue.lost(3, "late");
     queue.hold(1);
+    queue.lose_held("late");
     assert_eq!((queue.abandon(), queue.losses().total()), (0, 4));
     assert!(matches!(queue.next(1).await, Work::End));
 }

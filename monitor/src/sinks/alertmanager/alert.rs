@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use monitor_common::socket_event::BindResult;
 use serde::Serialize;
 
 use crate::{
@@ -105,17 +106,16 @@ impl Labels {
 /// What is known: names are those of the event's fields, with underscores.
 pub(super) fn annotations(name: AlertName, event: &Event) -> BTreeMap<&'static str, String> {
     let (port, host) = (port(event), &event.host_name);
-    let summary = match name {
-        AlertName::BindOnDormantPort => {
-            let slept = slept_for(event).map(|slept| format!(", dormant for {slept},"));
-            format!("Dormant {port} of {host}{} was bound", slept.unwrap_or_default())
-        }
-        AlertName::UnexpectedOwner => {
-            format!("An unexpected program bound {port} of {host}")
-        }
+    let slept = slept_for(event).map(|slept| format!(", dormant for {slept},"));
+    let slept = slept.unwrap_or_default();
+    let summary = match (name, refusal(event)) {
+        (AlertName::UnexpectedOwner, _) => format!("An unexpected program bound {port} of {host}"),
+        (_, None) => format!("Dormant {port} of {host}{slept} was bound"),
+        (_, Some(why)) => format!("A bind of dormant {port} of {host}{slept} was refused: {why}"),
     };
+    let did = if refusal(event).is_some() { "tried to bind" } else { "bound" };
     let mut annotations = BTreeMap::from([
-        ("description", format!("{} bound {port}.", who(event))),
+        ("description", format!("{} {did} {port}.", who(event))),
         ("runbook_url", format!("{RUNBOOK}#{}", name.as_str().to_ascii_lowercase())),
         ("summary", summary),
         ("time", event.time.to_string()),
@@ -125,6 +125,11 @@ pub(super) fn annotations(name: AlertName, event: &Event) -> BTreeMap<&'static s
     annotations.extend(address.map(|address| ("network_local_address", address)));
     annotations.extend(event.caller.as_ref().into_iter().flat_map(process));
     annotations
+}
+
+/// The result of a bind that did not succeed.
+fn refusal(event: &Event) -> Option<&'static str> {
+    event.socket.as_ref()?.result.filter(|result| *result != BindResult::Success.name())
 }
 
 fn process(caller: &CallerFields) -> impl Iterator<Item = (&'static str, String)> + use<> {
@@ -139,7 +144,7 @@ fn process(caller: &CallerFields) -> impl Iterator<Item = (&'static str, String)
         ("process_user", user),
         ("process_linux_cgroup", identity.cgroup.clone()),
         ("container_id", identity.container_id.clone()),
-        ("ghostport_systemd_unit", identity.systemd_unit.clone()),
+        ("systemd_unit", identity.systemd_unit.clone()),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))

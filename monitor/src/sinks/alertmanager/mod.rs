@@ -12,6 +12,7 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,6 +30,7 @@ use super::{
     http::{Client, Post},
     queue::{Queue, Work},
     remote::is_passing,
+    told::Told,
 };
 use crate::config::HttpUrl;
 
@@ -48,11 +50,40 @@ pub(super) struct Alertmanager {
     labels: Labels,
 }
 
-/// What one attempt came to.
-enum Attempt {
-    Succeeded,
-    /// Try again, after a pause that the receiver may have asked for.
-    Failed(Option<Duration>, String),
+/// An attempt that may succeed later.
+struct Failure {
+    why: String,
+    /// How long the receiver wants to be left alone.
+    retry_after: Option<Duration>,
+}
+
+/// The time between two attempts.
+#[derive(Default)]
+struct Pause {
+    backoff: Backoff,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+
+    fn extend(&mut self, Failure { why, retry_after }: Failure, name: &str) {
+        if self.backoff.is_fresh() {
+            tracing::warn!("{name} takes no alerts now, and is tried again: {why}");
+        }
+        let pause = self.backoff.next(jitter()).max(retry_after.unwrap_or_default());
+        self.until = Some(Instant::now() + pause);
+    }
+}
+
+/// Waits until an alert is `due` that may be told, or the ports are to be looked at; for good if
+/// there is no alert.
+async fn wait(due: Option<Instant>, pause: &Pause) {
+    let Some(due) = due else { return std::future::pending().await };
+    let due = pause.until.map_or(due, |until| until.max(due));
+    sleep_until(due.min(Instant::now() + LOOK_PERIOD).into()).await;
 }
 
 impl Alertmanager {
@@ -68,46 +99,24 @@ impl Alertmanager {
         is_awake: &(dyn Fn(u16) -> bool + Send + Sync),
     ) {
         let mut active = Active::default();
-        let mut backoff = Backoff::default();
-        let mut not_before = Instant::now();
+        let mut pause = Pause::default();
         loop {
-            let wake = active.next_due().map(|due| due.max(not_before));
-            let look = Instant::now() + LOOK_PERIOD;
-            let wake = wake.map_or(look, |wake| wake.min(look));
             let mut is_last = false;
             tokio::select! {
                 work = queue.next(BATCH) => match work {
                     Work::Reopen => {}
                     Work::End => is_last = true,
-                    Work::Events(events) => {
-                        for told in &events {
-                            if !active.raise(&told.event, &self.labels, Instant::now()) {
-                                queue.losses().lose(1, "too many alerts are active");
-                            }
-                        }
-                        queue.taken_over(events.len());
-                        queue.hold(active.untold());
-                    }
+                    Work::Events(events) => self.take_over(&events, &mut active, queue),
                 },
-                () = sleep_until(wake.into()) => {}
+                () = wait(active.next_due(), &pause) => {}
             }
             let now = Instant::now();
             active.end_quiet(is_awake, now);
-            if now >= not_before || is_last {
+            if is_last || pause.is_over(now) {
                 match self.tell(&client, &mut active, queue).await {
-                    Attempt::Succeeded => backoff = Backoff::default(),
-                    Attempt::Failed(pause, why) => {
-                        if is_last {
-                            queue.hold(0);
-                            return queue.losses().lose(active.untold(), why);
-                        }
-                        if backoff.is_fresh() {
-                            let name = queue.losses().name();
-                            tracing::warn!("{name} takes no alerts now, and is tried again: {why}");
-                        }
-                        let pause = backoff.next(jitter()).max(pause.unwrap_or_default());
-                        not_before = Instant::now() + pause;
-                    }
+                    Ok(()) => pause = Pause::default(),
+                    Err(failure) if is_last => return queue.lose_held(failure.why),
+                    Err(failure) => pause.extend(failure, queue.losses().name()),
                 }
                 queue.losses().lose(active.give_up(Instant::now()), "they are over");
                 queue.hold(active.untold());
@@ -118,26 +127,42 @@ impl Alertmanager {
         }
     }
 
+    fn take_over(&self, events: &[Arc<Told>], active: &mut Active, queue: &Queue) {
+        for told in events {
+            if !active.raise(&told.event, &self.labels, Instant::now()) {
+                queue.losses().lose(1, "too many alerts are active");
+            }
+        }
+        queue.taken_over(events.len());
+        queue.hold(active.untold());
+    }
+
     /// Tells everything that is due now.
-    async fn tell(&self, client: &Client, active: &mut Active, queue: &Queue) -> Attempt {
+    async fn tell(
+        &self,
+        client: &Client,
+        active: &mut Active,
+        queue: &Queue,
+    ) -> Result<(), Failure> {
         let due = active.due(Instant::now());
         for keys in due.chunks(ALERTS) {
             let answer = match client.post(&self.post(active, keys)).await {
                 Ok(answer) => answer,
-                Err(why) => return Attempt::Failed(None, why),
+                Err(why) => return Err(Failure { why, retry_after: None }),
             };
             if answer.status.is_success() {
                 if active.told(keys, Instant::now()) > 0 {
                     queue.losses().recover();
                 }
             } else if is_passing(answer.status) {
-                return Attempt::Failed(answer.retry_after, answer.words());
+                let why = answer.words();
+                return Err(Failure { why, retry_after: answer.retry_after });
             } else {
                 // It will not take them the next time either.
                 queue.losses().lose(active.forget(keys), answer.words());
             }
         }
-        Attempt::Succeeded
+        Ok(())
     }
 
     fn post(&self, active: &Active, keys: &[Key]) -> Post {

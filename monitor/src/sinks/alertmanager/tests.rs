@@ -56,6 +56,18 @@ fn labels_are_those_of_the_rules() {
 }
 
 #[test]
+fn a_bind_that_was_refused_is_told_as_one() {
+    let mut event = on_port(2948);
+    event.socket.as_mut().expect("a socket").result = Some("in_use");
+    let now = Instant::now();
+    let mut active = Active::default();
+    raise(&mut active, &event, now);
+    let annotations = &alerts(&active, now)[0].annotations;
+    assert!(annotations["summary"].ends_with("was refused: in_use"), "{annotations:?}");
+    assert_eq!(annotations["description"], "nc[4711] tried to bind port 2948/tcp (wap-push).");
+}
+
+#[test]
 fn only_what_alarms_is_wanted() {
     let packet = Event { cause: Some(Cause::Packet), ..testing::event(EventName::Awakened) };
     assert!(!is_alarming(&packet));
