@@ -36,7 +36,7 @@ use crate::{
     port_view::PortView,
     sinks::{self, EventLosses, EventQueue, IsAwake},
     store::{Filter, KeptLedger, Reader, Store, StoreQueue},
-    web::{self, api::Source},
+    web::{self, Security, api::Source},
 };
 
 /// Time that sinks get to write what is queued when the agent stops.
@@ -82,6 +82,8 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         command_lines: config.command_line,
         log_level: kernel_log_level(args.log_level),
     })?;
+    let web_file = config.web_config_file.as_deref();
+    let security = capabilities::as_later(|| web_file.map(Security::load).transpose())??;
     let mut listeners = web::bind(&config.web_listen).await?;
     match web::Listener::on_socket(Path::new(web::SOCKET)) {
         Ok(listener) => listeners.push(listener),
@@ -127,6 +129,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
                 pipeline.clone(),
             ),
             ready: Arc::clone(&ready),
+            security: security.map(Arc::new),
             source: Arc::new(Answers {
                 kernel: Arc::clone(&kernel),
                 pipeline: pipeline.clone(),
@@ -299,6 +302,7 @@ impl Agent {
             bind_mechanism: self.config.bind_mechanism,
             command_line: self.config.command_line,
             web_listen: self.config.web_listen.clone(),
+            web_config_file: self.config.web_config_file.clone(),
             store: StoreConfig { path: self.config.store.path.clone(), ..config.store },
             ..config
         };
@@ -312,6 +316,7 @@ impl Agent {
     fn warn_of_restart(&self, config: &Config) {
         let fixed = [
             ("web.listen", config.web_listen != self.config.web_listen),
+            ("web.config_file", config.web_config_file != self.config.web_config_file),
             ("bind.mechanism", config.bind_mechanism != self.config.bind_mechanism),
             ("process.command_line", config.command_line != self.config.command_line),
             ("store.path", config.store.path != self.config.store.path),

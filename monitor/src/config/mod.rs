@@ -17,6 +17,7 @@ mod sink;
 mod tests;
 mod url;
 mod value;
+mod web_file;
 mod yaml;
 
 use std::{
@@ -34,6 +35,7 @@ pub use self::{
     port::{DEFAULT_DORMANT_AFTER, WatchedPort},
     sink::SinkConfig,
     url::{HttpUrl, UrlError},
+    web_file::{ClientAuth, Pem, TlsSettings, TlsVersion, WebFile},
     yaml::Position,
 };
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Where `/metrics` is served.
     pub web_listen: Vec<SocketAddr>,
+    /// The file with TLS and passwords of the server; `None` for neither.
+    pub web_config_file: Option<PathBuf>,
     /// Who may read more than `/metrics`.
     pub web_details: WebDetails,
     /// Where events are written.
@@ -136,6 +140,8 @@ pub enum WebDetails {
 pub struct Overrides {
     /// Replaces `web.listen`.
     pub web_listen: Vec<SocketAddr>,
+    /// Replaces `web.config_file`.
+    pub web_config_file: Option<PathBuf>,
     /// Replaces `interfaces.include` and empties `interfaces.exclude`.
     pub interfaces: Vec<Pattern>,
 }
@@ -183,6 +189,9 @@ impl Config {
         if !overrides.web_listen.is_empty() {
             self.web_listen.clone_from(&overrides.web_listen);
         }
+        if let Some(file) = &overrides.web_config_file {
+            self.web_config_file = Some(file.clone());
+        }
         if !overrides.interfaces.is_empty() {
             self.interfaces.include.clone_from(&overrides.interfaces);
             self.interfaces.exclude.clear();
@@ -207,6 +216,7 @@ impl Default for Config {
             command_line: true,
             store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
+            web_config_file: None,
             web_details: WebDetails::Loopback,
             sinks: vec![SinkConfig::Stdout],
         }

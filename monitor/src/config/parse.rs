@@ -45,9 +45,13 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
         config.store = store_section(store)?;
     }
     if let Some(web) = web {
-        let [listen, details] = section(web, ["listen", "details"])?;
+        let [listen, config_file, details] = section(web, ["listen", "config_file", "details"])?;
         if let Some(listen) = listen {
             config.web_listen = listen_addresses(listen)?;
+        }
+        if let Some(file) = config_file.filter(|file| !matches!(file.value, Value::Null)) {
+            let file = absolute(&file, "an absolute path, as /etc/ghostport/web.yml")?;
+            config.web_config_file = Some(PathBuf::from(file));
         }
         if let Some(details) = details {
             config.web_details = choice(details, WebDetails::ALL, WebDetails::name)?;

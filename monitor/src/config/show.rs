@@ -20,7 +20,9 @@ impl fmt::Display for Config {
         writeln!(f, "  retain: {}", quantity::format_duration(self.store.retain))?;
         writeln!(f, "  max_size: {}", quantity::format_size(self.store.max_size))?;
         let listen = flow_list(&self.web_listen, |address| quoted(&address.to_string()));
-        writeln!(f, "web:\n  listen: {listen}\n  details: {}", self.web_details.name())?;
+        writeln!(f, "web:\n  listen: {listen}")?;
+        let file = self.web_config_file.as_deref().map_or("null".into(), quoted_path);
+        writeln!(f, "  config_file: {file}\n  details: {}", self.web_details.name())?;
         writeln!(f, "sinks: {}", flow_list(&self.sinks, sink))
     }
 }

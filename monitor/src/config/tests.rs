@@ -56,6 +56,7 @@ process: {command_line: false}
 store: {path: /tmp/g.db, retain: 4w, max_size: 1GiB}
 web:
   listen: ["[::1]:9000", 127.0.0.1:9000]
+  config_file: /etc/web.yml
   details: never
 sinks:
   - {kind: stdout}
@@ -79,6 +80,7 @@ sinks:
     let store = StoreConfig { path: "/tmp/g.db".into(), retain, max_size: 1 << 30 };
     assert_eq!(config.store, store);
     assert_eq!(config.web_details, WebDetails::Never);
+    assert_eq!(config.web_config_file, Some("/etc/web.yml".into()));
     assert_eq!(config.interfaces.include.len(), 2);
     assert!(config.interfaces.counts("wlan0") && !config.interfaces.counts("eth1"));
     assert_eq!(config.interfaces.exclude, []);
@@ -120,7 +122,10 @@ fn errors_say_where_and_what_was_expected() {
         ("bind: {x: 1}", "F:1:8: unknown key `x`; expected mechanism"),
         ("process: {x: 1}", "F:1:11: unknown key `x`; expected command_line"),
         ("process: {command_line: yes}", "F:1:25: `yes` is no boolean; expected true or false"),
-        ("web:\n  detail: never", "F:2:3: unknown key `detail`; expected listen or details"),
+        (
+            "web:\n  detail: never",
+            "F:2:3: unknown key `detail`; expected listen, config_file or details",
+        ),
         ("store: {paht: /x}", "F:1:9: unknown key `paht`; expected path, retain or max_size"),
         (
             "sinks: [{kind: stdout, uri: x}]",
@@ -343,11 +348,13 @@ fn nesting_is_bounded() {
 fn the_command_line_overrides_the_file() {
     let overrides = Overrides {
         web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9))],
+        web_config_file: Some("/web.yml".into()),
         interfaces: vec!["veth*".parse().expect("a glob")],
     };
     let text = b"ports: [10948]\nweb: {listen: ['127.0.0.1:10948']}\n";
     let config = parse_bytes(text, &overrides).expect("a configuration");
     assert_eq!(config.web_listen, overrides.web_listen);
+    assert_eq!(config.web_config_file, overrides.web_config_file);
     assert!(config.interfaces.counts("veth0"), "exclude is emptied");
 
     let overrides = Overrides { interfaces: Vec::new(), ..overrides };
@@ -392,7 +399,7 @@ fn what_is_shown_reads_back() {
     let text = &format!(
         "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
          store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB}}\n\
-         web: {{listen: [], details: authenticated}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
+         web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
          {{kind: journal}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
          {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}}}, \
          {{kind: otlp, endpoint: 'http://[::1]:4318'}}]\n"
@@ -421,6 +428,7 @@ fn what_is_shown_reads_back() {
       max_size: 256MiB
     web:
       listen: ["127.0.0.1:10948"]
+      config_file: null
       details: loopback
     sinks: [{kind: stdout}]
     "#);

@@ -31,7 +31,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::guard::{self, Door};
+use super::guard::{self, Authenticated, Door};
 use crate::{
     config::{WebDetails, quantity},
     event::EventName,
@@ -146,10 +146,11 @@ pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
 async fn admit(
     AxumState(source): AxumState<SharedSource>,
     Extension(door): Extension<Door>,
+    Extension(sender): Extension<Authenticated>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard::refusal(source.details(), door, request.uri(), request.headers()) {
+    match guard::refusal(source.details(), door, sender, request.uri(), request.headers()) {
         None => next.run(request).await,
         Some(why) => problem(StatusCode::FORBIDDEN, why),
     }

@@ -8,7 +8,8 @@
 //! | `GET /readyz` | 200 once every hook has been tried, 503 before |
 //! | `GET /api/v1/…` | see [`api`]: for those whom [`guard`] lets in |
 //!
-//! Whoever reaches the listener may read the first four. A connection has ten seconds for each request's
+//! Whoever reaches the listener may read the first four, unless [`security`] asks for a password or a
+//! certificate. A connection has ten seconds for each request's
 //! head, and there are at most [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others
 //! waiting, and costs the host no more. Those who follow events get a quarter of them at most.
 
@@ -16,6 +17,7 @@ pub mod api;
 pub mod client;
 pub mod guard;
 mod listener;
+mod security;
 
 use std::{
     net::SocketAddr,
@@ -29,8 +31,9 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::State as AxumState,
+    extract::{Request, State as AxumState},
     http::{StatusCode, header},
+    middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
@@ -42,15 +45,21 @@ use hyper_util::{
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
-pub use self::listener::{BindError, Listener, SOCKET};
 use self::{
     api::{Following, SharedSource},
+    guard::{Authenticated, Door},
     listener::Stream,
+};
+pub use self::{
+    listener::{BindError, Listener, SOCKET},
+    security::{Security, SecurityError},
 };
 use crate::metrics::Exposition;
 
@@ -87,6 +96,8 @@ pub struct State {
     pub exposition: Exposition,
     /// Whether every hook has been tried.
     pub ready: Arc<AtomicBool>,
+    /// What is asked of those who connect over TCP; `None` for nothing.
+    pub security: Option<Arc<Security>>,
     /// What only some may read.
     pub source: SharedSource,
 }
@@ -102,6 +113,7 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> 
 
 /// Serves until `stop` is closed.
 pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver<()>) {
+    let security = state.security.clone();
     let api = api::router(Arc::clone(&state.source), stop.clone());
     let router = router(Routes { state, scrape: Arc::new(Semaphore::new(1)) }).merge(api);
     let router =
@@ -109,8 +121,13 @@ pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
-        let router = router.clone().layer(Extension(listener.door()));
-        acceptors.spawn(accept(listener, router, Arc::clone(&slots), stop.clone()));
+        // Who comes in by the Unix socket has shown by its permissions who it is.
+        let security = security.clone().filter(|_| listener.door() != Door::Unix);
+        let ask = middleware::from_fn_with_state(security.clone(), authenticate);
+        let router = router.clone().layer(ask).layer(Extension(listener.door()));
+        let reception =
+            Reception { router, security, slots: Arc::clone(&slots), stop: stop.clone() };
+        acceptors.spawn(accept(listener, reception));
     }
     acceptors.join_all().await;
 }
@@ -164,33 +181,65 @@ async fn readyz(AxumState(routes): AxumState<Routes>) -> Response {
     }
 }
 
-async fn accept(
-    listener: Listener,
+/// Lets a request in, with what is known of who sent it.
+async fn authenticate(
+    AxumState(security): AxumState<Option<Arc<Security>>>,
+    Extension(certified): Extension<Certified>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let rules = security.map(|security| security.rules());
+    let mut is_known = certified.0;
+    if let Some(rules) = rules.as_ref().filter(|rules| rules.asks_for_password()) {
+        is_known = rules.knows(request.headers()).await;
+        if !is_known {
+            return unauthorized();
+        }
+    }
+    request.extensions_mut().insert(Authenticated(is_known));
+    let mut response = next.run(request).await;
+    if let Some(rules) = rules {
+        rules.add_headers(response.headers_mut());
+    }
+    response
+}
+
+fn unauthorized() -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"ghostport\", charset=\"UTF-8\"")];
+    (StatusCode::UNAUTHORIZED, challenge, "a user's name and password are asked for\n")
+        .into_response()
+}
+
+/// What the connections of a listener share.
+#[derive(Clone)]
+struct Reception {
     router: Router,
+    security: Option<Arc<Security>>,
     slots: Arc<Semaphore>,
-    mut stop: watch::Receiver<()>,
-) {
+    stop: watch::Receiver<()>,
+}
+
+/// Whether the client of a connection has shown a certificate that was verified.
+#[derive(Clone, Copy, Debug)]
+struct Certified(bool);
+
+async fn accept(listener: Listener, mut reception: Reception) {
     let mut connections = JoinSet::new();
     loop {
         // The slot comes after the connection, or an idle listener would keep one from the others.
         let accepted = async {
             let stream = next_connection(&listener).await;
-            (stream, Arc::clone(&slots).acquire_owned().await)
+            (stream, Arc::clone(&reception.slots).acquire_owned().await)
         };
         let (stream, slot) = tokio::select! {
             accepted = accepted => accepted,
-            _ = stop.changed() => break,
+            _ = reception.stop.changed() => break,
         };
-        let (router, stop) = (router.clone(), stop.clone());
+        let reception = reception.clone();
         connections.spawn(async move {
             match stream {
-                Stream::Tcp(stream) => {
-                    // A peer that takes nothing of its answer is cut off by the kernel; where that
-                    // cannot be set, the time of the connection is still limited.
-                    let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
-                    converse(stream, router, stop).await;
-                }
-                Stream::Unix(stream) => converse(stream, router, stop).await,
+                Stream::Tcp(stream) => receive(stream, reception).await,
+                Stream::Unix(stream) => converse(stream, reception, Certified(false)).await,
             }
             drop(slot);
         });
@@ -199,6 +248,29 @@ async fn accept(
     }
     drop(listener);
     connections.join_all().await;
+}
+
+/// Serves a connection from a host, ciphered if it is to be.
+async fn receive(stream: TcpStream, mut reception: Reception) {
+    // A peer that takes nothing of its answer is cut off by the kernel; where that cannot be set,
+    // the time of the connection is still limited.
+    let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
+    let tls = reception.security.as_ref().and_then(|security| security.rules().tls());
+    let Some(tls) = tls else { return converse(stream, reception, Certified(false)).await };
+    let handshake = timeout(HEAD_LIMIT, TlsAcceptor::from(tls).accept(stream));
+    let stream = tokio::select! {
+        handshake = handshake => handshake,
+        _ = reception.stop.changed() => return,
+    };
+    match stream {
+        Ok(Ok(stream)) => {
+            // A certificate that was not verified is not let through.
+            let certified = stream.get_ref().1.peer_certificates().is_some();
+            converse(stream, reception, Certified(certified)).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
 }
 
 async fn next_connection(listener: &Listener) -> Stream {
@@ -216,11 +288,12 @@ async fn next_connection(listener: &Listener) -> Stream {
 /// Serves one connection; on `stop`, to the end of the request under way.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
-    mut stop: watch::Receiver<()>,
+    reception: Reception,
+    certified: Certified,
 ) {
+    let Reception { router, mut stop, .. } = reception;
     let following = Following::default();
-    let router = router.layer(Extension(following.clone()));
+    let router = router.layer(Extension(following.clone())).layer(Extension(certified));
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
