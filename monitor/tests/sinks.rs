@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -17,11 +18,17 @@ use prost::Message as _;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, ghostport},
+    certificates::authority,
     eventually, http, patience,
     receiver::{Answer, Receiver},
     sh, try_sh,
     world::{World, in_world, port},
+};
+use tokio_rustls::rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
@@ -108,6 +115,46 @@ fn a_webhook_gets_every_event_as_it_is() {
         assert!(request.head.starts_with("POST /hook HTTP/1.1\r\n"), "{}", request.head);
         assert!(request.head.contains("content-type: application/json\r\n"), "{}", request.head);
         assert_eq!(lost(&agent), 0.0);
+    });
+}
+
+#[test]
+fn a_server_is_verified_by_the_authorities_of_the_host() {
+    in_world(|world| {
+        authority(world, "ca", &["server"]);
+        let read = |name: &str| std::fs::read(world.path(name)).expect("a file");
+        let certificate = CertificateDer::from_pem_slice(&read("server.crt")).expect("PEM");
+        let key = PrivateKeyDer::from_pem_slice(&read("server.key")).expect("PEM");
+        let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a certificate");
+        let receiver = Receiver::start_with_tls(tls);
+        let url = receiver.url().replace("http:", "https:");
+        let config =
+            Config::new([port(0)]).with_sinks([format!("{{kind: webhook, url: \"{url}\"}}")]);
+
+        let trusting = |file: &str| {
+            let mut command = ghostport();
+            command.arg("run").env("SSL_CERT_FILE", world.path(file));
+            Agent::launch(world, &config, command)
+        };
+        let agent = trusting("ca.crt");
+        bind(0);
+        wait_for_binds(&receiver, 0, 1);
+        assert_eq!(lost(&agent), 0.0);
+        assert!(agent.terminate().success());
+
+        authority(world, "other", &[]);
+        let told = receiver.requests().len();
+        let agent = trusting("other.crt");
+        eventually("a refusal", || {
+            agent.log().contains("invalid peer certificate: UnknownIssuer").then_some(())
+        });
+        assert!(agent.terminate().success());
+        assert_eq!(receiver.requests().len(), told);
     });
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use support::{
     agent::{Agent, Config, finish, ghostport, stderr},
+    certificates::authority,
     eventually,
     world::{World, in_world, port},
 };
@@ -17,31 +18,6 @@ mod support;
 
 const METRICS: &str = "https://127.0.0.1:10948/metrics";
 const PORTS: &str = "https://127.0.0.1:10948/api/v1/ports";
-
-fn openssl(world: &World, line: &str) {
-    let mut command = Command::new("openssl");
-    let output = command.args(line.split(' ')).current_dir(world.path("")).output();
-    let output = output.expect("openssl, which `cargo xtask setup` installs");
-    assert!(output.status.success(), "openssl {line}: {}", stderr(&output));
-}
-
-/// An authority, and a certificate of it for each of `names`.
-fn authority(world: &World, authority: &str, names: &[&str]) {
-    const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    let own = format!("-keyout {authority}.key -out {authority}.crt -subj /CN={authority}");
-    openssl(world, &format!("req -x509 {KEY} {own} -days 2"));
-    for name in names {
-        let subject = format!("-keyout {name}.key -out {name}.csr -subj /CN={name}");
-        openssl(world, &format!("req {KEY} {subject} -addext subjectAltName=IP:127.0.0.1"));
-        openssl(
-            world,
-            &format!(
-                "x509 -req -in {name}.csr -CA {authority}.crt -CAkey {authority}.key \
-                 -CAcreateserial -copy_extensions copy -days 2 -out {name}.crt"
-            ),
-        );
-    }
-}
 
 /// The status that curl gets, 0 for none; with what it said.
 fn curl(world: &World, arguments: &str, url: &str) -> (u16, String) {

@@ -9,24 +9,23 @@
 //! | `GET /api/v1/…` | see [`api`]: for those whom [`guard`] lets in |
 //!
 //! Whoever reaches the listener may read the first four, unless [`security`] asks for a password or a
-//! certificate. A connection has ten seconds for each request's
-//! head, and there are at most [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others
-//! waiting, and costs the host no more. Those who follow events get a quarter of them at most.
+//! certificate. A connection has ten seconds for each request's head, and there are at most
+//! [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others waiting, and costs the host no
+//! more. Those who follow events get a quarter of them at most.
 
 pub mod api;
 pub mod client;
+mod connection;
 pub mod guard;
 mod listener;
 mod security;
 
 use std::{
     net::SocketAddr,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use axum::{
@@ -37,25 +36,15 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
-    time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 
 use self::{
-    api::{Following, SharedSource},
+    api::SharedSource,
+    connection::{Certified, Reception, accept},
     guard::{Authenticated, Door},
-    listener::Stream,
 };
 pub use self::{
     listener::{BindError, Listener, SOCKET},
@@ -65,24 +54,6 @@ use crate::metrics::Exposition;
 
 /// Connections served at once.
 const MAX_CONNECTIONS: usize = 128;
-
-/// Time that a client has to send the head of a request, or to stay silent between two.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
-
-/// Time after which a connection takes no further request, unless it is used to follow events.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
-
-/// Time for the request under way when a connection or the agent ends.
-const LAST_ANSWER_LIMIT: Duration = Duration::from_secs(2);
-
-/// Time for a peer to acknowledge what it was sent.
-const ACKNOWLEDGE_LIMIT_MS: u32 = 10_000;
-
-/// Bytes of a request's head.
-const MAX_HEAD: usize = 16 * 1024;
-
-/// Pause after an accept that failed for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Exactly what Prometheus 3 expects.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -208,122 +179,6 @@ fn unauthorized() -> Response {
     let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"ghostport\", charset=\"UTF-8\"")];
     (StatusCode::UNAUTHORIZED, challenge, "a user's name and password are asked for\n")
         .into_response()
-}
-
-/// What the connections of a listener share.
-#[derive(Clone)]
-struct Reception {
-    router: Router,
-    security: Option<Arc<Security>>,
-    slots: Arc<Semaphore>,
-    stop: watch::Receiver<()>,
-}
-
-/// Whether the client of a connection has shown a certificate that was verified.
-#[derive(Clone, Copy, Debug)]
-struct Certified(bool);
-
-async fn accept(listener: Listener, mut reception: Reception) {
-    let mut connections = JoinSet::new();
-    loop {
-        // The slot comes after the connection, or an idle listener would keep one from the others.
-        let accepted = async {
-            let stream = next_connection(&listener).await;
-            (stream, Arc::clone(&reception.slots).acquire_owned().await)
-        };
-        let (stream, slot) = tokio::select! {
-            accepted = accepted => accepted,
-            _ = reception.stop.changed() => break,
-        };
-        let reception = reception.clone();
-        connections.spawn(async move {
-            match stream {
-                Stream::Tcp(stream) => receive(stream, reception).await,
-                Stream::Unix(stream) => converse(stream, reception, Certified(false)).await,
-            }
-            drop(slot);
-        });
-        // Those that ended are collected on the way, or they would pile up.
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
-    connections.join_all().await;
-}
-
-/// Serves a connection from a host, ciphered if it is to be.
-async fn receive(stream: TcpStream, mut reception: Reception) {
-    // A peer that takes nothing of its answer is cut off by the kernel; where that cannot be set,
-    // the time of the connection is still limited.
-    let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
-    let tls = reception.security.as_ref().and_then(|security| security.rules().tls());
-    let Some(tls) = tls else { return converse(stream, reception, Certified(false)).await };
-    let handshake = timeout(HEAD_LIMIT, TlsAcceptor::from(tls).accept(stream));
-    let stream = tokio::select! {
-        handshake = handshake => handshake,
-        _ = reception.stop.changed() => return,
-    };
-    match stream {
-        Ok(Ok(stream)) => {
-            // A certificate that was not verified is not let through.
-            let certified = stream.get_ref().1.peer_certificates().is_some();
-            converse(stream, reception, Certified(certified)).await;
-        }
-        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!("a TLS handshake took too long"),
-    }
-}
-
-async fn next_connection(listener: &Listener) -> Stream {
-    loop {
-        match listener.accept().await {
-            Ok(stream) => return stream,
-            Err(error) => {
-                tracing::debug!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Serves one connection; on `stop`, to the end of the request under way.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    reception: Reception,
-    certified: Certified,
-) {
-    let Reception { router, mut stop, .. } = reception;
-    let following = Following::default();
-    let router = router.layer(Extension(following.clone())).layer(Extension(certified));
-    let service = TowerToHyperService::new(router.into_service::<Incoming>());
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => Ok(outcome),
-        () = limit(&following) => Err(()),
-        _ = stop.changed() => Err(()),
-    };
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(()) => {
-            connection.as_mut().graceful_shutdown();
-            timeout(LAST_ANSWER_LIMIT, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended badly");
-    }
-}
-
-/// The end of a connection that has one.
-async fn limit(following: &Following) {
-    sleep(CONNECTION_LIMIT).await;
-    if following.is_on() {
-        std::future::pending::<()>().await;
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
-use std::{sync::atomic::AtomicUsize, time::Instant};
+use std::{
+    sync::atomic::AtomicUsize,
+    time::{Duration, Instant},
+};
 
 use axum::body::Bytes;
 use tokio::{
@@ -6,9 +9,14 @@ use tokio::{
     net::{TcpStream, UnixStream},
     sync::broadcast,
     task::JoinHandle,
+    time::{sleep, timeout},
 };
 
-use super::{api::Source, *};
+use super::{
+    api::Source,
+    connection::{CONNECTION_LIMIT, HEAD_LIMIT, LAST_ANSWER_LIMIT},
+    *,
+};
 use crate::{
     config::{WatchedPort, WebDetails},
     kernel::hooks::HookStatus,

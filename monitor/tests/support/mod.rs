@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod calls;
+pub mod certificates;
 pub mod frames;
 pub mod http;
 pub mod metrics;

@@ -1,7 +1,7 @@
 //! An HTTP server that takes what is posted, in the manner that a test wants.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What a request is answered.
 #[derive(Clone, Copy, Debug)]
@@ -47,21 +48,40 @@ impl Receiver {
         Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), answer)
     }
 
+    /// The same with TLS.
+    pub fn start_with_tls(config: ServerConfig) -> Self {
+        let config = Arc::new(config);
+        let cipher = move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("TLS");
+            StreamOwned::new(connection, stream)
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::serve(address, cipher, |_| Answer::Status(200))
+    }
+
     /// The same on an address that is known before.
     pub fn start_on(
         address: SocketAddr,
         answer: impl Fn(usize) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::serve(address, |stream| stream, answer)
+    }
+
+    fn serve<S: Read + Write>(
+        address: SocketAddr,
+        cipher: impl Fn(TcpStream) -> S + Send + Sync + 'static,
+        answer: impl Fn(usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).expect("a listener");
         let address = listener.local_addr().expect("an address");
         let requests = Arc::<Mutex<Vec<Request>>>::default();
-        let (taken, answer) = (Arc::clone(&requests), Arc::new(answer));
+        let (taken, answer, cipher) = (Arc::clone(&requests), Arc::new(answer), Arc::new(cipher));
         let count = Arc::new(AtomicUsize::new(0));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (taken, answer, count) =
-                    (Arc::clone(&taken), Arc::clone(&answer), Arc::clone(&count));
-                thread::spawn(move || converse(stream, &taken, &*answer, &count));
+                let (taken, answer) = (Arc::clone(&taken), Arc::clone(&answer));
+                let (cipher, count) = (Arc::clone(&cipher), Arc::clone(&count));
+                thread::spawn(move || converse(cipher(stream), &taken, &*answer, &count));
             }
         });
         Self { address, requests }
@@ -96,12 +116,11 @@ impl Request {
 
 /// Serves a connection until the other side has had enough.
 fn converse(
-    stream: TcpStream,
+    stream: impl Read + Write,
     requests: &Mutex<Vec<Request>>,
     answer: &(dyn Fn(usize) -> Answer + Send + Sync),
     count: &AtomicUsize,
 ) {
-    let mut writer = stream.try_clone().expect("a duplicate");
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
         requests.lock().expect("a lock").push(request);
@@ -116,13 +135,13 @@ fn converse(
             },
         };
         let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
-        if writer.write_all(answer.as_bytes()).is_err() {
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read(reader: &mut BufReader<impl Read>) -> Option<Request> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         (reader.read_line(&mut head).ok()? > 0).then_some(())?;
