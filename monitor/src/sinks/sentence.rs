@@ -87,3 +87,42 @@ fn hook(event: &Event) -> String {
         None => format!("the hook {}{interface} is not attached", hook.hook),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::testing;
+
+    #[test]
+    fn every_event_is_a_sentence() {
+        let sentences: Vec<String> =
+            EventName::ALL.into_iter().map(|name| sentence(&testing::event(name))).collect();
+        assert_eq!(
+            sentences,
+            [
+                "nc[4711] bound port 2948/tcp (wap-push)",
+                "nc[4711] was refused port 2948/tcp (wap-push)",
+                "nc[4711] listens on port 2948/tcp (wap-push)",
+                "nc[4711] gave port 2948/tcp (wap-push) back",
+                "port 2948/tcp (wap-push) awakened after 1m30s: tcp bind",
+                "port 2948/tcp (wap-push) is dormant",
+                "a payload on port 2948/tcp (wap-push) was identified: tcp bind",
+                "nc[4711] is not expected on port 2948/tcp (wap-push), and bound it",
+                "the agent is at work",
+                "the agent ends: tcp bind",
+                "a hook has changed",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        let event = Event {
+            caller: None,
+            socket: None,
+            reason: None,
+            ..testing::event(EventName::BindFailed)
+        };
+        assert_eq!(sentence(&event), "somebody was refused a port");
+    }
+}
