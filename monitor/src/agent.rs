@@ -29,17 +29,17 @@ use crate::{
         Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus,
         interfaces::Interfaces, memory,
     },
-    ledger::{Ledger, PortFacts, Start},
+    ledger::{Ledger, PortFacts, PortState, Start},
     lookout::{self, Findings, Lookout},
     metrics::{
         self, AgentStatus, BuildInfo, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts,
     },
-    pipeline::{Parts, Pipeline},
+    pipeline::{Parts, Pipeline, SharedLedger},
     port_view::PortView,
-    sinks::{self, EventLosses, EventQueue},
+    sinks::{self, EventLosses, EventQueue, IsAwake},
     store::{Filter, KeptLedger, Reader, Store, StoreQueue},
     web::{
-        self,
+        self, Security,
         api::{Source, Talkers},
     },
 };
@@ -88,6 +88,8 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         ports: config.ports.len(),
         log_level: kernel_log_level(args.log_level),
     })?;
+    let web_file = config.web_config_file.as_deref();
+    let security = capabilities::as_later(|| web_file.map(Security::load).transpose())??;
     let mut listeners = web::bind(&config.web_listen).await?;
     match web::Listener::on_socket(Path::new(web::SOCKET)) {
         Ok(listener) => listeners.push(listener),
@@ -98,8 +100,9 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     let (config_sender, config_now) = watch::channel(Arc::new(config.clone()));
     let sockets = attach_sockets(&mut kernel, &config)?;
     // Up to here this is the only thread, and from here on there is nothing that takes more.
-    let ledger = ledger(&kernel, &config, store.ledger());
-    let start = || Ok((EventQueue::start(sinks)?, StoreQueue::start(store)?));
+    let ledger = Arc::new(Mutex::new(ledger(&kernel, &config, store.ledger())));
+    let is_awake = is_awake(Arc::clone(&ledger));
+    let start = || Ok((EventQueue::start(sinks, is_awake)?, StoreQueue::start(store)?));
     let (queue, store) = match give_up_privileges().and_then(|()| start()) {
         Ok(queues) => queues,
         Err(error) => {
@@ -133,6 +136,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
                 pipeline.clone(),
             ),
             ready: Arc::clone(&ready),
+            security: security.map(Arc::new),
             source: Arc::new(Answers {
                 kernel: Arc::clone(&kernel),
                 pipeline: pipeline.clone(),
@@ -289,7 +293,7 @@ impl Agent {
 
     /// Reads the configuration again. A bad one leaves the old one in force.
     async fn reload(&mut self) -> Result<()> {
-        self.queue.reopen().await;
+        self.queue.reopen();
         let result = self.apply().await;
         if let Err(error) = &result {
             tracing::error!("the old configuration stays in force: {error:#}");
@@ -302,7 +306,8 @@ impl Agent {
         let config = Config::load(self.path.as_deref(), &self.overrides)?;
         self.warn_of_restart(&config);
         if config.sinks != self.config.sinks {
-            self.queue.replace(&config.sinks).await?;
+            let (queue, sinks) = (self.queue.clone(), config.sinks.clone());
+            spawn_blocking(move || queue.replace(&sinks)).await??;
         }
         let ports: BTreeSet<u16> = config.port_numbers().collect();
         let kernel = Arc::clone(&self.kernel);
@@ -313,6 +318,7 @@ impl Agent {
             bind_mechanism: self.config.bind_mechanism,
             command_line: self.config.command_line,
             web_listen: self.config.web_listen.clone(),
+            web_config_file: self.config.web_config_file.clone(),
             store: StoreConfig { path: self.config.store.path.clone(), ..config.store },
             ..config
         };
@@ -326,6 +332,7 @@ impl Agent {
     fn warn_of_restart(&self, config: &Config) {
         let fixed = [
             ("web.listen", config.web_listen != self.config.web_listen),
+            ("web.config_file", config.web_config_file != self.config.web_config_file),
             ("bind.mechanism", config.bind_mechanism != self.config.bind_mechanism),
             ("process.command_line", config.command_line != self.config.command_line),
             ("store.path", config.store.path != self.config.store.path),
@@ -441,11 +448,9 @@ fn exposition(
         let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());
         let mut status = lock(&status).clone();
         status.identified = IdentifiedCounts::new(&pipeline.tallies(), pipeline.lost_samples());
-        let (told, kept) = (queue.losses(), store.losses());
-        status.losses = EventLosses {
-            queue: pipeline.lost() + told.queue + kept.queue,
-            sink: told.sink + kept.sink,
-        };
+        let kept = store.losses();
+        status.losses =
+            EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink };
         // Where /proc cannot be read its series are absent.
         let process = ProcessFacts::read().ok();
         metrics::render(&snapshot, &ledger, &status, process.as_ref())
@@ -464,6 +469,13 @@ fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger 
     let mut ledger = restored.unwrap_or_else(|| Ledger::new(start));
     ledger.watch(config.ports.iter().map(|port| (port.number, port.dormant_after)), at);
     ledger
+}
+
+/// Whether the ledger says that something goes on at a port.
+fn is_awake(ledger: SharedLedger) -> IsAwake {
+    Arc::new(move |port| {
+        lock(&ledger).facts(port).is_some_and(|facts| facts.state != PortState::Quiet)
+    })
 }
 
 /// Counters before hooks, so that no call finds nowhere to be counted.

@@ -113,6 +113,9 @@ pub struct RunArgs {
     /// Serve on ADDRESS instead of web.listen; may be given several times
     #[arg(long = "web.listen-address", value_name = "ADDRESS", value_parser = listen::parse)]
     pub listen_addresses: Vec<SocketAddr>,
+    /// Take TLS and passwords of the server from FILE instead of web.config_file
+    #[arg(long = "web.config.file", value_name = "FILE", value_parser = absolute_path)]
+    pub web_config_file: Option<PathBuf>,
     /// Count only this interface, by name or glob, instead of interfaces.include and exclude; may
     /// be given several times
     #[arg(long = "interface", value_name = "INTERFACE")]
@@ -280,7 +283,11 @@ impl IdentifyArgs {
 impl RunArgs {
     /// What the arguments say instead of the configuration file.
     pub fn overrides(&self) -> Overrides {
-        Overrides { web_listen: self.listen_addresses.clone(), interfaces: self.interfaces.clone() }
+        Overrides {
+            web_listen: self.listen_addresses.clone(),
+            web_config_file: self.web_config_file.clone(),
+            interfaces: self.interfaces.clone(),
+        }
     }
 }
 
@@ -294,6 +301,11 @@ impl EventsArgs {
 
 fn duration(text: &str) -> Result<Duration, String> {
     quantity::parse_duration(text).ok_or_else(|| format!("expected {}", quantity::DURATION))
+}
+
+/// Of a file that is read again and again, and by whoever comes from another folder.
+fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).map_err(|error| error.to_string())
 }
 
 fn event_kind() -> impl TypedValueParser<Value = EventName> {

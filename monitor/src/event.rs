@@ -54,6 +54,9 @@ pub struct Event {
     pub mechanism: Option<&'static str>,
     #[serde(rename = "ghostport.reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What woke the port; the reason says it in words.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
 }
 
 /// Kind of an event, the value of `event.name`.
@@ -414,6 +417,7 @@ impl Event {
                 }
                 event.dormant_for_seconds = Some(dormant_for.as_secs_f64());
                 event.reason = Some(wake.to_string());
+                event.cause = Some(wake.cause());
                 Some(event)
             }
             Change::Dormant => Some(event(EventName::Dormant)),
@@ -474,6 +478,7 @@ impl Event {
             agent_version: None,
             mechanism: None,
             reason: None,
+            cause: None,
         }
     }
 }

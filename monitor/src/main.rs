@@ -13,7 +13,7 @@ use ghostport::{
         self, CheckArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs,
         ExplainArgs, IdentifyArgs, LogFormat, LogLevel, RunArgs,
     },
-    config::{Config, Overrides},
+    config::{Config, Overrides, WebFile},
     doctor::Report,
     events, examine,
     kernel::{self, interfaces::Interfaces, memory},
@@ -140,7 +140,11 @@ fn config(command: &ConfigCommand) -> ExitCode {
         ConfigCommand::Check(args) => (args, false),
         ConfigCommand::Show(args) => (args, true),
     };
-    match load(args) {
+    let check_web_file = |config: Config| {
+        config.web_config_file.as_deref().map(WebFile::load).transpose()?;
+        Ok(config)
+    };
+    match load(args).and_then(check_web_file) {
         Ok(config) if show => print(config.to_string().as_bytes()),
         Ok(_) => print(b"the configuration is valid\n"),
         Err(error) => fail(CANNOT_LOOK, &error.into()),

@@ -72,7 +72,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Parts {
     /// As it was saved, or new.
-    pub ledger: Ledger,
+    pub ledger: SharedLedger,
     /// The watched ports.
     pub ports: Vec<WatchedPort>,
     /// What is kept of payloads.
@@ -103,7 +103,7 @@ impl Pipeline {
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
         let (followers, _) = broadcast::channel(FOLLOWER_CAPACITY);
-        let ledger = Arc::new(Mutex::new(parts.ledger));
+        let ledger = parts.ledger;
         let shared = Arc::<Shared>::default();
         let tallies = Arc::<Mutex<Tallies>>::default();
         let worker = Worker {

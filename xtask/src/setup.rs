@@ -39,6 +39,8 @@ const PACKAGES: &[Package] = &[
     package("llvm-22-dev", Need::Linker, "the LLVM of that compiler, for bpf-linker"),
     package("libzstd-dev", Need::Linker, "a library that LLVM links to"),
     package("iproute2", Need::Tests, "`ip`, for the namespaces and links of the tests"),
+    package("curl", Need::Tests, "a client of the web server"),
+    package("openssl", Need::Tests, "makes certificates for the tests"),
     package("qemu-system-x86", Need::Tests, "boots other kernels for the tests"),
     package("lz4", Need::Tests, "unpacks kernels"),
     package("zstd", Need::Tests, "unpacks kernels"),

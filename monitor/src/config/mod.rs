@@ -12,9 +12,12 @@ mod pattern;
 mod port;
 pub mod quantity;
 mod show;
+mod sink;
 #[cfg(test)]
 mod tests;
+mod url;
 mod value;
+mod web_file;
 mod yaml;
 
 use std::{
@@ -30,6 +33,9 @@ pub use self::{
     expect::{ContainerMatch, Expectation, Owner, UnitMatch, UserMatch, is_expected},
     pattern::{Pattern, PatternError},
     port::{DEFAULT_DORMANT_AFTER, WatchedPort},
+    sink::SinkConfig,
+    url::{HttpUrl, UrlError},
+    web_file::{ClientAuth, Pem, TlsSettings, TlsVersion, WebFile},
     yaml::Position,
 };
 
@@ -62,6 +68,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Where `/metrics` is served.
     pub web_listen: Vec<SocketAddr>,
+    /// The file with TLS and passwords of the server; `None` for neither.
+    pub web_config_file: Option<PathBuf>,
     /// Who may read more than `/metrics`.
     pub web_details: WebDetails,
     /// Where events are written.
@@ -149,23 +157,13 @@ pub enum WebDetails {
     Never,
 }
 
-/// A place where events are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SinkConfig {
-    /// The standard output of the agent.
-    Stdout,
-    /// A file that events are appended to.
-    File {
-        /// Its absolute path.
-        path: PathBuf,
-    },
-}
-
 /// What the command line says instead of the file; empty where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// Replaces `web.listen`.
     pub web_listen: Vec<SocketAddr>,
+    /// Replaces `web.config_file`.
+    pub web_config_file: Option<PathBuf>,
     /// Replaces `interfaces.include` and empties `interfaces.exclude`.
     pub interfaces: Vec<Pattern>,
 }
@@ -213,6 +211,9 @@ impl Config {
         if !overrides.web_listen.is_empty() {
             self.web_listen.clone_from(&overrides.web_listen);
         }
+        if let Some(file) = &overrides.web_config_file {
+            self.web_config_file = Some(file.clone());
+        }
         if !overrides.interfaces.is_empty() {
             self.interfaces.include.clone_from(&overrides.interfaces);
             self.interfaces.exclude.clear();
@@ -238,6 +239,7 @@ impl Default for Config {
             command_line: true,
             store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
+            web_config_file: None,
             web_details: WebDetails::Loopback,
             sinks: vec![SinkConfig::Stdout],
         }

@@ -4,9 +4,10 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use super::{
     BindMechanism, Config, Expectation, InterfaceMode, Interfaces, Overrides, Pattern, PayloadKeep,
-    SinkConfig, StoreConfig, UserMatch, WatchedPort, WebDetails,
+    StoreConfig, UserMatch, WatchedPort, WebDetails,
     error::OTHER_PORT,
     listen, quantity,
+    sink::sink,
     value::{
         absolute, boolean, choice, duration, list, matching, one_of, quantity_of, section, string,
     },
@@ -55,9 +56,13 @@ pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Proble
         config.store = store_section(store)?;
     }
     if let Some(web) = web {
-        let [listen, details] = section(web, ["listen", "details"])?;
+        let [listen, config_file, details] = section(web, ["listen", "config_file", "details"])?;
         if let Some(listen) = listen {
             config.web_listen = listen_addresses(listen)?;
+        }
+        if let Some(file) = config_file.filter(|file| !matches!(file.value, Value::Null)) {
+            let file = absolute(&file, "an absolute path, as /etc/ghostport/web.yml")?;
+            config.web_config_file = Some(PathBuf::from(file));
         }
         if let Some(details) = details {
             config.web_details = choice(details, WebDetails::ALL, WebDetails::name)?;
@@ -222,30 +227,6 @@ fn listen_addresses(node: Node<'_>) -> Result<Vec<SocketAddr>, Problem> {
             )),
         }
     })
-}
-
-fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
-    const KINDS: [&str; 2] = ["stdout", "file"];
-    let position = node.position;
-    let [kind, path] = section(node, ["kind", "path"])?;
-    let Some(kind) = kind else {
-        return Err(Problem::new(position, "the key `kind` is missing", one_of(KINDS)));
-    };
-    match (choice(kind, KINDS, |kind| kind)?, path) {
-        ("file", Some(path)) => {
-            let path = absolute(&path, "an absolute path, as /var/log/ghostport/events.jsonl")?;
-            Ok(SinkConfig::File { path: PathBuf::from(path) })
-        }
-        ("file", None) => {
-            Err(Problem::new(position, "the key `path` is missing", "the path of the file"))
-        }
-        (_, Some(path)) => Err(Problem::new(
-            path.position,
-            "the sink stdout has no path",
-            "kind: file, or no path",
-        )),
-        (_, None) => Ok(SinkConfig::Stdout),
-    }
 }
 
 /// A watched port that is the agent's own would count every scrape.

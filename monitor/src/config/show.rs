@@ -22,7 +22,9 @@ impl fmt::Display for Config {
         writeln!(f, "  retain: {}", quantity::format_duration(self.store.retain))?;
         writeln!(f, "  max_size: {}", quantity::format_size(self.store.max_size))?;
         let listen = flow_list(&self.web_listen, |address| quoted(&address.to_string()));
-        writeln!(f, "web:\n  listen: {listen}\n  details: {}", self.web_details.name())?;
+        writeln!(f, "web:\n  listen: {listen}")?;
+        let file = self.web_config_file.as_deref().map_or("null".into(), quoted_path);
+        writeln!(f, "  config_file: {file}\n  details: {}", self.web_details.name())?;
         writeln!(f, "sinks: {}", flow_list(&self.sinks, sink))
     }
 }
@@ -53,6 +55,19 @@ fn sink(sink: &SinkConfig) -> String {
     match sink {
         SinkConfig::Stdout => "{kind: stdout}".into(),
         SinkConfig::File { path } => format!("{{kind: file, path: {}}}", quoted_path(path)),
+        SinkConfig::Journal => "{kind: journal}".into(),
+        SinkConfig::Webhook { url } => {
+            format!("{{kind: webhook, url: {}}}", quoted(&url.to_string()))
+        }
+        SinkConfig::Alertmanager { url, labels } => {
+            let url = quoted(&url.to_string());
+            let labels: Vec<String> =
+                labels.iter().map(|(name, value)| format!("{name}: {}", quoted(value))).collect();
+            format!("{{kind: alertmanager, url: {url}, labels: {{{}}}}}", labels.join(", "))
+        }
+        SinkConfig::Otlp { endpoint } => {
+            format!("{{kind: otlp, endpoint: {}}}", quoted(&endpoint.to_string()))
+        }
     }
 }
 

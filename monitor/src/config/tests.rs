@@ -57,6 +57,7 @@ process: {command_line: false}
 store: {path: /tmp/g.db, retain: 4w, max_size: 1GiB}
 web:
   listen: ["[::1]:9000", 127.0.0.1:9000]
+  config_file: /etc/web.yml
   details: never
 sinks:
   - {kind: stdout}
@@ -80,6 +81,7 @@ sinks:
     let store = StoreConfig { path: "/tmp/g.db".into(), retain, max_size: 1 << 30 };
     assert_eq!(config.store, store);
     assert_eq!(config.web_details, WebDetails::Never);
+    assert_eq!(config.web_config_file, Some("/etc/web.yml".into()));
     assert_eq!(config.interfaces.include.len(), 2);
     assert!(config.interfaces.counts("wlan0") && !config.interfaces.counts("eth1"));
     assert_eq!(config.interfaces.exclude, []);
@@ -123,9 +125,15 @@ fn errors_say_where_and_what_was_expected() {
         ("payload: {keep: all}", "F:1:17: `all` is not known here; expected none, hash or bytes"),
         ("process: {x: 1}", "F:1:11: unknown key `x`; expected command_line"),
         ("process: {command_line: yes}", "F:1:25: `yes` is no boolean; expected true or false"),
-        ("web:\n  detail: never", "F:2:3: unknown key `detail`; expected listen or details"),
+        (
+            "web:\n  detail: never",
+            "F:2:3: unknown key `detail`; expected listen, config_file or details",
+        ),
         ("store: {paht: /x}", "F:1:9: unknown key `paht`; expected path, retain or max_size"),
-        ("sinks: [{kind: stdout, url: x}]", "F:1:24: unknown key `url`; expected kind or path"),
+        (
+            "sinks: [{kind: stdout, uri: x}]",
+            "F:1:24: unknown key `uri`; expected kind, path, url, labels or endpoint",
+        ),
         (
             "ports: [1]\nports: [2]",
             "F:2:1: the key `ports` is already in line 1; expected every key once",
@@ -263,8 +271,14 @@ fn errors_say_where_and_what_was_expected() {
         ),
         // Sinks.
         ("sinks: stdout", "F:1:8: `stdout` in the place of a list; expected a list of sinks"),
-        ("sinks: [{}]", "F:1:9: the key `kind` is missing; expected stdout or file"),
-        ("sinks: [{kind: kafka}]", "F:1:16: `kafka` is not known here; expected stdout or file"),
+        (
+            "sinks: [{}]",
+            "F:1:9: the key `kind` is missing; expected stdout, file, journal, webhook, alertmanager or otlp",
+        ),
+        (
+            "sinks: [{kind: kafka}]",
+            "F:1:16: `kafka` is not known here; expected stdout, file, journal, webhook, alertmanager or otlp",
+        ),
         (
             "sinks: [{kind: file}]",
             "F:1:9: the key `path` is missing; expected the path of the file",
@@ -276,6 +290,26 @@ fn errors_say_where_and_what_was_expected() {
         (
             "sinks: [{kind: file, path: x}]",
             "F:1:28: `x` is not an absolute path; expected an absolute path, as /var/log/ghostport/events.jsonl",
+        ),
+        (
+            "sinks: [{kind: webhook}]",
+            "F:1:9: the key `url` is missing; expected a URL, as http://127.0.0.1:9093 or https://example.org/hook",
+        ),
+        (
+            "sinks: [{kind: webhook, url: 'https://me:secret@example.org/'}]",
+            "F:1:30: credentials in a URL are not supported; expected a URL, as http://127.0.0.1:9093 or https://example.org/hook",
+        ),
+        (
+            "sinks: [{kind: file, path: /x, url: 'http://x'}]",
+            "F:1:37: the sink file has no url; expected kind: webhook or alertmanager, or no url",
+        ),
+        (
+            "sinks: [{kind: alertmanager, url: 'http://x', labels: {port: '1'}}]",
+            "F:1:56: every alert has a port of its own; expected names of labels and their values, as {instance: \"web1:10948\"}",
+        ),
+        (
+            "sinks: [{kind: alertmanager, url: 'http://x', labels: {a-b: x}}]",
+            "F:1:56: `a-b` is not the name of a label; expected names of labels and their values, as {instance: \"web1:10948\"}",
         ),
     ];
     for (text, message) in cases {
@@ -317,11 +351,13 @@ fn nesting_is_bounded() {
 fn the_command_line_overrides_the_file() {
     let overrides = Overrides {
         web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9))],
+        web_config_file: Some("/web.yml".into()),
         interfaces: vec!["veth*".parse().expect("a glob")],
     };
     let text = b"ports: [10948]\nweb: {listen: ['127.0.0.1:10948']}\n";
     let config = parse_bytes(text, &overrides).expect("a configuration");
     assert_eq!(config.web_listen, overrides.web_listen);
+    assert_eq!(config.web_config_file, overrides.web_config_file);
     assert!(config.interfaces.counts("veth0"), "exclude is emptied");
 
     let overrides = Overrides { interfaces: Vec::new(), ..overrides };
@@ -366,7 +402,10 @@ fn what_is_shown_reads_back() {
     let text = &format!(
         "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
          store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB}}\n\
-         web: {{listen: [], details: authenticated}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}]\n"
+         web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
+         {{kind: journal}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
+         {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}}}, \
+         {{kind: otlp, endpoint: 'http://[::1]:4318'}}]\n"
     );
     for config in [Config::default(), parse(text).expect("a configuration")] {
         assert_eq!(parse(&config.to_string()), Ok(config));
@@ -395,6 +434,7 @@ fn what_is_shown_reads_back() {
       max_size: 256MiB
     web:
       listen: ["127.0.0.1:10948"]
+      config_file: null
       details: loopback
     sinks: [{kind: stdout}]
     "#);

@@ -1,162 +1,195 @@
-//! Where events go: one bounded queue into one writer, which writes to every sink in turn.
+//! Where events go: every sink has a bounded queue of its own and a thread that empties it.
 //!
-//! The queue never makes its caller wait: an event that finds it full is counted and dropped. The
-//! writer is a thread of its own, so that a sink that blocks, as a pipe that nobody reads, holds up
-//! neither the agent nor its exit.
+//! A queue never makes its caller wait: an event that finds it full is counted and dropped. A sink
+//! that hangs, as a pipe that nobody reads or a server that does not answer, holds up neither the
+//! others nor the agent nor its exit.
+//!
+//! A thread has a runtime of its own, on which it waits for its queue and, if it is elsewhere, for
+//! its receiver. It may block: nobody shares it.
 
-mod sink;
+mod alertmanager;
+mod backoff;
+mod file;
+mod http;
+mod journal;
+mod local;
+mod losses;
+mod otlp;
+mod queue;
+mod remote;
+mod sentence;
+#[cfg(test)]
+mod testing;
+mod told;
+mod webhook;
+mod worker;
 
 use std::{
-    io,
-    path::PathBuf,
+    fmt, io,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    thread,
     time::Duration,
 };
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::{task::JoinSet, time::timeout};
 
-pub use self::sink::Sink;
+pub use self::worker::Sink;
+use self::{told::Told, worker::Worker};
 use crate::{config::SinkConfig, event::Event};
 
-/// Events that wait for the writer at most.
-const QUEUE_CAPACITY: usize = 8192;
+/// Time that a sink gets to write what is queued when a reload removes it.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The way to the sinks; clones share one queue.
-#[derive(Clone, Debug)]
+/// Whether something goes on at a port: its state is another one than quiet.
+pub type IsAwake = Arc<dyn Fn(u16) -> bool + Send + Sync>;
+
+/// The way to the sinks; clones share the queues.
+#[derive(Clone)]
 pub struct EventQueue {
-    messages: mpsc::Sender<Message>,
-    losses: Arc<LossCounters>,
+    shared: Arc<Shared>,
 }
 
-/// Events that reached no sink, or not all of them.
+/// Events that were told, and did not get where they should.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventLosses {
-    /// The queue was full.
+    /// A queue was full that lies before sinks and store.
     pub queue: u64,
-    /// A sink could not be written to; counted for each sink.
+    /// A sink or the store did not take it; counted for each of them.
     pub sink: u64,
 }
 
 /// A sink that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write events to {}: {source}", path.display())]
+#[error("cannot write events to {sink}: {source}")]
 pub struct SinkError {
-    path: PathBuf,
+    sink: String,
     source: io::Error,
 }
 
-#[derive(Debug, Default)]
-struct LossCounters {
-    queue: AtomicU64,
-    sink: AtomicU64,
+struct Shared {
+    workers: Mutex<Workers>,
+    lost: Arc<AtomicU64>,
+    is_awake: IsAwake,
 }
 
-#[derive(Debug)]
-enum Message {
-    Event(Box<Event>),
-    Reopen,
-    Replace(Vec<Sink>),
-    Close(oneshot::Sender<()>),
+#[derive(Default)]
+struct Workers {
+    at_work: Vec<Worker>,
+    /// Those that a reload has removed, as long as they write what they have.
+    leaving: JoinSet<()>,
 }
 
 impl EventQueue {
-    /// Starts the writer.
-    pub fn start(sinks: Vec<Sink>) -> Result<Self, SinkError> {
-        let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
-        let losses = Arc::new(LossCounters::default());
-        let counters = Arc::clone(&losses);
-        thread::Builder::new()
-            .name("events".into())
-            .spawn(move || run_writer(receiver, sinks, &counters))
-            .map_err(|source| SinkError { path: "a thread".into(), source })?;
-        Ok(Self { messages, losses })
+    /// Starts a thread for each sink.
+    pub fn start(sinks: Vec<Sink>, is_awake: IsAwake) -> Result<Self, SinkError> {
+        let shared = Shared { workers: Mutex::default(), lost: Arc::default(), is_awake };
+        for sink in sinks {
+            let worker = shared.start(sink)?;
+            shared.lock().at_work.push(worker);
+        }
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Queues `event`, or counts it as lost.
+    /// Queues `event` for every sink that wants it, or counts it as lost.
     pub fn send(&self, event: Event) {
-        if self.messages.try_send(Message::Event(Box::new(event))).is_err() {
-            self.losses.queue.fetch_add(1, Relaxed);
+        let told = Told::new(event).map(Arc::new);
+        let workers = self.shared.lock();
+        match told {
+            Ok(told) => workers.at_work.iter().for_each(|worker| worker.send(&told)),
+            Err(error) => {
+                self.shared.lost.fetch_add(workers.at_work.len() as u64, Relaxed);
+                tracing::error!("an event cannot be written as JSON: {error}");
+            }
         }
     }
 
-    /// What was lost so far.
-    pub fn losses(&self) -> EventLosses {
-        EventLosses { queue: self.losses.queue.load(Relaxed), sink: self.losses.sink.load(Relaxed) }
+    /// Events lost so far, counted for each sink.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Relaxed)
     }
 
-    /// Opens every file anew, after the events that are queued now.
-    pub async fn reopen(&self) {
-        self.order(Message::Reopen).await;
+    /// Opens every file anew.
+    pub fn reopen(&self) {
+        self.shared.lock().at_work.iter().for_each(Worker::reopen);
     }
 
-    /// Writes to the sinks of `configs` from now on, after the events that are queued now.
-    pub async fn replace(&self, configs: &[SinkConfig]) -> Result<(), SinkError> {
-        self.order(Message::Replace(open(configs)?)).await;
+    /// Writes to the sinks of `configs` from now on. Those that were there already stay, with what
+    /// is queued for them; those that are no longer wanted get a moment to write what they have.
+    pub fn replace(&self, configs: &[SinkConfig]) -> Result<(), SinkError> {
+        let mut added = self.shared.start_missing(configs)?;
+        let mut workers = self.shared.lock();
+        let mut kept = std::mem::take(&mut workers.at_work);
+        for config in configs {
+            let is_it = |worker: &Worker| worker.config() == config;
+            let next = [&mut kept, &mut added]
+                .into_iter()
+                .find_map(|from| from.iter().position(is_it).map(|index| from.remove(index)));
+            workers.at_work.extend(next);
+        }
+        // Those that have ended are collected on the way.
+        while workers.leaving.try_join_next().is_some() {}
+        for worker in kept {
+            workers.leaving.spawn(worker.end(LEAVE_LIMIT));
+        }
         Ok(())
     }
 
-    /// Writes what is queued and ends the writer; `false` if that took longer than `limit`.
+    /// Writes what is queued, and ends the threads; `false` if something is lost because that took
+    /// longer than `limit`.
     pub async fn close(&self, limit: Duration) -> bool {
-        let (done, closed) = oneshot::channel();
-        let close = async {
-            self.order(Message::Close(done)).await;
-            // An error means that the writer has ended already.
-            let _ = closed.await;
+        let (mut leaving, ends) = {
+            let mut workers = self.shared.lock();
+            let leaving = std::mem::take(&mut workers.leaving);
+            (leaving, workers.at_work.iter_mut().map(Worker::close).collect::<Vec<_>>())
         };
-        timeout(limit, close).await.is_ok()
+        let all = async {
+            for end in ends {
+                end.await;
+            }
+            while leaving.join_next().await.is_some() {}
+        };
+        let _ = timeout(limit, all).await;
+        self.shared.lock().at_work.iter().map(Worker::abandon).sum::<u64>() == 0
+    }
+}
+
+impl fmt::Debug for EventQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventQueue").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn start(&self, sink: Sink) -> Result<Worker, SinkError> {
+        Worker::start(sink, &self.lost, &self.is_awake)
     }
 
-    async fn order(&self, message: Message) {
-        // Only a writer that was closed takes no orders, and it needs none.
-        let _ = self.messages.send(message).await;
+    /// Starts those of `configs` that are not at work. Nobody waits meanwhile: a sink may take its
+    /// time to be opened.
+    fn start_missing(&self, configs: &[SinkConfig]) -> Result<Vec<Worker>, SinkError> {
+        let mut there: Vec<SinkConfig> =
+            self.lock().at_work.iter().map(|worker| worker.config().clone()).collect();
+        let mut is_missing = |config: &&SinkConfig| match there.iter().position(|c| c == *config) {
+            Some(index) => {
+                there.swap_remove(index);
+                false
+            }
+            None => true,
+        };
+        let missing = configs.iter().filter(|config| is_missing(config));
+        missing.map(|config| self.start(Sink::open(config.clone())?)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Workers> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Opens the sinks of `configs`.
 pub fn open(configs: &[SinkConfig]) -> Result<Vec<Sink>, SinkError> {
-    configs.iter().map(Sink::open).collect()
-}
-
-fn run_writer(mut messages: mpsc::Receiver<Message>, mut sinks: Vec<Sink>, losses: &LossCounters) {
-    while let Some(message) = messages.blocking_recv() {
-        match message {
-            Message::Event(event) => {
-                losses.sink.fetch_add(write(&event, &mut sinks), Relaxed);
-            }
-            Message::Reopen => sinks.iter_mut().for_each(Sink::reopen),
-            Message::Replace(replacement) => sinks = replacement,
-            Message::Close(done) => {
-                // From here on a sender counts its event itself; those that came in between are
-                // counted here, so that none is lost silently.
-                messages.close();
-                while let Ok(message) = messages.try_recv() {
-                    let is_event = matches!(message, Message::Event(_));
-                    losses.queue.fetch_add(u64::from(is_event), Relaxed);
-                }
-                // Whoever waited may have given up.
-                let _ = done.send(());
-                return;
-            }
-        }
-    }
-}
-
-/// Writes `event` to every sink and tells how many of them lost it.
-fn write(event: &Event, sinks: &mut [Sink]) -> u64 {
-    match event.to_line() {
-        Ok(line) => sinks.iter_mut().map(|sink| u64::from(!sink.write(&line))).sum(),
-        Err(error) => {
-            tracing::error!("an event cannot be written as JSON: {error}");
-            sinks.len() as u64
-        }
-    }
+    configs.iter().cloned().map(Sink::open).collect()
 }
 
 #[cfg(test)]

@@ -2,14 +2,20 @@ use std::{
     fs::{self, File},
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
-    path::Path,
-    sync::{Mutex, atomic::AtomicU32},
+    path::{Path, PathBuf},
+    sync::atomic::AtomicU32,
+    thread,
     time::Instant,
 };
 
 use jiff::Timestamp;
 
-use super::*;
+use super::{
+    file::Lines,
+    losses::Losses,
+    queue::{Queue, Work},
+    *,
+};
 use crate::event::EventContext;
 
 /// A directory that is removed with everything in it.
@@ -41,12 +47,32 @@ fn event(reason: &str) -> Event {
     Event::agent_stopped(Timestamp::UNIX_EPOCH, reason, &context)
 }
 
-fn sink(path: &Path) -> Sink {
-    Sink::open(&SinkConfig::File { path: path.to_owned() }).expect("a sink")
+fn lines(path: &Path) -> Lines {
+    Lines::file(path.to_owned()).expect("a file")
+}
+
+fn told(reason: &str) -> Arc<Told> {
+    Arc::new(Told::new(event(reason)).expect("JSON"))
+}
+
+fn file(path: &Path) -> SinkConfig {
+    SinkConfig::File { path: path.to_owned() }
 }
 
 fn start(configs: &[SinkConfig]) -> EventQueue {
-    EventQueue::start(open(configs).expect("sinks")).expect("a queue")
+    EventQueue::start(open(configs).expect("sinks"), Arc::new(|_| false)).expect("a queue")
+}
+
+/// A queue that nobody empties but the test.
+fn queue() -> Queue {
+    Queue::new(Losses::new("the sink".into(), Arc::default()))
+}
+
+/// A pipe that nobody reads: what writes to it hangs once it is full.
+fn pipe(path: &Path) {
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)
+        .expect("a pipe");
 }
 
 fn contents(path: &Path) -> String {
@@ -75,83 +101,94 @@ fn logged(body: impl FnOnce()) -> String {
 #[tokio::test]
 async fn events_are_appended_in_order() {
     let directory = Directory::new();
-    let file = directory.file();
-    fs::write(&file, "before\n").expect("written");
-    let queue = start(&[SinkConfig::File { path: file.clone() }]);
+    let path = directory.file();
+    fs::write(&path, "before\n").expect("written");
+    let queue = start(&[file(&path)]);
     for number in 0..1000 {
         queue.send(event(&number.to_string()));
     }
     assert!(queue.close(Duration::from_secs(10)).await);
-    let contents = contents(&file);
+    let contents = contents(&path);
     let lines: Vec<&str> = contents.lines().collect();
     assert_eq!(lines.len(), 1001);
     for (number, line) in lines[1..].iter().enumerate() {
         assert!(line.ends_with(&format!(r#""ghostport.reason":"{number}"}}"#)), "{line}");
     }
-    assert_eq!(queue.losses(), EventLosses::default());
+    assert_eq!(queue.lost(), 0);
 
     queue.send(event("late"));
-    assert_eq!(queue.losses(), EventLosses { queue: 1, sink: 0 });
+    assert_eq!(queue.lost(), 1);
     assert!(queue.close(Duration::from_secs(10)).await, "closing twice does no harm");
 }
 
 #[test]
 fn a_new_file_is_not_for_everyone() {
     let directory = Directory::new();
-    sink(&directory.file());
+    lines(&directory.file());
     let mode = fs::metadata(directory.file()).expect("a file").permissions().mode();
     assert_eq!(mode & 0o7777 & !0o640, 0, "{mode:o}");
 }
 
 #[test]
 fn a_file_that_cannot_be_opened_is_named() {
-    let config = SinkConfig::File { path: "/proc/nonexistent/events.jsonl".into() };
-    let error = open(&[config]).expect_err("no sink").to_string();
+    let config = file(Path::new("/proc/nonexistent/events.jsonl"));
+    let error = open(&[config]).err().expect("no sink").to_string();
     assert!(
         error.starts_with("cannot write events to /proc/nonexistent/events.jsonl: No such file")
     );
 }
 
 #[test]
-fn a_full_disk_is_counted_and_logged_once() {
-    let mut sinks = [sink(Path::new("/dev/full"))];
-    let log = logged(|| {
-        for _ in 0..3 {
-            assert_eq!(write(&event("lost"), &mut sinks), 1);
-        }
-    });
-    assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(log.contains("ERROR") && log.contains("events to /dev/full are lost: No space left"));
+fn a_full_disk_is_an_error_of_every_event() {
+    let mut full = lines(Path::new("/dev/full"));
+    for _ in 0..3 {
+        let error = full.append(b"lost\n").expect_err("the disk is full");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
 }
 
 #[test]
-fn recovery_is_logged() {
-    let directory = Directory::new();
-    let (file, aside) = (directory.file(), directory.0.join("aside"));
-    let mut sink = sink(&file);
+fn losses_are_counted_and_logged_once() {
+    let total = Arc::new(AtomicU64::new(0));
+    let losses = Losses::new("the sink".into(), Arc::clone(&total));
     let log = logged(|| {
-        // A directory in its place: the file can be neither found nor made.
-        fs::rename(&file, &aside).expect("renamed");
-        fs::create_dir(&file).expect("a directory");
-        assert!(!sink.write(b"1\n") && !sink.write(b"2\n"));
-        fs::remove_dir(&file).expect("removed");
-        assert!(sink.write(b"3\n") && sink.write(b"4\n"));
+        losses.recover();
+        losses.lose(0, "nothing");
+        losses.lose(2, "the disk is full");
+        losses.lose(3, "the disk is full");
+        losses.recover();
+        losses.recover();
     });
+    assert_eq!(total.load(Relaxed), 5);
     assert_eq!(log.lines().count(), 2, "{log}");
-    assert!(log.contains("are written to") && log.contains("again; 2 were lost"), "{log}");
-    assert_eq!(contents(&file), "3\n4\n");
+    assert!(log.contains("ERROR") && log.contains("events to the sink are lost: the disk is full"));
+    assert!(log.contains("written to the sink again; 5 were lost"), "{log}");
+}
+
+#[test]
+fn a_file_comes_back() {
+    let directory = Directory::new();
+    let (path, aside) = (directory.file(), directory.0.join("aside"));
+    let mut lines = lines(&path);
+    // A directory in its place: the file can be neither found nor made.
+    fs::rename(&path, &aside).expect("renamed");
+    fs::create_dir(&path).expect("a directory");
+    assert!(lines.append(b"1\n").is_err() && lines.append(b"2\n").is_err());
+    fs::remove_dir(&path).expect("removed");
+    assert!(lines.append(b"3\n").is_ok() && lines.append(b"4\n").is_ok());
+    assert_eq!(contents(&path), "3\n4\n");
 }
 
 #[test]
 fn a_moved_file_is_made_anew() {
     let directory = Directory::new();
     let (file, old) = (directory.file(), directory.0.join("events.jsonl.1"));
-    let mut sink = sink(&file);
-    assert!(sink.write(b"1\n"));
+    let mut lines = lines(&file);
+    lines.append(b"1\n").expect("written");
     fs::rename(&file, &old).expect("renamed");
-    assert!(sink.write(b"2\n"));
+    lines.append(b"2\n").expect("written");
     fs::remove_file(&file).expect("removed");
-    assert!(sink.write(b"3\n"));
+    lines.append(b"3\n").expect("written");
     assert_eq!((contents(&old), contents(&file)), ("1\n".into(), "3\n".into()));
 }
 
@@ -159,8 +196,8 @@ fn a_moved_file_is_made_anew() {
 fn a_line_that_was_cut_off_swallows_no_other() {
     let directory = Directory::new();
     fs::write(directory.file(), "{\"cut").expect("written");
-    let mut sink = sink(&directory.file());
-    assert!(sink.write(b"1\n") && sink.write(b"2\n"));
+    let mut lines = lines(&directory.file());
+    assert!(lines.append(b"1\n").is_ok() && lines.append(b"2\n").is_ok());
     assert_eq!(contents(&directory.file()), "{\"cut\n1\n2\n");
 }
 
@@ -174,58 +211,130 @@ fn a_closed_pipe_is_an_error_and_no_more() {
 }
 
 fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
-    sink::append(file, line, &mut false)
+    file::append(file, line, &mut false)
 }
 
+/// logrotate moves a file and sends SIGHUP: the old one is let go at once, not with the next event.
 #[tokio::test]
-async fn sinks_can_be_reopened_and_replaced() {
+async fn files_are_reopened() {
     let directory = Directory::new();
-    let (first, second) = (directory.file(), directory.0.join("second"));
-    let queue = start(&[SinkConfig::File { path: first.clone() }]);
-    queue.send(event("one"));
-    queue.reopen().await;
-    queue.send(event("two"));
-    queue.replace(&[SinkConfig::File { path: second.clone() }]).await.expect("replaced");
-    queue.send(event("three"));
-    assert!(
-        queue.replace(&[SinkConfig::File { path: "/proc/nonexistent/x".into() }]).await.is_err()
-    );
-    queue.send(event("four"));
-    assert!(queue.close(Duration::from_secs(10)).await);
-    assert_eq!(contents(&first).lines().count(), 2);
-    assert_eq!(contents(&second).lines().count(), 2);
-}
-
-#[tokio::test]
-async fn a_sink_that_blocks_holds_up_nobody() {
-    let directory = Directory::new();
-    let pipe = directory.file();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .expect("a pipe");
-    let queue = start(&[SinkConfig::File { path: pipe.clone() }]);
-    let start = Instant::now();
-    let mut sent = 0;
-    while queue.losses().queue == 0 {
-        queue.send(event("fills the pipe, then the queue"));
-        sent += 1;
-        assert!(start.elapsed() < Duration::from_secs(30));
+    let (path, old) = (directory.file(), directory.0.join("old"));
+    let queue = start(&[file(&path)]);
+    fs::rename(&path, &old).expect("renamed");
+    queue.reopen();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "the file was not made anew");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(!queue.close(Duration::from_millis(50)).await, "the pipe is full");
+    assert!(queue.close(Duration::from_secs(10)).await);
+}
 
-    // Whoever reads gets everything that was queued.
-    let mut reader = File::open(&pipe).expect("the pipe");
-    let reading = thread::spawn(move || {
+#[tokio::test]
+async fn sinks_can_be_replaced() {
+    let directory = Directory::new();
+    let [first, second, third] = ["1", "2", "3"].map(|name| directory.0.join(name));
+    let queue = start(&[file(&first), file(&second)]);
+    queue.send(event("one"));
+    queue.replace(&[file(&second), file(&third), file(&third)]).expect("replaced");
+    queue.send(event("two"));
+    let nowhere = file(Path::new("/proc/nonexistent/x"));
+    assert!(queue.replace(&[nowhere]).is_err(), "and all stay");
+    queue.send(event("three"));
+    assert!(queue.close(Duration::from_secs(10)).await);
+    let counts = [&first, &second, &third].map(|path| contents(path).lines().count());
+    assert_eq!(counts, [1, 3, 4], "a sink that is there twice writes twice");
+    assert_eq!(queue.lost(), 0);
+}
+
+#[tokio::test]
+async fn what_is_queued_survives_a_reload() {
+    let directory = Directory::new();
+    let path = directory.file();
+    pipe(&path);
+    let queue = start(&[file(&path)]);
+    for _ in 0..2000 {
+        queue.send(event("more than fits into a pipe"));
+    }
+    queue.replace(&[SinkConfig::Stdout, file(&path)]).expect("replaced");
+    let reading = read_to_end(&path);
+    assert!(queue.close(Duration::from_secs(10)).await);
+    assert_eq!(reading.join().expect("a reader"), 2000);
+    assert_eq!(queue.lost(), 0);
+}
+
+/// Counts the lines that come out of a pipe until nobody writes to it any more.
+fn read_to_end(path: &Path) -> thread::JoinHandle<usize> {
+    let mut reader = File::open(path).expect("the pipe");
+    thread::spawn(move || {
         let mut events = Vec::new();
         reader.read_to_end(&mut events).expect("events");
-        events.iter().filter(|byte| **byte == b'\n').count() as u64
-    });
-    assert!(queue.close(Duration::from_secs(10)).await);
-    assert_eq!(reading.join().expect("a reader"), sent - queue.losses().queue);
-    assert_eq!(queue.losses().sink, 0);
+        events.iter().filter(|byte| **byte == b'\n').count()
+    })
+}
+
+#[tokio::test]
+async fn a_sink_that_hangs_holds_up_nobody() {
+    let directory = Directory::new();
+    let (stuck, fine) = (directory.file(), directory.0.join("fine"));
+    pipe(&stuck);
+    let queue = start(&[file(&stuck), file(&fine)]);
+    let start = Instant::now();
+    let mut sent = 0;
+    while queue.lost() < 10 {
+        queue.send(event("fills the pipe, then the queue"));
+        sent += 1;
+        // The other one is to keep up.
+        while sent % 1000 == 0 && contents(&fine).lines().count() + 100 < sent {
+            assert!(start.elapsed() < Duration::from_secs(30), "the other sink waits");
+        }
+    }
+    let started = Instant::now();
+    assert!(!queue.close(Duration::from_millis(50)).await, "the pipe is full");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(contents(&fine).lines().count(), sent, "the other one has everything");
+
+    // Whatever got into the pipe, all the rest is counted; the event it hangs on may be both.
+    let written = read_to_end(&stuck).join().expect("a reader") as u64;
+    let sum = queue.lost() + written;
+    assert!((sent as u64..=sent as u64 + 1).contains(&sum), "{sum} of {sent}");
+}
+
+#[tokio::test]
+async fn a_queue_is_bounded_in_events_and_in_bytes() {
+    let queue = queue();
+    let small = told("small");
+    let large = told(&"x".repeat(1 << 20));
+    let mut lost = 0;
+    while lost == 0 && queue.losses().total() == 0 {
+        queue.push(&small);
+        lost = queue.losses().total();
+    }
+    let Work::Events(batch) = queue.next(usize::MAX).await else { panic!("no events") };
+    assert!(batch.len() < queue::CAPACITY, "a batch is bounded in bytes: {}", batch.len());
+    queue.delivered(queue::CAPACITY);
+    for _ in 0..8 {
+        queue.push(&large);
+    }
+    assert_eq!(queue.losses().total(), 2, "seven of a mebibyte and a bit fit into eight");
+    let Work::Events(batch) = queue.next(usize::MAX).await else { panic!("no events") };
+    assert_eq!(batch.len(), 1, "one that is larger than a batch goes alone");
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_counted_once() {
+    let queue = queue();
+    for _ in 0..5 {
+        queue.push(&told("x"));
+    }
+    queue.delivered(1);
+    queue.taken_over(1);
+    queue.hold(1);
+    queue.close();
+    assert_eq!(queue.abandon(), 4, "three that wait, and one that was taken over");
+    queue.lost(3, "late");
+    queue.hold(1);
+    queue.lose_held("late");
+    assert_eq!((queue.abandon(), queue.losses().total()), (0, 4));
+    assert!(matches!(queue.next(1).await, Work::End));
 }

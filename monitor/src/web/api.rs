@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use super::{
-    guard::{self, Door},
+    guard::{self, Authenticated, Door},
     talkers::{self, PortTalkers},
 };
 use crate::{
@@ -175,10 +175,11 @@ pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
 async fn admit(
     AxumState(source): AxumState<SharedSource>,
     Extension(door): Extension<Door>,
+    Extension(sender): Extension<Authenticated>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard::refusal(source.details(), door, request.uri(), request.headers()) {
+    match guard::refusal(source.details(), door, sender, request.uri(), request.headers()) {
         None => next.run(request).await,
         Some(why) => problem(StatusCode::FORBIDDEN, why),
     }

@@ -22,19 +22,26 @@ pub enum Door {
     Network,
 }
 
+/// Whether it is known who sent a request, by a password or a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authenticated(pub bool);
+
 /// Why the details are kept, in words for whoever asked.
 pub fn refusal(
     details: WebDetails,
     door: Door,
+    sender: Authenticated,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Option<&'static str> {
     match (door, details) {
         (Door::Unix, _) => None,
         (_, WebDetails::Never) => Some("web.details is never: ask over the Unix socket"),
-        (_, WebDetails::Authenticated) => {
-            Some("web.details asks for authentication: ask over the Unix socket")
-        }
+        _ if sender.0 => None,
+        (_, WebDetails::Authenticated) => Some(
+            "web.details asks for authentication: set it up with web.config_file, or ask over the \
+             Unix socket",
+        ),
         (Door::Network, WebDetails::Loopback) => {
             Some("details are told over a loopback listener or the Unix socket only")
         }
@@ -97,7 +104,22 @@ mod tests {
     }
 
     fn is_told(details: WebDetails, door: Door, hosts: &[&str]) -> bool {
-        refusal(details, door, &Uri::from_static("/"), &headers(hosts, None)).is_none()
+        refusal(details, door, NOBODY, &Uri::from_static("/"), &headers(hosts, None)).is_none()
+    }
+
+    const NOBODY: Authenticated = Authenticated(false);
+
+    #[test]
+    fn who_is_known_is_told_unless_nobody_is() {
+        let told = |details, door| {
+            let headers = headers(&["web1.example.org"], None);
+            let uri = Uri::from_static("/");
+            refusal(details, door, Authenticated(true), &uri, &headers).is_none()
+        };
+        for door in [Door::Loopback, Door::Network] {
+            assert!(told(WebDetails::Loopback, door) && told(WebDetails::Authenticated, door));
+            assert!(!told(WebDetails::Never, door));
+        }
     }
 
     #[test]
@@ -149,7 +171,7 @@ mod tests {
         let host = headers(&["localhost"], None);
         let told = |uri| {
             let uri = Uri::from_static(uri);
-            refusal(WebDetails::Loopback, Door::Loopback, &uri, &host).is_none()
+            refusal(WebDetails::Loopback, Door::Loopback, NOBODY, &uri, &host).is_none()
         };
         assert!(told("http://localhost:10948/api/v1/ports"));
         assert!(!told("http://evil.example/api/v1/ports"));
@@ -160,7 +182,7 @@ mod tests {
         let told = |origin| {
             let headers = headers(&["localhost:10948"], Some(origin));
             let uri = Uri::from_static("/");
-            refusal(WebDetails::Loopback, Door::Loopback, &uri, &headers).is_none()
+            refusal(WebDetails::Loopback, Door::Loopback, NOBODY, &uri, &headers).is_none()
         };
         assert!(told("http://localhost:10948"));
         assert!(told("http://[::1]:10948"));

@@ -8,73 +8,53 @@
 //! | `GET /readyz` | 200 once every hook has been tried, 503 before |
 //! | `GET /api/v1/…` | see [`api`]: for those whom [`guard`] lets in |
 //!
-//! Whoever reaches the listener may read the first four. A connection has ten seconds for each request's
-//! head, and there are at most [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others
-//! waiting, and costs the host no more. Those who follow events get a quarter of them at most.
+//! Whoever reaches the listener may read the first four, unless [`security`] asks for a password or a
+//! certificate. A connection has ten seconds for each request's head, and there are at most
+//! [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others waiting, and costs the host no
+//! more. Those who follow events get a quarter of them at most.
 
 pub mod api;
 pub mod client;
+mod connection;
 pub mod guard;
 mod listener;
+mod security;
 mod talkers;
 
 use std::{
     net::SocketAddr,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use axum::{
     Extension, Router,
-    extract::State as AxumState,
+    extract::{Request, State as AxumState},
     http::{StatusCode, header},
+    middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
-    time::{sleep, timeout},
 };
 
-pub use self::listener::{BindError, Listener, SOCKET};
 use self::{
-    api::{Following, SharedSource},
-    listener::Stream,
+    api::SharedSource,
+    connection::{Certified, Reception, accept},
+    guard::{Authenticated, Door},
+};
+pub use self::{
+    listener::{BindError, Listener, SOCKET},
+    security::{Security, SecurityError},
 };
 use crate::metrics::Exposition;
 
 /// Connections served at once.
 const MAX_CONNECTIONS: usize = 128;
-
-/// Time that a client has to send the head of a request, or to stay silent between two.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
-
-/// Time after which a connection takes no further request, unless it is used to follow events.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
-
-/// Time for the request under way when a connection or the agent ends.
-const LAST_ANSWER_LIMIT: Duration = Duration::from_secs(2);
-
-/// Time for a peer to acknowledge what it was sent.
-const ACKNOWLEDGE_LIMIT_MS: u32 = 10_000;
-
-/// Bytes of a request's head.
-const MAX_HEAD: usize = 16 * 1024;
-
-/// Pause after an accept that failed for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Exactly what Prometheus 3 expects.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -88,6 +68,8 @@ pub struct State {
     pub exposition: Exposition,
     /// Whether every hook has been tried.
     pub ready: Arc<AtomicBool>,
+    /// What is asked of those who connect over TCP; `None` for nothing.
+    pub security: Option<Arc<Security>>,
     /// What only some may read.
     pub source: SharedSource,
 }
@@ -103,6 +85,7 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> 
 
 /// Serves until `stop` is closed.
 pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver<()>) {
+    let security = state.security.clone();
     let api = api::router(Arc::clone(&state.source), stop.clone());
     let router = router(Routes { state, scrape: Arc::new(Semaphore::new(1)) }).merge(api);
     let router =
@@ -110,8 +93,13 @@ pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
-        let router = router.clone().layer(Extension(listener.door()));
-        acceptors.spawn(accept(listener, router, Arc::clone(&slots), stop.clone()));
+        // Who comes in by the Unix socket has shown by its permissions who it is.
+        let security = security.clone().filter(|_| listener.door() != Door::Unix);
+        let ask = middleware::from_fn_with_state(security.clone(), authenticate);
+        let router = router.clone().layer(ask).layer(Extension(listener.door()));
+        let reception =
+            Reception { router, security, slots: Arc::clone(&slots), stop: stop.clone() };
+        acceptors.spawn(accept(listener, reception));
     }
     acceptors.join_all().await;
 }
@@ -165,93 +153,33 @@ async fn readyz(AxumState(routes): AxumState<Routes>) -> Response {
     }
 }
 
-async fn accept(
-    listener: Listener,
-    router: Router,
-    slots: Arc<Semaphore>,
-    mut stop: watch::Receiver<()>,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        // The slot comes after the connection, or an idle listener would keep one from the others.
-        let accepted = async {
-            let stream = next_connection(&listener).await;
-            (stream, Arc::clone(&slots).acquire_owned().await)
-        };
-        let (stream, slot) = tokio::select! {
-            accepted = accepted => accepted,
-            _ = stop.changed() => break,
-        };
-        let (router, stop) = (router.clone(), stop.clone());
-        connections.spawn(async move {
-            match stream {
-                Stream::Tcp(stream) => {
-                    // A peer that takes nothing of its answer is cut off by the kernel; where that
-                    // cannot be set, the time of the connection is still limited.
-                    let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
-                    converse(stream, router, stop).await;
-                }
-                Stream::Unix(stream) => converse(stream, router, stop).await,
-            }
-            drop(slot);
-        });
-        // Those that ended are collected on the way, or they would pile up.
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
-    connections.join_all().await;
-}
-
-async fn next_connection(listener: &Listener) -> Stream {
-    loop {
-        match listener.accept().await {
-            Ok(stream) => return stream,
-            Err(error) => {
-                tracing::debug!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-            }
+/// Lets a request in, with what is known of who sent it.
+async fn authenticate(
+    AxumState(security): AxumState<Option<Arc<Security>>>,
+    Extension(certified): Extension<Certified>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let rules = security.map(|security| security.rules());
+    let mut is_known = certified.0;
+    if let Some(rules) = rules.as_ref().filter(|rules| rules.asks_for_password()) {
+        is_known = rules.knows(request.headers()).await;
+        if !is_known {
+            return unauthorized();
         }
     }
+    request.extensions_mut().insert(Authenticated(is_known));
+    let mut response = next.run(request).await;
+    if let Some(rules) = rules {
+        rules.add_headers(response.headers_mut());
+    }
+    response
 }
 
-/// Serves one connection; on `stop`, to the end of the request under way.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
-    mut stop: watch::Receiver<()>,
-) {
-    let following = Following::default();
-    let router = router.layer(Extension(following.clone()));
-    let service = TowerToHyperService::new(router.into_service::<Incoming>());
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => Ok(outcome),
-        () = limit(&following) => Err(()),
-        _ = stop.changed() => Err(()),
-    };
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(()) => {
-            connection.as_mut().graceful_shutdown();
-            timeout(LAST_ANSWER_LIMIT, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended badly");
-    }
-}
-
-/// The end of a connection that has one.
-async fn limit(following: &Following) {
-    sleep(CONNECTION_LIMIT).await;
-    if following.is_on() {
-        std::future::pending::<()>().await;
-    }
+fn unauthorized() -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"ghostport\", charset=\"UTF-8\"")];
+    (StatusCode::UNAUTHORIZED, challenge, "a user's name and password are asked for\n")
+        .into_response()
 }
 
 #[cfg(test)]

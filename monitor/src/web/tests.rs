@@ -1,4 +1,7 @@
-use std::{sync::atomic::AtomicUsize, time::Instant};
+use std::{
+    sync::atomic::AtomicUsize,
+    time::{Duration, Instant},
+};
 
 use axum::body::Bytes;
 use monitor_common::flow::Protocol;
@@ -7,10 +10,12 @@ use tokio::{
     net::{TcpStream, UnixStream},
     sync::broadcast,
     task::JoinHandle,
+    time::{sleep, timeout},
 };
 
 use super::{
     api::{Source, Talkers},
+    connection::{CONNECTION_LIMIT, HEAD_LIMIT, LAST_ANSWER_LIMIT},
     *,
 };
 use crate::{
@@ -95,7 +100,8 @@ impl Server {
         let address = address_of(&listeners[0]);
         let ready = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = watch::channel(());
-        let state = State { exposition, ready: Arc::clone(&ready), source: Known::shared() };
+        let ready_now = Arc::clone(&ready);
+        let state = State { exposition, ready: ready_now, security: None, source: Known::shared() };
         let task = tokio::spawn(serve(listeners, state, stopped));
         Self { address, ready, stop, task }
     }
@@ -262,6 +268,7 @@ async fn a_listener_without_clients_takes_no_slot() {
     let addresses: Vec<SocketAddr> = listeners.iter().map(address_of).collect();
     let (_stop, stopped) = watch::channel(());
     let state = State {
+        security: None,
         exposition: Arc::new(|| Ok(String::new())),
         ready: Arc::default(),
         source: Known::shared(),
@@ -422,6 +429,7 @@ async fn the_unix_socket_is_for_user_and_group() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let (stop, stopped) = watch::channel(());
     let state = State {
+        security: None,
         exposition: Arc::new(|| Ok(String::new())),
         ready: Arc::default(),
         source: Known::shared(),

@@ -51,6 +51,10 @@ pub struct Config {
     pub listen: u16,
     /// What follows the number of each port: keys of its mapping, none for a number alone.
     pub port_keys: String,
+    /// Sinks beside the file that [`Agent::events`] reads, each as a mapping.
+    pub sinks: Vec<String>,
+    /// Keys of `web` beside `listen`, as `details: never`.
+    pub web_keys: String,
 }
 
 impl Config {
@@ -66,7 +70,19 @@ impl Config {
             payload: "{capture: true, keep: bytes}",
             listen: LISTEN,
             port_keys: String::new(),
+            sinks: Vec::new(),
+            web_keys: String::new(),
         }
+    }
+
+    /// Writes events there, too.
+    pub fn with_sinks(self, sinks: impl IntoIterator<Item = String>) -> Self {
+        Self { sinks: sinks.into_iter().collect(), ..self }
+    }
+
+    /// Adds keys to the section `web`.
+    pub fn with_web_keys(self, keys: &str) -> Self {
+        Self { web_keys: keys.to_owned(), ..self }
     }
 
     /// Adds keys to the mapping of every port, as `dormant_after: 7d`.
@@ -110,7 +126,7 @@ impl Config {
              bind:\n  mechanism: {}\n\
              payload: {}\n\
              process:\n  command_line: {}\n\
-             web:\n  listen: [\"127.0.0.1:{}\"]\n\
+             web:\n  listen: [\"127.0.0.1:{}\"]\n  {}\n\
              sinks:\n  - {{kind: file, path: {}}}\n",
             self.include,
             self.exclude,
@@ -119,8 +135,10 @@ impl Config {
             self.payload,
             self.command_line,
             self.listen,
+            self.web_keys,
             events.display(),
         );
+        self.sinks.iter().for_each(|sink| text.push_str(&format!("  - {sink}\n")));
         text
     }
 

@@ -6,12 +6,14 @@
 
 pub mod agent;
 pub mod calls;
+pub mod certificates;
 pub mod frames;
 pub mod http;
 pub mod metrics;
 pub mod privileges;
 pub mod process;
 pub mod programs;
+pub mod receiver;
 pub mod uring;
 pub mod wire;
 pub mod world;

@@ -1,7 +1,6 @@
-//! One sink: an open file that lines are appended to, and whether that works.
+//! Events as lines of a file, or of standard output.
 
 use std::{
-    fmt,
     fs::{self, File, Metadata, OpenOptions},
     io::{self, ErrorKind, Write},
     os::{
@@ -11,22 +10,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::SinkError;
-use crate::config::SinkConfig;
+use super::{local::Local, told::Told};
 
-/// What events are written to.
+/// An open file that lines are appended to.
 ///
 /// Nothing is buffered: a line is in the hands of the kernel once it is written, and a failure is
 /// known to belong to it.
 #[derive(Debug)]
-pub struct Sink {
+pub(super) struct Lines {
     target: Target,
     /// `None` after a file could not be opened.
     file: Option<File>,
     /// Whether the file ends in the middle of a line.
     torn: bool,
-    /// Events lost since the last one that was written.
-    lost: u64,
 }
 
 #[derive(Debug)]
@@ -35,49 +31,34 @@ enum Target {
     File(PathBuf),
 }
 
-impl Sink {
-    pub(super) fn open(config: &SinkConfig) -> Result<Self, SinkError> {
-        let target = match config {
-            SinkConfig::Stdout => Target::Stdout,
-            SinkConfig::File { path } => Target::File(path.clone()),
-        };
-        let mut sink = Self { target, file: None, torn: false, lost: 0 };
-        sink.try_reopen()
-            .map_err(|source| SinkError { path: sink.target.to_string().into(), source })?;
-        Ok(sink)
+impl Local for Lines {
+    fn write(&mut self, told: &Told) -> io::Result<()> {
+        self.append(&told.line)
     }
 
-    /// Opens a file anew; what is wrong with it shows at the next event.
-    pub(super) fn reopen(&mut self) {
+    /// What is wrong with a file that cannot be opened anew shows at the next event.
+    fn reopen(&mut self) {
         self.file = None;
         let _ = self.try_reopen();
     }
+}
 
-    /// Whether `line` was written. The log tells of the first failure and of the recovery.
-    pub(super) fn write(&mut self, line: &[u8]) -> bool {
-        match self.try_write(line) {
-            Ok(()) => {
-                if self.lost > 0 {
-                    tracing::info!(
-                        "events are written to {} again; {} were lost",
-                        self.target,
-                        self.lost
-                    );
-                }
-                self.lost = 0;
-                true
-            }
-            Err(error) => {
-                if self.lost == 0 {
-                    tracing::error!("events to {} are lost: {error}", self.target);
-                }
-                self.lost += 1;
-                false
-            }
-        }
+impl Lines {
+    pub(super) fn stdout() -> io::Result<Self> {
+        Self::open(Target::Stdout)
     }
 
-    fn try_write(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(super) fn file(path: PathBuf) -> io::Result<Self> {
+        Self::open(Target::File(path))
+    }
+
+    fn open(target: Target) -> io::Result<Self> {
+        let mut lines = Self { target, file: None, torn: false };
+        lines.try_reopen()?;
+        Ok(lines)
+    }
+
+    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         if self.was_moved() {
             self.file = None;
         }
@@ -109,15 +90,6 @@ impl Sink {
         let (Target::File(path), Some(file)) = (&self.target, &self.file) else { return false };
         let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
         fs::metadata(path).map(identity).ok() != file.metadata().map(identity).ok()
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("stdout"),
-            Self::File(path) => write!(f, "{}", path.display()),
-        }
     }
 }
 

@@ -1,0 +1,151 @@
+//! From an event to an alert. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use monitor_common::socket_event::BindResult;
+use serde::Serialize;
+
+use crate::{
+    event::{CallerFields, Event, EventName},
+    ledger::Cause,
+    sinks::sentence::{port, slept_for, who},
+};
+
+/// Names of alerts. Those of Prometheus' rules in dashboards/prometheus are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum AlertName {
+    /// A socket was bound to a port that was dormant.
+    BindOnDormantPort,
+    /// A port was bound by one whom the configuration does not expect.
+    UnexpectedOwner,
+}
+
+/// Where the sections about the alerts are; the anchor is the name in small letters.
+const RUNBOOK: &str = "https://github.com/ghostport/ghostport/blob/main/docs/runbook.md";
+
+/// Both of them, as in the rules.
+const SEVERITY: &str = "critical";
+
+/// Job of the scrape in dashboards/prometheus/scrape.yaml.
+const JOB: &str = "ghostport";
+
+/// Labels of every alert that the configuration names.
+#[derive(Clone, Debug)]
+pub(super) struct Labels(BTreeMap<String, String>);
+
+/// An alert as Alertmanager's API has it, `postableAlert` of version 2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Alert {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<&'static str, String>,
+    pub(super) starts_at: Timestamp,
+    pub(super) ends_at: Timestamp,
+}
+
+impl AlertName {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::BindOnDormantPort => "GhostportBindOnDormantPort",
+            Self::UnexpectedOwner => "GhostportUnexpectedOwner",
+        }
+    }
+
+    /// The alert that an event raises.
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        match event.name {
+            EventName::Awakened if event.cause == Some(Cause::Bind) => {
+                Some(Self::BindOnDormantPort)
+            }
+            EventName::UnexpectedOwner => Some(Self::UnexpectedOwner),
+            _ => None,
+        }
+    }
+
+    /// Transport protocol of the label, for the alert that has one: `ghostport_awakenings_total`,
+    /// from which the other one is made, has none.
+    pub(super) fn protocol(self, event: &Event) -> Option<&'static str> {
+        match self {
+            Self::BindOnDormantPort => None,
+            Self::UnexpectedOwner => event.socket.as_ref().and_then(|socket| socket.transport),
+        }
+    }
+}
+
+/// Whether the event raises an alert.
+pub(in crate::sinks) fn is_alarming(event: &Event) -> bool {
+    AlertName::of(event).is_some()
+}
+
+impl Labels {
+    pub(super) fn new(configured: &BTreeMap<String, String>) -> Self {
+        Self(configured.clone())
+    }
+
+    /// Never a process: labels say which alert it is, and an alert of each process would be another.
+    pub(super) fn of(&self, name: AlertName, event: &Event) -> BTreeMap<String, String> {
+        let mut labels: BTreeMap<String, String> =
+            [("instance", event.host_name.as_str()), ("job", JOB), ("severity", SEVERITY)]
+                .into_iter()
+                .map(|(label, value)| (label.to_owned(), value.to_owned()))
+                .collect();
+        labels.extend(self.0.clone());
+        labels.insert("alertname".into(), name.as_str().into());
+        if name == AlertName::BindOnDormantPort {
+            labels.insert("cause".into(), Cause::Bind.name().into());
+        }
+        let port = event.socket.as_ref().and_then(|socket| socket.local_port);
+        labels.extend(port.map(|port| ("port".to_owned(), port.to_string())));
+        let protocol = name.protocol(event);
+        labels.extend(protocol.map(|protocol| ("protocol".to_owned(), protocol.to_owned())));
+        labels
+    }
+}
+
+/// What is known: names are those of the event's fields, with underscores.
+pub(super) fn annotations(name: AlertName, event: &Event) -> BTreeMap<&'static str, String> {
+    let (port, host) = (port(event), &event.host_name);
+    let slept = slept_for(event).map(|slept| format!(", dormant for {slept},"));
+    let slept = slept.unwrap_or_default();
+    let summary = match (name, refusal(event)) {
+        (AlertName::UnexpectedOwner, _) => format!("An unexpected program bound {port} of {host}"),
+        (_, None) => format!("Dormant {port} of {host}{slept} was bound"),
+        (_, Some(why)) => format!("A bind of dormant {port} of {host}{slept} was refused: {why}"),
+    };
+    let did = if refusal(event).is_some() { "tried to bind" } else { "bound" };
+    let mut annotations = BTreeMap::from([
+        ("description", format!("{} {did} {port}.", who(event))),
+        ("runbook_url", format!("{RUNBOOK}#{}", name.as_str().to_ascii_lowercase())),
+        ("summary", summary),
+        ("time", event.time.to_string()),
+    ]);
+    let socket = event.socket.as_ref();
+    let address = socket.and_then(|socket| socket.local_address).map(|address| address.to_string());
+    annotations.extend(address.map(|address| ("network_local_address", address)));
+    annotations.extend(event.caller.as_ref().into_iter().flat_map(process));
+    annotations
+}
+
+/// The result of a bind that did not succeed.
+fn refusal(event: &Event) -> Option<&'static str> {
+    event.socket.as_ref()?.result.filter(|result| *result != BindResult::Success.name())
+}
+
+fn process(caller: &CallerFields) -> impl Iterator<Item = (&'static str, String)> + use<> {
+    let identity = &caller.identity;
+    let user = identity.user_name.clone().or(caller.user_id.map(|id| id.to_string()));
+    [
+        ("process_pid", Some(caller.pid.to_string())),
+        ("process_parent_pid", caller.parent_pid.map(|pid| pid.to_string())),
+        ("process_executable_name", caller.executable_name.clone()),
+        ("process_executable_path", identity.executable_path.clone()),
+        ("process_command_line", caller.command_args.as_ref().map(|args| args.join(" "))),
+        ("process_user", user),
+        ("process_linux_cgroup", identity.cgroup.clone()),
+        ("container_id", identity.container_id.clone()),
+        ("systemd_unit", identity.systemd_unit.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}

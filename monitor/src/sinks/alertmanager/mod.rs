@@ -1,0 +1,174 @@
+//! Alerts for an Alertmanager, without the way through a scrape.
+//!
+//! It is told of binds on dormant ports and of unexpected owners, as often as it has to be for the
+//! alert to last, and of the end when the port is quiet again. Labels are those of Prometheus' alerts
+//! of the same names, so that Alertmanager takes both for one; what else is known of the process is in
+//! the annotations.
+
+mod active;
+mod alert;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::http::Uri;
+use jiff::Timestamp;
+use tokio::time::sleep_until;
+
+pub(super) use self::alert::is_alarming;
+use self::{
+    active::{Active, Key},
+    alert::Labels,
+};
+use super::{
+    backoff::{Backoff, jitter},
+    http::{Client, Post},
+    queue::{Queue, Work},
+    remote::is_passing,
+    told::Told,
+};
+use crate::config::HttpUrl;
+
+/// Events that are looked at together.
+const BATCH: usize = 256;
+
+/// Alerts of one request.
+const ALERTS: usize = 64;
+
+/// How often the ports are looked at whose alerts are active.
+const LOOK_PERIOD: Duration = Duration::from_secs(15);
+
+/// An Alertmanager.
+#[derive(Debug)]
+pub(super) struct Alertmanager {
+    uri: Uri,
+    labels: Labels,
+}
+
+/// An attempt that may succeed later.
+struct Failure {
+    why: String,
+    /// How long the receiver wants to be left alone.
+    retry_after: Option<Duration>,
+}
+
+/// The time between two attempts.
+#[derive(Default)]
+struct Pause {
+    backoff: Backoff,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+
+    fn extend(&mut self, Failure { why, retry_after }: Failure, name: &str) {
+        if self.backoff.is_fresh() {
+            tracing::warn!("{name} takes no alerts now, and is tried again: {why}");
+        }
+        let pause = self.backoff.next(jitter()).max(retry_after.unwrap_or_default());
+        self.until = Some(Instant::now() + pause);
+    }
+}
+
+/// Waits until an alert is `due` that may be told, or the ports are to be looked at; for good if
+/// there is no alert.
+async fn wait(due: Option<Instant>, pause: &Pause) {
+    let Some(due) = due else { return std::future::pending().await };
+    let due = pause.until.map_or(due, |until| until.max(due));
+    sleep_until(due.min(Instant::now() + LOOK_PERIOD).into()).await;
+}
+
+impl Alertmanager {
+    pub(super) fn new(url: &HttpUrl, labels: &BTreeMap<String, String>) -> Self {
+        Self { uri: url.join("/api/v2/alerts"), labels: Labels::new(labels) }
+    }
+
+    /// Tells what comes to `queue` until it is closed.
+    pub(super) async fn work(
+        self,
+        client: Client,
+        queue: &Queue,
+        is_awake: &(dyn Fn(u16) -> bool + Send + Sync),
+    ) {
+        let mut active = Active::default();
+        let mut pause = Pause::default();
+        loop {
+            let mut is_last = false;
+            tokio::select! {
+                work = queue.next(BATCH) => match work {
+                    Work::Reopen => {}
+                    Work::End => is_last = true,
+                    Work::Events(events) => self.take_over(&events, &mut active, queue),
+                },
+                () = wait(active.next_due(), &pause) => {}
+            }
+            let now = Instant::now();
+            active.end_quiet(is_awake, now);
+            if is_last || pause.is_over(now) {
+                match self.tell(&client, &mut active, queue).await {
+                    Ok(()) => pause = Pause::default(),
+                    Err(failure) if is_last => return queue.lose_held(failure.why),
+                    Err(failure) => pause.extend(failure, queue.losses().name()),
+                }
+                queue.losses().lose(active.give_up(Instant::now()), "they are over");
+                queue.hold(active.untold());
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    fn take_over(&self, events: &[Arc<Told>], active: &mut Active, queue: &Queue) {
+        for told in events {
+            if !active.raise(&told.event, &self.labels, Instant::now()) {
+                queue.losses().lose(1, "too many alerts are active");
+            }
+        }
+        queue.taken_over(events.len());
+        queue.hold(active.untold());
+    }
+
+    /// Tells everything that is due now.
+    async fn tell(
+        &self,
+        client: &Client,
+        active: &mut Active,
+        queue: &Queue,
+    ) -> Result<(), Failure> {
+        let due = active.due(Instant::now());
+        for keys in due.chunks(ALERTS) {
+            let answer = match client.post(&self.post(active, keys)).await {
+                Ok(answer) => answer,
+                Err(why) => return Err(Failure { why, retry_after: None }),
+            };
+            if answer.status.is_success() {
+                if active.told(keys, Instant::now()) > 0 {
+                    queue.losses().recover();
+                }
+            } else if is_passing(answer.status) {
+                let why = answer.words();
+                return Err(Failure { why, retry_after: answer.retry_after });
+            } else {
+                // It will not take them the next time either.
+                queue.losses().lose(active.forget(keys), answer.words());
+            }
+        }
+        Ok(())
+    }
+
+    fn post(&self, active: &Active, keys: &[Key]) -> Post {
+        let alerts = active.alerts(keys, Timestamp::now());
+        // Strings and times alone: nothing that JSON does not have.
+        let body = serde_json::to_vec(&alerts).unwrap_or_default();
+        Post { uri: self.uri.clone(), content_type: "application/json", body: body.into() }
+    }
+}

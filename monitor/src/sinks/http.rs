@@ -1,0 +1,133 @@
+//! The HTTP client of the sinks that are elsewhere.
+
+use std::{io, time::Duration};
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, Request, StatusCode, Uri, header},
+};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client as Pool, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::timeout;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+use crate::config::HttpUrl;
+
+/// Time to get connected.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Time for a request with its answer, the connection included.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// Silence after which a connection is closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Bytes of an answer that are read.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// Characters of an answer that the log shows.
+const SHOWN: usize = 200;
+
+/// A receiver may ask for a pause of this length at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Keeps one connection to one server.
+#[derive(Debug)]
+pub(super) struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Post {
+    pub(super) uri: Uri,
+    pub(super) content_type: &'static str,
+    pub(super) body: Bytes,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// How long the server wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Bytes,
+}
+
+impl Client {
+    /// A client for `url`. The certificates of this host's trusted authorities are read for https
+    /// alone; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+    pub(super) fn new(url: &HttpUrl) -> io::Result<Self> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_LIMIT));
+        tcp.set_nodelay(true);
+        let tls = HttpsConnectorBuilder::new();
+        let provider = ring::default_provider();
+        let tls = if url.is_https() {
+            tls.with_provider_and_native_roots(provider)?
+        } else {
+            let config = ClientConfig::builder_with_provider(provider.into())
+                .with_safe_default_protocol_versions()
+                .map_err(io::Error::other)?
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth();
+            tls.with_tls_config(config)
+        };
+        let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_LIMIT)
+            .pool_max_idle_per_host(1)
+            .build(connector);
+        Ok(Self { pool })
+    }
+
+    /// Sends and waits for the answer, or says why there is none. Redirections are answers.
+    pub(super) async fn post(&self, post: &Post) -> Result<Answer, String> {
+        timeout(REQUEST_LIMIT, self.exchange(post))
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", REQUEST_LIMIT.as_secs())))
+    }
+
+    async fn exchange(&self, post: &Post) -> Result<Answer, String> {
+        let request = Request::post(post.uri.clone())
+            .header(header::CONTENT_TYPE, post.content_type)
+            .header(header::USER_AGENT, concat!("ghostport/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(post.body.clone()))
+            .map_err(|error| error.to_string())?;
+        let answer = self.pool.request(request).await;
+        let (head, body) = answer.map_err(|error| causes(&error))?.into_parts();
+        let retry_after = retry_after(&head.headers);
+        // What cannot be read of the answer changes nothing about its status.
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        Ok(Answer { status: head.status, retry_after, body })
+    }
+}
+
+impl Answer {
+    /// The answer as the log tells it.
+    pub(super) fn words(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let text: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+        format!("it answers {}: {text}", self.status).trim_end_matches([':', ' ']).to_owned()
+    }
+}
+
+/// In seconds, RFC 9110, 10.2.3; a date is not understood.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
+}
+
+/// An error and what lies beneath.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<String> = chain.map(ToString::to_string).collect();
+    words.join(": ")
+}

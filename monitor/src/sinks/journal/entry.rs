@@ -1,0 +1,60 @@
+//! An event as an entry of the journal. Pure.
+
+use serde_json::Value;
+
+use crate::sinks::{
+    sentence::{Severity, sentence},
+    told::Told,
+};
+
+/// `LOG_WARNING` and `LOG_INFO` of syslog(3).
+const WARNING: u8 = 4;
+const INFO: u8 = 6;
+
+/// The datagram.
+pub(super) fn entry(told: &Told) -> Vec<u8> {
+    let mut entry = Vec::new();
+    let priority = match Severity::of(&told.event) {
+        Severity::Info => INFO,
+        Severity::Warning => WARNING,
+    };
+    push(&mut entry, "MESSAGE", &sentence(&told.event));
+    push(&mut entry, "PRIORITY", &priority.to_string());
+    push(&mut entry, "SYSLOG_IDENTIFIER", "ghostport");
+    let fields: Value = serde_json::from_slice(told.json()).unwrap_or_default();
+    for (key, value) in fields.as_object().into_iter().flatten() {
+        push_value(&mut entry, &field_name(key), value);
+    }
+    entry
+}
+
+/// `network.local.port` is `NETWORK_LOCAL_PORT`: a field has capitals, digits and underscores.
+fn field_name(key: &str) -> String {
+    let capital = |char: char| match char.to_ascii_uppercase() {
+        char if char.is_ascii_alphanumeric() => char,
+        _ => '_',
+    };
+    key.chars().map(capital).collect()
+}
+
+/// A list is a field that is there more than once.
+fn push_value(entry: &mut Vec<u8>, name: &str, value: &Value) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| push_value(entry, name, value)),
+        Value::String(text) => push(entry, name, text),
+        other => push(entry, name, &other.to_string()),
+    }
+}
+
+fn push(entry: &mut Vec<u8>, name: &str, text: &str) {
+    entry.extend_from_slice(name.as_bytes());
+    if text.contains('\n') {
+        // Its length goes first, 64 bits with the lowest byte first.
+        entry.push(b'\n');
+        entry.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    } else {
+        entry.push(b'=');
+    }
+    entry.extend_from_slice(text.as_bytes());
+    entry.push(b'\n');
+}

@@ -1,0 +1,35 @@
+//! Sinks of this host: an event is written or not, and there is no trying again.
+
+use std::io;
+
+use super::{
+    queue::{Queue, Work},
+    told::Told,
+};
+
+/// A sink that takes one event after the other.
+pub(super) trait Local: Send {
+    /// Writes an event, or says why it is lost.
+    fn write(&mut self, told: &Told) -> io::Result<()>;
+
+    /// Opens anew what it writes to.
+    fn reopen(&mut self) {}
+}
+
+/// Writes what comes to `queue` until it is closed.
+pub(super) async fn work(mut sink: Box<dyn Local>, queue: &Queue) {
+    loop {
+        match queue.next(1).await {
+            Work::Reopen => sink.reopen(),
+            Work::End => return,
+            Work::Events(events) => {
+                for told in events {
+                    match sink.write(&told) {
+                        Ok(()) => queue.delivered(1),
+                        Err(error) => queue.lost(1, error),
+                    }
+                }
+            }
+        }
+    }
+}

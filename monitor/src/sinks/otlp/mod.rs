@@ -1,0 +1,119 @@
+//! Events as OTLP logs over HTTP, in protobuf: not every receiver takes JSON.
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
+
+mod message;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::http::{StatusCode, Uri};
+use jiff::Timestamp;
+use prost::Message as _;
+use serde_json::Value;
+
+use self::message::{
+    AnyValue, ExportLogsServiceRequest, ExportLogsServiceResponse, InstrumentationScope, KeyValue,
+    LogRecord, Resource, ResourceLogs, ScopeLogs,
+};
+use super::{
+    http::Post,
+    remote::Format,
+    sentence::{Severity, sentence},
+    told::Told,
+};
+use crate::config::HttpUrl;
+
+/// Fields of an event that have a place of their own in a record.
+const PLACED: [&str; 4] = ["schema", "time", "event.name", "host.name"];
+
+/// `SEVERITY_NUMBER_INFO` and `SEVERITY_NUMBER_WARN`.
+const INFO: i32 = 9;
+const WARN: i32 = 13;
+
+/// A receiver of logs.
+#[derive(Debug)]
+pub(super) struct Otlp {
+    uri: Uri,
+}
+
+impl Otlp {
+    pub(super) fn new(endpoint: &HttpUrl) -> Self {
+        Self { uri: endpoint.join("/v1/logs") }
+    }
+}
+
+impl Format for Otlp {
+    fn post(&self, events: &[Arc<Told>]) -> Post {
+        let body = request(events, Timestamp::now()).encode_to_vec();
+        Post { uri: self.uri.clone(), content_type: "application/x-protobuf", body: body.into() }
+    }
+
+    /// The four that the specification names; any other refusal is final.
+    fn is_passing(&self, status: StatusCode) -> bool {
+        matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+        )
+    }
+
+    fn left_out(&self, body: &[u8]) -> usize {
+        let answer = ExportLogsServiceResponse::decode(body).unwrap_or_default();
+        let rejected = answer.partial_success.map_or(0, |partial| partial.rejected_log_records);
+        usize::try_from(rejected).unwrap_or(0)
+    }
+}
+
+fn request(events: &[Arc<Told>], now: Timestamp) -> ExportLogsServiceRequest {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut attributes = vec![text("service.name", "ghostport"), text("service.version", version)];
+    // All of them are of this host.
+    attributes.extend(events.first().map(|told| text("host.name", &told.event.host_name)));
+    let scope = InstrumentationScope {
+        name: "ghostport".into(),
+        version: version.into(),
+        attributes: vec![text("schema", crate::event::SCHEMA)],
+    };
+    let log_records = events.iter().map(|told| record(told, now)).collect();
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            resource: Some(Resource { attributes }),
+            scope_logs: vec![ScopeLogs { scope: Some(scope), log_records }],
+        }],
+    }
+}
+
+fn record(told: &Told, now: Timestamp) -> LogRecord {
+    let fields: Value = serde_json::from_slice(told.json()).unwrap_or_default();
+    let (severity_number, severity_text) = match Severity::of(&told.event) {
+        Severity::Info => (INFO, "INFO"),
+        Severity::Warning => (WARN, "WARN"),
+    };
+    LogRecord {
+        time_unix_nano: nanoseconds(told.event.time),
+        observed_time_unix_nano: nanoseconds(now),
+        severity_number,
+        severity_text: severity_text.into(),
+        body: Some(AnyValue::from(Value::String(sentence(&told.event)))),
+        attributes: match fields {
+            Value::Object(fields) => message::key_values(
+                fields.into_iter().filter(|(key, _)| !PLACED.contains(&key.as_str())),
+            ),
+            _ => Vec::new(),
+        },
+        event_name: format!("ghostport.{}", told.event.name.kind()),
+    }
+}
+
+/// Zero, which is "unknown", before 1970.
+fn nanoseconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_nanosecond()).unwrap_or(0)
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    KeyValue { key: key.into(), value: Some(Value::String(value.into()).into()) }
+}

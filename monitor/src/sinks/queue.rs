@@ -1,0 +1,193 @@
+//! The queue of one sink: bounded in events and in bytes, and never waited for by who fills it.
+//!
+//! An event stays in it until its sink is done with it. So what is in the queue when time is up is
+//! what was lost, that on which the sink hangs included.
+
+use std::{
+    collections::VecDeque,
+    fmt::Display,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, watch};
+
+use super::{losses::Losses, told::Told};
+
+/// Events that wait for one sink at most.
+pub(super) const CAPACITY: usize = 8192;
+
+/// Bytes of their JSON; what they take in memory is about the same.
+const CAPACITY_BYTES: usize = 8 << 20;
+
+/// Bytes of JSON that a sink is given at once; more only if one event alone has more.
+const BATCH_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    news: Notify,
+    closing: watch::Sender<bool>,
+    losses: Losses,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: VecDeque<Arc<Told>>,
+    bytes: usize,
+    /// What the sink has taken over and not delivered yet.
+    held: u64,
+    reopen: bool,
+    closing: bool,
+    abandoned: bool,
+}
+
+/// What a sink is to do next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// To deliver these, the oldest of the queue. It tells the queue when it is done with them.
+    Events(Vec<Arc<Told>>),
+    /// To open anew what it writes to.
+    Reopen,
+    /// To end: nothing is left, and nothing will come.
+    End,
+}
+
+impl Queue {
+    pub(super) fn new(losses: Losses) -> Self {
+        let (closing, _) = watch::channel(false);
+        Self { state: Mutex::default(), news: Notify::new(), closing, losses }
+    }
+
+    pub(super) const fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// Queues an event, or counts it as lost.
+    pub(super) fn push(&self, told: &Arc<Told>) {
+        let mut state = self.lock();
+        let refused = if state.closing {
+            Some("the sink is closed")
+        } else if state.events.len() >= CAPACITY || state.bytes + told.line.len() > CAPACITY_BYTES {
+            Some("it does not keep up, and its queue is full")
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            drop(state);
+            return self.losses.lose(1, why);
+        }
+        state.bytes += told.line.len();
+        state.events.push_back(Arc::clone(told));
+        drop(state);
+        self.news.notify_one();
+    }
+
+    /// Waits for something to do; at most `most` events of it.
+    pub(super) async fn next(&self, most: usize) -> Work {
+        loop {
+            if let Some(work) = self.lock().work(most) {
+                return work;
+            }
+            self.news.notified().await;
+        }
+    }
+
+    /// The oldest `count` events are delivered.
+    pub(super) fn delivered(&self, count: usize) {
+        if self.lock().remove(count) > 0 {
+            self.losses.recover();
+        }
+    }
+
+    /// The oldest `count` events are lost.
+    pub(super) fn lost(&self, count: usize, why: impl Display) {
+        let removed = self.lock().remove(count);
+        self.losses.lose(removed as u64, why);
+    }
+
+    /// The oldest `count` events are the sink's own business from now on.
+    pub(super) fn taken_over(&self, count: usize) {
+        self.lock().remove(count);
+    }
+
+    /// How many of those that were taken over are not delivered yet.
+    pub(super) fn hold(&self, held: u64) {
+        let mut state = self.lock();
+        if !state.abandoned {
+            state.held = held;
+        }
+    }
+
+    /// Those that were taken over and not delivered are lost.
+    pub(super) fn lose_held(&self, why: impl Display) {
+        let held = std::mem::take(&mut self.lock().held);
+        self.losses.lose(held, why);
+    }
+
+    /// Asks the sink to open anew what it writes to.
+    pub(super) fn reopen(&self) {
+        self.lock().reopen = true;
+        self.news.notify_one();
+    }
+
+    /// Takes nothing more. The sink ends when it has written what is queued.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.closing.send_replace(true);
+        self.news.notify_one();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Waits until nothing more will come.
+    pub(super) async fn closing(&self) {
+        // The sender is this queue's own.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// Counts what is left as lost: time is up. Returns how many these are.
+    pub(super) fn abandon(&self) -> u64 {
+        let mut state = self.lock();
+        state.abandoned = true;
+        let everything = state.events.len();
+        let left = state.remove(everything) as u64 + std::mem::take(&mut state.held);
+        drop(state);
+        self.losses.lose(left, "they could not be written in time");
+        left
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn work(&mut self, most: usize) -> Option<Work> {
+        if std::mem::take(&mut self.reopen) {
+            return Some(Work::Reopen);
+        }
+        if self.events.is_empty() {
+            return self.closing.then_some(Work::End);
+        }
+        let mut room = BATCH_BYTES;
+        let fits = |told: &&Arc<Told>| {
+            let fits = told.line.len() <= room;
+            room = room.saturating_sub(told.line.len());
+            fits
+        };
+        let batch: Vec<_> = self.events.iter().take(most).take_while(fits).cloned().collect();
+        // One that is larger than a batch goes alone.
+        let batch = if batch.is_empty() { vec![Arc::clone(&self.events[0])] } else { batch };
+        Some(Work::Events(batch))
+    }
+
+    /// Returns how many there were to remove: none, once they were given up.
+    fn remove(&mut self, count: usize) -> usize {
+        let count = count.min(self.events.len());
+        let bytes: usize = self.events.drain(..count).map(|told| told.line.len()).sum();
+        self.bytes -= bytes;
+        count
+    }
+}

@@ -1,0 +1,184 @@
+//! One sink at work: its thread and the way to it.
+
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+    time::timeout,
+};
+
+use super::{
+    IsAwake, SinkError,
+    alertmanager::{self, Alertmanager},
+    file::Lines,
+    http::Client,
+    journal::Journal,
+    local::{self, Local},
+    losses::Losses,
+    otlp::Otlp,
+    queue::Queue,
+    remote::{self, Format},
+    told::Told,
+    webhook::Webhook,
+};
+use crate::{config::SinkConfig, event::Event};
+
+/// A sink that is open, and not at work yet.
+pub struct Sink {
+    config: SinkConfig,
+    target: Target,
+}
+
+enum Target {
+    Local(Box<dyn Local>),
+    Remote(Box<dyn Format>, Client),
+    Alertmanager(Alertmanager, Client),
+}
+
+/// A sink at work. Its thread ends when this is dropped and what is queued is written.
+pub(super) struct Worker {
+    config: SinkConfig,
+    /// Which events it is told.
+    wants: fn(&Event) -> bool,
+    queue: Arc<Queue>,
+    /// Closed with the thread.
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+impl Sink {
+    pub(super) fn open(config: SinkConfig) -> Result<Self, SinkError> {
+        match Target::open(&config) {
+            Ok(target) => Ok(Self { config, target }),
+            Err(source) => Err(SinkError { sink: name(&config), source }),
+        }
+    }
+}
+
+impl Target {
+    fn open(config: &SinkConfig) -> io::Result<Self> {
+        Ok(match config {
+            SinkConfig::Stdout => Self::Local(Box::new(Lines::stdout()?)),
+            SinkConfig::File { path } => Self::Local(Box::new(Lines::file(path.clone())?)),
+            SinkConfig::Journal => Self::Local(Box::new(Journal::open()?)),
+            SinkConfig::Webhook { url } => {
+                Self::Remote(Box::new(Webhook(url.clone())), Client::new(url)?)
+            }
+            SinkConfig::Alertmanager { url, labels } => {
+                Self::Alertmanager(Alertmanager::new(url, labels), Client::new(url)?)
+            }
+            SinkConfig::Otlp { endpoint } => {
+                Self::Remote(Box::new(Otlp::new(endpoint)), Client::new(endpoint)?)
+            }
+        })
+    }
+
+    /// Waiting alone takes no driver.
+    fn runtime(&self) -> io::Result<Runtime> {
+        let mut builder = Builder::new_current_thread();
+        match self {
+            Self::Local(_) => builder.build(),
+            Self::Remote(..) | Self::Alertmanager(..) => builder.enable_all().build(),
+        }
+    }
+
+    fn wants(&self) -> fn(&Event) -> bool {
+        match self {
+            Self::Local(_) | Self::Remote(..) => |_| true,
+            Self::Alertmanager(..) => alertmanager::is_alarming,
+        }
+    }
+
+    async fn work(self, queue: &Queue, is_awake: IsAwake) {
+        match self {
+            Self::Local(sink) => local::work(sink, queue).await,
+            Self::Remote(format, client) => remote::work(format, client, queue).await,
+            Self::Alertmanager(sink, client) => sink.work(client, queue, &*is_awake).await,
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn start(
+        sink: Sink,
+        lost: &Arc<AtomicU64>,
+        is_awake: &IsAwake,
+    ) -> Result<Self, SinkError> {
+        let Sink { config, target } = sink;
+        let name = name(&config);
+        let failed = |source| SinkError { sink: name.clone(), source };
+        let queue = Arc::new(Queue::new(Losses::new(name.clone(), Arc::clone(lost))));
+        let runtime = target.runtime().map_err(failed)?;
+        let wants = target.wants();
+        let (end, ended) = oneshot::channel();
+        let (its_queue, is_awake) = (Arc::clone(&queue), Arc::clone(is_awake));
+        let work = move || {
+            runtime.block_on(target.work(&its_queue, is_awake));
+            // A look-up of a name may hang, and is not waited for.
+            runtime.shutdown_background();
+            drop(end);
+        };
+        thread::Builder::new().name("sink".into()).spawn(work).map_err(failed)?;
+        Ok(Self { config, wants, queue, ended: Some(ended) })
+    }
+
+    pub(super) const fn config(&self) -> &SinkConfig {
+        &self.config
+    }
+
+    pub(super) fn send(&self, told: &Arc<Told>) {
+        if (self.wants)(&told.event) {
+            self.queue.push(told);
+        }
+    }
+
+    pub(super) fn reopen(&self) {
+        self.queue.reopen();
+    }
+
+    /// Takes no more events. What it returns waits until those that are queued are written.
+    pub(super) fn close(&mut self) -> impl Future<Output = ()> + use<> {
+        self.queue.close();
+        let ended = self.ended.take();
+        async {
+            if let Some(ended) = ended {
+                // Nothing is ever sent: the channel is closed with the thread.
+                let _ = ended.await;
+            }
+        }
+    }
+
+    /// Counts what is still queued as lost.
+    pub(super) fn abandon(&self) -> u64 {
+        self.queue.abandon()
+    }
+
+    /// Writes what is queued, and ends; what is not written within `limit` is lost.
+    pub(super) async fn end(mut self, limit: Duration) {
+        let _ = timeout(limit, self.close()).await;
+        self.abandon();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// The sink as log and errors name it. Of a URL they tell no path: it may be a secret.
+fn name(config: &SinkConfig) -> String {
+    match config {
+        SinkConfig::Stdout => "stdout".into(),
+        SinkConfig::File { path } => path.display().to_string(),
+        SinkConfig::Journal => "the journal".into(),
+        SinkConfig::Webhook { url } => format!("the webhook at {}", url.origin()),
+        SinkConfig::Alertmanager { url, .. } => format!("the Alertmanager at {}", url.origin()),
+        SinkConfig::Otlp { endpoint } => format!("the OTLP receiver at {}", endpoint.origin()),
+    }
+}

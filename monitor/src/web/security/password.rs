@@ -1,0 +1,108 @@
+//! Basic authentication, RFC 7617, against bcrypt hashes.
+//!
+//! A hash is meant to take long, and a scrape is not: what was right once is remembered, as a keyed
+//! digest, until the file changes. What is not remembered is compared elsewhere than on the agent's
+//! runtime, one at a time, so that wrong passwords cost others nothing but one CPU.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::http::{HeaderMap, header};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ring::{hmac, rand::SystemRandom};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+/// Right passwords that are remembered: many more than there are users.
+const MAX_REMEMBERED: usize = 1024;
+
+/// A user's name and a password.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    user: String,
+    password: String,
+}
+
+/// The users, and the passwords that were right.
+#[derive(Debug)]
+pub(super) struct Passwords {
+    users: BTreeMap<String, String>,
+    /// `None` where the system has no random numbers: nothing is remembered then.
+    key: Option<hmac::Key>,
+    remembered: Mutex<HashSet<Vec<u8>>>,
+    turn: Semaphore,
+}
+
+impl Passwords {
+    pub(super) fn new(users: BTreeMap<String, String>) -> Self {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok();
+        Self { users, key, remembered: Mutex::default(), turn: Semaphore::new(1) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    fn remembers(&self, credentials: &Credentials) -> bool {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        self.digest(credentials).is_some_and(|digest| remembered.contains(&digest))
+    }
+
+    /// Whether these are right.
+    pub(super) async fn check(self: &Arc<Self>, credentials: Credentials) -> bool {
+        if self.remembers(&credentials) {
+            return true;
+        }
+        let Ok(_turn) = self.turn.acquire().await else { return false };
+        // Somebody may have been compared with the same meanwhile.
+        if self.remembers(&credentials) {
+            return true;
+        }
+        let passwords = Arc::clone(self);
+        spawn_blocking(move || passwords.compare(&credentials)).await.unwrap_or(false)
+    }
+
+    fn compare(&self, credentials: &Credentials) -> bool {
+        let hash = self.users.get(&credentials.user);
+        // For a user that there is not it takes as long, and tells nobody which users there are.
+        let Some(compared) = hash.or_else(|| self.users.values().next()) else { return false };
+        let is_equal = bcrypt::verify(&credentials.password, compared).unwrap_or(false);
+        let is_right = is_equal && hash.is_some();
+        if is_right {
+            self.remember(credentials);
+        }
+        is_right
+    }
+
+    fn remember(&self, credentials: &Credentials) {
+        let Some(digest) = self.digest(credentials) else { return };
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(digest);
+    }
+
+    fn digest(&self, credentials: &Credentials) -> Option<Vec<u8>> {
+        let mut digest = hmac::Context::with_key(self.key.as_ref()?);
+        // The length keeps the end of a name from being the beginning of a password.
+        digest.update(&(credentials.user.len() as u64).to_le_bytes());
+        digest.update(credentials.user.as_bytes());
+        digest.update(credentials.password.as_bytes());
+        Some(digest.sign().as_ref().to_vec())
+    }
+}
+
+/// The name and the password in the only `Authorization` of a request.
+pub(super) fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    Some(Credentials { user: user.to_owned(), password: password.to_owned() })
+}
