@@ -12,8 +12,8 @@ use super::ring::Ring;
 pub struct Events(Ring);
 
 impl Events {
-    /// Takes the ring buffer of a loaded object.
-    pub fn open(object: &mut aya::Ebpf) -> io::Result<Self> {
+    /// Opens the ring buffer of a loaded object.
+    pub fn open(object: &aya::Ebpf) -> io::Result<Self> {
         Ring::open(object, "EVENTS").map(Self)
     }
 

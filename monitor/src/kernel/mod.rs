@@ -166,8 +166,8 @@ impl Kernel {
         }
         let counter_life = counter_life(pins.as_ref())?;
         let streams = Streams {
-            events: Events::open(&mut object).context("cannot read the event ring")?,
-            samples: Samples::open(&mut object).context("cannot read the sample ring")?,
+            events: Events::open(&object).context("cannot read the event ring")?,
+            samples: Samples::open(&object).context("cannot read the sample ring")?,
             log: KernelLog::open(&mut object)?,
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;

@@ -27,6 +27,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 /// Counts up when the records or maps change in a way that an older agent's pins do not have.
 const LAYOUT_VERSION: u32 = 4;
 
+/// Bytes of the ring buffer of diagnostics, of which there are few: the library would take 128 KiB.
+const LOG_RING_BYTES: u32 = 16 * 1024;
+
 /// The section that is the map of the watched ports.
 pub const PORT_SET: &str = ".bss.port_set";
 /// The section that is the map of the ports' indices.
@@ -134,6 +137,7 @@ pub fn load(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf, EbpfError>
         .override_global("COMMAND_LINES", &command_lines, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     loader
+        .map_max_entries("AYA_LOGS", LOG_RING_BYTES)
         .map_max_entries("SKIPPED_SAMPLES", settings.cpus)
         .map_max_entries("TALKERS", row_count(settings.cpus))
         .map_max_entries("SOURCES", sketch_count(settings.sketched_ports));

@@ -1,6 +1,9 @@
 //! A ring buffer of the kernel side, read as its records come.
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd},
+};
 
 use aya::maps::{Map, MapData, RingBuf};
 use tokio::{
@@ -20,10 +23,15 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Takes the ring buffer of this name from a loaded object.
-    pub fn open(object: &mut aya::Ebpf, name: &str) -> io::Result<Self> {
-        let map = object.take_map(name).ok_or(io::ErrorKind::NotFound)?;
-        let ring: RingBuf<MapData> = Map::try_into(map).map_err(io::Error::other)?;
+    /// Opens the ring buffer of this name of a loaded object. The object keeps it as well: programs
+    /// that are loaded later know it by its descriptor there.
+    pub fn open(object: &aya::Ebpf, name: &str) -> io::Result<Self> {
+        let Some(Map::RingBuf(map)) = object.map(name) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let map = map.fd().as_fd().try_clone_to_owned()?;
+        let map = MapData::from_fd(map).map_err(io::Error::other)?;
+        let ring = RingBuf::try_from(Map::RingBuf(map)).map_err(io::Error::other)?;
         Ok(Self { ring: readable(ring)?, has_more: false })
     }
 

@@ -10,8 +10,8 @@ use super::ring::Ring;
 pub struct Samples(Ring);
 
 impl Samples {
-    /// Takes the ring buffer of a loaded object.
-    pub fn open(object: &mut aya::Ebpf) -> io::Result<Self> {
+    /// Opens the ring buffer of a loaded object.
+    pub fn open(object: &aya::Ebpf) -> io::Result<Self> {
         Ring::open(object, "SAMPLES").map(Self)
     }
 

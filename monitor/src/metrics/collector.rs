@@ -25,7 +25,7 @@ use super::{
 use crate::{
     catalogue,
     ledger::{Cause, PortFacts, PortState},
-    snapshot::Snapshot,
+    snapshot::{PortSources, Snapshot},
 };
 
 /// With more watched ports than this, series of a port that never saw anything are left out.
@@ -224,7 +224,9 @@ fn sockets(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
 
 fn sources(snapshot: &Snapshot, shown: &PortSet) -> Family {
     let mut sources = Family::new(&names::SOURCES);
-    for row in snapshot.sources.iter().filter(|row| shown.contains(row.port)) {
+    // Those of the ports that nobody talks on, which are nearly all, would be many.
+    let is_told = |row: &&PortSources| row.addresses > 0 && shown.contains(row.port);
+    for row in snapshot.sources.iter().filter(is_told) {
         sources.add(&[&row.port.to_string(), row.protocol.name()], row.addresses as f64);
     }
     sources

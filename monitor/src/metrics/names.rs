@@ -81,7 +81,7 @@ metrics! {
         "Time in which no agent looked; it does not count towards dormancy.";
     /// Remote addresses.
     SOURCES: GAUGE "ghostport_sources" ["port", "protocol"]
-        "Distinct remote addresses on a watched port in the last five minutes; an estimate, with a standard error of 5 percent.";
+        "Distinct remote addresses on a watched port in the last five minutes; an estimate, with a standard error of 5 percent; absent for none.";
     /// Verdicts.
     PAYLOADS_IDENTIFIED: COUNTER "ghostport_payloads_identified_total" ["port", "protocol", "verdict"]
         "Conversations on a watched port by what their first payload is; a verdict has a series from its first sight on.";

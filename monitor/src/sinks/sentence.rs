@@ -111,7 +111,7 @@ mod tests {
                 "nc[4711] gave port 2948/tcp (wap-push) back",
                 "port 2948/tcp (wap-push) awakened after 1m30s: tcp bind",
                 "port 2948/tcp (wap-push) is dormant",
-                "a payload on port 2948/tcp (wap-push) was identified: tcp bind",
+                "something on port 2948/tcp (wap-push): tcp bind",
                 "nc[4711] is not expected on port 2948/tcp (wap-push), and bound it",
                 "the agent is at work",
                 "the agent ends: tcp bind",

@@ -10,7 +10,10 @@ use aya::{
 };
 use monitor_common::{
     flow::{Direction, PortCounters, Protocol, Side, slot_count, slot_index},
+    limits::LEAST_SKETCHED_PORTS,
     ports::{PortIndex, PortSet},
+    sampling::SamplingControl,
+    sources::{row_count, sketch_count},
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -39,6 +42,9 @@ impl Counting {
         let mut object = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global("CPUS", &cpus, true)
+            .map_max_entries("SKIPPED_SAMPLES", cpus)
+            .map_max_entries("TALKERS", row_count(cpus))
+            .map_max_entries("SOURCES", sketch_count(LEAST_SKETCHED_PORTS))
             .load_file(object)
             .with_context(|| format!("cannot load {object:?}"))?;
         let counters = Array::create(slot_count(ports.len() as u32 + 1, cpus), INNER_FLAGS)?;
@@ -76,6 +82,10 @@ fn fill(
     for (position, port) in ports.iter().enumerate() {
         index.set(*port, position as u16 + 1);
     }
+    // Remote addresses are noted, and nobody is there to read samples.
+    let control = SamplingControl { window: 2, seed: 1, ..SamplingControl::default() };
+    let mut sampling: Array<_, [u64; 4]> = map(object, "SAMPLING")?.try_into()?;
+    sampling.set(0, bytemuck::cast::<SamplingControl, [u64; 4]>(control), 0)?;
     let mut port_set: Array<_, [u64; 1024]> = map(object, ".bss.port_set")?.try_into()?;
     port_set.set(0, bytemuck::cast::<PortSet, [u64; 1024]>(set), 0)?;
     let mut port_index: Array<_, [u16; 65536]> = map(object, ".bss.port_index")?.try_into()?;
