@@ -44,6 +44,9 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Changes of interfaces come in flocks; one look serves them all.
 const SETTLE: Duration = Duration::from_millis(50);
+/// Time that the store gets to take an order.
+const ORDER_LIMIT: Duration = Duration::from_secs(5);
+
 
 /// How often the counters are read for the ledger: what a packet does to its port is known by then.
 const READING_PERIOD: Duration = Duration::from_secs(1);
@@ -292,7 +295,11 @@ impl Agent {
         let kernel = Arc::clone(&self.kernel);
         spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
         self.pipeline.watch(config.ports.clone(), clock::moment()).await;
-        self.store.limit(&config.store).await;
+        if !self.store.limit(&config.store, ORDER_LIMIT).await {
+            tracing::warn!(
+                "the store does not answer: store.retain and max_size stay as they were"
+            );
+        }
         self.config = Config {
             bind_mechanism: self.config.bind_mechanism,
             command_line: self.config.command_line,
@@ -313,13 +320,20 @@ impl Agent {
             ("bind.mechanism", config.bind_mechanism != self.config.bind_mechanism),
             ("process.command_line", config.command_line != self.config.command_line),
             ("store.path", config.store.path != self.config.store.path),
-            ("interfaces.mode", config.interfaces.mode != self.config.interfaces.mode),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!("{key} has changed: it takes effect at the next start");
         }
     }
 
+        let mode = config.interfaces.mode;
+        let keeps = |status: &HookStatus| status.outlives_change_to(mode);
+        if mode != self.config.interfaces.mode && lock(&self.kernel).hooks().iter().any(keeps) {
+            tracing::warn!(
+                "interfaces.mode has changed: an interface that is served by another mechanism \
+                 keeps it until the next start"
+            );
+        }
     async fn stop(&mut self, reason: &str, keep_attached: bool) -> Result<()> {
         tracing::info!(reason, keep_attached, "stopping");
         self.ready.store(false, Ordering::Relaxed);

@@ -154,9 +154,11 @@ impl StoreQueue {
     }
 
     /// Keeps `retain` and `max_size` of `config` from now on. Another path needs another store.
-    pub async fn limit(&self, config: &StoreConfig) {
+    /// `false` if the writer, which may hang with its disk, did not take the order within `patience`.
+    pub async fn limit(&self, config: &StoreConfig, patience: Duration) -> bool {
+        let order = self.messages.send(Message::Limit(config.clone()));
         // Only a writer that was closed takes no orders, and it needs none.
-        let _ = self.messages.send(Message::Limit(config.clone())).await;
+        timeout(patience, order).await.is_ok()
     }
 
     /// Waits until everything that is queued now is committed, or counted as lost.
