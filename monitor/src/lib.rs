@@ -17,6 +17,7 @@ pub mod logging;
 pub mod lookout;
 pub mod metrics;
 pub mod pipeline;
+mod patience;
 pub mod port_view;
 pub mod process;
 pub mod selftest;

@@ -27,6 +27,7 @@ use crate::{
     ledger::{CallKind, Change, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
     process::{Identity, Joiner},
     sinks::EventQueue,
+    patience::Patience,
     snapshot::Snapshot,
     store::StoreQueue,
 };
@@ -38,8 +39,9 @@ const QUEUE_CAPACITY: usize = 16_384;
 /// make it forget.
 const SAVING_PERIOD: Duration = Duration::from_secs(5);
 
-/// Events that a follower may be behind.
-const FOLLOWER_CAPACITY: usize = 1024;
+/// How long a burst of news waits for those who write it: a scan of all ports awakens them in one
+/// reading. Calls wait in the queue meanwhile.
+const BURST_LIMIT: Duration = Duration::from_secs(5);
 
 /// The ledger, as those see it who only read.
 pub type SharedLedger = Arc<Mutex<Ledger>>;
@@ -95,7 +97,7 @@ impl Pipeline {
     /// Starts the thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
-        let (followers, _) = broadcast::channel(FOLLOWER_CAPACITY);
+        let followers = Followers::new(Timestamp::now().as_microsecond().unsigned_abs());
         let ledger = Arc::new(Mutex::new(parts.ledger));
         let shared = Arc::<Shared>::default();
         let worker = Worker {
@@ -112,6 +114,7 @@ impl Pipeline {
             has_looked: false,
             shared: Arc::clone(&shared),
             followers: followers.clone(),
+            patience: Default::default(),
             transitions: Vec::new(),
         };
         thread::Builder::new().name("pipeline".into()).spawn(move || worker.run(receiver))?;
@@ -215,6 +218,8 @@ struct Worker {
     has_looked: bool,
     shared: Arc<Shared>,
     followers: broadcast::Sender<Arc<str>>,
+    /// With the store and with the sinks.
+    patience: [Patience; 2],
     /// Room for what the ledger tells, used again and again.
     transitions: Vec<Transition>,
 }
@@ -330,8 +335,13 @@ impl Worker {
         let is_lasting = transitions.iter().any(is_lasting);
         for transition in transitions {
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
+        let deadline = Instant::now() + BURST_LIMIT;
                 self.tell(event);
             }
+                // One call makes no burst, and others wait behind it.
+                if call.is_none() {
+                    self.wait_for_room(deadline);
+                }
         }
         if is_lasting {
             self.save();
@@ -340,6 +350,12 @@ impl Worker {
 
     fn tell(&self, event: Event) {
         if self.followers.receiver_count() > 0
+    fn wait_for_room(&mut self, deadline: Instant) {
+        let [store, sinks] = &mut self.patience;
+        store.wait(deadline, || self.store.has_room());
+        sinks.wait(deadline, || self.queue.has_room());
+    }
+
             && let Ok(line) = serde_json::to_string(&event)
         {
             // Nobody may be there any more.

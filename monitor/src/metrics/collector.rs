@@ -12,13 +12,10 @@ use monitor_common::{
     ports::PortSet,
     socket_event::{BindResult, SocketCounters},
 };
-use prometheus::{
-    TextEncoder,
-    proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType},
-};
 
 use super::{
     AgentStatus, LedgerFacts, ProcessFacts,
+    family::Family,
     names::{self, Metric},
 };
 use crate::{
@@ -30,24 +27,33 @@ use crate::{
 /// With more watched ports than this, series of a port that never saw anything are left out.
 pub const MAX_PREINITIALISED_PORTS: usize = 64;
 
-/// The exposition in the text format, version 0.0.4.
+/// With more ports than this that saw something, as after a scan of tens of thousands, their series
+/// at 0 are left out.
+const MAX_PORTS_WITH_ZEROS: usize = 1024;
+
+/// The exposition in the text format, version 0.0.4, family by family: of tens of thousands of
+/// ports it is too much to be copied.
 pub fn render(
     snapshot: &Snapshot,
     ledger: &LedgerFacts,
     status: &AgentStatus,
     process: Option<&ProcessFacts>,
-) -> Result<String> {
-    Ok(TextEncoder::new().encode_to_string(&families(snapshot, ledger, status, process))?)
+) -> Result<Vec<String>> {
+    let families = families(snapshot, ledger, status, process).into_iter().map(Family::finish);
+    let families: Vec<Option<(&str, String)>> = families.collect::<prometheus::Result<_>>()?;
+    let mut families: Vec<(&str, String)> = families.into_iter().flatten().collect();
+    families.sort_unstable_by_key(|(name, _)| *name);
+    Ok(families.into_iter().map(|(_, text)| text).collect())
 }
 
-/// All families that have a series.
+/// All families.
 fn families(
     snapshot: &Snapshot,
     ledger: &LedgerFacts,
     status: &AgentStatus,
     process: Option<&ProcessFacts>,
-) -> Vec<MetricFamily> {
-    let shown = shown_ports(snapshot, ledger);
+) -> Vec<Family> {
+    let shown = ShownPorts::new(snapshot, ledger);
     let mut families = traffic(snapshot, &shown);
     families.push(unclassified(snapshot));
     families.extend(sockets(snapshot, &shown));
@@ -60,88 +66,50 @@ fn families(
     families.extend(maps(snapshot));
     families.extend(agent(snapshot, status));
     families.extend(process.map(process_families).into_iter().flatten());
-    let mut families: Vec<MetricFamily> = families.into_iter().filter_map(Family::finish).collect();
-    families.sort_by(|a, b| a.name().cmp(b.name()));
     families
 }
 
-/// A family that is being filled.
-struct Family {
-    metric: &'static Metric,
-    series: Vec<prometheus::proto::Metric>,
+/// The ports that have series.
+struct ShownPorts {
+    ports: PortSet,
+    /// Whether their series at 0 are told, too.
+    with_zeros: bool,
 }
 
-impl Family {
-    fn new(metric: &'static Metric) -> Self {
-        Self { metric, series: Vec::new() }
+impl ShownPorts {
+    /// All of a few ports, of many those that saw anything.
+    fn new(snapshot: &Snapshot, ledger: &LedgerFacts) -> Self {
+        let quiet_too = snapshot.sockets.len() <= MAX_PREINITIALISED_PORTS;
+        let called = snapshot
+            .sockets
+            .iter()
+            .filter(|row| quiet_too || row.counters != SocketCounters::default())
+            .map(|row| row.port);
+        let crossed = snapshot
+            .traffic
+            .iter()
+            .filter(|row| quiet_too || row.counters != PortCounters::default())
+            .map(|row| row.port);
+        let known = ledger.ports.iter().filter(|(_, facts)| facts.is_news()).map(|(port, _)| *port);
+        let ports: PortSet = called.chain(crossed).chain(known).collect();
+        let count = (1..=u16::MAX).filter(|port| ports.contains(*port)).count();
+        Self { ports, with_zeros: count <= MAX_PORTS_WITH_ZEROS }
     }
 
-    fn of_one(metric: &'static Metric, value: f64) -> Self {
-        let mut family = Self::new(metric);
-        family.add(&[], value);
-        family
+    fn contains(&self, port: u16) -> bool {
+        self.ports.contains(port)
     }
 
-    /// Adds a series; the values are those of the declared labels, in their order.
-    fn add(&mut self, values: &[&str], value: f64) {
-        debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
-        let labels = self.metric.labels.iter().zip(values).map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        });
-        let mut series = prometheus::proto::Metric::from_label(labels.collect());
-        match self.metric.kind {
-            MetricType::COUNTER => {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                series.set_counter(counter);
-            }
-            _ => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                series.set_gauge(gauge);
-            }
-        }
-        self.series.push(series);
-    }
-
-    /// The encoder refuses a family without series.
-    fn finish(self) -> Option<MetricFamily> {
-        if self.series.is_empty() {
-            return None;
-        }
-        let mut family = MetricFamily::default();
-        family.set_name(self.metric.name.to_owned());
-        family.set_help(self.metric.help.to_owned());
-        family.set_field_type(self.metric.kind);
-        family.set_metric(self.series);
-        Some(family)
+    /// A family with a series for each of them and more.
+    fn family(&self, metric: &'static Metric) -> Family {
+        Family::new(metric).with_zeros(self.with_zeros)
     }
 }
 
-/// The ports that have series, in every family: all of a few, of many those that saw anything.
-fn shown_ports(snapshot: &Snapshot, ledger: &LedgerFacts) -> PortSet {
-    let quiet_too = snapshot.sockets.len() <= MAX_PREINITIALISED_PORTS;
-    let called = snapshot
-        .sockets
-        .iter()
-        .filter(|row| quiet_too || row.counters != SocketCounters::default())
-        .map(|row| row.port);
-    let crossed = snapshot
-        .traffic
-        .iter()
-        .filter(|row| quiet_too || row.counters != PortCounters::default())
-        .map(|row| row.port);
-    let known = ledger.ports.iter().filter(|(_, facts)| facts.is_news()).map(|(port, _)| *port);
-    called.chain(crossed).chain(known).collect()
-}
-
-fn traffic(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
-    let mut packets = Family::new(&names::PACKETS);
-    let mut bytes = Family::new(&names::BYTES);
-    let mut attempts = Family::new(&names::CONNECTION_ATTEMPTS);
+fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
+    let mut packets = shown.family(&names::PACKETS);
+    let mut bytes = shown.family(&names::BYTES);
+    let mut attempts = shown.family(&names::CONNECTION_ATTEMPTS);
     // Two interfaces have one name while they are renamed, and a series may be told only once.
     let mut rows = BTreeMap::<(&str, u16), PortCounters>::new();
     for row in snapshot.traffic.iter().filter(|row| shown.contains(row.port)) {
@@ -200,10 +168,10 @@ fn unclassified(snapshot: &Snapshot) -> Family {
     family
 }
 
-fn sockets(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
-    let mut binds = Family::new(&names::BINDS);
-    let mut listens = Family::new(&names::LISTENS);
-    let mut closes = Family::new(&names::CLOSES);
+fn sockets(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
+    let mut binds = shown.family(&names::BINDS);
+    let mut listens = shown.family(&names::LISTENS);
+    let mut closes = shown.family(&names::CLOSES);
     for row in snapshot.sockets.iter().filter(|row| shown.contains(row.port)) {
         let port = row.port.to_string();
         listens.add(&[&port], row.counters.listens as f64);
@@ -219,17 +187,17 @@ fn sockets(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
     vec![binds, listens, closes]
 }
 
-fn states(ledger: &LedgerFacts, shown: &PortSet) -> Vec<Family> {
-    let mut state = Family::new(&names::PORT_STATE);
+fn states(ledger: &LedgerFacts, shown: &ShownPorts) -> Vec<Family> {
+    let mut state = shown.family(&names::PORT_STATE);
     let mut dormant = Family::new(&names::DORMANT);
-    let mut awakenings = Family::new(&names::AWAKENINGS);
+    let mut awakenings = shown.family(&names::AWAKENINGS);
     let mut protocols = [
         &names::UNEXPECTED_BINDS,
         &names::BOUND_SOCKETS,
         &names::LAST_PACKET_TIMESTAMP,
         &names::LAST_BIND_TIMESTAMP,
     ]
-    .map(Family::new);
+    .map(|metric| shown.family(metric));
     for (port, facts) in ledger.ports.iter().filter(|(port, _)| shown.contains(*port)) {
         let port = port.to_string();
         for candidate in PortState::ALL {
@@ -264,7 +232,7 @@ fn by_protocol(facts: &PortFacts, protocol: Protocol) -> [f64; 4] {
     ]
 }
 
-fn port_info(snapshot: &Snapshot, shown: &PortSet) -> Family {
+fn port_info(snapshot: &Snapshot, shown: &ShownPorts) -> Family {
     let mut family = Family::new(&names::PORT_INFO);
     for row in snapshot.sockets.iter().filter(|row| shown.contains(row.port)) {
         if let Some(service) = catalogue::lookup(row.port) {
@@ -361,6 +329,7 @@ mod tests {
         kernel::hooks::{Hook, HookMechanism, HookStatus},
         ledger::{CounterLife, Ledger, Moment, Start},
         metrics::BuildInfo,
+    use prometheus::proto::MetricType;
         snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic},
     };
 
@@ -428,7 +397,7 @@ mod tests {
     }
 
     fn text(snapshot: &Snapshot, process: Option<&ProcessFacts>) -> String {
-        render(snapshot, &ledger(snapshot), &status(), process).unwrap()
+        render(snapshot, &ledger(snapshot), &status(), process).unwrap().concat()
     }
 
     fn series(text: &str) -> Vec<&str> {
@@ -477,6 +446,24 @@ mod tests {
             row.counters.traffic[0][0][0] = Traffic { packets: 1, bytes: 60 };
             row.counters.connection_attempts[0][0] = 1;
         }
+    #[test]
+    fn of_a_scan_of_all_ports_only_what_is_not_zero_is_told() {
+        let ports: Vec<u16> = (1..=65535).collect();
+        let mut snapshot = snapshot(&["lo"], &ports);
+        for row in &mut snapshot.traffic {
+            row.counters.traffic[0][0][0] = Traffic { packets: 1, bytes: 60 };
+        }
+        let text = text(&snapshot, None);
+        let count = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();
+        assert_eq!(count("ghostport_packets_total{"), 65535);
+        assert_eq!(count("ghostport_binds_total{"), 0);
+        assert_eq!(count("ghostport_port_state{"), 65535);
+        assert_eq!(count(r#"ghostport_port_state{port="7",state="quiet"} 1"#), 1);
+        // Who is awake is told as well as who is not.
+        assert_eq!(count("ghostport_dormant{"), 65535);
+        assert_eq!(count("# TYPE ghostport_packets_total "), 1);
+    }
+
         for row in &mut snapshot.unclassified {
             row.counters.packets[0][0] = 1;
         }

@@ -1,6 +1,7 @@
 //! The exposition: every metric's declaration, and its values built anew for each scrape.
 
 mod collector;
+mod family;
 pub mod names;
 mod process;
 
@@ -17,8 +18,8 @@ use crate::{
     sinks::EventLosses,
 };
 
-/// The exposition as text, made when it is asked for.
-pub type Exposition = Arc<dyn Fn() -> anyhow::Result<String> + Send + Sync>;
+/// The exposition as text, in pieces, made when it is asked for.
+pub type Exposition = Arc<dyn Fn() -> anyhow::Result<Vec<String>> + Send + Sync>;
 
 /// What is running, and on what.
 #[derive(Clone, Debug)]

@@ -86,6 +86,11 @@ impl EventQueue {
         }
     }
 
+    /// Whether an event would find room now.
+    pub fn has_room(&self) -> bool {
+        self.messages.capacity() > 0
+    }
+
     /// What was lost so far.
     pub fn losses(&self) -> EventLosses {
         EventLosses { queue: self.losses.queue.load(Relaxed), sink: self.losses.sink.load(Relaxed) }

@@ -128,6 +128,11 @@ impl StoreQueue {
         self.shared.lost_in_queue.fetch_add(u64::from(!sent), Relaxed);
     }
 
+    /// Whether an event would find room now.
+    pub fn has_room(&self) -> bool {
+        self.messages.capacity() > 0
+    }
+
     /// Queues changes of the ledger. What finds the queue full comes back: see
     /// [`crate::ledger::Ledger::give_back`].
     pub fn save(&self, changes: Changes) -> Result<(), Box<Changes>> {

@@ -30,11 +30,13 @@ use std::{
 use axum::{
     Extension, Router,
     extract::State as AxumState,
+    body::{Body, Bytes},
     http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use hyper::{body::Incoming, server::conn::http1};
+use futures_util::{StreamExt as _, stream};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -76,6 +78,11 @@ const MAX_HEAD: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Exactly what Prometheus 3 expects.
+/// Answers of this size and more are of tens of thousands of ports, and so many of them may be on
+/// their way at once: a client that takes its time must not make memory pile up.
+const LARGE: usize = 4 << 20;
+const MAX_LARGE: usize = 2;
+
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const INDEX: &str = include_str!("index.html");
@@ -103,7 +110,12 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> 
 /// Serves until `stop` is closed.
 pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver<()>) {
     let api = api::router(Arc::clone(&state.source), stop.clone());
-    let router = router(Routes { state, scrape: Arc::new(Semaphore::new(1)) }).merge(api);
+    let routes = Routes {
+        state,
+        scrape: Arc::new(Semaphore::new(1)),
+        large: Arc::new(Semaphore::new(MAX_LARGE)),
+    };
+    let router = router(routes).merge(api);
     let router =
         router.fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /\n"));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -120,6 +132,8 @@ pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver
 struct Routes {
     state: State,
     /// One exposition is made at a time: of thousands of ports it takes memory.
+    /// Places for large answers on their way.
+    large: Arc<Semaphore>,
     scrape: Arc<Semaphore>,
 }
 
@@ -136,18 +150,42 @@ async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
     let Ok(turn) = routes.scrape.acquire_owned().await else {
         return failure("the agent is stopping");
     };
+    let make = routes.state.exposition;
     // Thousands of ports take a while to sum up. The turn goes along: it must not end before the
     // work does, when the client has gone away.
     let exposition = spawn_blocking(move || {
-        let exposition = (routes.state.exposition)();
+        let exposition = make();
         drop(turn);
         exposition
     });
     match exposition.await {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], text).into_response(),
+        Ok(Ok(text)) => sent(text, &routes.large),
         Ok(Err(error)) => failure(&format!("{error:#}")),
         Err(error) => failure(&error.to_string()),
     }
+/// The exposition on its way; a large one keeps its place until it is sent.
+fn sent(pieces: Vec<String>, large: &Arc<Semaphore>) -> Response {
+    let length: usize = pieces.iter().map(String::len).sum();
+    let body = if length < LARGE {
+        Body::from(pieces.concat())
+    } else {
+        let Ok(place) = Arc::clone(large).try_acquire_owned() else {
+            let why = "others read as much and take their time: ask again\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+        };
+        // Each piece is let go when it is sent, and the place with the last one.
+        Body::from_stream(stream::iter(pieces).map(move |piece| {
+            let _ = &place;
+            Ok::<_, std::io::Error>(Bytes::from(piece))
+        }))
+    };
+    let headers = [
+        (header::CONTENT_TYPE, EXPOSITION_TYPE.to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    (headers, body).into_response()
+}
+
 }
 
 fn failure(why: &str) -> Response {

@@ -81,7 +81,7 @@ impl Server {
     }
 
     async fn of_text(text: &'static str) -> Self {
-        Self::start(Arc::new(move || Ok(text.to_owned()))).await
+        Self::start(Arc::new(move || Ok(vec![text.to_owned()]))).await
     }
 
     /// Sends bytes and reads until the server closes.
@@ -190,7 +190,7 @@ async fn stopping_does_not_wait_for_idle_clients() {
 
 #[tokio::test]
 async fn stopping_does_not_wait_for_who_reads_nothing() {
-    let server = Server::start(Arc::new(|| Ok("x".repeat(64 << 20)))).await;
+    let server = Server::start(Arc::new(|| Ok(vec!["x".repeat(64 << 20)]))).await;
     let mut deaf = TcpStream::connect(server.address).await.unwrap();
     deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     deaf.readable().await.unwrap();
@@ -202,9 +202,34 @@ async fn stopping_does_not_wait_for_who_reads_nothing() {
 
 #[tokio::test]
 async fn a_request_under_way_is_answered_before_the_end() {
+#[tokio::test]
+async fn large_answers_do_not_pile_up() {
+    let server = Server::start(Arc::new(|| Ok(vec!["x".repeat(64 << 20)]))).await;
+    let ask = async || {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        (stream, status)
+    };
+    let mut deaf = Vec::new();
+    for _ in 0..MAX_LARGE {
+        let (stream, status) = ask().await;
+        assert_eq!(&status, b"HTTP/1.1 200");
+        deaf.push(stream);
+    }
+    assert_eq!(&ask().await.1, b"HTTP/1.1 503");
+    drop(deaf.pop());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while &ask().await.1 != b"HTTP/1.1 200" {
+        assert!(Instant::now() < deadline, "the place of who has gone is not given to others");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
     let server = Server::start(Arc::new(|| {
         std::thread::sleep(Duration::from_millis(300));
-        Ok("a_total 1\n".to_owned())
+        Ok(vec!["a_total 1\n".to_owned()])
     }))
     .await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -226,7 +251,7 @@ async fn expositions_are_made_one_at_a_time() {
         highest.fetch_max(counted.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(5));
         counted.fetch_sub(1, Ordering::Relaxed);
-        Ok(String::new())
+        Ok(Vec::new())
     }))
     .await;
     let scrapes = (0..20).map(|_| server.get("/metrics"));
@@ -242,7 +267,7 @@ async fn a_listener_without_clients_takes_no_slot() {
     let addresses: Vec<SocketAddr> = listeners.iter().map(address_of).collect();
     let (_stop, stopped) = watch::channel(());
     let state = State {
-        exposition: Arc::new(|| Ok(String::new())),
+        exposition: Arc::new(|| Ok(Vec::new())),
         ready: Arc::default(),
         source: Known::shared(),
     };
@@ -398,7 +423,7 @@ async fn the_unix_socket_is_for_user_and_group() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let (stop, stopped) = watch::channel(());
     let state = State {
-        exposition: Arc::new(|| Ok(String::new())),
+        exposition: Arc::new(|| Ok(Vec::new())),
         ready: Arc::default(),
         source: Known::shared(),
     };
