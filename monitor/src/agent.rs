@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{broadcast, mpsc, watch},
+    sync::{mpsc, watch},
     task::spawn_blocking,
     time::Instant,
 };
@@ -25,6 +25,7 @@ use crate::{
     clock,
     config::{Config, Overrides, StoreConfig, WatchedPort, WebDetails},
     event::{Event, EventContext},
+    followers::Follower,
     kernel::{
         Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus,
         interfaces::Interfaces, memory,
@@ -395,7 +396,7 @@ impl Source for Answers {
         Ok(events)
     }
 
-    fn follow(&self) -> broadcast::Receiver<Arc<str>> {
+    fn follow(&self) -> Follower {
         self.pipeline.follow()
     }
 }

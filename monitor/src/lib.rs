@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod event;
 pub mod events;
 pub mod examine;
+pub mod followers;
 pub mod identify;
 pub mod kernel;
 pub mod ledger;

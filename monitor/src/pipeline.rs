@@ -14,20 +14,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use monitor_common::{
     flow::Protocol,
     socket_event::{SocketEvent, SocketEventKind},
 };
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     clock::{EventClock, SteadyOffset},
     config::{self, Owner, WatchedPort},
     event::{Event, EventContext, EventName},
+    followers::{Follower, Followers},
     ledger::{CallKind, Change, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
+    patience::Patience,
     process::{Identity, Joiner},
     sinks::EventQueue,
-    patience::Patience,
     snapshot::Snapshot,
     store::StoreQueue,
 };
@@ -52,7 +54,7 @@ pub struct Pipeline {
     messages: mpsc::Sender<Message>,
     shared: Arc<Shared>,
     ledger: SharedLedger,
-    followers: broadcast::Sender<Arc<str>>,
+    followers: Followers,
 }
 
 /// What the thread and those who ask have in common.
@@ -112,9 +114,9 @@ impl Pipeline {
             saved_at: Instant::now(),
             has_news: false,
             has_looked: false,
+            patience: Default::default(),
             shared: Arc::clone(&shared),
             followers: followers.clone(),
-            patience: Default::default(),
             transitions: Vec::new(),
         };
         thread::Builder::new().name("pipeline".into()).spawn(move || worker.run(receiver))?;
@@ -191,9 +193,9 @@ impl Pipeline {
         lock(&self.ledger)
     }
 
-    /// Every event from now on, as one line of JSON.
-    pub fn follow(&self) -> broadcast::Receiver<Arc<str>> {
-        self.followers.subscribe()
+    /// Every event from now on.
+    pub fn follow(&self) -> Follower {
+        self.followers.follow()
     }
 
     async fn order(&self, message: Message) {
@@ -216,10 +218,10 @@ struct Worker {
     /// Whether a port has changed since.
     has_news: bool,
     has_looked: bool,
-    shared: Arc<Shared>,
-    followers: broadcast::Sender<Arc<str>>,
     /// With the store and with the sinks.
     patience: [Patience; 2],
+    shared: Arc<Shared>,
+    followers: Followers,
     /// Room for what the ledger tells, used again and again.
     transitions: Vec<Transition>,
 }
@@ -333,34 +335,29 @@ impl Worker {
         let transitions = std::mem::take(&mut self.transitions);
         self.has_news |= !transitions.is_empty();
         let is_lasting = transitions.iter().any(is_lasting);
+        let deadline = Instant::now() + BURST_LIMIT;
         for transition in transitions {
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
-        let deadline = Instant::now() + BURST_LIMIT;
-                self.tell(event);
-            }
                 // One call makes no burst, and others wait behind it.
                 if call.is_none() {
                     self.wait_for_room(deadline);
                 }
+                self.tell(event);
+            }
         }
         if is_lasting {
             self.save();
         }
     }
 
-    fn tell(&self, event: Event) {
-        if self.followers.receiver_count() > 0
     fn wait_for_room(&mut self, deadline: Instant) {
         let [store, sinks] = &mut self.patience;
         store.wait(deadline, || self.store.has_room());
         sinks.wait(deadline, || self.queue.has_room());
     }
 
-            && let Ok(line) = serde_json::to_string(&event)
-        {
-            // Nobody may be there any more.
-            let _ = self.followers.send(line.into());
-        }
+    fn tell(&self, event: Event) {
+        self.followers.tell(|| serde_json::to_string(&event).ok().map(Into::into));
         self.store.send(&event);
         self.queue.send(event);
     }
@@ -428,8 +425,6 @@ fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::ledger::{CounterLife, PortState, Start};
 
@@ -444,7 +439,7 @@ mod tests {
             messages,
             shared: Arc::default(),
             ledger: Arc::new(Mutex::new(ledger)),
-            followers: broadcast::channel(1).0,
+            followers: Followers::new(0),
         };
         (pipeline, receiver)
     }

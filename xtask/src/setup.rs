@@ -39,6 +39,8 @@ const PACKAGES: &[Package] = &[
     package("llvm-22-dev", Need::Linker, "the LLVM of that compiler, for bpf-linker"),
     package("libzstd-dev", Need::Linker, "a library that LLVM links to"),
     package("iproute2", Need::Tests, "`ip`, for the namespaces and links of the tests"),
+    package("chromium", Need::Tests, "looks at the live page"),
+    package("systemd", Need::Tests, "process 1 of the tests that start units"),
     package("qemu-system-x86", Need::Tests, "boots other kernels for the tests"),
     package("lz4", Need::Tests, "unpacks kernels"),
     package("zstd", Need::Tests, "unpacks kernels"),

@@ -2,13 +2,13 @@
 //!
 //! | route | meaning |
 //! | --- | --- |
-//! | `GET /` | page with links to the others |
 //! | `GET /metrics` | text exposition 0.0.4, read from the kernel now |
 //! | `GET /healthz` | 200: the agent answers |
 //! | `GET /readyz` | 200 once every hook has been tried, 503 before |
-//! | `GET /api/v1/…` | see [`api`]: for those whom [`guard`] lets in |
+//! | `GET /` | the live page: for those whom [`guard`] lets in |
+//! | `GET /api/v1/…` | see [`api`]: for the same |
 //!
-//! Whoever reaches the listener may read the first four. A connection has ten seconds for each request's
+//! Whoever reaches the listener may read the first three. A connection has ten seconds for each request's
 //! head, and there are at most [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others
 //! waiting, and costs the host no more. Those who follow events get a quarter of them at most.
 
@@ -16,6 +16,7 @@ pub mod api;
 pub mod client;
 pub mod guard;
 mod listener;
+mod page;
 
 use std::{
     net::SocketAddr,
@@ -29,14 +30,14 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::State as AxumState,
     body::{Body, Bytes},
+    extract::State as AxumState,
     http::{StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
     routing::get,
 };
-use hyper::{body::Incoming, server::conn::http1};
 use futures_util::{StreamExt as _, stream};
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -77,15 +78,13 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Exactly what Prometheus 3 expects.
 /// Answers of this size and more are of tens of thousands of ports, and so many of them may be on
 /// their way at once: a client that takes its time must not make memory pile up.
 const LARGE: usize = 4 << 20;
 const MAX_LARGE: usize = 2;
 
+/// Exactly what Prometheus 3 expects.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-const INDEX: &str = include_str!("index.html");
 
 /// What the routes answer from.
 #[derive(Clone)]
@@ -132,14 +131,13 @@ pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver
 struct Routes {
     state: State,
     /// One exposition is made at a time: of thousands of ports it takes memory.
+    scrape: Arc<Semaphore>,
     /// Places for large answers on their way.
     large: Arc<Semaphore>,
-    scrape: Arc<Semaphore>,
 }
 
 fn router(routes: Routes) -> Router {
     Router::new()
-        .route("/", get(async || Html(INDEX)))
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -150,9 +148,9 @@ async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
     let Ok(turn) = routes.scrape.acquire_owned().await else {
         return failure("the agent is stopping");
     };
-    let make = routes.state.exposition;
     // Thousands of ports take a while to sum up. The turn goes along: it must not end before the
     // work does, when the client has gone away.
+    let make = routes.state.exposition;
     let exposition = spawn_blocking(move || {
         let exposition = make();
         drop(turn);
@@ -163,6 +161,8 @@ async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
         Ok(Err(error)) => failure(&format!("{error:#}")),
         Err(error) => failure(&error.to_string()),
     }
+}
+
 /// The exposition on its way; a large one keeps its place until it is sent.
 fn sent(pieces: Vec<String>, large: &Arc<Semaphore>) -> Response {
     let length: usize = pieces.iter().map(String::len).sum();
@@ -184,8 +184,6 @@ fn sent(pieces: Vec<String>, large: &Arc<Semaphore>) -> Response {
         (header::CONTENT_LENGTH, length.to_string()),
     ];
     (headers, body).into_response()
-}
-
 }
 
 fn failure(why: &str) -> Response {

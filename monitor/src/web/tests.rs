@@ -4,27 +4,27 @@ use axum::body::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},
-    sync::broadcast,
     task::JoinHandle,
 };
 
 use super::{api::Source, *};
 use crate::{
     config::{WatchedPort, WebDetails},
+    followers::{Follower, Followers},
     kernel::hooks::HookStatus,
     ledger::PortFacts,
     port_view::PortView,
-    store::Filter,
+    store::{Filter, ReadError},
 };
 
 /// Who knows of one port that nothing happened there.
 struct Known {
-    followers: broadcast::Sender<Arc<str>>,
+    followers: Followers,
 }
 
 impl Known {
     fn shared() -> Arc<Self> {
-        Arc::new(Self { followers: broadcast::channel(8).0 })
+        Arc::new(Self { followers: Followers::new(7) })
     }
 }
 
@@ -51,13 +51,16 @@ impl Source for Known {
     }
 
     fn events(&self, filter: &Filter) -> anyhow::Result<Vec<String>> {
+        if filter.port == Some(404) {
+            return Err(ReadError::Missing("/no/store".into()).into());
+        }
         let event = format!(r#"{{"port":{}}}"#, filter.port.unwrap_or(0));
         Ok(vec![event; filter.limit.unwrap_or(0).min(2) as usize])
     }
 
-    fn follow(&self) -> broadcast::Receiver<Arc<str>> {
-        let follower = self.followers.subscribe();
-        self.followers.send(r#"{"event.name":"ghostport.bind"}"#.into()).unwrap();
+    fn follow(&self) -> Follower {
+        let follower = self.followers.follow();
+        self.followers.tell(|| Some(r#"{"event.name":"ghostport.bind"}"#.into()));
         follower
     }
 }
@@ -111,7 +114,6 @@ async fn routes_answer_what_they_should() {
     assert!(server.get("/readyz").await.starts_with("HTTP/1.1 503"));
     server.ready.store(true, Ordering::Relaxed);
     assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200"));
-    assert!(server.get("/").await.contains("/metrics"));
     assert!(server.get("/nothing").await.starts_with("HTTP/1.1 404"));
     assert!(server.get("/../etc/passwd").await.starts_with("HTTP/1.1 404"));
 }
@@ -201,8 +203,6 @@ async fn stopping_does_not_wait_for_who_reads_nothing() {
 }
 
 #[tokio::test]
-async fn a_request_under_way_is_answered_before_the_end() {
-#[tokio::test]
 async fn large_answers_do_not_pile_up() {
     let server = Server::start(Arc::new(|| Ok(vec!["x".repeat(64 << 20)]))).await;
     let ask = async || {
@@ -227,6 +227,8 @@ async fn large_answers_do_not_pile_up() {
     }
 }
 
+#[tokio::test]
+async fn a_request_under_way_is_answered_before_the_end() {
     let server = Server::start(Arc::new(|| {
         std::thread::sleep(Duration::from_millis(300));
         Ok(vec!["a_total 1\n".to_owned()])
@@ -301,11 +303,18 @@ async fn details_are_told_to_this_host_alone() {
     let ports = ask("/api/v1/ports", "localhost:1").await;
     assert!(ports.starts_with("HTTP/1.1 200"), "{ports}");
     assert!(ports.contains(r#"{"ports":[{"port":2948,"service":"wap-push","state":"quiet""#));
-    for path in ["/api/v1/ports", "/api/v1/ports/2948", "/api/v1/events", "/api/v1/events/stream"] {
+    let paths =
+        ["/", "/api/v1/ports", "/api/v1/ports/2948", "/api/v1/events", "/api/v1/events/stream"];
+    for path in paths {
         let refused = ask(path, "evil.example").await;
         assert!(refused.starts_with("HTTP/1.1 403"), "{path}: {refused}");
         assert!(refused.contains(r#"{"error":"the Host"#), "{path}: {refused}");
     }
+    let page = ask("/", "localhost:1").await;
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<title>ghostport</title>"));
+    assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
+    assert!(!page.contains("NONCE"), "{page}");
+    assert_ne!(page, ask("/", "localhost:1").await, "a nonce is used once");
     let metrics = ask("/metrics", "evil.example").await;
     assert!(metrics.starts_with("HTTP/1.1 200"), "everybody may read them: {metrics}");
 }
@@ -326,6 +335,7 @@ async fn what_is_asked_for_wrongly_is_told() {
         ("/api/v1/events?since=soon", "400", "error"),
         ("/api/v1/events?limit=-1", "400", "error"),
         ("/api/v1/events?what=ever", "400", "error"),
+        ("/api/v1/events?port=404", "503", "there is no store at /no/store"),
         ("/api/v1/hooks", "500", "the kernel is silent"),
     ];
     for (path, status, words) in cases {
@@ -344,7 +354,7 @@ async fn events_are_followed_as_they_come() {
     let request = b"GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut said = String::new();
-    while !said.contains("data: {\"event.name\":\"ghostport.bind\"}\n\n") {
+    while !said.contains("id: 7\ndata: {\"event.name\":\"ghostport.bind\"}\n\n") {
         let mut bytes = [0; 512];
         let len = stream.read(&mut bytes).await.unwrap();
         assert_ne!(len, 0, "{said}");
@@ -353,11 +363,45 @@ async fn events_are_followed_as_they_come() {
     assert!(said.contains("content-type: text/event-stream\r\n"), "{said}");
 }
 
+#[tokio::test]
+async fn whoever_comes_back_is_told_what_was_missed() {
+    let server = Server::of_text("").await;
+    // Each of them is told one event, from number 7 on.
+    for _ in 0..3 {
+        follow(&server, |said| said.contains("id: ")).await;
+    }
+    let cases = [
+        ("7", Some("event: lost\ndata: {\"lost\":2}\n\nid: 10\n")),
+        ("10", None),
+        ("6", Some("event: lost\ndata: {}\n\nid: 12\n")),
+        ("x", None),
+    ];
+    for (last, lost) in cases {
+        let header = format!("Last-Event-ID: {last}\r\n");
+        let (_, said) = follow_with(&server, &header, |said| said.contains("id: ")).await;
+        let chunks: String = said.split('\n').filter(|line| !line.ends_with('\r')).collect();
+        let expected = lost.map(|lost| lost.replace('\n', ""));
+        match expected {
+            Some(expected) => assert!(chunks.contains(&expected), "{last}: {said:?}"),
+            None => assert!(!chunks.contains("lost"), "{last}: {said:?}"),
+        }
+    }
+}
+
 /// Follows until the stream has said `enough`, or has ended.
 async fn follow(server: &Server, enough: impl Fn(&str) -> bool) -> (TcpStream, String) {
+    follow_with(server, "", enough).await
+}
+
+/// The same with a further header line.
+async fn follow_with(
+    server: &Server,
+    header: &str,
+    enough: impl Fn(&str) -> bool,
+) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let request = b"GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-    stream.write_all(request).await.unwrap();
+    let request = format!("GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut said = String::new();
     while !enough(&said) {
         let mut bytes = [0; 512];

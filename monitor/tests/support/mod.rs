@@ -5,6 +5,7 @@
 //! read.
 
 pub mod agent;
+pub mod browser;
 pub mod calls;
 pub mod frames;
 pub mod http;
