@@ -35,6 +35,7 @@ use crate::{
     metrics::{self, AgentStatus, BuildInfo, Exposition, LedgerFacts, ProcessFacts},
     pipeline::{Parts, Pipeline},
     port_view::PortView,
+    selftest,
     sinks::{self, EventLosses, EventQueue},
     store::{Filter, KeptLedger, Reader, Store, StoreQueue},
     web::{self, api::Source},
@@ -43,11 +44,11 @@ use crate::{
 /// Time that sinks get to write what is queued when the agent stops.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
-/// Changes of interfaces come in flocks; one look serves them all.
-const SETTLE: Duration = Duration::from_millis(50);
 /// Time that the store gets to take an order.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
 
+/// Changes of interfaces come in flocks; one look serves them all.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// How often the counters are read for the ledger: what a packet does to its port is known by then.
 const READING_PERIOD: Duration = Duration::from_secs(1);
@@ -325,8 +326,6 @@ impl Agent {
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!("{key} has changed: it takes effect at the next start");
         }
-    }
-
         let mode = config.interfaces.mode;
         let keeps = |status: &HookStatus| status.outlives_change_to(mode);
         if mode != self.config.interfaces.mode && lock(&self.kernel).hooks().iter().any(keeps) {
@@ -335,6 +334,8 @@ impl Agent {
                  keeps it until the next start"
             );
         }
+    }
+
     async fn stop(&mut self, reason: &str, keep_attached: bool) -> Result<()> {
         tracing::info!(reason, keep_attached, "stopping");
         self.ready.store(false, Ordering::Relaxed);
@@ -437,6 +438,7 @@ fn exposition(
             queue: pipeline.lost() + told.queue + kept.queue,
             sink: told.sink + kept.sink,
         };
+        status.selftest = selftest::Outcome::read(Path::new(selftest::FOLDER));
         // Where /proc cannot be read its series are absent.
         let process = ProcessFacts::read().ok();
         metrics::render(&snapshot, &ledger, &status, process.as_ref())

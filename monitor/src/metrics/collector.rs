@@ -292,12 +292,19 @@ fn maps(snapshot: &Snapshot) -> Vec<Family> {
 fn agent(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
     let mut build = Family::new(&names::BUILD_INFO);
     build.add(&[status.build.version, status.build.revision, &status.build.kernel], 1.0);
+    let selftest = status.selftest.as_ref();
+    let succeeded = selftest.is_some_and(|outcome| outcome.success);
     vec![
         build,
         Family::of_one(&names::CONFIG_RELOAD_SUCCESS, f64::from(u8::from(status.reload_succeeded))),
         Family::of_one(
             &names::CONFIG_RELOAD_TIMESTAMP,
             status.reloaded_at.as_millisecond() as f64 / 1e3,
+        ),
+        Family::of_one(&names::SELFTEST_SUCCESS, f64::from(u8::from(succeeded))),
+        Family::of_one(
+            &names::SELFTEST_TIMESTAMP,
+            selftest.map_or(0.0, |outcome| outcome.time.as_millisecond() as f64 / 1e3),
         ),
         Family::of_one(
             &names::UNMATCHED_INTERFACE_PATTERNS,
@@ -322,6 +329,7 @@ mod tests {
     use std::time::Duration;
 
     use monitor_common::flow::UnclassifiedCounters;
+    use prometheus::proto::MetricType;
 
     use super::*;
     use crate::{
@@ -329,7 +337,6 @@ mod tests {
         kernel::hooks::{Hook, HookMechanism, HookStatus},
         ledger::{CounterLife, Ledger, Moment, Start},
         metrics::BuildInfo,
-    use prometheus::proto::MetricType;
         snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic},
     };
 
@@ -440,13 +447,6 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_of_one_name_are_one() {
-        let mut snapshot = snapshot(&["eth0", "eth0"], &[80]);
-        for row in &mut snapshot.traffic {
-            row.counters.traffic[0][0][0] = Traffic { packets: 1, bytes: 60 };
-            row.counters.connection_attempts[0][0] = 1;
-        }
-    #[test]
     fn of_a_scan_of_all_ports_only_what_is_not_zero_is_told() {
         let ports: Vec<u16> = (1..=65535).collect();
         let mut snapshot = snapshot(&["lo"], &ports);
@@ -464,6 +464,13 @@ mod tests {
         assert_eq!(count("# TYPE ghostport_packets_total "), 1);
     }
 
+    #[test]
+    fn interfaces_of_one_name_are_one() {
+        let mut snapshot = snapshot(&["eth0", "eth0"], &[80]);
+        for row in &mut snapshot.traffic {
+            row.counters.traffic[0][0][0] = Traffic { packets: 1, bytes: 60 };
+            row.counters.connection_attempts[0][0] = 1;
+        }
         for row in &mut snapshot.unclassified {
             row.counters.packets[0][0] = 1;
         }

@@ -15,6 +15,7 @@ pub use self::{
 };
 use crate::{
     ledger::{Ledger, PortFacts},
+    selftest::Outcome,
     sinks::EventLosses,
 };
 
@@ -62,13 +63,15 @@ pub struct AgentStatus {
     pub reload_succeeded: bool,
     /// When that was.
     pub reloaded_at: Timestamp,
+    /// How the last selftest ended, if there was one since the boot.
+    pub selftest: Option<Outcome>,
 }
 
 impl AgentStatus {
     /// Of an agent that has just read its configuration.
     pub fn new(build: BuildInfo, now: Timestamp) -> Self {
         let losses = EventLosses::default();
-        Self { build, losses, reload_succeeded: true, reloaded_at: now }
+        Self { build, losses, reload_succeeded: true, reloaded_at: now, selftest: None }
     }
 
     /// The configuration was read again.
