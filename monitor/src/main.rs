@@ -20,7 +20,7 @@ use ghostport::{
     kernel::{self, interfaces::Interfaces, memory},
     logging,
     metrics::BuildInfo,
-    selftest,
+    selftest, top,
 };
 use jiff::Timestamp;
 
@@ -47,6 +47,7 @@ async fn dispatch() -> ExitCode {
         Command::Config { command } => config(&command),
         Command::Identify(args) => identify(&args),
         Command::Explain(args) => explain(&args),
+        Command::Top => top().await,
         Command::Completions { shell } => print(&cli::completions(shell)),
     }
 }
@@ -187,6 +188,13 @@ fn explain(args: &ExplainArgs) -> ExitCode {
                 ),
             )
         }
+    }
+}
+
+async fn top() -> ExitCode {
+    match top::run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(CANNOT_LOOK, &error),
     }
 }
 
