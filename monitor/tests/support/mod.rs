@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod privileges;
 pub mod process;
 pub mod programs;
+pub mod systemd;
 pub mod uring;
 pub mod wire;
 pub mod world;
