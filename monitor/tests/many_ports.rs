@@ -84,10 +84,14 @@ fn a_scan_of_all_ports_is_told_and_nothing_is_lost() {
 
         let answer = timed("an answer of the API", || agent.get("/api/v1/ports"));
         let told: Value = serde_json::from_str(&answer.body).expect("JSON");
-        let told = told["ports"].as_array().expect("ports");
-        assert_eq!(told.len(), ports.len());
-        let quiet = told.iter().filter(|port| port["state"] == "quiet").count();
-        assert_eq!(quiet, 0);
+        // The harness may watch one port more.
+        let told = told["ports"].as_array().expect("ports").iter();
+        let states: Vec<&Value> = told
+            .filter(|port| port["port"].as_u64() <= Some(LAST.into()))
+            .map(|port| &port["state"])
+            .collect();
+        assert_eq!(states.len(), ports.len());
+        assert!(states.iter().all(|state| *state != "quiet"));
 
         let stored = agent.get("/api/v1/events?kind=awakened&limit=1");
         assert!(stored.body.contains("ghostport.awakened"), "{}", stored.body);

@@ -455,13 +455,13 @@ mod tests {
         }
         let text = text(&snapshot, None);
         let count = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();
-        assert_eq!(count("ghostport_packets_total{"), 65535);
-        assert_eq!(count("ghostport_binds_total{"), 0);
-        assert_eq!(count("ghostport_port_state{"), 65535);
-        assert_eq!(count(r#"ghostport_port_state{port="7",state="quiet"} 1"#), 1);
+        assert_eq!(count(&format!("{}{{", names::PACKETS.name)), 65535);
+        assert_eq!(count(&format!("{}{{", names::BINDS.name)), 0);
+        assert_eq!(count(&format!("{}{{", names::PORT_STATE.name)), 65535);
+        assert_eq!(count(&format!(r#"{}{{port="7",state="quiet"}} 1"#, names::PORT_STATE.name)), 1);
         // Who is awake is told as well as who is not.
-        assert_eq!(count("ghostport_dormant{"), 65535);
-        assert_eq!(count("# TYPE ghostport_packets_total "), 1);
+        assert_eq!(count(&format!("{}{{", names::DORMANT.name)), 65535);
+        assert_eq!(count(&format!("# TYPE {} ", names::PACKETS.name)), 1);
     }
 
     #[test]

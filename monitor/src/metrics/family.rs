@@ -123,10 +123,11 @@ mod tests {
         let text = text(family);
         let (help, rest) = text.split_once('\n').expect("lines");
         let (kind, series) = rest.split_once('\n').expect("lines");
-        assert!(help.starts_with("# HELP ghostport_listens_total "));
-        assert_eq!(kind, "# TYPE ghostport_listens_total counter");
+        let name = names::LISTENS.name;
+        assert!(help.starts_with(&format!("# HELP {name} ")));
+        assert_eq!(kind, format!("# TYPE {name} counter"));
         let expected: String =
-            (0..count).map(|n| format!("ghostport_listens_total{{port=\"{n}\"}} {n}\n")).collect();
+            (0..count).map(|n| format!("{name}{{port=\"{n}\"}} {n}\n")).collect();
         assert_eq!(series, expected);
     }
 
@@ -135,7 +136,8 @@ mod tests {
         let mut family = Family::new(&names::LISTENS).with_zeros(false);
         family.add(&["1"], 0.0);
         family.add(&["2"], 1.0);
-        assert!(text(family).ends_with("counter\nghostport_listens_total{port=\"2\"} 1\n"));
+        let end = format!("counter\n{}{{port=\"2\"}} 1\n", names::LISTENS.name);
+        assert!(text(family).ends_with(&end));
         let mut empty = Family::new(&names::LISTENS).with_zeros(false);
         empty.add(&["1"], 0.0);
         assert!(empty.finish().expect("encoded").is_none());

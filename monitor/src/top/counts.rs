@@ -69,18 +69,22 @@ mod tests {
 
     #[test]
     fn interfaces_protocols_and_sides_are_summed() {
-        let text = "# HELP ghostport_packets_total Packets.\n\
-            ghostport_packets_total{interface=\"lo\",port=\"2948\",protocol=\"tcp\",direction=\"ingress\",side=\"local\"} 3\n\
-            ghostport_packets_total{interface=\"a,b\",port=\"2948\",protocol=\"udp\",direction=\"ingress\",side=\"remote\"} 4\n\
-            ghostport_bytes_total{interface=\"lo\",port=\"2948\",protocol=\"tcp\",direction=\"egress\",side=\"local\"} 60\n\
-            ghostport_connection_attempts_total{interface=\"lo\",port=\"2948\",direction=\"ingress\",side=\"local\"} 2\n\
-            ghostport_binds_total{port=\"2948\",protocol=\"tcp\",result=\"success\"} 9\n\
-            ghostport_packets_total{nonsense} x\n";
+        let (packets, bytes) = (names::PACKETS.name, names::BYTES.name);
+        let (attempts, binds) = (names::CONNECTION_ATTEMPTS.name, names::BINDS.name);
+        let text = format!(
+            "# HELP {packets} Packets.\n\
+             {packets}{{interface=\"lo\",port=\"2948\",protocol=\"tcp\",direction=\"ingress\",side=\"local\"}} 3\n\
+             {packets}{{interface=\"a,b\",port=\"2948\",protocol=\"udp\",direction=\"ingress\",side=\"remote\"}} 4\n\
+             {bytes}{{interface=\"lo\",port=\"2948\",protocol=\"tcp\",direction=\"egress\",side=\"local\"}} 60\n\
+             {attempts}{{interface=\"lo\",port=\"2948\",direction=\"ingress\",side=\"local\"}} 2\n\
+             {binds}{{port=\"2948\",protocol=\"tcp\",result=\"success\"}} 9\n\
+             {packets}{{nonsense}} x\n"
+        );
         let expected = Count {
             ingress: Flow { packets: 7.0, bytes: 0.0 },
             egress: Flow { packets: 0.0, bytes: 60.0 },
             attempts: 2.0,
         };
-        assert_eq!(parse(text), Counts::from([(2948, expected)]));
+        assert_eq!(parse(&text), Counts::from([(2948, expected)]));
     }
 }
