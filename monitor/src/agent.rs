@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{broadcast, mpsc, watch},
+    sync::{mpsc, watch},
     task::spawn_blocking,
     time::Instant,
 };
@@ -25,6 +25,7 @@ use crate::{
     clock,
     config::{Config, Overrides, StoreConfig, WatchedPort, WebDetails},
     event::{Event, EventContext},
+    followers::Follower,
     kernel::{
         Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus,
         interfaces::Interfaces, memory,
@@ -36,6 +37,7 @@ use crate::{
     },
     pipeline::{Parts, Pipeline, SharedLedger},
     port_view::PortView,
+    selftest,
     sinks::{self, EventLosses, EventQueue, IsAwake},
     store::{Filter, KeptLedger, Reader, Store, StoreQueue},
     web::{
@@ -46,6 +48,9 @@ use crate::{
 
 /// Time that sinks get to write what is queued when the agent stops.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Time that the store gets to take an order.
+const ORDER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Changes of interfaces come in flocks; one look serves them all.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -313,7 +318,11 @@ impl Agent {
         let kernel = Arc::clone(&self.kernel);
         spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
         self.pipeline.watch(config.ports.clone(), config.payload.keep, clock::moment()).await;
-        self.store.limit(&config.store).await;
+        if !self.store.limit(&config.store, ORDER_LIMIT).await {
+            tracing::warn!(
+                "the store does not answer: store.retain and max_size stay as they were"
+            );
+        }
         self.config = Config {
             bind_mechanism: self.config.bind_mechanism,
             command_line: self.config.command_line,
@@ -336,10 +345,17 @@ impl Agent {
             ("bind.mechanism", config.bind_mechanism != self.config.bind_mechanism),
             ("process.command_line", config.command_line != self.config.command_line),
             ("store.path", config.store.path != self.config.store.path),
-            ("interfaces.mode", config.interfaces.mode != self.config.interfaces.mode),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!("{key} has changed: it takes effect at the next start");
+        }
+        let mode = config.interfaces.mode;
+        let keeps = |status: &HookStatus| status.outlives_change_to(mode);
+        if mode != self.config.interfaces.mode && lock(&self.kernel).hooks().iter().any(keeps) {
+            tracing::warn!(
+                "interfaces.mode has changed: an interface that is served by another mechanism \
+                 keeps it until the next start"
+            );
         }
     }
 
@@ -411,7 +427,7 @@ impl Source for Answers {
         Ok(events)
     }
 
-    fn follow(&self) -> broadcast::Receiver<Arc<str>> {
+    fn follow(&self) -> Follower {
         self.pipeline.follow()
     }
 }
@@ -451,6 +467,7 @@ fn exposition(
         let kept = store.losses();
         status.losses =
             EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink };
+        status.selftest = selftest::Outcome::read(Path::new(selftest::FOLDER));
         // Where /proc cannot be read its series are absent.
         let process = ProcessFacts::read().ok();
         metrics::render(&snapshot, &ledger, &status, process.as_ref())

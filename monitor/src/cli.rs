@@ -89,6 +89,11 @@ pub enum Command {
         after_help = "Example:\n  ghostport identify --udp --port 2948 --hex 'dc 06 01 ae 02 05 6a 00 45 c6'"
     )]
     Identify(IdentifyArgs),
+    /// Show ports, who holds them, rates and events of the running agent, live
+    ///
+    /// Takes a terminal and a running agent. Keys are told in its last line; q ends it.
+    #[command(after_help = "Example:\n  ghostport top")]
+    Top,
     /// Tell what is registered for a port, and what is likely there today
     ///
     /// Without PORT, a table of all ports in the catalogue.
@@ -452,6 +457,7 @@ mod tests {
             "config show",
             "identify",
             "explain",
+            "top",
             "completions",
         ];
         for command in commands {

@@ -14,18 +14,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use monitor_common::{
     flow::Protocol,
     sample::Sample,
     socket_event::{SocketEvent, SocketEventKind},
 };
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     clock::{EventClock, SteadyOffset},
     config::{self, Owner, PayloadKeep, WatchedPort},
     event::{Event, EventContext, EventName},
+    followers::{Follower, Followers},
     ledger::{CallKind, Change, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
+    patience::Patience,
     process::{Identity, Joiner},
     sinks::EventQueue,
     snapshot::Snapshot,
@@ -40,8 +43,12 @@ const QUEUE_CAPACITY: usize = 16_384;
 /// make it forget.
 const SAVING_PERIOD: Duration = Duration::from_secs(5);
 
-/// Events that a follower may be behind.
-const FOLLOWER_CAPACITY: usize = 1024;
+/// How long a burst of news waits for those who write it: a scan of all ports awakens them in one
+/// reading. Calls wait in the queue meanwhile.
+const BURST_LIMIT: Duration = Duration::from_secs(5);
+
+/// The same for the sinks, which are of no less use without some events.
+const SINK_LIMIT: Duration = Duration::from_millis(50);
 
 /// The ledger, as those see it who only read.
 pub type SharedLedger = Arc<Mutex<Ledger>>;
@@ -53,7 +60,7 @@ pub struct Pipeline {
     shared: Arc<Shared>,
     ledger: SharedLedger,
     tallies: Arc<Mutex<Tallies>>,
-    followers: broadcast::Sender<Arc<str>>,
+    followers: Followers,
 }
 
 /// What the thread and those who ask have in common.
@@ -102,7 +109,7 @@ impl Pipeline {
     /// Starts the thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
-        let (followers, _) = broadcast::channel(FOLLOWER_CAPACITY);
+        let followers = Followers::new(Timestamp::now().as_microsecond().unsigned_abs());
         let ledger = parts.ledger;
         let shared = Arc::<Shared>::default();
         let tallies = Arc::<Mutex<Tallies>>::default();
@@ -122,6 +129,7 @@ impl Pipeline {
             saved_at: Instant::now(),
             has_news: false,
             has_looked: false,
+            patience: Default::default(),
             shared: Arc::clone(&shared),
             followers: followers.clone(),
             transitions: Vec::new(),
@@ -217,9 +225,9 @@ impl Pipeline {
         lock(&self.ledger)
     }
 
-    /// Every event from now on, as one line of JSON.
-    pub fn follow(&self) -> broadcast::Receiver<Arc<str>> {
-        self.followers.subscribe()
+    /// Every event from now on.
+    pub fn follow(&self) -> Follower {
+        self.followers.follow()
     }
 
     async fn order(&self, message: Message) {
@@ -247,8 +255,10 @@ struct Worker {
     /// Whether a port has changed since.
     has_news: bool,
     has_looked: bool,
+    /// With the store and with the sinks.
+    patience: [Patience; 2],
     shared: Arc<Shared>,
-    followers: broadcast::Sender<Arc<str>>,
+    followers: Followers,
     /// Room for what the ledger tells, used again and again.
     transitions: Vec<Transition>,
 }
@@ -399,8 +409,13 @@ impl Worker {
         let transitions = std::mem::take(&mut self.transitions);
         self.has_news |= !transitions.is_empty();
         let is_lasting = transitions.iter().any(is_lasting);
+        let deadline = Instant::now() + BURST_LIMIT;
         for transition in transitions {
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
+                // One call makes no burst, and others wait behind it.
+                if call.is_none() {
+                    self.wait_for_room(deadline);
+                }
                 self.tell(event);
             }
         }
@@ -409,13 +424,15 @@ impl Worker {
         }
     }
 
+    fn wait_for_room(&mut self, deadline: Instant) {
+        let [store, sinks] = &mut self.patience;
+        store.wait(deadline, || self.store.has_room());
+        // One that empties its queue has room at once; one that hangs holds up nobody.
+        sinks.wait(Instant::now() + SINK_LIMIT, || self.queue.has_room());
+    }
+
     fn tell(&self, event: Event) {
-        if self.followers.receiver_count() > 0
-            && let Ok(line) = serde_json::to_string(&event)
-        {
-            // Nobody may be there any more.
-            let _ = self.followers.send(line.into());
-        }
+        self.followers.tell(|| serde_json::to_string(&event).ok().map(Into::into));
         self.store.send(&event);
         self.queue.send(event);
     }
@@ -483,8 +500,6 @@ fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::ledger::{CounterLife, PortState, Start};
 
@@ -500,7 +515,7 @@ mod tests {
             shared: Arc::default(),
             ledger: Arc::new(Mutex::new(ledger)),
             tallies: Arc::default(),
-            followers: broadcast::channel(1).0,
+            followers: Followers::new(0),
         };
         (pipeline, receiver)
     }

@@ -44,6 +44,24 @@ fn binds(agent: &Agent) -> u64 {
     agent.metrics().sum("ghostport_binds_total", &[("port", &port)])
 }
 
+#[test]
+fn the_agent_tells_how_the_last_selftest_ended() {
+    in_world(|world| {
+        let agent = Agent::start(world, &config());
+        let told = || {
+            let metrics = agent.metrics();
+            let value = |name: &str| metrics.value(name, &[]);
+            (value("ghostport_selftest_success"), value("ghostport_selftest_timestamp_seconds"))
+        };
+        assert_eq!(told(), (0.0, 0.0), "there was none");
+        let output = finish(ghostport().arg("selftest"));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let (success, time) = told();
+        assert_eq!(success, 1.0);
+        assert!(time > 1.7e9, "{time}");
+    });
+}
+
 /// The defaults, as a user has them who writes no file: five ports, two interfaces.
 #[test]
 fn every_series_is_there_from_the_first_scrape() {

@@ -41,6 +41,8 @@ const PACKAGES: &[Package] = &[
     package("iproute2", Need::Tests, "`ip`, for the namespaces and links of the tests"),
     package("curl", Need::Tests, "a client of the web server"),
     package("openssl", Need::Tests, "makes certificates for the tests"),
+    package("chromium", Need::Tests, "looks at the live page"),
+    package("systemd", Need::Tests, "process 1 of the tests that start units"),
     package("qemu-system-x86", Need::Tests, "boots other kernels for the tests"),
     package("lz4", Need::Tests, "unpacks kernels"),
     package("zstd", Need::Tests, "unpacks kernels"),

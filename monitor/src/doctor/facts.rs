@@ -289,6 +289,20 @@ fn memlock() -> Fact {
     }
 }
 
+/// What tells who holds a port: the iterator over open files, or why it does not.
+pub(super) fn holders(iterator: Result<(), &str>) -> Fact {
+    let fact = |value: String| Fact::ok("Holders of ports", "source", value);
+    match iterator {
+        Ok(()) => fact("the kernel's iterator over open files, and sock_diag".to_owned()),
+        Err(why) => fact(format!("sock_diag and /proc; not the iterator over open files: {why}"))
+            .lost(
+                "sockets in a network namespace that no process lives in and no file names, and \
+                 TCP sockets that are bound and no more where their namespace may not be entered",
+                "use Linux 5.8 or later, built with CONFIG_DEBUG_INFO_BTF and not locked down",
+            ),
+    }
+}
+
 fn sysctl(name: &str) -> Option<String> {
     let value = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     Some(value.trim().to_owned())

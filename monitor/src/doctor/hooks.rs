@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::facts::Fact;
+use super::facts::{self, Fact};
 use crate::{
     config::{BindMechanism, Config, InterfaceMode},
     kernel::{
@@ -103,6 +103,7 @@ struct Trial {
     sockets: Vec<HookStatus>,
     loopback: Vec<HookStatus>,
     memory: Option<u64>,
+    holders_obstacle: Option<String>,
 }
 
 /// The hooks as they turn out when they are tried, and the memory that the maps take.
@@ -132,6 +133,7 @@ pub(super) fn tried(
             hooks.push(expected(status, interface, config, can_attach));
         }
     }
+    facts.push(facts::holders(trial.holders_obstacle.as_deref().map_or(Ok(()), Err)));
     let works = |status| HookReport::new(status, HookState::Works, config);
     hooks.extend(trial.sockets.iter().map(works));
     (hooks, trial.memory)
@@ -147,7 +149,8 @@ fn try_hooks(config: &Config, interfaces: &[Interface], is_private: bool) -> Res
         if is_private { kernel.attach_loopback(mode)? } else { kernel.load_traffic(mode) };
     kernel.make_room_for(interfaces)?;
     let memory = memory::of_maps(std::process::id()).ok().filter(|bytes| *bytes > 0);
-    Ok(Trial { sockets, loopback, memory })
+    let holders_obstacle = kernel.holders_obstacle().map(str::to_owned);
+    Ok(Trial { sockets, loopback, memory, holders_obstacle })
 }
 
 /// What the trial on a loopback interface says of another one: what its kind of packets rules out

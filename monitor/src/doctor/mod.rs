@@ -91,7 +91,10 @@ impl Report {
         let all = interfaces::all().await;
         let counted = interfaces::counted(config, &all);
         let (hooks, kernel_memory_bytes) = match &running {
-            Some(running) => hooks::attached(running, config, &counted),
+            Some(running) => {
+                facts.extend(running.holders().map(facts::holders));
+                hooks::attached(running, config, &counted)
+            }
             None if facts.iter().any(Fact::is_fatal) => (Vec::new(), None),
             None => hooks::tried(config, &counted, &mut facts),
         };

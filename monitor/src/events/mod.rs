@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+pub(crate) use self::table::{heading, row};
 use crate::{
     cli::EventsArgs,
     config::{Config, Overrides},
@@ -73,9 +74,9 @@ impl Output {
     fn row(&mut self, line: &str) -> io::Result<()> {
         if !self.begun {
             self.begun = true;
-            writeln!(self.stdout, "{}", table::heading())?;
+            writeln!(self.stdout, "{}", heading())?;
         }
-        writeln!(self.stdout, "{}", table::row(line))
+        writeln!(self.stdout, "{}", row(line))
     }
 
     fn flush(&mut self) {

@@ -14,12 +14,12 @@ const WHO: usize = 18;
 const WHAT: usize = 14;
 
 /// The heading. Times are UTC.
-pub(super) fn heading() -> String {
+pub(crate) fn heading() -> String {
     columns(["TIME (UTC)", "EVENT", "PORT", "WHO", "WHAT"].map(str::to_owned))
 }
 
 /// The event that `line` is, as JSON. What it does not say is left empty.
-pub(super) fn row(line: &str) -> String {
+pub(crate) fn row(line: &str) -> String {
     let event: Value = serde_json::from_str(line).unwrap_or_default();
     let time = text(&event, "time").unwrap_or_default();
     let kind = text(&event, "event.name").unwrap_or_default();

@@ -95,7 +95,8 @@ impl Attacher {
 
     /// The hooks as they are, to be written down.
     pub fn record(&self) -> Record {
-        Record::new(self.statuses.iter().map(|((_, ifindex), status)| (*ifindex, status)))
+        let hooks = self.statuses.iter().map(|((_, ifindex), status)| (*ifindex, status));
+        Record::new(hooks, self.holders_obstacle())
     }
 
     /// Every hook and what became of it.

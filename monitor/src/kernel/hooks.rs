@@ -157,8 +157,10 @@ pub struct HookStatus {
     /// The hook.
     pub hook: Hook,
     /// The interface, for [`Hook::Ingress`] and [`Hook::Egress`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub interface: Option<String>,
     /// The mechanism that serves, `None` when none did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub attached: Option<HookMechanism>,
     /// Whether it was already attached when this agent started.
     pub adopted: bool,
@@ -169,6 +171,23 @@ pub struct HookStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let status = HookStatus {
+            hook: Hook::Bind,
+            interface: None,
+            attached: None,
+            adopted: false,
+            passed_over: Vec::new(),
+        };
+        let told = serde_json::to_value(&status).expect("JSON");
+        assert_eq!(
+            told,
+            serde_json::json!({ "hook": "bind", "adopted": false, "passed_over": [] })
+        );
+        assert_eq!(serde_json::from_value::<HookStatus>(told).expect("read back"), status);
+    }
 
     #[test]
     fn a_thing_has_one_name() {

@@ -1,7 +1,7 @@
 //! Which mechanisms may serve a hook, best first. Pure: the table that [`super::attach`] walks.
 
 use super::{
-    hooks::{Hook, HookMechanism, PassedOver},
+    hooks::{Hook, HookMechanism, HookStatus, PassedOver},
     interfaces::Link,
 };
 use crate::config::{BindMechanism, InterfaceMode};
@@ -34,6 +34,16 @@ pub fn of_traffic(hook: Hook, mode: InterfaceMode, link: Link) -> Ladder {
         }
     }
     ladder
+}
+
+impl HookStatus {
+    /// Whether it is a traffic hook whose mechanism is not the one that `mode` would try first: what
+    /// is attached stays as it is while the agent runs.
+    pub fn outlives_change_to(&self, mode: InterfaceMode) -> bool {
+        let is_traffic = matches!(self.hook, Hook::Ingress | Hook::Egress);
+        let first = || of_traffic(self.hook, mode, Link::Ethernet).rungs.first().copied();
+        is_traffic && self.attached.is_some() && self.attached != first()
+    }
 }
 
 /// The ladder of a socket hook. Where something keeps programs from reading sockets, those rungs
@@ -86,6 +96,27 @@ fn unfit(mechanism: HookMechanism, link: Link) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_new_mode_would_do_as_well_is_not_left_for_the_next_start() {
+        let status = |hook, attached| HookStatus {
+            hook,
+            interface: Some("eth0".to_owned()),
+            attached,
+            adopted: false,
+            passed_over: Vec::new(),
+        };
+        let ingress = status(Hook::Ingress, Some(HookMechanism::Tcx));
+        assert!(!ingress.outlives_change_to(InterfaceMode::Tc));
+        assert!(ingress.outlives_change_to(InterfaceMode::Auto), "it would try native XDP");
+        assert!(ingress.outlives_change_to(InterfaceMode::XdpGeneric));
+        let egress = status(Hook::Egress, Some(HookMechanism::Tcx));
+        assert!(!egress.outlives_change_to(InterfaceMode::XdpGeneric));
+        assert!(!status(Hook::Ingress, None).outlives_change_to(InterfaceMode::Tc));
+        assert!(
+            !status(Hook::Bind, Some(HookMechanism::Fexit)).outlives_change_to(InterfaceMode::Tc)
+        );
+    }
 
     #[test]
     fn a_forced_mode_is_one_rung() {

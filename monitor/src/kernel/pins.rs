@@ -253,6 +253,13 @@ impl Running {
         }
     }
 
+    /// Whether it asks the iterator over open files who holds a socket, or why not; `None` where it
+    /// could write no record.
+    pub fn holders(&self) -> Option<Result<(), &str>> {
+        let obstacle = self.record.as_ref()?.holders_obstacle.as_deref();
+        Some(obstacle.map_or(Ok(()), Err))
+    }
+
     fn pinned_hooks(&self, interfaces: &[Interface]) -> Vec<HookStatus> {
         let links = names_in(&self.root.join(Room::Links.name()));
         let filters = names_in(&self.root.join(Room::Filters.name()));

@@ -37,6 +37,9 @@ pub struct Record {
     /// The agent's process id.
     pub pid: u32,
     hooks: Vec<Entry>,
+    /// Why the iterator over open files does not tell who holds a socket, if so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub holders_obstacle: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +51,11 @@ struct Entry {
 }
 
 impl Record {
-    /// The hooks of this agent.
-    pub fn new<'a>(hooks: impl Iterator<Item = (u32, &'a HookStatus)>) -> Self {
+    /// The hooks of this agent, and why the iterator does not serve it.
+    pub fn new<'a>(
+        hooks: impl Iterator<Item = (u32, &'a HookStatus)>,
+        holders_obstacle: Option<&str>,
+    ) -> Self {
         let entry =
             |(ifindex, status): (u32, &HookStatus)| Entry { ifindex, status: status.clone() };
         Self {
@@ -57,6 +63,7 @@ impl Record {
             boot: boot(),
             pid: process::id(),
             hooks: hooks.map(entry).collect(),
+            holders_obstacle: holders_obstacle.map(str::to_owned),
         }
     }
 
@@ -132,7 +139,7 @@ mod tests {
     fn what_was_written_is_read() {
         let folder = std::env::temp_dir().join(format!("ghostport-record-{}", process::id()));
         let ingress = status(Hook::Ingress, Some(HookMechanism::Tcx), Some("eth0"));
-        let record = Record::new([(2, &ingress)].into_iter());
+        let record = Record::new([(2, &ingress)].into_iter(), Some("no types"));
         record.write(&folder).expect("written");
         let read = Record::read(&folder).expect("a record");
         assert_eq!(read, record);
@@ -149,7 +156,7 @@ mod tests {
     #[test]
     fn another_boot_is_none_of_ours() {
         let folder = std::env::temp_dir().join(format!("ghostport-boot-{}", process::id()));
-        let record = Record { boot: "another".into(), ..Record::new(std::iter::empty()) };
+        let record = Record { boot: "another".into(), ..Record::new(std::iter::empty(), None) };
         record.write(&folder).expect("written");
         assert_eq!(Record::read(&folder), None);
         fs::remove_dir_all(&folder).expect("removed");

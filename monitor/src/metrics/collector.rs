@@ -13,13 +13,10 @@ use monitor_common::{
     sample::SkipCause,
     socket_event::{BindResult, SocketCounters},
 };
-use prometheus::{
-    TextEncoder,
-    proto::{Counter, Gauge, LabelPair, MetricFamily, MetricType},
-};
 
 use super::{
     AgentStatus, LedgerFacts, ProcessFacts,
+    family::Family,
     names::{self, Metric},
 };
 use crate::{
@@ -31,24 +28,33 @@ use crate::{
 /// With more watched ports than this, series of a port that never saw anything are left out.
 pub const MAX_PREINITIALISED_PORTS: usize = 64;
 
-/// The exposition in the text format, version 0.0.4.
+/// With more ports than this that saw something, as after a scan of tens of thousands, their series
+/// at 0 are left out.
+const MAX_PORTS_WITH_ZEROS: usize = 1024;
+
+/// The exposition in the text format, version 0.0.4, family by family: of tens of thousands of
+/// ports it is too much to be copied.
 pub fn render(
     snapshot: &Snapshot,
     ledger: &LedgerFacts,
     status: &AgentStatus,
     process: Option<&ProcessFacts>,
-) -> Result<String> {
-    Ok(TextEncoder::new().encode_to_string(&families(snapshot, ledger, status, process))?)
+) -> Result<Vec<String>> {
+    let families = families(snapshot, ledger, status, process).into_iter().map(Family::finish);
+    let families: Vec<Option<(&str, String)>> = families.collect::<prometheus::Result<_>>()?;
+    let mut families: Vec<(&str, String)> = families.into_iter().flatten().collect();
+    families.sort_unstable_by_key(|(name, _)| *name);
+    Ok(families.into_iter().map(|(_, text)| text).collect())
 }
 
-/// All families that have a series.
+/// All families.
 fn families(
     snapshot: &Snapshot,
     ledger: &LedgerFacts,
     status: &AgentStatus,
     process: Option<&ProcessFacts>,
-) -> Vec<MetricFamily> {
-    let shown = shown_ports(snapshot, ledger);
+) -> Vec<Family> {
+    let shown = ShownPorts::new(snapshot, ledger);
     let mut families = traffic(snapshot, &shown);
     families.push(unclassified(snapshot));
     families.extend(sockets(snapshot, &shown));
@@ -63,88 +69,50 @@ fn families(
     families.extend(maps(snapshot));
     families.extend(agent(snapshot, status));
     families.extend(process.map(process_families).into_iter().flatten());
-    let mut families: Vec<MetricFamily> = families.into_iter().filter_map(Family::finish).collect();
-    families.sort_by(|a, b| a.name().cmp(b.name()));
     families
 }
 
-/// A family that is being filled.
-struct Family {
-    metric: &'static Metric,
-    series: Vec<prometheus::proto::Metric>,
+/// The ports that have series.
+struct ShownPorts {
+    ports: PortSet,
+    /// Whether their series at 0 are told, too.
+    with_zeros: bool,
 }
 
-impl Family {
-    fn new(metric: &'static Metric) -> Self {
-        Self { metric, series: Vec::new() }
+impl ShownPorts {
+    /// All of a few ports, of many those that saw anything.
+    fn new(snapshot: &Snapshot, ledger: &LedgerFacts) -> Self {
+        let quiet_too = snapshot.sockets.len() <= MAX_PREINITIALISED_PORTS;
+        let called = snapshot
+            .sockets
+            .iter()
+            .filter(|row| quiet_too || row.counters != SocketCounters::default())
+            .map(|row| row.port);
+        let crossed = snapshot
+            .traffic
+            .iter()
+            .filter(|row| quiet_too || row.counters != PortCounters::default())
+            .map(|row| row.port);
+        let known = ledger.ports.iter().filter(|(_, facts)| facts.is_news()).map(|(port, _)| *port);
+        let ports: PortSet = called.chain(crossed).chain(known).collect();
+        let count = (1..=u16::MAX).filter(|port| ports.contains(*port)).count();
+        Self { ports, with_zeros: count <= MAX_PORTS_WITH_ZEROS }
     }
 
-    fn of_one(metric: &'static Metric, value: f64) -> Self {
-        let mut family = Self::new(metric);
-        family.add(&[], value);
-        family
+    fn contains(&self, port: u16) -> bool {
+        self.ports.contains(port)
     }
 
-    /// Adds a series; the values are those of the declared labels, in their order.
-    fn add(&mut self, values: &[&str], value: f64) {
-        debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
-        let labels = self.metric.labels.iter().zip(values).map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        });
-        let mut series = prometheus::proto::Metric::from_label(labels.collect());
-        match self.metric.kind {
-            MetricType::COUNTER => {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                series.set_counter(counter);
-            }
-            _ => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                series.set_gauge(gauge);
-            }
-        }
-        self.series.push(series);
-    }
-
-    /// The encoder refuses a family without series.
-    fn finish(self) -> Option<MetricFamily> {
-        if self.series.is_empty() {
-            return None;
-        }
-        let mut family = MetricFamily::default();
-        family.set_name(self.metric.name.to_owned());
-        family.set_help(self.metric.help.to_owned());
-        family.set_field_type(self.metric.kind);
-        family.set_metric(self.series);
-        Some(family)
+    /// A family with a series for each of them and more.
+    fn family(&self, metric: &'static Metric) -> Family {
+        Family::new(metric).with_zeros(self.with_zeros)
     }
 }
 
-/// The ports that have series, in every family: all of a few, of many those that saw anything.
-fn shown_ports(snapshot: &Snapshot, ledger: &LedgerFacts) -> PortSet {
-    let quiet_too = snapshot.sockets.len() <= MAX_PREINITIALISED_PORTS;
-    let called = snapshot
-        .sockets
-        .iter()
-        .filter(|row| quiet_too || row.counters != SocketCounters::default())
-        .map(|row| row.port);
-    let crossed = snapshot
-        .traffic
-        .iter()
-        .filter(|row| quiet_too || row.counters != PortCounters::default())
-        .map(|row| row.port);
-    let known = ledger.ports.iter().filter(|(_, facts)| facts.is_news()).map(|(port, _)| *port);
-    called.chain(crossed).chain(known).collect()
-}
-
-fn traffic(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
-    let mut packets = Family::new(&names::PACKETS);
-    let mut bytes = Family::new(&names::BYTES);
-    let mut attempts = Family::new(&names::CONNECTION_ATTEMPTS);
+fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
+    let mut packets = shown.family(&names::PACKETS);
+    let mut bytes = shown.family(&names::BYTES);
+    let mut attempts = shown.family(&names::CONNECTION_ATTEMPTS);
     // Two interfaces have one name while they are renamed, and a series may be told only once.
     let mut rows = BTreeMap::<(&str, u16), PortCounters>::new();
     for row in snapshot.traffic.iter().filter(|row| shown.contains(row.port)) {
@@ -203,10 +171,10 @@ fn unclassified(snapshot: &Snapshot) -> Family {
     family
 }
 
-fn sockets(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
-    let mut binds = Family::new(&names::BINDS);
-    let mut listens = Family::new(&names::LISTENS);
-    let mut closes = Family::new(&names::CLOSES);
+fn sockets(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
+    let mut binds = shown.family(&names::BINDS);
+    let mut listens = shown.family(&names::LISTENS);
+    let mut closes = shown.family(&names::CLOSES);
     for row in snapshot.sockets.iter().filter(|row| shown.contains(row.port)) {
         let port = row.port.to_string();
         listens.add(&[&port], row.counters.listens as f64);
@@ -222,8 +190,8 @@ fn sockets(snapshot: &Snapshot, shown: &PortSet) -> Vec<Family> {
     vec![binds, listens, closes]
 }
 
-fn sources(snapshot: &Snapshot, shown: &PortSet) -> Family {
-    let mut sources = Family::new(&names::SOURCES);
+fn sources(snapshot: &Snapshot, shown: &ShownPorts) -> Family {
+    let mut sources = shown.family(&names::SOURCES);
     // Those of the ports that nobody talks on, which are nearly all, would be many.
     let is_told = |row: &&PortSources| row.addresses > 0 && shown.contains(row.port);
     for row in snapshot.sources.iter().filter(is_told) {
@@ -246,17 +214,17 @@ fn payloads(snapshot: &Snapshot, status: &AgentStatus) -> [Family; 2] {
     [identified, skipped]
 }
 
-fn states(ledger: &LedgerFacts, shown: &PortSet) -> Vec<Family> {
-    let mut state = Family::new(&names::PORT_STATE);
+fn states(ledger: &LedgerFacts, shown: &ShownPorts) -> Vec<Family> {
+    let mut state = shown.family(&names::PORT_STATE);
     let mut dormant = Family::new(&names::DORMANT);
-    let mut awakenings = Family::new(&names::AWAKENINGS);
+    let mut awakenings = shown.family(&names::AWAKENINGS);
     let mut protocols = [
         &names::UNEXPECTED_BINDS,
         &names::BOUND_SOCKETS,
         &names::LAST_PACKET_TIMESTAMP,
         &names::LAST_BIND_TIMESTAMP,
     ]
-    .map(Family::new);
+    .map(|metric| shown.family(metric));
     for (port, facts) in ledger.ports.iter().filter(|(port, _)| shown.contains(*port)) {
         let port = port.to_string();
         for candidate in PortState::ALL {
@@ -291,7 +259,7 @@ fn by_protocol(facts: &PortFacts, protocol: Protocol) -> [f64; 4] {
     ]
 }
 
-fn port_info(snapshot: &Snapshot, shown: &PortSet) -> Family {
+fn port_info(snapshot: &Snapshot, shown: &ShownPorts) -> Family {
     let mut family = Family::new(&names::PORT_INFO);
     for row in snapshot.sockets.iter().filter(|row| shown.contains(row.port)) {
         if let Some(service) = catalogue::lookup(row.port) {
@@ -352,12 +320,19 @@ fn maps(snapshot: &Snapshot) -> Vec<Family> {
 fn agent(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
     let mut build = Family::new(&names::BUILD_INFO);
     build.add(&[status.build.version, status.build.revision, &status.build.kernel], 1.0);
+    let selftest = status.selftest.as_ref();
+    let succeeded = selftest.is_some_and(|outcome| outcome.success);
     vec![
         build,
         Family::of_one(&names::CONFIG_RELOAD_SUCCESS, f64::from(u8::from(status.reload_succeeded))),
         Family::of_one(
             &names::CONFIG_RELOAD_TIMESTAMP,
             status.reloaded_at.as_millisecond() as f64 / 1e3,
+        ),
+        Family::of_one(&names::SELFTEST_SUCCESS, f64::from(u8::from(succeeded))),
+        Family::of_one(
+            &names::SELFTEST_TIMESTAMP,
+            selftest.map_or(0.0, |outcome| outcome.time.as_millisecond() as f64 / 1e3),
         ),
         Family::of_one(
             &names::UNMATCHED_INTERFACE_PATTERNS,
@@ -382,6 +357,7 @@ mod tests {
     use std::time::Duration;
 
     use monitor_common::flow::UnclassifiedCounters;
+    use prometheus::proto::MetricType;
 
     use super::*;
     use crate::{
@@ -456,7 +432,7 @@ mod tests {
     }
 
     fn text(snapshot: &Snapshot, process: Option<&ProcessFacts>) -> String {
-        render(snapshot, &ledger(snapshot), &status(), process).unwrap()
+        render(snapshot, &ledger(snapshot), &status(), process).unwrap().concat()
     }
 
     fn series(text: &str) -> Vec<&str> {
@@ -496,6 +472,24 @@ mod tests {
         let one = format!(r#"{}{{port="7"}} 1"#, names::LISTENS.name);
         assert!(shown.contains(&one.as_str()), "{one}");
         assert!(!text.contains(r#"port="43""#));
+    }
+
+    #[test]
+    fn of_a_scan_of_all_ports_only_what_is_not_zero_is_told() {
+        let ports: Vec<u16> = (1..=65535).collect();
+        let mut snapshot = snapshot(&["lo"], &ports);
+        for row in &mut snapshot.traffic {
+            row.counters.traffic[0][0][0] = Traffic { packets: 1, bytes: 60 };
+        }
+        let text = text(&snapshot, None);
+        let count = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();
+        assert_eq!(count(&format!("{}{{", names::PACKETS.name)), 65535);
+        assert_eq!(count(&format!("{}{{", names::BINDS.name)), 0);
+        assert_eq!(count(&format!("{}{{", names::PORT_STATE.name)), 65535);
+        assert_eq!(count(&format!(r#"{}{{port="7",state="quiet"}} 1"#, names::PORT_STATE.name)), 1);
+        // Who is awake is told as well as who is not.
+        assert_eq!(count(&format!("{}{{", names::DORMANT.name)), 65535);
+        assert_eq!(count(&format!("# TYPE {} ", names::PACKETS.name)), 1);
     }
 
     #[test]

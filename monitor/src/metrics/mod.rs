@@ -1,6 +1,7 @@
 //! The exposition: every metric's declaration, and its values built anew for each scrape.
 
 mod collector;
+mod family;
 pub mod names;
 mod process;
 
@@ -16,12 +17,13 @@ pub use self::{
 use crate::{
     identify::Verdict,
     ledger::{Ledger, PortFacts},
+    selftest::Outcome,
     sinks::EventLosses,
     verdicts::Tallies,
 };
 
-/// The exposition as text, made when it is asked for.
-pub type Exposition = Arc<dyn Fn() -> anyhow::Result<String> + Send + Sync>;
+/// The exposition as text, in pieces, made when it is asked for.
+pub type Exposition = Arc<dyn Fn() -> anyhow::Result<Vec<String>> + Send + Sync>;
 
 /// What is running, and on what.
 #[derive(Clone, Debug)]
@@ -87,6 +89,8 @@ pub struct AgentStatus {
     pub reload_succeeded: bool,
     /// When that was.
     pub reloaded_at: Timestamp,
+    /// How the last selftest ended, if there was one since the boot.
+    pub selftest: Option<Outcome>,
 }
 
 impl AgentStatus {
@@ -94,7 +98,7 @@ impl AgentStatus {
     pub fn new(build: BuildInfo, now: Timestamp) -> Self {
         let losses = EventLosses::default();
         let identified = IdentifiedCounts::default();
-        Self { build, losses, identified, reload_succeeded: true, reloaded_at: now }
+        Self { build, losses, identified, reload_succeeded: true, reloaded_at: now, selftest: None }
     }
 
     /// The configuration was read again.

@@ -118,6 +118,12 @@ metrics! {
     /// Time of reload.
     CONFIG_RELOAD_TIMESTAMP: GAUGE "ghostport_config_reload_timestamp_seconds" []
         "When the configuration was last read, well or badly.";
+    /// Selftest.
+    SELFTEST_SUCCESS: GAUGE "ghostport_selftest_success" []
+        "Whether the last selftest since the boot saw everything; 0 as well where there was none.";
+    /// Time of the selftest.
+    SELFTEST_TIMESTAMP: GAUGE "ghostport_selftest_timestamp_seconds" []
+        "When the last selftest since the boot ended; 0 for never.";
     /// Build.
     BUILD_INFO: GAUGE "ghostport_build_info" ["version", "revision", "kernel"]
         "Version of the agent and of the kernel it runs on; always 1.";

@@ -105,6 +105,11 @@ impl EventQueue {
         }
     }
 
+    /// Whether an event would find room in every queue now.
+    pub fn has_room(&self) -> bool {
+        self.shared.lock().at_work.iter().all(Worker::has_room)
+    }
+
     /// Events lost so far, counted for each sink.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Relaxed)

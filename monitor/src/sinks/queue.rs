@@ -82,6 +82,12 @@ impl Queue {
         self.news.notify_one();
     }
 
+    /// Whether there is room for an event of usual size.
+    pub(super) fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.events.len() < CAPACITY && state.bytes + BATCH_BYTES < CAPACITY_BYTES
+    }
+
     /// Waits for something to do; at most `most` events of it.
     pub(super) async fn next(&self, most: usize) -> Work {
         loop {

@@ -137,6 +137,10 @@ impl Worker {
         }
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.has_room()
+    }
+
     pub(super) fn reopen(&self) {
         self.queue.reopen();
     }

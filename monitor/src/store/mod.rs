@@ -128,6 +128,11 @@ impl StoreQueue {
         self.shared.lost_in_queue.fetch_add(u64::from(!sent), Relaxed);
     }
 
+    /// Whether an event would find room now.
+    pub fn has_room(&self) -> bool {
+        self.messages.capacity() > 0
+    }
+
     /// Queues changes of the ledger. What finds the queue full comes back: see
     /// [`crate::ledger::Ledger::give_back`].
     pub fn save(&self, changes: Changes) -> Result<(), Box<Changes>> {
@@ -154,9 +159,11 @@ impl StoreQueue {
     }
 
     /// Keeps `retain` and `max_size` of `config` from now on. Another path needs another store.
-    pub async fn limit(&self, config: &StoreConfig) {
+    /// `false` if the writer, which may hang with its disk, did not take the order within `patience`.
+    pub async fn limit(&self, config: &StoreConfig, patience: Duration) -> bool {
+        let order = self.messages.send(Message::Limit(config.clone()));
         // Only a writer that was closed takes no orders, and it needs none.
-        let _ = self.messages.send(Message::Limit(config.clone())).await;
+        timeout(patience, order).await.is_ok()
     }
 
     /// Waits until everything that is queued now is committed, or counted as lost.

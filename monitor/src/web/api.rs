@@ -13,7 +13,7 @@ use axum::{
     Extension, Json, Router,
     body::{Body, Bytes},
     extract::{Path, Query, Request, State as AxumState, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -22,27 +22,25 @@ use futures_util::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{
-        Semaphore,
-        broadcast::{Receiver, error::RecvError},
-        watch,
-    },
+    sync::{Semaphore, broadcast::error::RecvError, watch},
     task::spawn_blocking,
     time::timeout,
 };
 
 use super::{
     guard::{self, Authenticated, Door},
+    page,
     talkers::{self, PortTalkers},
 };
 use crate::{
     config::{WebDetails, quantity},
     event::EventName,
+    followers::{Follower, Told},
     kernel::hooks::HookStatus,
     port_view::PortView,
     snapshot::PortSources,
     sources::TalkerFacts,
-    store::Filter,
+    store::{Filter, ReadError},
 };
 
 /// Silence after which a stream of events says that it is still there.
@@ -70,7 +68,7 @@ pub trait Source: Send + Sync {
     /// Stored events, newest last, each as the JSON it was told as.
     fn events(&self, filter: &Filter) -> Result<Vec<String>>;
     /// Events from now on.
-    fn follow(&self) -> Receiver<Arc<str>>;
+    fn follow(&self) -> Follower;
 }
 
 /// Who talks on the watched ports, as the kernel side has noted it.
@@ -152,7 +150,7 @@ impl Following {
     }
 }
 
-/// The routes, each behind the guard, until `stop` is closed.
+/// The routes and the live page, each behind the guard, until `stop` is closed.
 pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
     let api = Api {
         source: Arc::clone(&source),
@@ -167,6 +165,7 @@ pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
         .route("/api/v1/events/stream", get(event_stream))
         .route("/api/v1/talkers", get(talkers))
         .route("/api/v1/hooks", get(hooks))
+        .route("/", get(page::page))
         .layer(middleware::from_fn_with_state(source, admit))
         .with_state(api)
 }
@@ -249,13 +248,14 @@ async fn events(
 async fn event_stream(
     AxumState(api): AxumState<Api>,
     Extension(following): Extension<Following>,
+    headers: HeaderMap,
 ) -> Response {
     let Ok(place) = api.places.try_acquire_owned() else {
         let why = format!("{MAX_FOLLOWERS} follow already: ask again when one has gone");
         return problem(StatusCode::SERVICE_UNAVAILABLE, &why);
     };
     following.0.store(true, Relaxed);
-    let events = sent(api.source.follow(), api.stop).map(move |bytes| {
+    let events = sent(api.source.follow(), last_seen(&headers), api.stop).map(move |bytes| {
         // Given back with the stream.
         let _ = &place;
         bytes
@@ -265,26 +265,41 @@ async fn event_stream(
     (headers, Body::from_stream(events)).into_response()
 }
 
-/// What `follower` gets, until `stop` is closed.
+/// The last event that whoever comes back has seen.
+fn last_seen(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+/// Tells that events are missing, and how many where that is known.
+fn lost(count: Option<u64>) -> String {
+    let count = count.map(|count| format!("\"lost\":{count}")).unwrap_or_default();
+    format!("event: lost\ndata: {{{count}}}\n\n")
+}
+
+/// What `follower` gets who has seen `last`, until `stop` is closed.
 fn sent(
-    follower: Receiver<Arc<str>>,
+    follower: Follower,
+    last: Option<u64>,
     stop: watch::Receiver<()>,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     // The first line goes at once: whoever follows knows that it is heard.
-    let greeting = stream::once(async { Ok(Bytes::from_static(b": ghostport\n\n")) });
+    let mut greeting = ": ghostport\n\n".to_owned();
+    match last.map(|last| follower.missed_since(last)) {
+        None | Some(Some(0)) => {}
+        Some(missed) => greeting.push_str(&lost(missed)),
+    }
+    let greeting = stream::once(async { Ok(Bytes::from(greeting)) });
     let events = stream::unfold((follower, stop), |(mut follower, mut stop)| async {
         let received = tokio::select! {
             // What was told before the end is sent.
             biased;
-            received = timeout(KEEP_ALIVE, follower.recv()) => received,
+            received = timeout(KEEP_ALIVE, follower.next()) => received,
             _ = stop.changed() => return None,
         };
         let text = match received {
             Err(_) => ": still here\n\n".to_owned(),
-            Ok(Ok(line)) => format!("data: {line}\n\n"),
-            Ok(Err(RecvError::Lagged(lost))) => {
-                format!("event: lost\ndata: {{\"lost\":{lost}}}\n\n")
-            }
+            Ok(Ok(Told { number, line })) => format!("id: {number}\ndata: {line}\n\n"),
+            Ok(Err(RecvError::Lagged(count))) => lost(Some(count)),
             Ok(Err(RecvError::Closed)) => return None,
         };
         Some((Ok(Bytes::from(text)), (follower, stop)))
@@ -311,6 +326,9 @@ async fn answer(
     match made.await.map_err(anyhow::Error::from).flatten() {
         Ok(Some(body)) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Ok(None) => problem(StatusCode::NOT_FOUND, "this port is not watched"),
+        Err(error) if error.is::<ReadError>() => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}"))
+        }
         Err(error) => failure(&error),
     }
 }

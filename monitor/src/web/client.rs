@@ -8,7 +8,10 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time::timeout};
@@ -18,15 +21,59 @@ use super::SOCKET;
 /// Time for the whole answer: an agent that hangs must not keep its operator from looking.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Every port as a mapping takes this much.
-const MAX_BYTES: usize = 64 << 20;
+/// Every port takes this much, with its counters after a scan.
+const MAX_BYTES: usize = 256 << 20;
+
+/// What is said of an agent that hangs.
+const SILENT: &str = "the agent does not answer";
 
 /// Asks the agent for `path`. `None` where none runs, or none that this user may ask.
 pub async fn ask<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
-    timeout(LIMIT, ask_at(Path::new(SOCKET), path)).await.context("the agent does not answer")?
+    let body = read(path).await?;
+    Ok(body.map(|body| serde_json::from_slice(&body)).transpose()?)
 }
 
-async fn ask_at<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Option<T>> {
+/// The same for an answer that is text.
+pub async fn ask_text(path: &str) -> Result<Option<String>> {
+    let body = read(path).await?;
+    Ok(body.map(|body| String::from_utf8(body.into())).transpose()?)
+}
+
+/// An answer that goes on.
+#[derive(Debug)]
+pub struct Stream {
+    body: Incoming,
+    /// Without it the connection counts as done with, and the agent ends it.
+    _sender: SendRequest<Empty<Bytes>>,
+}
+
+impl Stream {
+    /// What comes next; `None` at the end, also at one that was not meant to be.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(bytes) = frame.into_data() {
+                return Some(bytes);
+            }
+        }
+    }
+}
+
+/// The same for an answer that goes on.
+pub async fn open(path: &str) -> Result<Option<Stream>> {
+    timeout(LIMIT, open_at(Path::new(SOCKET), path)).await.context(SILENT)?
+}
+
+async fn read(path: &str) -> Result<Option<Bytes>> {
+    let whole = async {
+        let Some(stream) = open_at(Path::new(SOCKET), path).await? else { return Ok(None) };
+        let body = Limited::new(stream.body, MAX_BYTES).collect().await;
+        Ok(Some(body.map_err(anyhow::Error::from_boxed)?.to_bytes()))
+    };
+    timeout(LIMIT, whole).await.context(SILENT)?
+}
+
+async fn open_at(socket: &Path, path: &str) -> Result<Option<Stream>> {
     use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
@@ -39,10 +86,9 @@ async fn ask_at<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Option
     // Ends with the answer.
     tokio::spawn(connection);
     let request = Request::get(path).header(header::HOST, "agent").body(Empty::<Bytes>::new())?;
-    let (head, body) = sender.send_request(request).await?.into_parts();
-    let body = Limited::new(body, MAX_BYTES).collect().await.map_err(anyhow::Error::from_boxed)?;
-    if head.status != StatusCode::OK {
-        bail!("the agent answers {}", head.status);
+    let response = sender.send_request(request).await?;
+    if response.status() != StatusCode::OK {
+        bail!("the agent answers {}", response.status());
     }
-    Ok(Some(serde_json::from_slice(&body.to_bytes())?))
+    Ok(Some(Stream { body: response.into_body(), _sender: sender }))
 }

@@ -2,13 +2,13 @@
 //!
 //! | route | meaning |
 //! | --- | --- |
-//! | `GET /` | page with links to the others |
 //! | `GET /metrics` | text exposition 0.0.4, read from the kernel now |
 //! | `GET /healthz` | 200: the agent answers |
 //! | `GET /readyz` | 200 once every hook has been tried, 503 before |
-//! | `GET /api/v1/…` | see [`api`]: for those whom [`guard`] lets in |
+//! | `GET /` | the live page: for those whom [`guard`] lets in |
+//! | `GET /api/v1/…` | see [`api`]: for the same |
 //!
-//! Whoever reaches the listener may read the first four, unless [`security`] asks for a password or a
+//! Whoever reaches the listener may read the first three, unless [`security`] asks for a password or a
 //! certificate. A connection has ten seconds for each request's head, and there are at most
 //! [`MAX_CONNECTIONS`] at once: whoever holds them all keeps others waiting, and costs the host no
 //! more. Those who follow events get a quarter of them at most.
@@ -18,6 +18,7 @@ pub mod client;
 mod connection;
 pub mod guard;
 mod listener;
+mod page;
 mod security;
 mod talkers;
 
@@ -31,12 +32,14 @@ use std::{
 
 use axum::{
     Extension, Router,
+    body::{Body, Bytes},
     extract::{Request, State as AxumState},
     http::{StatusCode, header},
     middleware::{self, Next},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::{StreamExt as _, stream};
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
@@ -56,10 +59,13 @@ use crate::metrics::Exposition;
 /// Connections served at once.
 const MAX_CONNECTIONS: usize = 128;
 
+/// Answers of this size and more are of tens of thousands of ports, and so many of them may be on
+/// their way at once: a client that takes its time must not make memory pile up.
+const LARGE: usize = 4 << 20;
+const MAX_LARGE: usize = 2;
+
 /// Exactly what Prometheus 3 expects.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-const INDEX: &str = include_str!("index.html");
 
 /// What the routes answer from.
 #[derive(Clone)]
@@ -87,7 +93,12 @@ pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> 
 pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver<()>) {
     let security = state.security.clone();
     let api = api::router(Arc::clone(&state.source), stop.clone());
-    let router = router(Routes { state, scrape: Arc::new(Semaphore::new(1)) }).merge(api);
+    let routes = Routes {
+        state,
+        scrape: Arc::new(Semaphore::new(1)),
+        large: Arc::new(Semaphore::new(MAX_LARGE)),
+    };
+    let router = router(routes).merge(api);
     let router =
         router.fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /\n"));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -110,11 +121,12 @@ struct Routes {
     state: State,
     /// One exposition is made at a time: of thousands of ports it takes memory.
     scrape: Arc<Semaphore>,
+    /// Places for large answers on their way.
+    large: Arc<Semaphore>,
 }
 
 fn router(routes: Routes) -> Router {
     Router::new()
-        .route("/", get(async || Html(INDEX)))
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -127,16 +139,40 @@ async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
     };
     // Thousands of ports take a while to sum up. The turn goes along: it must not end before the
     // work does, when the client has gone away.
+    let make = routes.state.exposition;
     let exposition = spawn_blocking(move || {
-        let exposition = (routes.state.exposition)();
+        let exposition = make();
         drop(turn);
         exposition
     });
     match exposition.await {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], text).into_response(),
+        Ok(Ok(text)) => sent(text, &routes.large),
         Ok(Err(error)) => failure(&format!("{error:#}")),
         Err(error) => failure(&error.to_string()),
     }
+}
+
+/// The exposition on its way; a large one keeps its place until it is sent.
+fn sent(pieces: Vec<String>, large: &Arc<Semaphore>) -> Response {
+    let length: usize = pieces.iter().map(String::len).sum();
+    let body = if length < LARGE {
+        Body::from(pieces.concat())
+    } else {
+        let Ok(place) = Arc::clone(large).try_acquire_owned() else {
+            let why = "others read as much and take their time: ask again\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+        };
+        // Each piece is let go when it is sent, and the place with the last one.
+        Body::from_stream(stream::iter(pieces).map(move |piece| {
+            let _ = &place;
+            Ok::<_, std::io::Error>(Bytes::from(piece))
+        }))
+    };
+    let headers = [
+        (header::CONTENT_TYPE, EXPOSITION_TYPE.to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    (headers, body).into_response()
 }
 
 fn failure(why: &str) -> Response {

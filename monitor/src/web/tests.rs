@@ -8,7 +8,6 @@ use monitor_common::flow::Protocol;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},
-    sync::broadcast,
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -20,22 +19,23 @@ use super::{
 };
 use crate::{
     config::{WatchedPort, WebDetails},
+    followers::{Follower, Followers},
     kernel::hooks::HookStatus,
     ledger::PortFacts,
     port_view::PortView,
     snapshot::PortSources,
     sources::TalkerFacts,
-    store::Filter,
+    store::{Filter, ReadError},
 };
 
 /// Who knows of one port that nothing happened there.
 struct Known {
-    followers: broadcast::Sender<Arc<str>>,
+    followers: Followers,
 }
 
 impl Known {
     fn shared() -> Arc<Self> {
-        Arc::new(Self { followers: broadcast::channel(8).0 })
+        Arc::new(Self { followers: Followers::new(7) })
     }
 }
 
@@ -76,13 +76,16 @@ impl Source for Known {
     }
 
     fn events(&self, filter: &Filter) -> anyhow::Result<Vec<String>> {
+        if filter.port == Some(404) {
+            return Err(ReadError::Missing("/no/store".into()).into());
+        }
         let event = format!(r#"{{"port":{}}}"#, filter.port.unwrap_or(0));
         Ok(vec![event; filter.limit.unwrap_or(0).min(2) as usize])
     }
 
-    fn follow(&self) -> broadcast::Receiver<Arc<str>> {
-        let follower = self.followers.subscribe();
-        self.followers.send(r#"{"event.name":"ghostport.bind"}"#.into()).unwrap();
+    fn follow(&self) -> Follower {
+        let follower = self.followers.follow();
+        self.followers.tell(|| Some(r#"{"event.name":"ghostport.bind"}"#.into()));
         follower
     }
 }
@@ -107,7 +110,7 @@ impl Server {
     }
 
     async fn of_text(text: &'static str) -> Self {
-        Self::start(Arc::new(move || Ok(text.to_owned()))).await
+        Self::start(Arc::new(move || Ok(vec![text.to_owned()]))).await
     }
 
     /// Sends bytes and reads until the server closes.
@@ -137,7 +140,6 @@ async fn routes_answer_what_they_should() {
     assert!(server.get("/readyz").await.starts_with("HTTP/1.1 503"));
     server.ready.store(true, Ordering::Relaxed);
     assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200"));
-    assert!(server.get("/").await.contains("/metrics"));
     assert!(server.get("/nothing").await.starts_with("HTTP/1.1 404"));
     assert!(server.get("/../etc/passwd").await.starts_with("HTTP/1.1 404"));
 }
@@ -216,7 +218,7 @@ async fn stopping_does_not_wait_for_idle_clients() {
 
 #[tokio::test]
 async fn stopping_does_not_wait_for_who_reads_nothing() {
-    let server = Server::start(Arc::new(|| Ok("x".repeat(64 << 20)))).await;
+    let server = Server::start(Arc::new(|| Ok(vec!["x".repeat(64 << 20)]))).await;
     let mut deaf = TcpStream::connect(server.address).await.unwrap();
     deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     deaf.readable().await.unwrap();
@@ -227,10 +229,35 @@ async fn stopping_does_not_wait_for_who_reads_nothing() {
 }
 
 #[tokio::test]
+async fn large_answers_do_not_pile_up() {
+    let server = Server::start(Arc::new(|| Ok(vec!["x".repeat(64 << 20)]))).await;
+    let ask = async || {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        (stream, status)
+    };
+    let mut deaf = Vec::new();
+    for _ in 0..MAX_LARGE {
+        let (stream, status) = ask().await;
+        assert_eq!(&status, b"HTTP/1.1 200");
+        deaf.push(stream);
+    }
+    assert_eq!(&ask().await.1, b"HTTP/1.1 503");
+    drop(deaf.pop());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while &ask().await.1 != b"HTTP/1.1 200" {
+        assert!(Instant::now() < deadline, "the place of who has gone is not given to others");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_request_under_way_is_answered_before_the_end() {
     let server = Server::start(Arc::new(|| {
         std::thread::sleep(Duration::from_millis(300));
-        Ok("a_total 1\n".to_owned())
+        Ok(vec!["a_total 1\n".to_owned()])
     }))
     .await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -252,7 +279,7 @@ async fn expositions_are_made_one_at_a_time() {
         highest.fetch_max(counted.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(5));
         counted.fetch_sub(1, Ordering::Relaxed);
-        Ok(String::new())
+        Ok(Vec::new())
     }))
     .await;
     let scrapes = (0..20).map(|_| server.get("/metrics"));
@@ -269,7 +296,7 @@ async fn a_listener_without_clients_takes_no_slot() {
     let (_stop, stopped) = watch::channel(());
     let state = State {
         security: None,
-        exposition: Arc::new(|| Ok(String::new())),
+        exposition: Arc::new(|| Ok(Vec::new())),
         ready: Arc::default(),
         source: Known::shared(),
     };
@@ -303,11 +330,18 @@ async fn details_are_told_to_this_host_alone() {
     let ports = ask("/api/v1/ports", "localhost:1").await;
     assert!(ports.starts_with("HTTP/1.1 200"), "{ports}");
     assert!(ports.contains(r#"{"ports":[{"port":2948,"service":"wap-push","state":"quiet""#));
-    for path in ["/api/v1/ports", "/api/v1/ports/2948", "/api/v1/events", "/api/v1/events/stream"] {
+    let paths =
+        ["/", "/api/v1/ports", "/api/v1/ports/2948", "/api/v1/events", "/api/v1/events/stream"];
+    for path in paths {
         let refused = ask(path, "evil.example").await;
         assert!(refused.starts_with("HTTP/1.1 403"), "{path}: {refused}");
         assert!(refused.contains(r#"{"error":"the Host"#), "{path}: {refused}");
     }
+    let page = ask("/", "localhost:1").await;
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<title>ghostport</title>"));
+    assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
+    assert!(!page.contains("NONCE"), "{page}");
+    assert_ne!(page, ask("/", "localhost:1").await, "a nonce is used once");
     let metrics = ask("/metrics", "evil.example").await;
     assert!(metrics.starts_with("HTTP/1.1 200"), "everybody may read them: {metrics}");
 }
@@ -332,6 +366,7 @@ async fn what_is_asked_for_wrongly_is_told() {
         ("/api/v1/events?since=soon", "400", "error"),
         ("/api/v1/events?limit=-1", "400", "error"),
         ("/api/v1/events?what=ever", "400", "error"),
+        ("/api/v1/events?port=404", "503", "there is no store at /no/store"),
         ("/api/v1/hooks", "500", "the kernel is silent"),
     ];
     for (path, status, words) in cases {
@@ -350,7 +385,7 @@ async fn events_are_followed_as_they_come() {
     let request = b"GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut said = String::new();
-    while !said.contains("data: {\"event.name\":\"ghostport.bind\"}\n\n") {
+    while !said.contains("id: 7\ndata: {\"event.name\":\"ghostport.bind\"}\n\n") {
         let mut bytes = [0; 512];
         let len = stream.read(&mut bytes).await.unwrap();
         assert_ne!(len, 0, "{said}");
@@ -359,11 +394,45 @@ async fn events_are_followed_as_they_come() {
     assert!(said.contains("content-type: text/event-stream\r\n"), "{said}");
 }
 
+#[tokio::test]
+async fn whoever_comes_back_is_told_what_was_missed() {
+    let server = Server::of_text("").await;
+    // Each of them is told one event, from number 7 on.
+    for _ in 0..3 {
+        follow(&server, |said| said.contains("id: ")).await;
+    }
+    let cases = [
+        ("7", Some("event: lost\ndata: {\"lost\":2}\n\nid: 10\n")),
+        ("10", None),
+        ("6", Some("event: lost\ndata: {}\n\nid: 12\n")),
+        ("x", None),
+    ];
+    for (last, lost) in cases {
+        let header = format!("Last-Event-ID: {last}\r\n");
+        let (_, said) = follow_with(&server, &header, |said| said.contains("id: ")).await;
+        let chunks: String = said.split('\n').filter(|line| !line.ends_with('\r')).collect();
+        let expected = lost.map(|lost| lost.replace('\n', ""));
+        match expected {
+            Some(expected) => assert!(chunks.contains(&expected), "{last}: {said:?}"),
+            None => assert!(!chunks.contains("lost"), "{last}: {said:?}"),
+        }
+    }
+}
+
 /// Follows until the stream has said `enough`, or has ended.
 async fn follow(server: &Server, enough: impl Fn(&str) -> bool) -> (TcpStream, String) {
+    follow_with(server, "", enough).await
+}
+
+/// The same with a further header line.
+async fn follow_with(
+    server: &Server,
+    header: &str,
+    enough: impl Fn(&str) -> bool,
+) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let request = b"GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-    stream.write_all(request).await.unwrap();
+    let request = format!("GET /api/v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut said = String::new();
     while !enough(&said) {
         let mut bytes = [0; 512];
@@ -430,7 +499,7 @@ async fn the_unix_socket_is_for_user_and_group() {
     let (stop, stopped) = watch::channel(());
     let state = State {
         security: None,
-        exposition: Arc::new(|| Ok(String::new())),
+        exposition: Arc::new(|| Ok(Vec::new())),
         ready: Arc::default(),
         source: Known::shared(),
     };

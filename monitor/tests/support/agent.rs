@@ -112,7 +112,8 @@ impl Config {
 
     fn yaml(&self, world: &World) -> String {
         let mut text = String::from("ports:\n");
-        for port in self.ports.iter().chain([&port(SENTINEL)]) {
+        let sentinel = Some(port(SENTINEL)).filter(|sentinel| !self.ports.contains(sentinel));
+        for port in self.ports.iter().chain(&sentinel) {
             let _ = match &*self.port_keys {
                 "" => writeln!(text, "  - {port}"),
                 keys => writeln!(text, "  - {{port: {port}, {keys}}}"),
@@ -346,6 +347,12 @@ impl Agent {
         // The last line may be half written.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// How many events of a kind are in the file now, without a look at what they say.
+    pub fn count_events(&self, kind: &str) -> usize {
+        let text = fs::read_to_string(&self.events).unwrap_or_default();
+        text.matches(&format!("\"event.name\":\"ghostport.{kind}\"")).count()
     }
 
     /// Sends a signal.

@@ -5,6 +5,7 @@
 //! read.
 
 pub mod agent;
+pub mod browser;
 pub mod calls;
 pub mod certificates;
 pub mod frames;
@@ -14,6 +15,7 @@ pub mod privileges;
 pub mod process;
 pub mod programs;
 pub mod receiver;
+pub mod systemd;
 pub mod uring;
 pub mod wire;
 pub mod world;

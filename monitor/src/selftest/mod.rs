@@ -1,6 +1,8 @@
 //! `ghostport selftest`: a bind and a packet in a private network namespace, and the proof that both
 //! are seen, by the same programs and mechanisms that the agent would use here.
 
+mod outcome;
+
 use std::{
     fmt::Write as _,
     net::{Ipv4Addr, UdpSocket},
@@ -13,6 +15,7 @@ use monitor_common::{
     socket_event::{SocketEvent, SocketEventKind},
 };
 
+pub use self::outcome::{FOLDER, Outcome};
 use crate::{
     config::Config,
     kernel::{
