@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod privileges;
 pub mod process;
 pub mod programs;
+pub mod servers;
 pub mod uring;
 pub mod wire;
 pub mod world;
