@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
@@ -11,11 +10,12 @@ use std::{
 };
 
 use promql::uses;
-use serde_json::Value;
 use support::{
     agent::{Agent, Config},
-    eventually, patience,
-    servers::{Alertmanager, Prometheus, Webhook, dashboards},
+    eventually,
+    panels::questions,
+    patience,
+    servers::{Alertmanager, Prometheus, Webhook},
     sh,
     world::{Peer, World, in_world, port},
 };
@@ -149,10 +149,7 @@ fn every_panel_and_rule_has_data() {
 
         let mut empty = Vec::new();
         for name in ["overview", "host"] {
-            let path = dashboards().join(format!("grafana/{name}.json"));
-            let text = fs::read_to_string(path).expect("a dashboard");
-            let dashboard: Value = serde_json::from_str(&text).expect("JSON");
-            for question in questions(&dashboard) {
+            for question in questions(name, "4s") {
                 assert_is_served(&question.expression, &metrics);
                 let pending = uses(&question.expression)
                     .selectors
@@ -199,65 +196,6 @@ fn live(peer: &Peer, duration: Duration) {
         drop(UdpSocket::bind((HERE, port(1))).expect("bound"));
         thread::sleep(Duration::from_millis(700));
     }
-}
-
-/// What Grafana asks for a panel, an annotation or a variable.
-struct Question {
-    title: String,
-    expression: String,
-    at_once: bool,
-}
-
-impl Question {
-    fn new(title: &str, expression: &str, at_once: bool) -> Self {
-        // What Grafana puts in for one host, all ports, and four scrapes.
-        let expression = expression
-            .replace("$__rate_interval", "4s")
-            .replace("$__range", "15s")
-            .replace("$instance", "127\\\\.0\\\\.0\\\\.1:.*")
-            .replace("$job", "ghostport")
-            .replace("$port", ".*");
-        Self { title: title.to_owned(), expression, at_once }
-    }
-
-    fn has_data(&self, prometheus: &Prometheus) -> bool {
-        let is_number = |value: &Value| value[1].as_str().is_some_and(|value| value != "NaN");
-        if self.at_once {
-            prometheus.query(&self.expression).iter().any(|series| is_number(&series["value"]))
-        } else {
-            let series = prometheus.query_range(&self.expression, 15);
-            series.iter().any(|series| {
-                series["values"].as_array().is_some_and(|values| values.iter().any(is_number))
-            })
-        }
-    }
-}
-
-fn questions(dashboard: &Value) -> Vec<Question> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut questions = Vec::new();
-    for panel in list(&dashboard["panels"]) {
-        for target in list(&panel["targets"]) {
-            let at_once = target["instant"] == true;
-            questions.push(Question::new(&text(&panel["title"]), &text(&target["expr"]), at_once));
-        }
-    }
-    for annotation in list(&dashboard["annotations"]["list"]) {
-        let title = text(&annotation["name"]);
-        questions.push(Question::new(&title, &text(&annotation["expr"]), false));
-    }
-    for variable in list(&dashboard["templating"]["list"]) {
-        if let Some(definition) = variable["definition"].as_str() {
-            let inside =
-                definition.strip_prefix("label_values(").and_then(|it| it.strip_suffix(')'));
-            let (selector, label) = inside.and_then(|it| it.rsplit_once(", ")).expect(definition);
-            let expression = format!("count by ({label}) ({selector})");
-            questions.push(Question::new(&text(&variable["name"]), &expression, true));
-        }
-    }
-    assert!(questions.len() > 20, "{} questions", questions.len());
-    questions
 }
 
 /// Every metric of the agent that an expression uses is in the scrape, with the labels that are

@@ -9,6 +9,7 @@ pub mod calls;
 pub mod frames;
 pub mod http;
 pub mod metrics;
+pub mod panels;
 pub mod privileges;
 pub mod process;
 pub mod programs;

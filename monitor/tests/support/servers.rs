@@ -18,7 +18,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{eventually, http, world::World};
+use super::{eventually, http, metrics::Metrics, world::World};
 
 /// What operators import.
 pub fn dashboards() -> PathBuf {
@@ -87,18 +87,26 @@ impl Drop for Server {
     }
 }
 
-/// Prometheus with the rules and the configuration that operators get, but every second.
+/// Prometheus with the rules and the configuration that operators get.
 pub struct Prometheus(Server);
 
 impl Prometheus {
-    /// Starts one that knows no target yet.
+    /// Starts one that knows no target yet, and scrapes and evaluates every second.
     pub fn start(world: &World) -> Self {
+        Self::start_every(world, "1s")
+    }
+
+    /// The same with another interval.
+    pub fn start_every(world: &World, interval: &str) -> Self {
         let folder = world.path("prometheus");
         fs::create_dir_all(folder.join("targets")).expect("a folder");
         for file in ["prometheus.yml", "recording.yml", "alerts.yml"] {
             let text = fs::read_to_string(dashboards().join("prometheus").join(file)).expect(file);
-            fs::write(folder.join(file), text.replace("interval: 15s", "interval: 1s"))
-                .expect("written");
+            fs::write(
+                folder.join(file),
+                text.replace("interval: 15s", &format!("interval: {interval}")),
+            )
+            .expect("written");
         }
         let arguments = [
             format!("--config.file={}", folder.join("prometheus.yml").display()),
@@ -109,8 +117,19 @@ impl Prometheus {
 
     /// Tells it of targets, the way an operator does: by a file.
     pub fn scrape(&self, world: &World, targets: &[&str]) {
+        self.scrape_groups(world, &serde_json::json!([{ "targets": targets }]));
+    }
+
+    /// The same of groups of targets with their labels.
+    pub fn scrape_groups(&self, world: &World, groups: &Value) {
         let file = world.path("prometheus/targets/hosts.yml");
-        fs::write(file, format!("- targets: {targets:?}\n")).expect("written");
+        fs::write(file, groups.to_string()).expect("written");
+    }
+
+    /// Its own metrics.
+    pub fn metrics(&self) -> Metrics {
+        let response = http::get_whole(self.0.address, "/metrics").expect("a page");
+        Metrics::parse(response.body)
     }
 
     /// Series that an expression has now.
@@ -118,21 +137,26 @@ impl Prometheus {
         result_of(self.0.get(&format!("/api/v1/query?query={}", encoded(expression))))
     }
 
-    /// Series that an expression has had within the last seconds, every second.
-    pub fn query_range(&self, expression: &str, seconds: u64) -> Vec<Value> {
+    /// Series that an expression has had within the last seconds, at steps of seconds.
+    pub fn query_range(&self, expression: &str, seconds: u64, step: u64) -> Vec<Value> {
         let now = jiff::Timestamp::now().as_second();
         let path = format!(
-            "/api/v1/query_range?query={}&start={}&end={now}&step=1s",
+            "/api/v1/query_range?query={}&start={}&end={now}&step={step}s",
             encoded(expression),
             now - seconds as i64
         );
         result_of(self.0.get(&path))
     }
 
+    /// Groups of the rules that it has loaded.
+    pub fn groups(&self) -> Vec<Value> {
+        let answer = self.0.get("/api/v1/rules");
+        answer["data"]["groups"].as_array().cloned().expect("groups")
+    }
+
     /// Every rule that it has loaded.
     pub fn rules(&self) -> Vec<Value> {
-        let answer = self.0.get("/api/v1/rules");
-        let groups = answer["data"]["groups"].as_array().expect("groups");
+        let groups = self.groups();
         groups.iter().flat_map(|group| group["rules"].as_array().cloned().expect("rules")).collect()
     }
 }
