@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
@@ -13,7 +14,7 @@ use promql::uses;
 use support::{
     agent::{Agent, Config},
     eventually,
-    panels::questions,
+    panels::{answered, questions},
     patience,
     servers::{Alertmanager, Prometheus, Webhook},
     sh,
@@ -163,6 +164,26 @@ fn every_panel_and_rule_has_data() {
             }
         }
         assert!(empty.is_empty(), "without data:\n{}", empty.join("\n"));
+    });
+}
+
+/// Writes what the panels have to show to where `dashboards/pictures/draw` finds it.
+#[test]
+#[ignore = "for the pictures: dashboards/pictures/draw"]
+fn answers_for_pictures() {
+    in_world(|world| {
+        let peer = world_with_peer(world);
+        let prometheus = Prometheus::start(world);
+        let _agent = Agent::start(world, &Config::new([port(0), port(1)]).on(&["lo", "gp0"]));
+        prometheus.scrape(world, &[TARGET]);
+        await_scrape(&prometheus);
+        live(&peer, Duration::from_secs(60));
+        thread::sleep(Duration::from_secs(20));
+        for name in ["overview", "host"] {
+            let text = answered(name, &prometheus, 90).to_string();
+            fs::write(format!("{}/{name}.json", env!("CARGO_TARGET_TMPDIR")), text)
+                .expect("written");
+        }
     });
 }
 

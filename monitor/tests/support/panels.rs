@@ -20,7 +20,7 @@ impl Question {
     fn new(title: &str, expression: &str, at_once: bool, four_scrapes: &str) -> Self {
         let expression = expression
             .replace("$__rate_interval", four_scrapes)
-            .replace("$__range", "1m")
+            .replace("$__range", "2m")
             .replace("$instance", ".*")
             .replace("$job", "ghostport")
             .replace("$port", ".*");
@@ -48,9 +48,7 @@ impl Question {
 
 /// Everything that a dashboard asks, of all hosts and ports. `$__rate_interval` is four scrapes.
 pub fn questions(name: &str, four_scrapes: &str) -> Vec<Question> {
-    let path = dashboards().join(format!("grafana/{name}.json"));
-    let text = fs::read_to_string(path).expect("a dashboard");
-    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let dashboard = read(name);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut questions = Vec::new();
@@ -85,4 +83,23 @@ pub fn questions(name: &str, four_scrapes: &str) -> Vec<Question> {
     }
     assert!(questions.len() > 20, "{} questions", questions.len());
     questions
+}
+
+/// A dashboard that has, in `result` of each target, what Prometheus says of the last seconds.
+pub fn answered(name: &str, prometheus: &Prometheus, seconds: u64) -> Value {
+    let mut dashboard = read(name);
+    for panel in dashboard["panels"].as_array_mut().expect("panels") {
+        let targets = panel.get_mut("targets").and_then(Value::as_array_mut);
+        for target in targets.into_iter().flatten() {
+            let expression = target["expr"].as_str().unwrap_or_default();
+            let question = Question::new("", expression, target["instant"] == true, "4s");
+            target["result"] = question.ask(prometheus, seconds, 1).into();
+        }
+    }
+    dashboard
+}
+
+fn read(name: &str) -> Value {
+    let path = dashboards().join(format!("grafana/{name}.json"));
+    serde_json::from_str(&fs::read_to_string(path).expect("a dashboard")).expect("JSON")
 }

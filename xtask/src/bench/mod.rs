@@ -56,7 +56,7 @@ enum Subject {
     /// to look at. Needs root.
     Check(check::Args),
     /// A thousand simulated hosts, scraped by one Prometheus: series, load, and how long the overview
-    /// waits. Takes eight minutes. Needs root.
+    /// waits. Takes six minutes. Needs root.
     Fleet,
     /// What it takes to say what a payload is, by kind of payload.
     Identify,
