@@ -20,7 +20,6 @@ impl Question {
     fn new(title: &str, expression: &str, at_once: bool, four_scrapes: &str) -> Self {
         let expression = expression
             .replace("$__rate_interval", four_scrapes)
-            .replace("$__range", "2m")
             .replace("$instance", ".*")
             .replace("$job", "ghostport")
             .replace("$port", ".*");

@@ -102,11 +102,9 @@ impl Prometheus {
         fs::create_dir_all(folder.join("targets")).expect("a folder");
         for file in ["prometheus.yml", "recording.yml", "alerts.yml"] {
             let text = fs::read_to_string(dashboards().join("prometheus").join(file)).expect(file);
-            fs::write(
-                folder.join(file),
-                text.replace("interval: 15s", &format!("interval: {interval}")),
-            )
-            .expect("written");
+            let ours = format!("interval: {interval}");
+            let text = text.replace("interval: 15s", &ours).replace("interval: 1m", &ours);
+            fs::write(folder.join(file), text).expect("written");
         }
         let arguments = [
             format!("--config.file={}", folder.join("prometheus.yml").display()),
