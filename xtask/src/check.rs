@@ -15,6 +15,7 @@ use crate::{
     workspace::{cargo, root, shown, target_dir},
 };
 
+mod dashboards;
 mod invariants;
 mod source;
 
@@ -27,8 +28,10 @@ const DOCUMENTS: &[&str] = &[
     "LICENSE-GPL",
     "README.md",
     "docs/benchmarks.md",
+    "docs/fleet.md",
     "docs/operating.md",
     "docs/principles.md",
+    "docs/runbook.md",
 ];
 
 /// Manifests of the two workspaces, the agent's and the kernel side's.
@@ -50,6 +53,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("licences, bans and sources", dependencies),
     ("invariants of the architecture", invariants::hold),
     ("documents", documents),
+    ("dashboards, rules and runbook", dashboards::hold),
+    ("expressions of dashboards and rules", dashboards::parse),
 ];
 
 /// Runs every check, one line of outcome each; details follow the line of a check that failed.

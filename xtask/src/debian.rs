@@ -31,18 +31,24 @@ pub(crate) fn missing(packages: Vec<&'static Package>) -> Result<Vec<&'static Pa
 
 /// Removes nothing in exchange: some of these packages conflict with Debian's own rustup.
 pub(crate) fn install(packages: &[&Package]) -> Result<()> {
-    let mut update = apt_get()?;
-    update.arg("update");
-    step(&shown(&update), "the lists may be old");
-    if let Err(error) = succeed(&mut update) {
-        say(&format!("{error:#}; going on with the lists there are"));
-    }
+    update()?;
     let mut install = apt_get()?;
     install
         .args(["install", "--yes", "--no-install-recommends", "--no-remove"])
         .args(packages.iter().map(|package| package.name));
     step(&shown(&install), "packages of the system");
     succeed(&mut install)
+}
+
+/// Brings the lists of packages up to date; old ones are better than none.
+pub(crate) fn update() -> Result<()> {
+    let mut update = apt_get()?;
+    update.arg("update");
+    step(&shown(&update), "the lists may be old");
+    if let Err(error) = succeed(&mut update) {
+        say(&format!("{error:#}; going on with the lists there are"));
+    }
+    Ok(())
 }
 
 /// Never asks, and waits for another apt instead of failing.

@@ -14,6 +14,7 @@ mod debian;
 mod fuzz;
 mod privilege;
 mod run;
+mod servers;
 mod setup;
 mod test;
 mod toolchain;

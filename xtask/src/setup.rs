@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
-    debian,
+    debian, servers,
     toolchain::{Compiler, Toolchain, find_linker, find_program},
     workspace::{cargo, shown, succeed},
 };
@@ -75,7 +75,8 @@ pub(crate) fn setup(also: &[Need]) -> Result<()> {
     let lints_apply = toolchain.compiler == Compiler::Debian;
     let wanted = |need| also.contains(&need) && (need != Need::Lints || lints_apply);
     let installed = install_packages(wanted)?;
-    let outcome = if built || installed { "done" } else { "nothing to do" };
+    let unpacked = also.contains(&Need::Tests) && servers::provide()?;
+    let outcome = if built || installed || unpacked { "done" } else { "nothing to do" };
     say(&format!("{outcome}; {toolchain} build the kernel side"));
     Ok(())
 }

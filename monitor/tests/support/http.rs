@@ -30,9 +30,18 @@ impl Response {
 
 /// Asks for `path`, from this thread's namespace. When it returns, the connection is over.
 pub fn get(server: SocketAddr, path: &str) -> io::Result<Response> {
+    ask(server, path, "1.1")
+}
+
+/// The same of a server that sends long answers in chunks: by HTTP/1.0, which has none.
+pub fn get_whole(server: SocketAddr, path: &str) -> io::Result<Response> {
+    ask(server, path, "1.0")
+}
+
+fn ask(server: SocketAddr, path: &str, version: &str) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&server, patience())?;
     stream.set_read_timeout(Some(patience()))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/{version}\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     parse(&text).ok_or_else(|| io::Error::other(format!("not HTTP: {text}")))

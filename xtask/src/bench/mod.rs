@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what the packet path, the agent, seeing binds, one look and identifying
-//! payloads cost.
+//! `cargo xtask bench`: what the packet path, the agent, seeing binds, one look, identifying payloads
+//! and a fleet cost.
 //!
 //! Everything happens in a network and a mount namespace of its own, which end with this process,
 //! however it ends: nothing is left to clean up.
@@ -23,6 +23,7 @@ use crate::{
 mod agent;
 mod bind;
 mod check;
+mod fleet;
 mod frames;
 mod identify;
 mod live;
@@ -54,6 +55,9 @@ enum Subject {
     /// `ghostport check` beside `ss -lntup` and `lsof -i`, with 2,000 processes and 10,000 sockets
     /// to look at. Needs root.
     Check(check::Args),
+    /// A thousand simulated hosts, scraped by one Prometheus: series, load, and how long the overview
+    /// waits. Takes six minutes. Needs root.
+    Fleet,
     /// What it takes to say what a payload is, by kind of payload.
     Identify,
 }
@@ -91,6 +95,7 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
     match &args.subject {
         Subject::Bind(args) => bind::measure(args),
         Subject::Check(args) => check::measure(args),
+        Subject::Fleet => fleet::measure(),
         Subject::Identify => identify::measure(),
         Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
         Subject::Xdp(_) => enter(),

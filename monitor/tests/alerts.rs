@@ -1,0 +1,224 @@
+//! What operators import, with the real Prometheus and Alertmanager: a bind wakes somebody, and every
+//! panel has something to show.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    thread,
+    time::{Duration, Instant},
+};
+
+use promql::uses;
+use support::{
+    agent::{Agent, Config},
+    eventually,
+    panels::{answered, questions},
+    patience,
+    servers::{Alertmanager, Prometheus, Webhook},
+    sh,
+    world::{Peer, World, in_world, port},
+};
+
+#[path = "../../xtask/src/check/dashboards/promql.rs"]
+mod promql;
+#[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
+#[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
+mod support;
+
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+const THERE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
+const TARGET: &str = "127.0.0.1:10948";
+/// A target at which nobody answers.
+const ABSENT: &str = "127.0.0.1:9";
+
+fn world_with_peer(world: &World) -> Peer {
+    let peer = Peer::new();
+    world.veth("gp0", &peer, "peer0");
+    sh("ip address add 10.99.0.1/24 dev gp0");
+    peer.run(|| drop(sh("ip address add 10.99.0.2/24 dev peer0")));
+    peer
+}
+
+/// The first scrape has the series of this port, at zero.
+fn await_scrape(prometheus: &Prometheus) {
+    let awakenings = format!(r#"ghostport_awakenings_total{{port="{}"}} == 0"#, port(0));
+    eventually("the first scrape", || (prometheus.query(&awakenings).len() == 2).then_some(()));
+}
+
+/// From `bind()` to whoever is on call. How long that takes is told, and not judged: it is mostly
+/// the scrape's and Alertmanager's intervals, of a second each here.
+#[test]
+fn a_bind_on_a_dormant_port_reaches_the_webhook() {
+    in_world(|world| {
+        let prometheus = Prometheus::start(world);
+        let alertmanager = Alertmanager::start(world);
+        let webhook = Webhook::start();
+        let _agent = Agent::start(world, &Config::new([port(0)]).on(&["lo"]));
+        prometheus.scrape(world, &[TARGET]);
+        await_scrape(&prometheus);
+
+        let peer = Peer::new();
+        let (bound_at, socket) = peer.run(|| {
+            let at = Instant::now();
+            (at, UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port(0))).expect("bound"))
+        });
+        let notification = webhook.next(patience());
+        let took = notification.at.duration_since(bound_at);
+        println!("from bind() to the webhook: {} ms", took.as_millis());
+
+        assert_eq!(notification.path, "/on-call");
+        let body = &notification.body;
+        assert_eq!(body["status"], "firing", "{body}");
+        assert_eq!(body["groupLabels"]["port"], port(0).to_string(), "{body}");
+        assert_eq!(body["groupLabels"]["instance"], TARGET, "{body}");
+        let alerts = body["alerts"].as_array().expect("alerts");
+        let alert = alerts
+            .iter()
+            .find(|alert| alert["labels"]["alertname"] == "GhostportBindOnDormantPort")
+            .unwrap_or_else(|| panic!("not the alert: {body}"));
+        assert_eq!(alert["labels"]["severity"], "critical", "{alert}");
+        assert_eq!(alert["labels"]["cause"], "bind", "{alert}");
+        let summary = alert["annotations"]["summary"].as_str().expect("a summary");
+        assert!(summary.contains(&port(0).to_string()) && summary.contains(TARGET), "{summary}");
+        let runbook = alert["annotations"]["runbook_url"].as_str().expect("a runbook");
+        assert!(runbook.ends_with("#ghostportbindondormantport"), "{runbook}");
+
+        // The unexpected owner is the same story, and says nothing new.
+        eventually("an inhibited alert", || {
+            let alerts = alertmanager.alerts();
+            let unexpected = alerts
+                .iter()
+                .find(|alert| alert["labels"]["alertname"] == "GhostportUnexpectedOwner")?;
+            (!unexpected["status"]["inhibitedBy"].as_array()?.is_empty()).then_some(())
+        });
+        drop(socket);
+    });
+}
+
+#[test]
+fn every_panel_and_rule_has_data() {
+    in_world(|world| {
+        let peer = world_with_peer(world);
+        let prometheus = Prometheus::start(world);
+        // Only a veth has native XDP here, so `lo` lacks a hook, which a panel is about.
+        // 2948 has a name, which the others lack.
+        let config = Config::new([port(0), port(1), 2948]).on(&["lo", "gp0"]).mode("xdp-native");
+        let agent = Agent::start(world, &config);
+        prometheus.scrape(world, &[TARGET, ABSENT]);
+        await_scrape(&prometheus);
+        probe(&peer);
+        eventually("an awakening by packet", || {
+            let labels = [("cause", "packet")];
+            (agent.metrics().sum("ghostport_awakenings_total", &labels) == 1).then_some(())
+        });
+        live(&peer, Duration::from_secs(12));
+
+        let metrics = agent.metrics();
+        let rules = prometheus.rules();
+        assert!(rules.len() > 20, "{} rules", rules.len());
+        for rule in &rules {
+            assert_eq!(rule["health"], "ok", "{rule}");
+            assert_is_served(rule["query"].as_str().expect("a query"), &metrics);
+        }
+        let firing: BTreeSet<_> = rules
+            .iter()
+            .filter(|rule| rule["type"] == "alerting" && rule["state"] == "firing")
+            .map(|rule| rule["name"].as_str().expect("a name"))
+            .collect();
+        // The others need time to pass, or more to break; promtool's tests have them all.
+        let expected = [
+            "GhostportAwakenedByPacket",
+            "GhostportBindOnDormantPort",
+            "GhostportBindRefused",
+            "GhostportOutboundUse",
+            "GhostportPortServed",
+            "GhostportUnexpectedOwner",
+        ];
+        for name in expected {
+            assert!(firing.contains(name), "{name} does not fire: {firing:?}");
+        }
+
+        let mut empty = Vec::new();
+        for name in ["overview", "host"] {
+            for question in questions(name, "4s") {
+                assert_is_served(&question.expression, &metrics);
+                if !question.has_data(&prometheus) {
+                    empty.push(format!("{name}: {}: {}", question.title, question.expression));
+                }
+            }
+        }
+        assert!(empty.is_empty(), "without data:\n{}", empty.join("\n"));
+    });
+}
+
+/// Writes what the panels have to show to where `dashboards/pictures/draw` finds it.
+#[test]
+#[ignore = "for the pictures: dashboards/pictures/draw"]
+fn answers_for_pictures() {
+    in_world(|world| {
+        let peer = world_with_peer(world);
+        let prometheus = Prometheus::start(world);
+        let _agent = Agent::start(world, &Config::new([port(0), port(1)]).on(&["lo", "gp0"]));
+        prometheus.scrape(world, &[TARGET]);
+        await_scrape(&prometheus);
+        live(&peer, Duration::from_secs(60));
+        thread::sleep(Duration::from_secs(20));
+        for name in ["overview", "host"] {
+            let text = answered(name, &prometheus, 90).to_string();
+            fs::write(format!("{}/{name}.json", env!("CARGO_TARGET_TMPDIR")), text)
+                .expect("written");
+        }
+    });
+}
+
+/// A connection attempt where nobody listens.
+fn probe(peer: &Peer) {
+    peer.run(|| {
+        let address = SocketAddr::from((HERE, port(1)));
+        assert!(TcpStream::connect_timeout(&address, patience()).is_err());
+    });
+}
+
+/// What happens to ports, in short.
+fn live(peer: &Peer, duration: Duration) {
+    let end = Instant::now() + duration;
+    let served = TcpListener::bind((HERE, port(0))).expect("bound");
+    let refused = TcpListener::bind((HERE, port(0)));
+    assert!(refused.is_err());
+    while Instant::now() < end {
+        let client = peer.start(|| {
+            let mut client = TcpStream::connect((HERE, port(0))).expect("connected");
+            client.write_all(b"GET / HTTP/1.1\r\nHost: ghost\r\n\r\n").expect("asked");
+            let mut answer = [0; 2];
+            client.read_exact(&mut answer).expect("an answer");
+        });
+        let (mut connection, _) = served.accept().expect("accepted");
+        connection.write_all(b"hi").expect("answered");
+        client.recv().expect("the client");
+        probe(peer);
+        let outbound = UdpSocket::bind((HERE, 0)).expect("bound");
+        outbound.send_to(b"hello", (THERE, port(1))).expect("sent");
+        drop(UdpSocket::bind((HERE, port(1))).expect("bound"));
+        thread::sleep(Duration::from_millis(700));
+    }
+}
+
+/// Every metric of the agent that an expression uses is in the scrape, with the labels that are
+/// matched. Prometheus itself adds `job`, `instance` and `up`; a colon is in what rules record.
+fn assert_is_served(expression: &str, metrics: &support::metrics::Metrics) {
+    for selector in uses(expression).selectors {
+        let name = selector.metric.as_str();
+        if name == "up" || name.contains(':') {
+            continue;
+        }
+        let series: Vec<_> = metrics.series.iter().filter(|(found, ..)| found == name).collect();
+        assert!(!series.is_empty(), "{name} is not served: {expression}");
+        let labels = selector.labels.iter().map(|(label, _)| label);
+        for label in labels.filter(|label| !["job", "instance"].contains(&label.as_str())) {
+            let all = series.iter().all(|(_, labels, _)| labels.contains_key(label));
+            assert!(all, "{name} has no label {label}: {expression}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Grafana's dashboards, as what they ask of Prometheus.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::servers::{Prometheus, dashboards};
+
+/// What Grafana asks for a panel, an annotation or a variable.
+pub struct Question {
+    /// Title of the panel, or name of the annotation or variable.
+    pub title: String,
+    /// The expression, with the variables replaced.
+    pub expression: String,
+    /// Whether it is asked for now, not for a range of time.
+    pub at_once: bool,
+}
+
+impl Question {
+    fn new(title: &str, expression: &str, at_once: bool, four_scrapes: &str) -> Self {
+        let expression = expression
+            .replace("$__rate_interval", four_scrapes)
+            .replace("$instance", ".*")
+            .replace("$job", "ghostport")
+            .replace("$port", ".*");
+        Self { title: title.to_owned(), expression, at_once }
+    }
+
+    /// Asks it, over the last seconds unless it is asked for now.
+    pub fn ask(&self, prometheus: &Prometheus, seconds: u64, step: u64) -> Vec<Value> {
+        if self.at_once {
+            prometheus.query(&self.expression)
+        } else {
+            prometheus.query_range(&self.expression, seconds, step)
+        }
+    }
+
+    /// Whether there is a number in what Prometheus says of the last seconds.
+    pub fn has_data(&self, prometheus: &Prometheus) -> bool {
+        let is_number = |value: &Value| value[1].as_str().is_some_and(|value| value != "NaN");
+        self.ask(prometheus, 15, 1).iter().any(|series| {
+            let values = series["values"].as_array().into_iter().flatten();
+            values.chain(series.get("value")).any(is_number)
+        })
+    }
+}
+
+/// Everything that a dashboard asks, of all hosts and ports. `$__rate_interval` is four scrapes.
+pub fn questions(name: &str, four_scrapes: &str) -> Vec<Question> {
+    let dashboard = read(name);
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut questions = Vec::new();
+    for panel in list(&dashboard["panels"]) {
+        for target in list(&panel["targets"]) {
+            let at_once = target["instant"] == true;
+            questions.push(Question::new(
+                &text(&panel["title"]),
+                &text(&target["expr"]),
+                at_once,
+                four_scrapes,
+            ));
+        }
+    }
+    for annotation in list(&dashboard["annotations"]["list"]) {
+        let title = text(&annotation["name"]);
+        questions.push(Question::new(&title, &text(&annotation["expr"]), false, four_scrapes));
+    }
+    for variable in list(&dashboard["templating"]["list"]) {
+        if let Some(definition) = variable["definition"].as_str() {
+            let inside =
+                definition.strip_prefix("label_values(").and_then(|it| it.strip_suffix(')'));
+            let (selector, label) = inside.and_then(|it| it.rsplit_once(", ")).expect(definition);
+            let expression = format!("count by ({label}) ({selector})");
+            questions.push(Question::new(
+                &text(&variable["name"]),
+                &expression,
+                true,
+                four_scrapes,
+            ));
+        }
+    }
+    assert!(questions.len() > 20, "{} questions", questions.len());
+    questions
+}
+
+/// A dashboard that has, in `result` of each target, what Prometheus says of the last seconds.
+pub fn answered(name: &str, prometheus: &Prometheus, seconds: u64) -> Value {
+    let mut dashboard = read(name);
+    for panel in dashboard["panels"].as_array_mut().expect("panels") {
+        let targets = panel.get_mut("targets").and_then(Value::as_array_mut);
+        for target in targets.into_iter().flatten() {
+            let expression = target["expr"].as_str().unwrap_or_default();
+            let question = Question::new("", expression, target["instant"] == true, "4s");
+            target["result"] = question.ask(prometheus, seconds, 1).into();
+        }
+    }
+    dashboard
+}
+
+fn read(name: &str) -> Value {
+    let path = dashboards().join(format!("grafana/{name}.json"));
+    serde_json::from_str(&fs::read_to_string(path).expect("a dashboard")).expect("JSON")
+}

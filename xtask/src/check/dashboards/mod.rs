@@ -1,0 +1,85 @@
+//! What operators import: dashboards, rules and alerts use metrics and labels that exist, and say all
+//! that somebody who looks at them needs.
+
+use std::{fmt::Write as _, fs, process::Command};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::{Outcome, failed_with, of};
+use crate::{
+    servers,
+    workspace::{root, target_dir},
+};
+
+mod catalogue;
+mod grafana;
+mod promql;
+mod rules;
+
+/// Names: every metric, label and link exists, and nothing is missing that has to be there.
+pub(super) fn hold() -> Result<Outcome> {
+    let mut catalogue = catalogue::Catalogue::new();
+    let mut problems = Vec::new();
+    problems.extend(rules::check(&mut catalogue)?);
+    for path in grafana::DASHBOARDS {
+        problems.extend(grafana::Dashboard::read(path)?.problems(&catalogue)?);
+    }
+    Ok(failed_with(problems.into_iter()))
+}
+
+/// Grammar: promtool reads every expression, those of the dashboards as rules that it is given.
+pub(super) fn parse() -> Result<Outcome> {
+    let Some(promtool) = servers::find("promtool") else {
+        return Ok(Outcome::Skipped("promtool is not installed: cargo xtask setup".to_owned()));
+    };
+    let file = target_dir()?.join("dashboards.rules.yml");
+    fs::write(&file, as_rules()?).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut command = Command::new(promtool);
+    command.args(["check", "rules"]).arg(&file).current_dir(root());
+    of(command.args(["dashboards/prometheus/recording.yml", "dashboards/prometheus/alerts.yml"]))
+}
+
+/// A file of rules with every expression of the dashboards. Its strings are JSON, which YAML reads.
+fn as_rules() -> Result<String> {
+    let mut rules = String::new();
+    for path in grafana::DASHBOARDS {
+        let dashboard = grafana::Dashboard::read(path)?;
+        writeln!(
+            rules,
+            "{}- name: {path}\n  rules:",
+            if rules.is_empty() { "groups:\n" } else { "" }
+        )?;
+        for (number, expression) in dashboard.expressions().enumerate() {
+            let expression = expression.replace("$__rate_interval", "1m");
+            writeln!(rules, "  - record: panel_{number}\n    expr: {}", Value::from(expression))?;
+        }
+    }
+    Ok(rules)
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))
+}
+
+/// Elements of an array, or values of a mapping, at a place; none where there is nothing.
+fn items<'a>(value: &'a Value, at: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let found = value.pointer(at);
+    let array = found.and_then(Value::as_array).into_iter().flatten();
+    array.chain(found.and_then(Value::as_object).into_iter().flat_map(|object| object.values()))
+}
+
+/// Text at a place; empty where there is none.
+fn text_of<'a>(value: &'a Value, at: &str) -> &'a str {
+    value.pointer(at).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Names that follow a mark, as `port` in `{{port}}` or `$labels.port`.
+fn words_after(text: &str, mark: &str) -> Vec<String> {
+    let words = text.split(mark).skip(1).map(|rest| {
+        let rest = rest.trim_start();
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        rest[..end.unwrap_or(rest.len())].to_owned()
+    });
+    words.collect()
+}

@@ -1,0 +1,75 @@
+//! Prometheus and Alertmanager, which tests and checks run: unpacked into the target folder, because
+//! Debian's packages start a daemon, now and with every boot, where they are installed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    debian,
+    setup::{say, step},
+    toolchain::find_program,
+    workspace::{shown, succeed, target_dir},
+};
+
+/// Debian's packages, and the programs in them that are called. Alertmanager itself has another name
+/// upstream than in Debian, so amtool stands for it.
+const PACKAGES: &[(&str, &str)] =
+    &[("prometheus", "promtool"), ("prometheus-alertmanager", "amtool")];
+
+/// Where packages are unpacked; the tests in `monitor/tests` know this place too.
+fn folder() -> Result<PathBuf> {
+    Ok(target_dir()?.join("programs"))
+}
+
+/// Finds one of these programs: this system's own, or what was unpacked.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    find_program(name).or_else(|| {
+        let unpacked = folder().ok()?.join("usr/bin").join(name);
+        unpacked.is_file().then_some(unpacked)
+    })
+}
+
+/// Gets what is missing; returns whether anything was.
+pub(crate) fn provide() -> Result<bool> {
+    let missing: Vec<_> = PACKAGES.iter().filter(|(_, program)| find(program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    let names: Vec<_> = missing.iter().map(|(package, _)| *package).collect();
+    if !debian::is_here() {
+        bail!("the tests need {} on PATH, with promtool and amtool", names.join(" and "));
+    }
+    say(&format!("missing: {} (the tests scrape and alert with them)", names.join(", ")));
+    debian::update()?;
+    let folder = folder()?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    names.iter().try_for_each(|package| unpack(package, &folder))?;
+    Ok(true)
+}
+
+fn unpack(package: &str, folder: &Path) -> Result<()> {
+    let mut download = Command::new("apt-get");
+    download.args(["-q", "download", package]).current_dir(folder);
+    step(&shown(&download), "unpacked, not installed: no daemon is to start");
+    succeed(&mut download)?;
+    let archive = archive_of(package, folder)?;
+    let mut extract = Command::new("dpkg-deb");
+    extract.arg("--extract").args([&archive, folder]);
+    succeed(&mut extract)?;
+    fs::remove_file(archive).context("cannot remove the archive")
+}
+
+/// apt puts the version into the name.
+fn archive_of(package: &str, folder: &Path) -> Result<PathBuf> {
+    let prefix = format!("{package}_");
+    fs::read_dir(folder)?
+        .flatten()
+        .find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+        .map(|entry| entry.path())
+        .with_context(|| format!("apt-get has not downloaded {package}"))
+}
