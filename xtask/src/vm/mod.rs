@@ -6,7 +6,7 @@ use std::{
     env::consts,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -107,6 +107,17 @@ pub(crate) fn bind_cost(kernels: &[String]) -> Result<String> {
     Ok(tables)
 }
 
+/// Where the programs are built that run in guests.
+fn build_folder() -> Result<PathBuf> {
+    Ok(target_dir()?.join("vm/build"))
+}
+
+/// Makes cargo build as it does for guests: whoever runs the tests here and there builds them once.
+pub(crate) fn build_for_guests(command: &mut Command) -> Result<()> {
+    programs::for_guests(command, &build_folder()?);
+    Ok(())
+}
+
 /// Where each guest leaves what it said.
 fn guests() -> Result<PathBuf> {
     Ok(target_dir()?.join("vm/guests"))
@@ -136,7 +147,7 @@ fn matrix(lines: &[Line], rows: &[Row], harness: &[String]) -> Result<Report> {
     let mut tests: Vec<&str> = rows.iter().map(|row| row.program).collect();
     tests.sort_unstable();
     tests.dedup();
-    let programs = programs::build(&home.join("build"), &tests)?;
+    let programs = programs::build(&build_folder()?, &tests)?;
     let files = Files::of_this_machine()?;
     let guests: Vec<Guest<'_>> = kernels
         .iter()

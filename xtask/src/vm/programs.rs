@@ -43,14 +43,20 @@ pub(super) fn build(folder: &Path, tests: &[&str]) -> Result<Programs> {
 
 type Built = BTreeMap<String, PathBuf>;
 
+/// Makes cargo build what runs in guests, and here as well.
+pub(super) fn for_guests(command: &mut Command, folder: &Path) {
+    command
+        .args(["--profile", "guest", "--target", TARGET, "--target-dir"])
+        .arg(folder)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+}
+
 /// Runs cargo; returns the tests and the other programs that it has built, or had already.
 fn built(command: &mut Command, folder: &Path) -> Result<(Built, Built)> {
+    for_guests(command, folder);
     command
-        .args(["--quiet", "--profile", "guest", "--target", TARGET, "--target-dir"])
-        .arg(folder)
-        .arg("--message-format=json-render-diagnostics")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .args(["--quiet", "--message-format=json-render-diagnostics"])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("cannot start {}", shown(command)))?;
