@@ -113,7 +113,7 @@ impl PackedSegment {
             segment.source.0 as u64
                 | (segment.destination.0 as u64) << Self::DESTINATION
                 | (segment.offset as u64 & 0x7fff) << Self::OFFSET
-                | (segment.network as u64 / 2 & 0xf) << Self::NETWORK
+                | ((segment.network as u64 / 2) & 0xf) << Self::NETWORK
                 | udp << Self::UDP
                 | (first(segment.control) as u64 >> 4) << Self::DATA_OFFSET
                 | (flags >> 1 & 1) << Self::SYN

@@ -138,7 +138,6 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     /// every way out of it.
     #[inline(always)]
     fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32 {
-        let context = self.context();
         let there = self.len().saturating_sub(offset);
         let len = least(wanted, least(there, SAMPLE_LEN as u32));
         for word in 0..SAMPLE_LEN as u32 / 2 {

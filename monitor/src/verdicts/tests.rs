@@ -50,7 +50,7 @@ fn headers(window: u16, options: &[u8]) -> Vec<u8> {
     let mut headers = vec![0x45, 0, 0, len as u8, 0, 7, 0, 0, 250, 6, 0, 0];
     headers.extend([CLIENT, HOST].concat());
     headers.extend([0x9c, 0x40, 0x0b, 0x84, 1, 2, 3, 4, 0, 0, 0, 0]);
-    headers.extend([((20 + options.len()) / 4 << 4) as u8, 2]);
+    headers.extend([(((20 + options.len()) / 4) << 4) as u8, 2]);
     headers.extend(window.to_be_bytes());
     headers.extend([0; 4]);
     headers.extend(options);
