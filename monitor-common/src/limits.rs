@@ -26,10 +26,10 @@ pub const CONVERSATIONS: u32 = 4096;
 pub const RECENT_SOURCES: u32 = 1024;
 
 /// Samples that one remote address has on one port in a window of time, in both directions.
-pub const SAMPLES_PER_SOURCE: u64 = 16;
+pub const SAMPLES_PER_SOURCE: u64 = 64;
 
 /// Samples a second, by [`Budget`](crate::sampling::Budget).
-pub const SAMPLES_PER_SECOND: [i64; 2] = [64, 64];
+pub const SAMPLES_PER_SECOND: [i64; 2] = [128, 128];
 
 /// Windows of time for which remote addresses are kept apart; a power of two. The last one is the
 /// present, so that an estimate is of the last three to four windows.

@@ -249,10 +249,12 @@ impl Agent {
         let captures = self.config.payload.capture;
         let counters = spawn_blocking(move || {
             let mut kernel = lock(&kernel);
-            kernel.renew_sampling(captures)?;
-            anyhow::Ok(kernel.port_counters())
+            if let Err(error) = kernel.renew_sampling(captures) {
+                tracing::warn!("payloads are not sampled now: {error:#}");
+            }
+            kernel.port_counters()
         });
-        let counters = counters.await?.context("sampling cannot be renewed")?;
+        let counters = counters.await?;
         streams.events.drain(|record, command| self.pipeline.call(record, command));
         self.pipeline.read(at, counters);
         let pause = began.elapsed() * READING_PAUSE_FACTOR;

@@ -12,7 +12,7 @@ use std::{
 
 use promql::uses;
 use support::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, finish, ghostport},
     eventually,
     panels::{answered, questions},
     patience,
@@ -113,6 +113,7 @@ fn every_panel_and_rule_has_data() {
             let labels = [("cause", "packet")];
             (agent.metrics().sum("ghostport_awakenings_total", &labels) == 1).then_some(())
         });
+        assert!(finish(ghostport().arg("selftest")).status.success());
         live(&peer, Duration::from_secs(12));
 
         let metrics = agent.metrics();

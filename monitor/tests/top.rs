@@ -8,6 +8,7 @@ use std::{
     process::{Child, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -72,6 +73,18 @@ impl Session {
         eventually(text, || self.said().contains(text).then_some(()));
     }
 
+    /// The same of what stands where something similar stood, of which only the difference is written:
+    /// everything is drawn anew on a terminal of another size.
+    fn await_redrawn(&self, text: &str) {
+        let mut rows = [23, 24].into_iter().cycle();
+        eventually(text, || {
+            resize(&self.terminal, 80, rows.next()?);
+            self.signal(Signal::WINCH);
+            thread::sleep(Duration::from_millis(100));
+            self.said().contains(text).then_some(())
+        });
+    }
+
     fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("pressed");
     }
@@ -119,8 +132,8 @@ fn top_shows_what_happens_and_leaves_the_terminal_as_it_was() {
         session.await_text(ENTERS);
         session.await_text(&port(0).to_string());
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port(0))).expect("bound");
-        session.await_text("unexpected_owner");
-        session.await_text("bound");
+        session.await_redrawn("unexpected_owner");
+        session.await_redrawn("bound");
         session.press("r");
         session.await_text("reversed");
         resize(&session.terminal, 100, 30);

@@ -144,14 +144,27 @@ impl Database {
             self.connection.prepare(sql)?.execute(params![oldest_ns, forget])? as u64;
         let surplus = self.surplus()?;
         if surplus > 0 {
-            let sql = "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?1)";
-            forgotten += self.connection.execute(sql, [surplus as i64])? as u64;
+            forgotten += self.make_room(surplus)?;
         }
         if forgotten > 0 {
             // Gives pages at the end of the file back to the file system.
             self.connection.execute_batch("PRAGMA incremental_vacuum")?;
         }
         Ok(())
+    }
+
+    /// Forgets the oldest events. What a payload is gets told whenever somebody sends one: where more
+    /// than half of the events are of that kind, they make room themselves.
+    fn make_room(&self, surplus: u64) -> Result<u64, StoreError> {
+        let count = |condition| {
+            let sql = format!("SELECT count(*) FROM events {condition}");
+            self.connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
+        };
+        let identified = "WHERE kind = 'identified'";
+        let kind = if count(identified)? * 2 > count("")? { identified } else { "" };
+        let oldest = format!("SELECT id FROM events {kind} ORDER BY id LIMIT ?1");
+        let sql = format!("DELETE FROM events WHERE id IN ({oldest})");
+        Ok(self.connection.execute(&sql, [surplus as i64])? as u64)
     }
 
     /// How many events are too many. A tenth of the room is made at once, so that it is not done
@@ -165,7 +178,7 @@ impl Database {
         if used + 24 <= room {
             return Ok(0);
         }
-        let sql = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM events";
+        let sql = "SELECT count(*) FROM events";
         let events: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         let excess = used.saturating_sub(room * 9 / 10);
         Ok((events as u64 * excess).div_ceil(used.max(1)).min(FORGET_AT_ONCE))

@@ -9,7 +9,8 @@ pub(super) const APPLICATION: i32 = 0x6768_7074;
 
 /// Each brings a database from the version that is its index to the next one. What is released is
 /// never changed, only added to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE events (
         -- In the order in which they were told; never used twice.
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -32,7 +33,11 @@ const MIGRATIONS: [&str; 1] = ["
         port INTEGER PRIMARY KEY,
         state TEXT NOT NULL
     ) STRICT;
-"];
+",
+    "
+    CREATE INDEX events_identified ON events (id) WHERE kind = 'identified';
+",
+];
 
 /// Version of the tables that this build reads and writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();

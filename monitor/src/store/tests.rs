@@ -278,6 +278,26 @@ fn the_oldest_events_make_room() {
 }
 
 #[test]
+fn payloads_do_not_push_out_the_rest() {
+    let directory = Directory::new();
+    let config = StoreConfig { max_size: 1 << 20, ..directory.config() };
+    let mut store = Store::open(&config);
+    for number in 0..50 {
+        assert_eq!(store.keep(&[record(number)], None), 0);
+    }
+    for batch in 1..400 {
+        let payload = |number| Record { kind: "identified", ..record(batch * 100 + number) };
+        let records: Vec<Record> = (0..20).map(payload).collect();
+        assert_eq!(store.keep(&records, None), 0, "batch {batch}");
+    }
+    let kept = all(&config.path);
+    assert!(kept.len() > 500, "{} kept", kept.len());
+    for number in 0..50 {
+        assert!(kept.contains(&record(number).line), "bind {number}");
+    }
+}
+
+#[test]
 fn a_database_of_others_is_left_alone() {
     let directory = Directory::new();
     let config = directory.config();

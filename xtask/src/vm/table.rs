@@ -54,6 +54,7 @@ pub(super) const ROWS: &[Row] = &[
     row("interfaces", "interfaces"),
     Row { arguments: &["a_kill_under_load"], ..row("adoption", "traffic") },
     Row { arguments: &["--skip", "a_kill_under_load"], ..row("traffic", "traffic") },
+    row("payloads", "payloads"),
     row("agent", "agent"),
     Row { arguments: &["--skip", "programs_that_end"], ..row("life", "life") },
     row("open-sockets", "open_sockets"),
