@@ -285,7 +285,7 @@ fn payloads_do_not_push_out_the_rest() {
     for number in 0..50 {
         assert_eq!(store.keep(&[record(number)], None), 0);
     }
-    for batch in 1..400 {
+    for batch in 1..400_i64 {
         let payload = |number| Record { kind: "identified", ..record(batch * 100 + number) };
         let records: Vec<Record> = (0..20).map(payload).collect();
         assert_eq!(store.keep(&records, None), 0, "batch {batch}");
