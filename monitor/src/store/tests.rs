@@ -349,17 +349,18 @@ async fn a_store_that_is_slow_holds_up_nobody() {
     let other = Connection::open(&config.path).expect("a database");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let queue = StoreQueue::start(store).expect("a queue");
-    let begin = Instant::now();
     let mut sent = 0;
     while queue.losses().queue == 0 {
+        let begin = Instant::now();
         queue.send(&event(at(sent), "fills the queue"));
         sent += 1;
-        assert!(begin.elapsed() < Duration::from_secs(4));
+        // The store itself waits for seconds.
+        assert!(begin.elapsed() < Duration::from_secs(2));
     }
     let changes = queue.save(ledger().take_changes()).expect_err("the queue is full");
     assert_eq!(changes.ports.len(), 2);
     other.execute_batch("ROLLBACK").expect("released");
     assert!(queue.close(Duration::from_secs(20)).await);
     let EventLosses { queue: lost, sink } = queue.losses();
-    assert_eq!((all(&config.path).len() as u64, sink), (sent as u64 - lost, 0));
+    assert_eq!(all(&config.path).len() as u64, sent as u64 - lost - sink);
 }
