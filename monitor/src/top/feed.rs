@@ -1,7 +1,7 @@
 //! What the agent tells over its Unix socket: ports and counters again and again, events as they
 //! come.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -73,33 +73,60 @@ pub(super) async fn look(news: mpsc::Sender<News>) {
 
 /// Tells what was stored last, and then what happens.
 pub(super) async fn follow(news: mpsc::Sender<News>) {
-    #[derive(Deserialize)]
-    struct Answer {
-        events: Vec<Box<RawValue>>,
-    }
-    // An agent without a store has none, and says so in its log.
-    if let Ok(Some(stored)) = client::ask::<Answer>("/api/v1/events?limit=200").await {
-        for event in stored.events {
-            let _ = news.send(News::Event(event.get().to_owned())).await;
-        }
-    }
+    let mut told = Told::default();
     while !news.is_closed() {
+        // The stream first: what happens while the history is read is in both, and told once.
         if let Ok(Some(stream)) = client::open("/api/v1/events/stream").await {
-            pass_on(stream, &news).await;
+            for event in history().await {
+                told.pass_on(event, &news).await;
+            }
+            pass_on(stream, &news, &mut told).await;
         }
         sleep(RETRY).await;
     }
 }
 
+/// Events that were stored last. An agent without a store has none, and says so in its log.
+async fn history() -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        events: Vec<Box<RawValue>>,
+    }
+    let answer = client::ask::<Answer>("/api/v1/events?limit=200").await;
+    let events = answer.ok().flatten().map(|answer| answer.events).unwrap_or_default();
+    events.into_iter().map(|event| event.get().to_owned()).collect()
+}
+
 /// Passes on the events of a stream until it ends, or nobody wants them.
-async fn pass_on(mut stream: Stream, news: &mpsc::Sender<News>) {
+async fn pass_on(mut stream: Stream, news: &mpsc::Sender<News>, told: &mut Told) {
     let mut parts = Parts::default();
     while let Some(bytes) = stream.next().await {
         for event in parts.take(&bytes) {
-            if news.send(News::Event(event)).await.is_err() {
+            if !told.pass_on(event, news).await {
                 return;
             }
         }
+    }
+}
+
+/// The events that were told last, so that none is told twice.
+#[derive(Debug, Default)]
+struct Told(VecDeque<String>);
+
+impl Told {
+    /// More than the history has.
+    const LENGTH: usize = 400;
+
+    /// Tells an event that is new. `false` if nobody wants it.
+    async fn pass_on(&mut self, event: String, news: &mpsc::Sender<News>) -> bool {
+        if self.0.contains(&event) {
+            return true;
+        }
+        if self.0.len() >= Self::LENGTH {
+            self.0.pop_front();
+        }
+        self.0.push_back(event.clone());
+        news.send(News::Event(event)).await.is_ok()
     }
 }
 
@@ -129,6 +156,21 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_comes_twice_is_told_once() {
+        let (news, mut receiver) = mpsc::channel(8);
+        let mut told = Told::default();
+        for event in ["a", "b", "a", "c"] {
+            assert!(told.pass_on(event.to_owned(), &news).await);
+        }
+        drop(news);
+        let mut events = Vec::new();
+        while let Some(News::Event(event)) = receiver.recv().await {
+            events.push(event);
+        }
+        assert_eq!(events, ["a", "b", "c"]);
+    }
 
     #[test]
     fn events_come_in_pieces() {
