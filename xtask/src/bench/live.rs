@@ -134,7 +134,8 @@ impl Comparison {
         let mut sender = load(&objects.join("testing"))?;
         let sender = program(&mut sender, "xdp_tx")?;
         let (object, name) = self.with;
-        let mut counting = Counting::load(&objects.join(object), FIVE_PORTS.to_vec(), receiving)?;
+        let mut counting =
+            Counting::load(&objects.join(object), FIVE_PORTS.to_vec(), receiving, true)?;
         let frame = frames::udp(self.port);
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for pair in 0..pairs {

@@ -37,7 +37,13 @@ pub(super) fn load(object: &Path) -> Result<Ebpf> {
 }
 
 impl Counting {
-    pub(super) fn load(object: &Path, ports: Vec<u16>, ifindex: u32) -> Result<Self> {
+    /// `observes` says whether remote addresses are noted, as they are beside an agent.
+    pub(super) fn load(
+        object: &Path,
+        ports: Vec<u16>,
+        ifindex: u32,
+        observes: bool,
+    ) -> Result<Self> {
         let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow!("{file}: {error}"))? as u32;
         let mut object = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::DISABLE)
@@ -49,6 +55,9 @@ impl Counting {
             .with_context(|| format!("cannot load {object:?}"))?;
         let counters = Array::create(slot_count(ports.len() as u32 + 1, cpus), INNER_FLAGS)?;
         fill(&mut object, &ports, ifindex, &counters)?;
+        if observes {
+            observe(&mut object)?;
+        }
         Ok(Self { object, counters, cpus, ports })
     }
 
@@ -71,6 +80,13 @@ impl Counting {
     }
 }
 
+/// Has remote addresses noted; nobody is there to read samples.
+fn observe(object: &mut Ebpf) -> Result<()> {
+    let control = SamplingControl { window: 2, seed: 1, ..SamplingControl::default() };
+    let mut sampling: Array<_, [u64; 4]> = map(object, "SAMPLING")?.try_into()?;
+    Ok(sampling.set(0, bytemuck::cast::<SamplingControl, [u64; 4]>(control), 0)?)
+}
+
 fn fill(
     object: &mut Ebpf,
     ports: &[u16],
@@ -82,10 +98,6 @@ fn fill(
     for (position, port) in ports.iter().enumerate() {
         index.set(*port, position as u16 + 1);
     }
-    // Remote addresses are noted, and nobody is there to read samples.
-    let control = SamplingControl { window: 2, seed: 1, ..SamplingControl::default() };
-    let mut sampling: Array<_, [u64; 4]> = map(object, "SAMPLING")?.try_into()?;
-    sampling.set(0, bytemuck::cast::<SamplingControl, [u64; 4]>(control), 0)?;
     let mut port_set: Array<_, [u64; 1024]> = map(object, ".bss.port_set")?.try_into()?;
     port_set.set(0, bytemuck::cast::<PortSet, [u64; 1024]>(set), 0)?;
     let mut port_index: Array<_, [u16; 65536]> = map(object, ".bss.port_index")?.try_into()?;
