@@ -40,7 +40,7 @@ pub const SOURCE_WINDOWS: u32 = 4;
 pub const WINDOW_SECONDS: u32 = 100;
 
 /// Port indices below this have sketches, if no more ports are watched when the maps are made.
-pub const LEAST_SKETCHED_PORTS: u32 = 16;
+pub const LEAST_SKETCHED_PORTS: u32 = 8;
 
 /// Port indices below this have sketches at most.
 pub const MOST_SKETCHED_PORTS: u32 = 128;

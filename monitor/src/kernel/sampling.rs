@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn sketches_are_bounded() {
-        assert_eq!(sketched_ports(1), 16);
-        assert_eq!(sketched_ports(15), 16);
-        assert_eq!(sketched_ports(16), 32);
+        assert_eq!(sketched_ports(1), 8);
+        assert_eq!(sketched_ports(7), 8);
+        assert_eq!(sketched_ports(8), 16);
         assert_eq!(sketched_ports(65_535), 128);
     }
 }
