@@ -17,7 +17,7 @@ mod reader;
 pub mod scanner;
 mod verdict;
 
-pub use details::Details;
+pub use details::{Details, hex};
 pub use identification::{Grade, Identification};
 pub use verdict::Verdict;
 

@@ -380,7 +380,10 @@ impl Kernel {
 
     /// Takes down every hook; the maps stay pinned, and the counts with them.
     pub fn detach_hooks(&mut self, interfaces: &BTreeMap<u32, Interface>) -> Result<()> {
-        self.sampling.end()?;
+        // Hooks that stay would be worse than notes that nobody reads.
+        if let Err(error) = self.sampling.end() {
+            tracing::warn!(%error, "the kernel side is not told that nobody listens");
+        }
         self.attacher.detach_sockets(self.pins.as_ref())?;
         for ifindex in self.attacher.interfaces() {
             let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use monitor_common::flow::{Direction, Protocol};
 use sha2::{Digest as _, Sha256};
 
-use crate::{config::PayloadKeep, identify::Identification};
+use crate::{
+    config::PayloadKeep,
+    identify::{Identification, hex},
+};
 
 /// A verdict on one direction of a conversation, and what it was found by.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,16 +56,8 @@ impl PayloadFacts {
     pub fn kept(&self, keep: PayloadKeep) -> Option<Kept> {
         match keep {
             PayloadKeep::None => None,
-            PayloadKeep::Hash => Some(Kept::Hash(digits(&Sha256::digest(&self.bytes)))),
-            PayloadKeep::Bytes => Some(Kept::Bytes(digits(&self.bytes))),
+            PayloadKeep::Hash => Some(Kept::Hash(hex(&Sha256::digest(&self.bytes)))),
+            PayloadKeep::Bytes => Some(Kept::Bytes(hex(&self.bytes))),
         }
     }
-}
-
-fn digits(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
