@@ -129,8 +129,12 @@ impl Drop for Holder {
 #[test]
 fn where_there_is_nothing_check_is_quiet() {
     in_world(|_| {
-        let (code, document) = check(&[port(1), port(0)]);
+        let (code, mut document) = check(&[port(1), port(0)]);
         assert_eq!(code, Some(0));
+        for port in document["ports"].as_array_mut().expect("ports") {
+            // Some of the ports that tests use are somebody's.
+            port.as_object_mut().expect("a port").remove("service");
+        }
         let quiet = |port| json!({"port": port, "sockets": []});
         let ports = json!([quiet(port(0)), quiet(port(1))]);
         assert_eq!(document, json!({"schema": "ghostport.check/1", "ports": ports}));
