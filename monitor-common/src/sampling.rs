@@ -21,6 +21,42 @@ pub struct SamplingControl {
     pub seed: u64,
     /// Samples that may still be taken, by [`Budget`].
     pub budgets: [i64; 2],
+    /// What flows are hashed with: see [`FlowKeys::of_seed`].
+    pub keys: FlowKeys,
+}
+
+/// Odd numbers that nobody outside knows.
+///
+/// Words are multiplied by them and added up (multiply-shift hashing, Dietzfelbinger and others,
+/// 1997): whatever two flows somebody chooses, it is chance alone that gives them the same upper
+/// half. It takes a fifth of the instructions of [`mix`], which is for what is less frequent than
+/// packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(transparent)]
+pub struct FlowKeys(pub [u64; 4]);
+
+impl FlowKeys {
+    /// Keys that follow from a seed.
+    pub const fn of_seed(seed: u64) -> Self {
+        let [a, b, c, d] = [mix(seed ^ 1), mix(seed ^ 2), mix(seed ^ 3), mix(seed ^ 4)];
+        Self([a | 1, b | 1, c | 1, d | 1])
+    }
+
+    /// What an address adds to hashes.
+    #[inline(always)]
+    pub const fn address(&self, address: AddressWords) -> u64 {
+        address[0].wrapping_mul(self.0[0]).wrapping_add(address[1].wrapping_mul(self.0[1]))
+    }
+
+    /// Hash of one direction of a conversation, of what both addresses add. `ports` is both of
+    /// them, in the order of the packet.
+    #[inline(always)]
+    pub const fn flow(&self, source: u64, destination: u64, ports: u32, protocol: u32) -> u64 {
+        let rest = ((protocol as u64) << 32 | ports as u64).wrapping_mul(self.0[3]);
+        let sum = source.wrapping_add(destination.wrapping_mul(self.0[2])).wrapping_add(rest);
+        sum ^ sum >> 32
+    }
 }
 
 /// Samples are taken from two purses, so that forged packets take none from conversations.
@@ -61,12 +97,6 @@ pub const fn hash_address(address: AddressWords, seed: u64) -> u64 {
     mix(address[0] ^ seed) ^ address[1].wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Hash of one direction of a conversation. `ports` is both of them, in the order of the packet.
-#[inline(always)]
-pub const fn hash_flow(source: u64, destination: u64, ports: u32, protocol: u32) -> u64 {
-    mix(source.rotate_left(17) ^ destination ^ ((protocol as u64) << 32 | ports as u64))
-}
-
 /// Index of the word that a flow has among [`CONVERSATIONS`].
 #[inline(always)]
 pub const fn conversation_index(flow: u64) -> u32 {
@@ -76,35 +106,79 @@ pub const fn conversation_index(flow: u64) -> u32 {
 /// The word of a TCP flow whose first byte of payload will have this sequence number.
 #[inline(always)]
 pub const fn awaiting(flow: u64, sequence: u32) -> u64 {
-    flow & TAG | sequence as u64
+    flow & FLOW | AWAITING | sequence as u64
 }
 
 /// The same, once it has acknowledged what it was answered.
 #[inline(always)]
 pub const fn acknowledged(flow: u64, sequence: u32) -> u64 {
-    awaiting(flow ^ 1 << 63, sequence)
+    flow & FLOW | ACKNOWLEDGED | sequence as u64
 }
 
-/// The word of a UDP flow that was seen in this window.
+/// The word of a flow from which no more is wanted in this window: its first payload was seen, or
+/// went by unseen, and its remote address, as the [`Direction`](crate::flow::Direction) has it, was
+/// noted.
 #[inline(always)]
-pub const fn seen(flow: u64, window: u32) -> u64 {
-    flow & TAG | window as u64
+pub const fn settled(flow: u64, window: u32, direction: usize) -> u64 {
+    flow & FLOW | SETTLED | noted(direction) | window as u64 & WINDOW
 }
 
-/// Whether a word says that a UDP flow was seen a short time ago.
+/// Whether a word says that a flow is settled, in this window and direction.
 #[inline(always)]
-pub const fn is_known(word: u64, flow: u64, window: u32) -> bool {
-    (word ^ flow) & TAG == 0 && window.wrapping_sub(word as u32) < 2
+pub const fn is_settled(word: u64, flow: u64, window: u32, direction: usize) -> bool {
+    let other = noted(1 - (direction & 1));
+    (word ^ settled(flow, window, direction)) & !other == 0
 }
 
-/// The half of a word that says whose it is.
-const TAG: u64 = 0xffff_ffff_0000_0000;
+/// Whether a word says that a flow was settled a short time ago.
+#[inline(always)]
+pub const fn was_settled(word: u64, flow: u64, window: u32) -> bool {
+    (word ^ (flow & FLOW | SETTLED)) & (FLOW | STATE) == 0 && age(word, window) < 2
+}
+
+/// Both directions in which the remote address of a settled flow was noted.
+#[inline(always)]
+pub const fn merged(word: u64, now: u64) -> u64 {
+    if (word ^ now) & !NOTED == 0 { word | now } else { now }
+}
+
+/// Whether nobody misses a word: it is of no flow, or of one that was settled some time ago.
+#[inline(always)]
+pub const fn is_free(word: u64, window: u32) -> bool {
+    word == 0 || word & STATE == SETTLED && age(word, window) >= 2
+}
+
+/// Windows since a flow was settled.
+#[inline(always)]
+const fn age(word: u64, window: u32) -> u64 {
+    (window as u64).wrapping_sub(word) & WINDOW
+}
+
+#[inline(always)]
+const fn noted(direction: usize) -> u64 {
+    1 << 30 << (direction & 1)
+}
+
+/// The part of a word that says whose it is.
+const FLOW: u64 = 0xffff_fffc_0000_0000;
+/// The part that says what is known of the flow.
+const STATE: u64 = 3 << 32;
+const AWAITING: u64 = 1 << 32;
+const ACKNOWLEDGED: u64 = 2 << 32;
+const SETTLED: u64 = 3 << 32;
+/// Of a settled flow, the directions in which its remote address was noted.
+const NOTED: u64 = 3 << 30;
+/// Of a settled flow, when.
+const WINDOW: u64 = (1 << 30) - 1;
 
 /// Index of the word that a source has among [`RECENT_SOURCES`].
 #[inline(always)]
 pub const fn source_index(source: u64) -> u32 {
     source as u32 & (RECENT_SOURCES - 1)
 }
+
+/// The half of a source's word that says whose it is.
+const TAG: u64 = 0xffff_ffff_0000_0000;
 
 /// The word of a source after one more sample in this window, or `None` when it has had its share.
 #[inline(always)]
@@ -131,18 +205,49 @@ mod tests {
         }
 
         #[test]
-        fn directions_are_two_flows(a: u64, b: u64, ports: u32) {
+        fn directions_are_two_flows(seed: u64, a: AddressWords, b: AddressWords, ports: u32) {
             prop_assume!(a != b);
+            let keys = FlowKeys::of_seed(seed);
+            let (a, b) = (keys.address(a), keys.address(b));
             let back = ports.rotate_left(16);
-            prop_assert_ne!(hash_flow(a, b, ports, 0), hash_flow(b, a, back, 0));
+            prop_assert_ne!(keys.flow(a, b, ports, 0), keys.flow(b, a, back, 0));
         }
 
         #[test]
-        fn a_flow_is_known_for_a_while(flow: u64, window in 2_u32..) {
-            prop_assert!(is_known(seen(flow, window), flow, window));
-            prop_assert!(is_known(seen(flow, window - 1), flow, window));
-            prop_assert!(!is_known(seen(flow, window - 2), flow, window));
-            prop_assert!(!is_known(seen(flow, window), flow ^ 1 << 40, window));
+        fn a_settled_flow_is_known_for_a_while(
+            flow: u64,
+            window in 2_u32..1 << 30,
+            direction in 0_usize..2,
+        ) {
+            let word = settled(flow, window, direction);
+            prop_assert!(is_settled(word, flow, window, direction));
+            prop_assert!(!is_settled(word, flow, window, 1 - direction));
+            prop_assert!(!is_settled(word, flow, window + 1, direction));
+            prop_assert!(was_settled(word, flow, window));
+            prop_assert!(was_settled(word, flow, window + 1));
+            prop_assert!(!was_settled(word, flow, window + 2));
+            prop_assert!(!was_settled(word, flow ^ 1 << 40, window));
+            prop_assert!(!is_free(word, window + 1));
+            prop_assert!(is_free(word, window + 2));
+        }
+
+        #[test]
+        fn directions_are_settled_one_by_one(flow: u64, window in 0_u32..1 << 30) {
+            let both = merged(settled(flow, window, 0), settled(flow, window, 1));
+            prop_assert!(is_settled(both, flow, window, 0));
+            prop_assert!(is_settled(both, flow, window, 1));
+            let later = merged(both, settled(flow, window + 1, 0));
+            prop_assert!(!is_settled(later, flow, window + 1, 1));
+        }
+
+        #[test]
+        fn what_is_awaited_is_neither_settled_nor_free(flow: u64, sequence: u32, window: u32) {
+            for word in [awaiting(flow, sequence), acknowledged(flow, sequence)] {
+                prop_assert!(!was_settled(word, flow, window));
+                prop_assert!(!is_settled(word, flow, window, 0));
+                prop_assert!(!is_free(word, window));
+            }
+            prop_assert_ne!(awaiting(flow, sequence), acknowledged(flow, sequence));
         }
 
         #[test]
@@ -156,6 +261,22 @@ mod tests {
             prop_assert_eq!(one_more(word, source, window), None);
             prop_assert!(one_more(word, source, window.wrapping_add(1)).is_some());
             prop_assert!(one_more(word, source ^ 1 << 63, window).is_some());
+        }
+    }
+
+    /// What somebody may choose: neighbours, in any part of the address or the ports.
+    #[test]
+    fn flows_of_neighbours_spread() {
+        let keys = FlowKeys::of_seed(7);
+        for byte in 0..8 {
+            let flows = (0..256_u64).map(|value| {
+                let address = keys.address([value << (8 * byte), value << (8 * byte)]);
+                keys.flow(address, keys.address([1, 0]), 5, 1)
+            });
+            let (words, slots): (HashSet<u64>, HashSet<u32>) =
+                flows.map(|flow| (flow & FLOW, conversation_index(flow))).unzip();
+            assert_eq!(words.len(), 256, "byte {byte}");
+            assert!(slots.len() > 200, "{} of 256, byte {byte}", slots.len());
         }
     }
 

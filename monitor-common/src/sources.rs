@@ -144,10 +144,11 @@ impl TalkerKey {
     }
 }
 
-/// The first row of the set in which a talker is looked for.
+/// The first row of the set in which a talker is looked for; `address` is what
+/// [`FlowKeys::address`](crate::sampling::FlowKeys::address) makes of its own.
 #[inline(always)]
-pub const fn first_row(cpu: u32, hash: u64, key: u32) -> u32 {
-    let set = (hash >> 40) as u32 ^ key.wrapping_mul(0x9e37_79b1) >> 16;
+pub const fn first_row(cpu: u32, address: u64, key: u32) -> u32 {
+    let set = (address >> 40) as u32 ^ key.wrapping_mul(0x9e37_79b1) >> 16;
     (cpu * TALKER_SETS + set % TALKER_SETS) * TALKER_WAYS
 }
 

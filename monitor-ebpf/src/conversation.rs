@@ -13,8 +13,8 @@ use monitor_common::{
     ports::WirePort,
     sample::{SAMPLE_LEN, Sample, SampleKind, SkipCause},
     sampling::{
-        AddressWords, Budget, SamplingControl, acknowledged, awaiting, conversation_index,
-        hash_address, hash_flow, is_known, one_more, seen, source_index,
+        AddressWords, Budget, FlowKeys, acknowledged, awaiting, conversation_index, hash_address,
+        is_free, is_settled, merged, one_more, settled, source_index, was_settled,
     },
     sources::{
         REGISTERS, Talker, first_row, is_admitted, raised, register_of, sketch_index, talker_key,
@@ -30,50 +30,87 @@ use crate::{
     traffic::INGRESS,
 };
 
-/// Notes where a packet on a watched port comes from or goes to. Returns what it is to be sampled as.
+/// Notes who a packet on a watched port comes from or goes to, and looks at what is known of its
+/// flow. Returns the flow's hash if there is more to find out, or 0.
 #[inline(always)]
 pub(crate) fn observe<P: PacketView, const DIRECTION: usize>(
     packet: P,
     segment: PackedSegment,
-) -> Option<SampleKind> {
-    let control = SAMPLING.get_ptr_mut(0)?;
-    // SAFETY: the value is of this type; userspace and other CPUs write single aligned words.
-    let (window, seed) = unsafe {
-        (
-            (&raw const (*control).window).read_volatile(),
-            (&raw const (*control).seed).read_volatile(),
-        )
-    };
-    if window == 0 {
-        return None;
-    }
-    let network = Network::read(packet, segment.network())?;
-    let hashes = [hash_address(network.source, seed), hash_address(network.destination, seed)];
-    let (remote, remote_hash) = match Direction::ALL[DIRECTION] {
-        Direction::Ingress => (network.source, hashes[0]),
-        Direction::Egress => (network.destination, hashes[1]),
+) -> u64 {
+    let Some(control) = Control::read() else { return 0 };
+    let Some(network) = Network::read(packet, segment.network()) else { return 0 };
+    let source = control.keys.address(network.source);
+    let destination = control.keys.address(network.destination);
+    let (remote, remote_sum) = match Direction::ALL[DIRECTION] {
+        Direction::Ingress => (network.source, source),
+        Direction::Egress => (network.destination, destination),
     };
     let protocol = segment.protocol();
+    let key = talker_key(watched_port::<DIRECTION>(segment), protocol, network.family);
+    let size = packet.wire_size(segment.headers_len());
+    note_talker::<DIRECTION>(remote, remote_sum, key, control.window, size);
+
+    let flow = control.keys.flow(source, destination, segment.ports(), protocol as u32);
+    let Some(slot) = CONVERSATIONS.get_ptr_mut(conversation_index(flow)) else { return 0 };
+    // SAFETY: a word is read and written whole.
+    let word = unsafe { slot.read_volatile() };
+    if is_settled(word, flow, control.window, DIRECTION) && !segment.is_syn() { 0 } else { flow }
+}
+
+/// Notes a flow that is not settled, and the remote address it has. Returns what the packet is to be
+/// sampled as.
+#[inline(always)]
+pub(crate) fn meet<P: PacketView, const DIRECTION: usize>(
+    packet: P,
+    segment: PackedSegment,
+    flow: u64,
+) -> Option<SampleKind> {
+    let control = Control::read()?;
+    let network = Network::read(packet, segment.network())?;
+    let remote = match Direction::ALL[DIRECTION] {
+        Direction::Ingress => network.source,
+        Direction::Egress => network.destination,
+    };
+    let remote_hash = hash_address(remote, control.seed);
+    let protocol = segment.protocol();
     let port = watched_port::<DIRECTION>(segment);
-    let headers = segment.headers_len();
     let index = index_of(port)?;
+    note_source(sketch_index(index, protocol, control.window), remote_hash);
 
-    note_source(sketch_index(index, protocol, window), remote_hash);
-    let key = talker_key(port, protocol, network.family);
-    let traffic = packed_traffic::<DIRECTION>(packet.wire_size(headers));
-    // SAFETY: the helper takes no arguments. A program stays on its CPU while it runs.
-    let row = first_row(unsafe { bpf_get_smp_processor_id() }, remote_hash, key);
-    let key = u64::from(key) | u64::from(window) << 32;
-    note_talker(remote[0], remote[1], key, row, traffic);
-
-    let payload_len = network.payload_len(packet, headers);
-    let flow = hash_flow(hashes[0], hashes[1], segment.ports(), protocol as u32);
+    let slot = CONVERSATIONS.get_ptr_mut(conversation_index(flow))?;
+    let now = settled(flow, control.window, DIRECTION);
     let kind = match protocol {
-        Protocol::Tcp => tcp_sample::<P, DIRECTION>(packet, segment, flow, payload_len),
-        Protocol::Udp => udp_sample(flow, window),
+        Protocol::Tcp => {
+            let payload_len = network.payload_len(packet, segment.headers_len());
+            tcp_sample::<P, DIRECTION>(packet, segment, flow, payload_len, slot, now)
+        }
+        Protocol::Udp => udp_sample(flow, slot, now),
     }?;
     let source = remote_hash ^ u64::from(port.0).rotate_right(20);
-    is_within_limits(control, kind, protocol, source, window).then_some(kind)
+    is_within_limits(kind, protocol, source, control.window).then_some(kind)
+}
+
+/// What userspace wants, while it wants anything.
+struct Control {
+    window: u32,
+    seed: u64,
+    keys: FlowKeys,
+}
+
+impl Control {
+    #[inline(always)]
+    fn read() -> Option<Self> {
+        let control = SAMPLING.get_ptr_mut(0)?;
+        // SAFETY: the value is of this type; userspace and other CPUs write single aligned words.
+        let (window, seed, keys) = unsafe {
+            (
+                (&raw const (*control).window).read_volatile(),
+                (&raw const (*control).seed).read_volatile(),
+                (&raw const (*control).keys).read_volatile(),
+            )
+        };
+        (window != 0).then_some(Self { window, seed, keys })
+    }
 }
 
 /// The watched port that a packet is noted for: this host's, if both are watched.
@@ -248,13 +285,12 @@ const fn double(first: u16, second: u16) -> u32 {
     }
 }
 
-/// Shows the sketch of a port a remote address. Global, as in [`crate::global`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn note_source(sketch: u32, hash: u64) -> u32 {
+/// Shows the sketch of a port a remote address.
+#[inline(always)]
+fn note_source(sketch: u32, hash: u64) {
     const _: () = assert!(REGISTERS.is_power_of_two());
     // Ports beyond those that have sketches.
-    let Some(sketch) = SOURCES.get_ptr_mut(sketch) else { return 0 };
+    let Some(sketch) = SOURCES.get_ptr_mut(sketch) else { return };
     // SAFETY: the register is within the sketch. CPUs may overwrite each other's; the estimate
     // bears it.
     unsafe {
@@ -263,50 +299,37 @@ extern "C" fn note_source(sketch: u32, hash: u64) -> u32 {
             register.write_volatile(value);
         }
     }
-    0
-}
-
-/// Packets and bytes in one register, and which way they went: a super-packet is of less than 2²³
-/// packets and 2⁴⁰ bytes.
-#[inline(always)]
-const fn packed_traffic<const DIRECTION: usize>(size: WireSize) -> u64 {
-    size.bytes << 24 | (size.packets & 0x7f_ffff) << 1 | DIRECTION as u64
 }
 
 /// Counts for a remote address, if it is among the most talkative of this CPU or becomes one.
-/// Global, as in [`crate::global`]; `key_and_window` is the talker's key and the window above it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn note_talker(
-    first: u64,
-    second: u64,
-    key_and_window: u64,
-    row: u32,
-    traffic: u64,
-) -> u32 {
-    let (address, key, window) =
-        ([first, second], key_and_window as u32, (key_and_window >> 32) as u32);
-    let (direction, packets, bytes) =
-        (traffic as usize & 1, traffic >> 1 & 0x7f_ffff, traffic >> 24);
+#[inline(always)]
+fn note_talker<const DIRECTION: usize>(
+    address: AddressWords,
+    sum: u64,
+    key: u32,
+    window: u32,
+    size: WireSize,
+) {
     const _: () = assert!(TALKER_WAYS == 2);
-    let (Some(one), Some(other)) = (TALKERS.get_ptr_mut(row), TALKERS.get_ptr_mut(row + 1)) else {
-        return 0;
-    };
-    // SAFETY: both are rows that only this CPU writes; userspace reads single aligned words.
-    let (one, other) = unsafe { (&mut *one, &mut *other) };
+    // SAFETY: the helper takes no arguments. A program stays on its CPU while it runs.
+    let row = first_row(unsafe { bpf_get_smp_processor_id() }, sum, key);
+    let Some(one) = TALKERS.get_ptr_mut(row) else { return };
+    // SAFETY: rows that only this CPU writes; userspace reads single aligned words.
+    let one = unsafe { &mut *one };
     if one.is(address, key) {
-        one.add(direction, packets, bytes, window);
-        return 0;
+        return one.add(DIRECTION, size.packets, size.bytes, window);
     }
+    let Some(other) = TALKERS.get_ptr_mut(row + 1) else { return };
+    // SAFETY: as above.
+    let other = unsafe { &mut *other };
     if other.is(address, key) {
-        other.add(direction, packets, bytes, window);
-        return 0;
+        return other.add(DIRECTION, size.packets, size.bytes, window);
     }
     let (price, price_of_other) = (one.price(window), other.price(window));
     let (price, row) = if price <= price_of_other { (price, one) } else { (price_of_other, other) };
     // SAFETY: the helper takes no arguments.
     if price > 0 && !is_admitted(unsafe { bpf_get_prandom_u32() } as u32, price) {
-        return 0;
+        return;
     }
     *row = Talker {
         address,
@@ -317,8 +340,7 @@ extern "C" fn note_talker(
         first_window: window,
         last_window: window,
     };
-    row.add(direction, packets, bytes, window);
-    0
+    row.add(DIRECTION, size.packets, size.bytes, window);
 }
 
 /// Payload that the header of a datagram promises, RFC 768: more than there is in the first fragment
@@ -331,13 +353,15 @@ fn datagram_len<P: PacketView>(packet: P, transport: u32) -> Option<u32> {
 
 /// What a TCP segment is to be sampled as. A handshake says which sequence number the first payload
 /// will have, so that neither a conversation that is older than the agent nor a retransmission is
-/// taken for a new one.
+/// taken for a new one. `now` is the word of the flow if it is settled.
 #[inline(always)]
 fn tcp_sample<P: PacketView, const DIRECTION: usize>(
     packet: P,
     segment: PackedSegment,
     flow: u64,
     payload_len: u32,
+    slot: *mut u64,
+    now: u64,
 ) -> Option<SampleKind> {
     let is_syn = segment.is_syn();
     let arrives = DIRECTION == INGRESS && segment.destination_is_watched();
@@ -346,7 +370,6 @@ fn tcp_sample<P: PacketView, const DIRECTION: usize>(
     }
     let [high, low]: [u16; 2] = packet.copied(segment.offset() + 4)?;
     let sequence = u32::from_be(double(high, low));
-    let slot = CONVERSATIONS.get_ptr_mut(conversation_index(flow))?;
     // SAFETY: a word is read and written whole.
     unsafe {
         if is_syn {
@@ -355,36 +378,37 @@ fn tcp_sample<P: PacketView, const DIRECTION: usize>(
             return is_attempt.then_some(SampleKind::ConnectionAttempt);
         }
         let word = slot.read_volatile();
-        if word != awaiting(flow, sequence) && word != acknowledged(flow, sequence) {
-            return None;
+        if word == awaiting(flow, sequence) || word == acknowledged(flow, sequence) {
+            let is_first = payload_len > 0;
+            slot.write_volatile(if is_first { now } else { acknowledged(flow, sequence) });
+            if is_first {
+                return Some(SampleKind::Payload);
+            }
+            return (word == awaiting(flow, sequence)).then_some(SampleKind::Handshake);
         }
-        if payload_len > 0 {
-            slot.write_volatile(0);
-            return Some(SampleKind::Payload);
+        // Older than the agent, or settled in an earlier window or the other direction. What others
+        // wait for goes first.
+        if was_settled(word, flow, now as u32) || is_free(word, now as u32) {
+            slot.write_volatile(merged(word, now));
         }
-        slot.write_volatile(acknowledged(flow, sequence));
-        (word != acknowledged(flow, sequence)).then_some(SampleKind::Handshake)
     }
+    None
 }
 
-/// A datagram is sampled if none went this way a short time ago.
+/// A datagram is sampled if none went this way a short time ago. `now` is the word of the flow once
+/// it is settled.
 #[inline(always)]
-fn udp_sample(flow: u64, window: u32) -> Option<SampleKind> {
-    let slot = CONVERSATIONS.get_ptr_mut(conversation_index(flow))?;
+fn udp_sample(flow: u64, slot: *mut u64, now: u64) -> Option<SampleKind> {
     // SAFETY: a word is read and written whole.
     let word = unsafe { slot.read_volatile() };
-    let now = seen(flow, window);
-    if word != now {
-        // SAFETY: as above.
-        unsafe { slot.write_volatile(now) };
-    }
-    (!is_known(word, flow, window)).then_some(SampleKind::Payload)
+    // SAFETY: as above.
+    unsafe { slot.write_volatile(merged(word, now)) };
+    (!was_settled(word, flow, now as u32)).then_some(SampleKind::Payload)
 }
 
 /// Takes one sample from what the source may have, and one from what all may.
 #[inline(always)]
 fn is_within_limits(
-    control: *mut SamplingControl,
     kind: SampleKind,
     protocol: Protocol,
     source: u64,
@@ -394,6 +418,7 @@ fn is_within_limits(
         (SampleKind::Payload | SampleKind::Handshake, Protocol::Tcp) => Budget::Connections,
         _ => Budget::Unverified,
     };
+    let Some(control) = SAMPLING.get_ptr_mut(0) else { return false };
     // SAFETY: an aligned word of a map value; it is added to atomically.
     unsafe {
         let budget = (&raw mut (*control).budgets).cast::<i64>().add(budget as usize);

@@ -6,89 +6,12 @@
 //! the other rather than one by the other, because the stack has room for so many frames; and by
 //! name, because what is called by way of a pointer is inlined whatever it says.
 
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use monitor_common::packet::PackedSegment;
 
 use crate::{
-    conversation::{self, Extent},
     packet_view::{PacketView, SkbView, XdpView},
-    traffic::{self, EGRESS, INGRESS},
+    traffic::INGRESS,
 };
-
-/// What [`conversation::observe`] says of a packet that is not to be sampled.
-const NOTHING: u32 = 0;
-
-macro_rules! steps {
-    ($($classify:ident, $count:ident, $observe:ident, $measure:ident, $sample:ident:
-        $view:ty, $context:ty, $direction:expr;)+) => {
-        $(
-            /// [`traffic::classify`] for this kind of packet.
-            #[unsafe(no_mangle)]
-            #[inline(never)]
-            extern "C" fn $classify(context: *mut $context) -> u64 {
-                traffic::classify::<$view, { $direction }>(context.into()).0
-            }
-
-            /// [`traffic::count_segment`] for this kind of packet.
-            #[unsafe(no_mangle)]
-            #[inline(never)]
-            extern "C" fn $count(context: *mut $context, segment: u64) -> u32 {
-                let segment = PackedSegment(segment);
-                traffic::count_segment::<$view, { $direction }>(context.into(), segment);
-                0
-            }
-
-            /// [`conversation::observe`] for this kind of packet.
-            #[unsafe(no_mangle)]
-            #[inline(never)]
-            extern "C" fn $observe(context: *mut $context, segment: u64) -> u32 {
-                let segment = PackedSegment(segment);
-                match conversation::observe::<$view, { $direction }>(context.into(), segment) {
-                    Some(kind) => kind as u32,
-                    None => NOTHING,
-                }
-            }
-
-            /// [`conversation::measure`] for this kind of packet.
-            #[unsafe(no_mangle)]
-            #[inline(never)]
-            extern "C" fn $measure(context: *mut $context, segment: u64, kind: u32) -> u64 {
-                let packet: $view = context.into();
-                conversation::measure(packet, PackedSegment(segment), kind).0
-            }
-
-            /// [`conversation::sample`] for this kind of packet.
-            #[unsafe(no_mangle)]
-            #[inline(never)]
-            extern "C" fn $sample(
-                context: *mut $context,
-                segment: u64,
-                kind: u32,
-                extent: u64,
-            ) -> u32 {
-                let packet: $view = context.into();
-                let (segment, extent) = (PackedSegment(segment), Extent(extent));
-                conversation::sample::<$view, { $direction }>(packet, segment, kind, extent);
-                0
-            }
-        )+
-    };
-}
-
-steps! {
-    classify_xdp, count_xdp, observe_xdp, measure_xdp, sample_xdp:
-        XdpView<false>, xdp_md, INGRESS;
-    classify_xdp_frags, count_xdp_frags, observe_xdp_frags, measure_xdp_frags, sample_xdp_frags:
-        XdpView<true>, xdp_md, INGRESS;
-    classify_tc_ingress, count_tc_ingress, observe_tc_ingress, measure_tc_ingress, sample_tc_ingress:
-        SkbView<true>, __sk_buff, INGRESS;
-    classify_tc_ingress_ip, count_tc_ingress_ip, observe_tc_ingress_ip, measure_tc_ingress_ip, sample_tc_ingress_ip:
-        SkbView<false>, __sk_buff, INGRESS;
-    classify_tc_egress, count_tc_egress, observe_tc_egress, measure_tc_egress, sample_tc_egress:
-        SkbView<true>, __sk_buff, EGRESS;
-    classify_tc_egress_ip, count_tc_egress_ip, observe_tc_egress_ip, measure_tc_egress_ip, sample_tc_egress_ip:
-        SkbView<false>, __sk_buff, EGRESS;
-}
 
 /// A packet that there are steps for.
 pub(crate) trait Steps: PacketView {
@@ -99,37 +22,111 @@ pub(crate) trait Steps: PacketView {
     fn take<const DIRECTION: usize>(self, segment: PackedSegment);
 }
 
-macro_rules! take {
-    ($context:expr, $segment:ident, $count:ident, $observe:ident, $measure:ident, $sample:ident) => {{
-        $count($context, $segment.0);
-        let kind = $observe($context, $segment.0);
-        if kind != NOTHING {
-            let extent = $measure($context, $segment.0, kind);
-            $sample($context, $segment.0, kind, extent);
+/// A module with the steps of one kind of packet; the functions are called by its name to the
+/// kernel.
+macro_rules! steps {
+    ($module:ident, $view:ty, $context:ident, $direction:ident) => {
+        mod $module {
+            use aya_ebpf::bindings::$context;
+            use monitor_common::packet::PackedSegment;
+
+            use crate::{
+                conversation::{self, Extent},
+                packet_view::{SkbView, XdpView},
+                traffic::{self, $direction},
+            };
+
+            /// What [`meet`] says of a packet that is not to be sampled.
+            const NOTHING: u32 = 0;
+
+            #[unsafe(export_name = concat!("classify_", stringify!($module)))]
+            #[inline(never)]
+            pub(super) extern "C" fn classify(context: *mut $context) -> u64 {
+                let packet: $view = context.into();
+                traffic::classify::<$view, { $direction }>(packet).0
+            }
+
+            #[unsafe(export_name = concat!("count_", stringify!($module)))]
+            #[inline(never)]
+            extern "C" fn count(context: *mut $context, segment: u64) -> u32 {
+                let packet: $view = context.into();
+                traffic::count_segment::<$view, { $direction }>(packet, PackedSegment(segment));
+                0
+            }
+
+            #[unsafe(export_name = concat!("observe_", stringify!($module)))]
+            #[inline(never)]
+            extern "C" fn observe(context: *mut $context, segment: u64) -> u64 {
+                let packet: $view = context.into();
+                conversation::observe::<$view, { $direction }>(packet, PackedSegment(segment))
+            }
+
+            #[unsafe(export_name = concat!("meet_", stringify!($module)))]
+            #[inline(never)]
+            extern "C" fn meet(context: *mut $context, segment: u64, flow: u64) -> u32 {
+                let packet: $view = context.into();
+                let segment = PackedSegment(segment);
+                match conversation::meet::<$view, { $direction }>(packet, segment, flow) {
+                    Some(kind) => kind as u32,
+                    None => NOTHING,
+                }
+            }
+
+            #[unsafe(export_name = concat!("measure_", stringify!($module)))]
+            #[inline(never)]
+            extern "C" fn measure(context: *mut $context, segment: u64, kind: u32) -> u64 {
+                let packet: $view = context.into();
+                conversation::measure(packet, PackedSegment(segment), kind).0
+            }
+
+            #[unsafe(export_name = concat!("sample_", stringify!($module)))]
+            #[inline(never)]
+            extern "C" fn sample(
+                context: *mut $context,
+                segment: u64,
+                kind: u32,
+                extent: u64,
+            ) -> u32 {
+                let packet: $view = context.into();
+                let (segment, extent) = (PackedSegment(segment), Extent(extent));
+                conversation::sample::<$view, { $direction }>(packet, segment, kind, extent);
+                0
+            }
+
+            #[inline(always)]
+            pub(super) fn take(context: *mut $context, segment: u64) {
+                count(context, segment);
+                let flow = observe(context, segment);
+                if flow == 0 {
+                    return;
+                }
+                let kind = meet(context, segment, flow);
+                if kind != NOTHING {
+                    let extent = measure(context, segment, kind);
+                    sample(context, segment, kind, extent);
+                }
+            }
         }
-    }};
+    };
 }
+
+steps!(xdp, XdpView<false>, xdp_md, INGRESS);
+steps!(xdp_frags, XdpView<true>, xdp_md, INGRESS);
+steps!(tc_ingress, SkbView<true>, __sk_buff, INGRESS);
+steps!(tc_ingress_ip, SkbView<false>, __sk_buff, INGRESS);
+steps!(tc_egress, SkbView<true>, __sk_buff, EGRESS);
+steps!(tc_egress_ip, SkbView<false>, __sk_buff, EGRESS);
 
 impl<const FRAGMENTS: bool> Steps for XdpView<FRAGMENTS> {
     #[inline(always)]
     fn classify<const DIRECTION: usize>(self) -> PackedSegment {
-        PackedSegment(if FRAGMENTS { classify_xdp_frags(self.0) } else { classify_xdp(self.0) })
+        let context = self.0;
+        PackedSegment(if FRAGMENTS { xdp_frags::classify(context) } else { xdp::classify(context) })
     }
 
     #[inline(always)]
     fn take<const DIRECTION: usize>(self, segment: PackedSegment) {
-        if FRAGMENTS {
-            take!(
-                self.0,
-                segment,
-                count_xdp_frags,
-                observe_xdp_frags,
-                measure_xdp_frags,
-                sample_xdp_frags
-            );
-        } else {
-            take!(self.0, segment, count_xdp, observe_xdp, measure_xdp, sample_xdp);
-        }
+        if FRAGMENTS { xdp_frags::take(self.0, segment.0) } else { xdp::take(self.0, segment.0) }
     }
 }
 
@@ -137,52 +134,20 @@ impl<const ETHERNET: bool> Steps for SkbView<ETHERNET> {
     #[inline(always)]
     fn classify<const DIRECTION: usize>(self) -> PackedSegment {
         PackedSegment(match (DIRECTION == INGRESS, ETHERNET) {
-            (true, true) => classify_tc_ingress(self.0),
-            (true, false) => classify_tc_ingress_ip(self.0),
-            (false, true) => classify_tc_egress(self.0),
-            (false, false) => classify_tc_egress_ip(self.0),
+            (true, true) => tc_ingress::classify(self.0),
+            (true, false) => tc_ingress_ip::classify(self.0),
+            (false, true) => tc_egress::classify(self.0),
+            (false, false) => tc_egress_ip::classify(self.0),
         })
     }
 
     #[inline(always)]
     fn take<const DIRECTION: usize>(self, segment: PackedSegment) {
         match (DIRECTION == INGRESS, ETHERNET) {
-            (true, true) => {
-                take!(
-                    self.0,
-                    segment,
-                    count_tc_ingress,
-                    observe_tc_ingress,
-                    measure_tc_ingress,
-                    sample_tc_ingress
-                );
-            }
-            (true, false) => take!(
-                self.0,
-                segment,
-                count_tc_ingress_ip,
-                observe_tc_ingress_ip,
-                measure_tc_ingress_ip,
-                sample_tc_ingress_ip
-            ),
-            (false, true) => {
-                take!(
-                    self.0,
-                    segment,
-                    count_tc_egress,
-                    observe_tc_egress,
-                    measure_tc_egress,
-                    sample_tc_egress
-                );
-            }
-            (false, false) => take!(
-                self.0,
-                segment,
-                count_tc_egress_ip,
-                observe_tc_egress_ip,
-                measure_tc_egress_ip,
-                sample_tc_egress_ip
-            ),
+            (true, true) => tc_ingress::take(self.0, segment.0),
+            (true, false) => tc_ingress_ip::take(self.0, segment.0),
+            (false, true) => tc_egress::take(self.0, segment.0),
+            (false, false) => tc_egress_ip::take(self.0, segment.0),
         }
     }
 }

@@ -25,7 +25,7 @@ use super::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Counts up when the records or maps change in a way that an older agent's pins do not have.
-const LAYOUT_VERSION: u32 = 4;
+const LAYOUT_VERSION: u32 = 5;
 
 /// Bytes of the ring buffer of diagnostics, of which there are few: the library would take 128 KiB.
 const LOG_RING_BYTES: u32 = 16 * 1024;

@@ -11,7 +11,7 @@ use monitor_common::{
     flow::Protocol,
     limits::{LEAST_SKETCHED_PORTS, MOST_SKETCHED_PORTS, SAMPLES_PER_SECOND, SOURCE_WINDOWS},
     sample::SkipCause,
-    sampling::{AddressWords, SamplingControl, address_bytes},
+    sampling::{AddressWords, FlowKeys, SamplingControl, address_bytes},
     sources::{Sketch, Talker, TalkerKey, row_count, sketch_index},
 };
 
@@ -26,7 +26,7 @@ use crate::{
 type Result<T> = std::result::Result<T, CountersError>;
 
 /// [`SamplingControl`] as a map value.
-type ControlWords = [u64; 4];
+type ControlWords = [u64; 8];
 /// [`Sketch`] as a map value.
 type SketchWords = [u64; 64];
 /// [`Talker`] as a map value.
@@ -66,6 +66,7 @@ impl Sampling {
         if control.seed == 0 {
             // What the standard library seeds its tables with comes from the system.
             control.seed = RandomState::new().hash_one(clock::boottime_ns()) | 1;
+            control.keys = FlowKeys::of_seed(control.seed);
             sampling.set_control(control)?;
         }
         Ok(sampling)

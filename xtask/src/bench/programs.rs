@@ -12,7 +12,7 @@ use monitor_common::{
     flow::{Direction, PortCounters, Protocol, Side, slot_count, slot_index},
     limits::LEAST_SKETCHED_PORTS,
     ports::{PortIndex, PortSet},
-    sampling::SamplingControl,
+    sampling::{FlowKeys, SamplingControl},
     sources::{row_count, sketch_count},
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -82,9 +82,14 @@ impl Counting {
 
 /// Has remote addresses noted; nobody is there to read samples.
 fn observe(object: &mut Ebpf) -> Result<()> {
-    let control = SamplingControl { window: 2, seed: 1, ..SamplingControl::default() };
-    let mut sampling: Array<_, [u64; 4]> = map(object, "SAMPLING")?.try_into()?;
-    Ok(sampling.set(0, bytemuck::cast::<SamplingControl, [u64; 4]>(control), 0)?)
+    let control = SamplingControl {
+        window: 2,
+        seed: 1,
+        keys: FlowKeys::of_seed(1),
+        ..SamplingControl::default()
+    };
+    let mut sampling: Array<_, [u64; 8]> = map(object, "SAMPLING")?.try_into()?;
+    Ok(sampling.set(0, bytemuck::cast::<SamplingControl, [u64; 8]>(control), 0)?)
 }
 
 fn fill(
