@@ -408,12 +408,7 @@ fn udp_sample(flow: u64, slot: *mut u64, now: u64) -> Option<SampleKind> {
 
 /// Takes one sample from what the source may have, and one from what all may.
 #[inline(always)]
-fn is_within_limits(
-    kind: SampleKind,
-    protocol: Protocol,
-    source: u64,
-    window: u32,
-) -> bool {
+fn is_within_limits(kind: SampleKind, protocol: Protocol, source: u64, window: u32) -> bool {
     let budget = match (kind, protocol) {
         (SampleKind::Payload | SampleKind::Handshake, Protocol::Tcp) => Budget::Connections,
         _ => Budget::Unverified,

@@ -46,19 +46,12 @@ macro_rules! steps {
                 traffic::classify::<$view, { $direction }>(packet).0
             }
 
-            #[unsafe(export_name = concat!("count_", stringify!($module)))]
-            #[inline(never)]
-            extern "C" fn count(context: *mut $context, segment: u64) -> u32 {
-                let packet: $view = context.into();
-                traffic::count_segment::<$view, { $direction }>(packet, PackedSegment(segment));
-                0
-            }
-
             #[unsafe(export_name = concat!("observe_", stringify!($module)))]
             #[inline(never)]
             extern "C" fn observe(context: *mut $context, segment: u64) -> u64 {
-                let packet: $view = context.into();
-                conversation::observe::<$view, { $direction }>(packet, PackedSegment(segment))
+                let (packet, segment): ($view, _) = (context.into(), PackedSegment(segment));
+                traffic::count_segment::<$view, { $direction }>(packet, segment);
+                conversation::observe::<$view, { $direction }>(packet, segment)
             }
 
             #[unsafe(export_name = concat!("meet_", stringify!($module)))]
@@ -95,7 +88,6 @@ macro_rules! steps {
 
             #[inline(always)]
             pub(super) fn take(context: *mut $context, segment: u64) {
-                count(context, segment);
                 let flow = observe(context, segment);
                 if flow == 0 {
                     return;

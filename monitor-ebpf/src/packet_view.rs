@@ -134,16 +134,32 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     /// Word by word: the helper that copies out of an XDP buffer is of Linux 5.18. Payloads begin at
     /// even offsets, as headers do. Of a packet in several buffers the first one is copied.
     ///
-    /// The loop goes on to the end of the room, with zeros: the verifier walks what follows once for
-    /// every way out of it.
+    /// What is left over goes first, and then one block after the other, without an end to the loop
+    /// but its last block: the verifier walks what follows once for every way out of it, and knows
+    /// every length apart that was compared.
     #[inline(always)]
     fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32 {
+        const BLOCK: u32 = 16;
+        const _: () = assert!(SAMPLE_LEN as u32 % BLOCK == 0);
         let there = self.len().saturating_sub(offset);
         let len = least(wanted, least(there, SAMPLE_LEN as u32));
-        for word in 0..SAMPLE_LEN as u32 / 2 {
-            let value = if word * 2 < len { self.word_or_last_byte(offset + word * 2) } else { 0 };
-            // SAFETY: there is room for two bytes, at an even offset of an entry that is aligned.
-            unsafe { room.cast::<u16>().add(word as usize).write_volatile(value) };
+        let (rest, blocks) = (len % BLOCK, len / BLOCK * BLOCK);
+        let room = room.cast::<u16>();
+        for at in (0..BLOCK).step_by(2) {
+            if at < rest {
+                let word = self.word_or_last_byte(offset + blocks + at);
+                // SAFETY: there is room for two bytes, at an even offset of an entry that is aligned.
+                unsafe { room.byte_add(within_a_sample(blocks + at)).write_volatile(word) };
+            }
+        }
+        for block in (0..SAMPLE_LEN as u32).step_by(BLOCK as usize) {
+            if block + BLOCK <= len {
+                let (data, data_end) = (self.context().data, self.context().data_end);
+                if let Some(words) = direct(data, data_end, within(offset + block)) {
+                    // SAFETY: there is room for the block.
+                    unsafe { room.byte_add(block as usize).cast::<Words<8>>().write(*words) };
+                }
+            }
         }
         len
     }
@@ -291,7 +307,19 @@ fn at_most_a_sample(wanted: u32) -> u32 {
     last as u32 + 1
 }
 
-/// The same in an instruction that the compiler does not see through: it would otherwise walk a
+/// An even offset within a sample, as the verifier wants to see it.
+#[inline(always)]
+fn within_a_sample(offset: u32) -> usize {
+    const _: () = assert!(SAMPLE_LEN == 256);
+    let mut offset = u64::from(offset);
+    // SAFETY: one instruction on a register; the compiler knows the bounds and would leave it out.
+    unsafe {
+        core::arch::asm!("{offset} &= 254", offset = inout(reg) offset, options(pure, nomem, nostack));
+    }
+    offset as usize
+}
+
+/// An offset, in an instruction that the compiler does not see through: it would otherwise walk a
 /// pointer along, and check another one than it reads from.
 #[inline(always)]
 fn within(offset: u32) -> usize {

@@ -29,11 +29,6 @@ pub(crate) const INGRESS: usize = Direction::Ingress as usize;
 /// [`Direction::Egress`] as a constant argument.
 pub(crate) const EGRESS: usize = Direction::Egress as usize;
 
-const TCP: usize = Protocol::Tcp as usize;
-const UDP: usize = Protocol::Udp as usize;
-const LOCAL: usize = Side::Local as usize;
-const REMOTE: usize = Side::Remote as usize;
-
 /// Counts a packet where it belongs.
 #[inline(always)]
 pub(crate) fn count<P: Steps, const DIRECTION: usize>(packet: P) {
@@ -72,60 +67,17 @@ pub(crate) fn classify<P: PacketView, const DIRECTION: usize>(packet: P) -> Pack
     PackedSegment::NONE
 }
 
-/// Both ends may be watched: each is a series of its own.
+/// Counts a segment for each of its ends that is on a watched port: each is a series of its own.
 #[inline(always)]
 pub(crate) fn count_segment<P: PacketView, const DIRECTION: usize>(
     packet: P,
     segment: PackedSegment,
 ) {
-    if segment.source_is_watched() {
-        match Direction::ALL[DIRECTION].side_of_source() {
-            Side::Local => count_end::<P, DIRECTION, LOCAL>(packet, segment, segment.source()),
-            Side::Remote => count_end::<P, DIRECTION, REMOTE>(packet, segment, segment.source()),
-        }
-    }
-    if segment.destination_is_watched() {
-        let port = segment.destination();
-        match Direction::ALL[DIRECTION].side_of_destination() {
-            Side::Local => count_end::<P, DIRECTION, LOCAL>(packet, segment, port),
-            Side::Remote => count_end::<P, DIRECTION, REMOTE>(packet, segment, port),
-        }
-    }
-}
-
-#[inline(always)]
-fn count_end<P: PacketView, const DIRECTION: usize, const SIDE: usize>(
-    packet: P,
-    segment: PackedSegment,
-    port: WirePort,
-) {
-    match segment.protocol() {
-        Protocol::Tcp => count_watched::<P, TCP, DIRECTION, SIDE>(packet, segment, port),
-        Protocol::Udp => count_watched::<P, UDP, DIRECTION, SIDE>(packet, segment, port),
-    }
-}
-
-/// Counts a segment for its end on a watched port. What selects a counter is constant, because the
-/// verifier forgets the bounds of what was in memory.
-#[inline(never)]
-fn count_watched<
-    P: PacketView,
-    const PROTOCOL: usize,
-    const DIRECTION: usize,
-    const SIDE: usize,
->(
-    packet: P,
-    segment: PackedSegment,
-    port: WirePort,
-) {
-    let attempt = PROTOCOL == TCP && segment.is_connection_attempt();
     let size = packet.wire_size(segment.headers_len());
     let interface = packet.interface();
     match NEAR_COUNTERS.get(interface) {
-        Some(counters) => add::<PROTOCOL, DIRECTION, SIDE>(counters, port, attempt, size),
-        None => {
-            add_far::<PROTOCOL, DIRECTION, SIDE>(interface, port, attempt, size.packets, size.bytes)
-        }
+        Some(counters) => add::<DIRECTION>(counters, segment, size),
+        None => add_far::<DIRECTION>(interface, segment, size.packets, size.bytes),
     }
 }
 
@@ -134,26 +86,43 @@ fn count_watched<
 /// Never inlined: where one lookup may be in an array of either kind of outer map, the verifier
 /// leaves it to an indirect call, which costs more than everything else.
 #[inline(never)]
-fn add_far<const PROTOCOL: usize, const DIRECTION: usize, const SIDE: usize>(
+fn add_far<const DIRECTION: usize>(
     interface: u32,
-    port: WirePort,
-    attempt: bool,
+    segment: PackedSegment,
     packets: u64,
     bytes: u64,
 ) {
     let size = WireSize { packets, bytes };
     // SAFETY: an inner map lives until the programs that may use it have ended.
     match unsafe { COUNTERS.get(&interface) } {
-        Some(counters) => add::<PROTOCOL, DIRECTION, SIDE>(counters, port, attempt, size),
+        Some(counters) => add::<DIRECTION>(counters, segment, size),
         None => count_error(KernelError::InterfaceMissing),
     }
 }
 
 #[inline(always)]
-fn add<const PROTOCOL: usize, const DIRECTION: usize, const SIDE: usize>(
+fn add<const DIRECTION: usize>(
     counters: &InterfaceCounters,
+    segment: PackedSegment,
+    size: WireSize,
+) {
+    let direction = Direction::ALL[DIRECTION];
+    if segment.source_is_watched() {
+        let side = direction.side_of_source();
+        add_end::<DIRECTION>(counters, segment, segment.source(), side, size);
+    }
+    if segment.destination_is_watched() {
+        let side = direction.side_of_destination();
+        add_end::<DIRECTION>(counters, segment, segment.destination(), side, size);
+    }
+}
+
+#[inline(always)]
+fn add_end<const DIRECTION: usize>(
+    counters: &InterfaceCounters,
+    segment: PackedSegment,
     port: WirePort,
-    attempt: bool,
+    side: Side,
     size: WireSize,
 ) {
     let slot = index_of(port).and_then(|index| slot(counters, index));
@@ -163,11 +132,17 @@ fn add<const PROTOCOL: usize, const DIRECTION: usize, const SIDE: usize>(
     // SAFETY: the slot is a map value of this type that only this CPU writes; userspace reads
     // single aligned words.
     let slot = unsafe { &mut *slot };
-    let traffic = &mut slot.traffic[PROTOCOL][DIRECTION][SIDE];
+    let [tcp, udp] = &mut slot.traffic;
+    // Two constant places rather than a computed one: the verifier forgets the bounds of what was
+    // in memory.
+    let traffic = match segment.protocol() {
+        Protocol::Tcp => &mut tcp[DIRECTION][side as usize],
+        Protocol::Udp => &mut udp[DIRECTION][side as usize],
+    };
     traffic.packets += size.packets;
     traffic.bytes += size.bytes;
-    if attempt {
-        slot.connection_attempts[DIRECTION][SIDE] += size.packets;
+    if segment.is_connection_attempt() {
+        slot.connection_attempts[DIRECTION][side as usize] += size.packets;
     }
 }
 
