@@ -25,16 +25,18 @@ pub(crate) trait Steps: PacketView {
 /// A module with the steps of one kind of packet; the functions are called by its name to the
 /// kernel.
 macro_rules! steps {
-    ($module:ident, $view:ty, $context:ident, $direction:ident) => {
+    ($module:ident, $view:ident<$flag:literal>, $context:ident, $direction:ident) => {
         mod $module {
             use aya_ebpf::bindings::$context;
             use monitor_common::packet::PackedSegment;
 
             use crate::{
                 conversation::{self, Extent},
-                packet_view::{SkbView, XdpView},
+                packet_view::$view,
                 traffic::{self, $direction},
             };
+
+            type Packet = $view<$flag>;
 
             /// What [`meet`] says of a packet that is not to be sampled.
             const NOTHING: u32 = 0;
@@ -42,24 +44,24 @@ macro_rules! steps {
             #[unsafe(export_name = concat!("classify_", stringify!($module)))]
             #[inline(never)]
             pub(super) extern "C" fn classify(context: *mut $context) -> u64 {
-                let packet: $view = context.into();
-                traffic::classify::<$view, { $direction }>(packet).0
+                let packet: Packet = context.into();
+                traffic::classify::<Packet, { $direction }>(packet).0
             }
 
             #[unsafe(export_name = concat!("observe_", stringify!($module)))]
             #[inline(never)]
             extern "C" fn observe(context: *mut $context, segment: u64) -> u64 {
-                let (packet, segment): ($view, _) = (context.into(), PackedSegment(segment));
-                traffic::count_segment::<$view, { $direction }>(packet, segment);
-                conversation::observe::<$view, { $direction }>(packet, segment)
+                let (packet, segment): (Packet, _) = (context.into(), PackedSegment(segment));
+                traffic::count_segment::<Packet, { $direction }>(packet, segment);
+                conversation::observe::<Packet, { $direction }>(packet, segment)
             }
 
             #[unsafe(export_name = concat!("meet_", stringify!($module)))]
             #[inline(never)]
             extern "C" fn meet(context: *mut $context, segment: u64, flow: u64) -> u32 {
-                let packet: $view = context.into();
+                let packet: Packet = context.into();
                 let segment = PackedSegment(segment);
-                match conversation::meet::<$view, { $direction }>(packet, segment, flow) {
+                match conversation::meet::<Packet, { $direction }>(packet, segment, flow) {
                     Some(kind) => kind as u32,
                     None => NOTHING,
                 }
@@ -68,7 +70,7 @@ macro_rules! steps {
             #[unsafe(export_name = concat!("measure_", stringify!($module)))]
             #[inline(never)]
             extern "C" fn measure(context: *mut $context, segment: u64, kind: u32) -> u64 {
-                let packet: $view = context.into();
+                let packet: Packet = context.into();
                 conversation::measure(packet, PackedSegment(segment), kind).0
             }
 
@@ -80,9 +82,9 @@ macro_rules! steps {
                 kind: u32,
                 extent: u64,
             ) -> u32 {
-                let packet: $view = context.into();
+                let packet: Packet = context.into();
                 let (segment, extent) = (PackedSegment(segment), Extent(extent));
-                conversation::sample::<$view, { $direction }>(packet, segment, kind, extent);
+                conversation::sample::<Packet, { $direction }>(packet, segment, kind, extent);
                 0
             }
 

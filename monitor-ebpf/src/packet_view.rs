@@ -140,7 +140,7 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     #[inline(always)]
     fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32 {
         const BLOCK: u32 = 16;
-        const _: () = assert!(SAMPLE_LEN as u32 % BLOCK == 0);
+        const _: () = assert!((SAMPLE_LEN as u32).is_multiple_of(BLOCK));
         let there = self.len().saturating_sub(offset);
         let len = least(wanted, least(there, SAMPLE_LEN as u32));
         let (rest, blocks) = (len % BLOCK, len / BLOCK * BLOCK);
