@@ -10,6 +10,7 @@ mod bind_cgroup;
 mod bind_fexit;
 mod bind_kprobe;
 mod bind_tracepoint;
+mod bounds;
 mod close_cgroup;
 mod close_fentry;
 mod close_kprobe;

@@ -18,7 +18,7 @@ use monitor_common::{
     sources::{Sketch, Talker},
 };
 
-use crate::socket_call::BindInFlight;
+use crate::{bounds::masked, socket_call::BindInFlight};
 
 /// Inner maps may differ in size (`BPF_F_INNER_MAP`, Linux 5.10), and userspace reads them in
 /// place.
@@ -176,22 +176,12 @@ pub(crate) fn watched_bit(port: WirePort) -> u64 {
 #[inline(always)]
 pub(crate) fn index_of(port: WirePort) -> Option<u32> {
     let indices = PORT_INDEX.0.get().cast::<u16>();
+    // Also because without it, two lines of the source would have the same instruction, and the
+    // kernel refuses such debug information.
+    let place = masked::<{ u16::MAX as u32 }>(port.0.into());
     // SAFETY: there is an index for every port.
-    match unsafe { indices.add(bounded(port.0).into()).read_volatile() } {
+    match unsafe { indices.add(place as usize).read_volatile() } {
         0 => None,
         index => Some(index.into()),
     }
-}
-
-/// Says here and now that a port has sixteen bits. The compiler knows so, and says nothing more;
-/// the verifier before Linux 6.4 forgets it of a value that was on the stack meanwhile.
-#[inline(always)]
-fn bounded(port: u16) -> u16 {
-    let mut value = u64::from(port);
-    // SAFETY: one instruction on a register. Without any, two lines of the source would have the
-    // same instruction, and the kernel refuses such debug information.
-    unsafe {
-        core::arch::asm!("{value} &= 65535", value = inout(reg) value, options(pure, nomem, nostack));
-    }
-    value as u16
 }

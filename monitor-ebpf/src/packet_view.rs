@@ -9,6 +9,8 @@ use monitor_common::{
     sample::SAMPLE_LEN,
 };
 
+use crate::bounds::masked;
+
 /// Size of a packet as it was on the wire.
 #[derive(Clone, Copy)]
 pub(crate) struct WireSize {
@@ -298,38 +300,23 @@ pub(crate) const fn least(one: u32, other: u32) -> u32 {
 #[inline(always)]
 fn at_most_a_sample(wanted: u32) -> u32 {
     const LAST: u32 = SAMPLE_LEN as u32 - 1;
+    const _: () = assert!(SAMPLE_LEN.is_power_of_two());
     let last = if wanted > LAST { LAST } else { wanted - 1 };
-    let mut last = u64::from(last);
-    // SAFETY: one instruction on a register; the compiler knows the bounds and would leave it out.
-    unsafe {
-        core::arch::asm!("{last} &= 255", last = inout(reg) last, options(pure, nomem, nostack));
-    }
-    last as u32 + 1
+    masked::<LAST>(last.into()) as u32 + 1
 }
 
 /// An even offset within a sample, as the verifier wants to see it.
 #[inline(always)]
 fn within_a_sample(offset: u32) -> usize {
-    const _: () = assert!(SAMPLE_LEN == 256);
-    let mut offset = u64::from(offset);
-    // SAFETY: one instruction on a register; the compiler knows the bounds and would leave it out.
-    unsafe {
-        core::arch::asm!("{offset} &= 254", offset = inout(reg) offset, options(pure, nomem, nostack));
-    }
-    offset as usize
+    const LAST: u32 = SAMPLE_LEN as u32 - 2;
+    masked::<LAST>(offset.into()) as usize
 }
 
-/// An offset, in an instruction that the compiler does not see through: it would otherwise walk a
-/// pointer along, and check another one than it reads from.
+/// An offset that the compiler does not see through: it would otherwise walk a pointer along, and
+/// check another one than it reads from.
 #[inline(always)]
 fn within(offset: u32) -> usize {
-    const _: () = assert!(MAX_OFFSET == 16383);
-    let mut offset = u64::from(offset);
-    // SAFETY: one instruction on a register.
-    unsafe {
-        core::arch::asm!("{offset} &= 16383", offset = inout(reg) offset, options(pure, nomem, nostack));
-    }
-    offset as usize
+    masked::<MAX_OFFSET>(offset.into()) as usize
 }
 
 /// An offset whose end the verifier knows.

@@ -171,22 +171,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::holders::Entry;
-
-    fn socket(port: u16) -> Socket {
-        let entry = Entry {
-            protocol: Protocol::Udp,
-            local: ([127, 0, 0, 1], port).into(),
-            peer: None,
-            tcp_state: None,
-            inode: 1,
-        };
-        Socket { port, side: Side::Local, netns_inode: None, entry, holders: Vec::new() }
-    }
+    use crate::process::holders::udp_socket;
 
     #[test]
     fn sockets_are_found_by_port() {
-        let sockets = [1, 5, 5, 9].map(socket);
+        let sockets = [1, 5, 5, 9].map(udp_socket);
         for (port, count) in [(0, 0), (1, 1), (4, 0), (5, 2), (9, 1), (65535, 0)] {
             assert_eq!(on_port(&sockets, port).len(), count, "{port}");
             assert!(on_port(&sockets, port).iter().all(|socket| socket.port == port));

@@ -17,8 +17,7 @@ use support::{
     panels::{answered, questions},
     patience,
     servers::{Alertmanager, Prometheus, Webhook},
-    sh,
-    world::{Peer, World, in_world, port},
+    world::{HERE, Peer, THERE, in_world, port},
 };
 
 #[path = "../../xtask/src/check/dashboards/promql.rs"]
@@ -27,19 +26,9 @@ mod promql;
 #[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
 mod support;
 
-const HERE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
-const THERE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 const TARGET: &str = "127.0.0.1:10948";
 /// A target at which nobody answers.
 const ABSENT: &str = "127.0.0.1:9";
-
-fn world_with_peer(world: &World) -> Peer {
-    let peer = Peer::new();
-    world.veth("gp0", &peer, "peer0");
-    sh("ip address add 10.99.0.1/24 dev gp0");
-    peer.run(|| drop(sh("ip address add 10.99.0.2/24 dev peer0")));
-    peer
-}
 
 /// The first scrape has the series of this port, at zero.
 fn await_scrape(prometheus: &Prometheus) {
@@ -100,7 +89,7 @@ fn a_bind_on_a_dormant_port_reaches_the_webhook() {
 #[test]
 fn every_panel_and_rule_has_data() {
     in_world(|world| {
-        let peer = world_with_peer(world);
+        let peer = world.peer();
         let prometheus = Prometheus::start(world);
         // Only a veth has native XDP here, so `lo` lacks a hook, which a panel is about.
         // 2948 has a name, which the others lack.
@@ -159,7 +148,7 @@ fn every_panel_and_rule_has_data() {
 #[ignore = "for the pictures: dashboards/pictures/draw"]
 fn answers_for_pictures() {
     in_world(|world| {
-        let peer = world_with_peer(world);
+        let peer = world.peer();
         let prometheus = Prometheus::start(world);
         let _agent = Agent::start(world, &Config::new([port(0), port(1)]).on(&["lo", "gp0"]));
         prometheus.scrape(world, &[TARGET]);

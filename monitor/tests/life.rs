@@ -13,15 +13,13 @@ use rustix::net::{AddressFamily, SocketType, connect, socket};
 use serde_json::Value;
 use support::{
     agent::{Agent, Config, finish, ghostport, stderr, stdout},
-    eventually, eventually_within, patience, scaled, sh,
-    world::{Peer, World, in_world, port, set_sysctl},
+    eventually, eventually_within, patience, scaled,
+    world::{HERE, Peer, World, in_world, port, set_sysctl},
 };
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
 #[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
 mod support;
-
-const HERE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 fn watched() -> u16 {
     port(0)
@@ -84,18 +82,10 @@ fn probe(peer: &Peer) {
     });
 }
 
-fn world_with_peer(world: &World) -> Peer {
-    let peer = Peer::new();
-    world.veth("gp0", &peer, "peer0");
-    sh("ip address add 10.99.0.1/24 dev gp0");
-    peer.run(|| drop(sh("ip address add 10.99.0.2/24 dev peer0")));
-    peer
-}
-
 #[test]
 fn a_port_is_awakened_served_and_sleeps_again() {
     in_world(|world| {
-        let peer = world_with_peer(world);
+        let peer = world.peer();
         let agent = Agent::start(world, &config());
         assert_state(&agent, "quiet", true);
 

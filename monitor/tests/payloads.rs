@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use support::{
     agent::{Agent, Config},
-    eventually, scaled, sh,
+    eventually, scaled,
     wire::Wire,
     world::{Peer, World, in_world, port},
 };
@@ -30,10 +30,7 @@ fn watched() -> u16 {
 /// Real and forged conversations reach the watched port of `gp0` at 10.9.0.1 from `peer0` at
 /// 10.9.0.2.
 fn veth_world(world: &World, config: Config) -> (Peer, Agent) {
-    let peer = Peer::new();
-    world.veth("gp0", &peer, "peer0");
-    sh("ip address add 10.9.0.1/24 dev gp0");
-    peer.run(|| sh("ip address add 10.9.0.2/24 dev peer0"));
+    let peer = world.peer();
     let agent = Agent::start(world, &config.on(&["gp0"]));
     // Sampling begins with the first reading of the counters.
     thread::sleep(Duration::from_millis(1_500));
@@ -253,10 +250,7 @@ fn scans_are_told_by_what_does_not_follow() {
 #[test]
 fn a_conversation_that_is_older_than_the_agent_is_not_guessed_at() {
     in_world(|world| {
-        let peer = Peer::new();
-        world.veth("gp0", &peer, "peer0");
-        sh("ip address add 10.9.0.1/24 dev gp0");
-        peer.run(|| sh("ip address add 10.9.0.2/24 dev peer0"));
+        let peer = world.peer();
         let address = SocketAddr::from(([10, 9, 0, 1], watched()));
         let listener = TcpListener::bind(address).expect("bound");
         let mut old = peer.run(move || TcpStream::connect(address).expect("connected"));

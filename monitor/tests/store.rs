@@ -3,11 +3,10 @@
 use std::{
     ffi::CString,
     fs,
-    io::{self, BufRead as _, BufReader},
+    io::{BufRead as _, BufReader},
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Output, Stdio},
-    sync::{Arc, Mutex},
 };
 
 use ghostport::{
@@ -23,6 +22,7 @@ use rustix::{
 use support::{
     agent::{finish, ghostport, stderr, stdout},
     eventually,
+    logged::logged,
     world::{World, in_world},
 };
 
@@ -66,25 +66,6 @@ fn lines(path: &Path) -> usize {
     };
     Reader::open(path).expect("a store").each(&Filter::default(), count).expect("lines");
     lines
-}
-
-/// What `body` logs.
-fn logged(body: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("a lock").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, body);
-    String::from_utf8(log.0.lock().expect("a lock").clone()).expect("text")
 }
 
 /// A read-only view of a folder.

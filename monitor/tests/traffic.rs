@@ -21,7 +21,7 @@ use support::{
     programs::{Programs, best_tc, has_tcx, without_tcx},
     scaled, sh,
     wire::{Offload, Wire, offload, segment_writes},
-    world::{Peer, World, in_world, port, received_packets, tcp_counter},
+    world::{Peer, World, give_addresses, in_world, port, received_packets, tcp_counter},
 };
 
 #[expect(clippy::allow_attributes, reason = "what is unused differs between the test programs")]
@@ -50,12 +50,6 @@ fn veth_world(world: &World, mode: &'static str) -> (Peer, Agent) {
     world.veth("gp0", &peer, "peer0");
     let agent = Agent::start(world, &Config::new(watched()).on(&["gp0"]).mode(mode));
     (peer, agent)
-}
-
-/// Gives both ends of the pair an address: 10.9.0.1 here, 10.9.0.2 over there.
-fn give_addresses(peer: &Peer) {
-    sh("ip address add 10.9.0.1/24 dev gp0");
-    peer.run(|| sh("ip address add 10.9.0.2/24 dev peer0"));
 }
 
 fn assert_mechanism(agent: &Agent, hook: &str, interface: &str, mechanism: &str) {

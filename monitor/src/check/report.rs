@@ -203,22 +203,11 @@ fn rfc3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::
 
 #[cfg(test)]
 mod tests {
-    use monitor_common::flow::{Protocol, Side};
+
     use serde_json::json;
 
     use super::*;
-    use crate::process::holders::Entry;
-
-    fn socket(port: u16) -> Socket {
-        let entry = Entry {
-            protocol: Protocol::Udp,
-            local: ([127, 0, 0, 1], port).into(),
-            peer: None,
-            tcp_state: None,
-            inode: 0,
-        };
-        Socket { port, side: Side::Local, netns_inode: None, entry, holders: Vec::new() }
-    }
+    use crate::process::holders::udp_socket;
 
     fn report(sockets: Vec<Socket>, unseen: Unseen) -> Report {
         let facts = AgentFacts {
@@ -246,7 +235,7 @@ mod tests {
         assert_eq!(report(vec![], nothing).verdict(), Verdict::Quiet);
         for unseen in [Unseen { namespaces: 1, ..nothing }, Unseen { processes: 1, ..nothing }] {
             assert_eq!(report(vec![], unseen).verdict(), Verdict::Unsure);
-            assert_eq!(report(vec![socket(2948)], unseen).verdict(), Verdict::Found);
+            assert_eq!(report(vec![udp_socket(2948)], unseen).verdict(), Verdict::Found);
             assert_eq!(report(vec![], unseen).warnings().len(), 1);
         }
         let holders = Unseen { holders: 1, ..nothing };
@@ -286,7 +275,7 @@ mod tests {
                 },
             ],
         });
-        let report = report(vec![socket(2948)], Unseen::default());
+        let report = report(vec![udp_socket(2948)], Unseen::default());
         assert_eq!(serde_json::to_value(&report).expect("a document"), document);
         let page = report.to_text(false);
         let facts = "     bound, not dormant, last packet 1970-01-01T00:00:00Z,\n     \

@@ -1,6 +1,6 @@
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::AtomicU32,
@@ -16,7 +16,7 @@ use super::{
     queue::{Queue, Work},
     *,
 };
-use crate::event::EventContext;
+use crate::{event::EventContext, logging::logged};
 
 /// A directory that is removed with everything in it.
 struct Directory(PathBuf);
@@ -77,25 +77,6 @@ fn pipe(path: &Path) {
 
 fn contents(path: &Path) -> String {
     fs::read_to_string(path).expect("a file")
-}
-
-/// What `body` logs.
-fn logged(body: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("a lock").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, body);
-    String::from_utf8(log.0.lock().expect("a lock").clone()).expect("text")
 }
 
 #[tokio::test]

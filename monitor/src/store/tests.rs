@@ -17,6 +17,7 @@ use crate::{
     config::DEFAULT_DORMANT_AFTER,
     event::{Event, EventContext, EventName},
     ledger::{CounterLife, Ledger, Moment, Start},
+    logging::logged,
 };
 
 /// A directory that is removed with everything in it.
@@ -105,25 +106,6 @@ fn ledger() -> Ledger {
     let mut ledger = Ledger::new(start());
     ledger.watch([2948, 2949].map(|port| (port, DEFAULT_DORMANT_AFTER)), start().at);
     ledger
-}
-
-/// What `body` logs.
-fn logged(body: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("a lock").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, body);
-    String::from_utf8(log.0.lock().expect("a lock").clone()).expect("text")
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ pub mod calls;
 pub mod certificates;
 pub mod frames;
 pub mod http;
+pub mod logged;
 pub mod metrics;
 pub mod panels;
 pub mod privileges;

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
+    net::Ipv4Addr,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     panic::resume_unwind,
     path::{Path, PathBuf},
@@ -127,6 +128,15 @@ impl World {
         peer.run(move || quiet_and_up(&theirs));
     }
 
+    /// The pair that most tests use: `gp0` with [`HERE`] on this end, `peer0` with [`THERE`] on the
+    /// other.
+    pub fn peer(&self) -> Peer {
+        let peer = Peer::new();
+        self.veth("gp0", &peer, "peer0");
+        give_addresses(&peer);
+        peer
+    }
+
     /// Process ids of whoever lives in this network namespace, this process apart.
     pub fn inhabitants(&self) -> Vec<u32> {
         let here = netns_inode();
@@ -138,6 +148,17 @@ impl World {
             })
             .collect()
     }
+}
+
+/// Address of this end of a pair.
+pub const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+/// Address of the peer's end.
+pub const THERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+/// Gives both ends of the pair `gp0`, `peer0` their addresses.
+pub fn give_addresses(peer: &Peer) {
+    sh(&format!("ip address add {HERE}/24 dev gp0"));
+    peer.run(|| sh(&format!("ip address add {THERE}/24 dev peer0")));
 }
 
 /// Inode of the calling thread's network namespace.

@@ -36,6 +36,8 @@ use std::{
 use monitor_common::{flow::Side, held_socket::HeldSocket, ports::PortSet};
 use rustix::fs::{Mode, OFlags};
 
+#[cfg(test)]
+pub(crate) use self::socket::udp_socket;
 pub use self::socket::{Entry, Socket, TcpState};
 use self::{
     descriptors::{Descriptor, Found},

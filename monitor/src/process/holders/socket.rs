@@ -33,6 +33,19 @@ impl Socket {
     }
 }
 
+/// A UDP socket of this host that nobody holds.
+#[cfg(test)]
+pub(crate) fn udp_socket(port: u16) -> Socket {
+    let entry = Entry {
+        protocol: Protocol::Udp,
+        local: ([127, 0, 0, 1], port).into(),
+        peer: None,
+        tcp_state: None,
+        inode: 0,
+    };
+    Socket { port, side: Side::Local, netns_inode: None, entry, holders: Vec::new() }
+}
+
 /// A line of the kernel's list of sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
