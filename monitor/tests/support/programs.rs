@@ -5,12 +5,13 @@ use aya::{
     Ebpf, TestRun as _,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType, TestRunAttrs, TestRunOptions, Xdp,
-        XdpMode,
+        XdpMode, loaded_programs,
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     },
 };
+use aya_obj::programs::XdpAttachType;
 
-use super::wire::index_of;
+use super::{sh, wire::index_of};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_TESTING_OBJECT"));
 
@@ -82,10 +83,7 @@ impl Programs {
         frame: &[u8],
         times: u32,
     ) -> Result<(), ProgramError> {
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
-        let mut context = [0; 24];
-        context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
-        context[12..16].copy_from_slice(&index_of(interface).to_ne_bytes());
+        let context = arrival(frame, index_of(interface));
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
@@ -95,6 +93,47 @@ impl Programs {
         };
         self.xdp("xdp_tx").test_run(options).map(drop)
     }
+}
+
+/// A program that somebody else has attached.
+pub struct Attached {
+    program: Xdp,
+    interface: u32,
+}
+
+impl Attached {
+    /// The XDP program of an interface of this thread's namespace.
+    pub fn xdp(interface: &str) -> Self {
+        let link = sh(&format!("ip -json link show {interface}"));
+        let link: serde_json::Value = serde_json::from_str(&link).expect("JSON");
+        let id = link[0]["xdp"]["prog"]["id"].as_u64().expect("a program");
+        let mut programs = loaded_programs().flatten();
+        let info = programs.find(|info| u64::from(info.id()) == id).expect("a program");
+        let program =
+            Xdp::from_program_info(info, "attached".into(), XdpAttachType::Interface).expect("XDP");
+        Self { program, interface: index_of(interface) }
+    }
+
+    /// Runs it on a frame that arrives this many times.
+    pub fn run(&mut self, frame: &[u8], times: u32) {
+        let context = arrival(frame, self.interface);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat: times,
+            ..TestRunOptions::new()
+        };
+        self.program.test_run(options).expect("run");
+    }
+}
+
+/// `struct xdp_md` of a frame that arrives: data, data_end, data_meta, ingress_ifindex,
+/// rx_queue_index, egress_ifindex.
+fn arrival(frame: &[u8], interface: u32) -> [u8; 24] {
+    let mut context = [0; 24];
+    context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+    context[12..16].copy_from_slice(&interface.to_ne_bytes());
+    context
 }
 
 /// Ids of the programs on an interface's TCX; none where the kernel has no TCX.

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what the packet path, the agent, seeing binds, one look, identifying payloads
-//! and a fleet cost.
+//! and a fleet cost, and what a graph shows at line rate.
 //!
 //! Everything happens in a network and a mount namespace of its own, which end with this process,
 //! however it ends: nothing is left to clean up.
@@ -23,9 +23,9 @@ use crate::{
 mod agent;
 mod bind;
 mod check;
-mod fleet;
 mod frames;
 mod identify;
+mod ignored;
 mod live;
 mod nanoseconds;
 mod programs;
@@ -58,6 +58,9 @@ enum Subject {
     /// A thousand simulated hosts, scraped by one Prometheus: series, load, and how long the overview
     /// waits. Takes six minutes. Needs root.
     Fleet,
+    /// What the dashboard's graph shows while ten million packets a second arrive. Takes a minute of
+    /// all CPUs. Needs root.
+    LineRate,
     /// What it takes to say what a payload is, by kind of payload.
     Identify,
 }
@@ -95,7 +98,8 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
     match &args.subject {
         Subject::Bind(args) => bind::measure(args),
         Subject::Check(args) => check::measure(args),
-        Subject::Fleet => fleet::measure(),
+        Subject::Fleet => ignored::measure("fleet"),
+        Subject::LineRate => ignored::measure("line_rate"),
         Subject::Identify => identify::measure(),
         Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
         Subject::Xdp(_) => enter(),

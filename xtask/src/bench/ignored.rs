@@ -1,0 +1,23 @@
+//! Measurements with servers that tests know how to start: tests of `monitor` that are ignored
+//! otherwise. The release build would change nothing: what is measured is the kernel side, or
+//! Prometheus.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{
+    setup::{Need, setup},
+    test::run_as_root,
+    workspace::{cargo, succeed},
+};
+
+/// Runs what is ignored in a test program.
+pub(super) fn measure(program: &str) -> Result<ExitCode> {
+    setup(&[Need::Tests])?;
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "monitor", "--test", program]);
+    run_as_root(&mut command)?;
+    succeed(command.args(["--", "--ignored", "--nocapture"]))?;
+    Ok(ExitCode::SUCCESS)
+}
