@@ -118,12 +118,15 @@ impl Sampling {
     }
 
     fn addresses(&self, index: u32, protocol: Protocol) -> Result<u64> {
-        let mut all = Sketch::EMPTY;
+        let mut all: Option<Sketch> = None;
         for window in 0..SOURCE_WINDOWS {
             let words = self.sketches.get(&sketch_index(index, protocol, window), 0)?;
-            all.merge(&bytemuck::cast(words));
+            // As nearly all of them are.
+            if words != [0; 64] {
+                all.get_or_insert(Sketch::EMPTY).merge(&bytemuck::cast(words));
+            }
         }
-        Ok(sources::estimate(&all))
+        Ok(all.as_ref().map_or(0, sources::estimate))
     }
 
     /// The most talkative remote addresses of all ports, most packets first.
