@@ -14,7 +14,6 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::spawn_blocking,
     time::Instant,
@@ -38,6 +37,8 @@ use crate::{
     pipeline::{Parts, Pipeline, SharedLedger},
     port_view::PortView,
     selftest,
+    service_manager::ServiceManager,
+    signals::{Order, Signals, Stop},
     sinks::{self, EventLosses, EventQueue, IsAwake},
     store::{Filter, KeptLedger, Reader, Store, StoreQueue},
     web::{
@@ -78,6 +79,7 @@ struct Agent {
     status: Arc<Mutex<AgentStatus>>,
     context: EventContext,
     ready: Arc<AtomicBool>,
+    manager: ServiceManager,
 }
 
 /// Runs the agent until it is told to stop.
@@ -164,6 +166,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         status,
         context,
         ready,
+        manager: ServiceManager::of_this_process(),
     };
     // The binds that come while it looks are told by events: the hooks are attached.
     let (findings, looks) = mpsc::channel(1);
@@ -172,9 +175,9 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     sockets.iter().for_each(|status| agent.tell(status));
     agent.attach().await?;
     agent.pipeline.tell(Event::agent_started(Timestamp::now(), build.version, &agent.context));
-    let reason = agent.work(streams, looks, &mut signals).await?;
+    let stop = agent.work(streams, looks, &mut signals).await?;
     looking.abort();
-    agent.stop(reason, args.keep_attached).await?;
+    agent.stop(stop.reason, args.keep_attached || stop.hands_over).await?;
     drop(stop_web);
     let _ = tokio::time::timeout(FLUSH_LIMIT, server).await;
     Ok(())
@@ -190,6 +193,7 @@ impl Agent {
         }
         memory::release();
         self.ready.store(true, Ordering::Relaxed);
+        self.manager.ready();
         tracing::info!(
             ports = self.config.ports.len(),
             listen = ?self.config.web_listen,
@@ -204,7 +208,7 @@ impl Agent {
         mut streams: Streams,
         mut looks: mpsc::Receiver<Findings>,
         signals: &mut Signals,
-    ) -> Result<&'static str> {
+    ) -> Result<Stop> {
         let pipeline = self.pipeline.clone();
         let mut next_reading = Instant::now();
         loop {
@@ -229,13 +233,14 @@ impl Agent {
                     tokio::time::sleep(SETTLE).await;
                     self.reconcile().await?;
                 }
-                signal = signals.next() => match signal {
-                    AgentSignal::Reload => self.reload().await?,
-                    AgentSignal::Stop(reason) => {
+                order = signals.next() => match order {
+                    Order::Reload => self.reload().await?,
+                    Order::Stop(stop) => {
                         self.read_counters(&mut streams).await?;
-                        return Ok(reason);
+                        return Ok(stop);
                     }
                 },
+                () = self.manager.heartbeat() => {}
             }
         }
     }
@@ -300,12 +305,14 @@ impl Agent {
 
     /// Reads the configuration again. A bad one leaves the old one in force.
     async fn reload(&mut self) -> Result<()> {
+        self.manager.reloading();
         self.queue.reopen();
         let result = self.apply().await;
         if let Err(error) = &result {
             tracing::error!("the old configuration stays in force: {error:#}");
         }
         lock(&self.status).reloaded(result.is_ok(), Timestamp::now());
+        self.manager.ready();
         Ok(())
     }
 
@@ -363,6 +370,7 @@ impl Agent {
 
     async fn stop(&mut self, reason: &str, keep_attached: bool) -> Result<()> {
         tracing::info!(reason, keep_attached, "stopping");
+        self.manager.stopping();
         self.ready.store(false, Ordering::Relaxed);
         if !keep_attached {
             let interfaces = self.interfaces.list().await?;
@@ -537,35 +545,5 @@ const fn kernel_log_level(level: LogLevel) -> KernelLogLevel {
         LogLevel::Error => KernelLogLevel::Off,
         LogLevel::Warn | LogLevel::Info => KernelLogLevel::Warn,
         LogLevel::Debug | LogLevel::Trace => KernelLogLevel::Debug,
-    }
-}
-
-/// What a signal asks for.
-enum AgentSignal {
-    Reload,
-    Stop(&'static str),
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> AgentSignal {
-        tokio::select! {
-            _ = self.terminate.recv() => AgentSignal::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => AgentSignal::Stop("SIGINT"),
-            _ = self.hangup.recv() => AgentSignal::Reload,
-        }
     }
 }

@@ -22,6 +22,8 @@ pub mod pipeline;
 pub mod port_view;
 pub mod process;
 pub mod selftest;
+mod service_manager;
+mod signals;
 pub mod sinks;
 pub mod snapshot;
 pub mod sources;

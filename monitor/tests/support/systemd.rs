@@ -78,7 +78,22 @@ impl Systemd {
 
     /// Starts a unit and waits until it is up, or has done its work.
     pub fn start(&self, name: &str) {
-        sh(&self.order(&format!("start {name}")));
+        self.tell("start", name);
+    }
+
+    /// Gives an order about a unit, which must be carried out.
+    pub fn tell(&self, order: &str, name: &str) {
+        sh(&self.order(&format!("{order} {name}")));
+    }
+
+    /// Gives an order about a unit. Returns whether it was carried out, and what was said.
+    pub fn try_to_tell(&self, order: &str, name: &str) -> (bool, String) {
+        try_sh(&self.order(&format!("{order} {name}")))
+    }
+
+    /// A property of a unit.
+    pub fn property(&self, name: &str, property: &str) -> String {
+        sh(&self.order(&format!("show --property={property} --value {name}"))).trim().to_owned()
     }
 
     /// Its own process id, as the host knows it.

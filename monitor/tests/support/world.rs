@@ -1,6 +1,7 @@
 //! Namespaces of its own for every test.
 
 use std::{
+    ffi::CString,
     fs::{self, Permissions},
     net::Ipv4Addr,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
@@ -68,6 +69,23 @@ impl World {
     /// Path of a file of this test.
     pub fn path(&self, name: &str) -> PathBuf {
         Path::new(Self::DIR).join(name)
+    }
+
+    /// What is written below these folders of the host stays in this world.
+    pub fn shield(&self, folders: &[&str]) {
+        for (number, folder) in folders.iter().enumerate() {
+            let [upper, work] =
+                ["upper", "work"].map(|kind| self.path(&format!("{kind}-{number}")));
+            [&upper, &work].map(|layer| fs::create_dir(layer).expect("a folder"));
+            let layers = format!(
+                "lowerdir={folder},upperdir={},workdir={}",
+                upper.display(),
+                work.display()
+            );
+            let layers = CString::new(layers).expect("no NUL");
+            mount("overlay", *folder, "overlay", MountFlags::empty(), Some(&*layers))
+                .unwrap_or_else(|error| panic!("overlay on {folder}: {error}"));
+        }
     }
 
     /// The BPF filesystem goes away, as on a machine that never mounted one.
