@@ -11,6 +11,7 @@ use setup::Need;
 mod bench;
 mod check;
 mod debian;
+mod dist;
 mod fuzz;
 mod privilege;
 mod run;
@@ -44,6 +45,8 @@ enum Task {
     /// Measures what the packet path, the agent and identification cost; where it takes the kernel,
     /// as root in private namespaces.
     Bench(bench::Args),
+    /// Builds what is handed out: a static binary, an archive, deb, rpm and a container image.
+    Dist(dist::Args),
     /// Feeds mutated payloads to the identification and looks for panics.
     Fuzz(fuzz::Args),
 }
@@ -66,6 +69,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Vm(args) => vm::vm(&args),
         Task::Check => check::check(),
         Task::Bench(args) => bench::bench(&args),
+        Task::Dist(args) => dist::dist(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args),
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Need {
     Lints,
     /// What measurements compare with.
     Comparison,
+    /// Building packages, and trying them out.
+    Packages,
 }
 
 pub(crate) struct Package {
@@ -49,6 +51,12 @@ const PACKAGES: &[Package] = &[
     package("xz-utils", Need::Tests, "unpacks modules"),
     package("libbpf-tools", Need::Comparison, "bcc's bindsnoop, to compare with"),
     package("lsof", Need::Comparison, "`lsof`, to compare with"),
+    package("rpm", Need::Packages, "builds the package for Red Hat's kind"),
+    package("lintian", Need::Packages, "finds faults in Debian's package"),
+    package("rpmlint", Need::Packages, "finds faults in the other one"),
+    package("mmdebstrap", Need::Packages, "makes a fresh system to install in"),
+    package("buildah", Need::Packages, "takes the image"),
+    package("crun", Need::Packages, "runs it"),
     package("rust-web-clippy", Need::Lints, "lints the kernel side"),
 ];
 

@@ -123,10 +123,20 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 fn cargo_bin() -> Option<PathBuf> {
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(env::home_dir()?.join(".cargo")))?;
-    Some(home.join("bin"))
+    Some(cargo_home()?.join("bin"))
+}
+
+/// Where cargo keeps what it has fetched and installed.
+pub(crate) fn cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
+}
+
+/// Where sources seem to lie in what is built to be handed out, and in the line numbers of every BPF
+/// object: the same wherever it is built.
+pub(crate) fn remapped(sources: &Path) -> impl Iterator<Item = String> {
+    let remap = |path: &Path, seen: &str| format!("--remap-path-prefix={}={seen}", path.display());
+    let crates = cargo_home().map(|home| remap(&home, "/usr/src/cargo"));
+    [remap(sources, "/usr/src/ghostport")].into_iter().chain(crates)
 }
 
 fn debian_has_core() -> bool {
@@ -215,7 +225,11 @@ const LINKING: [&str; 4] = [
 /// The architecture tells aya which registers hold a probed function's arguments.
 fn rustflags(host_arch: &str) -> String {
     let arch = format!("--cfg=bpf_target_arch=\"{host_arch}\"");
-    [&[arch.as_str(), "-Cdebuginfo=2"], &LINKING[..]].concat().join("\u{1f}")
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let flags = [arch, "-Cdebuginfo=2".to_owned()].into_iter();
+    let flags = flags.chain(remapped(package.parent().unwrap_or(package)));
+    let flags = flags.chain(LINKING.map(str::to_owned));
+    flags.collect::<Vec<_>>().join("\u{1f}")
 }
 
 fn linker_variable(target: &str) -> String {

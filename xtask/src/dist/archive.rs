@@ -1,0 +1,36 @@
+//! Archives, and the one that is unpacked over a root filesystem.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Result;
+
+use super::{ARCHITECTURES, Release, output, say, stage};
+
+/// Packs the files of an installation, for systems that know neither kind of package.
+pub(super) fn build(release: &Release, root: &Path) -> Result<PathBuf> {
+    say("archive");
+    let name = format!("ghostport-{}-linux-{}", release.version, ARCHITECTURES[1]);
+    let path = release.out().join(format!("{name}.tar"));
+    let mut tar = tar(release, root, &path);
+    output(tar.arg(format!("--transform=s,^\\.,{name},")).arg("."))?;
+    stage::compress(&path)?;
+    Ok(path.with_extension("tar.gz"))
+}
+
+/// A command that packs what is named to it below `root` into `archive`: root's own, at the time of
+/// the release, in the order of the names, with the modes of a usual umask.
+pub(super) fn tar(release: &Release, root: &Path, archive: &Path) -> Command {
+    let mut command = Command::new("tar");
+    command
+        .args(["--create", "--format=ustar", "--sort=name", "--numeric-owner"])
+        .args(["--owner=0", "--group=0", "--mode=u+rwX,go+rX,go-w"])
+        .arg(format!("--mtime=@{}", release.epoch))
+        .arg("--directory")
+        .arg(root)
+        .arg("--file")
+        .arg(archive);
+    command
+}

@@ -1,0 +1,80 @@
+//! The files that an installation consists of, in the places where they belong.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{Release, output, say};
+use crate::workspace::cargo;
+
+/// What the packages have as it is in the repository.
+const FILES: &[(&str, &str)] = &[
+    ("packaging/ghostport.yaml", "etc/ghostport/ghostport.yaml"),
+    ("packaging/systemd/ghostport.service", "usr/lib/systemd/system/ghostport.service"),
+    ("packaging/systemd/ghostport.sysusers", "usr/lib/sysusers.d/ghostport.conf"),
+    ("README.md", "usr/share/doc/ghostport/README.md"),
+    ("docs/operating.md", "usr/share/doc/ghostport/operating.md"),
+    ("docs/runbook.md", "usr/share/doc/ghostport/runbook.md"),
+    ("dashboards/prometheus/alerts.yml", "usr/share/ghostport/prometheus/alerts.yml"),
+    ("dashboards/prometheus/recording.yml", "usr/share/ghostport/prometheus/recording.yml"),
+    ("dashboards/grafana/host.json", "usr/share/ghostport/grafana/host.json"),
+    ("dashboards/grafana/overview.json", "usr/share/ghostport/grafana/overview.json"),
+];
+
+/// Shells, and the files in which they look for completions.
+const COMPLETIONS: &[(&str, &str)] = &[
+    ("bash", "usr/share/bash-completion/completions/ghostport"),
+    ("fish", "usr/share/fish/vendor_completions.d/ghostport.fish"),
+    ("zsh", "usr/share/zsh/vendor-completions/_ghostport"),
+];
+
+const MANUAL: &str = "usr/share/man/man1";
+
+/// Puts everything into its place; returns the root.
+pub(super) fn fill(release: &Release, program: &Path) -> Result<PathBuf> {
+    say("manual pages and completions");
+    let stage = release.workshop("stage")?;
+    let binary = stage.join("usr/bin/ghostport");
+    copy(program, &binary, 0o755)?;
+    for (from, to) in FILES {
+        copy(&release.source.join(from), &stage.join(to), 0o644)?;
+    }
+    for (shell, to) in COMPLETIONS {
+        let script = output(Command::new(&binary).args(["completions", shell]))?;
+        write(&stage.join(to), script.as_bytes())?;
+    }
+    write_manual(&stage.join(MANUAL))?;
+    Ok(stage)
+}
+
+fn write_manual(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "monitor", "--example", "manual", "--"]);
+    output(command.arg(folder))?;
+    fs::read_dir(folder)?.try_for_each(|page| compress(&page?.path()))
+}
+
+/// Compresses a file as packages want manuals: without a name or a time in it.
+pub(super) fn compress(path: &Path) -> Result<()> {
+    output(Command::new("gzip").args(["--best", "--no-name"]).arg(path)).map(drop)
+}
+
+/// Copies a file, and makes its folder.
+pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    write(to, &content)?;
+    Ok(fs::set_permissions(to, Permissions::from_mode(mode))?)
+}
+
+/// Writes a file that all may read, and makes its folder.
+pub(super) fn write(to: &Path, content: &[u8]) -> Result<()> {
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    fs::write(to, content).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(fs::set_permissions(to, Permissions::from_mode(0o644))?)
+}
