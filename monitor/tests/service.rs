@@ -2,6 +2,7 @@
 //! attached, has no more privileges than it says, and restarts without losing a count.
 
 use std::{
+    env,
     fs::{self, OpenOptions, Permissions},
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -13,12 +14,13 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use support::{
     agent::{LISTEN, PINS, detach},
     eventually, http,
     metrics::Metrics,
     sh,
-    systemd::Systemd,
+    systemd::{Systemd, bind_as_told, binding},
     world::{World, in_world, port},
 };
 
@@ -117,6 +119,12 @@ fn received(port: u16) -> u64 {
 }
 
 #[test]
+#[ignore = "what a unit of another test runs"]
+fn unit() {
+    bind_as_told();
+}
+
+#[test]
 fn it_is_ready_when_the_hooks_are_attached_and_has_five_capabilities() {
     with_service(|systemd| {
         systemd.start(UNIT);
@@ -132,13 +140,20 @@ fn it_is_ready_when_the_hooks_are_attached_and_has_five_capabilities() {
         }
         assert_eq!(status(pid, "Seccomp"), "2");
         assert!(Path::new(PINS).join("links").read_dir().expect("pins").next().is_some());
-        // What another user's process is, though /proc is another one there.
-        drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, port(0))).expect("bound"));
-        let bind = eventually("the bind", || {
-            let events = fs::read_to_string(EVENTS).ok()?;
-            events.lines().find(|line| line.contains("ghostport.bind\"")).map(str::to_owned)
+        // What another user's process is.
+        systemd.add("binder.service", &binding(port(0), "stays"));
+        systemd.start("binder.service");
+        let holder = eventually("its holder", || {
+            let body = get(&format!("/api/v1/ports/{}", port(0)))?.body;
+            let view: Value = serde_json::from_str(&body).expect("JSON");
+            let holder = view["sockets"][0]["holders"][0].clone();
+            holder.is_object().then_some(holder)
         });
-        assert!(bind.contains("process.executable.path"), "{bind}");
+        let program = env::current_exe().expect("a path");
+        assert_eq!(holder["executable"].as_str(), program.to_str(), "{holder:#}");
+        assert_eq!(holder["systemd_unit"], "binder.service", "{holder:#}");
+        let events = fs::read_to_string(EVENTS).expect("events");
+        assert!(events.lines().any(|line| line.contains("ghostport.bind\"")), "{events}");
 
         systemd.tell("stop", UNIT);
         assert_eq!(systemd.property(UNIT, "Result"), "success");
@@ -230,7 +245,7 @@ fn an_agent_that_hangs_is_started_anew() {
 #[test]
 fn the_unit_is_valid_and_shut_tight() {
     const THRESHOLD: &str = "27";
-    let folder = std::env::temp_dir().join(format!("ghostport-unit-{}", std::process::id()));
+    let folder = env::temp_dir().join(format!("ghostport-unit-{}", std::process::id()));
     fs::create_dir(&folder).expect("a folder");
     let unit = fs::read_to_string(UNIT_FILE).expect("a unit");
     let unit = unit.replace(PROGRAM, env!("CARGO_BIN_EXE_ghostport"));

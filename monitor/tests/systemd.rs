@@ -1,15 +1,12 @@
 //! Who binds and who holds, where systemd starts the programs: real units of a real process 1.
 
-use std::{
-    env,
-    net::{Ipv4Addr, TcpStream, UdpSocket},
-};
+use std::net::{Ipv4Addr, TcpStream};
 
 use serde_json::Value;
 use support::{
     agent::{Agent, Config},
     eventually,
-    systemd::Systemd,
+    systemd::{Systemd, bind_as_told, binding},
     world::{World, in_world, port},
 };
 
@@ -17,30 +14,10 @@ use support::{
 #[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
 mod support;
 
-/// Tells the unit's program, which is this one, what to do.
-const BINDS: &str = "GHOSTPORT_TEST_BINDS";
-
-/// Not a test: what units run. It binds a port, and stays if it is told to.
 #[test]
 #[ignore = "what the units of the other tests run"]
 fn unit() {
-    let Ok(order) = env::var(BINDS) else { return };
-    let (port, stays) = order.split_once(' ').expect("a port and an order");
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
-    let socket = socket.expect("bound");
-    if stays == "stays" {
-        let _ = socket.recv(&mut [0]);
-    }
-}
-
-/// Lines of a service that binds `port` and then `stays`, or `ends`.
-fn binding(port: u16, then: &str) -> String {
-    let program = env::current_exe().expect("a path");
-    format!(
-        "[Service]\nType=exec\nStandardOutput=null\nEnvironment=\"{BINDS}={port} {then}\"\n\
-         ExecStart={} --exact unit --ignored\n",
-        program.display()
-    )
+    bind_as_told();
 }
 
 fn named<'a>(events: &'a [Value], kind: &str, port: u16) -> Vec<&'a Value> {

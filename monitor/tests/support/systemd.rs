@@ -4,7 +4,8 @@
 //! branch of the unified hierarchy, which the host sees below a slice, as any unit's.
 
 use std::{
-    fs,
+    env, fs,
+    net::{Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio, id},
 };
@@ -24,6 +25,31 @@ exec unshare --pid --fork --kill-child --mount --uts --ipc --cgroup --propagatio
     exec "$0" --system --unit=default.target --log-level=warning
 ' "$1"
 "#;
+
+/// Tells a unit's program, which is that of the tests, what to do.
+const BINDS: &str = "GHOSTPORT_TEST_BINDS";
+
+/// Lines of a service that binds `port` and then `stays`, or `ends`. The test program has an ignored
+/// test `unit` for it, which calls [`bind_as_told`].
+pub fn binding(port: u16, then: &str) -> String {
+    let program = env::current_exe().expect("a path");
+    format!(
+        "[Service]\nType=exec\nStandardOutput=null\nEnvironment=\"{BINDS}={port} {then}\"\n\
+         ExecStart={} --exact unit --ignored\n",
+        program.display()
+    )
+}
+
+/// What a unit of [`binding`] does: it binds a port, and stays if it is told to.
+pub fn bind_as_told() {
+    let Ok(order) = env::var(BINDS) else { return };
+    let (port, stays) = order.split_once(' ').expect("a port and an order");
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
+    let socket = socket.expect("bound");
+    if stays == "stays" {
+        let _ = socket.recv(&mut [0]);
+    }
+}
 
 /// It ends, with all its units, when this is dropped.
 pub struct Systemd {

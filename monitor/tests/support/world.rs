@@ -76,7 +76,9 @@ impl World {
         for (number, folder) in folders.iter().enumerate() {
             let [upper, work] =
                 ["upper", "work"].map(|kind| self.path(&format!("{kind}-{number}")));
-            [&upper, &work].map(|layer| fs::create_dir(layer).expect("a folder"));
+            for layer in [&upper, &work] {
+                fs::create_dir(layer).expect("a folder");
+            }
             let layers = format!(
                 "lowerdir={folder},upperdir={},workdir={}",
                 upper.display(),
