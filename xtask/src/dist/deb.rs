@@ -83,7 +83,10 @@ fn write_control(release: &Release, sources: &Path, root: &Path) -> Result<()> {
         .replace("@SIZE@", size);
     stage::write(&folder.join("control"), control.as_bytes())?;
     stage::write(&folder.join("md5sums"), sums.as_bytes())?;
-    stage::write(&folder.join("conffiles"), b"/etc/ghostport/ghostport.yaml\n")?;
+    stage::write(
+        &folder.join("conffiles"),
+        b"/etc/ghostport/ghostport.yaml\n/etc/logrotate.d/ghostport\n",
+    )?;
     for script in SCRIPTS {
         stage::copy(&sources.join(script), &folder.join(script), 0o755)?;
     }

@@ -15,6 +15,7 @@ use crate::workspace::cargo;
 /// What the packages have as it is in the repository.
 const FILES: &[(&str, &str)] = &[
     ("packaging/ghostport.yaml", "etc/ghostport/ghostport.yaml"),
+    ("packaging/logrotate/ghostport", "etc/logrotate.d/ghostport"),
     ("packaging/systemd/ghostport.service", "usr/lib/systemd/system/ghostport.service"),
     ("packaging/systemd/ghostport.sysusers", "usr/lib/sysusers.d/ghostport.conf"),
     ("README.md", "usr/share/doc/ghostport/README.md"),

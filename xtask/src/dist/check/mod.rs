@@ -10,9 +10,16 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Release, output, say};
-use crate::workspace::{root, succeed};
+use crate::{
+    privilege::as_root,
+    workspace::{root, succeed},
+};
 
+/// What goes before the life of either package.
 const FRESH_SYSTEM: &str = include_str!("fresh-system.sh");
+const DEB: &str = include_str!("deb.sh");
+const RPM: &str = include_str!("rpm.sh");
+const CONTAINER: &str = include_str!("container.sh");
 
 /// What the fresh system has beside the essentials.
 const SYSTEM_PACKAGES: &str = "systemd";
@@ -23,7 +30,7 @@ pub(super) fn check(release: &Release, files: &[PathBuf]) -> Result<()> {
         found.with_context(|| format!("no {ending} was built"))
     };
     lint(release, file(".deb")?, file(".rpm")?)?;
-    install(release, file(".deb")?)?;
+    install(release, file(".deb")?, file(".rpm")?)?;
     run_image(release, file("-oci-amd64.tar")?)?;
     build_elsewhere(release, file("SHA256SUMS")?)
 }
@@ -35,15 +42,17 @@ fn lint(release: &Release, deb: &Path, rpm: &Path) -> Result<()> {
     output(Command::new("rpmlint").arg("--config").arg(filters).arg(rpm)).map(drop)
 }
 
-fn install(release: &Release, deb: &Path) -> Result<()> {
+fn install(release: &Release, deb: &Path, rpm: &Path) -> Result<()> {
     say("a fresh system, to install in");
     let system = release.workshop("system")?;
     let mut bootstrap = Command::new("mmdebstrap");
     bootstrap.args(["--variant=minbase", "--include", SYSTEM_PACKAGES, &codename()?]);
     output(bootstrap.arg(&system))?;
-    let mut life = Command::new("unshare");
-    life.args(["--mount", "--net", "--propagation", "private", "sh", "-c", FRESH_SYSTEM, "sh"]);
-    succeed(life.args([&system, deb])).context("the life of the package")
+    for (life, package) in [(DEB, deb), (RPM, rpm)] {
+        in_namespaces(&[FRESH_SYSTEM, life].concat(), &[&system, package])
+            .context("the life of the package")?;
+    }
+    Ok(())
 }
 
 /// The suite of the building machine.
@@ -53,32 +62,18 @@ fn codename() -> Result<String> {
     name.map(str::to_owned).context("/etc/os-release names no suite")
 }
 
-/// Loads the image as others would, and asks its program.
+/// Runs the image as the host's agent.
 fn run_image(release: &Release, image: &Path) -> Result<()> {
     say("the image, run by crun");
     let storage = release.workshop("storage")?;
-    let buildah = |arguments: &[&str]| {
-        let mut command = Command::new("buildah");
-        command.args(["--storage-driver", "vfs", "--root"]).arg(storage.join("root"));
-        command.arg("--runroot").arg(storage.join("run")).args(arguments);
-        output(&mut command)
-    };
-    let name = format!("oci-archive:{}", image.display());
-    let container = buildah(&["from", "--quiet", &name])?;
-    let container = container.trim();
-    let said = buildah(&[
-        "run",
-        "--runtime",
-        "crun",
-        "--network",
-        "host",
-        container,
-        "--",
-        "/usr/bin/ghostport",
-        "--version",
-    ])?;
-    ensure!(said.contains(release.version), "the image's program says {said:?}");
-    buildah(&["rm", container]).map(drop)
+    in_namespaces(CONTAINER, &[image, &storage]).context("the image")
+}
+
+/// Runs a script as root in network and mount namespaces of its own.
+fn in_namespaces(script: &str, arguments: &[&Path]) -> Result<()> {
+    let mut command = as_root("unshare")?;
+    command.args(["--mount", "--net", "--propagation", "private", "sh", "-c", script, "sh"]);
+    succeed(command.args(arguments))
 }
 
 /// Builds in a copy of the sources, and compares.
