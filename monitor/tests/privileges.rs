@@ -19,6 +19,7 @@ use support::{
     eventually,
     frames::plain_udp,
     privileges::{FIVE, Privileges, SOMEBODY, ThreadStatus},
+    programs::has_tcx,
     sh,
     wire::Wire,
     world::{Peer, World, in_world, port},
@@ -310,7 +311,10 @@ fn a_user_with_the_five_capabilities_has_what_root_has() {
         assert_given_up(&agent, Privileges::five(SOMEBODY).capabilities(), false);
         assert_eq!(mechanisms(&agent), of_root, "{}", agent.log());
         assert_sees(&agent, EVERYTHING);
-        assert!(Path::new(PINS).join("links").read_dir().expect("pins").count() >= 5);
+        // Older kernels have no links for packets, nor for raw tracepoints.
+        let least = if has_tcx() { 5 } else { 2 };
+        let links = Path::new(PINS).join("links").read_dir().expect("pins").count();
+        assert!(links >= least, "{links} links");
         let told = Doctor::of(world, privileges);
         told.assert_tells(EVERYTHING);
         assert_eq!(told.code, doctor.code, "{}", told.text);
