@@ -6,6 +6,10 @@ use aya::programs::ProgramError;
 
 use super::{hooks::HookMechanism, lockdown::Lockdown};
 
+/// "Operation is not supported", `include/linux/errno.h`: an error number of the kernel's own, which
+/// it gives away nonetheless and of which libc has no name.
+const ENOTSUPP: i32 = 524;
+
 /// What the words may depend on beside the error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Circumstances {
@@ -129,6 +133,11 @@ fn known(
         (Fexit | Kprobe | Tracepoint, libc::ENOENT) => {
             format!("this kernel does not have what {mechanism} attaches to")
         }
+        (Fexit, ENOTSUPP) => {
+            return Some(
+                "this kernel has no BPF trampolines on this machine (arm64: Linux 6.4)".to_owned(),
+            );
+        }
         (Cgroup | CgroupSuccess, libc::EPERM) => {
             "a program at the cgroup root allows no other".to_owned()
         }
@@ -236,6 +245,7 @@ mod tests {
         assert!(words(XdpNative, libc::ERANGE, Some(9000)).contains("MTU of 9000"));
         assert!(words(Tcx, libc::EINVAL, None).contains("no TCX"));
         assert!(words(Fexit, libc::EPERM, None).contains("hardened"));
+        assert!(words(Fexit, ENOTSUPP, None).contains("no BPF trampolines"));
     }
 
     #[test]
