@@ -1,8 +1,9 @@
 //! `cargo xtask dist`: what is handed out. A static binary, and everything that installs it: an
 //! archive, packages for Debian's and Red Hat's kind, an image for containers, with checksums.
 //!
-//! The same commit gives the same bytes, wherever it is built: paths of the building machine are
-//! replaced, times are that of the commit, and owners are root.
+//! The same commit gives the same bytes in the same folder (KNOWN_ISSUES has what depends on the
+//! folder): paths of the building machine are replaced, times are that of the commit, and owners are
+//! root.
 
 use std::{
     env, fs,
