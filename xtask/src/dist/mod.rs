@@ -1,9 +1,8 @@
 //! `cargo xtask dist`: what is handed out. A static binary, and everything that installs it: an
 //! archive, packages for Debian's and Red Hat's kind, an image for containers, with checksums.
 //!
-//! The same commit gives the same bytes in the same folder (KNOWN_ISSUES has what depends on the
-//! folder): paths of the building machine are replaced, times are that of the commit, and owners are
-//! root.
+//! The same commit is to give the same bytes: paths of the building machine are replaced, times are
+//! that of the commit, and owners are root. KNOWN_ISSUES has what still depends on the folder.
 
 use std::{
     env, fs,
