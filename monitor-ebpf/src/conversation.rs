@@ -36,18 +36,16 @@ use crate::{
 pub(crate) fn observe<P: PacketView, const DIRECTION: usize>(
     packet: P,
     segment: PackedSegment,
+    size: WireSize,
 ) -> u64 {
     let Some(control) = Control::read() else { return 0 };
     let Some(network) = Network::read(packet, segment.network()) else { return 0 };
     let source = control.keys.address(network.source);
     let destination = control.keys.address(network.destination);
-    let (remote, remote_sum) = match Direction::ALL[DIRECTION] {
-        Direction::Ingress => (network.source, source),
-        Direction::Egress => (network.destination, destination),
-    };
+    let remote_sum = remote::<DIRECTION, _>(source, destination);
+    let remote = remote::<DIRECTION, _>(network.source, network.destination);
     let protocol = segment.protocol();
     let key = talker_key(watched_port::<DIRECTION>(segment), protocol, network.family);
-    let size = packet.wire_size(segment.headers_len());
     note_talker::<DIRECTION>(remote, remote_sum, key, control.window, size);
 
     let flow = control.keys.flow(source, destination, segment.ports(), protocol as u32);
@@ -67,10 +65,7 @@ pub(crate) fn meet<P: PacketView, const DIRECTION: usize>(
 ) -> Option<SampleKind> {
     let control = Control::read()?;
     let network = Network::read(packet, segment.network())?;
-    let remote = match Direction::ALL[DIRECTION] {
-        Direction::Ingress => network.source,
-        Direction::Egress => network.destination,
-    };
+    let remote = remote::<DIRECTION, _>(network.source, network.destination);
     let remote_hash = hash_address(remote, control.seed);
     let protocol = segment.protocol();
     let port = watched_port::<DIRECTION>(segment);
@@ -110,6 +105,15 @@ impl Control {
             )
         };
         (window != 0).then_some(Self { window, seed, keys })
+    }
+}
+
+/// Of what belongs to the source and to the destination, that of the other host.
+#[inline(always)]
+fn remote<const DIRECTION: usize, T>(source: T, destination: T) -> T {
+    match Direction::ALL[DIRECTION] {
+        Direction::Ingress => source,
+        Direction::Egress => destination,
     }
 }
 

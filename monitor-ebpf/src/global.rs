@@ -32,7 +32,7 @@ macro_rules! steps {
 
             use crate::{
                 conversation::{self, Extent},
-                packet_view::$view,
+                packet_view::{PacketView as _, $view},
                 traffic::{self, $direction},
             };
 
@@ -52,8 +52,9 @@ macro_rules! steps {
             #[inline(never)]
             extern "C" fn observe(context: *mut $context, segment: u64) -> u64 {
                 let (packet, segment): (Packet, _) = (context.into(), PackedSegment(segment));
-                traffic::count_segment::<Packet, { $direction }>(packet, segment);
-                conversation::observe::<Packet, { $direction }>(packet, segment)
+                let size = packet.wire_size(segment.headers_len());
+                traffic::count_segment::<Packet, { $direction }>(packet, segment, size);
+                conversation::observe::<Packet, { $direction }>(packet, segment, size)
             }
 
             #[unsafe(export_name = concat!("meet_", stringify!($module)))]

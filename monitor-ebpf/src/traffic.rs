@@ -72,8 +72,8 @@ pub(crate) fn classify<P: PacketView, const DIRECTION: usize>(packet: P) -> Pack
 pub(crate) fn count_segment<P: PacketView, const DIRECTION: usize>(
     packet: P,
     segment: PackedSegment,
+    size: WireSize,
 ) {
-    let size = packet.wire_size(segment.headers_len());
     let interface = packet.interface();
     match NEAR_COUNTERS.get(interface) {
         Some(counters) => add::<DIRECTION>(counters, segment, size),

@@ -41,7 +41,7 @@ pub(super) fn build(release: &Release, files: &Path) -> Result<PathBuf> {
 }
 
 /// Copies a tree, with the modes that it has in every package.
-pub(super) fn take_over(release: &Release, files: &Path, root: &Path) -> Result<()> {
+fn take_over(release: &Release, files: &Path, root: &Path) -> Result<()> {
     let archive = root.with_extension("tar");
     output(tar(release, files, &archive).arg("."))?;
     output(Command::new("tar").arg("--extract").arg("--file").arg(&archive).arg("-C").arg(root))?;
