@@ -34,7 +34,10 @@ use super::{
     sys, tracefs,
     verdict::{self, Circumstances},
 };
-use crate::config::{BindMechanism, InterfaceMode};
+use crate::{
+    config::{BindMechanism, InterfaceMode},
+    ledger::LOOPBACK,
+};
 
 /// The functions behind `bind(2)`, one for each address family.
 const BIND_FUNCTIONS: [&str; 2] = ["inet_bind", "inet6_bind"];
@@ -46,6 +49,9 @@ const BIND_SK_FUNCTIONS: [&str; 2] = ["inet_bind_sk", "inet6_bind_sk"];
 const RELEASE_FUNCTION: &str = "inet_release";
 
 const WITHOUT_TYPES: &str = "the kernel's type information does not say what a socket is";
+
+/// No driver refuses an XDP program for packets of this size, bytes: they fit the buffers of all.
+const ORDINARY_MTU: u32 = 1500;
 
 /// The tracepoint of every state change of a TCP socket.
 const STATE_CHANGE: &str = "inet_sock_set_state";
@@ -407,7 +413,7 @@ impl Attacher {
         const FRAGMENTS: &str = "xdp_ingress_frags";
         match self.attach_xdp(PLAIN, interface, XdpMode::Driver) {
             Ok(link) => Ok((PLAIN, link)),
-            Err(error) if interface.link == Link::Veth => Err(error),
+            Err(error) if !may_need_fragments(interface) => Err(error),
             Err(error) => match self.attach_xdp(FRAGMENTS, interface, XdpMode::Driver) {
                 Ok(link) => Ok((FRAGMENTS, link)),
                 Err(_) => Err(error),
@@ -743,6 +749,14 @@ fn function_types(cache: &mut Option<Btf>) -> Result<&Btf> {
         *cache = Some(Btf::parse(&types, Endianness::default())?);
     }
     cache.as_ref().context("no types")
+}
+
+/// Whether it may be the size of its packets for which an interface refused the plain program. To
+/// load another one takes its time, and the loopback device refuses them all.
+const fn may_need_fragments(interface: &Interface) -> bool {
+    interface.mtu > ORDINARY_MTU
+        && interface.index != LOOPBACK
+        && !matches!(interface.link, Link::Veth)
 }
 
 const fn tc_program(hook: Hook, link: Link) -> &'static str {

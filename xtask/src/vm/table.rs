@@ -39,7 +39,7 @@ pub(super) enum Cgroup {
 
 /// For most rows. Emulation is slow, the more so beside other work: it is there to end a guest that
 /// hangs.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// As a distribution boots.
 const USUAL: Boot = Boot { without: &[], cgroup: Cgroup::Unified };
