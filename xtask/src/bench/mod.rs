@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what the packet path, the agent, seeing binds, one look, identifying payloads
-//! and a fleet cost, and what a graph shows at line rate.
+//! and a fleet cost, what a graph shows at line rate, and what a flood of addresses does.
 //!
 //! Everything happens in a network and a mount namespace of its own, which end with this process,
 //! however it ends: nothing is left to clean up.
@@ -61,6 +61,9 @@ enum Subject {
     /// What the dashboard's graph shows while ten million packets a second arrive. Takes a minute of
     /// all CPUs. Needs root.
     LineRate,
+    /// What ten million forged addresses do to the agent's memory and to what it tells. Takes a
+    /// minute of all CPUs. Needs root.
+    Flood,
     /// What it takes to say what a payload is, by kind of payload.
     Identify,
 }
@@ -99,6 +102,7 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
         Subject::Bind(args) => bind::measure(args),
         Subject::Check(args) => check::measure(args),
         Subject::Fleet => ignored::measure("fleet"),
+        Subject::Flood => ignored::measure("flood"),
         Subject::LineRate => ignored::measure("line_rate"),
         Subject::Identify => identify::measure(),
         Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
