@@ -1,9 +1,11 @@
 //! The agent: wires the kernel side, the sinks and the web server together, and owns shutdown.
 
+mod answers;
+mod start;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-    path::{Path, PathBuf},
+    collections::BTreeSet,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,32 +21,24 @@ use tokio::{
     time::Instant,
 };
 
+use self::{
+    answers::Answers,
+    start::{Prepared, Started},
+};
 use crate::{
-    cli::{LogLevel, RunArgs},
+    cli::RunArgs,
     clock,
-    config::{Config, Overrides, StoreConfig, WatchedPort, WebDetails},
+    config::{Config, Overrides, StoreConfig},
     event::{Event, EventContext},
-    followers::Follower,
-    kernel::{
-        Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus,
-        interfaces::Interfaces, memory,
-    },
-    ledger::{Ledger, PortFacts, PortState, Start},
-    lookout::{self, Findings, Lookout},
-    metrics::{
-        self, AgentStatus, BuildInfo, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts,
-    },
-    pipeline::{Parts, Pipeline, SharedLedger},
-    port_view::PortView,
-    selftest,
+    kernel::{Kernel, Streams, hooks::HookStatus, interfaces::Interfaces, memory},
+    lookout::{Findings, Lookout},
+    metrics::{AgentStatus, BuildInfo},
+    pipeline::Pipeline,
     service_manager::ServiceManager,
     signals::{Order, Signals, Stop},
-    sinks::{self, EventLosses, EventQueue, IsAwake},
-    store::{Filter, KeptLedger, Reader, Store, StoreQueue},
-    web::{
-        self, Security,
-        api::{Source, Talkers},
-    },
+    sinks::EventQueue,
+    store::StoreQueue,
+    web,
 };
 
 /// Time that sinks get to write what is queued when the agent stops.
@@ -86,56 +80,20 @@ struct Agent {
 pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     let overrides = args.overrides();
     let config = Config::load(args.config.path.as_deref(), &overrides)?;
-    require_capabilities()?;
+    start::require_capabilities()?;
     let mut signals = Signals::install()?;
-    let sinks = capabilities::as_later(|| sinks::open(&config.sinks))??;
-    let mut store = capabilities::as_later(|| Store::open(&config.store))?;
-    let (mut kernel, streams) = Kernel::start(Options {
-        command_lines: config.command_line,
-        ports: config.ports.len(),
-        log_level: kernel_log_level(args.log_level),
-    })?;
-    let web_file = config.web_config_file.as_deref();
-    let security = capabilities::as_later(|| web_file.map(Security::load).transpose())??;
-    let mut listeners = web::bind(&config.web_listen).await?;
-    match web::Listener::on_socket(Path::new(web::SOCKET)) {
-        Ok(listener) => listeners.push(listener),
-        Err(error) => tracing::warn!(
-            %error, socket = web::SOCKET, "the commands of this host cannot ask this agent"
-        ),
-    }
+    let prepared = Prepared::open(&config, args.log_level).await?;
+    let Started { kernel, streams, sockets, pipeline, queue, store, context, door } =
+        prepared.start(&config)?;
     let (config_sender, config_now) = watch::channel(Arc::new(config.clone()));
-    let sockets = attach_sockets(&mut kernel, &config)?;
-    // Up to here this is the only thread, and from here on there is nothing that takes more.
-    let ledger = Arc::new(Mutex::new(ledger(&kernel, &config, store.ledger())));
-    let is_awake = is_awake(Arc::clone(&ledger));
-    let start = || Ok((EventQueue::start(sinks, is_awake)?, StoreQueue::start(store)?));
-    let (queue, store) = match give_up_privileges().and_then(|()| start()) {
-        Ok(queues) => queues,
-        Err(error) => {
-            kernel.detach_hooks(&BTreeMap::new())?;
-            return Err(error);
-        }
-    };
-    let context = event_context();
-    let pipeline = Pipeline::start(Parts {
-        ledger,
-        ports: config.ports.clone(),
-        keep: config.payload.keep,
-        command_lines: config.command_line,
-        context: context.clone(),
-        queue: queue.clone(),
-        store: store.clone(),
-    })?;
-    let kernel = Arc::new(Mutex::new(kernel));
-    let lookout = Arc::new(Lookout::new(config.command_line, open_sockets(&kernel)));
+    let lookout = Arc::new(Lookout::new(config.command_line, answers::open_sockets(&kernel)));
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
     let ready = Arc::new(AtomicBool::new(false));
     let (stop_web, web_stopped) = watch::channel(());
     let server = tokio::spawn(web::serve(
-        listeners,
+        door.listeners,
         web::State {
-            exposition: exposition(
+            exposition: answers::exposition(
                 Arc::clone(&kernel),
                 Arc::clone(&status),
                 queue.clone(),
@@ -143,7 +101,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
                 pipeline.clone(),
             ),
             ready: Arc::clone(&ready),
-            security: security.map(Arc::new),
+            security: door.security.map(Arc::new),
             source: Arc::new(Answers {
                 kernel: Arc::clone(&kernel),
                 pipeline: pipeline.clone(),
@@ -389,161 +347,7 @@ impl Agent {
     }
 }
 
-/// What the agent knows, for the API.
-struct Answers {
-    kernel: Arc<Mutex<Kernel>>,
-    pipeline: Pipeline,
-    lookout: Arc<Lookout>,
-    config: watch::Receiver<Arc<Config>>,
-}
-
-impl Source for Answers {
-    fn details(&self) -> WebDetails {
-        self.config.borrow().web_details
-    }
-
-    fn ports(&self, only: Option<u16>) -> Result<Vec<PortView>> {
-        let config = Arc::clone(&self.config.borrow());
-        let wanted = config.ports.iter().filter(|port| only.is_none_or(|only| port.number == only));
-        // Events wait for the ledger: it is let go before anything else is done.
-        let ledger = self.pipeline.ledger();
-        let known: Vec<(&WatchedPort, PortFacts)> =
-            wanted.filter_map(|port| Some((port, ledger.facts(port.number)?))).collect();
-        drop(ledger);
-        let verdicts = |port| self.pipeline.tallies().of_port(port);
-        let sockets = self.lookout.sockets();
-        let view = |(port, facts): (&WatchedPort, PortFacts)| {
-            let sockets = lookout::on_port(&sockets, port.number).to_vec();
-            PortView::new(port, &facts, &verdicts(port.number), sockets)
-        };
-        Ok(known.into_iter().map(view).collect())
-    }
-
-    fn hooks(&self) -> Result<Vec<HookStatus>> {
-        Ok(lock(&self.kernel).hooks())
-    }
-
-    fn talkers(&self) -> Result<Talkers> {
-        let kernel = lock(&self.kernel);
-        Ok(Talkers { sources: kernel.sources()?, talkers: kernel.talkers()? })
-    }
-
-    fn events(&self, filter: &Filter) -> Result<Vec<String>> {
-        let mut events = Vec::new();
-        Reader::open(&self.config.borrow().store.path)?.each(filter, |line| {
-            events.push(line.to_owned());
-            ControlFlow::Continue(())
-        })?;
-        Ok(events)
-    }
-
-    fn follow(&self) -> Follower {
-        self.pipeline.follow()
-    }
-}
-
 /// A poisoned lock guards counters that are as good as before.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The kernel side's word on who has sockets open, where it has one. What it reads from is opened
-/// with the lock, and read without.
-fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<lookout::OpenSockets> {
-    if let Some(why) = lock(kernel).holders_obstacle() {
-        tracing::info!(why, "holders are searched in /proc");
-        return None;
-    }
-    let kernel = Arc::clone(kernel);
-    Some(Box::new(move || {
-        let open = lock(&kernel).open_sockets()?;
-        Ok(open.read()?)
-    }))
-}
-
-/// The metrics, read from the kernel when they are asked for.
-fn exposition(
-    kernel: Arc<Mutex<Kernel>>,
-    status: Arc<Mutex<AgentStatus>>,
-    queue: EventQueue,
-    store: StoreQueue,
-    pipeline: Pipeline,
-) -> Exposition {
-    Arc::new(move || {
-        let snapshot = lock(&kernel).snapshot()?;
-        let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());
-        let mut status = lock(&status).clone();
-        status.identified = IdentifiedCounts::new(&pipeline.tallies(), pipeline.lost_samples());
-        let kept = store.losses();
-        status.losses =
-            EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink };
-        status.selftest = selftest::Outcome::read(Path::new(selftest::FOLDER));
-        // Where /proc cannot be read its series are absent.
-        let process = ProcessFacts::read().ok();
-        metrics::render(&snapshot, &ledger, &status, process.as_ref())
-    })
-}
-
-/// The ledger as it was kept, or a new one.
-fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger {
-    let at = clock::moment();
-    let start = Start { at, boot_id: clock::boot_id(), counters: kernel.counter_life() };
-    let restored = kept.and_then(|(saved, ports)| {
-        Ledger::restore(&saved, ports, start.clone())
-            .inspect_err(|error| tracing::error!(%error, "the ledger begins anew"))
-            .ok()
-    });
-    let mut ledger = restored.unwrap_or_else(|| Ledger::new(start));
-    ledger.watch(config.ports.iter().map(|port| (port.number, port.dormant_after)), at);
-    ledger
-}
-
-/// Whether the ledger says that something goes on at a port.
-fn is_awake(ledger: SharedLedger) -> IsAwake {
-    Arc::new(move |port| {
-        lock(&ledger).facts(port).is_some_and(|facts| facts.state != PortState::Quiet)
-    })
-}
-
-/// Counters before hooks, so that no call finds nowhere to be counted.
-fn attach_sockets(kernel: &mut Kernel, config: &Config) -> Result<Vec<HookStatus>> {
-    kernel.watch(&config.port_numbers().collect())?;
-    Ok(kernel.attach_sockets(config.bind_mechanism))
-}
-
-/// Says what is missing: as an error where nothing works without it.
-fn require_capabilities() -> Result<()> {
-    let missing = capabilities::missing();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<&str> = missing.iter().map(|capability| capability.name).collect();
-    let names = names.join(", ");
-    let remedy = capabilities::remedy();
-    if !capabilities::can_work_without(&missing) {
-        bail!("missing {names}: {remedy}");
-    }
-    for capability in missing {
-        tracing::warn!(costs = capability.costs, "missing {}", capability.name);
-    }
-    tracing::warn!("to have {names}: {remedy}");
-    Ok(())
-}
-
-fn give_up_privileges() -> Result<()> {
-    capabilities::give_up_the_rest().context("cannot give up capabilities that are not needed")
-}
-
-fn event_context() -> EventContext {
-    let host = rustix::system::uname();
-    EventContext { host_name: host.nodename().to_string_lossy().into_owned(), clock_offset_ns: 0 }
-}
-
-/// The kernel side tells as much as the agent's log shows.
-const fn kernel_log_level(level: LogLevel) -> KernelLogLevel {
-    match level {
-        LogLevel::Error => KernelLogLevel::Off,
-        LogLevel::Warn | LogLevel::Info => KernelLogLevel::Warn,
-        LogLevel::Debug | LogLevel::Trace => KernelLogLevel::Debug,
-    }
 }

@@ -1,0 +1,117 @@
+//! What the agent answers to those who ask: over the web server, on its metrics page, and what its
+//! kernel side knows of open sockets.
+
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use super::lock;
+use crate::{
+    config::{Config, WatchedPort, WebDetails},
+    followers::Follower,
+    kernel::{Kernel, hooks::HookStatus},
+    ledger::PortFacts,
+    lookout::{self, Lookout},
+    metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
+    pipeline::Pipeline,
+    port_view::PortView,
+    selftest,
+    sinks::{EventLosses, EventQueue},
+    store::{Filter, Reader, StoreQueue},
+    web::api::{Source, Talkers},
+};
+
+/// What the agent knows, for the API.
+pub(super) struct Answers {
+    pub(super) kernel: Arc<Mutex<Kernel>>,
+    pub(super) pipeline: Pipeline,
+    pub(super) lookout: Arc<Lookout>,
+    pub(super) config: watch::Receiver<Arc<Config>>,
+}
+
+impl Source for Answers {
+    fn details(&self) -> WebDetails {
+        self.config.borrow().web_details
+    }
+
+    fn ports(&self, only: Option<u16>) -> Result<Vec<PortView>> {
+        let config = Arc::clone(&self.config.borrow());
+        let wanted = config.ports.iter().filter(|port| only.is_none_or(|only| port.number == only));
+        // Events wait for the ledger: it is let go before anything else is done.
+        let ledger = self.pipeline.ledger();
+        let known: Vec<(&WatchedPort, PortFacts)> =
+            wanted.filter_map(|port| Some((port, ledger.facts(port.number)?))).collect();
+        drop(ledger);
+        let verdicts = |port| self.pipeline.tallies().of_port(port);
+        let sockets = self.lookout.sockets();
+        let view = |(port, facts): (&WatchedPort, PortFacts)| {
+            let sockets = lookout::on_port(&sockets, port.number).to_vec();
+            PortView::new(port, &facts, &verdicts(port.number), sockets)
+        };
+        Ok(known.into_iter().map(view).collect())
+    }
+
+    fn hooks(&self) -> Result<Vec<HookStatus>> {
+        Ok(lock(&self.kernel).hooks())
+    }
+
+    fn talkers(&self) -> Result<Talkers> {
+        let kernel = lock(&self.kernel);
+        Ok(Talkers { sources: kernel.sources()?, talkers: kernel.talkers()? })
+    }
+
+    fn events(&self, filter: &Filter) -> Result<Vec<String>> {
+        let mut events = Vec::new();
+        Reader::open(&self.config.borrow().store.path)?.each(filter, |line| {
+            events.push(line.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        Ok(events)
+    }
+
+    fn follow(&self) -> Follower {
+        self.pipeline.follow()
+    }
+}
+
+/// The kernel side's word on who has sockets open, where it has one. What it reads from is opened
+/// with the lock, and read without.
+pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<lookout::OpenSockets> {
+    if let Some(why) = lock(kernel).holders_obstacle() {
+        tracing::info!(why, "holders are searched in /proc");
+        return None;
+    }
+    let kernel = Arc::clone(kernel);
+    Some(Box::new(move || {
+        let open = lock(&kernel).open_sockets()?;
+        Ok(open.read()?)
+    }))
+}
+
+/// The metrics, read from the kernel when they are asked for.
+pub(super) fn exposition(
+    kernel: Arc<Mutex<Kernel>>,
+    status: Arc<Mutex<AgentStatus>>,
+    queue: EventQueue,
+    store: StoreQueue,
+    pipeline: Pipeline,
+) -> Exposition {
+    Arc::new(move || {
+        let snapshot = lock(&kernel).snapshot()?;
+        let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());
+        let mut status = lock(&status).clone();
+        status.identified = IdentifiedCounts::new(&pipeline.tallies(), pipeline.lost_samples());
+        let kept = store.losses();
+        status.losses =
+            EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink };
+        status.selftest = selftest::Outcome::read(Path::new(selftest::FOLDER));
+        // Where /proc cannot be read its series are absent.
+        let process = ProcessFacts::read().ok();
+        metrics::render(&snapshot, &ledger, &status, process.as_ref())
+    })
+}
