@@ -6,10 +6,21 @@
 /// An offset that the kernel's BTF did not have.
 pub const MISSING: u32 = u32::MAX;
 
-/// Declares [`Offsets`] together with the C path of every member, or several paths where kernels
-/// differ.
+/// What an offset leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Where it is to be found, as `struct.member`: of several the first that the kernel has. ` bits`
+    /// behind a path asks for a bit field, and for its offset in bits.
+    pub paths: &'static [&'static str],
+    /// What the kernel side reads there: bytes, or bits of a bit field. A member of another size is
+    /// another member.
+    pub size: u32,
+}
+
+/// Declares [`Offsets`] together with size and C path of every member, or several paths where
+/// kernels differ.
 macro_rules! offsets {
-    ($($(#[$doc:meta])* $field:ident = $($path:literal)|+,)+) => {
+    ($($(#[$doc:meta])* $field:ident: $size:literal = $($path:literal)|+,)+) => {
         /// Byte offsets of struct members in the running kernel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -22,81 +33,81 @@ macro_rules! offsets {
             /// No offset known.
             pub const MISSING: Self = Self { $($field: MISSING,)+ };
 
-            /// Where every offset is to be found, in the order of the fields: `struct.member`, and
-            /// of several the first that the kernel has. ` bits` behind a path asks for bits.
-            pub const PATHS: &'static [&'static [&'static str]] = &[$(&[$($path),+],)+];
+            /// What every offset leads to, in the order of the fields.
+            pub const MEMBERS: &'static [Member] =
+                &[$(Member { paths: &[$($path),+], size: $size },)+];
         }
     };
 }
 
 offsets! {
     /// Leader of the thread group.
-    task_group_leader = "task_struct.group_leader",
+    task_group_leader: 8 = "task_struct.group_leader",
     /// Name of the thread.
-    task_comm = "task_struct.comm",
+    task_comm: 16 = "task_struct.comm",
     /// Effective credentials.
-    task_cred = "task_struct.cred",
+    task_cred: 8 = "task_struct.cred",
     /// Effective user id.
-    cred_euid = "cred.euid",
+    cred_euid: 4 = "cred.euid",
     /// Who is told when the task ends; tracers do not change it.
-    task_real_parent = "task_struct.real_parent",
+    task_real_parent: 8 = "task_struct.real_parent",
     /// Thread group, in the initial pid namespace.
-    task_tgid = "task_struct.tgid",
+    task_tgid: 4 = "task_struct.tgid",
     /// When the task was made, by the clock that goes on while the machine sleeps; renamed in 5.5.
-    task_start_boottime = "task_struct.start_boottime" | "task_struct.real_start_time",
+    task_start_boottime: 8 = "task_struct.start_boottime" | "task_struct.real_start_time",
     /// Address space, null for a kernel thread.
-    task_mm = "task_struct.mm",
+    task_mm: 8 = "task_struct.mm",
     /// First byte of the arguments, in user memory.
-    mm_arg_start = "mm_struct.arg_start",
+    mm_arg_start: 8 = "mm_struct.arg_start",
     /// Behind the last one.
-    mm_arg_end = "mm_struct.arg_end",
+    mm_arg_end: 8 = "mm_struct.arg_end",
     /// Table of open files.
-    task_files = "task_struct.files",
+    task_files: 8 = "task_struct.files",
     /// Array behind the table of open files.
-    files_fdt = "files_struct.fdt",
+    files_fdt: 8 = "files_struct.fdt",
     /// Length of that array.
-    fdtable_max_fds = "fdtable.max_fds",
+    fdtable_max_fds: 4 = "fdtable.max_fds",
     /// The array itself.
-    fdtable_fd = "fdtable.fd",
+    fdtable_fd: 8 = "fdtable.fd",
     /// Inode of an open file.
-    file_inode = "file.f_inode",
+    file_inode: 8 = "file.f_inode",
     /// What the file's type made of it: a `struct socket` for sockets.
-    file_private_data = "file.private_data",
+    file_private_data: 8 = "file.private_data",
     /// Type and permissions.
-    inode_mode = "inode.i_mode",
+    inode_mode: 2 = "inode.i_mode",
     /// Number of the inode.
-    inode_number = "inode.i_ino",
+    inode_number: 8 = "inode.i_ino",
     /// The protocol's part of a socket.
-    socket_sk = "socket.sk",
+    socket_sk: 8 = "socket.sk",
     /// Address family.
-    sock_family = "sock.__sk_common.skc_family",
+    sock_family: 2 = "sock.__sk_common.skc_family",
     /// Local port, host byte order.
-    sock_num = "sock.__sk_common.skc_num",
+    sock_num: 2 = "sock.__sk_common.skc_num",
     /// Local IPv4 address.
-    sock_rcv_saddr = "sock.__sk_common.skc_rcv_saddr",
+    sock_rcv_saddr: 4 = "sock.__sk_common.skc_rcv_saddr",
     /// Local IPv6 address.
-    sock_v6_rcv_saddr = "sock.__sk_common.skc_v6_rcv_saddr",
+    sock_v6_rcv_saddr: 16 = "sock.__sk_common.skc_v6_rcv_saddr",
     /// Remote IPv4 address.
-    sock_daddr = "sock.__sk_common.skc_daddr",
+    sock_daddr: 4 = "sock.__sk_common.skc_daddr",
     /// Remote IPv6 address.
-    sock_v6_daddr = "sock.__sk_common.skc_v6_daddr",
+    sock_v6_daddr: 16 = "sock.__sk_common.skc_v6_daddr",
     /// Network namespace.
-    sock_net = "sock.__sk_common.skc_net.net",
+    sock_net: 8 = "sock.__sk_common.skc_net.net",
     /// Remote port, network byte order.
-    sock_dport = "sock.__sk_common.skc_dport",
+    sock_dport: 2 = "sock.__sk_common.skc_dport",
     /// State of the connection, `TCP_LISTEN` among them.
-    sock_state = "sock.__sk_common.skc_state",
+    sock_state: 1 = "sock.__sk_common.skc_state",
     /// Transport protocol.
-    sock_protocol = "sock.sk_protocol",
+    sock_protocol: 2 = "sock.sk_protocol",
     /// Stream, datagram or raw.
-    sock_type = "sock.sk_type",
+    sock_type: 2 = "sock.sk_type",
     /// What the program has fixed, `SOCK_BINDPORT_LOCK` among it; in bits, because it is a field of
     /// four of them.
-    sock_userlocks_bits = "sock.sk_userlocks bits",
+    sock_userlocks_bits: 4 = "sock.sk_userlocks bits",
     /// The socket through which a program holds it.
-    sock_socket = "sock.sk_socket",
+    sock_socket: 8 = "sock.sk_socket",
     /// Inode of the namespace.
-    net_inum = "net.ns.inum",
+    net_inum: 4 = "net.ns.inum",
 }
 
-const _: () = assert!(size_of::<Offsets>() == Offsets::PATHS.len() * size_of::<u32>());
+const _: () = assert!(size_of::<Offsets>() == Offsets::MEMBERS.len() * size_of::<u32>());

@@ -121,7 +121,7 @@ fn types() -> Fact {
         fact("every struct member that is read was found")
     } else if offsets.find_sockets() {
         let costs = format!("unknown: {}", offsets.missing.join(", "));
-        let remedy = "report it, with this page: this kernel has renamed them";
+        let remedy = "report it, with this page: this kernel has changed them";
         fact("some struct members are not found").lost(costs, remedy)
     } else {
         let costs = format!("{WITHOUT_SOCKETS}; of closes only those of TCP listeners are");

@@ -9,12 +9,14 @@ use std::{
     path::Path,
 };
 
-use monitor_common::offsets::{MISSING, Offsets};
+use monitor_common::offsets::{MISSING, Member, Offsets};
 
 /// The running kernel's own types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
+const KIND_POINTER: u32 = 2;
+const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_FWD: u32 = 7;
@@ -26,7 +28,8 @@ const HEADER_LEN: u32 = 24;
 pub struct KernelOffsets {
     /// The offsets, [`MISSING`] where there is none.
     pub offsets: Offsets,
-    /// `struct.member` of every offset that is missing, with all names that it has had.
+    /// `struct.member` of every offset that is missing, with all names that it has had, and with its
+    /// size where that is not the one that would be read.
     pub missing: Vec<String>,
 }
 
@@ -80,21 +83,27 @@ impl KernelOffsets {
     }
 
     fn resolve(types: &Types<'_>) -> Self {
-        let (found, missing) = look_up(types, Offsets::PATHS);
+        let (found, missing) = look_up(types, Offsets::MEMBERS);
         Self { offsets: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found)), missing }
     }
 }
 
-/// Offsets of members of which each has one or more paths, and those that have none here.
-fn look_up(types: &Types<'_>, table: &[&[&str]]) -> (Vec<u32>, Vec<String>) {
-    let structures = types.structures(&table.concat().iter().map(|path| split(path).0).collect());
+/// Offsets of members, and those that have none here.
+fn look_up(types: &Types<'_>, table: &[Member]) -> (Vec<u32>, Vec<String>) {
+    let names = table.iter().flat_map(|member| member.paths).map(|path| split(path).0);
+    let structures = types.structures(&names.collect());
     let mut missing = Vec::new();
-    let offset_or_missing = |paths: &&[&str]| {
-        let found = paths.iter().find_map(|path| offset(types, &structures, path));
-        found.unwrap_or_else(|| {
-            missing.push(paths.join(" or "));
-            MISSING
-        })
+    let offset_or_missing = |member: &Member| {
+        let mut places =
+            member.paths.iter().filter_map(|path| Some((path, place(types, &structures, path)?)));
+        match places.next() {
+            Some((path, place)) if place.has(member.size, path) => return place.offset,
+            Some((path, place)) => {
+                missing.push(format!("{path} (size {}, not {})", place.size, member.size));
+            }
+            None => missing.push(member.paths.join(" or ")),
+        }
+        MISSING
     };
     (table.iter().map(offset_or_missing).collect(), missing)
 }
@@ -102,13 +111,38 @@ fn look_up(types: &Types<'_>, table: &[&[&str]]) -> (Vec<u32>, Vec<String>) {
 /// Ids of the structs of a name.
 type Structures<'a> = HashMap<&'a str, Vec<u32>>;
 
-/// The offset that a path of [`Offsets::PATHS`] asks for, in bytes or bits.
-fn offset(types: &Types<'_>, structures: &Structures<'_>, path: &str) -> Option<u32> {
+/// Where a member is and how large, in bytes or, of a bit field, in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    offset: u32,
+    size: u32,
+}
+
+impl Place {
+    /// Whether it can be read as that size. A field that was four bits may have become a whole byte.
+    fn has(self, size: u32, path: &str) -> bool {
+        if path.ends_with(BITS) { self.size >= size } else { self.size == size }
+    }
+}
+
+/// Behind a path that asks for bits.
+const BITS: &str = " bits";
+
+/// The place that a path of a [`Member`] asks for.
+fn place(types: &Types<'_>, structures: &Structures<'_>, path: &str) -> Option<Place> {
     let (structure, path) = split(path);
     let same_name = structures.get(structure)?;
-    match path.strip_suffix(" bits") {
-        Some(path) => Some(types.find(same_name, path)?.bit_offset),
-        None => types.find(same_name, path)?.byte_offset(),
+    match path.strip_suffix(BITS) {
+        Some(path) => {
+            let position = types.find(same_name, path)?;
+            let whole = || types.size(position.target)?.checked_mul(8);
+            let size = if position.bit_width > 0 { position.bit_width } else { whole()? };
+            Some(Place { offset: position.bit_offset, size })
+        }
+        None => {
+            let position = types.find(same_name, path)?;
+            Some(Place { offset: position.byte_offset()?, size: types.size(position.target)? })
+        }
     }
 }
 
@@ -178,14 +212,14 @@ struct Type<'a> {
     kind: u32,
     /// Set when the offset of a bit field shares its word with the field's width.
     kind_flag: bool,
+    /// Type that this one refers to, or bytes of a value, by kind.
     target: u32,
     trailing: &'a [u8],
 }
 
 /// A member of a struct or union.
-struct Member {
+struct StructMember {
     name: u32,
-    target: u32,
     position: Position,
 }
 
@@ -194,18 +228,22 @@ struct Member {
 struct Position {
     /// From the begin of the outermost struct.
     bit_offset: u32,
-    is_bit_field: bool,
+    /// Of a bit field; 0 for a whole member.
+    bit_width: u32,
+    /// The member's type.
+    target: u32,
 }
 
 impl Position {
     /// The place of a member whose struct is here.
     const fn then(self, inner: Self) -> Self {
-        Self { bit_offset: self.bit_offset + inner.bit_offset, is_bit_field: inner.is_bit_field }
+        Self { bit_offset: self.bit_offset + inner.bit_offset, ..inner }
     }
 
     /// `None` for a bit field, of which no whole byte may be read.
     const fn byte_offset(self) -> Option<u32> {
-        if self.is_bit_field { None } else { Some(self.bit_offset / 8) }
+        let is_bit_field = self.bit_width != 0 || !self.bit_offset.is_multiple_of(8);
+        if is_bit_field { None } else { Some(self.bit_offset / 8) }
     }
 }
 
@@ -285,55 +323,86 @@ impl<'a> Types<'a> {
             .filter_map(|id| self.type_at(*id))
             .filter_map(|r#type| self.path_position(&r#type, path));
         let first = positions.next()?;
-        positions.all(|other| other == first).then_some(first)
+        let is_same = |other: Position| {
+            Position { target: first.target, ..other } == first
+                && self.size(other.target) == self.size(first.target)
+        };
+        positions.all(is_same).then_some(first)
     }
 
     /// Where a member path leads within a type.
     fn path_position(&self, r#type: &Type<'_>, path: &str) -> Option<Position> {
         let (head, rest) = split(path);
-        let (position, target) = self.find_member(r#type, head)?;
+        let position = self.find_member(r#type, head)?;
         if rest.is_empty() {
             return Some(position);
         }
-        Some(position.then(self.path_position(&self.structure(target)?, rest)?))
+        Some(position.then(self.path_position(&self.structure(position.target)?, rest)?))
     }
 
-    /// Place and type of a member, which may be inside an anonymous member.
-    fn find_member(&self, r#type: &Type<'_>, name: &str) -> Option<(Position, u32)> {
-        members(r#type).find_map(|member| {
-            if member.name != 0 {
-                return self.name_is(member.name, name).then_some((member.position, member.target));
+    /// Where a member is, which may be inside an anonymous member.
+    fn find_member(&self, r#type: &Type<'_>, name: &str) -> Option<Position> {
+        members(r#type).find_map(|StructMember { name: own_name, position }| {
+            if own_name != 0 {
+                return self.name_is(own_name, name).then_some(position);
             }
-            let inner = self.structure(member.target)?;
-            let (position, target) = self.find_member(&inner, name)?;
-            Some((member.position.then(position), target))
+            let inner = self.structure(position.target)?;
+            Some(position.then(self.find_member(&inner, name)?))
         })
     }
 
     /// A struct or union behind typedefs and qualifiers.
-    fn structure(&self, mut id: u32) -> Option<Type<'a>> {
+    fn structure(&self, id: u32) -> Option<Type<'a>> {
+        let r#type = self.plain(id)?;
+        matches!(r#type.kind, KIND_STRUCT | KIND_UNION).then_some(r#type)
+    }
+
+    /// What is behind typedefs and qualifiers.
+    fn plain(&self, mut id: u32) -> Option<Type<'a>> {
+        // TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG
         const MODIFIERS: [u32; 5] = [8, 9, 10, 11, 18];
         for _ in 0..16 {
             let r#type = self.type_at(id)?;
-            match r#type.kind {
-                KIND_STRUCT | KIND_UNION => return Some(r#type),
-                kind if MODIFIERS.contains(&kind) => id = r#type.target,
-                _ => return None,
+            if !MODIFIERS.contains(&r#type.kind) {
+                return Some(r#type);
             }
+            id = r#type.target;
+        }
+        None
+    }
+
+    /// Bytes of a value of this type; `None` where it has no size.
+    fn size(&self, mut id: u32) -> Option<u32> {
+        let mut elements = 1_u32;
+        for _ in 0..16 {
+            let r#type = self.plain(id)?;
+            let size = match r#type.kind {
+                // `struct btf_array`: type of the elements, type of the index, number of elements.
+                KIND_ARRAY => {
+                    id = word(r#type.trailing, 0)?;
+                    elements = elements.checked_mul(word(r#type.trailing, 8)?)?;
+                    continue;
+                }
+                KIND_POINTER => size_of::<usize>() as u32,
+                // INT, ENUM, FLOAT, ENUM64
+                KIND_STRUCT | KIND_UNION | 1 | 6 | 16 | 19 => r#type.target,
+                _ => return None,
+            };
+            return elements.checked_mul(size);
         }
         None
     }
 }
 
-fn members(r#type: &Type<'_>) -> impl Iterator<Item = Member> {
+fn members(r#type: &Type<'_>) -> impl Iterator<Item = StructMember> {
     let kind_flag = r#type.kind_flag;
     r#type.trailing.chunks_exact(12).filter_map(move |member| {
         let offset = word(member, 8)?;
-        let (width, bit_offset) =
+        let (bit_width, bit_offset) =
             if kind_flag { (offset >> 24, offset & 0x00ff_ffff) } else { (0, offset) };
-        let is_bit_field = width != 0 || bit_offset % 8 != 0;
-        let position = Position { bit_offset, is_bit_field };
-        Some(Member { name: word(member, 0)?, target: word(member, 4)?, position })
+        let target = word(member, 4)?;
+        let position = Position { bit_offset, bit_width, target };
+        Some(StructMember { name: word(member, 0)?, position })
     })
 }
 
@@ -344,9 +413,8 @@ fn trailing_len(info: u32) -> Option<usize> {
         // INT, VAR, DECL_TAG
         1 | 14 | 17 => 4,
         // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
-        2 | 7..=12 | 16 | 18 => 0,
-        // ARRAY
-        3 => 12,
+        KIND_POINTER | 7..=12 | 16 | 18 => 0,
+        KIND_ARRAY => 12,
         // STRUCT, UNION, DATASEC, ENUM64
         KIND_STRUCT | KIND_UNION | 15 | 19 => count * 12,
         // ENUM, FUNC_PROTO
@@ -445,10 +513,19 @@ mod tests {
             [&bytes[..], &self.types, &self.strings].concat()
         }
 
-        fn look_up(&self, table: &[&[&str]]) -> (Vec<u32>, Vec<String>) {
+        fn look_up(&self, table: &[Member]) -> (Vec<u32>, Vec<String>) {
             let bytes = self.bytes();
             look_up(&Types::parse(&bytes).expect("BTF"), table)
         }
+    }
+
+    /// A member that is read as an integer of [`Blob::int`].
+    const fn int_at(paths: &'static [&'static str]) -> Member {
+        sized(4, paths)
+    }
+
+    const fn sized(size: u32, paths: &'static [&'static str]) -> Member {
+        Member { paths, size }
     }
 
     #[test]
@@ -461,14 +538,13 @@ mod tests {
         let alias = blob.typedef(named);
         blob.structure("outer", &[("x", int, 0, 0), ("n", alias, 128, 0), ("", either, 320, 0)]);
         let (found, missing) = blob.look_up(&[
-            &["outer.x"],
-            &["outer.n.b"],
-            &["outer.n.c"],
-            &["outer.b"],
-            &["named.a"],
-            &["outer.n.b bits"],
+            int_at(&["outer.x"]),
+            int_at(&["outer.n.b"]),
+            int_at(&["outer.n.c"]),
+            int_at(&["outer.b"]),
+            int_at(&["named.a"]),
         ]);
-        assert_eq!(found, [0, 16 + 8 + 4, 16 + 8, 40 + 4, 8, 8 * 28]);
+        assert_eq!(found, [0, 16 + 8 + 4, 16 + 8, 40 + 4, 8]);
         assert_eq!(missing, Vec::<String>::new());
     }
 
@@ -480,9 +556,9 @@ mod tests {
         let moved = blob.structure("common", &[("state", int, 32, 0)]);
         blob.structure("sock", &[("head", int, 0, 0), ("__common", moved, 128, 0)]);
         let (found, missing) = blob.look_up(&[
-            &["task.__state", "task.state"],
-            &["task.newest", "task.newer", "task.old"],
-            &["sock.state", "sock.__common.state"],
+            int_at(&["task.__state", "task.state"]),
+            int_at(&["task.newest", "task.newer", "task.old"]),
+            int_at(&["sock.state", "sock.__common.state"]),
         ]);
         assert_eq!(found, [8, 12, 16 + 4]);
         assert_eq!(missing, Vec::<String>::new());
@@ -493,12 +569,16 @@ mod tests {
         let mut blob = Blob::default();
         let int = blob.int();
         blob.structure("task", &[("pid", int, 32, 0)]);
-        let table: &[&[&str]] =
-            &[&["task.gone"], &["task.pid"], &["task.a", "gone.b"], &["task.pid.inner"]];
-        let (found, missing) = blob.look_up(table);
+        let table = [
+            int_at(&["task.gone"]),
+            int_at(&["task.pid"]),
+            int_at(&["task.a", "gone.b"]),
+            int_at(&["task.pid.inner"]),
+        ];
+        let (found, missing) = blob.look_up(&table);
         assert_eq!(found, [MISSING, 4, MISSING, MISSING]);
         assert_eq!(missing, ["task.gone", "task.a or gone.b", "task.pid.inner"]);
-        let nothing = look_up(&Types::default(), table);
+        let nothing = look_up(&Types::default(), &table);
         assert_eq!((nothing.0, nothing.1.len()), (vec![MISSING; 4], 4));
     }
 
@@ -508,11 +588,38 @@ mod tests {
         let int = blob.int();
         let flags = [("low", int, 32, 3), ("high", int, 35, 4), ("whole", int, 64, 0)];
         blob.structure("flags", &flags);
-        let table: &[&[&str]] =
-            &[&["flags.low"], &["flags.low bits"], &["flags.high bits"], &["flags.whole"]];
-        let (found, missing) = blob.look_up(table);
-        assert_eq!(found, [MISSING, 32, 35, 8]);
+        let (found, missing) = blob.look_up(&[
+            int_at(&["flags.low"]),
+            sized(3, &["flags.low bits"]),
+            int_at(&["flags.high bits"]),
+            int_at(&["flags.whole"]),
+            int_at(&["flags.whole bits"]),
+        ]);
+        assert_eq!(found, [MISSING, 32, 35, 8, 64]);
         assert_eq!(missing, ["flags.low"]);
+    }
+
+    #[test]
+    fn a_member_of_another_size_is_another_member() {
+        let mut blob = Blob::default();
+        let int = blob.int();
+        let pointer = blob.add("", KIND_POINTER, 0, int, &[]);
+        let name = blob.add("", KIND_ARRAY, 0, 0, &[int, int, 4]);
+        let alias = blob.typedef(name);
+        let members = [("id", int, 0, 0), ("next", pointer, 64, 0), ("name", alias, 128, 0)];
+        blob.structure("task", &members);
+        let (found, missing) = blob.look_up(&[
+            sized(4, &["task.id"]),
+            sized(2, &["task.id"]),
+            sized(size_of::<usize>() as u32, &["task.next"]),
+            sized(16, &["task.name"]),
+            sized(12, &["task.name"]),
+            // The first that the kernel has is the one that is meant.
+            sized(16, &["task.id", "task.name"]),
+        ]);
+        assert_eq!(found, [0, MISSING, 8, 16, MISSING, MISSING]);
+        let wrong = ["id (size 4, not 2)", "name (size 16, not 12)", "id (size 4, not 16)"];
+        assert_eq!(missing, wrong.map(|member| format!("task.{member}")));
     }
 
     #[test]
@@ -523,7 +630,7 @@ mod tests {
         blob.structure("twin", &[("same", int, 32, 0), ("other", int, 96, 0)]);
         // A declaration without members says nothing.
         blob.structure("twin", &[]);
-        let (found, missing) = blob.look_up(&[&["twin.same"], &["twin.other"]]);
+        let (found, missing) = blob.look_up(&[int_at(&["twin.same"]), int_at(&["twin.other"])]);
         assert_eq!(found, [4, MISSING]);
         assert_eq!(missing, ["twin.other"]);
     }
