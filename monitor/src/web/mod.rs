@@ -80,6 +80,12 @@ pub struct State {
     pub source: SharedSource,
 }
 
+impl State {
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
 /// Listens on every address.
 pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
@@ -134,6 +140,10 @@ fn router(routes: Routes) -> Router {
 }
 
 async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
+    // A counter whose interface has not been met yet would be born at what it says.
+    if !routes.state.is_ready() {
+        return not_ready();
+    }
     let Ok(turn) = routes.scrape.acquire_owned().await else {
         return failure("the agent is stopping");
     };
@@ -182,11 +192,12 @@ fn failure(why: &str) -> Response {
 }
 
 async fn readyz(AxumState(routes): AxumState<Routes>) -> Response {
-    if routes.state.ready.load(Ordering::Relaxed) {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "hooks are being attached\n").into_response()
-    }
+    if routes.state.is_ready() { "ready\n".into_response() } else { not_ready() }
+}
+
+fn not_ready() -> Response {
+    let why = "not ready: hooks are being attached or taken down\n";
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 /// Lets a request in, with what is known of who sent it.

@@ -101,7 +101,7 @@ impl Server {
     async fn start(exposition: Exposition) -> Self {
         let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
         let address = address_of(&listeners[0]);
-        let ready = Arc::new(AtomicBool::new(false));
+        let ready = Arc::new(AtomicBool::new(true));
         let (stop, stopped) = watch::channel(());
         let ready_now = Arc::clone(&ready);
         let state = State { exposition, ready: ready_now, security: None, source: Known::shared() };
@@ -137,7 +137,10 @@ async fn routes_answer_what_they_should() {
     assert!(metrics.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
     assert!(metrics.ends_with("\r\n\r\na_total 1\n"));
     assert!(server.get("/healthz").await.starts_with("HTTP/1.1 200"));
-    assert!(server.get("/readyz").await.starts_with("HTTP/1.1 503"));
+    server.ready.store(false, Ordering::Relaxed);
+    for path in ["/readyz", "/metrics"] {
+        assert!(server.get(path).await.starts_with("HTTP/1.1 503"), "{path}");
+    }
     server.ready.store(true, Ordering::Relaxed);
     assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200"));
     assert!(server.get("/nothing").await.starts_with("HTTP/1.1 404"));
@@ -297,7 +300,7 @@ async fn a_listener_without_clients_takes_no_slot() {
     let state = State {
         security: None,
         exposition: Arc::new(|| Ok(Vec::new())),
-        ready: Arc::default(),
+        ready: Arc::new(AtomicBool::new(true)),
         source: Known::shared(),
     };
     tokio::spawn(serve(listeners, state, stopped));
@@ -500,7 +503,7 @@ async fn the_unix_socket_is_for_user_and_group() {
     let state = State {
         security: None,
         exposition: Arc::new(|| Ok(Vec::new())),
-        ready: Arc::default(),
+        ready: Arc::new(AtomicBool::new(true)),
         source: Known::shared(),
     };
     let task = tokio::spawn(serve(vec![listener], state, stopped));
