@@ -86,12 +86,18 @@ impl History {
             self.binds = BindCounts::default();
         }
         if !same_boot {
-            for protocol in Protocol::ALL {
-                self.set_sockets(protocol, Sockets::default());
-            }
+            self.forget_holders();
         }
         self.interval.held = self.sockets.map(|sockets| sockets.count > 0);
         self.called_at_ns = [0; 2];
+    }
+
+    /// Nobody is known to hold the port; the next look at all sockets finds who does.
+    pub(super) fn forget_holders(&mut self) {
+        for protocol in Protocol::ALL {
+            self.set_sockets(protocol, Sockets::default());
+        }
+        self.interval = Interval::default();
     }
 
     /// Whether a socket holds the port.

@@ -110,9 +110,12 @@ use self::{
 pub struct Ledger {
     timeline: Timeline,
     ports: BTreeMap<u16, Port>,
+    /// Ports that are watched no more, for as long as the counters may say of them what they said
+    /// then: watched again, they go on from there.
+    aside: BTreeMap<u16, Port>,
     /// Ports that time alone can change: nobody else needs a look.
     lively: BTreeSet<u16>,
-    /// Ports that were not saved as they are; those that are not watched are to be removed.
+    /// Ports that were not saved as they are; those that are not known any more are to be removed.
     dirty: BTreeSet<u16>,
     /// Interfaces of the last reading, by index, ascending.
     interfaces: Vec<u32>,
@@ -134,6 +137,7 @@ impl Ledger {
         Self {
             timeline: Timeline::begin(&start),
             ports: BTreeMap::new(),
+            aside: BTreeMap::new(),
             lively: BTreeSet::new(),
             dirty: BTreeSet::new(),
             interfaces: Vec::new(),
@@ -177,8 +181,9 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Watches these ports from now on, with the quiet time after which each is dormant, and
-    /// forgets others. One that is new is dormant.
+    /// Watches these ports from now on, with the quiet time after which each is dormant, and lays
+    /// others aside. One that is new is dormant; so is one that was dormant when it was laid aside,
+    /// anew from now on, because nobody looked since.
     pub fn watch(&mut self, ports: impl IntoIterator<Item = (u16, Duration)>, now: Moment) {
         let covered_ns = self.timeline.covered_at(now.boottime_ns);
         let since = DormantSince { covered_ns, wall: now.wall };
@@ -186,12 +191,16 @@ impl Ledger {
         for (number, dormant_after) in ports {
             let mut port = before.remove(&number).unwrap_or_else(|| {
                 self.dirty.insert(number);
-                Port::new(since)
+                let known = self.aside.remove(&number);
+                self.lively.extend(known.is_some().then_some(number));
+                known.map_or_else(|| Port::new(since), |port| port.taken_up(since))
             });
             port.dormant_after_ns = u64::try_from(dormant_after.as_nanos()).unwrap_or(u64::MAX);
             self.ports.insert(number, port);
         }
         self.dirty.extend(before.keys());
+        let known = before.into_iter().filter(|(_, port)| port.history.is_some());
+        self.aside.extend(known.map(|(number, port)| (number, port.laid_aside())));
         self.lively.retain(|number| self.ports.contains_key(number));
     }
 
@@ -274,7 +283,8 @@ impl Ledger {
             looked_covered_ns: self.looked_covered_ns,
         };
         let dirty = std::mem::take(&mut self.dirty);
-        let saved = |number| (number, self.ports.get(&number).map(SavedPort::from));
+        let known = |number: u16| self.ports.get(&number).or_else(|| self.aside.get(&number));
+        let saved = |number| (number, known(number).map(SavedPort::from));
         Changes { ledger, ports: dirty.into_iter().map(saved).collect() }
     }
 
@@ -285,7 +295,7 @@ impl Ledger {
 
     /// Everything is to be saved again: what was saved is gone.
     pub fn mark_unsaved(&mut self) {
-        self.dirty.extend(self.ports.keys());
+        self.dirty.extend(self.ports.keys().chain(self.aside.keys()));
     }
 
     /// Evidence of what happened at `at`, and how long before it everything is known.
@@ -364,7 +374,7 @@ impl Ledger {
 
     /// An interface that is gone never counts again: its index is not given to another.
     fn forget_interfaces(&mut self, remaining: &[u32]) {
-        for (number, port) in &mut self.ports {
+        for (number, port) in self.ports.iter_mut().chain(&mut self.aside) {
             let history = port.history.as_mut();
             if history.is_some_and(|history| history.packets.retain(remaining)) {
                 self.dirty.insert(*number);

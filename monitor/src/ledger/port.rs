@@ -47,6 +47,26 @@ impl Port {
         Self { dormant_after_ns: 0, dormant_since: Some(dormant_since), history: None }
     }
 
+    /// What stays of a port that is watched no more: who holds it is not known from now on.
+    pub(super) fn laid_aside(mut self) -> Self {
+        if let Some(history) = &mut self.history {
+            history.forget_holders();
+        }
+        self
+    }
+
+    /// The port, watched again: it has slept, or been quiet, since now and no longer.
+    pub(super) fn taken_up(mut self, now: DormantSince) -> Self {
+        match (&mut self.dormant_since, &mut self.history) {
+            (Some(since), _) => *since = now,
+            (None, Some(history)) => {
+                history.active_at_ns = history.active_at_ns.max(Some(now.covered_ns));
+            }
+            (None, None) => {}
+        }
+        self
+    }
+
     /// Takes note of `evidence`. Returns whether it is news: what happened before the last thing
     /// that is known was told already, and wakes nobody who has gone to sleep since.
     pub(super) fn witness(

@@ -317,6 +317,52 @@ fn changes_are_told_once_unless_they_are_given_back() {
 }
 
 #[test]
+fn a_port_that_is_watched_again_goes_on_from_where_it_was() {
+    let mut bench = Bench::new();
+    bench.call(Protocol::Tcp, CallKind::Bind { expected: false });
+    bench.calls.binds[Protocol::Tcp as usize][0] = 1;
+    bench.packet(Protocol::Udp, IN);
+    bench.read_until(2);
+    let before = bench.facts();
+    assert_eq!(bench.told().len(), 1);
+
+    bench.ledger.watch([], at(3));
+    assert_eq!(bench.ledger.facts(PORT), None);
+    // The counters of a port stay what they are, and so across a restart does what is known of it.
+    bench = bench.restart(10, start(10, "one", true));
+    bench.read_until(12);
+    assert_eq!(bench.told(), [], "nothing has happened since");
+    let after = bench.facts();
+    assert_eq!(after.last_packet, before.last_packet);
+    assert_eq!(after.last_bind, before.last_bind);
+    assert_eq!(after.awakenings, before.awakenings);
+    assert_eq!(after.unexpected_binds, before.unexpected_binds);
+    assert_eq!(after.bound_sockets(Protocol::Tcp), 0, "not known before the next look");
+
+    bench.packet(Protocol::Udp, IN);
+    bench.read_until(13);
+    assert_eq!(bench.told(), [], "it was awake when it was laid aside");
+    assert!(bench.facts().last_packet > before.last_packet);
+}
+
+#[test]
+fn a_sleeper_that_is_watched_again_sleeps_from_then_on() {
+    let mut bench = Bench::new();
+    bench.packet(Protocol::Udp, IN);
+    bench.read_until(DORMANT_AFTER + 10);
+    assert!(bench.facts().is_dormant());
+    bench.ledger.watch([], at(bench.now));
+    bench.now = 500;
+    bench.ledger.watch([(PORT, Duration::from_secs(DORMANT_AFTER))], at(bench.now));
+    bench.told.clear();
+    bench.read_until(510);
+    bench.packet(Protocol::Udp, IN);
+    bench.read_until(511);
+    let [Change::Awakened { dormant_for, .. }] = bench.told()[..] else { panic!("one awakening") };
+    assert!(dormant_for <= Duration::from_secs(10), "{dormant_for:?}: nobody looked before");
+}
+
+#[test]
 fn many_quiet_ports_cost_next_to_nothing() {
     let mut ledger = Ledger::new(start(0, "one", false));
     ledger.watch((1..=u16::MAX).map(|port| (port, Duration::from_secs(1))), at(0));
