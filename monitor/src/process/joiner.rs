@@ -148,7 +148,7 @@ impl Joiner {
     /// Adds what a process that lives says of itself.
     fn complete(&mut self, identity: &mut Identity, process: &ProcessDir, stat: Stat) {
         self.complete_program(identity, process, &stat);
-        if identity.cgroup.as_ref().is_none_or(|cgroup| cgroup.path == "/") {
+        if is_unknown(identity.cgroup.as_deref()) {
             let own = process.cgroup().ok().flatten().map(Arc::new);
             identity.cgroup = own.or(identity.cgroup.take());
         }
@@ -210,7 +210,9 @@ impl Joiner {
         identity.executable = seen.executable;
         identity.netns_inode = seen.netns_inode;
         identity.ancestors = seen.ancestors;
-        identity.cgroup = identity.cgroup.take().or(seen.cgroup);
+        if is_unknown(identity.cgroup.as_deref()) {
+            identity.cgroup = seen.cgroup.or(identity.cgroup.take());
+        }
         if self.with_command_lines {
             let captured = identity.command_line.take();
             identity.command_line = match (captured, seen.command_line) {
@@ -244,6 +246,12 @@ impl Joiner {
         let offset = self.clock.to_wall_clock_ns();
         Timestamp::from_nanosecond(i128::from(boottime_ns) + offset).ok()
     }
+}
+
+/// Whether a control group is told, but not which: of a process in hierarchies of version 1 alone, the
+/// kernel side knows the root of the unified one.
+fn is_unknown(cgroup: Option<&Cgroup>) -> bool {
+    cgroup.is_none_or(|cgroup| cgroup.path == "/")
 }
 
 /// `None` where the kernel side could not tell the birth: nothing is remembered then.
