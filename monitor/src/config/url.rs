@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use axum::http::Uri;
+use axum::http::{Uri, uri::Authority};
 
 /// What a [`HttpUrl`] may be.
 pub(super) const EXPECTED: &str = "a URL, as http://127.0.0.1:9093 or https://example.org/hook";
@@ -20,6 +20,9 @@ pub enum UrlError {
     /// It is neither http nor https.
     #[error("the scheme is neither http nor https")]
     Scheme,
+    /// The port is no number from 1 to 65535; a client would take the scheme's own instead.
+    #[error("the port is not a number from 1 to 65535")]
+    Port,
     /// A client would have to send them in a header, which nothing here does.
     #[error("credentials in a URL are not supported")]
     Credentials,
@@ -64,11 +67,23 @@ impl FromStr for HttpUrl {
         if uri.host().is_none_or(str::is_empty) {
             return Err(UrlError::Malformed);
         }
+        if !has_usable_port(authority) {
+            return Err(UrlError::Port);
+        }
         match uri.scheme_str() {
             Some("http" | "https") => Ok(Self(uri)),
             Some(_) => Err(UrlError::Scheme),
             None => Err(UrlError::Malformed),
         }
+    }
+}
+
+/// Whether a port that is named is one.
+fn has_usable_port(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    match port.strip_prefix(':') {
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => port.is_empty(),
     }
 }
 
@@ -108,6 +123,10 @@ mod tests {
     fn what_cannot_be_asked_is_refused() {
         for text in ["", "example.org", "/hook", "http://", "http:///x", "http://a b/"] {
             assert_eq!(error(text), UrlError::Malformed, "{text}");
+        }
+        for port in ["99999", "65536", "0", "abc", ""] {
+            assert_eq!(error(&format!("http://example.org:{port}/")), UrlError::Port, "{port}");
+            assert_eq!(error(&format!("http://[::1]:{port}/")), UrlError::Port, "{port}");
         }
         assert_eq!(error("ftp://example.org/"), UrlError::Scheme);
         assert_eq!(error("http://user:secret@example.org/"), UrlError::Credentials);
