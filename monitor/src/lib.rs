@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod logging;
 pub mod lookout;
+pub mod message;
 pub mod metrics;
 mod patience;
 pub mod pipeline;

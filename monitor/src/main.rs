@@ -19,6 +19,7 @@ use ghostport::{
     events, examine,
     kernel::{self, interfaces::Interfaces, memory},
     logging,
+    message::message,
     metrics::BuildInfo,
     selftest, top,
 };
@@ -99,7 +100,7 @@ async fn check(args: &CheckArgs) -> ExitCode {
 async fn doctor(args: &DoctorArgs) -> ExitCode {
     let _ = logging::init(LogLevel::Error, LogFormat::Text);
     let report = async {
-        let config = Config::load(None, &Overrides::default())?;
+        let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
         Report::make(&config).await
     };
     let report = match report.await {
@@ -224,6 +225,6 @@ fn print(answer: &[u8]) -> ExitCode {
 
 /// One message that says what is wrong and what led to it.
 fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
-    eprintln!("ghostport: {error:#}");
+    eprintln!("ghostport: {}", message(error));
     ExitCode::from(code)
 }

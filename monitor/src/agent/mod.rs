@@ -32,6 +32,7 @@ use crate::{
     event::{Event, EventContext},
     kernel::{Kernel, Streams, hooks::HookStatus, interfaces::Interfaces, memory},
     lookout::{Findings, Lookout},
+    message::message,
     metrics::{AgentStatus, BuildInfo},
     pipeline::Pipeline,
     service_manager::ServiceManager,
@@ -78,10 +79,11 @@ struct Agent {
 
 /// Runs the agent until it is told to stop.
 pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
+    // One that comes while the agent starts is obeyed when it has started.
+    let mut signals = Signals::install()?;
     let overrides = args.overrides();
     let config = Config::load(args.config.path.as_deref(), &overrides)?;
     start::require_capabilities()?;
-    let mut signals = Signals::install()?;
     let prepared = Prepared::open(&config, args.log_level).await?;
     let Started { kernel, streams, sockets, pipeline, queue, store, context, door } =
         prepared.start(&config)?;
@@ -267,7 +269,7 @@ impl Agent {
         self.queue.reopen();
         let result = self.apply().await;
         if let Err(error) = &result {
-            tracing::error!("the old configuration stays in force: {error:#}");
+            tracing::error!("the old configuration stays in force: {}", message(error));
         }
         lock(&self.status).reloaded(result.is_ok(), Timestamp::now());
         self.manager.ready();

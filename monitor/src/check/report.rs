@@ -64,7 +64,8 @@ struct SocketDocument<'a> {
     side: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     netns_inode: Option<u32>,
-    holders: Vec<HolderDocument<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holders: Option<Vec<HolderDocument<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -155,7 +156,8 @@ impl<'a> SocketDocument<'a> {
             tcp_state: entry.tcp_state.map(|state| state.name()),
             side: socket.side.name(),
             netns_inode: socket.netns_inode,
-            holders: socket.holders.iter().map(HolderDocument::new).collect(),
+            holders: (!socket.holders_unknown)
+                .then(|| socket.holders.iter().map(HolderDocument::new).collect()),
         }
     }
 }
@@ -240,6 +242,17 @@ mod tests {
         }
         let holders = Unseen { holders: 1, ..nothing };
         assert_eq!(report(vec![], holders).verdict(), Verdict::Quiet);
+    }
+
+    #[test]
+    fn who_could_not_be_looked_at_is_not_said_to_be_nobody() {
+        let hidden = Socket { holders_unknown: true, ..udp_socket(2948) };
+        let report = report(vec![hidden], Unseen { holders: 7, ..Unseen::default() });
+        let document = serde_json::to_value(&report).expect("a document");
+        assert_eq!(document["ports"][1]["sockets"][0].get("holders"), None, "{document}");
+        let page = report.to_text(false);
+        assert!(page.contains("who holds it is not visible to this user"), "{page}");
+        assert!(!page.contains("no process"), "{page}");
     }
 
     #[test]

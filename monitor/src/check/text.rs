@@ -110,6 +110,9 @@ impl Page {
                 }
             }
         }
+        if socket.holders_unknown {
+            return self.line(INDENT, "who holds it is not visible to this user");
+        }
         if socket.holders.is_empty() {
             return self.line(INDENT, "no process holds it");
         }

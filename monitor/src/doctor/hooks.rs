@@ -14,6 +14,7 @@ use crate::{
         pins::Running,
         trial,
     },
+    message::message,
 };
 
 /// A hook, on one interface where it has one.
@@ -123,7 +124,7 @@ pub(super) fn tried(
         Err(error) => {
             let fact = Fact::ok("Hooks", "programs", "cannot be loaded");
             let remedy = "see what is marked above";
-            facts.push(fact.lost(format!("{error:#}"), remedy).fatal());
+            facts.push(fact.lost(message(&error), remedy).fatal());
             return (Vec::new(), None);
         }
     };

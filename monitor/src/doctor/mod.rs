@@ -22,6 +22,7 @@ use self::{
     interfaces::InterfaceReport,
 };
 use crate::{
+    check,
     config::Config,
     kernel::{lockdown::Lockdown, memory, pins},
     metrics,
@@ -99,6 +100,9 @@ impl Report {
             None => hooks::tried(config, &counted, &mut facts),
         };
         facts::relieve(&mut facts, &hooks);
+        // An agent may have been started with another configuration.
+        let watched = check::ask_agent().await.len();
+        let watched_ports = if watched > 0 { watched } else { config.ports.len() };
         Ok(Self {
             schema: "ghostport.doctor/1",
             verdict: verdict(&facts, &hooks),
@@ -110,8 +114,8 @@ impl Report {
             hooks,
             kernel_memory_bytes: kernel_memory_bytes
                 .or_else(|| memory::of_maps(u32::try_from(pid?).ok()?).ok()),
-            watched_ports: config.ports.len(),
-            quiet_series_omitted: config.ports.len() > metrics::MAX_PREINITIALISED_PORTS,
+            watched_ports,
+            quiet_series_omitted: watched_ports > metrics::MAX_PREINITIALISED_PORTS,
         })
     }
 

@@ -405,9 +405,15 @@ impl Kernel {
 
 /// Removes every hook, map and pin of ghostport from the kernel. Returns whether there were any.
 pub async fn detach_everything(netlink: &Interfaces) -> Result<bool> {
-    let Some(pins) = Pins::open_existing(Path::new(pins::ROOT))? else {
-        return Ok(false);
-    };
+    let pins = Pins::open_existing(Path::new(pins::ROOT)).map_err(|error| match error {
+        PinsError::Locked { .. } => anyhow::anyhow!("{error}: stop it first"),
+        PinsError::Unusable { path, .. } if !rustix::process::geteuid().is_root() => {
+            let whose = "is not for this user to remove: run it as root, or as the agent's user";
+            anyhow::anyhow!("{} {whose}", path.display())
+        }
+        PinsError::Unusable { .. } => error.into(),
+    })?;
+    let Some(pins) = pins else { return Ok(false) };
     let interfaces = netlink.list().await?;
     detach_filters(&pins, &interfaces)?;
     pins.clear(Room::Links)?;

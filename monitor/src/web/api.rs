@@ -1,6 +1,7 @@
 //! `/api/v1`: what the agent knows, with the details that no metric may carry.
 
 use std::{
+    num::NonZeroU16,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -16,7 +17,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
@@ -84,7 +85,7 @@ pub struct Talkers {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TalkerQuery {
-    port: Option<u16>,
+    port: Option<NonZeroU16>,
     /// So many of each port and protocol at most.
     limit: Option<usize>,
 }
@@ -95,7 +96,7 @@ struct TalkerQuery {
 struct EventQuery {
     /// Not older than this; `24h`.
     since: Option<String>,
-    port: Option<u16>,
+    port: Option<NonZeroU16>,
     /// `bind` and the like.
     kind: Option<String>,
     /// So many at most, the newest.
@@ -118,7 +119,7 @@ impl EventQuery {
         });
         Ok(Filter {
             since: since.map(|since| now.checked_sub(since).unwrap_or(Timestamp::MIN)),
-            port: self.port,
+            port: self.port.map(NonZeroU16::get),
             kind: kind.transpose()?,
             limit: Some(self.limit.unwrap_or(MAX_EVENTS).min(MAX_EVENTS)),
         })
@@ -165,6 +166,7 @@ pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
         .route("/api/v1/events/stream", get(event_stream))
         .route("/api/v1/talkers", get(talkers))
         .route("/api/v1/hooks", get(hooks))
+        .route("/api/{*rest}", any(unknown))
         .route("/", get(page::page))
         .layer(middleware::from_fn_with_state(source, admit))
         .with_state(api)
@@ -192,6 +194,16 @@ async fn ports(AxumState(api): AxumState<Api>) -> Response {
     answer(&api, |source| Ok(Some(json(&Answer { ports: source.ports(None)? })?))).await
 }
 
+async fn unknown() -> Response {
+    problem(StatusCode::NOT_FOUND, "there is nothing here: docs/operating.md names what there is")
+}
+
+/// What a query should have been, without the words of the library.
+fn what_is_wrong(rejection: &QueryRejection) -> String {
+    let text = rejection.body_text();
+    text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned()
+}
+
 async fn port(AxumState(api): AxumState<Api>, Path(port): Path<String>) -> Response {
     let Some(number) = port.parse::<u16>().ok().filter(|number| *number != 0) else {
         return problem(StatusCode::BAD_REQUEST, &format!("{port:?} is no port: 1 to 65535"));
@@ -209,11 +221,11 @@ async fn talkers(
     }
     let Query(TalkerQuery { port, limit }) = match query {
         Ok(query) => query,
-        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &rejection.body_text()),
+        Err(rejection) => return problem(StatusCode::BAD_REQUEST, &what_is_wrong(&rejection)),
     };
     let limit = limit.unwrap_or(DEFAULT_TALKERS);
     answer(&api, move |source| {
-        let ports = talkers::by_port(&source.talkers()?, port, limit);
+        let ports = talkers::by_port(&source.talkers()?, port.map(NonZeroU16::get), limit);
         Ok(Some(json(&Answer { ports })?))
     })
     .await
@@ -233,7 +245,7 @@ async fn events(
 ) -> Response {
     let filter = match query {
         Ok(Query(query)) => query.filter(Timestamp::now()),
-        Err(rejection) => Err(rejection.body_text()),
+        Err(rejection) => Err(what_is_wrong(&rejection)),
     };
     let filter = match filter {
         Ok(filter) => filter,

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    MAX_CONNECTIONS,
     api::Following,
     listener::{Listener, Stream},
     security::Security,
@@ -26,6 +27,9 @@ use super::{
 
 /// Time that a client has to send the head of a request, or to stay silent between two.
 pub(super) const HEAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same while half of the places are taken: whoever has something to ask gets a place soon.
+pub(super) const CROWDED_HEAD_LIMIT: Duration = Duration::from_secs(1);
 
 /// Time after which a connection takes no further request, unless it is used to follow events.
 pub(super) const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
@@ -49,6 +53,17 @@ pub(super) struct Reception {
     pub(super) security: Option<Arc<Security>>,
     pub(super) slots: Arc<Semaphore>,
     pub(super) stop: watch::Receiver<()>,
+}
+
+impl Reception {
+    /// How long a client that has come now may stay silent.
+    fn head_limit(&self) -> Duration {
+        if self.slots.available_permits() < MAX_CONNECTIONS / 2 {
+            CROWDED_HEAD_LIMIT
+        } else {
+            HEAD_LIMIT
+        }
+    }
 }
 
 /// Whether the client of a connection has shown a certificate that was verified.
@@ -90,7 +105,7 @@ async fn receive(stream: TcpStream, mut reception: Reception) {
     let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
     let tls = reception.security.as_ref().and_then(|security| security.rules().tls());
     let Some(tls) = tls else { return converse(stream, reception, Certified(false)).await };
-    let handshake = timeout(HEAD_LIMIT, TlsAcceptor::from(tls).accept(stream));
+    let handshake = timeout(reception.head_limit(), TlsAcceptor::from(tls).accept(stream));
     let stream = tokio::select! {
         handshake = handshake => handshake,
         _ = reception.stop.changed() => return,
@@ -124,13 +139,14 @@ async fn converse(
     reception: Reception,
     certified: Certified,
 ) {
+    let head_limit = reception.head_limit();
     let Reception { router, mut stop, .. } = reception;
     let following = Following::default();
     let router = router.layer(Extension(following.clone())).layer(Extension(certified));
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
+        .header_read_timeout(head_limit)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);

@@ -46,7 +46,7 @@ pub fn refusal(
             Some("details are told over a loopback listener or the Unix socket only")
         }
         (Door::Loopback, WebDetails::Loopback) if !names_loopback(uri, headers) => {
-            Some("the Host of the request is no loopback address")
+            Some("the Host of the request, or the Origin of its page, is no loopback address")
         }
         (Door::Loopback, WebDetails::Loopback) => None,
     }

@@ -117,12 +117,11 @@ pub fn look_with(
         watched.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
     });
     let mut sockets: Vec<Socket> = sockets
-        .map(|(netns_inode, entry, (port, side))| Socket {
-            port,
-            side,
-            netns_inode,
-            entry,
-            holders: holders.of(entry.inode),
+        .map(|(netns_inode, entry, (port, side))| {
+            let holders = holders.of(entry.inode);
+            // A connection that only the kernel still knows has no inode.
+            let holders_unknown = holders.is_empty() && entry.inode != 0 && unseen.holders > 0;
+            Socket { port, side, netns_inode, entry, holders, holders_unknown }
         })
         .collect();
     sockets.sort_by_key(Socket::order);

@@ -22,6 +22,8 @@ pub struct Socket {
     /// whose process is gone (`TIME_WAIT`, orphans), one that nobody has accepted yet, one of the
     /// kernel's own (NFS, for instance), and one whose holders may not be seen.
     pub holders: Vec<Arc<Identity>>,
+    /// Whether somebody may, though nobody was found: not every process could be looked at.
+    pub holders_unknown: bool,
 }
 
 impl Socket {
@@ -43,7 +45,14 @@ pub(crate) fn udp_socket(port: u16) -> Socket {
         tcp_state: None,
         inode: 0,
     };
-    Socket { port, side: Side::Local, netns_inode: None, entry, holders: Vec::new() }
+    Socket {
+        port,
+        side: Side::Local,
+        netns_inode: None,
+        entry,
+        holders: Vec::new(),
+        holders_unknown: false,
+    }
 }
 
 /// A line of the kernel's list of sockets.

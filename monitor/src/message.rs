@@ -1,0 +1,38 @@
+//! An error as one message.
+
+/// What went wrong and what led to it, in one line. A cause that the message before it has told
+/// already, as those of most libraries do, is not told again.
+pub fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !message.contains(&cause) {
+            let colon = if message.is_empty() { "" } else { ": " };
+            message = message + colon + &cause;
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot listen: {source}; stop the other")]
+    struct Told {
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::Error::new(Told { source: io::Error::other("in use") });
+        assert_eq!(
+            message(&error.context("no start")),
+            "no start: cannot listen: in use; stop the other"
+        );
+        let error = anyhow::anyhow!("in use").context("cannot listen");
+        assert_eq!(message(&error), "cannot listen: in use");
+    }
+}
