@@ -5,6 +5,7 @@ mod start;
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -74,6 +75,8 @@ struct Agent {
     status: Arc<Mutex<AgentStatus>>,
     context: EventContext,
     ready: Arc<AtomicBool>,
+    /// Where the web server listens.
+    listen: Vec<SocketAddr>,
     manager: ServiceManager,
 }
 
@@ -92,6 +95,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
     let ready = Arc::new(AtomicBool::new(false));
     let (stop_web, web_stopped) = watch::channel(());
+    let listen = door.listeners.iter().filter_map(web::Listener::address).collect();
     let server = tokio::spawn(web::serve(
         door.listeners,
         web::State {
@@ -126,6 +130,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         status,
         context,
         ready,
+        listen,
         manager: ServiceManager::of_this_process(),
     };
     // The binds that come while it looks are told by events: the hooks are attached.
@@ -156,7 +161,7 @@ impl Agent {
         self.manager.ready();
         tracing::info!(
             ports = self.config.ports.len(),
-            listen = ?self.config.web_listen,
+            listen = ?self.listen,
             "ready"
         );
         Ok(())

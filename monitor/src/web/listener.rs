@@ -73,12 +73,18 @@ impl Listener {
 
     /// What may be told to those who come in here.
     pub fn door(&self) -> Door {
+        match (self, self.address()) {
+            (Self::Unix(..), _) => Door::Unix,
+            (_, Some(address)) if address.ip().is_loopback() => Door::Loopback,
+            _ => Door::Network,
+        }
+    }
+
+    /// The address, with the port that the kernel has chosen where 0 was asked for.
+    pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Unix(..) => Door::Unix,
-            Self::Tcp(listener) => match listener.local_addr() {
-                Ok(address) if address.ip().is_loopback() => Door::Loopback,
-                _ => Door::Network,
-            },
+            Self::Unix(..) => None,
+            Self::Tcp(listener) => listener.local_addr().ok(),
         }
     }
 

@@ -40,10 +40,7 @@ impl Known {
 }
 
 fn address_of(listener: &Listener) -> SocketAddr {
-    match listener {
-        Listener::Tcp(listener) => listener.local_addr().unwrap(),
-        Listener::Unix(..) => panic!("a socket without an address"),
-    }
+    listener.address().unwrap()
 }
 
 impl Source for Known {
@@ -360,6 +357,8 @@ async fn what_is_asked_for_wrongly_is_told() {
         ("/api/v1/talkers?port=2949", "200", r#"{"ports":[]}"#),
         ("/api/v1/talkers?top=1", "400", "unknown field"),
         ("/api/v1/ports/0", "400", "no port"),
+        ("/api/v1/events?port=0", "400", r#"{"error":"port: "#),
+        ("/api/v1/nope", "404", r#"{"error":"#),
         ("/api/v1/ports/http", "400", "no port"),
         ("/api/v1/ports/99999", "400", "no port"),
         ("/api/v1/events?port=7&limit=1", "200", r#"{"events":[{"port":7}]}"#),
