@@ -262,6 +262,50 @@ fn a_reload_leaves_the_store_where_it_is() {
     });
 }
 
+/// The kernel's counters of a port stay what they are while it is not watched, and so does what is
+/// known of it: nothing is told twice.
+#[test]
+fn a_port_that_is_watched_again_has_done_nothing_meanwhile() {
+    in_world(|world| {
+        let peer = world.peer();
+        let agent = Agent::start(world, &config());
+        probe(&peer);
+        drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound"));
+        let port = watched().to_string();
+        let known = || {
+            let metrics = agent.metrics();
+            let sum = |name: &str| metrics.sum(name, &[("port", &port)]);
+            let latest = |name: &str| {
+                ["tcp", "udp"]
+                    .map(|protocol| metrics.value(name, &[("port", &port), ("protocol", protocol)]))
+            };
+            let counts = [
+                "ghostport_packets_total",
+                "ghostport_binds_total",
+                "ghostport_unexpected_binds_total",
+                "ghostport_awakenings_total",
+            ];
+            let times = ["ghostport_last_packet_timestamp_seconds"];
+            (counts.map(sum), times.map(latest))
+        };
+        eventually("bind and packet told", || {
+            let ([packets, binds, unexpected, awakenings], _) = known();
+            (packets > 0 && binds == 1 && unexpected == 1 && awakenings == 1).then_some(())
+        });
+        // The reading that finds the packet comes once more: it is the time of the last one then.
+        std::thread::sleep(Duration::from_secs(2));
+        let before = known();
+
+        Config::new([support::world::port(1)]).on(&["lo", "gp0"]).write(world);
+        assert!(agent.reload(), "{}", agent.log());
+        config().write(world);
+        assert!(agent.reload(), "{}", agent.log());
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(known(), before);
+        assert_eq!(agent.count_events("awakened"), 1);
+    });
+}
+
 /// A port that no bind asked for, which no event tells of: the next look at all sockets finds it,
 /// and says that the events did not.
 #[test]
