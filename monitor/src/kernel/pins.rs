@@ -27,6 +27,8 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -80,6 +82,10 @@ impl Room {
         }
     }
 }
+
+/// Time for which a lock may be held by an agent that was killed and is still being taken down, or by
+/// somebody who looks whether one runs.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why pins cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -339,10 +345,14 @@ pub fn is_bpf_filesystem(path: &Path) -> bool {
 
 fn take_lock(root: &Path) -> Result<File, PinsError> {
     let directory = File::open(root).map_err(|error| refused(root, &error))?;
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(directory),
-        Err(_) => Err(PinsError::Locked { pid: lock_holder(&directory) }),
+    let start = Instant::now();
+    while flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if start.elapsed() > LOCK_PATIENCE {
+            return Err(PinsError::Locked { pid: lock_holder(&directory) });
+        }
+        thread::sleep(Duration::from_millis(10));
     }
+    Ok(directory)
 }
 
 /// Process that holds the lock on an open file, from `/proc/locks`.
