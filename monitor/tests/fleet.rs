@@ -13,7 +13,7 @@ use serde_json::json;
 use support::{
     agent::{Agent, Config},
     panels::questions,
-    servers::Prometheus,
+    prometheus::{Prometheus, Span},
     world::{Peer, in_world},
 };
 
@@ -99,7 +99,7 @@ fn ask_overview(prometheus: &Prometheus) {
         .into_iter()
         .map(|question| {
             let start = Instant::now();
-            question.ask(prometheus, WARM_UP.as_secs(), INTERVAL);
+            question.ask(prometheus, &Span::last(WARM_UP.as_secs(), INTERVAL));
             (start.elapsed().as_secs_f64() * 1e3, question.title)
         })
         .collect();
