@@ -45,7 +45,7 @@ fn a_bind_on_a_dormant_port_reaches_the_webhook() {
         let alertmanager = Alertmanager::start(world);
         let webhook = Webhook::start();
         let _agent = Agent::start(world, &Config::new([port(0)]).on(&["lo"]));
-        prometheus.scrape(world, &[TARGET]);
+        prometheus.scrape(&[TARGET]);
         await_scrape(&prometheus);
 
         let peer = Peer::new();
@@ -95,7 +95,7 @@ fn rules_and_panels_are_about_what_is_served() {
         // 2948 has a name, which the others lack.
         let config = Config::new([port(0), port(1), 2948]).on(&["lo", "gp0"]).mode("xdp-native");
         let agent = Agent::start(world, &config);
-        prometheus.scrape(world, &[TARGET, ABSENT]);
+        prometheus.scrape(&[TARGET, ABSENT]);
         await_scrape(&prometheus);
         probe(&peer);
         eventually("an awakening by packet", || {

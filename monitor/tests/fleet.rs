@@ -49,7 +49,7 @@ fn a_thousand_hosts() {
             });
             json!({ "targets": [address.to_string()], "labels": labels })
         };
-        prometheus.scrape_groups(world, &(0..HOSTS).map(group).collect());
+        prometheus.scrape_groups(&(0..HOSTS).map(group).collect());
         eprintln!("{HOSTS} hosts: warming up for {} s", WARM_UP.as_secs());
         thread::sleep(WARM_UP);
 

@@ -43,7 +43,7 @@ fn a_graph_shows_the_line_rate() {
         let config = Config::new([port(0)]).on(&["gp0"]).mode("xdp-native");
         let agent = Agent::start(world, &config);
         let prometheus = Prometheus::start(world);
-        prometheus.scrape(world, &[&format!("127.0.0.1:{LISTEN}")]);
+        prometheus.scrape(&[&format!("127.0.0.1:{LISTEN}")]);
         eventually("a scrape", || (!prometheus.query("up == 1").is_empty()).then_some(()));
 
         eprintln!("line rate: {} s of {RATE} packets a second", LASTS.as_secs());

@@ -25,13 +25,24 @@ pub struct Alertmanager(Server);
 impl Alertmanager {
     /// Starts one that belongs to no cluster.
     pub fn start(world: &World) -> Self {
+        Self::start_with(world, 9093, &["--cluster.listen-address=".to_owned()])
+    }
+
+    /// Starts one on another port, with these arguments besides.
+    pub fn start_with(world: &World, port: u16, arguments: &[String]) -> Self {
         let config = dashboards().join("alertmanager/alertmanager.yml");
-        let arguments = [
+        let storage = world.path(&format!("alertmanager-{port}"));
+        let ours = [
             format!("--config.file={}", config.display()),
-            format!("--storage.path={}", world.path("alertmanager").display()),
-            "--cluster.listen-address=".to_owned(),
+            format!("--storage.path={}", storage.display()),
         ];
-        Self(Server::start(world, "alertmanager", 9093, &arguments))
+        Self(Server::start(world, "alertmanager", port, &[&ours, arguments].concat()))
+    }
+
+    /// How many are in its cluster, itself included.
+    pub fn peers(&self) -> usize {
+        let status = self.0.get("/api/v2/status");
+        status["cluster"]["peers"].as_array().map_or(0, Vec::len)
     }
 
     /// Alerts that it knows of.
@@ -80,6 +91,12 @@ impl Webhook {
         };
         let thread = thread::Builder::new().name("webhook".into()).spawn(work).expect("spawned");
         Self { address, stop, thread: Some(thread), received }
+    }
+
+    /// Every notification that comes within that time.
+    pub fn within(&self, time: Duration) -> Vec<Notification> {
+        thread::sleep(time);
+        self.received.try_iter().collect()
     }
 
     /// The next notification, which must come within that time.

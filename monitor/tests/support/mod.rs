@@ -24,6 +24,7 @@ pub mod recording;
 pub mod servers;
 pub mod systemd;
 pub mod uring;
+pub mod victoria;
 pub mod wire;
 pub mod world;
 

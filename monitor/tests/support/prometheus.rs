@@ -1,13 +1,16 @@
 //! Prometheus, as operators run it.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
 use super::{
     http,
     metrics::Metrics,
-    servers::{Server, dashboards},
+    servers::{Server, dashboards, encoded, result_of},
     world::World,
 };
 
@@ -38,8 +41,21 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// Everything that operators get for Prometheus.
+const FILES: [&str; 6] = [
+    "prometheus.yml",
+    "recording.yml",
+    "alerts.yml",
+    "fleet/federation.yml",
+    "fleet/remote-write.yml",
+    "fleet/replica.yml",
+];
+
 /// Prometheus with the rules and the configuration that operators get.
-pub struct Prometheus(Server);
+pub struct Prometheus {
+    server: Server,
+    folder: PathBuf,
+}
 
 impl Prometheus {
     /// Starts one that knows no target yet, and scrapes and evaluates every second.
@@ -49,40 +65,56 @@ impl Prometheus {
 
     /// The same with another interval.
     pub fn start_every(world: &World, interval: &str) -> Self {
-        let folder = world.path("prometheus");
-        fs::create_dir_all(folder.join("targets")).expect("a folder");
-        for file in ["prometheus.yml", "recording.yml", "alerts.yml"] {
-            let text = fs::read_to_string(dashboards().join("prometheus").join(file)).expect(file);
-            let ours = format!("interval: {interval}");
-            let text = text.replace("interval: 15s", &ours).replace("interval: 1m", &ours);
-            fs::write(folder.join(file), text).expect("written");
-        }
-        let arguments = [
-            format!("--config.file={}", folder.join("prometheus.yml").display()),
-            format!("--storage.tsdb.path={}", Self::data(world).display()),
-        ];
-        Self(Server::start(world, "prometheus", 9090, &arguments))
+        Self::start_with(world, 9090, "prometheus.yml", interval, str::to_owned)
     }
 
-    /// Where it keeps its data.
+    /// Starts one on another port, with another of the files, of which `fit` changes what names other
+    /// hosts.
+    pub fn start_with(
+        world: &World,
+        port: u16,
+        config: &str,
+        interval: &str,
+        fit: impl Fn(&str) -> String,
+    ) -> Self {
+        let folder = Self::folder(world, port);
+        copy(&folder, interval, fit);
+        let is_agent = config == "fleet/remote-write.yml";
+        let (agent, data) = if is_agent {
+            (Some("--enable-feature=agent".to_owned()), "storage.agent.path")
+        } else {
+            (None, "storage.tsdb.path")
+        };
+        let arguments = [
+            format!("--config.file={}", folder.join(config).display()),
+            format!("--{data}={}", folder.join("data").display()),
+        ];
+        let arguments: Vec<_> = arguments.into_iter().chain(agent).collect();
+        Self { server: Server::start(world, "prometheus", port, &arguments), folder }
+    }
+
+    fn folder(world: &World, port: u16) -> PathBuf {
+        world.path(&format!("prometheus-{port}"))
+    }
+
+    /// Where [`Self::start`] keeps its data.
     pub fn data(world: &World) -> PathBuf {
-        world.path("prometheus/data")
+        Self::folder(world, 9090).join("data")
     }
 
     /// Tells it of targets, the way an operator does: by a file.
-    pub fn scrape(&self, world: &World, targets: &[&str]) {
-        self.scrape_groups(world, &serde_json::json!([{ "targets": targets }]));
+    pub fn scrape(&self, targets: &[&str]) {
+        self.scrape_groups(&serde_json::json!([{ "targets": targets }]));
     }
 
     /// The same of groups of targets with their labels.
-    pub fn scrape_groups(&self, world: &World, groups: &Value) {
-        let file = world.path("prometheus/targets/hosts.yml");
-        fs::write(file, groups.to_string()).expect("written");
+    pub fn scrape_groups(&self, groups: &Value) {
+        fs::write(self.folder.join("targets/hosts.yml"), groups.to_string()).expect("written");
     }
 
     /// Its own metrics.
     pub fn metrics(&self) -> Metrics {
-        let response = http::get_whole(self.0.address, "/metrics").expect("a page");
+        let response = http::get_whole(self.server.address, "/metrics").expect("a page");
         Metrics::parse(response.body)
     }
 
@@ -93,7 +125,9 @@ impl Prometheus {
 
     /// Series that an expression has at a time, in seconds since 1970.
     pub fn query_at(&self, expression: &str, time: i64) -> Vec<Value> {
-        result_of(self.0.get(&format!("/api/v1/query?query={}&time={time}", encoded(expression))))
+        result_of(
+            self.server.get(&format!("/api/v1/query?query={}&time={time}", encoded(expression))),
+        )
     }
 
     /// Series that an expression has within a span of time.
@@ -105,12 +139,12 @@ impl Prometheus {
             span.end,
             span.step
         );
-        result_of(self.0.get(&path))
+        result_of(self.server.get(&path))
     }
 
     /// Groups of the rules that it has loaded.
     pub fn groups(&self) -> Vec<Value> {
-        let answer = self.0.get("/api/v1/rules");
+        let answer = self.server.get("/api/v1/rules");
         answer["data"]["groups"].as_array().cloned().expect("groups")
     }
 
@@ -121,18 +155,15 @@ impl Prometheus {
     }
 }
 
-fn result_of(answer: Value) -> Vec<Value> {
-    match &answer["data"]["result"] {
-        Value::Array(series) => series.clone(),
-        other => panic!("no result: {other}"),
+/// Copies the files, with that interval in place of their own.
+fn copy(folder: &Path, interval: &str, fit: impl Fn(&str) -> String) {
+    for inner in ["targets", "fleet"] {
+        fs::create_dir_all(folder.join(inner)).expect("a folder");
     }
-}
-
-/// Percent-encoding of all that is not a letter or a digit.
-fn encoded(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
+    for file in FILES {
+        let text = fs::read_to_string(dashboards().join("prometheus").join(file)).expect(file);
+        let ours = format!("interval: {interval}");
+        let text = text.replace("interval: 15s", &ours).replace("interval: 1m", &ours);
+        fs::write(folder.join(file), fit(&text)).expect("written");
+    }
 }

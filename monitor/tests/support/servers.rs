@@ -41,13 +41,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it is ready.
+    /// Starts one of Prometheus' family on a port of loopback, and waits until it is ready.
     pub fn start(world: &World, name: &str, port: u16, arguments: &[String]) -> Self {
-        let log = world.path(&format!("{name}.log"));
+        let listen = format!("--web.listen-address=127.0.0.1:{port}");
+        Self::start_until(world, name, port, "/-/ready", &[arguments, &[listen]].concat())
+    }
+
+    /// Starts a program with these arguments and no other, and waits until a page of it is there.
+    pub fn start_until(
+        world: &World,
+        name: &str,
+        port: u16,
+        ready: &str,
+        arguments: &[String],
+    ) -> Self {
+        let log = world.path(&format!("{name}-{port}.log"));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let child = Command::new(program(name))
             .args(arguments)
-            .arg(format!("--web.listen-address={address}"))
             .current_dir(World::DIR)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -59,7 +70,7 @@ impl Server {
             if let Some(status) = server.child.try_wait().expect("waited") {
                 panic!("{name} ended with {status}");
             }
-            http::get(address, "/-/ready").ok().filter(|response| response.status == 200)
+            http::get(address, ready).ok().filter(|response| response.status == 200)
         });
         server
     }
@@ -81,4 +92,21 @@ impl Drop for Server {
             eprintln!("--- {} ---\n{said}---", self.log.display());
         }
     }
+}
+
+/// What a server with Prometheus' API answers to a question.
+pub fn result_of(answer: Value) -> Vec<Value> {
+    match &answer["data"]["result"] {
+        Value::Array(series) => series.clone(),
+        other => panic!("no result: {other}"),
+    }
+}
+
+/// Percent-encoding of all that is not a letter or a digit.
+pub fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
