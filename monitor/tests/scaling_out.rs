@@ -10,7 +10,7 @@ use support::{
     agent::{Agent, Config},
     alertmanager::{Alertmanager, Webhook},
     eventually, patience,
-    prometheus::Prometheus,
+    prometheus::{Prometheus, every_second},
     victoria::{VictoriaMetrics, Vmalert},
     world::{World, in_world, port},
 };
@@ -38,8 +38,9 @@ fn awakenings() -> String {
 
 /// A replica of the example, whose Alertmanagers are here.
 fn replica(world: &World, port: u16, name: &str) -> Prometheus {
-    let prometheus = Prometheus::start_with(world, port, "fleet/replica.yml", "1s", |text| {
-        text.replace("replica: a", &format!("replica: {name}"))
+    let prometheus = Prometheus::start_with(world, port, "fleet/replica.yml", |text| {
+        every_second(text)
+            .replace("replica: a", &format!("replica: {name}"))
             .replace("alertmanager-1.example:9093", "127.0.0.1:9093")
             .replace("alertmanager-2.example:9093", "127.0.0.1:9193")
     });
@@ -101,8 +102,9 @@ fn a_server_above_others_has_what_they_record_and_nothing_of_a_host() {
         let below = Prometheus::start(world);
         below.scrape(&[TARGET]);
         eventually("the first scrape", || (!below.query(&awakenings()).is_empty()).then_some(()));
-        let above = Prometheus::start_with(world, 9091, "fleet/federation.yml", "1s", |text| {
-            text.replace("prometheus-berlin.example:9090", "127.0.0.1:9090")
+        let above = Prometheus::start_with(world, 9091, "fleet/federation.yml", |text| {
+            every_second(text)
+                .replace("prometheus-berlin.example:9090", "127.0.0.1:9090")
                 .replace("prometheus-osaka.example:9090", "127.0.0.1:9")
         });
         let _socket = bind();
@@ -129,8 +131,7 @@ fn rules_work_as_they_are_where_samples_are_written_to() {
         let database = VictoriaMetrics::start(world);
         let alertmanager = Alertmanager::start(world);
         let _agent = agent(world);
-        let sender =
-            Prometheus::start_with(world, 9091, "fleet/remote-write.yml", "1s", str::to_owned);
+        let sender = Prometheus::start_with(world, 9091, "fleet/remote-write.yml", every_second);
         sender.scrape(&[TARGET]);
         let rules = world.path("prometheus-9091");
         let vmalert = Vmalert::start(world, &rules);

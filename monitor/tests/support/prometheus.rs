@@ -60,25 +60,24 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts one that knows no target yet, and scrapes and evaluates every second.
     pub fn start(world: &World) -> Self {
-        Self::start_every(world, "1s")
+        Self::start_with(world, 9090, "prometheus.yml", every_second)
     }
 
-    /// The same with another interval.
-    pub fn start_every(world: &World, interval: &str) -> Self {
-        Self::start_with(world, 9090, "prometheus.yml", interval, str::to_owned)
+    /// Starts one with the files as they are.
+    pub fn start_as_shipped(world: &World) -> Self {
+        Self::start_with(world, 9090, "prometheus.yml", str::to_owned)
     }
 
-    /// Starts one on another port, with another of the files, of which `fit` changes what names other
-    /// hosts.
+    /// Starts one on another port, with another of the files, of all of which `fit` changes what fits
+    /// another host or another pace.
     pub fn start_with(
         world: &World,
         port: u16,
         config: &str,
-        interval: &str,
         fit: impl Fn(&str) -> String,
     ) -> Self {
         let folder = Self::folder(world, port);
-        copy(&folder, interval, fit);
+        copy(&folder, fit);
         let is_agent = config == "fleet/remote-write.yml";
         let (agent, data) = if is_agent {
             (Some("--enable-feature=agent".to_owned()), "storage.agent.path")
@@ -155,15 +154,17 @@ impl Prometheus {
     }
 }
 
-/// Copies the files, with that interval in place of their own.
-fn copy(folder: &Path, interval: &str, fit: impl Fn(&str) -> String) {
+/// A file with a second in place of its intervals.
+pub fn every_second(text: &str) -> String {
+    text.replace("interval: 15s", "interval: 1s").replace("interval: 1m", "interval: 1s")
+}
+
+fn copy(folder: &Path, fit: impl Fn(&str) -> String) {
     for inner in ["targets", "fleet"] {
         fs::create_dir_all(folder.join(inner)).expect("a folder");
     }
     for file in FILES {
         let text = fs::read_to_string(dashboards().join("prometheus").join(file)).expect(file);
-        let ours = format!("interval: {interval}");
-        let text = text.replace("interval: 15s", &ours).replace("interval: 1m", &ours);
         fs::write(folder.join(file), fit(&text)).expect("written");
     }
 }
