@@ -1,9 +1,12 @@
-// Draws the time series and stats of a dashboard with Grafana's own components, from what Prometheus
-// answered. Other kinds of panel (state timelines, tables with transformations) are part of Grafana
-// itself and not of @grafana/ui, and are left out.
+// Draws the panels of a dashboard with Grafana's own components, from what Prometheus answered.
+// Grafana's packages are required, not imported: bundled as modules, their tables do not find the
+// default exports that they use.
 import { createRoot } from 'react-dom/client';
-import { createTheme, dateTime, EventBusSrv, FieldType, getDisplayProcessor, ThemeContext, toDataFrame } from '@grafana/data';
-import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries } from '@grafana/ui';
+const { createTheme, dateTime, EventBusSrv, FieldType, getDisplayProcessor, ThemeContext, toDataFrame } = require('@grafana/data');
+const { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries } = require('@grafana/ui');
+
+import { Columns } from './table.jsx';
+import { Timeline } from './timeline.jsx';
 
 const WIDTH = 1580;
 const theme = createTheme({ colors: { mode: 'dark' } });
@@ -11,15 +14,17 @@ const palette = theme.visualization.palette.map((name) => theme.visualization.ge
 
 const legend = (format, labels) => format.replace(/\{\{\s*(\w+)\s*\}\}/g, (_, label) => labels[label] ?? '');
 
+const seriesOf = (panel) => panel.targets.flatMap((target) =>
+  target.result.map(({ metric, values, value }) => ({
+    name: legend(target.legendFormat, metric),
+    values: values ?? [value],
+  }))
+);
+
 /** One frame a series, as Grafana's data source would make them. */
 function framesOf(panel) {
   const defaults = panel.fieldConfig.defaults;
-  const series = panel.targets.flatMap((target) =>
-    target.result.map(({ metric, values, value }) => ({
-      name: legend(target.legendFormat, metric),
-      values: values ?? [value],
-    }))
-  );
+  const series = seriesOf(panel);
   const colorOf = (name) => {
     const override = panel.fieldConfig.overrides.find(({ matcher }) => matcher.options === name);
     const color = override?.properties.find(({ id }) => id === 'color')?.value.fixedColor;
@@ -63,9 +68,15 @@ function Stat({ panel, width, height }) {
   return <BigValue theme={theme} width={width} height={height} colorMode="value" graphMode="none" value={{ ...shown, color: theme.colors.success.text }} />;
 }
 
+function States({ panel, ...place }) {
+  return <Timeline panel={panel} series={seriesOf(panel)} theme={theme} {...place} />;
+}
+
 const KINDS = {
   stat: { Body: Stat, width: 250, height: 110 },
+  'state-timeline': { Body: States, width: 510, height: 250 },
   timeseries: { Body: Graph, width: 510, height: 250 },
+  table: { Body: (place) => <Columns theme={theme} {...place} />, width: 510, height: 250 },
 };
 const context = { eventsScope: 'pictures', eventBus: new EventBusSrv(), sync: () => 0 };
 

@@ -1,11 +1,9 @@
-//! What operators import, with the real Prometheus and Alertmanager: a bind wakes somebody, and every
-//! panel has something to show.
+//! Rules and alerts that operators import, with the real Prometheus and Alertmanager: a bind wakes
+//! somebody. What panels show is in `hour.rs`.
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
@@ -13,11 +11,13 @@ use std::{
 use promql::uses;
 use support::{
     agent::{Agent, Config, finish, ghostport},
+    alertmanager::{Alertmanager, Webhook},
     eventually,
-    panels::{answered, questions},
+    happenings::{Served, bind_in_passing, probe, talk_elsewhere},
+    panels::questions,
     patience,
-    servers::{Alertmanager, Prometheus, Webhook},
-    world::{HERE, Peer, THERE, in_world, port},
+    prometheus::Prometheus,
+    world::{Peer, in_world, port},
 };
 
 #[path = "../../xtask/src/check/dashboards/promql.rs"]
@@ -45,7 +45,7 @@ fn a_bind_on_a_dormant_port_reaches_the_webhook() {
         let alertmanager = Alertmanager::start(world);
         let webhook = Webhook::start();
         let _agent = Agent::start(world, &Config::new([port(0)]).on(&["lo"]));
-        prometheus.scrape(world, &[TARGET]);
+        prometheus.scrape(&[TARGET]);
         await_scrape(&prometheus);
 
         let peer = Peer::new();
@@ -87,7 +87,7 @@ fn a_bind_on_a_dormant_port_reaches_the_webhook() {
 }
 
 #[test]
-fn every_panel_and_rule_has_data() {
+fn rules_and_panels_are_about_what_is_served() {
     in_world(|world| {
         let peer = world.peer();
         let prometheus = Prometheus::start(world);
@@ -95,7 +95,7 @@ fn every_panel_and_rule_has_data() {
         // 2948 has a name, which the others lack.
         let config = Config::new([port(0), port(1), 2948]).on(&["lo", "gp0"]).mode("xdp-native");
         let agent = Agent::start(world, &config);
-        prometheus.scrape(world, &[TARGET, ABSENT]);
+        prometheus.scrape(&[TARGET, ABSENT]);
         await_scrape(&prometheus);
         probe(&peer);
         eventually("an awakening by packet", || {
@@ -129,78 +129,31 @@ fn every_panel_and_rule_has_data() {
         for name in expected {
             assert!(firing.contains(name), "{name} does not fire: {firing:?}");
         }
-
-        let mut empty = Vec::new();
-        for name in ["overview", "host"] {
-            for question in questions(name, "4s") {
-                assert_is_served(&question.expression, &metrics);
-                if !question.has_data(&prometheus) {
-                    empty.push(format!("{name}: {}: {}", question.title, question.expression));
-                }
-            }
+        for question in ["overview", "host"].iter().flat_map(|name| questions(name, "4s")) {
+            assert_is_served(&question.expression, &metrics);
         }
-        assert!(empty.is_empty(), "without data:\n{}", empty.join("\n"));
-    });
-}
-
-/// Writes what the panels have to show to where `dashboards/pictures/draw` finds it.
-#[test]
-#[ignore = "for the pictures: dashboards/pictures/draw"]
-fn answers_for_pictures() {
-    in_world(|world| {
-        let peer = world.peer();
-        let prometheus = Prometheus::start(world);
-        let _agent = Agent::start(world, &Config::new([port(0), port(1)]).on(&["lo", "gp0"]));
-        prometheus.scrape(world, &[TARGET]);
-        await_scrape(&prometheus);
-        live(&peer, Duration::from_secs(60));
-        thread::sleep(Duration::from_secs(20));
-        for name in ["overview", "host"] {
-            let text = answered(name, &prometheus, 90).to_string();
-            fs::write(format!("{}/{name}.json", env!("CARGO_TARGET_TMPDIR")), text)
-                .expect("written");
-        }
-    });
-}
-
-/// A connection attempt where nobody listens.
-fn probe(peer: &Peer) {
-    peer.run(|| {
-        let address = SocketAddr::from((HERE, port(1)));
-        assert!(TcpStream::connect_timeout(&address, patience()).is_err());
     });
 }
 
 /// What happens to ports, in short.
 fn live(peer: &Peer, duration: Duration) {
     let end = Instant::now() + duration;
-    let served = TcpListener::bind((HERE, port(0))).expect("bound");
-    let refused = TcpListener::bind((HERE, port(0)));
-    assert!(refused.is_err());
+    let served = Served::start();
     while Instant::now() < end {
-        let client = peer.start(|| {
-            let mut client = TcpStream::connect((HERE, port(0))).expect("connected");
-            client.write_all(b"GET / HTTP/1.1\r\nHost: ghost\r\n\r\n").expect("asked");
-            let mut answer = [0; 2];
-            client.read_exact(&mut answer).expect("an answer");
-        });
-        let (mut connection, _) = served.accept().expect("accepted");
-        connection.write_all(b"hi").expect("answered");
-        client.recv().expect("the client");
+        served.visit(peer);
         probe(peer);
-        let outbound = UdpSocket::bind((HERE, 0)).expect("bound");
-        outbound.send_to(b"hello", (THERE, port(1))).expect("sent");
-        drop(UdpSocket::bind((HERE, port(1))).expect("bound"));
+        talk_elsewhere();
+        bind_in_passing();
         thread::sleep(Duration::from_millis(700));
     }
 }
 
 /// Every metric of the agent that an expression uses is in the scrape, with the labels that are
-/// matched. Prometheus itself adds `job`, `instance` and `up`; a colon is in what rules record.
+/// matched. Prometheus itself adds `job`, `instance`, `up` and `ALERTS`; a colon is in what rules record.
 fn assert_is_served(expression: &str, metrics: &support::metrics::Metrics) {
     for selector in uses(expression).selectors {
         let name = selector.metric.as_str();
-        if name == "up" || name.contains(':') {
+        if ["up", "ALERTS"].contains(&name) || name.contains(':') {
             continue;
         }
         let series: Vec<_> = metrics.series.iter().filter(|(found, ..)| found == name).collect();

@@ -30,7 +30,8 @@ fn rules_do_what_their_tests_say() {
 
 #[test]
 fn configurations_of_prometheus_are_valid() {
-    for file in ["prometheus.yml", "fleet/federation.yml", "fleet/remote-write.yml"] {
+    let fleet = ["federation", "remote-write", "replica"].map(|name| format!("fleet/{name}.yml"));
+    for file in fleet.iter().map(String::as_str).chain(["prometheus.yml"]) {
         run("promtool", &["check", "config", &format!("prometheus/{file}")]);
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use support::{
     agent::{Agent, Config},
     panels::questions,
-    servers::Prometheus,
+    prometheus::{Prometheus, Span},
     world::{Peer, in_world},
 };
 
@@ -23,6 +23,7 @@ mod support;
 
 const FOUR_PORTS: [u16; 4] = [2923, 2948, 2949, 3716];
 const HOSTS: usize = 1_000;
+/// Seconds between two scrapes, as in the prometheus.yml that operators get.
 const INTERVAL: u64 = 15;
 /// Nearly five minutes, over which most rates are, together with the window.
 const WARM_UP: Duration = Duration::from_secs(210);
@@ -41,7 +42,7 @@ fn a_thousand_hosts() {
         drop(agent);
         let bytes = page.len();
         let address = serve(Page::new(&page));
-        let prometheus = Prometheus::start_every(world, &format!("{INTERVAL}s"));
+        let prometheus = Prometheus::start_as_shipped(world);
         let group = |host: usize| {
             let labels = json!({
                 "__metrics_path__": format!("/{host}/metrics"),
@@ -49,7 +50,7 @@ fn a_thousand_hosts() {
             });
             json!({ "targets": [address.to_string()], "labels": labels })
         };
-        prometheus.scrape_groups(world, &(0..HOSTS).map(group).collect());
+        prometheus.scrape_groups(&(0..HOSTS).map(group).collect());
         eprintln!("{HOSTS} hosts: warming up for {} s", WARM_UP.as_secs());
         thread::sleep(WARM_UP);
 
@@ -99,7 +100,7 @@ fn ask_overview(prometheus: &Prometheus) {
         .into_iter()
         .map(|question| {
             let start = Instant::now();
-            question.ask(prometheus, WARM_UP.as_secs(), INTERVAL);
+            question.ask(prometheus, &Span::last(WARM_UP.as_secs(), INTERVAL));
             (start.elapsed().as_secs_f64() * 1e3, question.title)
         })
         .collect();

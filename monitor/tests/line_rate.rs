@@ -11,7 +11,7 @@ use support::{
     frames::plain_udp,
     panels::{Question, answered, questions},
     programs::Attached,
-    servers::Prometheus,
+    prometheus::{Prometheus, Span},
     world::{in_world, port},
 };
 
@@ -43,7 +43,7 @@ fn a_graph_shows_the_line_rate() {
         let config = Config::new([port(0)]).on(&["gp0"]).mode("xdp-native");
         let agent = Agent::start(world, &config);
         let prometheus = Prometheus::start(world);
-        prometheus.scrape(world, &[&format!("127.0.0.1:{LISTEN}")]);
+        prometheus.scrape(&[&format!("127.0.0.1:{LISTEN}")]);
         eventually("a scrape", || (!prometheus.query("up == 1").is_empty()).then_some(()));
 
         eprintln!("line rate: {} s of {RATE} packets a second", LASTS.as_secs());
@@ -60,7 +60,7 @@ fn a_graph_shows_the_line_rate() {
         let steady = &shown[EDGE as usize..];
         let sent = sent as f64 / LASTS.as_secs_f64();
         report(sent, steady);
-        let mut picture = answered("host", &prometheus, seconds);
+        let mut picture = answered("host", &prometheus, &Span::last(seconds, 1), "4s");
         let panels = picture["panels"].as_array_mut().expect("panels");
         panels.retain(|panel| PICTURE.iter().any(|title| panel["title"] == *title));
         let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/line-rate.json");
@@ -101,7 +101,7 @@ fn packets_in() -> Question {
 
 /// What the graph of the last seconds shows, second by second.
 fn points(panel: &Question, prometheus: &Prometheus, seconds: u64) -> Vec<f64> {
-    let series = panel.ask(prometheus, seconds, 1);
+    let series = panel.ask(prometheus, &Span::last(seconds, 1));
     let local = series.iter().find(|series| series["metric"]["side"] == "local").expect("a line");
     let values = local["values"].as_array().expect("points").iter();
     values.map(|point| point[1].as_str().expect("a number").parse().expect("a number")).collect()

@@ -36,6 +36,48 @@ fn manifests_are_valid_in_two_versions_of_the_api() {
     }
 }
 
+/// What the Prometheus Operator is given, by the schemas of its own resources.
+const OPERATOR: &str = r#"
+    import { PodMonitor, PrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1';
+    import { load } from 'js-yaml';
+    const [monitor, ...rules] = JSON.parse(process.argv[1]).map((text) => load(text));
+    new PodMonitor(monitor).validate();
+    rules.forEach((rule) => new PrometheusRule(rule).validate());
+"#;
+
+/// The rules are made into a resource by the command of docs/fleet.md.
+#[test]
+fn the_operators_schemas_take_the_pod_monitor_and_the_rules() {
+    let modules = Command::new("npm").args(["root", "--global"]).output();
+    let modules = modules.map(|output| output.stdout).unwrap_or_default();
+    let modules = PathBuf::from(String::from_utf8_lossy(&modules).trim());
+    if !modules.join("@kubernetes-models/prometheus-operator").is_dir() {
+        return eprintln!(
+            "skipped: no schemas (npm install --global @kubernetes-models/prometheus-operator js-yaml)"
+        );
+    }
+    let rules = ["recording", "alerts"].map(|name| {
+        let path = packaged(&format!("../dashboards/prometheus/{name}.yml"));
+        let text = fs::read_to_string(path).expect(name);
+        let spec: String = text.lines().map(|line| format!("  {line}\n")).collect();
+        let head = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule";
+        format!("{head}\nmetadata: {{name: {name}}}\nspec:\n{spec}")
+    });
+    let [recording, alerts] = rules;
+    let documents = [read("kubernetes/podmonitor/podmonitor.yaml"), recording, alerts];
+    // Modules are looked for beside where node runs.
+    let beside = modules.parent().expect("a folder");
+    let validates = |documents: &[String; 3]| {
+        let documents = serde_json::to_string(documents).expect("JSON");
+        let mut node = Command::new("node");
+        finish(node.args(["--input-type=module", "-e", OPERATOR, &documents]).current_dir(beside))
+    };
+    let output = validates(&documents);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let wrong = documents.map(|text| text.replace("interval: 15s", "interval: often"));
+    assert!(!validates(&wrong).status.success(), "anything is taken");
+}
+
 #[test]
 fn a_pod_has_the_capabilities_of_the_unit() {
     let unit = read("systemd/ghostport.service");

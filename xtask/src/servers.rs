@@ -1,5 +1,5 @@
-//! Prometheus and Alertmanager, which tests and checks run: unpacked into the target folder, because
-//! Debian's packages start a daemon, now and with every boot, where they are installed.
+//! Prometheus, Alertmanager and VictoriaMetrics, which tests and checks run: unpacked into the target
+//! folder, because Debian's packages start a daemon, now and with every boot, where they are installed.
 
 use std::{
     fs,
@@ -18,8 +18,11 @@ use crate::{
 
 /// Debian's packages, and the programs in them that are called. Alertmanager itself has another name
 /// upstream than in Debian, so amtool stands for it.
-const PACKAGES: &[(&str, &str)] =
-    &[("prometheus", "promtool"), ("prometheus-alertmanager", "amtool")];
+const PACKAGES: &[(&str, &str)] = &[
+    ("prometheus", "promtool"),
+    ("prometheus-alertmanager", "amtool"),
+    ("victoria-metrics", "vmalert"),
+];
 
 /// Where packages are unpacked; the tests in `monitor/tests` know this place too.
 fn folder() -> Result<PathBuf> {
@@ -42,9 +45,10 @@ pub(crate) fn provide() -> Result<bool> {
     }
     let names: Vec<_> = missing.iter().map(|(package, _)| *package).collect();
     if !debian::is_here() {
-        bail!("the tests need {} on PATH, with promtool and amtool", names.join(" and "));
+        let programs: Vec<_> = missing.iter().map(|(_, program)| *program).collect();
+        bail!("the tests need {} on PATH, with {}", names.join(", "), programs.join(", "));
     }
-    say(&format!("missing: {} (the tests scrape and alert with them)", names.join(", ")));
+    say(&format!("missing: {} (the tests scrape, store and alert with them)", names.join(", ")));
     debian::update()?;
     let folder = folder()?;
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

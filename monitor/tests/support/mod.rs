@@ -5,10 +5,12 @@
 //! read.
 
 pub mod agent;
+pub mod alertmanager;
 pub mod browser;
 pub mod calls;
 pub mod certificates;
 pub mod frames;
+pub mod happenings;
 pub mod http;
 pub mod logged;
 pub mod metrics;
@@ -16,10 +18,13 @@ pub mod panels;
 pub mod privileges;
 pub mod process;
 pub mod programs;
+pub mod prometheus;
 pub mod receiver;
+pub mod recording;
 pub mod servers;
 pub mod systemd;
 pub mod uring;
+pub mod victoria;
 pub mod wire;
 pub mod world;
 

@@ -4,7 +4,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::servers::{Prometheus, dashboards};
+use super::{
+    prometheus::{Prometheus, Span},
+    servers::dashboards,
+};
 
 /// What Grafana asks for a panel, an annotation or a variable.
 pub struct Question {
@@ -26,22 +29,24 @@ impl Question {
         Self { title: title.to_owned(), expression, at_once }
     }
 
-    /// Asks it, over the last seconds unless it is asked for now.
-    pub fn ask(&self, prometheus: &Prometheus, seconds: u64, step: u64) -> Vec<Value> {
+    /// Asks it over a span of time, or at its end if it is asked for now.
+    pub fn ask(&self, prometheus: &Prometheus, span: &Span) -> Vec<Value> {
         if self.at_once {
-            prometheus.query(&self.expression)
+            prometheus.query_at(&self.expression, span.end)
         } else {
-            prometheus.query_range(&self.expression, seconds, step)
+            prometheus.query_range(&self.expression, span)
         }
     }
 
-    /// Whether there is a number in what Prometheus says of the last seconds.
-    pub fn has_data(&self, prometheus: &Prometheus) -> bool {
-        let is_number = |value: &Value| value[1].as_str().is_some_and(|value| value != "NaN");
-        self.ask(prometheus, 15, 1).iter().any(|series| {
+    /// Every number of the answer; what is not a number is nothing to draw.
+    pub fn numbers(&self, prometheus: &Prometheus, span: &Span) -> Vec<f64> {
+        let answer = self.ask(prometheus, span);
+        let points = answer.iter().flat_map(|series| {
             let values = series["values"].as_array().into_iter().flatten();
-            values.chain(series.get("value")).any(is_number)
-        })
+            values.chain(series.get("value"))
+        });
+        let number = |point: &Value| point[1].as_str()?.parse::<f64>().ok();
+        points.filter_map(number).filter(|number| !number.is_nan()).collect()
     }
 }
 
@@ -84,15 +89,16 @@ pub fn questions(name: &str, four_scrapes: &str) -> Vec<Question> {
     questions
 }
 
-/// A dashboard that has, in `result` of each target, what Prometheus says of the last seconds.
-pub fn answered(name: &str, prometheus: &Prometheus, seconds: u64) -> Value {
+/// A dashboard that has, in `result` of each target, what Prometheus says of a span of time.
+/// `$__rate_interval` is four scrapes.
+pub fn answered(name: &str, prometheus: &Prometheus, span: &Span, four_scrapes: &str) -> Value {
     let mut dashboard = read(name);
     for panel in dashboard["panels"].as_array_mut().expect("panels") {
         let targets = panel.get_mut("targets").and_then(Value::as_array_mut);
         for target in targets.into_iter().flatten() {
             let expression = target["expr"].as_str().unwrap_or_default();
-            let question = Question::new("", expression, target["instant"] == true, "4s");
-            target["result"] = question.ask(prometheus, seconds, 1).into();
+            let question = Question::new("", expression, target["instant"] == true, four_scrapes);
+            target["result"] = question.ask(prometheus, span).into();
         }
     }
     dashboard

@@ -30,6 +30,7 @@ impl Catalogue {
             }
         }
         catalogue.add("up", &[]);
+        catalogue.add("ALERTS", &["alertname", "alertstate", "severity"]);
         catalogue
     }
 

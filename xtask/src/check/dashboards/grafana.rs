@@ -23,6 +23,9 @@ const DATA_SOURCE: &str = "${datasource}";
 const VARIABLES: &[&str] = &["datasource", "job", "instance", "port"];
 /// Grafana chooses it by the scrape interval and by what is shown.
 const RANGE: &str = "$__rate_interval";
+/// A counter that grows while nobody is there to be scraped, and the range of its alert: four scrapes
+/// after a gap all have the same value.
+const GROWS_UNSEEN: (&str, &str) = ("ghostport_coverage_gap_seconds_total", "6h");
 /// What `refresh` says of a variable that is looked up anew when the time range changes.
 const ON_TIME_RANGE: u64 = 2;
 
@@ -140,8 +143,11 @@ fn of_panel(panel: &Value, catalogue: &Catalogue) -> Vec<String> {
 fn of_expression(expression: &str, mentioned: &[String], catalogue: &Catalogue) -> Vec<String> {
     let mut problems = catalogue.problems(expression, mentioned);
     let uses = uses(expression);
-    for range in uses.ranges.iter().filter(|range| *range != RANGE) {
-        problems.push(format!("the range is not {RANGE}: {range}"));
+    let (metric, longer) = GROWS_UNSEEN;
+    let unseen = uses.selectors.iter().all(|selector| selector.metric == metric);
+    let wanted = if unseen { longer } else { RANGE };
+    for range in uses.ranges.iter().filter(|range| *range != wanted) {
+        problems.push(format!("the range is not {wanted}: {range}"));
     }
     for selector in &uses.selectors {
         let metric = &selector.metric;
@@ -195,6 +201,9 @@ mod tests {
         assert_eq!(with(r#"job=~"$job","#, ""), 1);
         assert_eq!(with(r#""$instance""#, r#""web1""#), 1);
         assert_eq!(with("ghostport_listens_total", "ghostport_listens"), 1);
+        let gap = r#"increase(ghostport_coverage_gap_seconds_total{job=~"$job",instance=~"$instance"}[6h])"#;
+        assert_eq!(problems(gap), Vec::<String>::new());
+        assert_eq!(problems(&gap.replace("6h", "$__rate_interval")).len(), 1);
     }
 
     #[test]

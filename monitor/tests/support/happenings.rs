@@ -1,0 +1,64 @@
+//! What happens to watched ports, in the worlds of tests: each once. `port(0)` is the one that is
+//! served, `port(1)` the one at which nobody listens.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+};
+
+use super::{
+    patience,
+    world::{HERE, Peer, THERE, port},
+};
+
+/// Somebody serves `port(0)` for as long as this lives.
+pub struct Served(TcpListener);
+
+impl Served {
+    /// Binds it; whoever else wants to is refused.
+    pub fn start() -> Self {
+        let served = Self(TcpListener::bind((HERE, port(0))).expect("bound"));
+        assert!(TcpListener::bind((HERE, port(0))).is_err());
+        served
+    }
+
+    /// A client comes, asks, and is answered.
+    pub fn visit(&self, peer: &Peer) {
+        let client = peer.start(|| {
+            let mut client = TcpStream::connect((HERE, port(0))).expect("connected");
+            client.write_all(b"GET / HTTP/1.1\r\nHost: ghost\r\n\r\n").expect("asked");
+            let mut answer = [0; 2];
+            client.read_exact(&mut answer).expect("an answer");
+        });
+        let (mut connection, _) = self.0.accept().expect("accepted");
+        connection.write_all(b"hi").expect("answered");
+        client.recv().expect("the client");
+    }
+}
+
+/// A connection attempt where nobody listens.
+pub fn probe(peer: &Peer) {
+    peer.run(|| {
+        let address = SocketAddr::from((HERE, port(1)));
+        assert!(TcpStream::connect_timeout(&address, patience()).is_err());
+    });
+}
+
+/// This host talks to that port elsewhere.
+pub fn talk_elsewhere() {
+    let outbound = UdpSocket::bind((HERE, 0)).expect("bound");
+    outbound.send_to(b"hello", (THERE, port(1))).expect("sent");
+}
+
+/// Somebody binds the port at which nobody listens, and goes.
+pub fn bind_in_passing() {
+    drop(UdpSocket::bind((HERE, port(1))).expect("bound"));
+}
+
+/// A datagram in two fragments, of which the second has no port.
+pub fn send_fragments(peer: &Peer) {
+    peer.run(|| {
+        let sender = UdpSocket::bind((THERE, 0)).expect("bound");
+        sender.send_to(&[0; 2000], (HERE, port(1))).expect("sent");
+    });
+}
