@@ -2,7 +2,7 @@
 //! archive, packages for Debian's and Red Hat's kind, an image for containers, with checksums.
 //!
 //! The same commit is to give the same bytes: paths of the building machine are replaced, times are
-//! that of the commit, and owners are root. KNOWN_ISSUES has what still depends on the folder.
+//! that of the commit, and owners are root.
 
 use std::{
     env, fs,

@@ -83,7 +83,7 @@ fn build_elsewhere(release: &Release, sums: &Path) -> Result<()> {
     let source = elsewhere.join("source");
     super::afresh(&source)?;
     let mut copy = Command::new("sh");
-    copy.args(["-c", "git ls-files -z | xargs -0 cp --parents --target-directory \"$0\""]);
+    copy.args(["-c", "git ls-files -z | xargs -0 cp --parents -P --target-directory \"$0\""]);
     output(copy.arg(&source).current_dir(root()))?;
     let again = Release {
         version: release.version,
