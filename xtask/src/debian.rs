@@ -1,6 +1,6 @@
 //! Debian's packages: which are there, and how the others get there.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -10,6 +10,8 @@ use crate::{
     toolchain::find_program,
     workspace::{shown, succeed},
 };
+
+pub(crate) mod archive;
 
 pub(crate) fn is_here() -> bool {
     ["dpkg-query", "apt-get"].iter().all(|program| find_program(program).is_some())
@@ -27,6 +29,23 @@ pub(crate) fn missing(packages: Vec<&'static Package>) -> Result<Vec<&'static Pa
         answer.lines().any(|line| line.split_once(' ') == Some((package.name, "installed")))
     };
     Ok(packages.into_iter().filter(|package| !is_installed(package)).collect())
+}
+
+/// The version of a package, if it is installed.
+pub(crate) fn version(package: &str) -> Result<Option<String>> {
+    let query = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Version}", package])
+        .output()
+        .context("cannot start dpkg-query")?;
+    let version = String::from_utf8_lossy(&query.stdout).into_owned();
+    Ok((query.status.success() && !version.is_empty()).then_some(version))
+}
+
+/// The suite that this machine is of: `bookworm`, for instance.
+pub(crate) fn suite() -> Result<String> {
+    let system = fs::read_to_string("/etc/os-release")?;
+    let name = system.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    name.map(str::to_owned).context("/etc/os-release names no suite")
 }
 
 /// Removes nothing in exchange: some of these packages conflict with Debian's own rustup.

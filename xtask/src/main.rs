@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use setup::Need;
 
+mod arch;
 mod bench;
 mod check;
 mod debian;
@@ -17,6 +18,7 @@ mod privilege;
 mod run;
 mod servers;
 mod setup;
+mod target;
 mod test;
 mod toolchain;
 mod vm;

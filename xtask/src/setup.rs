@@ -25,6 +25,10 @@ pub(crate) enum Need {
     Comparison,
     /// Building packages, and trying them out.
     Packages,
+    /// Building for arm64 on another machine.
+    CrossArm64,
+    /// Booting arm64 machines.
+    GuestsArm64,
 }
 
 pub(crate) struct Package {
@@ -57,6 +61,12 @@ const PACKAGES: &[Package] = &[
     package("mmdebstrap", Need::Packages, "makes a fresh system to install in"),
     package("buildah", Need::Packages, "takes the image"),
     package("crun", Need::Packages, "runs it"),
+    package("rustc-web", Need::CrossArm64, "compiles for arm64"),
+    package("cargo-web", Need::CrossArm64, "the cargo of that compiler"),
+    package("gcc-aarch64-linux-gnu", Need::CrossArm64, "links programs for arm64"),
+    package("libc6-dev-arm64-cross", Need::CrossArm64, "what they are linked to"),
+    package("qemu-system-arm", Need::GuestsArm64, "boots kernels for arm64"),
+    package("mmdebstrap", Need::GuestsArm64, "fetches tools of that architecture"),
     package("rust-web-clippy", Need::Lints, "lints the kernel side"),
 ];
 

@@ -13,8 +13,8 @@ use std::{
 };
 
 /// Where Debian's packages put the compiler. Not looked up on `PATH`, where rustup's comes first.
-const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+pub(crate) const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 
 /// The crates that a stable compiler lets use an unstable feature, `asm_experimental_arch` for every
 /// one of them.

@@ -7,12 +7,12 @@ use std::{
 
 use anyhow::Result;
 
-use super::{ARCHITECTURES, Release, output, say, stage};
+use super::{Release, output, say, stage};
 
 /// Packs the files of an installation, for systems that know neither kind of package.
 pub(super) fn build(release: &Release, root: &Path) -> Result<PathBuf> {
     say("archive");
-    let name = format!("ghostport-{}-linux-{}", release.version, ARCHITECTURES[1]);
+    let name = format!("ghostport-{}-linux-{}", release.version, release.arch().red_hat());
     let path = release.out().join(format!("{name}.tar"));
     let mut tar = tar(release, root, &path);
     output(tar.arg(format!("--transform=s,^\\.,{name},")).arg("."))?;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{ARCHITECTURES, Release, archive::tar, output, say, stage};
+use super::{Release, archive::tar, output, say, stage};
 
 /// What dpkg does at its turns.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
@@ -29,7 +29,7 @@ pub(super) fn build(release: &Release, files: &Path) -> Result<PathBuf> {
     stage::copy(&sources.join("lintian-overrides"), &overrides, 0o644)?;
     write_changelogs(release, &documents)?;
     write_control(release, &sources, &root)?;
-    let name = format!("ghostport_{}_{}.deb", version(release), ARCHITECTURES[0]);
+    let name = format!("ghostport_{}_{}.deb", version(release), release.arch().debian());
     let path = release.out().join(name);
     let mut command = Command::new("dpkg-deb");
     command
@@ -79,7 +79,7 @@ fn write_control(release: &Release, sources: &Path, root: &Path) -> Result<()> {
     let control = template
         .replace("@MAINTAINER@", MAINTAINER)
         .replace("@VERSION@", &version(release))
-        .replace("@ARCHITECTURE@", ARCHITECTURES[0])
+        .replace("@ARCHITECTURE@", release.arch().debian())
         .replace("@SIZE@", size);
     stage::write(&folder.join("control"), control.as_bytes())?;
     stage::write(&folder.join("md5sums"), sums.as_bytes())?;

@@ -3,7 +3,6 @@
 //! podman, buildah, skopeo and containerd load.
 
 use std::{
-    env::consts,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -12,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{ARCHITECTURES, Release, archive::tar, output, say, stage};
+use super::{Release, archive::tar, output, say, stage};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -29,7 +28,7 @@ pub(super) fn build(release: &Release, program: &Path) -> Result<PathBuf> {
         &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}),
     )?;
     image.index(release, manifest)?;
-    let name = format!("ghostport-{}-oci-{}.tar", release.version, ARCHITECTURES[0]);
+    let name = format!("ghostport-{}-oci-{}.tar", release.version, release.arch().debian());
     let archive = release.out().join(name);
     output(tar(release, &image.folder, &archive).args(["blobs", "index.json", "oci-layout"]))?;
     Ok(archive)
@@ -88,8 +87,8 @@ fn config(release: &Release, diff_id: &str) -> Result<Value> {
     let created = created.trim();
     Ok(json!({
         "created": created,
-        "architecture": ARCHITECTURES[0],
-        "os": consts::OS,
+        "architecture": release.arch().debian(),
+        "os": "linux",
         "config": {
             "Entrypoint": ["/usr/bin/ghostport"],
             "Cmd": ["run"],

@@ -2,7 +2,7 @@
 //! archive, packages for Debian's and Red Hat's kind, an image for containers, with checksums.
 //!
 //! The same commit is to give the same bytes: paths of the building machine are replaced, times are
-//! that of the commit, and owners are root. KNOWN_ISSUES has what still depends on the folder.
+//! that of the commit, and owners are root.
 
 use std::{
     env, fs,
@@ -13,7 +13,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    arch::Arch,
     setup::{Need, setup},
+    target::Target,
     workspace::{root, shown, target_dir},
 };
 
@@ -27,6 +29,10 @@ mod stage;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Architecture to build for; this machine's own by default. What is for another one is neither
+    /// installed nor run by `--check`.
+    #[arg(long, value_enum)]
+    arch: Option<Arch>,
     /// Builds twice, in different places, and compares; lints the packages, and installs, runs,
     /// removes and purges them in a fresh system. Needs root, and takes some minutes.
     #[arg(long)]
@@ -35,6 +41,7 @@ pub(crate) struct Args {
 
 /// What all that is built has in common.
 pub(crate) struct Release {
+    pub(crate) target: Target,
     pub(crate) version: &'static str,
     pub(crate) revision: String,
     /// Seconds since 1970: the time that everything bears.
@@ -45,12 +52,16 @@ pub(crate) struct Release {
     pub(crate) folder: PathBuf,
 }
 
-/// Debian's name of the architecture, which containers use as well; then Red Hat's.
-const ARCHITECTURES: [&str; 2] = ["amd64", "x86_64"];
-
 pub(crate) fn dist(args: &Args) -> Result<ExitCode> {
-    setup(&[Need::Packages])?;
-    let release = Release::of(root(), &target_dir()?.join("dist"))?;
+    let here = Arch::of_this_machine();
+    let arch = args.arch.or(here).context("packages are made for amd64 and arm64 alone")?;
+    let mut needs = vec![Need::Packages];
+    needs.extend((here != Some(arch)).then_some(Need::CrossArm64));
+    setup(&needs)?;
+    let folder = target_dir()?.join("dist");
+    // Those for another architecture are kept beside this machine's own.
+    let folder = if here == Some(arch) { folder } else { folder.join(arch.debian()) };
+    let release = Release::of(Target::of(arch)?, root(), &folder)?;
     let files = release.build()?;
     for file in &files {
         let bytes = fs::metadata(file)?.len();
@@ -63,8 +74,9 @@ pub(crate) fn dist(args: &Args) -> Result<ExitCode> {
 }
 
 impl Release {
-    pub(crate) fn of(source: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn of(target: Target, source: &Path, folder: &Path) -> Result<Self> {
         Ok(Self {
+            target,
             version: env!("CARGO_PKG_VERSION"),
             revision: of_git(&["rev-parse", "--short", "HEAD"])?,
             epoch: match env::var("SOURCE_DATE_EPOCH") {
@@ -95,6 +107,11 @@ impl Release {
         fs::write(&path, output(&mut list)?)?;
         files.push(path);
         Ok(files)
+    }
+
+    /// The architecture that everything is for.
+    fn arch(&self) -> Arch {
+        self.target.arch
     }
 
     /// The folder of what is handed out.

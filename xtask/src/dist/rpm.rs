@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{ARCHITECTURES, Release, output, say};
+use super::{Release, output, say};
 
 /// What makes the same package of the same files.
 const REPRODUCIBLE: [(&str, &str); 4] = [
@@ -24,7 +24,7 @@ pub(super) fn build(release: &Release, files: &Path) -> Result<PathBuf> {
     let top = release.workshop("rpm")?;
     let spec = release.source.join("packaging/rpm/ghostport.spec");
     let mut command = Command::new("rpmbuild");
-    command.args(["-bb", "--quiet", "--target", ARCHITECTURES[1]]);
+    command.args(["-bb", "--quiet", "--target", release.arch().red_hat()]);
     let mut define = |name: &str, value: &str| {
         command.args(["--define", &format!("{name} {value}")]);
     };
@@ -35,7 +35,7 @@ pub(super) fn build(release: &Release, files: &Path) -> Result<PathBuf> {
     REPRODUCIBLE.iter().for_each(|(name, value)| define(name, value));
     command.arg(spec).env("SOURCE_DATE_EPOCH", &release.epoch);
     output(&mut command)?;
-    let built = fs::read_dir(top.join("RPMS").join(ARCHITECTURES[1]))?.flatten().next();
+    let built = fs::read_dir(top.join("RPMS").join(release.arch().red_hat()))?.flatten().next();
     let built = built.context("rpmbuild has built nothing")?.path();
     let path = release.out().join(built.file_name().unwrap_or_default());
     fs::rename(&built, &path)?;

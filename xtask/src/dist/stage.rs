@@ -36,17 +36,19 @@ const COMPLETIONS: &[(&str, &str)] = &[
 
 const MANUAL: &str = "usr/share/man/man1";
 
-/// Puts everything into its place; returns the root.
+/// Puts everything into its place; returns the root. What the program says of itself is asked of one
+/// that was built for this machine.
 pub(super) fn fill(release: &Release, program: &Path) -> Result<PathBuf> {
     say("manual pages and completions");
     let stage = release.workshop("stage")?;
-    let binary = stage.join("usr/bin/ghostport");
-    copy(program, &binary, 0o755)?;
+    copy(program, &stage.join("usr/bin/ghostport"), 0o755)?;
     for (from, to) in FILES {
         copy(&release.source.join(from), &stage.join(to), 0o644)?;
     }
     for (shell, to) in COMPLETIONS {
-        let script = output(Command::new(&binary).args(["completions", shell]))?;
+        let mut command = cargo();
+        command.args(["run", "--quiet", "--package", "monitor", "--bin", "ghostport", "--"]);
+        let script = output(command.args(["completions", shell]))?;
         write(&stage.join(to), script.as_bytes())?;
     }
     write_manual(&stage.join(MANUAL))?;

@@ -13,19 +13,12 @@ use anyhow::{Context as _, Result};
 use super::{
     cpio::Archive,
     kernels::Kernel,
+    machine::Machine,
     outcome::{Outcome, judge},
     programs::Programs,
     table::{Boot, Cgroup, Row, SCALE},
+    tools::Tools,
 };
-use crate::toolchain::find_program;
-
-const EMULATOR: &str = "qemu-system-x86_64";
-
-/// Programs of this machine that the tests call, with the libraries they need.
-const TOOLS: &[&str] = &["ip", "tc", "sleep"];
-
-/// The same, but only measurements call them, and can do without.
-const OPTIONAL_TOOLS: &[&str] = &["bindsnoop"];
 
 /// Filesystems of a booted system, in the order in which they are mounted. The first filesystem is
 /// in memory already; another one at /tmp could hide what was built there.
@@ -46,51 +39,18 @@ pub(super) struct Guest<'a> {
     pub(super) harness: &'a [String],
 }
 
-/// Files of this machine, by the path that they have in the guest as well.
-pub(super) struct Files(Vec<(PathBuf, Vec<u8>)>);
-
-impl Files {
-    /// The tools and their libraries.
-    pub(super) fn of_this_machine() -> Result<Self> {
-        let mut files = Vec::new();
-        let mut tools = Vec::new();
-        for tool in TOOLS {
-            let path = find_program(tool).with_context(|| format!("no {tool} on this machine"))?;
-            tools.push((tool, path));
-        }
-        let optional = OPTIONAL_TOOLS.iter().filter_map(|tool| Some((tool, find_program(tool)?)));
-        tools.extend(optional);
-        for (tool, path) in tools {
-            for library in libraries(&path)? {
-                let bytes = fs::read(&library).with_context(|| library.display().to_string())?;
-                files.push((library, bytes));
-            }
-            files.push((Path::new("/usr/bin").join(tool), fs::read(&path)?));
-        }
-        Ok(Self(files))
-    }
-}
-
-/// The shared libraries that a program is linked to, its loader among them.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd").arg(program).output().context("cannot start ldd")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let paths = text.split_ascii_whitespace().filter(|word| word.starts_with('/'));
-    Ok(paths.map(PathBuf::from).collect())
-}
-
 impl Guest<'_> {
     /// Lives once, in a folder of its own, and says how that ended.
     pub(super) fn live(
         &self,
         programs: &Programs,
-        files: &Files,
+        tools: &Tools,
         folder: &Path,
     ) -> Result<(Outcome, Duration)> {
         fs::create_dir_all(folder)?;
         let [root, console, verdict] =
             ["root.cpio", "console", "verdict"].map(|name| folder.join(name));
-        fs::write(&root, self.filesystem(programs, files)?)?;
+        fs::write(&root, self.filesystem(programs, tools)?)?;
         for output in [&console, &verdict] {
             fs::write(output, "")?;
         }
@@ -108,34 +68,24 @@ impl Guest<'_> {
     }
 
     fn emulator(&self, root: &Path, console: &Path, verdict: &Path) -> Command {
+        let machine = Machine::of(self.kernel.line.arch);
         // Ends the guest even when nobody waits for it any more.
         let mut command = Command::new("timeout");
+        let limit = self.row.limit.as_secs().to_string();
+        command.args(["--foreground", "--signal=KILL", &limit, machine.emulator()]);
+        machine.describe(&mut command, console, verdict);
         command
-            .args([
-                "--foreground",
-                "--signal=KILL",
-                &self.row.limit.as_secs().to_string(),
-                EMULATOR,
-            ])
-            // Not a thread for each CPU: then one runs into what another is changing in the kernel's
-            // code, as it does to switch tracepoints on.
-            .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "768"])
-            .args(["-display", "none", "-nodefaults", "-no-reboot"])
-            .arg("-serial")
-            .arg(format!("file:{}", console.display()))
-            .arg("-serial")
-            .arg(format!("file:{}", verdict.display()))
             .arg("-kernel")
             .arg(&self.kernel.image)
             .arg("-initrd")
             .arg(root)
             .arg("-append")
-            .arg(format!("console=ttyS0 panic=-1 quiet {}", self.row.append))
+            .arg(format!("{} {}", machine.parameters(), self.row.append))
             .stdin(Stdio::null());
         command
     }
 
-    fn filesystem(&self, programs: &Programs, files: &Files) -> Result<Vec<u8>> {
+    fn filesystem(&self, programs: &Programs, tools: &Tools) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         archive.device(Path::new("/dev/console"), (5, 1));
         for folder in ["/run", "/tmp"] {
@@ -146,7 +96,7 @@ impl Guest<'_> {
         for program in [&programs.ghostport, self.program(programs)?] {
             archive.file(program, &read(program)?);
         }
-        for (path, bytes) in &files.0 {
+        for (path, bytes) in &tools.0 {
             archive.file(path, bytes);
         }
         for module in &self.kernel.modules {

@@ -8,16 +8,17 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{archive::Archive, say, unpack};
-use crate::workspace::succeed;
+use super::{say, unpack};
+use crate::{arch::Arch, debian::archive::Archive};
 
 /// The lines of kernels that are tested, oldest first, by the versions that belong to them.
 pub(super) const LINES: &[Line] = &[
-    Line { name: "5.10", version: &[5, 10] },
-    Line { name: "6.1", version: &[6, 1] },
-    Line { name: "6.12", version: &[6, 12] },
-    Line { name: "6.18", version: &[6, 18] },
-    Line { name: "7.x", version: &[7] },
+    Line { name: "5.10", version: &[5, 10], arch: Arch::Amd64 },
+    Line { name: "6.1", version: &[6, 1], arch: Arch::Amd64 },
+    Line { name: "6.12", version: &[6, 12], arch: Arch::Amd64 },
+    Line { name: "6.18", version: &[6, 18], arch: Arch::Amd64 },
+    Line { name: "7.x", version: &[7], arch: Arch::Amd64 },
+    Line { name: "6.1-arm64", version: &[6, 1], arch: Arch::Arm64 },
 ];
 
 /// Modules that tests may need, each after those it needs itself. What a kernel has built in or
@@ -40,13 +41,25 @@ const MODULES: &[&str] = &[
     "tun",
 ];
 
-const FLAVOUR: &str = "-cloud-amd64";
-
 /// Kernels that belong together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) name: &'static str,
     version: &'static [u32],
+    pub(super) arch: Arch,
+}
+
+impl Line {
+    /// Whether a release, as `uname -r` says it, is of this line. A name like `6.12-cloud-amd64`
+    /// stands for the newest one, which is found without it.
+    fn has(self, release: &str) -> bool {
+        let flavour = format!("-cloud-{}", self.arch.debian());
+        release.strip_suffix(&flavour).is_some_and(|version| {
+            version.starts_with(|first: char| first.is_ascii_digit())
+                && numbers(version).starts_with(self.version)
+                && version.matches('.').count() >= 2
+        })
+    }
 }
 
 /// A kernel that can be booted.
@@ -61,10 +74,16 @@ pub(super) struct Kernel {
 
 /// The newest kernel of every line, fetched unless it is here already.
 pub(super) fn provide(lines: &[Line], cache: &Path) -> Result<Vec<Kernel>> {
-    let archive = Archive::open(&cache.join("apt"))?;
-    let packages = archive.packages(&["linux-image-", "linux-binary-", "linux-modules-"])?;
     let folder = cache.join("kernels");
-    lines.iter().map(|line| provide_one(*line, &archive, &packages, &folder)).collect()
+    let mut kernels = Vec::new();
+    for lines in lines.chunk_by(|one, next| one.arch == next.arch) {
+        let archive = Archive::open(lines[0].arch)?;
+        let packages = archive.packages(&["linux-image-", "linux-binary-", "linux-modules-"])?;
+        for line in lines {
+            kernels.push(provide_one(*line, &archive, &packages, &folder)?);
+        }
+    }
+    Ok(kernels)
 }
 
 fn provide_one(
@@ -83,7 +102,7 @@ fn provide_one(
         let unfinished = folder.join(format!("{release}.unfinished"));
         let _ = fs::remove_dir_all(&unfinished);
         fs::create_dir_all(&unfinished)?;
-        fetch(archive, &parts, &unfinished).with_context(|| format!("kernel {release}"))?;
+        fetch(line, archive, &parts, &unfinished).with_context(|| format!("kernel {release}"))?;
         fs::rename(&unfinished, &home)?;
         forget_older(line, &release, folder)?;
     }
@@ -100,19 +119,11 @@ fn provide_one(
 fn newest<'a>(line: Line, packages: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let is_there = |wanted: &str| packages.clone().any(|name| name == wanted);
     let releases = packages.clone().filter_map(|name| {
-        let rest = name.strip_prefix("linux-image-")?;
-        let release = rest.strip_suffix(FLAVOUR)?;
-        let is_real = release.chars().next()?.is_ascii_digit() && belongs(line, release);
-        is_real.then(|| rest.to_owned())
+        let release = name.strip_prefix("linux-image-")?;
+        line.has(release).then(|| release.to_owned())
     });
     let whole = releases.filter(|release| parts(release, is_there).iter().all(|p| is_there(p)));
     whole.max_by_key(|release| numbers(release))
-}
-
-/// Whether a release is of a line. A name like `6.12-cloud-amd64` stands for the newest one, which
-/// is found without it.
-fn belongs(line: Line, release: &str) -> bool {
-    numbers(release).starts_with(line.version) && release.matches('.').count() >= 2
 }
 
 /// The packages that a release consists of: one, or since Linux 6.19 two.
@@ -132,22 +143,13 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 /// Fetches packages and takes the kernel and its modules out.
-fn fetch(archive: &Archive, packages: &[String], home: &Path) -> Result<()> {
-    let work = home.join("work");
-    fs::create_dir(&work)?;
-    archive.fetch(packages, &work)?;
-    let root = work.join("root");
-    for entry in fs::read_dir(&work)? {
-        let package = entry?.path();
-        if package.extension().is_some_and(|extension| extension == "deb") {
-            let mut command = std::process::Command::new("dpkg-deb");
-            succeed(command.arg("--extract").arg(&package).arg(&root))?;
-        }
-    }
+fn fetch(line: Line, archive: &Archive, packages: &[String], home: &Path) -> Result<()> {
+    let root = home.join("root");
+    archive.unpack(packages, &root)?;
     let files = files_under(&root)?;
     let image = files.iter().find(|file| name(file).starts_with("vmlinuz"));
     let image = image.context("a package without a kernel")?;
-    fs::write(home.join("vmlinux"), unpack::kernel_of(image)?)?;
+    fs::write(home.join("vmlinux"), unpack::kernel_of(image, line.arch)?)?;
     for module in &files {
         let Some((stem, _)) = name(module).split_once(".ko") else { continue };
         if MODULES.contains(&stem) {
@@ -158,7 +160,7 @@ fn fetch(archive: &Archive, packages: &[String], home: &Path) -> Result<()> {
     if !home.join("veth.ko").is_file() {
         bail!("a package without modules");
     }
-    Ok(fs::remove_dir_all(&work)?)
+    Ok(fs::remove_dir_all(&root)?)
 }
 
 fn name(path: &Path) -> &str {
@@ -182,7 +184,7 @@ fn files_under(folder: &Path) -> Result<Vec<PathBuf>> {
 fn forget_older(line: Line, newest: &str, folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if belongs(line, name(&path)) && name(&path) != newest {
+        if line.has(name(&path)) && name(&path) != newest {
             fs::remove_dir_all(&path)?;
         }
     }
@@ -215,6 +217,7 @@ mod tests {
         assert_eq!(newest_of("6.1", &packages).as_deref(), Some("6.1.0-10-cloud-amd64"));
         assert_eq!(newest_of("6.12", &packages).as_deref(), Some("6.12.9+deb13-cloud-amd64"));
         assert_eq!(newest_of("5.10", &packages), None);
+        assert_eq!(newest_of("6.1-arm64", &packages), None);
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //! emulation.
 
 use std::{
-    collections::BTreeMap,
-    env::consts,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -18,27 +17,31 @@ use std::{
 use anyhow::{Result, bail, ensure};
 
 use self::{
-    guest::{Files, Guest},
+    guest::Guest,
     kernels::{LINES, Line},
     outcome::Outcome,
     programs::Programs,
     report::Report,
     table::{BIND_COST, EVERY_TEST, ROWS, Row},
+    tools::Tools,
 };
 use crate::{
+    arch::Arch,
     debian,
     setup::{Need, setup},
+    target::Target,
     workspace::target_dir,
 };
 
-mod archive;
 mod cpio;
 mod guest;
 mod kernels;
+mod machine;
 mod outcome;
 mod programs;
 mod report;
 mod table;
+mod tools;
 mod unpack;
 
 /// Guests that live at once. Each has two CPUs, but mostly waits.
@@ -46,7 +49,8 @@ const AT_ONCE: usize = 2;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Kernels (5.10, 6.1, 6.12, 6.18, 7.x) and tests; all of a kind where none is named.
+    /// Kernels (5.10, 6.1, 6.12, 6.18, 7.x; 6.1-arm64) and tests; where none is named, all tests, and
+    /// all kernels of this machine's architecture.
     names: Vec<String>,
     /// Arguments for the test programs: names to filter by, for instance.
     #[arg(last = true)]
@@ -55,8 +59,8 @@ pub(crate) struct Args {
 
 /// Why this machine cannot run guests, if it cannot.
 pub(crate) fn unfit() -> Option<&'static str> {
-    if consts::ARCH != "x86_64" {
-        Some("the guests are x86-64 machines that run what is built here")
+    if Arch::of_this_machine() != Some(Arch::Amd64) {
+        Some("most guests are x86-64 machines that run what is built here")
     } else if !debian::is_here() {
         Some("the kernels come from Debian's archive, by apt")
     } else {
@@ -69,7 +73,7 @@ pub(crate) fn vm(args: &Args) -> Result<ExitCode> {
         bail!("not on this machine: {why}");
     }
     let (lines, rows) = chosen(&args.names)?;
-    setup(&[Need::Tests])?;
+    setup(&needs(&lines))?;
     let report = matrix(&lines, &rows, &args.harness)?;
     print!("{report}");
     let passed = report.passed();
@@ -80,7 +84,7 @@ pub(crate) fn vm(args: &Args) -> Result<ExitCode> {
 pub(crate) fn test() -> Result<bool> {
     let rows: Vec<Row> =
         ROWS.iter().filter(|row| EVERY_TEST.contains(&row.name)).copied().collect();
-    let report = matrix(LINES, &rows, &[])?;
+    let report = matrix(&native_lines(), &rows, &[])?;
     print!("{report}");
     Ok(report.passed())
 }
@@ -91,6 +95,7 @@ pub(crate) fn bind_cost(kernels: &[String]) -> Result<String> {
         bail!("not on this machine: {why}");
     }
     let (lines, _) = chosen(kernels)?;
+    setup(&needs(&lines))?;
     let report = matrix(&lines, &[BIND_COST], &[])?;
     ensure!(report.passed(), "{report}");
     let mut tables = String::new();
@@ -108,13 +113,19 @@ pub(crate) fn bind_cost(kernels: &[String]) -> Result<String> {
 }
 
 /// Where the programs are built that run in guests.
-fn build_folder() -> Result<PathBuf> {
-    Ok(target_dir()?.join("vm/build"))
+fn build_folder(target: &Target) -> Result<PathBuf> {
+    let home = target_dir()?.join("vm");
+    Ok(if target.is_of_this_machine() {
+        home.join("build")
+    } else {
+        home.join(format!("build-{}", target.arch.debian()))
+    })
 }
 
 /// Makes cargo build as it does for guests: whoever runs the tests here and there builds them once.
 pub(crate) fn build_for_guests(command: &mut Command) -> Result<()> {
-    programs::for_guests(command, &build_folder()?);
+    let target = Target::of(Arch::Amd64)?;
+    programs::for_guests(command, &target, &build_folder(&target)?);
     Ok(())
 }
 
@@ -135,25 +146,55 @@ fn chosen(names: &[String]) -> Result<(Vec<Line>, Vec<Row>)> {
     let is_named = |name: &str| names.iter().any(|named| named == name);
     let named_lines: Vec<Line> = LINES.iter().filter(|l| is_named(l.name)).copied().collect();
     let named_rows: Vec<Row> = ROWS.iter().filter(|r| is_named(r.name)).copied().collect();
-    let lines = if named_lines.is_empty() { LINES.to_vec() } else { named_lines };
+    let lines = if named_lines.is_empty() { native_lines() } else { named_lines };
     let rows = if named_rows.is_empty() { ROWS.to_vec() } else { named_rows };
     Ok((lines, rows))
+}
+
+/// Those that are run unless others are named: emulation of another architecture takes its time, and
+/// so does building for it.
+fn native_lines() -> Vec<Line> {
+    let here = Arch::of_this_machine();
+    LINES.iter().filter(|line| here == Some(line.arch)).copied().collect()
+}
+
+fn needs(lines: &[Line]) -> Vec<Need> {
+    let mut needs = vec![Need::Tests];
+    if lines.iter().any(|line| line.arch == Arch::Arm64) {
+        needs.extend([Need::CrossArm64, Need::GuestsArm64]);
+    }
+    needs
+}
+
+/// What guests of an architecture run.
+struct Software {
+    programs: Programs,
+    tools: Tools,
+}
+
+impl Software {
+    fn of(arch: Arch, rows: &[Row]) -> Result<Self> {
+        let mut tests: Vec<&str> = rows.iter().map(|row| row.program).collect();
+        tests.sort_unstable();
+        tests.dedup();
+        let target = Target::of(arch)?;
+        let programs = programs::build(&target, &build_folder(&target)?, &tests)?;
+        Ok(Self { programs, tools: Tools::of(arch)? })
+    }
 }
 
 /// Runs every row on every line.
 fn matrix(lines: &[Line], rows: &[Row], harness: &[String]) -> Result<Report> {
     let home = target_dir()?.join("vm");
     let kernels = kernels::provide(lines, &home)?;
-    let mut tests: Vec<&str> = rows.iter().map(|row| row.program).collect();
-    tests.sort_unstable();
-    tests.dedup();
-    let programs = programs::build(&build_folder()?, &tests)?;
-    let files = Files::of_this_machine()?;
+    let archs: BTreeSet<Arch> = lines.iter().map(|line| line.arch).collect();
+    let software = archs.into_iter().map(|arch| Ok((arch, Software::of(arch, rows)?)));
+    let software = software.collect::<Result<BTreeMap<_, _>>>()?;
     let guests: Vec<Guest<'_>> = kernels
         .iter()
         .flat_map(|kernel| rows.iter().map(move |row| Guest { kernel, row, harness }))
         .collect();
-    let lived = live_all(&guests, &programs, &files, &self::guests()?)?;
+    let lived = live_all(&guests, &software, &self::guests()?)?;
     drop(guests);
     Ok(Report { kernels, rows: rows.to_vec(), lived })
 }
@@ -164,8 +205,7 @@ type Lived = BTreeMap<(&'static str, &'static str), (Outcome, Duration)>;
 /// A few at a time, in order.
 fn live_all(
     guests: &[Guest<'_>],
-    programs: &Programs,
-    files: &Files,
+    software: &BTreeMap<Arch, Software>,
     folder: &Path,
 ) -> Result<Lived> {
     say(&format!("{} guests, {AT_ONCE} at a time", guests.len()));
@@ -174,8 +214,11 @@ fn live_all(
     let work = || -> Result<()> {
         while let Some(guest) = guests.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (line, row) = (guest.kernel.line.name, guest.row.name);
-            let (outcome, took) =
-                guest_with_luck(guest, programs, files, &folder.join(line).join(row))?;
+            let (outcome, took) = guest_with_luck(
+                guest,
+                &software[&guest.kernel.line.arch],
+                &folder.join(line).join(row),
+            )?;
             say(&format!(
                 "{line} {row}: {} ({:.1} s)",
                 report::brief(&outcome),
@@ -199,17 +242,17 @@ fn live_all(
 /// A guest that died gets a second life; a test that failed has failed.
 fn guest_with_luck(
     guest: &Guest<'_>,
-    programs: &Programs,
-    files: &Files,
+    software: &Software,
     folder: &Path,
 ) -> Result<(Outcome, Duration)> {
-    let (outcome, took) = guest.live(programs, files, folder)?;
+    let Software { programs, tools } = software;
+    let (outcome, took) = guest.live(programs, tools, folder)?;
     let Outcome::Died { why, .. } = &outcome else {
         return Ok((outcome, took));
     };
     say(&format!("{} {}: {why}; once more", guest.kernel.line.name, guest.row.name));
     fs::rename(folder.join("console"), folder.join("console.first"))?;
-    guest.live(programs, files, folder)
+    guest.live(programs, tools, folder)
 }
 
 fn say(text: &str) {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    iter,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -11,9 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::say;
-use crate::workspace::{cargo, shown};
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+use crate::{target::Target, workspace::shown};
 
 /// What was built, by absolute path: tests name the binary by the path that it had when they were
 /// compiled, so all of them lie at the same places in the guest.
@@ -26,15 +25,15 @@ pub(super) struct Programs {
 }
 
 /// Builds in a folder of its own: other flags in the same one would throw away what is there.
-pub(super) fn build(folder: &Path, tests: &[&str]) -> Result<Programs> {
-    say("building the test programs");
-    let mut command = cargo();
+pub(super) fn build(target: &Target, folder: &Path, tests: &[&str]) -> Result<Programs> {
+    say(&format!("building the test programs for {}", target.arch.debian()));
+    let mut command = target.cargo();
     command.args(["test", "--no-run", "--package", "monitor"]);
     command.args(tests.iter().flat_map(|test| ["--test", test]));
-    let (tests, mut others) = built(&mut command, folder)?;
-    let mut command = cargo();
+    let (tests, mut others) = built(&mut command, target, folder)?;
+    let mut command = target.cargo();
     command.args(["build", "--package", "xtask", "--bin", "guest-init"]);
-    let (_, init) = built(&mut command, folder)?;
+    let (_, init) = built(&mut command, target, folder)?;
     others.extend(init);
     let mut program =
         |name: &str| others.remove(name).with_context(|| format!("cargo has not built {name}"));
@@ -43,18 +42,15 @@ pub(super) fn build(folder: &Path, tests: &[&str]) -> Result<Programs> {
 
 type Built = BTreeMap<String, PathBuf>;
 
-/// Makes cargo build what runs in guests, and here as well.
-pub(super) fn for_guests(command: &mut Command, folder: &Path) {
-    command
-        .args(["--profile", "guest", "--target", TARGET, "--target-dir"])
-        .arg(folder)
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+/// Makes cargo build what runs in guests, and here as well if the architecture is the same.
+pub(super) fn for_guests(command: &mut Command, target: &Target, folder: &Path) {
+    command.args(["--profile", "guest", "--target-dir"]).arg(folder);
+    target.build_static(command, iter::empty());
 }
 
 /// Runs cargo; returns the tests and the other programs that it has built, or had already.
-fn built(command: &mut Command, folder: &Path) -> Result<(Built, Built)> {
-    for_guests(command, folder);
+fn built(command: &mut Command, target: &Target, folder: &Path) -> Result<(Built, Built)> {
+    for_guests(command, target, folder);
     command
         .args(["--quiet", "--message-format=json-render-diagnostics"])
         .stdin(Stdio::null())

@@ -114,7 +114,7 @@ pub(super) struct Skip {
 /// Every test that may be skipped.
 pub(super) const SKIPS: &[Skip] = &[
     // A bind by io_uring came with Linux 6.11.
-    Skip { test: "a_bind_by_io_uring_is_seen", kernels: &["5.10", "6.1"] },
+    Skip { test: "a_bind_by_io_uring_is_seen", kernels: &["5.10", "6.1", "6.1-arm64"] },
     // CONFIG_MPTCP is not set there.
     Skip { test: "a_multipath_listener_is_one_listener", kernels: &["5.10"] },
     // Packets in several buffers came to XDP with Linux 5.18.
@@ -122,10 +122,10 @@ pub(super) const SKIPS: &[Skip] = &[
     // Test runs with packets that are not contiguous came with Linux 6.19.
     Skip {
         test: "tc_reads_headers_that_are_not_contiguous",
-        kernels: &["5.10", "6.1", "6.12", "6.18"],
+        kernels: &["5.10", "6.1", "6.12", "6.18", "6.1-arm64"],
     },
     // TCX came with Linux 6.6.
-    Skip { test: "a_kill_under_load_loses_nothing_by_tcx", kernels: &["5.10", "6.1"] },
+    Skip { test: "a_kill_under_load_loses_nothing_by_tcx", kernels: &["5.10", "6.1", "6.1-arm64"] },
     Skip { test: "tcx_is_passed_over_with_its_reason", kernels: &["6.12", "6.18", "7.x"] },
 ];
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::workspace::shown;
+use crate::{arch::Arch, workspace::shown};
 
 /// Magic numbers of what kernels and modules are compressed with, and the program that undoes it.
 const COMPRESSIONS: &[(&[u8], &str)] = &[
@@ -20,11 +20,28 @@ const COMPRESSIONS: &[(&[u8], &str)] = &[
     (&[0x1f, 0x8b], "gzip"),
 ];
 
+/// What the emulator starts of a kernel's file.
+pub(super) fn kernel_of(image: &Path, arch: Arch) -> Result<Vec<u8>> {
+    let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+    match arch {
+        Arch::Amd64 => proper(&bytes, image),
+        Arch::Arm64 => {
+            ensure!(is_arm64_image(&bytes), "{}: no Image of an arm64 kernel", image.display());
+            Ok(bytes)
+        }
+    }
+}
+
+/// Whether it is what an arm64 machine boots, uncompressed: `Documentation/arch/arm64/booting.rst`.
+fn is_arm64_image(bytes: &[u8]) -> bool {
+    const MAGIC: usize = 0x38;
+    bytes.get(MAGIC..).is_some_and(|rest| rest.starts_with(b"ARM\x64"))
+}
+
 /// The kernel proper, an ELF file, of a bzImage: the emulator starts it without the detour through
 /// real mode and decompression, which takes it longer than all the rest of a boot.
-pub(super) fn kernel_of(image: &Path) -> Result<Vec<u8>> {
-    let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
-    let payload = payload(&bytes).with_context(|| format!("{}: no bzImage", image.display()))?;
+fn proper(bytes: &[u8], image: &Path) -> Result<Vec<u8>> {
+    let payload = payload(bytes).with_context(|| format!("{}: no bzImage", image.display()))?;
     let kernel = decompressed(payload)?;
     ensure!(kernel.starts_with(b"\x7fELF"), "{}: no ELF file inside", image.display());
     Ok(kernel)
@@ -101,6 +118,15 @@ mod tests {
         assert_eq!(payload(&image[..image.len() - 10]), None);
         assert_eq!(payload(&[0; 4096]), None);
         assert_eq!(payload(b""), None);
+    }
+
+    #[test]
+    fn an_arm64_image_is_known_by_its_magic() {
+        let mut image = vec![0; 64];
+        assert!(!is_arm64_image(&image));
+        image[56..60].copy_from_slice(b"ARM\x64");
+        assert!(is_arm64_image(&image));
+        assert!(!is_arm64_image(&image[..58]));
     }
 
     #[test]

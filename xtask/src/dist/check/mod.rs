@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{Release, output, say};
 use crate::{
+    debian,
     privilege::as_root,
     workspace::{root, succeed},
 };
@@ -30,8 +31,12 @@ pub(super) fn check(release: &Release, files: &[PathBuf]) -> Result<()> {
         found.with_context(|| format!("no {ending} was built"))
     };
     lint(release, file(".deb")?, file(".rpm")?)?;
-    install(release, file(".deb")?, file(".rpm")?)?;
-    run_image(release, file("-oci-amd64.tar")?)?;
+    if release.target.is_of_this_machine() {
+        install(release, file(".deb")?, file(".rpm")?)?;
+        run_image(release, file(&format!("-oci-{}.tar", release.arch().debian()))?)?;
+    } else {
+        say("neither installed nor run: it is for another machine");
+    }
     build_elsewhere(release, file("SHA256SUMS")?)
 }
 
@@ -46,20 +51,13 @@ fn install(release: &Release, deb: &Path, rpm: &Path) -> Result<()> {
     say("a fresh system, to install in");
     let system = release.workshop("system")?;
     let mut bootstrap = Command::new("mmdebstrap");
-    bootstrap.args(["--variant=minbase", "--include", SYSTEM_PACKAGES, &codename()?]);
+    bootstrap.args(["--variant=minbase", "--include", SYSTEM_PACKAGES, &debian::suite()?]);
     output(bootstrap.arg(&system))?;
     for (life, package) in [(DEB, deb), (RPM, rpm)] {
         in_namespaces(&[FRESH_SYSTEM, life].concat(), &[&system, package])
             .context("the life of the package")?;
     }
     Ok(())
-}
-
-/// The suite of the building machine.
-fn codename() -> Result<String> {
-    let system = fs::read_to_string("/etc/os-release")?;
-    let name = system.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    name.map(str::to_owned).context("/etc/os-release names no suite")
 }
 
 /// Runs the image as the host's agent.
@@ -83,9 +81,10 @@ fn build_elsewhere(release: &Release, sums: &Path) -> Result<()> {
     let source = elsewhere.join("source");
     super::afresh(&source)?;
     let mut copy = Command::new("sh");
-    copy.args(["-c", "git ls-files -z | xargs -0 cp --parents --target-directory \"$0\""]);
+    copy.args(["-c", "git ls-files -z | xargs -0 cp --parents -P --target-directory \"$0\""]);
     output(copy.arg(&source).current_dir(root()))?;
     let again = Release {
+        target: release.target.clone(),
         version: release.version,
         revision: release.revision.clone(),
         epoch: release.epoch.clone(),

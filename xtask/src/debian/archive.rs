@@ -1,4 +1,5 @@
-//! Debian's archive, beside the system's own package lists: what it has, and fetching from it.
+//! Debian's archive, beside the system's own package lists: what it has for an architecture, and
+//! fetching from it.
 //!
 //! The addresses of the mirrors are those of this machine's apt. Its sources stay untouched: apt
 //! works on folders of ours here, with a list of sources of ours.
@@ -13,10 +14,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::say;
-use crate::workspace::shown;
+use crate::{
+    arch::Arch,
+    setup::say,
+    workspace::{shown, succeed, target_dir},
+};
 
-/// Suites that have the kernels, and the label of the archive that they are in.
+/// Suites that have kernels and compilers, and the label of the archive that they are in.
 const SUITES: &[(&str, &str)] = &[
     ("bullseye-security", "Debian-Security"),
     ("bookworm-security", "Debian-Security"),
@@ -30,8 +34,6 @@ const LISTS_LAST: Duration = Duration::from_secs(24 * 3600);
 
 /// Nothing but lists of packages: no translations, no icons, no contents.
 const SETTINGS: &[&str] = &[
-    "APT::Architecture=amd64",
-    "APT::Architectures=amd64",
     "APT::Sandbox::User=root",
     "Acquire::Languages=none",
     "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
@@ -42,23 +44,24 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// A private view of the archive.
-pub(super) struct Archive {
+pub(crate) struct Archive {
+    arch: Arch,
     folder: PathBuf,
 }
 
 impl Archive {
     /// Opens the view in a folder of its own, and looks for news if the last look is long ago. Old
     /// news are better than none.
-    pub(super) fn open(folder: &Path) -> Result<Self> {
-        let archive = Self { folder: folder.to_path_buf() };
+    pub(crate) fn open(arch: Arch) -> Result<Self> {
+        let archive = Self { arch, folder: target_dir()?.join("apt").join(arch.debian()) };
         if archive.is_fresh() {
             return Ok(archive);
         }
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(archive.folder.join(folder))?;
         }
-        fs::write(archive.folder.join("sources.list"), sources()?)?;
-        say("looking for the newest kernels");
+        fs::write(archive.folder.join("sources.list"), sources(arch)?)?;
+        say(&format!("looking for the newest packages of {}", arch.debian()));
         match output(archive.apt("apt-get").args(["-q", "update"])) {
             Ok(_) => fs::write(archive.stamp(), "")?,
             Err(error) if archive.stamp().exists() => {
@@ -70,7 +73,7 @@ impl Archive {
     }
 
     /// Every package whose name begins like this, and its version.
-    pub(super) fn packages(&self, prefixes: &[&str]) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn packages(&self, prefixes: &[&str]) -> Result<BTreeMap<String, String>> {
         let mut targets = self.apt("apt-get");
         targets.args(["indextargets", "--format", "$(FILENAME)", "Created-By: Packages"]);
         let mut packages = BTreeMap::new();
@@ -82,17 +85,29 @@ impl Archive {
         Ok(packages)
     }
 
-    /// Fetches a package into a folder. apt checks what it has fetched against the signed lists.
-    pub(super) fn fetch(&self, packages: &[String], into: &Path) -> Result<()> {
+    /// Fetches packages and unpacks them into a folder: completely or not at all, whenever this is
+    /// interrupted. apt checks what it has fetched against the signed lists.
+    pub(crate) fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
+        let work = PathBuf::from(format!("{}.unfinished", into.display()));
+        let _ = fs::remove_dir_all(&work);
+        let [fetched, root] = ["packages", "root"].map(|name| work.join(name));
+        fs::create_dir_all(&fetched)?;
         let mut command = self.apt("apt-get");
-        command.args(["-q", "download"]).args(packages).current_dir(into);
-        output(&mut command).map(drop)
+        output(command.args(["-q", "download"]).args(packages).current_dir(&fetched))?;
+        for package in fs::read_dir(&fetched)? {
+            let mut command = Command::new("dpkg-deb");
+            succeed(command.arg("--extract").arg(package?.path()).arg(&root))?;
+        }
+        fs::rename(&root, into)?;
+        Ok(fs::remove_dir_all(work)?)
     }
 
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let folder = self.folder.display();
         let own = [
+            format!("APT::Architecture={}", self.arch.debian()),
+            format!("APT::Architectures={}", self.arch.debian()),
             format!("Dir::Etc::SourceList={folder}/sources.list"),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
             "Dir::Etc::Preferences=/dev/null".to_owned(),
@@ -119,7 +134,7 @@ impl Archive {
 }
 
 /// A list of sources for the suites, with the addresses that this machine's apt has.
-fn sources() -> Result<String> {
+fn sources(arch: Arch) -> Result<String> {
     let mut targets = Command::new("apt-get");
     targets.args(["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]);
     let known = output(&mut targets)?;
@@ -129,12 +144,13 @@ fn sources() -> Result<String> {
             (found == label).then(|| address.to_owned())
         };
         known.lines().find_map(of_label).with_context(|| {
-            format!("this machine's apt has no source of {label}: the kernels come from there")
+            format!("this machine's apt has no source of {label}, where packages come from")
         })
     };
     let lines = SUITES.iter().map(|(suite, label)| {
         let address = address(label)?;
-        Ok(format!("deb [arch=amd64{}] {address} {suite} main\n", signed_by()))
+        let options = format!("arch={}{}", arch.debian(), signed_by());
+        Ok(format!("deb [{options}] {address} {suite} main\n"))
     });
     lines.collect()
 }
