@@ -75,7 +75,7 @@ impl<'a> Value<'a> {
 pub(super) fn length(reader: &mut Reader<'_>) -> Result<usize, Broken> {
     match reader.u8().ok_or(Broken::Malformed)? {
         short @ ..=0x1e => Ok(short.into()),
-        0x1f => reader.uintvar().map(|len| len as usize).ok_or(Broken::Malformed),
+        0x1f => reader.size().ok_or(Broken::Malformed),
         _ => Err(Broken::Malformed),
     }
 }

@@ -78,7 +78,7 @@ impl<'a> Push<'a> {
     /// `None` if too little speaks for a push.
     pub(super) fn read(bytes: &'a [u8], missing: usize) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let headers_len = reader.uintvar()? as usize;
+        let headers_len = reader.size()?;
         let rest = reader.rest();
         let on_wire = rest.len() + missing;
         if headers_len == 0 {

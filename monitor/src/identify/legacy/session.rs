@@ -81,8 +81,8 @@ fn connect_reply(reader: &mut Reader<'_>) -> Option<Pdu> {
 
 /// Capabilities and headers, of sizes that add up to the rest.
 fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
-    let capabilities_len = reader.uintvar()? as usize;
-    let headers_len = reader.uintvar()? as usize;
+    let capabilities_len = reader.size()?;
+    let headers_len = reader.size()?;
     if reader.rest().len() == capabilities_len.checked_add(headers_len)? {
         pdu.evidence.add(8);
     } else {
@@ -91,8 +91,8 @@ fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
     let mut capabilities = Reader::new(reader.take(capabilities_len)?);
     let mut count = 0;
     while !capabilities.is_empty() {
-        let len = capabilities.uintvar()?;
-        let (id, _) = capabilities.take(len as usize)?.split_first()?;
+        let len = capabilities.size()?;
+        let (id, _) = capabilities.take(len)?.split_first()?;
         // Table 37: eight of them are assigned.
         if !matches!(id, 0x80..=0x88) {
             return None;
@@ -115,7 +115,7 @@ fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
 
 fn reply(reader: &mut Reader<'_>, missing: usize) -> Option<Pdu> {
     let status = http_status(reader.u8()?)?;
-    let headers_len = reader.uintvar()? as usize;
+    let headers_len = reader.size()?;
     let mut region = Reader::new(reader.take(headers_len)?);
     let content_type = ContentType::read(&mut region).ok()?;
     let (headers, walked) = Headers::walk(&mut region, reader.rest().len() + missing);
@@ -172,8 +172,8 @@ fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
 }
 
 fn post(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
-    let uri_len = reader.uintvar()? as usize;
-    let headers_len = reader.uintvar()? as usize;
+    let uri_len = reader.size()?;
+    let headers_len = reader.size()?;
     let uri = is_uri(reader.take(uri_len)?)?;
     let mut region = Reader::new(reader.take(headers_len)?);
     let content_type = ContentType::read(&mut region).ok()?;
@@ -190,7 +190,7 @@ fn post(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
 }
 
 fn uri<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
-    let len = reader.uintvar()? as usize;
+    let len = reader.size()?;
     is_uri(reader.take(len)?)
 }
 
