@@ -57,7 +57,10 @@ enum State {
     /// The headers end where their size says.
     Whole,
     /// They may: the capture ends before.
-    Cut,
+    Cut {
+        seen: usize,
+        headers_len: usize,
+    },
     /// This size is larger than the packet.
     TooLarge(&'static str),
     Malformed,
@@ -85,28 +88,36 @@ impl<'a> Push<'a> {
             return None;
         }
         let is_too_large = headers_len > on_wire;
+        // Packet or capture end before the headers do.
+        let is_open = headers_len > rest.len();
         let (region, body) = rest.split_at_checked(headers_len).unwrap_or((rest, &[]));
         let mut region = Reader::new(region);
         let whole = region.rest().len();
-        let content_type = ContentType::read(&mut region).ok()?;
+        let content_type = content_type(&mut region, is_open)?;
         if content_type.is_too_large {
             // Nothing says any more where the headers end.
             region = Reader::new(rest.get(whole - region.rest().len()..)?);
         }
         let body_len = on_wire.saturating_sub(headers_len);
         let (headers, walked) = Headers::walk(&mut region, body_len);
+        // What no header can be is none, wherever the capture ends.
+        let is_cut = is_open && (content_type.is_too_large || walked != Err(Broken::Malformed));
         let state = match walked {
             _ if content_type.is_too_large && missing == 0 => State::TooLarge("Content-Type"),
             _ if is_too_large => State::TooLarge("HeadersLen"),
-            _ if headers_len > rest.len() => State::Cut,
-            Ok(()) => State::Whole,
+            _ if is_cut => State::Cut { seen: rest.len(), headers_len },
+            Ok(()) if !content_type.is_too_large => State::Whole,
             Err(Broken::PastEnd) if missing == 0 && claims_more_than_is_left(region, body) => {
                 State::TooLarge("a header")
             }
-            Err(_) => State::Malformed,
+            _ => State::Malformed,
         };
         // Where the size of the headers is wrong, the body is what cannot be a header.
-        let body = if state == State::Whole { body } else { region.rest() };
+        let body = match state {
+            State::Whole => body,
+            State::Cut { .. } => &[],
+            State::TooLarge(_) | State::Malformed => region.rest(),
+        };
         let (agreement, body_bits) = agreement(content_type.kind(), body);
         // The kind of the PDU, and that the walk ends where it should.
         let mut evidence = Evidence::bits(if state == State::Whole { 7 + 8 } else { 7 });
@@ -122,6 +133,11 @@ impl<'a> Push<'a> {
         is_push.then_some(push)
     }
 
+    /// Whether its headers end where their size says.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state == State::Whole
+    }
+
     /// Says what it is.
     pub(super) fn judge(&self, payload: &Payload<'_>) -> Identification {
         match self.state {
@@ -132,7 +148,15 @@ impl<'a> Push<'a> {
                     "begins as a WSP push, and its headers are malformed",
                 );
             }
-            State::Whole | State::Cut => {}
+            State::Cut { seen, headers_len } => {
+                let (verdict, _) = self.by_content_type();
+                let reason = format!(
+                    "a WSP push that is cut by the capture: {seen} of {headers_len} bytes of its \
+                     headers were seen, and nothing of its body"
+                );
+                return Identification::consistent(verdict, reason);
+            }
+            State::Whole => {}
         }
         if self.agreement == Agreement::Disagrees {
             return Identification::consistent(
@@ -145,7 +169,7 @@ impl<'a> Push<'a> {
             return self.judge_message(payload);
         }
         let (verdict, reason) = self.by_content_type();
-        let is_proven = self.agreement == Agreement::Agrees && self.state == State::Whole;
+        let is_proven = self.agreement == Agreement::Agrees;
         let grade = if is_proven { Grade::Confirmed } else { Grade::Consistent };
         Identification::new(verdict, grade, reason)
     }
@@ -228,6 +252,19 @@ impl<'a> Push<'a> {
                 Kind::Mms | Kind::Wbxml | Kind::Other => {}
             }
         }
+    }
+}
+
+/// The content type at the start of the headers, which may be `open`: packet or capture end before
+/// they do.
+fn content_type<'a>(headers: &mut Reader<'a>, is_open: bool) -> Option<ContentType<'a>> {
+    let start = *headers;
+    match ContentType::read(headers) {
+        Err(Broken::PastEnd) if is_open => {
+            *headers = start;
+            ContentType::beginning(headers).ok()
+        }
+        read => read.ok(),
     }
 }
 

@@ -51,7 +51,7 @@ impl Pdu {
         let mut details = Details::default();
         details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
         push.describe(&mut details);
-        Some(Self { evidence: push.evidence, is_whole: true, details })
+        Some(Self { evidence: push.evidence, is_whole: push.is_whole(), details })
     }
 
     fn of(name: &'static str) -> Self {
