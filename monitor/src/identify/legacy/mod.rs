@@ -6,6 +6,7 @@
 
 use super::Signature;
 
+mod agreement;
 mod attack;
 mod cir;
 mod content_type;

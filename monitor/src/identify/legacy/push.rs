@@ -4,15 +4,14 @@ use monitor_common::flow::Protocol;
 
 use super::{
     super::{
-        Grade, Identification, Payload, Verdict,
-        details::Details,
-        evidence::Evidence,
-        reader::{Reader, is_printable},
+        Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence,
+        reader::Reader,
     },
+    agreement::{Agreement, agreement},
     attack, cir,
     content_type::{ContentType, Kind},
     header::{Broken, Headers, application_name, length},
-    mms, provisioning, service, wbxml,
+    mms, provisioning, service,
 };
 
 pub(super) const PUSH: u8 = 0x06;
@@ -64,15 +63,6 @@ enum State {
     /// This size is larger than the packet.
     TooLarge(&'static str),
     Malformed,
-}
-
-/// Whether the body is what the content type says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Agreement {
-    Agrees,
-    Disagrees,
-    /// There is no body, or none that could be told apart.
-    Unknown,
 }
 
 impl<'a> Push<'a> {
@@ -273,32 +263,6 @@ fn content_type<'a>(headers: &mut Reader<'a>, is_open: bool) -> Option<ContentTy
 fn claims_more_than_is_left(mut field: Reader<'_>, body: &[u8]) -> bool {
     let _name = field.u8();
     length(&mut field).is_ok_and(|len| len > field.rest().len() + body.len())
-}
-
-/// Whether a body is of that kind, and the bits of evidence in it.
-fn agreement(kind: Kind, body: &[u8]) -> (Agreement, u32) {
-    const WBXML: u32 = 22;
-    let is_xml = body.starts_with(b"<?xml");
-    let bits = match kind {
-        _ if body.is_empty() => return (Agreement::Unknown, 0),
-        Kind::Other => return (Agreement::Unknown, 0),
-        Kind::ServiceIndication | Kind::ServiceLoading | Kind::Provisioning if is_xml => 24,
-        Kind::Mms if mms::begins(body) => mms::EVIDENCE,
-        Kind::ServiceIndication if wbxml::begins(body, service::INDICATION_PUBLIC_ID) => WBXML,
-        Kind::ServiceLoading if wbxml::begins(body, service::LOADING_PUBLIC_ID) => WBXML,
-        Kind::Provisioning if wbxml::begins(body, provisioning::PUBLIC_ID) => WBXML,
-        Kind::WvCir if cir::begins(body) => 24,
-        Kind::Wbxml if wbxml::begins_any(body) => 12,
-        // Text behind a few bytes is found everywhere: it takes a header as well.
-        Kind::Text if is_text(body) => body.len().min(8) as u32,
-        _ => return (Agreement::Disagrees, 0),
-    };
-    (Agreement::Agrees, bits)
-}
-
-fn is_text(body: &[u8]) -> bool {
-    let start = body.get(..64).unwrap_or(body);
-    start.split(|byte| matches!(byte, b'\r' | b'\n' | b'\t')).all(is_printable)
 }
 
 fn charset_name(number: u64) -> String {
