@@ -1,7 +1,8 @@
 //! Whether the body of a push is what its content type says.
 
 use super::{
-    super::reader::is_printable, cir, content_type::Kind, mms, provisioning, service, wbxml,
+    super::reader::is_printable, cir, content_type::Kind, header::Value, mms, provisioning,
+    service, wbxml,
 };
 
 /// Whether the body is what the content type says.
@@ -32,6 +33,20 @@ pub(super) fn agreement(kind: Kind, body: &[u8]) -> (Agreement, u32) {
         _ => return (Agreement::Disagrees, 0),
     };
     (Agreement::Agrees, bits)
+}
+
+/// Whether the application that a push is for is the one that reads such a body.
+pub(super) fn is_read_by(kind: Kind, application: Option<Value<'_>>) -> bool {
+    const WML: u8 = 2;
+    const MMS: u8 = 4;
+    const WV: u8 = 10;
+    let Some(Value::Short(application)) = application else { return false };
+    matches!(
+        (kind, application),
+        (Kind::ServiceIndication | Kind::ServiceLoading, WML)
+            | (Kind::Mms, MMS)
+            | (Kind::WvCir, WV)
+    )
 }
 
 fn is_text(body: &[u8]) -> bool {

@@ -197,6 +197,18 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// Whether it is the name of a field that pushes have.
+pub(super) const fn is_of_pushes(name: u8) -> bool {
+    matches!(
+        name,
+        name::CONTENT_LENGTH
+            | name::APPLICATION_ID
+            | name::INITIATOR_URI
+            | name::PUSH_FLAG
+            | name::ENCODING_VERSION
+    )
+}
+
 fn is_address(text: &[u8]) -> bool {
     is_printable(text) && text.contains(&b':') && text.len() > 5
 }

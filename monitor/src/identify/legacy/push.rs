@@ -7,15 +7,18 @@ use super::{
         Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence,
         reader::Reader,
     },
-    agreement::{Agreement, agreement},
+    agreement::{Agreement, agreement, is_read_by},
     attack, cir,
     content_type::{ContentType, Kind},
-    header::{Broken, Headers, application_name, length},
-    mms, provisioning, service,
+    header::{Broken, Headers, application_name, is_of_pushes, length},
+    mms, port, provisioning, service,
 };
 
 pub(super) const PUSH: u8 = 0x06;
 pub(super) const CONFIRMED_PUSH: u8 = 0x07;
+
+/// Bits of evidence in UDP's port 2948, for a push that does not hold to its end.
+const AT_HOME: u32 = 4;
 
 /// A push in a datagram of its own, behind a transaction id.
 pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
@@ -27,7 +30,8 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
         return Some(attack);
     }
     let missing = payload.wire_len.saturating_sub(payload.bytes.len());
-    let push = Push::read(rest, missing)?;
+    let is_at_home = payload.transport == Some(Protocol::Udp) && payload.has_port(port::PUSH);
+    let push = Push::read(rest, missing, is_at_home)?;
     let mut identification = push.judge(payload);
     let mut details = Details::default();
     details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
@@ -66,10 +70,11 @@ enum State {
 }
 
 impl<'a> Push<'a> {
-    /// Reads what follows the type of the PDU. `missing` bytes of it were not captured.
+    /// Reads what follows the type of the PDU. `missing` bytes of it were not captured; it is at home
+    /// on the port that handsets take pushes on.
     ///
     /// `None` if too little speaks for a push.
-    pub(super) fn read(bytes: &'a [u8], missing: usize) -> Option<Self> {
+    pub(super) fn read(bytes: &'a [u8], missing: usize, is_at_home: bool) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let headers_len = reader.size()?;
         let rest = reader.rest();
@@ -92,14 +97,15 @@ impl<'a> Push<'a> {
         let (headers, walked) = Headers::walk(&mut region, body_len);
         // What no header can be is none, wherever the capture ends.
         let is_cut = is_open && (content_type.is_too_large || walked != Err(Broken::Malformed));
+        let is_field_too_large = missing == 0
+            && walked == Err(Broken::PastEnd)
+            && claims_more_than_is_left(region, body);
         let state = match walked {
             _ if content_type.is_too_large && missing == 0 => State::TooLarge("Content-Type"),
             _ if is_too_large => State::TooLarge("HeadersLen"),
             _ if is_cut => State::Cut { seen: rest.len(), headers_len },
             Ok(()) if !content_type.is_too_large => State::Whole,
-            Err(Broken::PastEnd) if missing == 0 && claims_more_than_is_left(region, body) => {
-                State::TooLarge("a header")
-            }
+            _ if is_field_too_large => State::TooLarge("a header"),
             _ => State::Malformed,
         };
         // Where the size of the headers is wrong, the body is what cannot be a header.
@@ -109,8 +115,13 @@ impl<'a> Push<'a> {
             State::TooLarge(_) | State::Malformed => region.rest(),
         };
         let (agreement, body_bits) = agreement(content_type.kind(), body);
-        // The kind of the PDU, and that the walk ends where it should.
-        let mut evidence = Evidence::bits(if state == State::Whole { 7 + 8 } else { 7 });
+        // The kind of the PDU.
+        let mut evidence = Evidence::bits(7);
+        let broken = region.peek().filter(|_| is_field_too_large);
+        evidence.add(bits_of_end(state, headers_len == on_wire, broken, is_at_home));
+        if is_read_by(content_type.kind(), headers.application_id) {
+            evidence.add(4);
+        }
         evidence.join(content_type.evidence);
         evidence.join(headers.evidence);
         evidence.add(body_bits);
@@ -242,6 +253,23 @@ impl<'a> Push<'a> {
                 Kind::Mms | Kind::Wbxml | Kind::Other => {}
             }
         }
+    }
+}
+
+/// Bits of evidence in where a push ends, in the field whose size is too large, and in its port.
+fn bits_of_end(state: State, is_to_the_end: bool, broken: Option<u8>, is_at_home: bool) -> u32 {
+    let home = if is_at_home { AT_HOME } else { 0 };
+    match state {
+        // The walk ends where it should.
+        State::Whole => 8,
+        State::TooLarge(_) => {
+            // One size is wrong, that of all headers is not.
+            let of_size = if is_to_the_end { 8 } else { 0 };
+            let of_field = if broken.is_some_and(is_of_pushes) { 8 } else { 0 };
+            of_size + of_field + home
+        }
+        State::Cut { .. } => home,
+        State::Malformed => 0,
     }
 }
 

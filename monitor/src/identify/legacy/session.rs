@@ -47,7 +47,7 @@ impl Pdu {
     /// A push inside a transaction.
     pub(super) fn push(bytes: &[u8], missing: usize) -> Option<Self> {
         let [pdu @ (PUSH | CONFIRMED_PUSH), rest @ ..] = bytes else { return None };
-        let push = Push::read(rest, missing)?;
+        let push = Push::read(rest, missing, false)?;
         let mut details = Details::default();
         details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
         push.describe(&mut details);
