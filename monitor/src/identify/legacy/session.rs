@@ -17,6 +17,8 @@ pub(super) struct Pdu {
     pub(super) evidence: Evidence,
     /// It ends where its sizes say.
     pub(super) is_whole: bool,
+    /// No header follows, so that a single size says where it ends.
+    pub(super) ends_by_size: bool,
     pub(super) details: Details,
 }
 
@@ -51,13 +53,18 @@ impl Pdu {
         let mut details = Details::default();
         details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
         push.describe(&mut details);
-        Some(Self { evidence: push.evidence, is_whole: push.is_whole(), details })
+        Some(Self {
+            evidence: push.evidence,
+            is_whole: push.is_whole(),
+            ends_by_size: false,
+            details,
+        })
     }
 
     fn of(name: &'static str) -> Self {
         let mut details = Details::default();
         details.set("pdu", name);
-        Self { evidence: Evidence::default(), is_whole: true, details }
+        Self { evidence: Evidence::default(), is_whole: true, ends_by_size: false, details }
     }
 }
 
@@ -152,6 +159,7 @@ const fn http_status(byte: u8) -> Option<u16> {
 
 fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
     let uri = uri(reader)?;
+    let ends_by_size = reader.is_empty();
     let mut region = Reader::new(reader.rest());
     let (headers, walked) = Headers::walk(&mut region, 0);
     let name = match method {
@@ -163,7 +171,7 @@ fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
     };
     // Text of other protocols has letters where a method is, and an address behind it.
     walked.ok()?;
-    let mut pdu = Pdu::of(name);
+    let mut pdu = Pdu { ends_by_size, ..Pdu::of(name) };
     pdu.evidence.join(uri_evidence(uri));
     pdu.evidence.join(headers.evidence);
     pdu.details.set_text("uri", uri);
