@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{
-    Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::Shell;
@@ -40,7 +41,9 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the agent: count packets, trace binds and serve /metrics until SIGTERM or SIGINT
+    /// Run the agent: count packets, trace binds and serve /metrics
+    ///
+    /// It runs until SIGTERM or SIGINT.
     #[command(
         after_help = "Example:\n  ghostport run --interface eth0 --web.listen-address 127.0.0.1:10948"
     )]
@@ -50,20 +53,25 @@ pub enum Command {
     /// Needs no running agent. Exits with 2 when there is no store, or none that can be read.
     #[command(after_help = "Example:\n  ghostport events --since 24h --kind awakened")]
     Events(EventsArgs),
-    /// Look once, without agent and BPF: who holds or talks on a watched port now, in every network
-    /// namespace
+    /// Look once, without agent and BPF, who is on a watched port now
+    ///
+    /// Tells who holds one or talks on one, in every network namespace.
     ///
     /// Exits with 0 when nothing was found and everything was seen, with 1 when something was
     /// found, with 2 when nothing was found but not everything could be seen, or nothing at all.
     #[command(after_help = "Example:\n  ghostport check 2948 --json")]
     Check(CheckArgs),
-    /// Tell what this kernel and these privileges allow, and what to do about the rest
+    /// Tell what this kernel and these privileges allow
+    ///
+    /// Of what they do not allow, it says what to do about it.
     ///
     /// Exits with 0 when every hook has its best mechanism, with 1 when one is degraded, with 2
     /// when the agent cannot work.
     #[command(after_help = "Example:\n  ghostport doctor --json")]
     Doctor(DoctorArgs),
-    /// Bind and send a packet in a private network namespace, and prove that both are seen
+    /// Prove that binds and packets are seen
+    ///
+    /// Binds and sends a packet in a private network namespace.
     ///
     /// Exits with 0 when they were, with 1 when they were not. Takes root.
     #[command(after_help = "Example:\n  ghostport selftest")]
@@ -89,12 +97,12 @@ pub enum Command {
         after_help = "Example:\n  ghostport identify --udp --port 2948 --hex 'dc 06 01 ae 02 05 6a 00 45 c6'"
     )]
     Identify(IdentifyArgs),
-    /// Show ports, who holds them, rates and events of the running agent, live
+    /// Show ports, holders, rates and events of the running agent, live
     ///
     /// Takes a terminal and a running agent. Keys are told in its last line; q ends it.
     #[command(after_help = "Example:\n  ghostport top")]
     Top,
-    /// Tell what is registered for a port, and what is likely there today
+    /// Tell what a port is registered for, and likely used for today
     ///
     /// Without PORT, a table of all ports in the catalogue.
     #[command(after_help = "Example:\n  ghostport explain 2948 --sources")]
@@ -146,7 +154,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub since: Option<Duration>,
     /// Only events about this port
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub port: Option<u16>,
     /// Only events of this kind
     #[arg(long, value_name = "KIND", value_parser = event_kind())]
@@ -163,7 +171,7 @@ pub struct EventsArgs {
 #[derive(Args, Debug)]
 pub struct CheckArgs {
     /// The ports to look at [default: those of the configuration]
-    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_name = "PORT", value_parser = port)]
     pub ports: Vec<u16>,
     /// Print one JSON document
     #[arg(long)]
@@ -186,6 +194,7 @@ pub struct DoctorArgs {
 
 /// Arguments of `identify`.
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("source").required(true)))]
 pub struct IdentifyArgs {
     /// It came by UDP; of a capture, tell only what did
     #[arg(long, conflicts_with = "tcp")]
@@ -194,16 +203,16 @@ pub struct IdentifyArgs {
     #[arg(long)]
     pub tcp: bool,
     /// It went to port P; of a capture, tell only what went there or came from there
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "P", value_parser = port)]
     pub port: Option<u16>,
     /// Print one JSON object, of a capture one a line
     #[arg(long)]
     pub json: bool,
     /// The payload in hexadecimal digits; blanks, colons and 0x do not matter
-    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true, group = "source")]
     pub hex: Option<String>,
     /// A capture, or - for standard input
-    #[arg(value_name = "FILE", required_unless_present = "hex", conflicts_with = "hex")]
+    #[arg(value_name = "FILE", group = "source")]
     pub file: Option<PathBuf>,
 }
 
@@ -211,7 +220,7 @@ pub struct IdentifyArgs {
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     /// The port
-    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_name = "PORT", value_parser = port)]
     pub port: Option<u16>,
     /// Say where the facts are from
     #[arg(long)]
@@ -305,6 +314,11 @@ impl EventsArgs {
         let since = self.since.map(|since| now.checked_sub(since).unwrap_or(Timestamp::MIN));
         Filter { since, port: self.port, kind: self.kind, limit: None }
     }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().map(NonZeroU16::get);
+    port.map_err(|_| "expected a port from 1 to 65535".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -435,6 +449,29 @@ mod tests {
                 .contains(r#"File("a.pcap"), transport: Some(Tcp)"#)
         );
         assert!(source("ghostport identify -").contains("Stdin, transport: None"));
+    }
+
+    #[test]
+    fn identify_says_that_it_takes_digits_as_well() {
+        for args in ["ghostport identify", "ghostport identify --help"] {
+            let text = parse(args).expect_err(args).to_string();
+            let usage = text.lines().find(|line| line.starts_with("Usage:")).expect("a usage");
+            assert!(usage.contains("--hex <STRING>") && usage.contains("FILE"), "{usage}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_told_what_one_is() {
+        for args in ["explain abc", "explain 0", "check 65536", "events --port x"] {
+            let error = parse(&format!("ghostport {args}")).expect_err(args).to_string();
+            assert!(error.contains("expected a port from 1 to 65535"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_commands_fits_a_terminal() {
+        let help = parse("ghostport --help").expect_err("help").to_string();
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     }
 
     #[test]

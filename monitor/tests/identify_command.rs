@@ -222,6 +222,15 @@ fn a_short_snapshot_is_no_attack() {
     assert_ne!(lines(&output)[0]["verdict"], "wap-push-overflow");
 }
 
+/// No signature looks further than the largest datagram, but what was there is said.
+#[test]
+fn bytes_are_counted_to_the_last() {
+    let found = lines(&run(&["identify", "--json", "-"], &[0; 100_000]));
+    assert_eq!(found[0]["details"]["bytes"], 100_000);
+    let found = lines(&run(&["identify", "--json", "-"], &[0; 65_535]));
+    assert_eq!(found[0]["details"]["bytes"], 65_535);
+}
+
 #[test]
 fn a_capture_may_come_by_standard_input_and_be_filtered() {
     let file = pcap(101, &[udp(INDICATION), tcp(false, 0x02, &[])]);

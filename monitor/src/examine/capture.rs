@@ -47,6 +47,7 @@ pub(super) fn read(
     let unsupported = summary.unsupported;
     let outcome = outcome.and_then(|()| match unsupported {
         0 => Ok(()),
+        1 => Err(anyhow!("1 packet has a link layer that ghostport does not know")),
         count => Err(anyhow!("{count} packets have a link layer that ghostport does not know")),
     });
     (summary, outcome)

@@ -220,13 +220,28 @@ impl Conversation {
     }
 }
 
+/// The word behind a number of conversations.
+const fn word(conversations: u64) -> &'static str {
+    if conversations == 1 { "conversation" } else { "conversations" }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} packets, {} conversations", self.packets, self.conversations)?;
+        let packets = if self.packets == 1 { "packet" } else { "packets" };
+        write!(
+            f,
+            "{} {packets}, {} {}",
+            self.packets,
+            self.conversations,
+            word(self.conversations)
+        )?;
+        if self.evicted > 0 {
+            let conversations = word(self.evicted);
+            write!(f, ", {} {conversations} told before the end of the capture", self.evicted)?;
+        }
         let others = [
             (self.not_ours, "neither TCP nor UDP"),
             (self.unsupported, "with an unknown link layer"),
-            (self.evicted, "conversations told before the end of the capture"),
         ];
         let unclassified = Unclassified::ALL.into_iter().zip(self.unclassified);
         let unclassified = unclassified.map(|(cause, count)| (count, cause.name()));
@@ -273,6 +288,14 @@ mod tests {
         outcome.expect("told");
         assert_eq!(told, MAX_OPEN + 10);
         assert!(summary.to_string().contains("10 conversations told before the end"), "{summary}");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let summary = Summary { packets: 1, conversations: 1, evicted: 1, ..Summary::default() };
+        let text = "1 packet, 1 conversation, 1 conversation told before the end of the capture";
+        assert_eq!(summary.to_string(), text);
+        assert_eq!(Summary::default().to_string(), "0 packets, 0 conversations");
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn connection_attempt(headers: &[u8], family: u8) -> Option<Identification> 
 /// after what could be read of it. Of what `output` says, the error is the last in the chain.
 pub fn examine(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
     match request.source {
-        Source::Hex(digits) => one(request, &hex::decode(digits)?, output),
+        Source::Hex(digits) => one(request, &hex::decode(digits)?, 0, output),
         Source::File(path) => {
             let file =
                 File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -87,8 +87,10 @@ pub fn examine(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
                     .context("in standard input");
             }
             let mut payload = Vec::new();
-            start.as_slice().chain(stdin).take(MAX_PAYLOAD).read_to_end(&mut payload)?;
-            one(request, &payload, output)
+            let mut reader = start.as_slice().chain(stdin);
+            reader.by_ref().take(MAX_PAYLOAD).read_to_end(&mut payload)?;
+            let beyond = io::copy(&mut reader, &mut io::sink())?;
+            one(request, &payload, beyond as usize, output)
         }
     }
 }
@@ -100,8 +102,10 @@ fn start(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-fn one(request: &Request<'_>, bytes: &[u8], output: &mut impl Write) -> Result<()> {
+/// `beyond` bytes of the payload were left out.
+fn one(request: &Request<'_>, bytes: &[u8], beyond: usize, output: &mut impl Write) -> Result<()> {
     let payload = Payload {
+        wire_len: bytes.len() + beyond,
         transport: request.transport,
         destination_port: request.port,
         ..Payload::of(bytes)

@@ -22,9 +22,26 @@ pub(super) fn identification(found: &Identification, indent: &str) -> String {
         let _ = writeln!(page, "{indent}  {line}");
     }
     for (name, value) in found.details.iter() {
-        let _ = writeln!(page, "{indent}  {name}: {}", shown(value));
+        let line = format!("{indent}  {name}: {}", shown(value));
+        page.push_str(&folded(&line, &format!("{indent}    ")));
+        page.push('\n');
     }
     page
+}
+
+/// Breaks a line wherever it is full: blanks in it are a payload's, and stay.
+fn folded(line: &str, indent: &str) -> String {
+    let (mut folded, mut column) = (String::new(), 0);
+    for character in line.chars() {
+        if column == WIDTH {
+            folded.push('\n');
+            folded.push_str(indent);
+            column = indent.len();
+        }
+        folded.push(character);
+        column += 1;
+    }
+    folded
 }
 
 /// A value without its quotes. What is in a payload must not steer a terminal.
@@ -53,6 +70,19 @@ mod tests {
         assert!(page.starts_with("wap-service-indication (confirmed)\n  a WSP push"), "{page}");
         assert!(page.contains("\n  address: http://mysite.ru\n"), "{page}");
         assert!(page.lines().all(|line| line.chars().count() <= WIDTH));
+    }
+
+    #[test]
+    fn a_long_value_is_folded_and_loses_nothing() {
+        for text in ["one two three ".repeat(30), "ä".repeat(300)] {
+            let page = identification(&identify(&Payload::of(text.as_bytes())), "  ");
+            assert!(page.lines().all(|line| line.chars().count() <= WIDTH), "{page}");
+            let (_, folded) = page.split_once("first_line: ").expect("a first line");
+            let whole: String =
+                folded.lines().map(|line| line.strip_prefix("      ").unwrap_or(line)).collect();
+            let start: String = text.chars().take(200).collect();
+            assert!(whole.starts_with(&start), "{page}");
+        }
     }
 
     #[test]

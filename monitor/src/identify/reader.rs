@@ -76,17 +76,24 @@ impl<'a> Reader<'a> {
     }
 
     /// WAP's variable-length integer, WAP-230-WSP §8.1.2: seven bits a byte, the first the highest,
-    /// five bytes at most.
-    pub(super) fn uintvar(&mut self) -> Option<u32> {
+    /// five bytes at most. That is three bits more than the 32 that the specification allows, and
+    /// whoever sends them means no number but an attack.
+    pub(super) fn uintvar(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for _ in 0..5 {
             let byte = self.u8()?;
             value = value << 7 | u64::from(byte & 0x7f);
             if byte & 0x80 == 0 {
-                return u32::try_from(value).ok();
+                return Some(value);
             }
         }
         None
+    }
+
+    /// A variable-length integer that is a size in bytes; one that no memory holds is as large as
+    /// can be.
+    pub(super) fn size(&mut self) -> Option<usize> {
+        self.uintvar().map(|size| usize::try_from(size).unwrap_or(usize::MAX))
     }
 }
 
@@ -115,8 +122,9 @@ mod tests {
         let read = |bytes| Reader::new(bytes).uintvar();
         assert_eq!(read(&[0x26]), Some(0x26));
         assert_eq!(read(&[0x87, 0xa5, 0x16]), Some(0x1_d296));
-        assert_eq!(read(&[0x8f, 0xff, 0xff, 0xff, 0x7f]), Some(u32::MAX));
-        assert_eq!(read(&[0x9f, 0xff, 0xff, 0xff, 0x7f]), None);
+        assert_eq!(read(&[0x8f, 0xff, 0xff, 0xff, 0x7f]), Some(0xffff_ffff));
+        assert_eq!(read(&[0x90, 0x80, 0x80, 0x80, 0x00]), Some(0x1_0000_0000));
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0x7f]), Some(0x7_ffff_ffff));
         assert_eq!(read(&[0x80; 6]), None);
         assert_eq!(read(&[0x80]), None);
     }

@@ -75,6 +75,56 @@ fn a_cut_is_no_attack() {
     }
 }
 
+/// Of headers that the capture cuts, nothing is said that was not seen.
+#[test]
+fn a_cut_in_the_headers_is_said() {
+    let mut headers =
+        b"application/vnd.wap.mms-message\0\xaf\x84\xb1http://mms.example.net/".to_vec();
+    headers.resize(120, b'a');
+    headers.extend(b"\0\xb4\x80");
+    let mut push = vec![0x59, 0x06, headers.len() as u8];
+    push.extend(&headers);
+    push.extend(b"\x8c\x82\x98T1\0\x8d\x90");
+    let cut_after = |push: &[u8], seen: usize| {
+        let payload = Payload { wire_len: push.len(), ..Payload::of(&push[..3 + seen]) };
+        let found = identify(&payload);
+        let reason = found.reason.clone().into_owned();
+        (found.verdict, found.grade, reason, found.details)
+    };
+    for seen in 32..headers.len() {
+        let (verdict, grade, reason, details) = cut_after(&push, seen);
+        assert_eq!((verdict, grade), (Verdict::MmsNotification, Grade::Consistent), "{seen}");
+        assert!(reason.contains(&format!("{seen} of 123 bytes of its headers")), "{reason}");
+        assert!(!reason.contains("body is not"), "{reason}");
+        assert_eq!(details.get("body_bytes"), Some(&8.into()));
+    }
+    // Of a content type without its end it is not known what it is.
+    let (verdict, grade, _, details) = cut_after(&push, 31);
+    assert_eq!((verdict, grade), (Verdict::WspPush, Grade::Consistent));
+    assert_eq!(details.get("content_type"), Some(&"application/vnd.wap.mms-message…".into()));
+    // What no header can be is malformed, wherever the capture ends.
+    push[3 + 34] = 0xff;
+    let (verdict, grade, reason, _) = cut_after(&push, 100);
+    assert_eq!((verdict, grade), (Verdict::WspPush, Grade::Suspect));
+    assert!(reason.contains("malformed"), "{reason}");
+    // Nor do headers end where their content type does not.
+    let push = b"\x59\x06\x04\x1e\xae\x81\xea\xaf\x82\xb4\x80";
+    let found = identify(&Payload { wire_len: 40, ..Payload::of(push) });
+    assert_eq!((found.verdict, found.grade), (Verdict::WspPush, Grade::Suspect), "{found:?}");
+}
+
+/// Nor of those of a push inside WTP.
+#[test]
+fn a_cut_inside_a_transaction_is_no_end() {
+    let mut invoke = b"\x0a\x00\x01\x00\x06\x50application/vnd.wap.mms-message\0\xaf\x84".to_vec();
+    let payload = Payload { wire_len: 200, ..Payload::of(&invoke) };
+    let found = identify(&payload);
+    assert_eq!((found.verdict, found.grade), (Verdict::Wtp, Grade::Consistent), "{found:?}");
+    invoke[5] = 34;
+    let found = identify(&Payload::of(&invoke));
+    assert_eq!((found.verdict, found.grade), (Verdict::Wtp, Grade::Confirmed), "{found:?}");
+}
+
 /// What a push needs to be recognised is in its first 256 bytes.
 #[test]
 fn what_the_kernel_captures_is_enough() {
@@ -172,6 +222,9 @@ fn no_legacy_in(count: u64, seed: u64) {
         let payload = noise.payload(&bytes);
         let found = identify(&payload);
         assert!(!found.verdict.is_legacy(), "round {round}: {payload:02x?} is {found:?}");
+        let cut = Payload { wire_len: bytes.len() + 1 + noise.below(300), ..payload };
+        let found = identify(&cut);
+        assert!(!found.verdict.is_legacy(), "round {round}: {cut:02x?} is {found:?}");
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct ContentType<'a> {
 enum Media<'a> {
     Code(u8),
     Text(&'a [u8]),
+    /// Text of which the end is not there.
+    Beginning(&'a [u8]),
 }
 
 /// What the body of a push is, as far as that makes a verdict or can be checked.
@@ -73,6 +75,14 @@ impl<'a> ContentType<'a> {
         }
         content_type.evidence.add(3);
         Ok(content_type)
+    }
+
+    /// Reads a content type that is spelt out and has no end: packet or capture end before.
+    pub(super) fn beginning(reader: &mut Reader<'a>) -> Result<Self, Broken> {
+        let text = reader.rest();
+        let content_type = Self::of_media(Value::Text(text))?;
+        *reader = Reader::new(&[]);
+        Ok(Self { media: Media::Beginning(text), ..content_type })
     }
 
     fn of_media(value: Value<'a>) -> Result<Self, Broken> {
@@ -132,6 +142,7 @@ impl<'a> ContentType<'a> {
     pub(super) fn name(&self) -> String {
         match self.media {
             Media::Text(text) => shown(text),
+            Media::Beginning(text) => format!("{}…", shown(text)),
             Media::Code(code) => match MEDIA_TYPES.get(usize::from(code)) {
                 Some(name) => (*name).to_owned(),
                 None => format!("0x{code:02x}"),
@@ -143,6 +154,7 @@ impl<'a> ContentType<'a> {
         match self.media {
             Media::Code(code) => kind_of_code(code),
             Media::Text(text) => kind_of_name(text),
+            Media::Beginning(_) => Kind::Other,
         }
     }
 }

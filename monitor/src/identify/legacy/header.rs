@@ -20,7 +20,7 @@ pub(super) enum Value<'a> {
 /// How a structure is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// A size is larger than what is left.
+    /// It goes on behind the end: a size is larger than what is left, or a text has no zero.
     PastEnd,
     /// Something else.
     Malformed,
@@ -29,14 +29,14 @@ pub(super) enum Broken {
 impl<'a> Value<'a> {
     /// Reads a value.
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Broken> {
-        let first = reader.peek().ok_or(Broken::Malformed)?;
+        let first = reader.peek().ok_or(Broken::PastEnd)?;
         match first {
             0x80.. => {
                 reader.u8();
                 Ok(Self::Short(first & 0x7f))
             }
             0x20..=0x7f => {
-                let text = reader.text_to_nul().ok_or(Broken::Malformed)?;
+                let text = reader.text_to_nul().ok_or(Broken::PastEnd)?;
                 // A quote stands before text that would be mistaken for a number.
                 Ok(Self::Text(text.strip_prefix(&[0x7f]).unwrap_or(text)))
             }
@@ -73,9 +73,13 @@ impl<'a> Value<'a> {
 
 /// Value-length, §8.4.2.2: a byte up to 30, or 31 and a variable-length integer.
 pub(super) fn length(reader: &mut Reader<'_>) -> Result<usize, Broken> {
-    match reader.u8().ok_or(Broken::Malformed)? {
+    match reader.u8().ok_or(Broken::PastEnd)? {
         short @ ..=0x1e => Ok(short.into()),
-        0x1f => reader.uintvar().map(|len| len as usize).ok_or(Broken::Malformed),
+        0x1f => {
+            // Five bytes are always enough to end a size, or to see that it is none.
+            let is_short = reader.rest().len() < 5;
+            reader.size().ok_or(if is_short { Broken::PastEnd } else { Broken::Malformed })
+        }
         _ => Err(Broken::Malformed),
     }
 }
@@ -175,12 +179,15 @@ impl<'a> Headers<'a> {
 
     /// A field whose name is text; so is its value.
     fn text_field(&mut self, reader: &mut Reader<'a>) -> Result<(), Broken> {
-        let name = reader.text_to_nul().ok_or(Broken::Malformed)?;
         let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        let Some(name) = reader.text_to_nul() else {
+            let may_go_on = reader.rest().iter().all(is_of_name);
+            return Err(if may_go_on { Broken::PastEnd } else { Broken::Malformed });
+        };
         if name.len() < 2 || !name.iter().all(is_of_name) {
             return Err(Broken::Malformed);
         }
-        let value = reader.text_to_nul().ok_or(Broken::Malformed)?;
+        let value = reader.text_to_nul().ok_or(Broken::PastEnd)?;
         if value.iter().any(|byte| *byte < 0x20) {
             return Err(Broken::Malformed);
         }
@@ -188,6 +195,18 @@ impl<'a> Headers<'a> {
         self.evidence.join(Evidence::of_text(name));
         Ok(())
     }
+}
+
+/// Whether it is the name of a field that pushes have.
+pub(super) const fn is_of_pushes(name: u8) -> bool {
+    matches!(
+        name,
+        name::CONTENT_LENGTH
+            | name::APPLICATION_ID
+            | name::INITIATOR_URI
+            | name::PUSH_FLAG
+            | name::ENCODING_VERSION
+    )
 }
 
 fn is_address(text: &[u8]) -> bool {

@@ -6,6 +6,7 @@
 
 use super::Signature;
 
+mod agreement;
 mod attack;
 mod cir;
 mod content_type;
@@ -29,4 +30,6 @@ pub(super) const SIGNATURES: &[Signature] =
 mod port {
     /// WTP without WTLS; a port of gateways.
     pub(super) const WTP: u16 = 9201;
+    /// Connectionless pushes; a port of handsets.
+    pub(super) const PUSH: u16 = 2948;
 }

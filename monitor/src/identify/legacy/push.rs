@@ -4,19 +4,21 @@ use monitor_common::flow::Protocol;
 
 use super::{
     super::{
-        Grade, Identification, Payload, Verdict,
-        details::Details,
-        evidence::Evidence,
-        reader::{Reader, is_printable},
+        Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence,
+        reader::Reader,
     },
+    agreement::{Agreement, agreement, is_read_by},
     attack, cir,
     content_type::{ContentType, Kind},
-    header::{Broken, Headers, application_name, length},
-    mms, provisioning, service, wbxml,
+    header::{Broken, Headers, application_name, is_of_pushes, length},
+    mms, port, provisioning, service,
 };
 
 pub(super) const PUSH: u8 = 0x06;
 pub(super) const CONFIRMED_PUSH: u8 = 0x07;
+
+/// Bits of evidence in UDP's port 2948, for a push that does not hold to its end.
+const AT_HOME: u32 = 4;
 
 /// A push in a datagram of its own, behind a transaction id.
 pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
@@ -28,7 +30,8 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
         return Some(attack);
     }
     let missing = payload.wire_len.saturating_sub(payload.bytes.len());
-    let push = Push::read(rest, missing)?;
+    let is_at_home = payload.transport == Some(Protocol::Udp) && payload.has_port(port::PUSH);
+    let push = Push::read(rest, missing, is_at_home)?;
     let mut identification = push.judge(payload);
     let mut details = Details::default();
     details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
@@ -57,59 +60,68 @@ enum State {
     /// The headers end where their size says.
     Whole,
     /// They may: the capture ends before.
-    Cut,
+    Cut {
+        seen: usize,
+        headers_len: usize,
+    },
     /// This size is larger than the packet.
     TooLarge(&'static str),
     Malformed,
 }
 
-/// Whether the body is what the content type says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Agreement {
-    Agrees,
-    Disagrees,
-    /// There is no body, or none that could be told apart.
-    Unknown,
-}
-
 impl<'a> Push<'a> {
-    /// Reads what follows the type of the PDU. `missing` bytes of it were not captured.
+    /// Reads what follows the type of the PDU. `missing` bytes of it were not captured; it is at home
+    /// on the port that handsets take pushes on.
     ///
     /// `None` if too little speaks for a push.
-    pub(super) fn read(bytes: &'a [u8], missing: usize) -> Option<Self> {
+    pub(super) fn read(bytes: &'a [u8], missing: usize, is_at_home: bool) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let headers_len = reader.uintvar()? as usize;
+        let headers_len = reader.size()?;
         let rest = reader.rest();
         let on_wire = rest.len() + missing;
         if headers_len == 0 {
             return None;
         }
         let is_too_large = headers_len > on_wire;
+        // Packet or capture end before the headers do.
+        let is_open = headers_len > rest.len();
         let (region, body) = rest.split_at_checked(headers_len).unwrap_or((rest, &[]));
         let mut region = Reader::new(region);
         let whole = region.rest().len();
-        let content_type = ContentType::read(&mut region).ok()?;
+        let content_type = content_type(&mut region, is_open)?;
         if content_type.is_too_large {
             // Nothing says any more where the headers end.
             region = Reader::new(rest.get(whole - region.rest().len()..)?);
         }
         let body_len = on_wire.saturating_sub(headers_len);
         let (headers, walked) = Headers::walk(&mut region, body_len);
+        // What no header can be is none, wherever the capture ends.
+        let is_cut = is_open && (content_type.is_too_large || walked != Err(Broken::Malformed));
+        let is_field_too_large = missing == 0
+            && walked == Err(Broken::PastEnd)
+            && claims_more_than_is_left(region, body);
         let state = match walked {
             _ if content_type.is_too_large && missing == 0 => State::TooLarge("Content-Type"),
             _ if is_too_large => State::TooLarge("HeadersLen"),
-            _ if headers_len > rest.len() => State::Cut,
-            Ok(()) => State::Whole,
-            Err(Broken::PastEnd) if missing == 0 && claims_more_than_is_left(region, body) => {
-                State::TooLarge("a header")
-            }
-            Err(_) => State::Malformed,
+            _ if is_cut => State::Cut { seen: rest.len(), headers_len },
+            Ok(()) if !content_type.is_too_large => State::Whole,
+            _ if is_field_too_large => State::TooLarge("a header"),
+            _ => State::Malformed,
         };
         // Where the size of the headers is wrong, the body is what cannot be a header.
-        let body = if state == State::Whole { body } else { region.rest() };
+        let body = match state {
+            State::Whole => body,
+            State::Cut { .. } => &[],
+            State::TooLarge(_) | State::Malformed => region.rest(),
+        };
         let (agreement, body_bits) = agreement(content_type.kind(), body);
-        // The kind of the PDU, and that the walk ends where it should.
-        let mut evidence = Evidence::bits(if state == State::Whole { 7 + 8 } else { 7 });
+        // The kind of the PDU.
+        let mut evidence = Evidence::bits(7);
+        let broken = region.peek().filter(|_| is_field_too_large);
+        evidence.add(bits_of_end(state, headers_len == on_wire, broken, is_at_home));
+        if is_read_by(content_type.kind(), headers.application_id) {
+            evidence.add(4);
+        }
         evidence.join(content_type.evidence);
         evidence.join(headers.evidence);
         evidence.add(body_bits);
@@ -122,6 +134,11 @@ impl<'a> Push<'a> {
         is_push.then_some(push)
     }
 
+    /// Whether its headers end where their size says.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state == State::Whole
+    }
+
     /// Says what it is.
     pub(super) fn judge(&self, payload: &Payload<'_>) -> Identification {
         match self.state {
@@ -132,7 +149,15 @@ impl<'a> Push<'a> {
                     "begins as a WSP push, and its headers are malformed",
                 );
             }
-            State::Whole | State::Cut => {}
+            State::Cut { seen, headers_len } => {
+                let (verdict, _) = self.by_content_type();
+                let reason = format!(
+                    "a WSP push that is cut by the capture: {seen} of {headers_len} bytes of its \
+                     headers were seen, and nothing of its body"
+                );
+                return Identification::consistent(verdict, reason);
+            }
+            State::Whole => {}
         }
         if self.agreement == Agreement::Disagrees {
             return Identification::consistent(
@@ -145,7 +170,7 @@ impl<'a> Push<'a> {
             return self.judge_message(payload);
         }
         let (verdict, reason) = self.by_content_type();
-        let is_proven = self.agreement == Agreement::Agrees && self.state == State::Whole;
+        let is_proven = self.agreement == Agreement::Agrees;
         let grade = if is_proven { Grade::Confirmed } else { Grade::Consistent };
         Identification::new(verdict, grade, reason)
     }
@@ -231,37 +256,41 @@ impl<'a> Push<'a> {
     }
 }
 
+/// Bits of evidence in where a push ends, in the field whose size is too large, and in its port.
+fn bits_of_end(state: State, is_to_the_end: bool, broken: Option<u8>, is_at_home: bool) -> u32 {
+    let home = if is_at_home { AT_HOME } else { 0 };
+    match state {
+        // The walk ends where it should.
+        State::Whole => 8,
+        State::TooLarge(_) => {
+            // One size is wrong, that of all headers is not.
+            let of_size = if is_to_the_end { 8 } else { 0 };
+            let of_field = if broken.is_some_and(is_of_pushes) { 8 } else { 0 };
+            of_size + of_field + home
+        }
+        State::Cut { .. } => home,
+        State::Malformed => 0,
+    }
+}
+
+/// The content type at the start of the headers, which may be `open`: packet or capture end before
+/// they do.
+fn content_type<'a>(headers: &mut Reader<'a>, is_open: bool) -> Option<ContentType<'a>> {
+    let start = *headers;
+    match ContentType::read(headers) {
+        Err(Broken::PastEnd) if is_open => {
+            *headers = start;
+            ContentType::beginning(headers).ok()
+        }
+        read => read.ok(),
+    }
+}
+
 /// Whether the size in the field at which the walk stopped is larger than all that follows it, not
 /// only than the headers.
 fn claims_more_than_is_left(mut field: Reader<'_>, body: &[u8]) -> bool {
     let _name = field.u8();
     length(&mut field).is_ok_and(|len| len > field.rest().len() + body.len())
-}
-
-/// Whether a body is of that kind, and the bits of evidence in it.
-fn agreement(kind: Kind, body: &[u8]) -> (Agreement, u32) {
-    const WBXML: u32 = 22;
-    let is_xml = body.starts_with(b"<?xml");
-    let bits = match kind {
-        _ if body.is_empty() => return (Agreement::Unknown, 0),
-        Kind::Other => return (Agreement::Unknown, 0),
-        Kind::ServiceIndication | Kind::ServiceLoading | Kind::Provisioning if is_xml => 24,
-        Kind::Mms if mms::begins(body) => mms::EVIDENCE,
-        Kind::ServiceIndication if wbxml::begins(body, service::INDICATION_PUBLIC_ID) => WBXML,
-        Kind::ServiceLoading if wbxml::begins(body, service::LOADING_PUBLIC_ID) => WBXML,
-        Kind::Provisioning if wbxml::begins(body, provisioning::PUBLIC_ID) => WBXML,
-        Kind::WvCir if cir::begins(body) => 24,
-        Kind::Wbxml if wbxml::begins_any(body) => 12,
-        // Text behind a few bytes is found everywhere: it takes a header as well.
-        Kind::Text if is_text(body) => body.len().min(8) as u32,
-        _ => return (Agreement::Disagrees, 0),
-    };
-    (Agreement::Agrees, bits)
-}
-
-fn is_text(body: &[u8]) -> bool {
-    let start = body.get(..64).unwrap_or(body);
-    start.split(|byte| matches!(byte, b'\r' | b'\n' | b'\t')).all(is_printable)
 }
 
 fn charset_name(number: u64) -> String {

@@ -74,8 +74,8 @@ fn append(attribute: &Attribute, address: &mut Option<Vec<u8>>, part: &[u8]) {
     }
 }
 
-const fn meaning(public_id: u32, number: u8) -> Attribute {
-    if public_id == LOADING_PUBLIC_ID as u32 {
+const fn meaning(public_id: u64, number: u8) -> Attribute {
+    if public_id == LOADING_PUBLIC_ID as u64 {
         return match number {
             0x05 => Attribute::Action("execute-low"),
             0x06 => Attribute::Action("execute-high"),

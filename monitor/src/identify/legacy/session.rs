@@ -17,6 +17,8 @@ pub(super) struct Pdu {
     pub(super) evidence: Evidence,
     /// It ends where its sizes say.
     pub(super) is_whole: bool,
+    /// No header follows, so that a single size says where it ends.
+    pub(super) ends_by_size: bool,
     pub(super) details: Details,
 }
 
@@ -47,17 +49,22 @@ impl Pdu {
     /// A push inside a transaction.
     pub(super) fn push(bytes: &[u8], missing: usize) -> Option<Self> {
         let [pdu @ (PUSH | CONFIRMED_PUSH), rest @ ..] = bytes else { return None };
-        let push = Push::read(rest, missing)?;
+        let push = Push::read(rest, missing, false)?;
         let mut details = Details::default();
         details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
         push.describe(&mut details);
-        Some(Self { evidence: push.evidence, is_whole: true, details })
+        Some(Self {
+            evidence: push.evidence,
+            is_whole: push.is_whole(),
+            ends_by_size: false,
+            details,
+        })
     }
 
     fn of(name: &'static str) -> Self {
         let mut details = Details::default();
         details.set("pdu", name);
-        Self { evidence: Evidence::default(), is_whole: true, details }
+        Self { evidence: Evidence::default(), is_whole: true, ends_by_size: false, details }
     }
 }
 
@@ -81,8 +88,8 @@ fn connect_reply(reader: &mut Reader<'_>) -> Option<Pdu> {
 
 /// Capabilities and headers, of sizes that add up to the rest.
 fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
-    let capabilities_len = reader.uintvar()? as usize;
-    let headers_len = reader.uintvar()? as usize;
+    let capabilities_len = reader.size()?;
+    let headers_len = reader.size()?;
     if reader.rest().len() == capabilities_len.checked_add(headers_len)? {
         pdu.evidence.add(8);
     } else {
@@ -91,8 +98,8 @@ fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
     let mut capabilities = Reader::new(reader.take(capabilities_len)?);
     let mut count = 0;
     while !capabilities.is_empty() {
-        let len = capabilities.uintvar()?;
-        let (id, _) = capabilities.take(len as usize)?.split_first()?;
+        let len = capabilities.size()?;
+        let (id, _) = capabilities.take(len)?.split_first()?;
         // Table 37: eight of them are assigned.
         if !matches!(id, 0x80..=0x88) {
             return None;
@@ -115,7 +122,7 @@ fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
 
 fn reply(reader: &mut Reader<'_>, missing: usize) -> Option<Pdu> {
     let status = http_status(reader.u8()?)?;
-    let headers_len = reader.uintvar()? as usize;
+    let headers_len = reader.size()?;
     let mut region = Reader::new(reader.take(headers_len)?);
     let content_type = ContentType::read(&mut region).ok()?;
     let (headers, walked) = Headers::walk(&mut region, reader.rest().len() + missing);
@@ -152,6 +159,7 @@ const fn http_status(byte: u8) -> Option<u16> {
 
 fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
     let uri = uri(reader)?;
+    let ends_by_size = reader.is_empty();
     let mut region = Reader::new(reader.rest());
     let (headers, walked) = Headers::walk(&mut region, 0);
     let name = match method {
@@ -163,7 +171,7 @@ fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
     };
     // Text of other protocols has letters where a method is, and an address behind it.
     walked.ok()?;
-    let mut pdu = Pdu::of(name);
+    let mut pdu = Pdu { ends_by_size, ..Pdu::of(name) };
     pdu.evidence.join(uri_evidence(uri));
     pdu.evidence.join(headers.evidence);
     pdu.details.set_text("uri", uri);
@@ -172,8 +180,8 @@ fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
 }
 
 fn post(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
-    let uri_len = reader.uintvar()? as usize;
-    let headers_len = reader.uintvar()? as usize;
+    let uri_len = reader.size()?;
+    let headers_len = reader.size()?;
     let uri = is_uri(reader.take(uri_len)?)?;
     let mut region = Reader::new(reader.take(headers_len)?);
     let content_type = ContentType::read(&mut region).ok()?;
@@ -190,7 +198,7 @@ fn post(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
 }
 
 fn uri<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
-    let len = reader.uintvar()? as usize;
+    let len = reader.size()?;
     is_uri(reader.take(len)?)
 }
 

@@ -6,7 +6,7 @@ use super::super::reader::Reader;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Document<'a> {
     /// Which kind of document it is, from the registry of the Open Mobile Naming Authority.
-    pub(super) public_id: u32,
+    pub(super) public_id: u64,
     strings: &'a [u8],
     body: &'a [u8],
 }
@@ -51,8 +51,8 @@ impl<'a> Document<'a> {
             reader.uintvar()?;
         }
         let _charset = reader.uintvar()?;
-        let len = reader.uintvar()?;
-        let strings = reader.take(len as usize)?;
+        let len = reader.size()?;
+        let strings = reader.take(len)?;
         Some(Self { public_id, strings, body: reader.rest() })
     }
 
@@ -109,8 +109,8 @@ impl<'a> Iterator for Tokens<'a> {
                 global::STR_I => Token::Text(self.reader.text_to_nul()?),
                 global::STR_T => Token::Text(self.string()?),
                 global::OPAQUE => {
-                    let len = self.reader.uintvar()?;
-                    Token::Opaque(self.reader.take(len as usize)?)
+                    let len = self.reader.size()?;
+                    Token::Opaque(self.reader.take(len)?)
                 }
                 // Literals, processing instructions and extensions: in none of these documents.
                 0x04 | 0x40..=0x44 | 0x80..=0x84 | 0xc0..=0xc4 => return None,
@@ -139,7 +139,7 @@ impl<'a> Tokens<'a> {
     }
 
     fn string(&mut self) -> Option<&'a [u8]> {
-        let start = self.reader.uintvar()? as usize;
+        let start = self.reader.size()?;
         Reader::new(self.strings.get(start..)?).text_to_nul()
     }
 }

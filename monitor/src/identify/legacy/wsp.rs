@@ -13,13 +13,19 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     let mut pdu = Pdu::read(rest, payload.wire_len.saturating_sub(payload.bytes.len()))?;
-    if !pdu.evidence.is_enough() {
-        return None;
-    }
     if !pdu.is_whole {
         return None;
     }
     pdu.details.set("tid", *tid);
-    let reason = "connectionless WSP: sizes, address and headers hold to the end";
-    Some(Identification::confirmed(Verdict::Wsp, reason).with(pdu.details))
+    if pdu.evidence.is_enough() {
+        let reason = "connectionless WSP: sizes, address and headers hold to the end";
+        return Some(Identification::confirmed(Verdict::Wsp, reason).with(pdu.details));
+    }
+    // Of a short address, the size that ends the packet is evidence as well.
+    if pdu.ends_by_size && !payload.is_cut() {
+        pdu.evidence.add(8);
+    }
+    let reason = "connectionless WSP: a short address whose size ends the packet";
+    let is_wsp = pdu.evidence.is_enough();
+    is_wsp.then(|| Identification::consistent(Verdict::Wsp, reason).with(pdu.details))
 }

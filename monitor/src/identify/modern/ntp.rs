@@ -6,6 +6,12 @@ use super::super::{Identification, Payload, Verdict, details::Details};
 
 const NTP: u16 = 123;
 const LEN: usize = 48;
+/// Of a client, RFC 5905 §3.
+const CLIENT: u8 = 3;
+/// 2⁻⁴⁰ s as an exponent of two; no clock is finer.
+const FINEST_PRECISION: u8 = 0xd8;
+/// The first byte of times from 1999 on.
+const YEAR_2000: u8 = 0xbc;
 
 pub(in super::super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Udp) {
@@ -29,12 +35,13 @@ fn time(payload: &Payload<'_>, first: u8) -> Option<Identification> {
     let [stratum, poll, precision] = [header[1], header[2], header[3]];
     let [delay, dispersion] = [header[4], header[8]];
     // Precision is a small power of two; delay and dispersion are seconds in their upper half.
-    let has_precision = precision == 0 || precision >= 0xd8;
+    let has_precision = precision == 0 || precision >= FINEST_PRECISION;
     let is_plausible = stratum <= 16
         && poll <= 17
         && delay == 0
         && dispersion == 0
         && (is_bare_request(header, first & 7)
+            || is_first_request(header, first & 7)
             || (has_precision && (payload.has_port(NTP) || has_times(header))));
     if !is_plausible {
         return None;
@@ -50,13 +57,23 @@ fn time(payload: &Payload<'_>, first: u8) -> Option<Identification> {
 
 /// A client that says nothing but a time, which may be any number; chrony hides even its precision.
 fn is_bare_request(header: &[u8; LEN], mode: u8) -> bool {
-    const CLIENT: u8 = 3;
     mode == CLIENT && header[4..40].iter().all(|byte| *byte == 0)
+}
+
+/// A client that says of its clock what it knows, as ntpd, ntpdate and Windows do, and was not
+/// answered yet: it has no times of a server's to send back, only its own or a random one.
+fn is_first_request(header: &[u8; LEN], mode: u8) -> bool {
+    let is_zero = |range: std::ops::Range<usize>| header[range].iter().all(|byte| *byte == 0);
+    let (reference, answered, sent) = (16..24, 24..40, 40..48);
+    mode == CLIENT
+        && header[3] >= FINEST_PRECISION
+        && (is_zero(reference) || header[16] >= YEAR_2000)
+        && is_zero(answered)
+        && !is_zero(sent)
 }
 
 /// On another port than NTP's it takes times of this century.
 fn has_times(header: &[u8; LEN]) -> bool {
-    const YEAR_2000: u8 = 0xbc;
     header[40] >= YEAR_2000 && header[32] >= YEAR_2000
 }
 

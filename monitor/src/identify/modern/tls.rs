@@ -13,6 +13,8 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
+/// Bytes of a hello with nothing in it that could be left out.
+const SMALLEST_HELLO: u32 = 38;
 
 /// Extensions and names that are put down.
 const MAX_EXTENSIONS: usize = 64;
@@ -35,27 +37,72 @@ pub(in super::super) fn tls(payload: &Payload<'_>) -> Option<Identification> {
     if !(4..=(1 << 14) + 2048).contains(&len) {
         return None;
     }
-    let mut reader = Reader::new(rest);
-    let message = reader.u8()?;
-    let message_len = reader.be24()? as usize;
+    let (&message, body) = rest.split_first()?;
+    if !matches!(message, CLIENT_HELLO | SERVER_HELLO) {
+        return None;
+    }
+    let found = hello(message, body, minor);
+    // The rest of a datagram does not come in another one.
+    if found.is_some() || !payload.may_be(Protocol::Tcp) {
+        return found;
+    }
+    beginning(len, message, body, minor)
+}
+
+/// A hello from its length on, of which all is there that makes it sure.
+fn hello(message: u8, body: &[u8], minor: u8) -> Option<Identification> {
+    let mut reader = Reader::new(body);
+    let message_len = reader.be24()?;
     let mut hello = Hello { details: Details::default(), random: &[] };
     hello.details.set("record_version", version_name(3, minor));
-    let (is_hello, reason) = match message {
-        CLIENT_HELLO => (
-            hello.client(&mut reader, Flavour::Stream),
-            "a TLS record with a ClientHello, field by field",
-        ),
-        SERVER_HELLO => {
-            (hello.server(&mut reader), "a TLS record with a ServerHello, field by field")
-        }
-        _ => return None,
+    let reason = if message == CLIENT_HELLO {
+        hello.client(&mut reader, Flavour::Stream)?;
+        "a TLS record with a ClientHello, field by field"
+    } else {
+        hello.server(&mut reader)?;
+        "a TLS record with a ServerHello, field by field"
     };
-    is_hello?;
     if hello.is_nmap() {
         return Some(nmap(hello.details));
     }
     // A hello may go on in the next record, but is never smaller than its fields.
-    (message_len >= 38).then(|| Identification::confirmed(Verdict::Tls, reason).with(hello.details))
+    let is_large_enough = message_len >= SMALLEST_HELLO;
+    is_large_enough.then(|| Identification::confirmed(Verdict::Tls, reason).with(hello.details))
+}
+
+/// The first bytes of a hello: the others are in the next segment, or were not captured.
+fn beginning(record_len: u16, message: u8, body: &[u8], minor: u8) -> Option<Identification> {
+    let told = |identification: Identification| {
+        let mut details = Details::default();
+        details.set("record_version", version_name(3, minor));
+        Some(identification.with(details))
+    };
+    let mut reader = Reader::new(body);
+    let Some(message_len) = reader.be24() else {
+        let reason = "the first bytes of a TLS record with a hello, and no more";
+        return told(Identification::suspect(Verdict::Tls, reason));
+    };
+    // Type and length come on top; a server may have put more messages into the record.
+    let is_of_record = match message {
+        CLIENT_HELLO => message_len + 4 == u32::from(record_len),
+        _ => message_len + 4 <= u32::from(record_len),
+    };
+    if !is_of_record || message_len < SMALLEST_HELLO || !may_begin_hello(reader.rest()) {
+        return None;
+    }
+    let reason = "the beginning of a TLS hello, whose length is that of its record";
+    told(Identification::consistent(Verdict::Tls, reason))
+}
+
+/// Whether version and session id are right as far as they are there, and end behind what is there.
+fn may_begin_hello(hello: &[u8]) -> bool {
+    /// Version and random bytes.
+    const SESSION_ID: usize = 2 + 32;
+    let is_version = matches!(hello, [] | [3] | [3, 0..=4, ..]);
+    let session_len = hello.get(SESSION_ID).copied().unwrap_or(0);
+    // Two more bytes, and `Hello` would have read it.
+    let wanted = SESSION_ID + 1 + usize::from(session_len) + 2;
+    is_version && session_len <= 32 && hello.len() < wanted
 }
 
 fn alert(len: u16, rest: &[u8]) -> Option<Identification> {
@@ -255,5 +302,48 @@ const fn version_name(major: u8, minor: u8) -> &'static str {
         (_, 0xff) => "DTLS 1.0",
         (_, 0xfd) => "DTLS 1.2",
         _ => "DTLS 1.3",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identify::Grade;
+
+    /// The first bytes of a hello of `message`, up to its cipher suites.
+    fn hello(message: u8) -> Vec<u8> {
+        let mut bytes = vec![22, 3, 1, 0, 104, message, 0, 0, 100, 3, 3];
+        bytes.extend([7; 32]);
+        bytes.push(16);
+        bytes.extend([8; 16]);
+        bytes
+    }
+
+    #[test]
+    fn a_beginning_is_graded_by_what_is_there() {
+        for message in [CLIENT_HELLO, SERVER_HELLO] {
+            let bytes = hello(message);
+            for len in 1..=bytes.len() {
+                let found = tls(&Payload::of(&bytes[..len])).map(|found| found.grade);
+                let wanted = match len {
+                    ..6 => None,
+                    6..9 => Some(Grade::Suspect),
+                    _ => Some(Grade::Consistent),
+                };
+                assert_eq!(found, wanted, "{len} bytes of message {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_beginning_must_fit_as_far_as_it_goes() {
+        for (at, wrong) in [(8, 101), (9, 2), (10, 5), (43, 33)] {
+            let mut bytes = hello(CLIENT_HELLO);
+            bytes[at] = wrong;
+            assert!(tls(&Payload::of(&bytes)).is_none(), "byte {at}");
+        }
+        let bytes = hello(CLIENT_HELLO);
+        let over_udp = Payload { transport: Some(Protocol::Udp), ..Payload::of(&bytes) };
+        assert!(tls(&over_udp).is_none());
     }
 }

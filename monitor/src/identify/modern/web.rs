@@ -132,7 +132,7 @@ fn header<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         if line.is_empty() {
             return None;
         }
-        let (field, value) = line.split_at_checked(name.len())?;
+        let Some((field, value)) = line.split_at_checked(name.len()) else { continue };
         if field.eq_ignore_ascii_case(name) && value.first() == Some(&b':') {
             return Some(value[1..].trim_ascii());
         }
@@ -169,4 +169,17 @@ fn settings(bytes: &[u8]) -> Option<Identification> {
     (is_settings && are_assigned).then(|| {
         Identification::consistent(Verdict::Http2, "a SETTINGS frame, with which HTTP/2 begins")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_found_behind_any_other() {
+        let request = b"GET / HTTP/1.1\r\nDNT: 1\r\nx\r\nHost:a\r\nUser-Agent: b \r\n\r\nServer: c";
+        assert_eq!(header(request, b"host"), Some(&b"a"[..]));
+        assert_eq!(header(request, b"user-agent"), Some(&b"b"[..]));
+        assert_eq!(header(request, b"server"), None);
+    }
 }
