@@ -3,6 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, UdpSocket},
+    thread,
     time::Duration,
 };
 
@@ -153,6 +154,12 @@ fn rules_work_as_they_are_where_samples_are_written_to() {
             let recorded = "job_port_result:ghostport_binds:increase5m > 0";
             (!database.query(recorded).is_empty()).then_some(())
         });
+        // The alert is kept by what is known of itself, to which a ruler adds labels of its own.
+        eventually("the alert in the database", || {
+            let alert = r#"ALERTS{alertname="GhostportBindOnDormantPort",alertstate="firing"}"#;
+            (!database.query(alert).is_empty()).then_some(())
+        });
+        thread::sleep(Duration::from_secs(2));
         assert_eq!(vmalert.errors(), Vec::<String>::new());
         let others =
             database.query(r#"{__name__!~"ghostport_.+|.+:ghostport_.+|process_.+|up|ALERTS.*"}"#);
