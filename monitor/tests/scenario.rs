@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::fd::OwnedFd,
-    ptr, thread,
+    thread,
 };
 
 use rustix::{
@@ -339,7 +339,7 @@ fn compat_raw_bind(port: u16) -> Option<i32> {
         let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
-        let memory = libc::mmap(ptr::null_mut(), 4096, protection, flags, -1, 0);
+        let memory = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
         if memory == libc::MAP_FAILED {
             return None;
         }
