@@ -11,7 +11,7 @@ use aya::programs::{
 use super::{
     hooks::{Hook, HookMechanism},
     pins::{Pins, Room},
-    sys::link_facts,
+    sys::{detach_link, link_facts},
 };
 
 /// Why a link cannot be kept.
@@ -177,9 +177,22 @@ impl Links {
         let detached: Vec<(LinkName, Option<OwnedLink>)> = detached;
         for (name, _open) in &detached {
             if let Some(pins) = pins {
-                pins.remove(Room::Links, &name.pin())?;
+                remove(pins, &name.pin())?;
             }
         }
         Ok(())
     }
+}
+
+/// Detaches every pinned link.
+pub fn remove_all(pins: &Pins) -> io::Result<()> {
+    pins.names(Room::Links).iter().try_for_each(|name| remove(pins, name))
+}
+
+/// Detaches a pinned link. One that cannot be detached by itself ends with its pin.
+fn remove(pins: &Pins, name: &str) -> io::Result<()> {
+    if let Err(error) = detach_link(&pins.path(Room::Links, name)) {
+        tracing::debug!(%error, name, "a link ends with its pin");
+    }
+    pins.remove(Room::Links, name)
 }

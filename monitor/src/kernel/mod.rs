@@ -416,7 +416,7 @@ pub async fn detach_everything(netlink: &Interfaces) -> Result<bool> {
     let Some(pins) = pins else { return Ok(false) };
     let interfaces = netlink.list().await?;
     detach_filters(&pins, &interfaces)?;
-    pins.clear(Room::Links)?;
+    links::remove_all(&pins)?;
     for ifindex in clsact::idle_qdiscs(&pins) {
         netlink.remove_empty_clsact(ifindex).await;
     }
@@ -462,7 +462,7 @@ fn settle(pins: &Pins, settings: &Settings) -> Result<()> {
     let same_layout = pins.exchange_marker("layout", &settings.layout(netns.ino()))?;
     let same_object = pins.exchange_marker("object", &settings.object())?;
     if !(same_layout && same_object) {
-        pins.clear(Room::Links)?;
+        links::remove_all(pins)?;
     }
     if !same_layout {
         for room in [Room::Maps, Room::Counters, Room::Sockets] {

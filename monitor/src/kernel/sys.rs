@@ -17,6 +17,7 @@ use aya_obj::generated::bpf_prog_info;
 const OBJ_GET: libc::c_long = 7;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const LINK_DETACH: libc::c_long = 34;
 
 /// What the kernel says of a link, as far as it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,15 @@ pub fn link_facts(pin: &Path) -> io::Result<LinkFacts> {
     let mut info = LinkInfo::default();
     ask(&link, &mut info)?;
     Ok(LinkFacts { program: info.program, ifindex: info.ifindex })
+}
+
+/// Detaches what is behind a pinned link, now: without it the kernel does so some time after the pin
+/// is removed (`bpf_free_inode` in `kernel/bpf/inode.c`). Links of tracing programs refuse.
+pub fn detach_link(pin: &Path) -> io::Result<()> {
+    let link = open_pin(pin)?;
+    // `{ u32 link_fd; }`
+    let first = pair(link.as_raw_fd() as u32, 0);
+    bpf(LINK_DETACH, &Attributes { first, second: 0, third: 0 }).map(drop)
 }
 
 /// Opens a loaded program by its id.

@@ -23,9 +23,9 @@ pub fn dashboards() -> PathBuf {
 /// prometheus-alertmanager.
 pub fn program(name: &str) -> PathBuf {
     let this = env::current_exe().expect("a path");
-    let unpacked = this.ancestors().nth(3).expect("a target folder").join("programs/usr/bin");
+    let unpacked = this.ancestors().map(|folder| folder.join("programs/usr/bin"));
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders = env::split_paths(&path).chain([unpacked]);
+    let mut folders = env::split_paths(&path).chain(unpacked);
     let names = [name.to_owned(), format!("prometheus-{name}")];
     folders
         .find_map(|folder| names.iter().map(|name| folder.join(name)).find(|path| path.is_file()))
