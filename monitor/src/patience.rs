@@ -1,12 +1,23 @@
-//! Waiting for room in a queue that somebody empties, and not for one that nobody does.
+//! Waiting for what comes soon or never: room in a queue that somebody empties, the end of a thread.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// Time between two looks at a full queue: what its reader takes at once takes longer.
+/// Time between two looks: what is waited for takes longer.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// Waits until it is so, but not beyond `deadline`; whether it is.
+pub fn wait_until(deadline: Instant, is_so: impl Fn() -> bool) -> bool {
+    while !is_so() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(PAUSE);
+    }
+    true
+}
 
 /// How one writer waits for one queue.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,14 +30,8 @@ impl Patience {
     /// Waits until `has_room`, but not beyond `deadline`. Who has waited in vain does not wait
     /// again before there was room.
     pub fn wait(&mut self, deadline: Instant, has_room: impl Fn() -> bool) {
-        while !has_room() {
-            self.has_ended |= Instant::now() >= deadline;
-            if self.has_ended {
-                return;
-            }
-            thread::sleep(PAUSE);
-        }
-        self.has_ended = false;
+        let has_room = if self.has_ended { has_room() } else { wait_until(deadline, has_room) };
+        self.has_ended = !has_room;
     }
 }
 

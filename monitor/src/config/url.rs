@@ -1,6 +1,6 @@
 //! Addresses of HTTP servers that events are sent to.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroU16, str::FromStr};
 
 use axum::http::{Uri, uri::Authority};
 
@@ -82,7 +82,7 @@ impl FromStr for HttpUrl {
 fn has_usable_port(authority: &Authority) -> bool {
     let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
     match port.strip_prefix(':') {
-        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        Some(port) => port.parse::<NonZeroU16>().is_ok(),
         None => port.is_empty(),
     }
 }

@@ -101,7 +101,7 @@ impl Report {
         };
         facts::relieve(&mut facts, &hooks);
         // An agent may have been started with another configuration.
-        let watched = check::ask_agent().await.len();
+        let watched = if running.is_some() { check::ask_agent().await.len() } else { 0 };
         let watched_ports = if watched > 0 { watched } else { config.ports.len() };
         Ok(Self {
             schema: "ghostport.doctor/1",

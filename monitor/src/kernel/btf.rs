@@ -323,11 +323,9 @@ impl<'a> Types<'a> {
             .filter_map(|id| self.type_at(*id))
             .filter_map(|r#type| self.path_position(&r#type, path));
         let first = positions.next()?;
-        let is_same = |other: Position| {
-            Position { target: first.target, ..other } == first
-                && self.size(other.target) == self.size(first.target)
-        };
-        positions.all(is_same).then_some(first)
+        // The same type has another id in each of them.
+        let place = |at: Position| (at.bit_offset, at.bit_width, self.size(at.target));
+        positions.all(|other| place(other) == place(first)).then_some(first)
     }
 
     /// Where a member path leads within a type.

@@ -1,7 +1,7 @@
 //! Capabilities that the kernel side takes, whether this process has them, and giving up the rest.
 
 use std::{
-    fs, io, thread,
+    fs, io,
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,8 @@ use rustix::{
         set_no_new_privs,
     },
 };
+
+use crate::patience::wait_until;
 
 /// Time that the kernel gets to take a thread down that has ended.
 const END_OF_A_THREAD: Duration = Duration::from_secs(5);
@@ -128,7 +130,10 @@ pub fn as_later<T>(work: impl FnOnce() -> T) -> io::Result<T> {
 /// Capabilities belong to threads. This is for the first thread, while it is the only one: those to
 /// come inherit what is left.
 pub fn give_up_the_rest() -> io::Result<()> {
-    if !is_alone_within(END_OF_A_THREAD) {
+    // A thread that was joined is listed until the kernel has taken down what it had to itself, as
+    // its mounts (`do_exit` in `kernel/exit.c` wakes who joins before that).
+    let is_alone = || !fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1);
+    if !wait_until(Instant::now() + END_OF_A_THREAD, is_alone) {
         return Err(io::Error::other("another thread would keep its capabilities"));
     }
     set_no_new_privs(true)?;
@@ -138,21 +143,6 @@ pub fn give_up_the_rest() -> io::Result<()> {
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     Ok(set_capabilities(None, sets)?)
-}
-
-/// Whether this is the only thread, or is so soon: one that was joined is listed until the kernel has
-/// taken down what it had to itself, as its mounts (`do_exit` in `kernel/exit.c` wakes who joins
-/// before that).
-fn is_alone_within(limit: Duration) -> bool {
-    let is_alone = || !fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1);
-    let start = Instant::now();
-    while !is_alone() {
-        if start.elapsed() > limit {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    true
 }
 
 /// What of `permitted` is still needed once everything is attached.

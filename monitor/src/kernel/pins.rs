@@ -27,7 +27,6 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -43,6 +42,7 @@ use super::{
     ownership,
     record::{self, Record},
 };
+use crate::patience::wait_until;
 
 /// Where the contract puts it.
 pub const ROOT: &str = "/sys/fs/bpf/ghostport";
@@ -345,14 +345,12 @@ pub fn is_bpf_filesystem(path: &Path) -> bool {
 
 fn take_lock(root: &Path) -> Result<File, PinsError> {
     let directory = File::open(root).map_err(|error| refused(root, &error))?;
-    let start = Instant::now();
-    while flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if start.elapsed() > LOCK_PATIENCE {
-            return Err(PinsError::Locked { pid: lock_holder(&directory) });
-        }
-        thread::sleep(Duration::from_millis(10));
+    let takes = || flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok();
+    if wait_until(Instant::now() + LOCK_PATIENCE, takes) {
+        Ok(directory)
+    } else {
+        Err(PinsError::Locked { pid: lock_holder(&directory) })
     }
-    Ok(directory)
 }
 
 /// Process that holds the lock on an open file, from `/proc/locks`.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::process::parent_id,
+    os::unix::{fs::MetadataExt as _, process::parent_id},
     process::{Child, Command, Stdio, id},
 };
 
@@ -10,6 +10,7 @@ use bytemuck::Zeroable as _;
 use monitor_common::socket_event::{SocketEvent, known};
 
 use super::{birth::to_nanoseconds, proc_dir::ProcessDir, stat::Stat, *};
+use crate::kernel::attach::cgroup_root;
 
 fn stat(pid: u32) -> Stat {
     ProcessDir::open(pid).and_then(|process| process.stat()).expect("a process")
@@ -158,6 +159,18 @@ fn a_process_that_is_gone_is_named_by_what_was_captured() {
     assert_eq!(gone.command_line, living.command_line);
     assert_eq!(gone.executable, None);
     assert_eq!(gone.ancestors, living.ancestors);
+}
+
+/// With hierarchies of version 1, the kernel side knows the unified one's root of every process.
+#[test]
+fn a_control_group_is_remembered_where_only_the_root_is_told() {
+    let idle = Idle::start();
+    let root = cgroup_root().and_then(|root| Some(fs::metadata(root).ok()?.ino()));
+    let record = SocketEvent { cgroup_id: root.unwrap_or_default(), ..record(idle.pid()) };
+    let mut joiner = Joiner::new(true);
+    let first = identify(&mut joiner, &record).cgroup;
+    assert!(first.is_some());
+    assert_eq!(identify(&mut joiner, &record).cgroup, first, "the second time, from memory");
 }
 
 #[test]

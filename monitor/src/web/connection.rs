@@ -29,7 +29,7 @@ use super::{
 pub(super) const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// The same while half of the places are taken: whoever has something to ask gets a place soon.
-pub(super) const CROWDED_HEAD_LIMIT: Duration = Duration::from_secs(1);
+const CROWDED_HEAD_LIMIT: Duration = Duration::from_secs(1);
 
 /// Time after which a connection takes no further request, unless it is used to follow events.
 pub(super) const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
