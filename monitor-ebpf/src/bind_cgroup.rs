@@ -16,6 +16,7 @@ use crate::{
     maps::BINDS_IN_FLIGHT,
     sock::{self, SOCK_RAW, Sock},
     socket_call::{Sockaddr, SocketCall, record, record_bind},
+    task::Probed,
 };
 
 /// Let the call go on; 0 would refuse it.
@@ -89,5 +90,6 @@ fn on_bound(context: &SockContext) {
         }
         return;
     }
-    record_bind(context, Mechanism::Cgroup, sk, &Sockaddr::NONE, 0);
+    let held = sock::port_of::<Probed>(sk);
+    record_bind(context, Mechanism::Cgroup, sk, held, &Sockaddr::NONE, 0);
 }

@@ -18,7 +18,7 @@ use monitor_common::socket_event::Mechanism;
 use crate::{
     sock::{self, offset},
     socket_call::{Sockaddr, record_bind},
-    task::member,
+    task::{Access as _, Typed},
 };
 
 /// IPv4.
@@ -52,7 +52,7 @@ fn bind_fexit_inet6_sk(context: FExitContext) -> u32 {
 #[inline(always)]
 fn on_return(context: &FExitContext) {
     let socket: *const c_void = context.arg(0);
-    if let Some(sk) = member(socket, offset!(socket_sk)) {
+    if let Some(sk) = Typed::member(socket, offset!(socket_sk)) {
         on_bound(context, sk);
     }
 }
@@ -60,7 +60,7 @@ fn on_return(context: &FExitContext) {
 #[inline(always)]
 fn on_return_with_sk(context: &FExitContext) {
     let sk: *const c_void = context.arg(0);
-    if sock::is_subflow(sk) {
+    if sock::is_subflow::<Typed>(sk) {
         on_bound(context, sk);
     }
 }
@@ -74,7 +74,8 @@ fn on_bound(context: &FExitContext, sk: *const c_void) {
     let request =
         if returned == 0 { Some(Sockaddr::NONE) } else { read_kernel_sockaddr(sockaddr as u64) };
     if let Some(request) = request {
-        record_bind(context, Mechanism::Fexit, sk, &request, returned);
+        let held = sock::port_of::<Typed>(sk);
+        record_bind(context, Mechanism::Fexit, sk, held, &request, returned);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
     sock::{self, offset},
     socket_call::{BindInFlight, record_bind},
-    task::member,
+    task::{Probed, member},
 };
 
 /// Entry of `inet_bind` and `inet6_bind`.
@@ -42,13 +42,9 @@ fn bind_kprobe_return(context: RetProbeContext) -> u32 {
         return 0;
     };
     let _ = BINDS_IN_FLIGHT.remove(thread);
-    record_bind(
-        &context,
-        Mechanism::Kprobe,
-        bind.sk as *const c_void,
-        &bind.request,
-        context.ret(),
-    );
+    let sk = bind.sk as *const c_void;
+    let held = sock::port_of::<Probed>(sk);
+    record_bind(&context, Mechanism::Kprobe, sk, held, &bind.request, context.ret());
     0
 }
 
@@ -61,7 +57,7 @@ fn on_entry(context: &ProbeContext) -> Option<()> {
 #[inline(always)]
 fn on_entry_with_sk(context: &ProbeContext) -> Option<()> {
     let sk: *const c_void = context.arg(0)?;
-    if !sock::is_subflow(sk) {
+    if !sock::is_subflow::<Probed>(sk) {
         return None;
     }
     keep(context, sk)

@@ -15,8 +15,9 @@ use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechani
 
 use crate::{
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
+    sock,
     socket_call::{BindInFlight, Sockaddr, record_bind},
-    task,
+    task::{self, Probed},
 };
 
 /// Offsets of the arguments, `events/syscalls/sys_enter_bind/format` of tracefs.
@@ -80,7 +81,9 @@ fn on_exit(context: &TracePointContext) -> Option<()> {
     } else {
         Mechanism::Tracepoint
     };
-    record_bind(context, mechanism, bind.sk as *const c_void, &request, returned as i32);
+    let sk = bind.sk as *const c_void;
+    let held = sock::port_of::<Probed>(sk);
+    record_bind(context, mechanism, sk, held, &request, returned as i32);
     Some(())
 }
 

@@ -8,13 +8,16 @@ use core::ffi::c_void;
 use aya_ebpf::{EbpfContext, macros::cgroup_sock, programs::SockContext};
 use monitor_common::socket_event::Mechanism;
 
-use crate::socket_call::{may_hold_watched_port, record_release};
+use crate::{
+    socket_call::{may_hold_watched_port, record_release},
+    task::Probed,
+};
 
 /// Every internet socket that is released.
 #[cgroup_sock(sock_release)]
 fn close_cgroup(context: SockContext) -> i32 {
     let sk: *const c_void = context.as_ptr();
-    if may_hold_watched_port(sk) {
+    if may_hold_watched_port::<Probed>(sk) {
         record_release(&context, Mechanism::Cgroup, sk);
     }
     1

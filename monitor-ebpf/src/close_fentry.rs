@@ -11,23 +11,28 @@ use monitor_common::socket_event::Mechanism;
 use crate::{
     sock::{self, offset},
     socket_call::{may_hold_watched_port, record_release},
-    task::member,
+    task::{Access, Typed},
 };
 
 /// Entry of `inet_release`.
 #[fentry(function = "inet_release")]
 fn close_fentry(context: FEntryContext) -> u32 {
     let socket: *const c_void = context.arg(0);
-    on_release(&context, Mechanism::Fexit, socket);
+    on_release::<Typed, _>(&context, Mechanism::Fexit, socket);
     0
 }
 
 /// Some kernels release the subflow of an MPTCP socket by a socket of its own, others with the
 /// whole: it is for the MPTCP socket itself to tell.
 #[inline(always)]
-pub(crate) fn on_release<C: EbpfContext>(context: &C, mechanism: Mechanism, socket: *const c_void) {
-    let sk = member(socket, offset!(socket_sk)).filter(|sk| may_hold_watched_port(*sk));
-    if let Some(sk) = sk.filter(|sk| sock::socket_of(*sk).is_none_or(|owner| owner == socket)) {
+pub(crate) fn on_release<A: Access, C: EbpfContext>(
+    context: &C,
+    mechanism: Mechanism,
+    socket: *const c_void,
+) {
+    let is_own = |sk| sock::socket_of::<A>(sk).is_none_or(|owner| owner == socket);
+    let sk = A::member(socket, offset!(socket_sk)).filter(|sk| may_hold_watched_port::<A>(*sk));
+    if let Some(sk) = sk.filter(|sk| is_own(*sk)) {
         record_release(context, mechanism, sk);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     maps::{count_error, is_watched},
     sock::{self, offset},
     socket_call::ip_number,
-    task::{Known, known_member, member, sock_of_file},
+    task::{Known, Probed, known_member, member, sock_of_file},
 };
 
 /// `struct bpf_iter__task_file`.
@@ -53,7 +53,7 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
         return None;
     }
     let sk = sock_of_file(file)?;
-    let local_port = sock::port_of(sk)?;
+    let local_port = sock::port_of::<Probed>(sk)?;
     let peer_port = WirePort(member(sk, offset!(sock_dport))?);
     // A socket that was reset has given its port back and knows its peer still.
     if local_port == 0 || !(is_watched(WirePort::of(local_port)) || is_watched(peer_port)) {

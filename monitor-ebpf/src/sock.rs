@@ -8,7 +8,7 @@ use monitor_common::{
     socket_event::known,
 };
 
-use crate::task::{Known, known_member, member};
+use crate::task::{Access, Known, Probed, known_member, member};
 
 /// Offsets in the running kernel; userspace sets them before load.
 #[unsafe(no_mangle)]
@@ -96,8 +96,8 @@ pub(crate) fn is_readable() -> bool {
 
 /// Local port of an internet socket, host byte order; 0 while it has none.
 #[inline(always)]
-pub(crate) fn port_of(sk: *const c_void) -> Option<u16> {
-    member(sk, offset!(sock_num))
+pub(crate) fn port_of<A: Access>(sk: *const c_void) -> Option<u16> {
+    A::member(sk, offset!(sock_num))
 }
 
 /// Reads a TCP or UDP socket over IP; `None` for any other, or where the kernel's BTF did not say
@@ -111,7 +111,7 @@ pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
     if member(sk, offset!(sock_type)) == Some(SOCK_RAW) {
         return None;
     }
-    let port = port_of(sk)?;
+    let port = port_of::<Probed>(sk)?;
     let mut sock = Sock {
         protocol,
         port,
@@ -158,20 +158,20 @@ pub(crate) fn protocol_of(sk_protocol: u16) -> Option<Protocol> {
 /// The subflow of an MPTCP socket, which is a TCP socket, is held through the socket of the whole,
 /// `mptcp_sock_graft` in `net/mptcp/protocol.h`.
 #[inline(always)]
-pub(crate) fn socket_of(sk: *const c_void) -> Option<*const c_void> {
-    member(sk, offset!(sock_socket))
+pub(crate) fn socket_of<A: Access>(sk: *const c_void) -> Option<*const c_void> {
+    A::member(sk, offset!(sock_socket))
 }
 
 /// Whether this is the subflow of an MPTCP socket.
 #[inline(always)]
-pub(crate) fn is_subflow(sk: *const c_void) -> bool {
-    owner_of(sk).is_some_and(|owner| owner != sk)
+pub(crate) fn is_subflow<A: Access>(sk: *const c_void) -> bool {
+    owner_of::<A>(sk).is_some_and(|owner| owner != sk)
 }
 
 /// The MPTCP socket of a subflow, and any other socket itself.
 #[inline(always)]
-pub(crate) fn owner_of(sk: *const c_void) -> Option<*const c_void> {
-    member(socket_of(sk)?, offset!(socket_sk))
+pub(crate) fn owner_of<A: Access>(sk: *const c_void) -> Option<*const c_void> {
+    A::member(socket_of::<A>(sk)?, offset!(socket_sk))
 }
 
 /// Whether closing this socket gives back a port that it took on purpose: one that a bind named, or

@@ -25,7 +25,7 @@ use crate::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
     },
     sock::{self, Sock},
-    task::{Caller, CommandLine},
+    task::{Access, Caller, CommandLine, Probed},
 };
 
 /// A bind between its entry and its return.
@@ -120,7 +120,7 @@ impl Sockaddr {
     }
 }
 
-/// Records how a bind of `sk` ended.
+/// Records how a bind of `sk`, which has port `held` now, ended.
 ///
 /// The kernel sets the socket's own port only once it has got it: after a refusal the port is the
 /// one that was asked for, after success the one that is held (port 0 asks for any).
@@ -129,11 +129,12 @@ pub(crate) fn record_bind<C: EbpfContext>(
     context: &C,
     mechanism: Mechanism,
     sk: *const c_void,
+    held: Option<u16>,
     request: &Sockaddr,
     returned: i32,
 ) {
     let errno = returned.unsigned_abs();
-    let port = if errno == 0 { sock::port_of(sk) } else { Some(request.port()) };
+    let port = if errno == 0 { held } else { Some(request.port()) };
     // Nearly every bind ends here, before the rest of the socket is read.
     if !port.is_some_and(|port| is_watched(WirePort::of(port))) {
         return;
@@ -165,7 +166,7 @@ fn note_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
         return;
     }
     // It is the MPTCP socket that will be released, not its subflow.
-    let released = sock::owner_of(sk).unwrap_or(sk);
+    let released = sock::owner_of::<Probed>(sk).unwrap_or(sk);
     // A map of this kind makes room by itself.
     let _ = AUTOMATIC_BINDS.insert(released as u64, sock.port, 0);
 }
@@ -173,8 +174,8 @@ fn note_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
 /// Whether a watched port may go with `sk`: nearly every socket that is released has another one, or
 /// none. A connection that was reset has lost its port before it is closed.
 #[inline(always)]
-pub(crate) fn may_hold_watched_port(sk: *const c_void) -> bool {
-    match sock::port_of(sk) {
+pub(crate) fn may_hold_watched_port<A: Access>(sk: *const c_void) -> bool {
+    match sock::port_of::<A>(sk) {
         // SAFETY: whether the element is there is all that is asked.
         Some(0) => unsafe { AUTOMATIC_BINDS.get(sk as u64) }.is_some(),
         Some(port) => is_watched(WirePort::of(port)),

@@ -17,14 +17,45 @@ use crate::sock::offset;
 #[unsafe(no_mangle)]
 static COMMAND_LINES: u8 = 0;
 
-/// Reads a member of a kernel struct; `None` where its offset is not known.
-#[inline(always)]
-pub(crate) fn member<T>(structure: *const c_void, offset: u32) -> Option<T> {
-    if offset == MISSING || structure.is_null() {
-        return None;
+/// How kernel memory is read.
+pub(crate) trait Access {
+    /// Reads a member of a kernel struct; `None` where its offset is not known.
+    fn member<T: Copy>(structure: *const c_void, offset: u32) -> Option<T>;
+}
+
+/// By a helper, which checks the address: for every program.
+pub(crate) struct Probed;
+
+/// By a load: for what a trampoline is given, and what is reached from there by loads, of which the
+/// verifier knows the type. A load at a bad address finds 0 (`BPF_PROBE_MEM`), never a fault.
+pub(crate) struct Typed;
+
+impl Access for Probed {
+    #[inline(always)]
+    fn member<T: Copy>(structure: *const c_void, offset: u32) -> Option<T> {
+        if offset == MISSING || structure.is_null() {
+            return None;
+        }
+        // SAFETY: the helper checks the address.
+        unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.ok()
     }
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.ok()
+}
+
+impl Access for Typed {
+    #[inline(always)]
+    fn member<T: Copy>(structure: *const c_void, offset: u32) -> Option<T> {
+        if offset == MISSING || structure.is_null() {
+            return None;
+        }
+        // SAFETY: the verifier refuses the program unless a value of this size is there.
+        Some(unsafe { structure.byte_add(offset as usize).cast::<T>().read_volatile() })
+    }
+}
+
+/// Reads a member of a kernel struct as any program may; `None` where its offset is not known.
+#[inline(always)]
+pub(crate) fn member<T: Copy>(structure: *const c_void, offset: u32) -> Option<T> {
+    Probed::member(structure, offset)
 }
 
 /// A member of a kernel struct that may not be there, and is zero then.

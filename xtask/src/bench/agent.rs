@@ -45,7 +45,8 @@ pub(super) fn measure(binary: &Path) -> Result<()> {
     let before = agent.cpu_time()?;
     let start = Instant::now();
     thread::sleep(IDLE);
-    let idle = (agent.cpu_time()? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    let used = agent.cpu_time()?.saturating_sub(before);
+    let idle = used.as_secs_f64() / start.elapsed().as_secs_f64();
     let resident = agent.resident_kib()?;
     agent.stop()?;
     eprintln!();
@@ -102,14 +103,16 @@ impl Agent {
         Ok((agent, start.elapsed().as_secs_f64() * 1e3))
     }
 
-    /// Time on a CPU of all threads it has and had, in steps of a clock tick.
+    /// Time on a CPU of all threads it has, as the scheduler counts it: clock ticks are too coarse
+    /// for a process that hardly runs.
     fn cpu_time(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The name may hold anything; utime and stime are the 12th and 13th field behind it.
-        let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
-        let times = fields.split_ascii_whitespace().skip(11).take(2);
-        let ticks: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
-        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+            let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let time = schedstat.split_ascii_whitespace().next().context("an empty schedstat")?;
+            nanoseconds += time.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 
     fn resident_kib(&self) -> Result<u64> {
