@@ -124,8 +124,9 @@ pub struct SocketEvent {
     pub family: u8,
     /// [`Mechanism`] that saw the call.
     pub mechanism: u8,
-    /// Explicit padding.
-    pub reserved: [u8; 4],
+    /// Low half of the address of the caller's arguments in its own memory, 0 if not known: another
+    /// one for every program that is executed, because the kernel places stacks at random.
+    pub arguments_at: u32,
 }
 const _: () = assert!(size_of::<SocketEvent>() == 120);
 

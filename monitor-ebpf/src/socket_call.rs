@@ -25,7 +25,7 @@ use crate::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
     },
     sock::{self, Sock},
-    task::{Access, Caller, CommandLine, Probed},
+    task::{Access, Arguments, Caller, CommandLine, Probed},
 };
 
 /// A bind between its entry and its return.
@@ -257,17 +257,18 @@ fn counter(counters: *mut SocketCounters, call: &SocketCall) -> *mut u64 {
 /// command line: most happen at the end of a process, which has given its memory back by then.
 #[inline(always)]
 fn send(call: &SocketCall) -> bool {
+    let arguments = Arguments::of_caller();
     if matches!(call.kind, SocketEventKind::Close) {
-        return send_alone(call);
+        return send_alone(call, arguments);
     }
-    match CommandLine::of_caller() {
-        Some(command_line) => send_with(call, command_line),
-        None => send_alone(call),
+    match CommandLine::of(arguments) {
+        Some(command_line) => send_with(call, arguments, command_line),
+        None => send_alone(call, arguments),
     }
 }
 
 #[inline(always)]
-fn send_with(call: &SocketCall, command_line: CommandLine) -> bool {
+fn send_with(call: &SocketCall, arguments: Arguments, command_line: CommandLine) -> bool {
     let Some(mut entry) = EVENTS.reserve_untyped::<SocketEventWithCommandLine>(0) else {
         return false;
     };
@@ -275,24 +276,30 @@ fn send_with(call: &SocketCall, command_line: CommandLine) -> bool {
     // SAFETY: the entry is of this type; only addresses are taken.
     let (event, room) = unsafe { (&raw mut (*record).event, &raw mut (*record).command_line) };
     let known = if command_line.copy_to(room) { known::COMMAND_LINE } else { 0 };
-    write(event, call, command_line.len(), known);
+    write(event, call, arguments, command_line.len(), known);
     entry.submit(0);
     true
 }
 
 #[inline(always)]
-fn send_alone(call: &SocketCall) -> bool {
+fn send_alone(call: &SocketCall, arguments: Arguments) -> bool {
     let Some(mut entry) = EVENTS.reserve(0) else {
         return false;
     };
-    write(entry.as_mut_ptr(), call, 0, 0);
+    write(entry.as_mut_ptr(), call, arguments, 0, 0);
     entry.submit(0);
     true
 }
 
 /// Writes the record of a call, with everything about the caller that is known at this moment.
 #[inline(always)]
-fn write(event: *mut SocketEvent, call: &SocketCall, command_line_len: u32, known: u16) {
+fn write(
+    event: *mut SocketEvent,
+    call: &SocketCall,
+    arguments: Arguments,
+    command_line_len: u32,
+    known: u16,
+) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
     let caller = Caller::read();
@@ -326,7 +333,7 @@ fn write(event: *mut SocketEvent, call: &SocketCall, command_line_len: u32, know
         known,
         family: call.sock.family,
         mechanism: call.mechanism as u8,
-        reserved: [0; 4],
+        arguments_at: arguments.start as u32,
     };
     // SAFETY: the pointer is to a reserved entry of the ring buffer, which has room for it.
     unsafe { event.write(record) };

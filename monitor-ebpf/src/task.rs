@@ -130,7 +130,24 @@ impl Caller {
     }
 }
 
-/// Where the caller keeps its command line, in its own memory.
+/// Where the caller keeps its arguments, in its own memory; a thread of the kernel has none.
+#[derive(Clone, Copy)]
+pub(crate) struct Arguments {
+    space: *const c_void,
+    /// Address, 0 if not known.
+    pub(crate) start: u64,
+}
+
+impl Arguments {
+    /// The caller's.
+    #[inline(always)]
+    pub(crate) fn of_caller() -> Self {
+        let space = known_member::<usize>(current(), offset!(task_mm)).value as *const c_void;
+        Self { space, start: known_member(space, offset!(mm_arg_start)).value }
+    }
+}
+
+/// The caller's command line, in its own memory.
 #[derive(Clone, Copy)]
 pub(crate) struct CommandLine {
     start: u64,
@@ -138,15 +155,17 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
-    /// Of the caller; `None` where command lines are not wanted, and for kernel threads.
+    /// `None` where command lines are not wanted, and for kernel threads.
     #[inline(always)]
-    pub(crate) fn of_caller() -> Option<Self> {
+    pub(crate) fn of(arguments: Arguments) -> Option<Self> {
         // SAFETY: COMMAND_LINES is read-only memory of the object.
         if unsafe { (&raw const COMMAND_LINES).read_volatile() } == 0 {
             return None;
         }
-        let space: *const c_void = member(current(), offset!(task_mm))?;
-        let start: u64 = member(space, offset!(mm_arg_start))?;
+        let Arguments { space, start } = arguments;
+        if start == 0 {
+            return None;
+        }
         let end: u64 = member(space, offset!(mm_arg_end))?;
         let len = end.checked_sub(start).filter(|len| *len != 0)?;
         Some(Self { start, len })

@@ -18,7 +18,7 @@ use crate::{
     identify::{Details, Grade, Verdict},
     kernel::hooks::HookStatus,
     ledger::{Cause, Change, Transition},
-    process::{Ancestor, CommandLine, Identity, User, text},
+    process::{Ancestor, CommandLine, Identity, User, holders::Socket, text},
     verdicts::{Finding, Kept},
 };
 
@@ -212,10 +212,10 @@ pub struct CallerFields {
     pub thread_name: Option<String>,
     #[serde(rename = "process.user.id", skip_serializing_if = "Option::is_none")]
     pub user_id: Option<u32>,
-    #[serde(rename = "process.real_user.id")]
-    pub real_user_id: u32,
-    #[serde(rename = "ghostport.real_group_id")]
-    pub real_group_id: u32,
+    #[serde(rename = "process.real_user.id", skip_serializing_if = "Option::is_none")]
+    pub real_user_id: Option<u32>,
+    #[serde(rename = "ghostport.real_group_id", skip_serializing_if = "Option::is_none")]
+    pub real_group_id: Option<u32>,
     #[serde(rename = "ghostport.cgroup_id", skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
     #[serde(flatten)]
@@ -395,6 +395,30 @@ impl Event {
         Self { name: EventName::UnexpectedOwner, ..self.clone() }
     }
 
+    /// A socket that was found open at `time`, held by one who is not expected there; nobody has seen
+    /// who bound it.
+    pub fn unexpected_holder(
+        socket: &Socket,
+        holder: Option<&Identity>,
+        time: Timestamp,
+        context: &EventContext,
+    ) -> Self {
+        let local = socket.entry.local;
+        Self {
+            socket: Some(SocketFields {
+                transport: Some(socket.entry.protocol.name()),
+                network_type: Some(if local.is_ipv4() { "ipv4" } else { "ipv6" }),
+                local_address: Some(local.ip()),
+                netns_inode: socket.netns_inode,
+                ..SocketFields::of_port(socket.port)
+            }),
+            caller: holder.map(CallerFields::of),
+            expected: Some(false),
+            reason: Some("it was found open, bound unseen".to_owned()),
+            ..Self::new(EventName::UnexpectedOwner, time, context)
+        }
+    }
+
     /// What became of a port, as far as it is an event; with the call that awakened it, if one did.
     pub fn from_transition(
         transition: &Transition,
@@ -538,11 +562,33 @@ impl CallerFields {
             thread_id: (record.pid != 0).then_some(record.pid),
             thread_name: text::name(&record.thread_name),
             user_id: knows(known::EFFECTIVE_UID).then_some(record.effective_uid),
-            real_user_id: record.uid,
-            real_group_id: record.gid,
+            real_user_id: Some(record.uid),
+            real_group_id: Some(record.gid),
             cgroup_id: (record.cgroup_id != 0).then_some(record.cgroup_id),
             identity: IdentityFields::default(),
         })
+    }
+
+    /// A process of which nothing was captured.
+    fn of(identity: &Identity) -> Self {
+        let id = |user: &Option<User>| user.as_ref().map(|user| user.id);
+        let mut caller = Self {
+            pid: identity.pid,
+            parent_pid: None,
+            creation_time: None,
+            executable_name: None,
+            command_args: None,
+            command_args_truncated: false,
+            thread_id: None,
+            thread_name: None,
+            user_id: id(&identity.effective_user),
+            real_user_id: id(&identity.real_user),
+            real_group_id: None,
+            cgroup_id: None,
+            identity: IdentityFields::default(),
+        };
+        caller.complete(identity);
+        caller
     }
 
     /// Adds what was found out about the caller; what the kernel side captured at the moment of the
@@ -702,7 +748,7 @@ mod tests {
             known: 0xff,
             family: 4,
             mechanism: Mechanism::Cgroup as u8,
-            reserved: [0; 4],
+            arguments_at: 0,
         }
     }
 

@@ -3,7 +3,6 @@
 //! were bound unseen.
 
 use std::{
-    collections::BTreeMap,
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,10 +12,7 @@ use std::{
 };
 
 use anyhow::Result;
-use monitor_common::{
-    flow::{Protocol, Side},
-    held_socket::HeldSocket,
-};
+use monitor_common::held_socket::HeldSocket;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -26,11 +22,11 @@ use tokio::{
 use crate::{
     clock,
     config::Config,
-    ledger::{Held, Moment},
+    ledger::Moment,
     pipeline::Pipeline,
     process::{
         Joiner,
-        holders::{self, Socket, TcpState},
+        holders::{self, Socket},
     },
 };
 
@@ -46,8 +42,8 @@ const PAUSE_FACTOR: u32 = 100;
 const PERIOD_WHEN_STIRRED: Duration = Duration::from_secs(1);
 const PAUSE_FACTOR_WHEN_STIRRED: u32 = 20;
 
-/// A finished look: when it began, and who held the ports.
-pub type Findings = (Moment, Vec<Held>);
+/// A finished look: when it began, and the sockets on the ports.
+pub type Findings = (Moment, Arc<[Socket]>);
 
 /// Asks the kernel side who has sockets open.
 pub type OpenSockets = Box<dyn Fn() -> Result<Vec<HeldSocket>> + Send + Sync>;
@@ -98,8 +94,8 @@ impl Lookout {
             let ports: Vec<u16> = config.borrow_and_update().port_numbers().collect();
             let this = Arc::clone(&self);
             match spawn_blocking(move || this.look(&ports)).await {
-                Ok(Ok(held)) => {
-                    if findings.send((at, held)).await.is_err() {
+                Ok(Ok(sockets)) => {
+                    if findings.send((at, sockets)).await.is_err() {
                         return;
                     }
                 }
@@ -117,14 +113,14 @@ impl Lookout {
         }
     }
 
-    fn look(&self, ports: &[u16]) -> io::Result<Vec<Held>> {
+    fn look(&self, ports: &[u16]) -> io::Result<Arc<[Socket]>> {
         let look = holders::look_with(ports, &mut lock(&self.joiner), || self.ask_kernel())?;
         if look.unseen.namespaces > 0 {
             tracing::debug!(namespaces = look.unseen.namespaces, "not every namespace was seen");
         }
-        let held = held(&look.sockets);
-        *lock(&self.sockets) = look.sockets.into();
-        Ok(held)
+        let sockets: Arc<[Socket]> = look.sockets.into();
+        *lock(&self.sockets) = Arc::clone(&sockets);
+        Ok(sockets)
     }
 
     /// What the kernel side says, or `None`: then descriptors are searched.
@@ -146,21 +142,6 @@ pub fn on_port(sockets: &[Socket], port: u16) -> &[Socket] {
     let begin = sockets.partition_point(|socket| socket.port < port);
     let end = sockets.partition_point(|socket| socket.port <= port);
     &sockets[begin..end]
-}
-
-/// How many sockets hold each port. One without a file behind it holds nothing: the kernel only
-/// remembers it.
-fn held(sockets: &[Socket]) -> Vec<Held> {
-    let mut ports = BTreeMap::<(u16, &str), Held>::new();
-    for socket in sockets.iter().filter(|s| s.side == Side::Local && s.entry.inode != 0) {
-        let (port, protocol) = (socket.port, socket.entry.protocol);
-        let none = Held { port, protocol, sockets: 0, can_answer: false };
-        let held = ports.entry((port, protocol.name())).or_insert(none);
-        held.sockets += 1;
-        held.can_answer |=
-            protocol == Protocol::Udp || socket.entry.tcp_state != Some(TcpState::Bound);
-    }
-    ports.into_values().collect()
 }
 
 /// A poisoned lock guards what is as good as before.

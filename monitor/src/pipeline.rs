@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fs,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -27,9 +28,14 @@ use crate::{
     config::{self, Owner, PayloadKeep, WatchedPort},
     event::{Event, EventContext, EventName},
     followers::{Follower, Followers},
-    ledger::{CallKind, Change, Held, Ledger, Moment, PortFacts, SocketCall, Transition},
+    ledger::{
+        CallKind, Change, FoundHeld, Held, Ledger, Moment, PortFacts, SocketCall, Transition, Watched,
+    },
     patience::Patience,
-    process::{Identity, Joiner},
+    process::{
+        Identity, Joiner,
+        holders::{Entry, Socket, TcpState},
+    },
     sinks::EventQueue,
     snapshot::Snapshot,
     store::StoreQueue,
@@ -46,6 +52,9 @@ const SAVING_PERIOD: Duration = Duration::from_secs(5);
 /// How long a burst of news waits for those who write it: a scan of all ports awakens them in one
 /// reading. Calls wait in the queue meanwhile.
 const BURST_LIMIT: Duration = Duration::from_secs(5);
+
+/// The same for binds that nobody expects: their count is not to go back when the agent is killed.
+const UNEXPECTED_SAVING_PERIOD: Duration = Duration::from_millis(50);
 
 /// The same for the sinks, which are of no less use without some events.
 const SINK_LIMIT: Duration = Duration::from_millis(50);
@@ -99,7 +108,7 @@ enum Message {
     Call(Box<(SocketEvent, Option<Vec<u8>>)>),
     Sample(Box<Sample>),
     Reading(Moment, Box<Snapshot>),
-    Holders(Moment, Vec<Held>),
+    Holders(Moment, Arc<[Socket]>),
     Event(Box<Event>),
     Watch(Vec<WatchedPort>, PayloadKeep, Moment),
     Flush(oneshot::Sender<()>),
@@ -172,10 +181,10 @@ impl Pipeline {
         }
     }
 
-    /// Who held the watched ports in a look that began at `at`. Every call up to its end is to be told
+    /// Sockets on the watched ports in a look that began at `at`. Every call up to its end is to be told
     /// before; the next look has what this one had.
-    pub fn hold(&self, at: Moment, held: Vec<Held>) {
-        let _ = self.messages.try_send(Message::Holders(at, held));
+    pub fn hold(&self, at: Moment, sockets: Arc<[Socket]>) {
+        let _ = self.messages.try_send(Message::Holders(at, sockets));
     }
 
     /// Watches these ports from now on, and keeps so much of payloads.
@@ -273,7 +282,7 @@ impl Worker {
                     self.shared.reading_waits.store(false, Relaxed);
                     self.read(at, &counters);
                 }
-                Message::Holders(at, held) => self.reconcile(at, held),
+                Message::Holders(at, sockets) => self.reconcile(at, &sockets),
                 Message::Event(event) => self.tell(*event),
                 Message::Watch(ports, keep, now) => {
                     self.keep = keep;
@@ -313,10 +322,15 @@ impl Worker {
             lock(&self.ledger).call(&call, &mut self.transitions);
         }
         self.tell(event.clone());
-        if event.expected == Some(false) && record.errno == 0 {
+        let is_unexpected = event.expected == Some(false) && record.errno == 0;
+        if is_unexpected {
             self.tell(event.unexpected_owner());
+            self.has_news = true;
         }
         self.tell_transitions(Some(&event));
+        if is_unexpected && self.saved_at.elapsed() >= UNEXPECTED_SAVING_PERIOD {
+            self.save();
+        }
         if port_is_watched && event.name != EventName::BindFailed {
             self.shared.stirred.notify_one();
         }
@@ -387,20 +401,50 @@ impl Worker {
     }
 
     /// Brings the ledger in line with who was seen to hold the ports.
-    fn reconcile(&mut self, at: Moment, held: Vec<Held>) {
+    fn reconcile(&mut self, at: Moment, sockets: &[Socket]) {
+        let held = held(sockets);
         let mut ledger = lock(&self.ledger);
         if self.has_looked {
             self.shared.differences.fetch_add(differences(&ledger, &held), Relaxed);
         }
         // What was open before the agent came is no difference.
         self.has_looked = true;
-        ledger.holders(at, held, &mut self.transitions);
+        let found = ledger.holders(at, held, &mut self.transitions);
         drop(ledger);
+        for found in found {
+            self.judge_holders(at, &found, sockets);
+        }
         self.tell_transitions(None);
     }
 
+    /// Tells of sockets whose bind nobody has seen and that none of those holds who are expected. Of
+    /// one that nobody holds it is not known, unless nobody is expected at all.
+    fn judge_holders(&mut self, at: Moment, found: &FoundHeld, sockets: &[Socket]) {
+        let Some(port) = self.ports.get(&found.port) else { return };
+        let is_expected = |holder: &Arc<Identity>| config::is_expected(&port.expect, &owner(holder));
+        let is_unexpected = |socket: &&Socket| {
+            let is_known = port.expect.is_empty() || !socket.holders.is_empty();
+            is_known && !socket.holders.iter().any(is_expected)
+        };
+        // A connection was accepted or has a port of the kernel's choice; so may a UDP socket.
+        let is_chosen = found.protocol == Protocol::Udp && is_chosen_by_kernel(found.port);
+        let bound = sockets.iter().filter(|socket| {
+            let Entry { protocol, peer, .. } = socket.entry;
+            let is_found = (socket.port, protocol) == (found.port, found.protocol);
+            is_found && socket.holds_port() && peer.is_none() && !is_chosen
+        });
+        let unexpected: Vec<&Socket> = bound.filter(is_unexpected).collect();
+        for socket in &unexpected {
+            let holder = socket.holders.first().map(Arc::as_ref);
+            self.tell(Event::unexpected_holder(socket, holder, at.wall, &self.context));
+        }
+        let uncounted = (unexpected.len() as u64).saturating_sub(found.untold_binds);
+        lock(&self.ledger).found_unexpected(found.port, found.protocol, uncounted);
+        self.has_news |= !unexpected.is_empty();
+    }
+
     fn watch(&mut self, ports: Vec<WatchedPort>, now: Moment) {
-        lock(&self.ledger).watch(ports.iter().map(|port| (port.number, port.dormant_after)), now);
+        lock(&self.ledger).watch(ports.iter().map(Watched::from), now);
         self.ports = by_number(ports);
     }
 
@@ -448,6 +492,16 @@ fn by_number(ports: Vec<WatchedPort>) -> BTreeMap<u16, WatchedPort> {
     ports.into_iter().map(|port| (port.number, port)).collect()
 }
 
+impl From<&WatchedPort> for Watched {
+    fn from(port: &WatchedPort) -> Self {
+        Self {
+            port: port.number,
+            dormant_after: port.dormant_after,
+            has_owners: !port.expect.is_empty(),
+        }
+    }
+}
+
 /// What expectations are compared with. A path that was deleted since is not the file of that path.
 fn owner(caller: &Identity) -> Owner<'_> {
     let cgroup = caller.cgroup.as_deref();
@@ -455,11 +509,37 @@ fn owner(caller: &Identity) -> Owner<'_> {
     let unit = cgroup.and_then(|cgroup| cgroup.unit.as_ref());
     Owner {
         executable: executable.map(|executable| executable.path.as_str()),
+        executable_is_hosts: executable.is_some_and(|executable| executable.is_hosts),
         user_name: caller.effective_user.as_ref().and_then(|user| user.name.as_deref()),
         user_id: caller.effective_user.as_ref().map(|user| user.id),
         systemd_unit: unit.filter(|unit| unit.is_of_system()).map(|unit| unit.name.as_str()),
         container_id: cgroup.and_then(|cgroup| cgroup.container_id.as_deref()),
     }
+}
+
+/// Whether the kernel may give this port to a socket that asks for none, as far as this network
+/// namespace goes.
+fn is_chosen_by_kernel(port: u16) -> bool {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = range.split_whitespace().map(str::parse);
+    match (ends.next(), ends.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => (first..=last).contains(&port),
+        _ => true,
+    }
+}
+
+/// How many sockets hold each port.
+fn held(sockets: &[Socket]) -> Vec<Held> {
+    let mut ports = BTreeMap::<(u16, &str), Held>::new();
+    for socket in sockets.iter().filter(|socket| socket.holds_port()) {
+        let (port, protocol) = (socket.port, socket.entry.protocol);
+        let none = Held { port, protocol, sockets: 0, can_answer: false };
+        let held = ports.entry((port, protocol.name())).or_insert(none);
+        held.sockets += 1;
+        held.can_answer |=
+            protocol == Protocol::Udp || socket.entry.tcp_state != Some(TcpState::Bound);
+    }
+    ports.into_values().collect()
 }
 
 /// Ports of which the events say that they are held and the look does not, or the other way round.

@@ -2,6 +2,7 @@
 //! and an agent that is killed forgets nothing of it.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::net::UnixStream,
@@ -222,6 +223,39 @@ fn an_open_socket_is_found_at_start() {
     });
 }
 
+/// Who held the port before the agent came is judged like one who binds it, once.
+#[test]
+fn who_is_found_is_unexpected_too() {
+    in_world(|world| {
+        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
+        let agent = Agent::start(world, &config());
+        let port = watched().to_string();
+        let unexpected = |agent: &Agent| {
+            agent.metrics().sum("ghostport_unexpected_binds_total", &[("port", &port)])
+        };
+        let event = newest(&agent, "unexpected_owner");
+        assert_tells_owner(&event);
+        assert_eq!(event["ghostport.reason"], "it was found open, bound unseen", "{event}");
+        assert_eq!(event["network.local.address"], "127.0.0.1", "{event}");
+        eventually("the count", || (unexpected(&agent) == 1).then_some(()));
+        agent.terminate();
+
+        let agent = Agent::start(world, &config());
+        assert_state(&agent, "bound", false);
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(unexpected(&agent), 1, "it is known");
+        agent.terminate();
+
+        let executable = std::env::current_exe().expect("a path");
+        let keys = format!("expect: [{{exe: {}}}]", executable.display());
+        fs::remove_file(world.path("ghostport.db")).expect("a store");
+        let agent = Agent::start(world, &config().with_port_keys(&keys));
+        assert_state(&agent, "bound", false);
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(unexpected(&agent), 0, "{}", agent.log());
+    });
+}
+
 /// A server may close its listener when it has its client. The connection holds the port, and no
 /// event tells of it.
 #[test]
@@ -254,8 +288,8 @@ fn a_reload_leaves_the_store_where_it_is() {
         let agent = Agent::start(world, &config());
         let path = config().write(world);
         let elsewhere =
-            std::fs::read_to_string(&path).expect("YAML").replace("ghostport.db", "other.db");
-        std::fs::write(path, elsewhere).expect("written");
+            fs::read_to_string(&path).expect("YAML").replace("ghostport.db", "other.db");
+        fs::write(path, elsewhere).expect("written");
         assert!(agent.reload(), "{}", agent.log());
         let events = ask("/api/v1/events");
         assert!(!events["events"].as_array().expect("events").is_empty());
@@ -336,30 +370,54 @@ fn programs_that_end_at_once_are_named() {
     let programs = scaled(10_000).max(100);
     in_world(|world| {
         let agent = Agent::start(world, &Config::new([watched()]));
-        let script = format!(
-            "i=0; while [ $i -lt {programs} ]; do {BINDER} {} $i & i=$((i+1)); \
-             [ $((i % 50)) = 0 ] && wait; done; wait",
-            watched(),
-        );
-        let status = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).status();
-        assert!(status.expect("sh").success());
-        let binds = || {
-            let events = agent.events();
-            let is_bind = |event: &Value| {
-                event["event.name"] == "ghostport.bind"
-                    || event["event.name"] == "ghostport.bind_failed"
-            };
-            events.into_iter().filter(is_bind).collect::<Vec<Value>>()
-        };
+        run_many(programs, 50, BINDER, "");
         let lost = || agent.metrics().sum("ghostport_events_lost_total", &[]);
         eventually_within(patience() * 4, "every bind", || {
-            (binds().len() as u64 + lost() >= programs).then_some(())
+            (binds(&agent).len() as u64 + lost() >= programs).then_some(())
         });
         assert_eq!(lost(), 0, "{}", agent.log());
-        let mut numbers: Vec<u64> = binds().iter().map(number_of).collect();
+        let mut numbers: Vec<u64> = binds(&agent).iter().map(number_of).collect();
         numbers.sort_unstable();
         assert!(numbers.iter().copied().eq(0..programs), "somebody is missing or told twice");
     });
+}
+
+/// Who executes another program right after its bind is not told as that one.
+#[test]
+fn a_program_that_takes_over_is_not_blamed() {
+    let programs = scaled(300).max(20);
+    in_world(|world| {
+        let other = world.path("other");
+        fs::copy("/usr/bin/perl", &other).expect("copied");
+        let agent = Agent::start(world, &Config::new([watched()]));
+        let binder = format!("{BINDER}';exec {{$ARGV[2]}} qw(perl -e 1)'");
+        run_many(programs, 20, &binder, &other.display().to_string());
+        eventually_within(patience() * 4, "every bind", || {
+            (binds(&agent).len() as u64 >= programs).then_some(())
+        });
+        for event in binds(&agent) {
+            number_of(&event);
+        }
+    });
+}
+
+/// Runs so many programs, some of them at once: each is given the port, a number, and what follows.
+fn run_many(programs: u64, at_once: u64, program: &str, rest: &str) {
+    let port = watched();
+    let script = format!(
+        "i=0; while [ $i -lt {programs} ]; do {program} {port} $i {rest} & i=$((i+1)); \
+         [ $((i % {at_once})) = 0 ] && wait; done; wait",
+    );
+    let status = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).status();
+    assert!(status.expect("sh").success());
+}
+
+/// Every bind that was told, refused or not.
+fn binds(agent: &Agent) -> Vec<Value> {
+    let is_bind = |event: &Value| {
+        event["event.name"] == "ghostport.bind" || event["event.name"] == "ghostport.bind_failed"
+    };
+    agent.events().into_iter().filter(is_bind).collect()
 }
 
 /// A program that binds a UDP socket to the port that it is given, and ends; a number follows.

@@ -11,7 +11,7 @@ use std::{
 
 use ghostport::{
     config::{DEFAULT_DORMANT_AFTER, StoreConfig},
-    ledger::{CounterLife, Ledger, Moment, Start},
+    ledger::{CounterLife, Ledger, Moment, Start, Watched},
     store::{Filter, Reader, Record, Store},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -54,7 +54,8 @@ fn changes() -> ghostport::ledger::Changes {
     let at = Moment { wall: Timestamp::now(), boottime_ns: 1 };
     let counters = CounterLife { id: "one".into(), adopted: false };
     let mut ledger = Ledger::new(Start { at, boot_id: "boot".into(), counters });
-    ledger.watch([(2948, DEFAULT_DORMANT_AFTER)], at);
+    let dormant_after = DEFAULT_DORMANT_AFTER;
+    ledger.watch([Watched { port: 2948, dormant_after, has_owners: false }], at);
     ledger.take_changes()
 }
 

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     toolchain::{Compiler, Toolchain, find_program},
+    vm,
     workspace::{cargo, root, shown, target_dir},
 };
 
@@ -97,7 +98,10 @@ fn format() -> Result<Outcome> {
 }
 
 fn lints() -> Result<Outcome> {
-    of(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    let mut command = cargo();
+    command.args(["clippy", "--workspace", "--all-targets"]);
+    vm::build_for_guests(&mut command)?;
+    of(command.args(["--", "-D", "warnings"]))
 }
 
 /// A second pass, because the kernel side's target and panic handler fit no other crate.

@@ -64,9 +64,7 @@ impl Suite {
     fn command(&self, harness: &[String]) -> Result<Command> {
         let mut command = cargo();
         command.args(["test", "--workspace", "--no-fail-fast"]).args(self.targets);
-        if vm::unfit().is_none() {
-            vm::build_for_guests(&mut command)?;
-        }
+        vm::build_for_guests(&mut command)?;
         if self.kernel {
             run_as_root(&mut command)?;
         }

@@ -187,10 +187,10 @@ impl Agent {
                 () = tokio::time::sleep_until(next_reading) => {
                     next_reading = self.read_counters(&mut streams).await?;
                 }
-                Some((at, held)) = looks.recv() => {
+                Some((at, sockets)) = looks.recv() => {
                     // What was called while it looked is told before what it found.
                     streams.events.drain(|record, command| pipeline.call(record, command));
-                    pipeline.hold(at, held);
+                    pipeline.hold(at, sockets);
                 }
                 forwarded = streams.log.forward() => forwarded?,
                 changed = self.interfaces.changed() => {

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     event::EventContext,
     kernel::{Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus},
-    ledger::{Ledger, PortState, Start},
+    ledger::{Ledger, PortState, Start, Watched},
     pipeline::{Parts, Pipeline, SharedLedger},
     sinks::{self, EventQueue, IsAwake, Sink},
     store::{KeptLedger, Store, StoreQueue},
@@ -121,7 +121,7 @@ fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger 
             .ok()
     });
     let mut ledger = restored.unwrap_or_else(|| Ledger::new(start));
-    ledger.watch(config.ports.iter().map(|port| (port.number, port.dormant_after)), at);
+    ledger.watch(config.ports.iter().map(Watched::from), at);
     ledger
 }
 

@@ -28,6 +28,8 @@ pub struct AgentFacts {
     pub last_packet: Option<Timestamp>,
     /// When the port was last bound.
     pub last_bind: Option<Timestamp>,
+    /// Sockets that hold the port.
+    pub bound_sockets: u32,
     /// What payloads on it turned out to be, the latest first.
     pub verdicts: Vec<VerdictView>,
 }
@@ -74,6 +76,7 @@ impl From<PortView> for AgentFacts {
             dormant: Some(view.dormant),
             last_packet: view.last_packet,
             last_bind: view.last_bind,
+            bound_sockets: view.bound_sockets.tcp.saturating_add(view.bound_sockets.udp),
             verdicts: view.verdicts,
         }
     }

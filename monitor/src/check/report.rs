@@ -47,6 +47,9 @@ pub(super) struct PortReport {
     pub(super) verdicts: Vec<VerdictView>,
     #[serde(serialize_with = "serialize_sockets")]
     pub(super) sockets: Vec<Socket>,
+    /// Sockets that the agent knows of. It finds them in namespaces where no process is, too.
+    #[serde(skip)]
+    pub(super) bound_sockets: u32,
 }
 
 #[derive(Serialize)]
@@ -104,6 +107,7 @@ impl Report {
                 last_bind: facts.last_bind,
                 verdicts: facts.verdicts,
                 sockets: sockets.remove(&port).unwrap_or_default(),
+                bound_sockets: facts.bound_sockets,
             }
         };
         Self {
@@ -116,7 +120,7 @@ impl Report {
 
     /// How the look ended. That holders of what was found may be unknown does not change it.
     pub fn verdict(&self) -> Verdict {
-        if self.ports.iter().any(|port| !port.sockets.is_empty()) {
+        if self.ports.iter().any(|port| !port.sockets.is_empty() || port.bound_sockets > 0) {
             Verdict::Found
         } else if self.unseen.namespaces > 0 || self.unseen.processes > 0 {
             Verdict::Unsure
@@ -217,6 +221,7 @@ mod tests {
             dormant: Some(false),
             last_packet: Some(Timestamp::UNIX_EPOCH),
             last_bind: Some(Timestamp::UNIX_EPOCH),
+            bound_sockets: 0,
             verdicts: vec![VerdictView {
                 verdict: "http".to_owned(),
                 transport: "tcp".to_owned(),
@@ -242,6 +247,27 @@ mod tests {
         }
         let holders = Unseen { holders: 1, ..nothing };
         assert_eq!(report(vec![], holders).verdict(), Verdict::Quiet);
+    }
+
+    #[test]
+    fn what_only_the_agent_sees_is_not_said_to_be_nothing() {
+        let facts = AgentFacts { state: Some("bound"), bound_sockets: 1, ..AgentFacts::default() };
+        let look = Look { sockets: vec![], namespaces: 1, unseen: Unseen::default() };
+        let report = Report::new(&[2948], look, BTreeMap::from([(2948, facts)]));
+        assert_eq!(report.verdict(), Verdict::Found);
+        let page = report.to_text(false);
+        assert!(page.contains("the agent knows of 1") && !page.contains("nothing holds"), "{page}");
+    }
+
+    #[test]
+    fn long_addresses_push_out_nothing() {
+        let address = ([0xfe80, 0, 0, 1, 0x1234, 0x5678, 0x9abc, 0xdef0], 2948).into();
+        let mut socket = udp_socket(2948);
+        (socket.entry.local, socket.netns_inode) = (address, Some(4_026_531_840));
+        let look = Look { sockets: vec![socket], namespaces: 2, unseen: Unseen::default() };
+        let page = Report::new(&[2948], look, BTreeMap::new()).to_text(false);
+        assert!(page.contains("netns 4026531840"), "{page}");
+        assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
     }
 
     #[test]

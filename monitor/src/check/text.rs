@@ -43,12 +43,13 @@ impl Page {
     }
 
     fn port(&mut self, report: &PortReport) -> fmt::Result {
-        let count = match report.sockets.len() {
-            0 => "nothing holds it or talks on it".to_owned(),
-            1 => "1 socket".to_owned(),
-            count => format!("{count} sockets"),
+        let count = match (report.sockets.len(), report.bound_sockets) {
+            (0, 0) => "nothing holds it or talks on it".to_owned(),
+            (0, known) => format!("nothing found, but the agent knows of {known}"),
+            (1, _) => "1 socket".to_owned(),
+            (count, _) => format!("{count} sockets"),
         };
-        let style = if report.sockets.is_empty() {
+        let style = if report.sockets.is_empty() && report.bound_sockets == 0 {
             AnsiColor::Green.on_default()
         } else {
             AnsiColor::Yellow.on_default().bold()
@@ -56,6 +57,9 @@ impl Page {
         let name = report.service.map(|name| format!(" {name}")).unwrap_or_default();
         let port = self.styled(style, &report.port.to_string());
         writeln!(self.text, "{port}{name}: {count}")?;
+        if report.sockets.is_empty() && report.bound_sockets > 0 {
+            self.line(INDENT, "in a namespace without a process; the live page and the API say who")?;
+        }
         self.agent_facts(report)
     }
 
@@ -104,9 +108,12 @@ impl Page {
                 self.line(2, &format!("{line:<room$}{namespace}"))?;
             }
             (_, peer) => {
-                self.line(2, &format!("{head:<room$}{namespace}"))?;
-                if let Some(peer) = peer {
-                    self.line(2, &format!("{:<17} → {peer}", ""))?;
+                let fits = head.chars().count() < room;
+                let (first, second) = if fits { (&*namespace, "") } else { ("", &*namespace) };
+                self.line(2, format!("{head:<room$}{first}").trim_end())?;
+                let peer = peer.map(|peer| format!("{:<17} → {peer}", "")).unwrap_or_default();
+                if !peer.is_empty() || !second.is_empty() {
+                    self.line(2, &format!("{peer:<room$}{second}"))?;
                 }
             }
         }

@@ -50,6 +50,8 @@ pub struct Owner<'a> {
     /// Path of the executable, as `/proc/PID/exe` tells it. One that was deleted since ends in
     /// ` (deleted)` there and is not the file of that path.
     pub executable: Option<&'a str>,
+    /// Whether it is the host's file of that path, not one of a container's or a private mount.
+    pub executable_is_hosts: bool,
     /// Name of the effective user on this host.
     pub user_name: Option<&'a str>,
     /// Number of the effective user in the initial user namespace.
@@ -69,7 +71,10 @@ impl Expectation {
     /// Whether every field that is named is known of `owner` and matches.
     pub fn allows(&self, owner: &Owner<'_>) -> bool {
         let Self { exe, user, unit, container } = self;
-        holds(exe.as_ref(), owner.executable, |exe, path| exe.matches(path))
+        // Whoever may mount can have any path; the files of a container are its own.
+        let executable =
+            owner.executable.filter(|_| owner.executable_is_hosts || container.is_some());
+        holds(exe.as_ref(), executable, |exe, path| exe.matches(path))
             && user.as_ref().is_none_or(|user| user.is(owner))
             && holds(unit.as_ref(), owner.systemd_unit, |unit, name| unit.0.matches(name))
             && holds(container.as_ref(), owner.container_id, |container, id| container.is(id))
@@ -158,6 +163,7 @@ mod tests {
     fn kannel() -> Owner<'static> {
         Owner {
             executable: Some("/usr/sbin/bearerbox"),
+            executable_is_hosts: true,
             user_name: Some("kannel"),
             user_id: Some(117),
             systemd_unit: Some("kannel.service"),
@@ -215,6 +221,10 @@ mod tests {
         for text in ["/usr/sbin/bearer", "bearerbox", "/usr/*", "/usr/sbin/bearerbox2"] {
             assert!(!exe(text).allows(&kannel()), "{text}");
         }
+        let elsewhere = Owner { executable_is_hosts: false, ..kannel() };
+        assert!(!exe("/usr/**").allows(&elsewhere), "somebody has mounted it there for himself");
+        let of_container = Expectation { container: "*".parse().ok(), ..exe("/usr/**") };
+        assert!(of_container.allows(&elsewhere), "a container has files of its own");
         let deleted = Owner { executable: Some("/usr/sbin/bearerbox (deleted)"), ..kannel() };
         assert!(!exe("/usr/sbin/bearerbox").allows(&deleted));
     }

@@ -43,6 +43,13 @@ pub(super) struct History {
     /// By protocol.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) unexpected_binds: [u64; 2],
+    /// Binds that events have told since the last reading, by protocol.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) told_binds: [u64; 2],
+    /// Binds that the last reading has counted and no event had told, by protocol: they are told by
+    /// the next one, or never.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) untold_binds: [u64; 2],
     #[serde(skip_serializing_if = "is_default")]
     pub(super) packets: InterfaceCounts,
     #[serde(skip_serializing_if = "is_default")]
@@ -53,6 +60,10 @@ pub(super) struct History {
     /// When a socket was last called about, `CLOCK_BOOTTIME`, by protocol.
     #[serde(skip)]
     pub(super) called_at_ns: [u64; 2],
+    /// Binds that were counted as unexpected and that no event has told, since the last look, by
+    /// protocol.
+    #[serde(skip)]
+    pub(super) lost_binds: [u64; 2],
     /// Sockets found by the look at all of them that is going on.
     #[serde(skip)]
     pub(super) found: [Sockets; 2],
@@ -70,8 +81,8 @@ pub(super) struct Sockets {
 pub(super) struct Interval {
     /// A socket held the port for some of it, so that a packet may have been for that socket.
     pub(super) held: [bool; 2],
-    /// A bind was told by an event, which knows its time better than a counter.
-    pub(super) bind_told: [bool; 2],
+    /// Binds that succeeded, by the kernel's counters.
+    pub(super) counted_binds: [u64; 2],
 }
 
 impl History {
@@ -84,6 +95,7 @@ impl History {
         if !same_counters {
             self.packets = InterfaceCounts::default();
             self.binds = BindCounts::default();
+            (self.told_binds, self.untold_binds) = Default::default();
         }
         if !same_boot {
             self.forget_holders();
@@ -144,15 +156,45 @@ impl History {
             CallKind::Bind { expected } => {
                 self.unexpected_binds[index] += u64::from(!expected);
                 self.interval.held[index] = true;
-                if is_news || self.last_bind[index].is_none() {
+                self.told_binds[index] += 1;
+                // The time of a bind that was only counted is that of the reading.
+                let is_estimate = self.untold_binds[index] > 0;
+                if is_news || is_estimate || self.last_bind[index] < Some(call.at.wall) {
                     self.last_bind[index] = Some(call.at.wall);
-                    self.interval.bind_told[index] = true;
                 }
             }
             CallKind::BindRefused => {
                 self.attempted_at_ns = self.attempted_at_ns.max(Some(age_ns));
             }
             CallKind::Listen | CallKind::Close => self.interval.held[index] = true,
+        }
+    }
+
+    /// Takes note of binds that the kernel's counters tell of at `wall`.
+    pub(super) fn note_counted_binds(&mut self, protocol: Protocol, count: u64, wall: Timestamp) {
+        let index = protocol as usize;
+        self.interval.counted_binds[index] += count;
+        if count > self.told_binds[index] {
+            self.last_bind[index] = Some(wall);
+        }
+    }
+
+    /// Compares, at the end of a reading, binds that were counted with those that were told.
+    ///
+    /// One may be counted by a reading and told only behind it. What is not told by the next reading
+    /// either was lost, in a full ring buffer or with an agent that was killed; it is unexpected all
+    /// the same where nobody is expected.
+    pub(super) fn balance_binds(&mut self, has_owners: bool) {
+        for index in 0..2 {
+            let told = std::mem::take(&mut self.told_binds[index]);
+            let late = told.min(self.untold_binds[index]);
+            if !has_owners {
+                let lost = self.untold_binds[index] - late;
+                self.unexpected_binds[index] += lost;
+                self.lost_binds[index] += lost;
+            }
+            let counted = std::mem::take(&mut self.interval.counted_binds[index]);
+            self.untold_binds[index] = counted.saturating_sub(told - late);
         }
     }
 

@@ -42,7 +42,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use ghostport::ledger::{CallKind, Change, CounterLife, Ledger, Moment, SocketCall, Start};
+//! use ghostport::ledger::{
+//!     CallKind, Change, CounterLife, Ledger, Moment, SocketCall, Start, Watched,
+//! };
 //! use jiff::Timestamp;
 //! use monitor_common::flow::{PortCounters, Protocol};
 //!
@@ -52,7 +54,8 @@
 //! };
 //! let counters = CounterLife { id: "made by this agent".into(), adopted: false };
 //! let mut ledger = Ledger::new(Start { at: at(0), boot_id: "boot".into(), counters });
-//! ledger.watch([(2948, Duration::from_secs(60))], at(0));
+//! let dormant_after = Duration::from_secs(60);
+//! ledger.watch([Watched { port: 2948, dormant_after, has_owners: false }], at(0));
 //!
 //! let mut told = Vec::new();
 //! // From the event ring.
@@ -93,7 +96,7 @@ use monitor_common::flow::Protocol;
 pub use self::{
     facts::PortFacts,
     moment::Moment,
-    observation::{CallKind, CounterLife, Held, SocketCall, Start},
+    observation::{CallKind, CounterLife, FoundHeld, Held, SocketCall, Start, Watched},
     reading::{LOOPBACK, Reading},
     saved::{Changes, RestoreError, Saved, SavedPort, VERSION},
     state::PortState,
@@ -181,14 +184,13 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Watches these ports from now on, with the quiet time after which each is dormant, and lays
-    /// others aside. One that is new is dormant; so is one that was dormant when it was laid aside,
+    /// Watches these ports from now on, and lays others aside. One that is new is dormant; so is one that was dormant when it was laid aside,
     /// anew from now on, because nobody looked since.
-    pub fn watch(&mut self, ports: impl IntoIterator<Item = (u16, Duration)>, now: Moment) {
+    pub fn watch(&mut self, ports: impl IntoIterator<Item = Watched>, now: Moment) {
         let covered_ns = self.timeline.covered_at(now.boottime_ns);
         let since = DormantSince { covered_ns, wall: now.wall };
         let mut before = std::mem::take(&mut self.ports);
-        for (number, dormant_after) in ports {
+        for Watched { port: number, dormant_after, has_owners } in ports {
             let mut port = before.remove(&number).unwrap_or_else(|| {
                 self.dirty.insert(number);
                 let known = self.aside.remove(&number);
@@ -196,6 +198,7 @@ impl Ledger {
                 known.map_or_else(|| Port::new(since), |port| port.taken_up(since))
             });
             port.dormant_after_ns = u64::try_from(dormant_after.as_nanos()).unwrap_or(u64::MAX);
+            port.has_owners = has_owners;
             self.ports.insert(number, port);
         }
         self.dirty.extend(before.keys());
@@ -225,12 +228,14 @@ impl Ledger {
     /// A port may occur more than once, for each network namespace for instance; one that does not
     /// occur is held by nobody. Of a port with a socket call after `at` the look may be too old, and
     /// is left for the next one; every call up to the end of the look is to be told before.
+    ///
+    /// Returns the ports that were free as far as anybody knew.
     pub fn holders(
         &mut self,
         at: Moment,
         held: impl IntoIterator<Item = Held>,
         out: &mut Vec<Transition>,
-    ) {
+    ) -> Vec<FoundHeld> {
         for found in held {
             let Some(port) = self.ports.get_mut(&found.port) else { continue };
             let sockets = &mut port.history.get_or_insert_default().found[found.protocol as usize];
@@ -239,13 +244,27 @@ impl Ledger {
             self.lively.insert(found.port);
         }
         let lively = std::mem::take(&mut self.lively);
+        let mut found = Vec::new();
         for number in &lively {
-            self.reconcile(*number, at, out);
+            self.reconcile(*number, at, out, &mut found);
         }
         self.lively.extend(lively);
         self.looked_at_ns = Some(at.boottime_ns);
         self.looked_covered_ns =
             self.timeline.covered_at(at.boottime_ns).min(self.timeline.covered_ns());
+        found
+    }
+
+    /// Counts binds that nobody has seen, of sockets that a look found: their owners are not
+    /// expected.
+    pub fn found_unexpected(&mut self, port: u16, protocol: Protocol, sockets: u64) {
+        let history = self.ports.get_mut(&port).and_then(|port| port.history.as_mut());
+        if let Some(history) = history {
+            history.unexpected_binds[protocol as usize] += sockets;
+            // The counters may be about to tell of them.
+            history.told_binds[protocol as usize] += sockets;
+            self.dirty.insert(port);
+        }
     }
 
     /// Begins a reading of the kernel's counters.
@@ -332,17 +351,28 @@ impl Ledger {
     }
 
     /// Brings the sockets of a port in line with what a look at all of them found.
-    fn reconcile(&mut self, number: u16, at: Moment, out: &mut Vec<Transition>) {
+    fn reconcile(
+        &mut self,
+        number: u16,
+        at: Moment,
+        out: &mut Vec<Transition>,
+        found_held: &mut Vec<FoundHeld>,
+    ) {
         let Some(history) = self.ports.get_mut(&number).and_then(|port| port.history.as_mut())
         else {
             return;
         };
         let found = std::mem::take(&mut history.found);
+        let untold_binds = std::mem::take(&mut history.lost_binds);
         let (before, called_at_ns) = (history.sockets, history.called_at_ns);
         for protocol in Protocol::ALL {
             let index = protocol as usize;
             if found[index] == before[index] || called_at_ns[index] > at.boottime_ns {
                 continue;
+            }
+            if before[index].count == 0 && found[index].count > 0 {
+                let untold_binds = untold_binds[index];
+                found_held.push(FoundHeld { port: number, protocol, untold_binds });
             }
             let evidence = self.known(Wake::Bind { protocol, evidence: BindEvidence::Found }, at);
             let note = |port: &mut Port, _| {

@@ -1,5 +1,7 @@
 //! What the ledger is told.
 
+use std::time::Duration;
+
 use monitor_common::flow::Protocol;
 
 use super::Moment;
@@ -23,6 +25,18 @@ pub struct CounterLife {
     pub id: String,
     /// Whether they had counted before this agent came.
     pub adopted: bool,
+}
+
+/// A port that is to be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The port.
+    pub port: u16,
+    /// Quiet time after which it is dormant.
+    pub dormant_after: Duration,
+    /// Whether the configuration expects anybody there: who binds the port is unexpected otherwise,
+    /// whoever that is.
+    pub has_owners: bool,
 }
 
 /// A socket call on a port.
@@ -52,6 +66,17 @@ pub enum CallKind {
     Listen,
     /// The socket gave the port back.
     Close,
+}
+
+/// A port that a look found held where nobody was known to hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundHeld {
+    /// The port.
+    pub port: u16,
+    /// Transport protocol of the sockets.
+    pub protocol: Protocol,
+    /// Binds that were counted and never told, since the look before: of these sockets, perhaps.
+    pub untold_binds: u64,
 }
 
 /// Sockets that hold a port, as a look at all of them found.

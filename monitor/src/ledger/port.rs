@@ -15,6 +15,8 @@ use super::{
 pub(super) struct Port {
     /// Quiet covered time after which it is dormant, nanoseconds.
     pub(super) dormant_after_ns: u64,
+    /// Whether the configuration expects anybody there.
+    pub(super) has_owners: bool,
     /// Since when it is dormant.
     pub(super) dormant_since: Option<DormantSince>,
     pub(super) history: Option<Box<History>>,
@@ -44,7 +46,12 @@ pub(super) struct Evidence {
 
 impl Port {
     pub(super) const fn new(dormant_since: DormantSince) -> Self {
-        Self { dormant_after_ns: 0, dormant_since: Some(dormant_since), history: None }
+        Self {
+            dormant_after_ns: 0,
+            has_owners: false,
+            dormant_since: Some(dormant_since),
+            history: None,
+        }
     }
 
     /// What stays of a port that is watched no more: who holds it is not known from now on.
@@ -105,6 +112,7 @@ impl Port {
         out: &mut Vec<Transition>,
     ) {
         let Some(history) = &mut self.history else { return };
+        history.balance_binds(self.has_owners);
         let held = history.sockets.map(|sockets| sockets.count > 0);
         history.interval = Interval { held, ..Interval::default() };
         if let Some((_, holder)) = held.iter().zip(now).find(|(held, _)| **held) {
@@ -151,7 +159,9 @@ impl Port {
     /// Whether time alone can change nothing about it.
     pub(super) fn is_settled(&self) -> bool {
         let is_quiet = |history: &History| {
-            history.state == PortState::Quiet && history.interval == Interval::default()
+            history.state == PortState::Quiet
+                && history.interval == Interval::default()
+                && history.untold_binds == [0; 2]
         };
         self.history.as_deref().is_none_or(is_quiet) && self.dormant_since.is_some()
     }

@@ -118,9 +118,7 @@ impl Reading<'_> {
             let wake = Wake::Bind { protocol, evidence: BindEvidence::Counted };
             self.witness(number, wake, |port, _| {
                 let Some(history) = &mut port.history else { return };
-                if !history.interval.bind_told[protocol as usize] {
-                    history.last_bind[protocol as usize] = Some(wall);
-                }
+                history.note_counted_binds(protocol, succeeded, wall);
             });
         }
         if refused > 0 {

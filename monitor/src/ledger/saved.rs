@@ -61,6 +61,6 @@ impl From<&Port> for SavedPort {
 impl From<SavedPort> for Port {
     fn from(saved: SavedPort) -> Self {
         let SavedPort { dormant_since, history } = saved;
-        Self { dormant_after_ns: 0, dormant_since, history }
+        Self { dormant_after_ns: 0, has_owners: false, dormant_since, history }
     }
 }

@@ -28,6 +28,11 @@ fn at(seconds: u64) -> Moment {
     }
 }
 
+/// A port where nobody is expected, and the seconds after which it is dormant.
+fn watched(port: u16, dormant_after: u64) -> Watched {
+    Watched { port, dormant_after: Duration::from_secs(dormant_after), has_owners: false }
+}
+
 fn start(seconds: u64, counters: &str, adopted: bool) -> Start {
     let counters = CounterLife { id: counters.into(), adopted };
     Start { at: at(seconds), boot_id: "boot".into(), counters }
@@ -48,7 +53,7 @@ impl Bench {
     }
 
     fn of(mut ledger: Ledger, now: u64) -> Self {
-        ledger.watch([(PORT, Duration::from_secs(DORMANT_AFTER))], at(now));
+        ledger.watch([watched(PORT, DORMANT_AFTER)], at(now));
         let (counters, calls) = Default::default();
         Self { ledger, now, counters, calls, told: Vec::new() }
     }
@@ -310,7 +315,7 @@ fn changes_are_told_once_unless_they_are_given_back() {
     assert_eq!(bench.ledger.take_changes().ports, []);
     bench.ledger.give_back(&first);
     assert_eq!(bench.ledger.take_changes().ports, first.ports);
-    bench.ledger.watch([(7, Duration::from_secs(1))], at(1));
+    bench.ledger.watch([watched(7, 1)], at(1));
     let changes = bench.ledger.take_changes().ports;
     assert!(matches!(changes[..], [(7, Some(_)), (PORT, None)]), "{changes:?}");
     assert_eq!(bench.ledger.facts(PORT), None);
@@ -353,7 +358,7 @@ fn a_sleeper_that_is_watched_again_sleeps_from_then_on() {
     assert!(bench.facts().is_dormant());
     bench.ledger.watch([], at(bench.now));
     bench.now = 500;
-    bench.ledger.watch([(PORT, Duration::from_secs(DORMANT_AFTER))], at(bench.now));
+    bench.ledger.watch([watched(PORT, DORMANT_AFTER)], at(bench.now));
     bench.told.clear();
     bench.read_until(510);
     bench.packet(Protocol::Udp, IN);
@@ -365,7 +370,7 @@ fn a_sleeper_that_is_watched_again_sleeps_from_then_on() {
 #[test]
 fn many_quiet_ports_cost_next_to_nothing() {
     let mut ledger = Ledger::new(start(0, "one", false));
-    ledger.watch((1..=u16::MAX).map(|port| (port, Duration::from_secs(1))), at(0));
+    ledger.watch((1..=u16::MAX).map(|port| watched(port, 1)), at(0));
     let mut told = Vec::new();
     let mut reading = ledger.read(at(1), &mut told);
     for port in 1..=u16::MAX {

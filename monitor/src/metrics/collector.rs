@@ -363,7 +363,7 @@ mod tests {
     use crate::{
         config::DEFAULT_PORTS,
         kernel::hooks::{Hook, HookMechanism, HookStatus},
-        ledger::{CounterLife, Ledger, Moment, Start},
+        ledger::{CounterLife, Ledger, Moment, Start, Watched},
         metrics::BuildInfo,
         snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic},
     };
@@ -427,7 +427,9 @@ mod tests {
         let at = Moment { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
         let counters = CounterLife { id: String::new(), adopted: false };
         let mut ledger = Ledger::new(Start { at, boot_id: String::new(), counters });
-        ledger.watch(snapshot.sockets.iter().map(|row| (row.port, Duration::from_secs(1))), at);
+        let dormant_after = Duration::from_secs(1);
+        let watched = |port| Watched { port, dormant_after, has_owners: false };
+        ledger.watch(snapshot.sockets.iter().map(|row| watched(row.port)), at);
         LedgerFacts::new(&ledger, 0)
     }
 

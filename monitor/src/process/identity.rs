@@ -51,6 +51,9 @@ pub struct Executable {
     pub path: String,
     /// Whether it has been deleted since: replaced by an update, or to hide it.
     pub is_deleted: bool,
+    /// Whether it is the host's file of that path. It is not in a container, and not where somebody
+    /// has mounted something else there for himself.
+    pub is_hosts: bool,
 }
 
 /// Arguments of a process.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -48,6 +49,8 @@ struct Remembered {
     at: Instant,
     /// Another name is another program, or may be.
     name: Option<String>,
+    /// As in [`Stat`].
+    arguments_at: Option<NonZeroU32>,
     executable: Option<Executable>,
     command_line: Option<CommandLine>,
     cgroup: Option<Arc<Cgroup>>,
@@ -88,14 +91,15 @@ impl Joiner {
         self.users.refresh();
         let mut identity = self.captured(record, command_line);
         let birth = Birth::of_caller(record);
-        if self.was_just_seen(&identity) {
-            self.complete_from_memory(&mut identity);
+        let arguments_at = NonZeroU32::new(record.arguments_at);
+        if self.was_just_seen(&identity, arguments_at) {
+            self.complete_from_memory(&mut identity, arguments_at);
         } else if let Ok((process, stat)) = birth.find(record.tgid) {
-            self.complete(&mut identity, &process, stat);
+            self.complete(&mut identity, &process, stat, arguments_at);
             identity.ancestors = self.lineage.of(identity.parent_pid, birth.latest());
-            self.remember(&identity);
+            self.remember(&identity, arguments_at);
         } else {
-            self.complete_from_memory(&mut identity);
+            self.complete_from_memory(&mut identity, arguments_at);
             if identity.ancestors.is_empty() {
                 identity.ancestors = self.lineage.of(identity.parent_pid, birth.latest());
             }
@@ -118,7 +122,7 @@ impl Joiner {
             identity.effective_user = Some(self.user(effective));
         }
         let start_ticks = stat.start_ticks;
-        self.complete(&mut identity, process, stat);
+        self.complete(&mut identity, process, stat, None);
         identity.ancestors = self.lineage.of(identity.parent_pid, start_ticks);
         Ok(identity)
     }
@@ -146,8 +150,14 @@ impl Joiner {
     }
 
     /// Adds what a process that lives says of itself.
-    fn complete(&mut self, identity: &mut Identity, process: &ProcessDir, stat: Stat) {
-        self.complete_program(identity, process, &stat);
+    fn complete(
+        &mut self,
+        identity: &mut Identity,
+        process: &ProcessDir,
+        stat: Stat,
+        arguments_at: Option<NonZeroU32>,
+    ) {
+        self.complete_program(identity, process, &stat, arguments_at);
         if is_unknown(identity.cgroup.as_deref()) {
             let own = process.cgroup().ok().flatten().map(Arc::new);
             identity.cgroup = own.or(identity.cgroup.take());
@@ -163,19 +173,29 @@ impl Joiner {
     }
 
     /// Adds executable and command line, unless the process seems to execute another program by
-    /// now.
-    fn complete_program(&self, identity: &mut Identity, process: &ProcessDir, stat: &Stat) {
+    /// now, or begins to in the meantime.
+    fn complete_program(
+        &self,
+        identity: &mut Identity,
+        process: &ProcessDir,
+        stat: &Stat,
+        arguments_at: Option<NonZeroU32>,
+    ) {
         let captured = identity.command_line.as_ref();
         let is_wanted = self.with_command_lines && captured.is_none_or(|line| line.is_truncated);
         let is_renamed = identity.name.as_ref().is_some_and(|name| *name != stat.name);
         let now =
             (is_wanted || is_renamed).then(|| process.command_line().ok().flatten()).flatten();
-        let is_same = match (captured, &now) {
+        let has_same_line = match (captured, &now) {
             (Some(captured), Some(now)) => captured.is_beginning_of(now),
             _ => !is_renamed,
         };
+        let executable = process.executable().ok();
+        let is_same = has_same_line
+            && (arguments_at.is_none() || arguments_at == stat.arguments_at)
+            && process.stat().is_ok_and(|now| now.is_same_program(stat));
         if is_same {
-            identity.executable = process.executable().ok();
+            identity.executable = executable;
             if is_wanted {
                 identity.command_line = now.or(identity.command_line.take());
             }
@@ -184,7 +204,11 @@ impl Joiner {
 
     /// Whether a look at the same process has just found the same program: who binds in a loop is
     /// not looked up each time.
-    fn was_just_seen(&mut self, identity: &Identity) -> bool {
+    fn was_just_seen(
+        &mut self,
+        identity: &Identity,
+        arguments_at: Option<NonZeroU32>,
+    ) -> bool {
         let wants_command_lines = self.with_command_lines;
         let seen = key(identity).and_then(|key| self.seen.get(&key));
         seen.is_some_and(|seen| {
@@ -194,16 +218,23 @@ impl Joiner {
                 // It was not wanted then.
                 (None, seen) => seen.is_some() == wants_command_lines,
             };
-            seen.name == identity.name && is_same_line && seen.at.elapsed() < FRESH
+            let is_same_program = seen.name == identity.name && seen.arguments_at == arguments_at;
+            is_same_program && is_same_line && seen.at.elapsed() < FRESH
         })
     }
 
     /// Adds what an earlier look at the same process found, if it seems to be the same program
     /// still.
-    fn complete_from_memory(&mut self, identity: &mut Identity) {
+    fn complete_from_memory(
+        &mut self,
+        identity: &mut Identity,
+        arguments_at: Option<NonZeroU32>,
+    ) {
         let Some(key) = key(identity) else { return };
         let Some(seen) = self.seen.get(&key) else { return };
-        if seen.name != identity.name {
+        // Who ends has no arguments any more when its sockets are closed.
+        let has_others = arguments_at.is_some() && arguments_at != seen.arguments_at;
+        if seen.name != identity.name || has_others {
             return;
         }
         let seen = seen.clone();
@@ -224,11 +255,12 @@ impl Joiner {
         }
     }
 
-    fn remember(&mut self, identity: &Identity) {
+    fn remember(&mut self, identity: &Identity, arguments_at: Option<NonZeroU32>) {
         let Some(key) = key(identity) else { return };
         let remembered = Remembered {
             at: Instant::now(),
             name: identity.name.clone(),
+            arguments_at,
             executable: identity.executable.clone(),
             command_line: identity.command_line.clone(),
             cgroup: identity.cgroup.clone(),

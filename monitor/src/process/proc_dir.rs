@@ -5,9 +5,10 @@ use std::{
     io::{self, Read as _},
     mem::MaybeUninit,
     os::fd::OwnedFd,
+    sync::LazyLock,
 };
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat_raw, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat_raw, stat, statat};
 
 use super::{
     cgroup::Cgroup,
@@ -21,6 +22,16 @@ const MAX_COMMAND_LINE: u64 = 4096;
 
 /// Longer than what `/proc` writes into any of the other files: 100 control groups of version 1.
 const MAX_FILE: u64 = 64 * 1024;
+
+/// The root of the host's file system, which is not this process's own in a container; its own where
+/// the first process may not be looked at.
+fn host_root() -> &'static [u8] {
+    static ROOT: LazyLock<&[u8]> = LazyLock::new(|| {
+        let root = "/proc/1/root";
+        if stat(root).is_ok() { root.as_bytes() } else { b"" }
+    });
+    &ROOT
+}
 
 /// The folder of a process, held open.
 ///
@@ -81,17 +92,20 @@ impl ProcessDir {
         let mut room = [MaybeUninit::uninit(); 4096 + 16];
         let (link, _) = readlinkat_raw(&self.folder, "exe", &mut room)?;
         let Some(path) = link.strip_suffix(b" (deleted)") else {
-            return Ok(Executable { path: text::text(link), is_deleted: false });
+            let is_hosts = self.executes(&[host_root(), &*link].concat());
+            return Ok(Executable { path: text::text(link), is_deleted: false, is_hosts });
         };
-        let is_deleted = !self.is_named(link);
-        Ok(Executable { path: text::text(if is_deleted { path } else { link }), is_deleted })
+        // A file may have such a name by its owner's choice.
+        let is_deleted = !self.executes(&[b"root", &*link].concat());
+        let path = if is_deleted { path } else { link };
+        let is_hosts = !is_deleted && self.executes(&[host_root(), path].concat());
+        Ok(Executable { path: text::text(path), is_deleted, is_hosts })
     }
 
-    /// Whether a file has such a name by its owner's choice: this one, then.
-    fn is_named(&self, link: &[u8]) -> bool {
-        let named = [b"root", link].concat();
+    /// Whether the file at `path`, which may be relative to this folder, is what is executed.
+    fn executes(&self, path: &[u8]) -> bool {
         let [named, executed] =
-            [&*named, b"exe"].map(|path| statat(&self.folder, path, AtFlags::empty()));
+            [path, b"exe"].map(|path| statat(&self.folder, path, AtFlags::empty()));
         let (Ok(named), Ok(executed)) = (named, executed) else { return false };
         (named.st_dev, named.st_ino) == (executed.st_dev, executed.st_ino)
     }

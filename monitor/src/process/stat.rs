@@ -1,6 +1,8 @@
 //! The fields of `/proc/PID/stat` that say which process it is (`do_task_stat` in
 //! `fs/proc/array.c`).
 
+use std::num::NonZeroU32;
+
 use super::text::text;
 
 /// What of `/proc/PID/stat` is used.
@@ -12,6 +14,9 @@ pub(super) struct Stat {
     pub(super) parent_pid: u32,
     /// When the process was made: clock ticks of `CLOCK_BOOTTIME`.
     pub(super) start_ticks: u64,
+    /// Low half of the address of its arguments in its own memory; `None` for one that has none, or
+    /// of which this process may not know.
+    pub(super) arguments_at: Option<NonZeroU32>,
 }
 
 impl Stat {
@@ -25,12 +30,25 @@ impl Stat {
         let mut fields = fields.split_ascii_whitespace();
         let parent_pid = fields.nth(1)?.parse().ok()?;
         let start_ticks = fields.nth(17)?.parse().ok()?;
-        Some(Self { name: text(line.get(open + 1..close)?), parent_pid, start_ticks })
+        let arguments_at: u64 = fields.nth(25).map_or(Ok(0), str::parse).ok()?;
+        Some(Self {
+            name: text(line.get(open + 1..close)?),
+            parent_pid,
+            start_ticks,
+            arguments_at: NonZeroU32::new(arguments_at as u32),
+        })
+    }
+
+    /// Whether an earlier look at the same process found the same program.
+    pub(super) fn is_same_program(&self, earlier: &Self) -> bool {
+        self.name == earlier.name && self.arguments_at == earlier.arguments_at
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const LINE: &str = "1234 (a) b (c) S 1 1234 1234 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 \
@@ -39,7 +57,21 @@ mod tests {
     #[test]
     fn a_name_may_look_like_fields() {
         let stat = Stat::parse(LINE.as_bytes()).expect("a line");
-        assert_eq!(stat, Stat { name: "a) b (c".into(), parent_pid: 1, start_ticks: 98765 });
+        let expected = Stat {
+            name: "a) b (c".into(),
+            parent_pid: 1,
+            start_ticks: 98765,
+            arguments_at: None,
+        };
+        assert_eq!(stat, expected);
+    }
+
+    #[test]
+    fn another_program_has_its_arguments_elsewhere() {
+        let own = || Stat::parse(&fs::read("/proc/self/stat").expect("a line")).expect("fields");
+        assert!(own().arguments_at.is_some() && own().is_same_program(&own()));
+        let other = Stat { arguments_at: NonZeroU32::new(1), ..own() };
+        assert!(!own().is_same_program(&other));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read as _,
     os::unix::{fs::MetadataExt as _, process::parent_id},
     process::{Child, Command, Stdio, id},
 };
@@ -30,6 +31,7 @@ fn record(pid: u32) -> SocketEvent {
         time_ns: u64::MAX,
         uid: 4_294_000_001,
         process_name,
+        arguments_at: stat.arguments_at.expect("a program").get(),
         known: known::PARENT | known::START_TIME | known::PROCESS_NAME,
         ..SocketEvent::zeroed()
     }
@@ -91,6 +93,28 @@ fn a_process_that_lives_is_told_in_full() {
     assert!(identity.netns_inode.is_some());
 }
 
+/// Whoever may make a namespace can have any path there.
+#[test]
+fn a_file_that_is_mounted_over_another_is_not_the_hosts() {
+    let script = "mount --bind /bin/cat /bin/sleep && exec /bin/sleep /proc/self/mounts -";
+    let is_root = rustix::process::geteuid().is_root();
+    let mut child = Command::new("unshare")
+        .args([if is_root { "-m" } else { "-Urm" }, "sh", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Idle)
+        .expect("unshare");
+    // It has become what it is to be when it writes.
+    let mut written = [0; 1];
+    child.0.stdout.as_mut().expect("piped").read_exact(&mut written).expect("mounts");
+    let executable = Joiner::new(true).look_up(child.pid()).expect("it lives").executable;
+    let executable = executable.expect("an executable");
+    assert!(executable.path.ends_with("/sleep") && !executable.is_hosts, "{executable:?}");
+    let own = Joiner::new(true).look_up(id()).expect("myself").executable.expect("an executable");
+    assert!(own.is_hosts, "{own:?}");
+}
+
 #[test]
 fn command_lines_can_be_left_out() {
     let idle = Idle::start();
@@ -140,11 +164,23 @@ fn a_reused_id_is_never_blamed() {
     assert_eq!(identify(&mut joiner, &unborn).executable, None);
 }
 
+/// Name and command line can be the same; where the kernel has put the arguments is not.
+#[test]
+fn a_program_that_came_later_is_never_told() {
+    let idle = Idle::start();
+    let now = record(idle.pid());
+    let before = SocketEvent { arguments_at: now.arguments_at ^ 16, ..now };
+    let mut joiner = Joiner::new(true);
+    assert_eq!(identify(&mut joiner, &before).executable, None);
+    assert!(identify(&mut joiner, &now).executable.is_some());
+    assert_eq!(identify(&mut joiner, &before).executable, None, "from memory");
+}
+
 #[test]
 fn a_process_that_is_gone_is_named_by_what_was_captured() {
     let idle = Idle::start();
     let record = record(idle.pid());
-    let close = SocketEvent { kind: 3, ..record };
+    let close = SocketEvent { kind: 3, arguments_at: 0, ..record };
     let mut joiner = Joiner::new(true);
     let living = joiner.identify(&record, Some(b"cat\0-\0-\0")).expect("a process");
     idle.end();

@@ -43,8 +43,8 @@ fn caller() -> CallerFields {
         thread_id: Some(4711),
         thread_name: None,
         user_id: Some(1000),
-        real_user_id: 1000,
-        real_group_id: 1000,
+        real_user_id: Some(1000),
+        real_group_id: Some(1000),
         cgroup_id: None,
         identity: IdentityFields {
             executable_path: Some("/usr/bin/nc".into()),

@@ -135,16 +135,20 @@ impl Database {
     }
 
     /// Forgets events from before `oldest_ns`, nanoseconds since 1970, and as many of the oldest as
-    /// it takes to stay within the size.
-    pub(super) fn forget(&mut self, oldest_ns: i64) -> Result<(), StoreError> {
+    /// it takes to have room for `coming` bytes within the size.
+    pub(super) fn forget(&mut self, oldest_ns: i64, coming: u64) -> Result<(), StoreError> {
         let sql = "DELETE FROM events WHERE id IN
             (SELECT id FROM events WHERE time_ns < ?1 ORDER BY time_ns LIMIT ?2)";
         let forget = FORGET_AT_ONCE as i64;
         let mut forgotten =
             self.connection.prepare(sql)?.execute(params![oldest_ns, forget])? as u64;
-        let surplus = self.surplus()?;
-        if surplus > 0 {
-            forgotten += self.make_room(surplus)?;
+        loop {
+            let surplus = self.surplus(coming)?;
+            let made = if surplus > 0 { self.make_room(surplus)? } else { 0 };
+            forgotten += made;
+            if made == 0 {
+                break;
+            }
         }
         if forgotten > 0 {
             // Gives pages at the end of the file back to the file system.
@@ -167,21 +171,27 @@ impl Database {
         Ok(self.connection.execute(&sql, [surplus as i64])? as u64)
     }
 
-    /// How many events are too many. A tenth of the room is made at once, so that it is not done
-    /// for every event.
-    fn surplus(&self) -> Result<u64, StoreError> {
+    /// How many events are too many for `coming` bytes more. A tenth of the room is made at once, so
+    /// that it is not done for every event.
+    fn surplus(&self, coming: u64) -> Result<u64, StoreError> {
         let pragma =
             |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let used = (pragma("page_count")? - pragma("freelist_count")?) as u64;
         let room = self.page_limit();
-        // Two dozen pages for what a batch may need before the next look.
-        if used + 24 <= room {
+        // Two dozen pages for what may come before the next look.
+        let needed = used + 24 + coming.div_ceil(PAGE_BYTES);
+        if needed <= room {
             return Ok(0);
         }
         let sql = "SELECT count(*) FROM events";
         let events: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
-        let excess = used.saturating_sub(room * 9 / 10);
+        let excess = needed - room * 9 / 10;
         Ok((events as u64 * excess).div_ceil(used.max(1)).min(FORGET_AT_ONCE))
+    }
+
+    /// Bytes that may be written at once: there is always room for so much beside what is kept.
+    pub(super) const fn room_at_once(&self) -> u64 {
+        self.page_limit() / 8 * PAGE_BYTES
     }
 
     const fn page_limit(&self) -> u64 {

@@ -86,17 +86,15 @@ impl Store {
         if let Some(changes) = changes {
             self.unsaved = Some(merged(self.unsaved.take(), changes));
         }
-        match self.try_keep(records) {
-            Ok(()) => {
-                self.recover();
-                0
-            }
+        let mut rest = records;
+        match self.try_keep(&mut rest) {
+            Ok(()) => self.recover(),
             Err(error) => {
                 self.complain(&error);
-                self.lost += records.len() as u64;
-                records.len() as u64
+                self.lost += rest.len() as u64;
             }
         }
+        rest.len() as u64
     }
 
     /// Whether the ledger has to be saved as a whole, because what was saved before is gone.
@@ -116,29 +114,47 @@ impl Store {
         }
     }
 
-    fn try_keep(&mut self, records: &[Record]) -> Result<(), StoreError> {
+    /// Keeps `rest`, or leaves in it what it could not keep.
+    fn try_keep(&mut self, rest: &mut &[Record]) -> Result<(), StoreError> {
         self.connect()?;
-        match self.write(records) {
+        match self.write(rest) {
             Err(error) if error.is_corruption() => {
                 self.set_aside(&error)?;
                 self.connect()?;
-                self.write(records)?;
+                self.write(rest)?;
             }
-            Err(error) if error.is_full() => {
-                // It may be full of what need not be kept.
-                self.forget()?;
-                self.write(records)?;
-            }
+            Err(error) if error.is_full() => self.keep_in_place_of_older(rest)?,
             result => result?,
         }
+        *rest = &[];
         self.unsaved = None;
         if self.forget_at <= Instant::now() {
             self.forget_at = Instant::now() + FORGET_EVERY;
-            if let Err(error) = self.forget() {
+            if let Err(error) = self.forget(0) {
                 tracing::warn!("old events are not forgotten: {error}");
             }
         }
         Ok(())
+    }
+
+    /// The same where there is no room: it may be full of what need not be kept.
+    fn keep_in_place_of_older(&mut self, rest: &mut &[Record]) -> Result<(), StoreError> {
+        let at_once = self.database.as_ref().map_or(0, Database::room_at_once);
+        loop {
+            let mut coming = 0;
+            let fits = |record: &&Record| {
+                coming += size_on_disk(record);
+                coming <= at_once
+            };
+            let fitting = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            let (now, later) = rest.split_at(fitting);
+            self.forget(now.iter().map(size_on_disk).sum())?;
+            self.write(now)?;
+            *rest = later;
+            if later.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     fn write(&mut self, records: &[Record]) -> Result<(), StoreError> {
@@ -149,10 +165,11 @@ impl Store {
         }
     }
 
-    fn forget(&mut self) -> Result<(), StoreError> {
+    /// Makes room for `coming` bytes within the limits.
+    fn forget(&mut self, coming: u64) -> Result<(), StoreError> {
         let oldest = Timestamp::now().checked_sub(self.config.retain).unwrap_or(Timestamp::MIN);
         let database = self.database.as_mut();
-        database.map_or(Ok(()), |database| database.forget(nanoseconds(oldest)))
+        database.map_or(Ok(()), |database| database.forget(nanoseconds(oldest), coming))
     }
 
     /// Opens the database if it is not open, or is no longer the file at its path.
@@ -221,6 +238,11 @@ impl Store {
         self.ails = false;
         self.lost = 0;
     }
+}
+
+/// Bytes that a record takes with its places in the indices, roughly and rather too many.
+fn size_on_disk(record: &Record) -> u64 {
+    (record.line.len() as u64 + 128) * 5 / 4
 }
 
 /// Both changes as one: where both say something, the later one is right.

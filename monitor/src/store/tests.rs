@@ -16,7 +16,7 @@ use super::{database::Database, *};
 use crate::{
     config::DEFAULT_DORMANT_AFTER,
     event::{Event, EventContext, EventName},
-    ledger::{CounterLife, Ledger, Moment, Start},
+    ledger::{CounterLife, Ledger, Moment, Start, Watched},
     logging::logged,
 };
 
@@ -102,9 +102,13 @@ fn start() -> Start {
     Start { at, boot_id: "boot".into(), counters }
 }
 
+fn watched(port: u16) -> Watched {
+    Watched { port, dormant_after: DEFAULT_DORMANT_AFTER, has_owners: false }
+}
+
 fn ledger() -> Ledger {
     let mut ledger = Ledger::new(start());
-    ledger.watch([2948, 2949].map(|port| (port, DEFAULT_DORMANT_AFTER)), start().at);
+    ledger.watch([2948, 2949].map(watched), start().at);
     ledger
 }
 
@@ -210,7 +214,7 @@ fn the_ledger_comes_back() {
         let mut store = Store::open(&config);
         assert_eq!(store.ledger(), None);
         assert_eq!(store.keep(&[], Some(changes.clone())), 0);
-        ledger.watch([(2948, DEFAULT_DORMANT_AFTER)], start().at);
+        ledger.watch([watched(2948)], start().at);
         assert_eq!(store.keep(&[], Some(ledger.take_changes())), 0);
     }
     let (saved, ports) = Store::open(&config).ledger().expect("a ledger");
@@ -257,6 +261,25 @@ fn the_oldest_events_make_room() {
     let smaller = StoreConfig { max_size: 3 << 19, ..config.clone() };
     store.limit(&smaller);
     assert_eq!(store.keep(&[record(written)], None), 0);
+}
+
+/// What waited in a ring buffer comes as one, and may be more than was left free, or than has room.
+#[test]
+fn the_oldest_events_make_room_for_a_burst() {
+    let directory = Directory::new();
+    let config = StoreConfig { max_size: 1 << 20, ..directory.config() };
+    let mut store = Store::open(&config);
+    let mut written = 0;
+    for burst in [1024, 7, 300, 1024, 1024, 1, 900, 8192] {
+        let records: Vec<Record> = (written..written + burst).map(record).collect();
+        assert_eq!(store.keep(&records, None), 0, "burst of {burst} after {written}");
+        written += burst;
+        let kept = all(&config.path);
+        let first = written - kept.len() as i64;
+        assert_eq!(kept.first(), Some(&record(first).line), "the newest, without a gap");
+        assert_eq!(kept.last(), Some(&record(written - 1).line));
+    }
+    assert_eq!(integrity(&config.path), "ok");
 }
 
 #[test]

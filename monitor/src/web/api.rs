@@ -168,6 +168,9 @@ pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
         .route("/api/v1/hooks", get(hooks))
         .route("/api/{*rest}", any(unknown))
         .route("/", get(page::page))
+        .method_not_allowed_fallback(async || {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
+        })
         .layer(middleware::from_fn_with_state(source, admit))
         .with_state(api)
 }

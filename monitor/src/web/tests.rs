@@ -151,6 +151,10 @@ async fn methods_are_head_and_get() {
     assert!(head.starts_with("HTTP/1.0 200") && head.ends_with("\r\n\r\n"), "{head}");
     let post = b"POST /metrics HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc";
     assert!(server.exchange(post).await.starts_with("HTTP/1.0 405"));
+    let post = b"POST /api/v1/ports HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    let refused = server.exchange(post).await;
+    assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("{\"error\":"), "{refused}");
+    assert!(refused.to_lowercase().contains("\r\nallow: get,head\r\n"), "{refused}");
 }
 
 #[tokio::test]

@@ -115,6 +115,72 @@ fn a_bind_awakens_at_its_own_time() {
     assert_eq!(facts.unexpected_binds(Protocol::Tcp), 0);
 }
 
+/// One that is told behind the reading that counted it is not counted twice, and corrects the time.
+#[test]
+fn a_bind_without_an_event_is_unexpected_where_nobody_is_expected() {
+    let mut bench = Bench::new();
+    let unexpected = |bench: &Bench| bench.facts().unexpected_binds(Protocol::Udp);
+    let bind = CallKind::Bind { expected: false };
+    bench.calls.binds[1][0] += 1;
+    bench.read_until(1);
+    assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(1).wall));
+    let call = SocketCall { at: at(0), port: PORT, protocol: Protocol::Udp, kind: bind };
+    bench.ledger.call(&call, &mut bench.told);
+    assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(0).wall));
+    bench.read_until(3);
+    assert_eq!(unexpected(&bench), 1, "told late");
+    bench.calls.binds[1][0] += 2;
+    bench.call(Protocol::Udp, bind);
+    bench.read_until(4);
+    assert_eq!(unexpected(&bench), 2, "the other one may still be told");
+    bench.read_until(5);
+    assert_eq!(unexpected(&bench), 3);
+    bench.ledger.watch([Watched { has_owners: true, ..watched(PORT, DORMANT_AFTER) }], at(5));
+    bench.calls.binds[1][0] += 1;
+    bench.read_until(9);
+    assert_eq!(unexpected(&bench), 3, "it may have been who is expected");
+}
+
+/// A bind whose event is lost is counted, and its socket found: once is enough.
+#[test]
+fn an_unexpected_bind_is_counted_or_found() {
+    let unexpected = |bench: &Bench| bench.facts().unexpected_binds(Protocol::Tcp);
+    let find = |bench: &mut Bench| {
+        let held = Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: true };
+        let found = bench.ledger.holders(at(bench.now), [held], &mut bench.told);
+        for found in found {
+            let sockets = 1_u64.saturating_sub(found.untold_binds);
+            bench.ledger.found_unexpected(found.port, found.protocol, sockets);
+        }
+    };
+    for (counted_at, found_at) in [(Some(1), 9), (Some(3), 4), (Some(9), 4), (None, 4)] {
+        let mut bench = Bench::new();
+        for second in 2..20 {
+            bench.calls.binds[0][0] += u64::from(counted_at == Some(second - 1));
+            bench.read_until(second);
+            if second == found_at {
+                find(&mut bench);
+            }
+        }
+        let times = if counted_at == Some(9) { 2 } else { 1 };
+        assert_eq!(unexpected(&bench), times, "counted at {counted_at:?}, found at {found_at}");
+    }
+}
+
+#[test]
+fn a_bind_while_no_agent_ran_has_its_own_time() {
+    let mut bench = Bench::new();
+    bench.call(Protocol::Udp, BIND);
+    bench.calls.binds[1][0] += 1;
+    bench.read_until(10);
+    let mut bench = bench.restart(500, start(500, "one", true));
+    bench.calls.binds[1][0] += 1;
+    let call = SocketCall { at: at(450), port: PORT, protocol: Protocol::Udp, kind: BIND };
+    bench.ledger.call(&call, &mut bench.told);
+    bench.read_until(502);
+    assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(450).wall));
+}
+
 #[test]
 fn a_refused_bind_awakens_and_binds_nothing() {
     let mut bench = Bench::new();

@@ -143,7 +143,11 @@ impl World {
                 Ledger::restore(saved, ports.clone(), start).expect("this version")
             }
         };
-        let ports = PORTS.map(|(port, milliseconds)| (port, Duration::from_millis(milliseconds)));
+        let ports = PORTS.map(|(port, milliseconds)| Watched {
+            port,
+            dormant_after: Duration::from_millis(milliseconds),
+            has_owners: false,
+        });
         ledger.watch(ports, self.moment());
         self.known.last_reading = self.now;
         self.ledger = Some(ledger);
@@ -346,7 +350,57 @@ impl World {
     }
 }
 
+/// A life of binds that nobody expects, by any number of agents.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// Whether its event is lost.
+    Bind(bool),
+    /// What an agent does every second; whether a bind comes between ring and counters.
+    Second(bool),
+    Save,
+    Kill,
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        4 => prop::bool::weighted(0.2).prop_map(Turn::Bind),
+        4 => prop::bool::weighted(0.3).prop_map(Turn::Second),
+        1 => Just(Turn::Save),
+        1 => Just(Turn::Kill),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn every_bind_that_nobody_expects_is_counted_once(
+        turns in prop::collection::vec(turn(), 0..80)
+    ) {
+        let mut world = World::new();
+        let mut binds = 0;
+        let mut bind = |world: &mut World, lost| {
+            binds += 1;
+            world.call(0, Protocol::Udp, CallKind::Bind { expected: false }, lost);
+        };
+        for turn in turns.into_iter().chain([Turn::Second(false); 3]) {
+            world.now += 1_000;
+            match turn {
+                Turn::Bind(lost) => bind(&mut world, lost),
+                Turn::Second(is_close) => {
+                    world.start();
+                    world.drain(false);
+                    if is_close {
+                        bind(&mut world, false);
+                    }
+                    world.read();
+                }
+                Turn::Save => world.save(),
+                Turn::Kill => world.ledger = None,
+            }
+        }
+        let facts = world.ledger.expect("a ledger").facts(PORTS[0].0).expect("facts");
+        prop_assert_eq!(facts.unexpected_binds(Protocol::Udp), binds);
+    }
+
     #[test]
     fn no_world_overstates_dormancy_or_loses_an_awakening(
         steps in prop::collection::vec(step(), 0..120)

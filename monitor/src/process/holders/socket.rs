@@ -27,6 +27,12 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Whether it holds its port. One without a file behind it holds nothing: the kernel only
+    /// remembers it.
+    pub fn holds_port(&self) -> bool {
+        self.side == Side::Local && self.entry.inode != 0
+    }
+
     /// By port; those that hold it first, those that listen or wait before the connections.
     pub(super) fn order(&self) -> impl Ord + use<> {
         let Entry { protocol, local, peer, inode, .. } = self.entry;
