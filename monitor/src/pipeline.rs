@@ -29,7 +29,8 @@ use crate::{
     event::{Event, EventContext, EventName},
     followers::{Follower, Followers},
     ledger::{
-        CallKind, Change, FoundHeld, Held, Ledger, Moment, PortFacts, SocketCall, Transition, Watched,
+        CallKind, Change, FoundHeld, Held, Ledger, Moment, PortFacts, SocketCall, Transition,
+        Watched,
     },
     patience::Patience,
     process::{
@@ -421,7 +422,8 @@ impl Worker {
     /// one that nobody holds it is not known, unless nobody is expected at all.
     fn judge_holders(&mut self, at: Moment, found: &FoundHeld, sockets: &[Socket]) {
         let Some(port) = self.ports.get(&found.port) else { return };
-        let is_expected = |holder: &Arc<Identity>| config::is_expected(&port.expect, &owner(holder));
+        let is_expected =
+            |holder: &Arc<Identity>| config::is_expected(&port.expect, &owner(holder));
         let is_unexpected = |socket: &&Socket| {
             let is_known = port.expect.is_empty() || !socket.holders.is_empty();
             is_known && !socket.holders.iter().any(is_expected)

@@ -58,7 +58,10 @@ impl Page {
         let port = self.styled(style, &report.port.to_string());
         writeln!(self.text, "{port}{name}: {count}")?;
         if report.sockets.is_empty() && report.bound_sockets > 0 {
-            self.line(INDENT, "in a namespace without a process; the live page and the API say who")?;
+            self.line(
+                INDENT,
+                "in a namespace without a process; the live page and the API say who",
+            )?;
         }
         self.agent_facts(report)
     }

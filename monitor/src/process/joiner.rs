@@ -204,11 +204,7 @@ impl Joiner {
 
     /// Whether a look at the same process has just found the same program: who binds in a loop is
     /// not looked up each time.
-    fn was_just_seen(
-        &mut self,
-        identity: &Identity,
-        arguments_at: Option<NonZeroU32>,
-    ) -> bool {
+    fn was_just_seen(&mut self, identity: &Identity, arguments_at: Option<NonZeroU32>) -> bool {
         let wants_command_lines = self.with_command_lines;
         let seen = key(identity).and_then(|key| self.seen.get(&key));
         seen.is_some_and(|seen| {
@@ -225,11 +221,7 @@ impl Joiner {
 
     /// Adds what an earlier look at the same process found, if it seems to be the same program
     /// still.
-    fn complete_from_memory(
-        &mut self,
-        identity: &mut Identity,
-        arguments_at: Option<NonZeroU32>,
-    ) {
+    fn complete_from_memory(&mut self, identity: &mut Identity, arguments_at: Option<NonZeroU32>) {
         let Some(key) = key(identity) else { return };
         let Some(seen) = self.seen.get(&key) else { return };
         // Who ends has no arguments any more when its sockets are closed.

@@ -57,12 +57,8 @@ mod tests {
     #[test]
     fn a_name_may_look_like_fields() {
         let stat = Stat::parse(LINE.as_bytes()).expect("a line");
-        let expected = Stat {
-            name: "a) b (c".into(),
-            parent_pid: 1,
-            start_ticks: 98765,
-            arguments_at: None,
-        };
+        let expected =
+            Stat { name: "a) b (c".into(), parent_pid: 1, start_ticks: 98765, arguments_at: None };
         assert_eq!(stat, expected);
     }
 
