@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs,
+    fs, process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -307,10 +307,10 @@ impl Worker {
                 return tracing::error!(%error, "a record of the kernel side makes no sense");
             }
         };
-        let caller = self.joiner.identify(record, command_line);
+        let caller = self.joiner.identify(record, command_line).filter(|_| !is_our_close(record));
         let mut event = match &caller {
             Some(caller) => event.by(caller),
-            None => event,
+            None => Event { caller: None, ..event },
         };
         let port = self.ports.get(&record.port);
         let port_is_watched = port.is_some();
@@ -517,6 +517,12 @@ fn owner(caller: &Identity) -> Owner<'_> {
         systemd_unit: unit.filter(|unit| unit.is_of_system()).map(|unit| unit.name.as_str()),
         container_id: cgroup.and_then(|cgroup| cgroup.container_id.as_deref()),
     }
+}
+
+/// Whether this agent gave up the socket. Looking at a descriptor keeps it open for that moment: who
+/// closed it meanwhile is not known.
+fn is_our_close(record: &SocketEvent) -> bool {
+    record.kind == SocketEventKind::Close as u8 && record.tgid == process::id()
 }
 
 /// Whether the kernel may give this port to a socket that asks for none, as far as this network
