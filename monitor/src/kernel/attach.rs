@@ -34,7 +34,10 @@ use super::{
     sys, tracefs,
     verdict::{self, Circumstances},
 };
-use crate::config::{BindMechanism, InterfaceMode};
+use crate::{
+    config::{BindMechanism, InterfaceMode},
+    ledger::LOOPBACK,
+};
 
 /// The functions behind `bind(2)`, one for each address family.
 const BIND_FUNCTIONS: [&str; 2] = ["inet_bind", "inet6_bind"];
@@ -749,9 +752,11 @@ fn function_types(cache: &mut Option<Btf>) -> Result<&Btf> {
 }
 
 /// Whether it may be the size of its packets for which an interface refused the plain program. To
-/// load another one takes its time.
+/// load another one takes its time, and the loopback device refuses them all.
 const fn may_need_fragments(interface: &Interface) -> bool {
-    interface.mtu > ORDINARY_MTU && !matches!(interface.link, Link::Veth)
+    interface.mtu > ORDINARY_MTU
+        && interface.index != LOOPBACK
+        && !matches!(interface.link, Link::Veth)
 }
 
 const fn tc_program(hook: Hook, link: Link) -> &'static str {

@@ -33,8 +33,6 @@ pub struct Interface {
 pub enum Link {
     /// Packets start with an Ethernet header.
     Ethernet,
-    /// The loopback device, whose packets start with an Ethernet header, too.
-    Loopback,
     /// One end of a pair; native XDP is given the peer's super-packets, unless it declines them.
     Veth,
     /// A tap device, which hands over super-packets of its owner.
@@ -108,8 +106,7 @@ fn interface(message: &LinkMessage) -> Option<Interface> {
         (LinkLayerType::Ether, Some(InfoKind::Veth)) => Link::Veth,
         (LinkLayerType::Ether, Some(InfoKind::Tun)) => Link::Tap,
         (LinkLayerType::Ether, Some(InfoKind::Bond)) => Link::Bond,
-        (LinkLayerType::Ether, _) => Link::Ethernet,
-        (LinkLayerType::Loopback, _) => Link::Loopback,
+        (LinkLayerType::Ether | LinkLayerType::Loopback, _) => Link::Ethernet,
         (
             LinkLayerType::None
             | LinkLayerType::Rawip

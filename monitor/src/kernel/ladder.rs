@@ -82,9 +82,6 @@ fn unfit(mechanism: HookMechanism, link: Link) -> Option<&'static str> {
     match (mechanism, link) {
         (_, Link::Other) => Some("its packets start with neither an Ethernet nor an IP header"),
         (XdpNative | XdpGeneric, Link::Ip) => Some("its packets have no Ethernet header"),
-        // `loopback_ops` in drivers/net/loopback.c has no `ndo_bpf`. To find out takes longer than all
-        // other hooks: the program has to be loaded first.
-        (XdpNative, Link::Loopback) => Some("the loopback device has no native XDP"),
         (XdpNative, Link::Tap) => {
             Some("a tap device hands over super-packets, which native XDP would count as one")
         }
