@@ -90,6 +90,5 @@ fn on_bound(context: &SockContext) {
         }
         return;
     }
-    let held = sock::port_of::<Probed>(sk);
-    record_bind(context, Mechanism::Cgroup, sk, held, &Sockaddr::NONE, 0);
+    record_bind::<Probed, _>(context, Mechanism::Cgroup, sk, &Sockaddr::NONE, 0);
 }

@@ -74,8 +74,7 @@ fn on_bound(context: &FExitContext, sk: *const c_void) {
     let request =
         if returned == 0 { Some(Sockaddr::NONE) } else { read_kernel_sockaddr(sockaddr as u64) };
     if let Some(request) = request {
-        let held = sock::port_of::<Typed>(sk);
-        record_bind(context, Mechanism::Fexit, sk, held, &request, returned);
+        record_bind::<Typed, _>(context, Mechanism::Fexit, sk, &request, returned);
     }
 }
 

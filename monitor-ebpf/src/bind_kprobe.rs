@@ -43,8 +43,7 @@ fn bind_kprobe_return(context: RetProbeContext) -> u32 {
     };
     let _ = BINDS_IN_FLIGHT.remove(thread);
     let sk = bind.sk as *const c_void;
-    let held = sock::port_of::<Probed>(sk);
-    record_bind(&context, Mechanism::Kprobe, sk, held, &bind.request, context.ret());
+    record_bind::<Probed, _>(&context, Mechanism::Kprobe, sk, &bind.request, context.ret());
     0
 }
 

@@ -15,7 +15,6 @@ use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechani
 
 use crate::{
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
-    sock,
     socket_call::{BindInFlight, Sockaddr, record_bind},
     task::{self, Probed},
 };
@@ -82,8 +81,7 @@ fn on_exit(context: &TracePointContext) -> Option<()> {
         Mechanism::Tracepoint
     };
     let sk = bind.sk as *const c_void;
-    let held = sock::port_of::<Probed>(sk);
-    record_bind(context, mechanism, sk, held, &request, returned as i32);
+    record_bind::<Probed, _>(context, mechanism, sk, &request, returned as i32);
     Some(())
 }
 

@@ -120,21 +120,20 @@ impl Sockaddr {
     }
 }
 
-/// Records how a bind of `sk`, which has port `held` now, ended.
+/// Records how a bind of `sk` ended.
 ///
 /// The kernel sets the socket's own port only once it has got it: after a refusal the port is the
 /// one that was asked for, after success the one that is held (port 0 asks for any).
 #[inline(always)]
-pub(crate) fn record_bind<C: EbpfContext>(
+pub(crate) fn record_bind<A: Access, C: EbpfContext>(
     context: &C,
     mechanism: Mechanism,
     sk: *const c_void,
-    held: Option<u16>,
     request: &Sockaddr,
     returned: i32,
 ) {
     let errno = returned.unsigned_abs();
-    let port = if errno == 0 { held } else { Some(request.port()) };
+    let port = if errno == 0 { sock::port_of::<A>(sk) } else { Some(request.port()) };
     // Nearly every bind ends here, before the rest of the socket is read.
     if !port.is_some_and(|port| is_watched(WirePort::of(port))) {
         return;

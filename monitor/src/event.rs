@@ -3,7 +3,7 @@
 //! Field names are those of the OpenTelemetry semantic conventions where they have one, and begin
 //! with `ghostport.` where not. What is not known is absent, never guessed.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use jiff::Timestamp;
 use monitor_common::{
@@ -187,7 +187,7 @@ pub struct ConversationFields {
 }
 
 /// Who made the call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "every field is explained by the name it is serialized with")]
 pub struct CallerFields {
     #[serde(rename = "process.pid")]
@@ -357,11 +357,8 @@ impl Event {
         };
         Some(Self {
             socket: Some(SocketFields {
-                transport: Some(finding.protocol.name()),
-                network_type: Some(if finding.local.is_ipv4() { "ipv4" } else { "ipv6" }),
-                local_address: Some(finding.local.ip()),
-                local_port: Some(finding.local.port()),
-                ..SocketFields::of_port(finding.port)
+                service: catalogue::lookup(finding.port).map(|service| service.name),
+                ..SocketFields::at(finding.protocol, finding.local)
             }),
             conversation: Some(ConversationFields {
                 port: finding.port,
@@ -403,14 +400,10 @@ impl Event {
         time: Timestamp,
         context: &EventContext,
     ) -> Self {
-        let local = socket.entry.local;
         Self {
             socket: Some(SocketFields {
-                transport: Some(socket.entry.protocol.name()),
-                network_type: Some(if local.is_ipv4() { "ipv4" } else { "ipv6" }),
-                local_address: Some(local.ip()),
                 netns_inode: socket.netns_inode,
-                ..SocketFields::of_port(socket.port)
+                ..SocketFields::at(socket.entry.protocol, socket.entry.local)
             }),
             caller: holder.map(CallerFields::of),
             expected: Some(false),
@@ -522,6 +515,16 @@ impl SocketFields {
         }
     }
 
+    /// Of which the local end is known.
+    fn at(protocol: Protocol, local: SocketAddr) -> Self {
+        Self {
+            transport: Some(protocol.name()),
+            network_type: network_type(if local.is_ipv4() { 4 } else { 6 }),
+            local_address: Some(local.ip()),
+            ..Self::of_port(local.port())
+        }
+    }
+
     fn new(record: &SocketEvent, kind: SocketEventKind) -> Self {
         let is_bind = kind == SocketEventKind::Bind;
         let family = (record.known & known::FAMILY != 0).then_some(record.family);
@@ -574,18 +577,9 @@ impl CallerFields {
         let id = |user: &Option<User>| user.as_ref().map(|user| user.id);
         let mut caller = Self {
             pid: identity.pid,
-            parent_pid: None,
-            creation_time: None,
-            executable_name: None,
-            command_args: None,
-            command_args_truncated: false,
-            thread_id: None,
-            thread_name: None,
             user_id: id(&identity.effective_user),
             real_user_id: id(&identity.real_user),
-            real_group_id: None,
-            cgroup_id: None,
-            identity: IdentityFields::default(),
+            ..Self::default()
         };
         caller.complete(identity);
         caller

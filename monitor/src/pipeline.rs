@@ -440,8 +440,7 @@ impl Worker {
             let holder = socket.holders.first().map(Arc::as_ref);
             self.tell(Event::unexpected_holder(socket, holder, at.wall, &self.context));
         }
-        let uncounted = (unexpected.len() as u64).saturating_sub(found.untold_binds);
-        lock(&self.ledger).found_unexpected(found.port, found.protocol, uncounted);
+        lock(&self.ledger).found_unexpected(found, unexpected.len() as u64);
         self.has_news |= !unexpected.is_empty();
     }
 
@@ -511,7 +510,7 @@ fn owner(caller: &Identity) -> Owner<'_> {
     let unit = cgroup.and_then(|cgroup| cgroup.unit.as_ref());
     Owner {
         executable: executable.map(|executable| executable.path.as_str()),
-        executable_is_hosts: executable.is_some_and(|executable| executable.is_hosts),
+        executable_is_hosts: caller.executable_is_hosts,
         user_name: caller.effective_user.as_ref().and_then(|user| user.name.as_deref()),
         user_id: caller.effective_user.as_ref().map(|user| user.id),
         systemd_unit: unit.filter(|unit| unit.is_of_system()).map(|unit| unit.name.as_str()),
@@ -588,6 +587,8 @@ fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::Zeroable as _;
+
     use super::*;
     use crate::ledger::{CounterLife, PortState, Start};
 
@@ -615,6 +616,16 @@ mod tests {
             pipeline.read(NOW, Snapshot::default());
         }
         assert_eq!(receiver.len(), 1);
+    }
+
+    #[test]
+    fn only_a_close_of_the_agents_own_is_nobodys() {
+        let record = |kind: SocketEventKind, tgid| {
+            is_our_close(&SocketEvent { kind: kind as u8, tgid, ..SocketEvent::zeroed() })
+        };
+        assert!(record(SocketEventKind::Close, process::id()));
+        assert!(!record(SocketEventKind::Close, process::id() + 1));
+        assert!(!record(SocketEventKind::Bind, process::id()));
     }
 
     #[test]

@@ -52,6 +52,13 @@ pub(super) struct PortReport {
     pub(super) bound_sockets: u32,
 }
 
+impl PortReport {
+    /// Whether nobody knows of a socket.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.sockets.is_empty() && self.bound_sockets == 0
+    }
+}
+
 #[derive(Serialize)]
 struct SocketDocument<'a> {
     transport: &'static str,
@@ -120,7 +127,7 @@ impl Report {
 
     /// How the look ended. That holders of what was found may be unknown does not change it.
     pub fn verdict(&self) -> Verdict {
-        if self.ports.iter().any(|port| !port.sockets.is_empty() || port.bound_sockets > 0) {
+        if !self.ports.iter().all(PortReport::is_quiet) {
             Verdict::Found
         } else if self.unseen.namespaces > 0 || self.unseen.processes > 0 {
             Verdict::Unsure

@@ -49,7 +49,7 @@ impl Page {
             (1, _) => "1 socket".to_owned(),
             (count, _) => format!("{count} sockets"),
         };
-        let style = if report.sockets.is_empty() && report.bound_sockets == 0 {
+        let style = if report.is_quiet() {
             AnsiColor::Green.on_default()
         } else {
             AnsiColor::Yellow.on_default().bold()
@@ -57,7 +57,7 @@ impl Page {
         let name = report.service.map(|name| format!(" {name}")).unwrap_or_default();
         let port = self.styled(style, &report.port.to_string());
         writeln!(self.text, "{port}{name}: {count}")?;
-        if report.sockets.is_empty() && report.bound_sockets > 0 {
+        if report.sockets.is_empty() && !report.is_quiet() {
             self.line(
                 INDENT,
                 "in a namespace without a process; the live page and the API say who",

@@ -193,8 +193,8 @@ impl History {
                 self.unexpected_binds[index] += lost;
                 self.lost_binds[index] += lost;
             }
-            let counted = std::mem::take(&mut self.interval.counted_binds[index]);
-            self.untold_binds[index] = counted.saturating_sub(told - late);
+            self.untold_binds[index] =
+                self.interval.counted_binds[index].saturating_sub(told - late);
         }
     }
 

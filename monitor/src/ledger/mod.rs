@@ -184,8 +184,8 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Watches these ports from now on, and lays others aside. One that is new is dormant; so is one that was dormant when it was laid aside,
-    /// anew from now on, because nobody looked since.
+    /// Watches these ports from now on, and lays others aside. One that is new is dormant; so is one
+    /// that was dormant when it was laid aside, anew from now on, because nobody looked since.
     pub fn watch(&mut self, ports: impl IntoIterator<Item = Watched>, now: Moment) {
         let covered_ns = self.timeline.covered_at(now.boottime_ns);
         let since = DormantSince { covered_ns, wall: now.wall };
@@ -255,14 +255,16 @@ impl Ledger {
         found
     }
 
-    /// Counts binds that nobody has seen, of sockets that a look found: their owners are not
-    /// expected.
-    pub fn found_unexpected(&mut self, port: u16, protocol: Protocol, sockets: u64) {
+    /// Counts the binds of so many of the sockets that were `found`, whose owners are not expected,
+    /// unless they were counted already.
+    pub fn found_unexpected(&mut self, found: &FoundHeld, sockets: u64) {
+        let &FoundHeld { port, protocol, untold_binds } = found;
         let history = self.ports.get_mut(&port).and_then(|port| port.history.as_mut());
         if let Some(history) = history {
-            history.unexpected_binds[protocol as usize] += sockets;
+            let uncounted = sockets.saturating_sub(untold_binds);
+            history.unexpected_binds[protocol as usize] += uncounted;
             // The counters may be about to tell of them.
-            history.told_binds[protocol as usize] += sockets;
+            history.told_binds[protocol as usize] += uncounted;
             self.dirty.insert(port);
         }
     }

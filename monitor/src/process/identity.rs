@@ -23,6 +23,9 @@ pub struct Identity {
     pub creation_time: Option<Timestamp>,
     /// What it executes.
     pub executable: Option<Executable>,
+    /// Whether that is the host's file of the same path. It is not in a container, and not where
+    /// somebody has mounted something else there for himself.
+    pub executable_is_hosts: bool,
     /// Name of its leading thread, which is that of the executable until the process changes it;
     /// at most 15 bytes.
     pub name: Option<String>,
@@ -51,9 +54,6 @@ pub struct Executable {
     pub path: String,
     /// Whether it has been deleted since: replaced by an update, or to hide it.
     pub is_deleted: bool,
-    /// Whether it is the host's file of that path. It is not in a container, and not where somebody
-    /// has mounted something else there for himself.
-    pub is_hosts: bool,
 }
 
 /// Arguments of a process.
@@ -94,6 +94,7 @@ impl Identity {
             start_time_ns: None,
             creation_time: None,
             executable: None,
+            executable_is_hosts: false,
             name: None,
             command_line: None,
             real_user: None,

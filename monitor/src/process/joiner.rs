@@ -52,6 +52,7 @@ struct Remembered {
     /// As in [`Stat`].
     arguments_at: Option<NonZeroU32>,
     executable: Option<Executable>,
+    executable_is_hosts: bool,
     command_line: Option<CommandLine>,
     cgroup: Option<Arc<Cgroup>>,
     netns_inode: Option<u32>,
@@ -190,12 +191,17 @@ impl Joiner {
             (Some(captured), Some(now)) => captured.is_beginning_of(now),
             _ => !is_renamed,
         };
+        let has_same_arguments = arguments_at.is_none() || arguments_at == stat.arguments_at;
+        if !has_same_line || !has_same_arguments {
+            return;
+        }
         let executable = process.executable().ok();
-        let is_same = has_same_line
-            && (arguments_at.is_none() || arguments_at == stat.arguments_at)
-            && process.stat().is_ok_and(|now| now.is_same_program(stat));
-        if is_same {
+        let is_hosts = executable
+            .as_ref()
+            .is_some_and(|file| !file.is_deleted && process.executes_on_host(&file.path));
+        if process.stat().is_ok_and(|now| now.is_same_program(stat)) {
             identity.executable = executable;
+            identity.executable_is_hosts = is_hosts;
             if is_wanted {
                 identity.command_line = now.or(identity.command_line.take());
             }
@@ -231,6 +237,7 @@ impl Joiner {
         }
         let seen = seen.clone();
         identity.executable = seen.executable;
+        identity.executable_is_hosts = seen.executable_is_hosts;
         identity.netns_inode = seen.netns_inode;
         identity.ancestors = seen.ancestors;
         if is_unknown(identity.cgroup.as_deref()) {
@@ -254,6 +261,7 @@ impl Joiner {
             name: identity.name.clone(),
             arguments_at,
             executable: identity.executable.clone(),
+            executable_is_hosts: identity.executable_is_hosts,
             command_line: identity.command_line.clone(),
             cgroup: identity.cgroup.clone(),
             netns_inode: identity.netns_inode,

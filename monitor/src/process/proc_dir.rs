@@ -92,14 +92,16 @@ impl ProcessDir {
         let mut room = [MaybeUninit::uninit(); 4096 + 16];
         let (link, _) = readlinkat_raw(&self.folder, "exe", &mut room)?;
         let Some(path) = link.strip_suffix(b" (deleted)") else {
-            let is_hosts = self.executes(&[host_root(), &*link].concat());
-            return Ok(Executable { path: text::text(link), is_deleted: false, is_hosts });
+            return Ok(Executable { path: text::text(link), is_deleted: false });
         };
         // A file may have such a name by its owner's choice.
         let is_deleted = !self.executes(&[b"root", &*link].concat());
-        let path = if is_deleted { path } else { link };
-        let is_hosts = !is_deleted && self.executes(&[host_root(), path].concat());
-        Ok(Executable { path: text::text(path), is_deleted, is_hosts })
+        Ok(Executable { path: text::text(if is_deleted { path } else { link }), is_deleted })
+    }
+
+    /// Whether the host's file of this path is what is executed.
+    pub(super) fn executes_on_host(&self, path: &str) -> bool {
+        self.executes(&[host_root(), path.as_bytes()].concat())
     }
 
     /// Whether the file at `path`, which may be relative to this folder, is what is executed.

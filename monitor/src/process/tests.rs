@@ -108,11 +108,11 @@ fn a_file_that_is_mounted_over_another_is_not_the_hosts() {
     // It has become what it is to be when it writes.
     let mut written = [0; 1];
     child.0.stdout.as_mut().expect("piped").read_exact(&mut written).expect("mounts");
-    let executable = Joiner::new(true).look_up(child.pid()).expect("it lives").executable;
-    let executable = executable.expect("an executable");
-    assert!(executable.path.ends_with("/sleep") && !executable.is_hosts, "{executable:?}");
-    let own = Joiner::new(true).look_up(id()).expect("myself").executable.expect("an executable");
-    assert!(own.is_hosts, "{own:?}");
+    let other = Joiner::new(true).look_up(child.pid()).expect("it lives");
+    let executable = other.executable.expect("an executable");
+    assert!(executable.path.ends_with("/sleep") && !other.executable_is_hosts, "{executable:?}");
+    let own = Joiner::new(true).look_up(id()).expect("myself");
+    assert!(own.executable_is_hosts, "{own:?}");
 }
 
 #[test]

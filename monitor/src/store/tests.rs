@@ -102,6 +102,14 @@ fn start() -> Start {
     Start { at, boot_id: "boot".into(), counters }
 }
 
+/// A store of a mebibyte, which is soon full, and the directory that it is in.
+fn small_store() -> (Directory, StoreConfig, Store) {
+    let directory = Directory::new();
+    let config = StoreConfig { max_size: 1 << 20, ..directory.config() };
+    let store = Store::open(&config);
+    (directory, config, store)
+}
+
 fn watched(port: u16) -> Watched {
     Watched { port, dormant_after: DEFAULT_DORMANT_AFTER, has_owners: false }
 }
@@ -238,9 +246,7 @@ fn old_events_are_forgotten() {
 
 #[test]
 fn the_oldest_events_make_room() {
-    let directory = Directory::new();
-    let config = StoreConfig { max_size: 1 << 20, ..directory.config() };
-    let mut store = Store::open(&config);
+    let (_directory, config, mut store) = small_store();
     let mut written = 0;
     // Several times what has room.
     for batch in 0..400 {
@@ -266,9 +272,7 @@ fn the_oldest_events_make_room() {
 /// What waited in a ring buffer comes as one, and may be more than was left free, or than has room.
 #[test]
 fn the_oldest_events_make_room_for_a_burst() {
-    let directory = Directory::new();
-    let config = StoreConfig { max_size: 1 << 20, ..directory.config() };
-    let mut store = Store::open(&config);
+    let (_directory, config, mut store) = small_store();
     let mut written = 0;
     for burst in [1024, 7, 300, 1024, 1024, 1, 900, 8192] {
         let records: Vec<Record> = (written..written + burst).map(record).collect();
@@ -284,9 +288,7 @@ fn the_oldest_events_make_room_for_a_burst() {
 
 #[test]
 fn payloads_do_not_push_out_the_rest() {
-    let directory = Directory::new();
-    let config = StoreConfig { max_size: 1 << 20, ..directory.config() };
-    let mut store = Store::open(&config);
+    let (_directory, config, mut store) = small_store();
     for number in 0..50 {
         assert_eq!(store.keep(&[record(number)], None), 0);
     }

@@ -149,8 +149,7 @@ fn an_unexpected_bind_is_counted_or_found() {
         let held = Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: true };
         let found = bench.ledger.holders(at(bench.now), [held], &mut bench.told);
         for found in found {
-            let sockets = 1_u64.saturating_sub(found.untold_binds);
-            bench.ledger.found_unexpected(found.port, found.protocol, sockets);
+            bench.ledger.found_unexpected(&found, 1);
         }
     };
     for (counted_at, found_at) in [(Some(1), 9), (Some(3), 4), (Some(9), 4), (None, 4)] {
