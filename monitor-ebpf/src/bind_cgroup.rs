@@ -16,7 +16,7 @@ use crate::{
     maps::BINDS_IN_FLIGHT,
     sock::{self, SOCK_RAW, Sock},
     socket_call::{Sockaddr, SocketCall, record, record_bind},
-    task::Probed,
+    access::Probed,
 };
 
 /// Let the call go on; 0 would refuse it.

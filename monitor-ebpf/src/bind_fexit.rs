@@ -18,7 +18,7 @@ use monitor_common::socket_event::Mechanism;
 use crate::{
     sock::{self, offset},
     socket_call::{Sockaddr, record_bind},
-    task::{Access as _, Typed},
+    access::{Access as _, Typed},
 };
 
 /// IPv4.

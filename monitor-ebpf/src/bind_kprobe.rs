@@ -16,7 +16,7 @@ use crate::{
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
     sock::{self, offset},
     socket_call::{BindInFlight, record_bind},
-    task::{Probed, member},
+    access::{Access as _, Probed},
 };
 
 /// Entry of `inet_bind` and `inet6_bind`.
@@ -50,7 +50,7 @@ fn bind_kprobe_return(context: RetProbeContext) -> u32 {
 #[inline(always)]
 fn on_entry(context: &ProbeContext) -> Option<()> {
     let socket: *const c_void = context.arg(0)?;
-    keep(context, member(socket, offset!(socket_sk))?)
+    keep(context, Probed::member(socket, offset!(socket_sk))?)
 }
 
 #[inline(always)]

@@ -16,7 +16,8 @@ use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechani
 use crate::{
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
     socket_call::{BindInFlight, Sockaddr, record_bind},
-    task::{self, Probed},
+    access::Probed,
+    task,
 };
 
 /// Offsets of the arguments, `events/syscalls/sys_enter_bind/format` of tracefs.

@@ -10,7 +10,7 @@ use monitor_common::socket_event::Mechanism;
 
 use crate::{
     socket_call::{may_hold_watched_port, record_release},
-    task::Probed,
+    access::Probed,
 };
 
 /// Every internet socket that is released.
@@ -18,7 +18,7 @@ use crate::{
 fn close_cgroup(context: SockContext) -> i32 {
     let sk: *const c_void = context.as_ptr();
     if may_hold_watched_port::<Probed>(sk) {
-        record_release(&context, Mechanism::Cgroup, sk);
+        record_release::<Probed, _>(&context, Mechanism::Cgroup, sk);
     }
     1
 }

@@ -11,7 +11,7 @@ use monitor_common::socket_event::Mechanism;
 use crate::{
     sock::{self, offset},
     socket_call::{may_hold_watched_port, record_release},
-    task::{Access, Typed},
+    access::{Access, Typed},
 };
 
 /// Entry of `inet_release`.
@@ -33,6 +33,6 @@ pub(crate) fn on_release<A: Access, C: EbpfContext>(
     let is_own = |sk| sock::socket_of::<A>(sk).is_none_or(|owner| owner == socket);
     let sk = A::member(socket, offset!(socket_sk)).filter(|sk| may_hold_watched_port::<A>(*sk));
     if let Some(sk) = sk.filter(|sk| is_own(*sk)) {
-        record_release(context, mechanism, sk);
+        record_release::<A, _>(context, mechanism, sk);
     }
 }

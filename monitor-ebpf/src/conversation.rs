@@ -24,7 +24,7 @@ use monitor_common::{
 use crate::{
     maps::{
         CONVERSATIONS, RECENT_SOURCES, SAMPLES, SAMPLING, SKIPPED_SAMPLES, SOURCES, TALKERS,
-        add_atomic, index_of,
+        add_atomic, index_of, wakeup,
     },
     packet_view::{PacketView, WireSize, least},
     traffic::INGRESS,
@@ -215,7 +215,7 @@ pub(crate) fn sample<P: PacketView, const DIRECTION: usize>(
     };
     // SAFETY: a sample begins with these fields in this order, and the entry has room for it.
     unsafe { record.cast::<SampleHead>().write(head) };
-    entry.submit(0);
+    entry.submit(wakeup(&SAMPLES, size_of::<Sample>()));
 }
 
 /// A [`Sample`] without its bytes, which are not to be copied twice.

@@ -16,7 +16,8 @@ use crate::{
     maps::{count_error, is_watched},
     sock::{self, offset},
     socket_call::ip_number,
-    task::{Known, Probed, known_member, member, sock_of_file},
+    access::{Access as _, Known, Probed},
+    task::sock_of_file,
 };
 
 /// `struct bpf_iter__task_file`.
@@ -54,7 +55,7 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
     }
     let sk = sock_of_file(file)?;
     let local_port = sock::port_of::<Probed>(sk)?;
-    let peer_port = WirePort(member(sk, offset!(sock_dport))?);
+    let peer_port = WirePort(Probed::member(sk, offset!(sock_dport))?);
     // A socket that was reset has given its port back and knows its peer still.
     if local_port == 0 || !(is_watched(WirePort::of(local_port)) || is_watched(peer_port)) {
         return None;
@@ -62,21 +63,22 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
     let sock = sock::read(sk)?;
     let mut peer_address = [0; 16];
     let peer_is_known = if sock.family == 4 {
-        let address: Known<[u8; 4]> = known_member(sk, offset!(sock_daddr));
+        let address: Known<[u8; 4]> = Probed::known(sk, offset!(sock_daddr));
         peer_address[..4].copy_from_slice(&address.value);
         address.flag(1)
     } else {
-        let address: Known<[u8; 16]> = known_member(sk, offset!(sock_v6_daddr));
-        peer_address = address.value;
+        let address: Known<[u64; 2]> = Probed::known(sk, offset!(sock_v6_daddr));
+        peer_address[..8].copy_from_slice(&address.value[0].to_ne_bytes());
+        peer_address[8..].copy_from_slice(&address.value[1].to_ne_bytes());
         address.flag(1)
     };
-    let leader = known_member::<usize>(task, offset!(task_group_leader)).value as *const c_void;
-    let start_time: Known<u64> = known_member(leader, offset!(task_start_boottime));
-    let tgid: Known<u32> = known_member(task, offset!(task_tgid));
-    let inode = known_member::<usize>(file, offset!(file_inode)).value as *const c_void;
+    let leader = Probed::known::<usize>(task, offset!(task_group_leader)).value as *const c_void;
+    let start_time: Known<u64> = Probed::known(leader, offset!(task_start_boottime));
+    let tgid: Known<u32> = Probed::known(task, offset!(task_tgid));
+    let inode = Probed::known::<usize>(file, offset!(file_inode)).value as *const c_void;
     // As wide as a word; those of sockets are given out as 32 bits (`get_next_ino` in `fs/inode.c`).
-    let inode: Known<u64> = known_member(inode, offset!(inode_number));
-    let state: Known<u8> = known_member(sk, offset!(sock_state));
+    let inode: Known<u64> = Probed::known(inode, offset!(inode_number));
+    let state: Known<u8> = Probed::known(sk, offset!(sock_state));
     let known = peer_is_known & start_time.flag(1) & tgid.flag(1) & inode.flag(1) & state.flag(1);
     if known == 0 || sock.known & OF_SOCK != OF_SOCK {
         count_error(KernelError::StructUnreadable);

@@ -6,6 +6,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod access;
 mod bind_cgroup;
 mod bind_fexit;
 mod bind_kprobe;

@@ -3,8 +3,11 @@
 use core::cell::UnsafeCell;
 
 use aya_ebpf::{
-    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE},
+    bindings::{
+        BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP,
+    },
     btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, LruHashMap, RingBuf},
+    helpers::generated::bpf_ringbuf_query,
     macros::btf_map,
 };
 use monitor_common::{
@@ -129,6 +132,24 @@ pub(crate) static SOURCES: Array<Sketch, 1> = Array::new();
 /// The most talkative remote addresses, at [`monitor_common::sources::first_row`]; sized at load.
 #[btf_map]
 pub(crate) static TALKERS: Array<Talker, 1> = Array::new();
+
+/// How to submit a record of `len` bytes.
+///
+/// The kernel wakes userspace for a record only if all before it are read. Userspace lets some time
+/// pass between two readings, so that who calls in a loop does not pay for a wakeup each time; it is
+/// woken in its rest when a quarter of the ring is full.
+#[inline(always)]
+pub(crate) fn wakeup<T, const BYTES: usize>(ring: &RingBuf<T, BYTES>, len: usize) -> u64 {
+    /// `BPF_RINGBUF_HDR_SZ`, `include/uapi/linux/bpf.h`.
+    const HEADER_LEN: usize = 8;
+    let quarter = BYTES as u64 / 4;
+    let taken = (len + HEADER_LEN).next_multiple_of(8) as u64;
+    let map = core::ptr::from_ref(ring).cast_mut().cast();
+    // SAFETY: a map of this type. What is unread has this record in it.
+    let unread = unsafe { bpf_ringbuf_query(map, BPF_RB_AVAIL_DATA.into()) };
+    let is_reached = unread >= quarter && unread < quarter + taken;
+    if is_reached { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
+}
 
 /// Counts a failure.
 #[inline(always)]

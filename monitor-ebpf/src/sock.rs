@@ -8,7 +8,10 @@ use monitor_common::{
     socket_event::known,
 };
 
-use crate::task::{Access, Known, Probed, known_member, member};
+use crate::{
+    access::{Access, Known, Part as _, Probed},
+    packet_view::least,
+};
 
 /// Offsets in the running kernel; userspace sets them before load.
 #[unsafe(no_mangle)]
@@ -100,47 +103,107 @@ pub(crate) fn port_of<A: Access>(sk: *const c_void) -> Option<u16> {
     A::member(sk, offset!(sock_num))
 }
 
-/// Reads a TCP or UDP socket over IP; `None` for any other, or where the kernel's BTF did not say
-/// where family and protocol are.
+/// A socket, of which what lies together is read together.
+pub(crate) struct Members<A: Access> {
+    /// `struct sock_common`: addresses, ports, family, state, namespace.
+    common: A::Part<12>,
+    /// What protocol it is of, and what the program has fixed.
+    kind: A::Part<2>,
+}
+
+impl<A: Access> Members<A> {
+    /// Those of a socket, to be read.
+    #[inline(always)]
+    pub(crate) fn of(sk: *const c_void) -> Self {
+        let userlocks = offset!(sock_userlocks_bits) / 8;
+        let first = least(least(offset!(sock_protocol), offset!(sock_type)), userlocks);
+        Self { common: A::part(sk, 0), kind: A::part(sk, first & !7) }
+    }
+
+    /// Reads the socket, if it is one of TCP or UDP over IP; `None` as well where the kernel's BTF
+    /// did not say where family and protocol are.
+    #[inline(always)]
+    pub(crate) fn read(&mut self) -> Option<Sock> {
+        if !is_readable() || !self.common.read() || !self.kind.read() {
+            return None;
+        }
+        let family: u16 = self.common.member(offset!(sock_family))?;
+        let number: u16 = self.kind.member(offset!(sock_protocol))?;
+        let protocol = protocol_of(number)?;
+        // The "port" of a raw socket is its protocol.
+        if self.kind.member(offset!(sock_type)) == Some(SOCK_RAW) {
+            return None;
+        }
+        let mut sock = Sock {
+            protocol,
+            port: self.common.member(offset!(sock_num))?,
+            family: 0,
+            known: known::FAMILY,
+            is_multipath: number == IPPROTO_MPTCP,
+            netns_inode: 0,
+            address: [0; 16],
+        };
+        match family {
+            AF_INET => {
+                sock.family = 4;
+                let address: Known<u32> = self.common.known(offset!(sock_rcv_saddr));
+                sock.address[..4].copy_from_slice(&address.value.to_ne_bytes());
+                sock.known |= address.flag(known::ADDRESS);
+            }
+            AF_INET6 => {
+                sock.family = 6;
+                let address: Known<[u64; 2]> = self.common.known(offset!(sock_v6_rcv_saddr));
+                sock.address[..8].copy_from_slice(&address.value[0].to_ne_bytes());
+                sock.address[8..].copy_from_slice(&address.value[1].to_ne_bytes());
+                sock.known |= address.flag(known::ADDRESS);
+            }
+            _ => return None,
+        }
+        let netns: Known<usize> = self.common.known(offset!(sock_net));
+        let inode: Known<u32> = A::known(netns.value as *const c_void, offset!(net_inum));
+        sock.netns_inode = inode.value;
+        sock.known |= inode.flag(known::NETNS);
+        Some(sock)
+    }
+
+    /// Whether closing this socket gives back a port that it took on purpose: one that a bind named,
+    /// or a listener's, or a TCP socket's that was bound and never connected. An accepted socket
+    /// shares its listener's port, and a client's is the kernel's affair.
+    #[inline(always)]
+    pub(crate) fn holds_port(&self, sock: &Sock) -> bool {
+        if sock.port == 0 {
+            return false;
+        }
+        match sock.protocol {
+            Protocol::Udp => self.has_named_port().unwrap_or(true),
+            Protocol::Tcp => {
+                let state: Option<u8> = self.common.member(offset!(sock_state));
+                let remote_port: Option<u16> = self.common.member(offset!(sock_dport));
+                state == Some(TCP_LISTEN)
+                    || (state == Some(TCP_CLOSE) && remote_port == Some(0))
+                    || self.has_named_port() == Some(true)
+            }
+        }
+    }
+
+    /// `sk->sk_userlocks & SOCK_BINDPORT_LOCK`: a bind named the port. The kernel takes the lock off
+    /// the sockets that a listener accepts, `sk_clone_lock` in `net/core/sock.c`.
+    #[inline(always)]
+    pub(crate) fn has_named_port(&self) -> Option<bool> {
+        const SOCK_BINDPORT_LOCK: u8 = 8;
+        let bits = offset!(sock_userlocks_bits);
+        if bits == MISSING {
+            return None;
+        }
+        let byte: u8 = self.kind.member(bits / 8)?;
+        Some(byte >> (bits % 8) & SOCK_BINDPORT_LOCK != 0)
+    }
+}
+
+/// Reads a TCP or UDP socket over IP as any program may; `None` for any other.
 #[inline(always)]
 pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
-    let family: u16 = member(sk, offset!(sock_family))?;
-    let number: u16 = member(sk, offset!(sock_protocol))?;
-    let protocol = protocol_of(number)?;
-    // The "port" of a raw socket is its protocol.
-    if member(sk, offset!(sock_type)) == Some(SOCK_RAW) {
-        return None;
-    }
-    let port = port_of::<Probed>(sk)?;
-    let mut sock = Sock {
-        protocol,
-        port,
-        family: 0,
-        known: known::FAMILY,
-        is_multipath: number == IPPROTO_MPTCP,
-        netns_inode: 0,
-        address: [0; 16],
-    };
-    match family {
-        AF_INET => {
-            sock.family = 4;
-            let address: Known<[u8; 4]> = known_member(sk, offset!(sock_rcv_saddr));
-            sock.address[..4].copy_from_slice(&address.value);
-            sock.known |= address.flag(known::ADDRESS);
-        }
-        AF_INET6 => {
-            sock.family = 6;
-            let address: Known<[u8; 16]> = known_member(sk, offset!(sock_v6_rcv_saddr));
-            sock.address = address.value;
-            sock.known |= address.flag(known::ADDRESS);
-        }
-        _ => return None,
-    }
-    let netns = known_member::<usize>(sk, offset!(sock_net)).value as *const c_void;
-    let inode: Known<u32> = known_member(netns, offset!(net_inum));
-    sock.netns_inode = inode.value;
-    sock.known |= inode.flag(known::NETNS);
-    Some(sock)
+    Members::<Probed>::of(sk).read()
 }
 
 /// MPTCP listens and binds as TCP, `net/mptcp/protocol.c`.
@@ -172,37 +235,4 @@ pub(crate) fn is_subflow<A: Access>(sk: *const c_void) -> bool {
 #[inline(always)]
 pub(crate) fn owner_of<A: Access>(sk: *const c_void) -> Option<*const c_void> {
     A::member(socket_of::<A>(sk)?, offset!(socket_sk))
-}
-
-/// Whether closing this socket gives back a port that it took on purpose: one that a bind named, or
-/// a listener's, or a TCP socket's that was bound and never connected. An accepted socket shares its
-/// listener's port, and a client's is the kernel's affair.
-#[inline(always)]
-pub(crate) fn holds_port(sk: *const c_void, sock: &Sock) -> bool {
-    if sock.port == 0 {
-        return false;
-    }
-    match sock.protocol {
-        Protocol::Udp => has_named_port(sk).unwrap_or(true),
-        Protocol::Tcp => {
-            let state: Option<u8> = member(sk, offset!(sock_state));
-            let remote_port: Option<u16> = member(sk, offset!(sock_dport));
-            state == Some(TCP_LISTEN)
-                || (state == Some(TCP_CLOSE) && remote_port == Some(0))
-                || has_named_port(sk) == Some(true)
-        }
-    }
-}
-
-/// `sk->sk_userlocks & SOCK_BINDPORT_LOCK`: a bind named the port. The kernel takes the lock off
-/// the sockets that a listener accepts, `sk_clone_lock` in `net/core/sock.c`.
-#[inline(always)]
-pub(crate) fn has_named_port(sk: *const c_void) -> Option<bool> {
-    const SOCK_BINDPORT_LOCK: u8 = 8;
-    let bits = offset!(sock_userlocks_bits);
-    if bits == MISSING {
-        return None;
-    }
-    let byte: u8 = member(sk, bits / 8)?;
-    Some(byte >> (bits % 8) & SOCK_BINDPORT_LOCK != 0)
 }

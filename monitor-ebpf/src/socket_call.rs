@@ -16,16 +16,18 @@ use monitor_common::{
     ports::WirePort,
     socket_event::{
         BindResult, Mechanism, SocketCounters, SocketEvent, SocketEventKind,
-        SocketEventWithCommandLine, known,
+        SocketEventWithCommandLine, TASK_NAME_LEN, known,
     },
 };
 
 use crate::{
+    access::{Access, Probed},
     maps::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
+        wakeup,
     },
-    sock::{self, Sock},
-    task::{Access, Arguments, Caller, CommandLine, Probed},
+    sock::{self, Members, Sock},
+    task::{Arguments, Caller, CommandLine},
 };
 
 /// A bind between its entry and its return.
@@ -138,7 +140,8 @@ pub(crate) fn record_bind<A: Access, C: EbpfContext>(
     if !port.is_some_and(|port| is_watched(WirePort::of(port))) {
         return;
     }
-    let Some(mut sock) = sock::read(sk) else {
+    let mut members = Members::<A>::of(sk);
+    let Some(mut sock) = members.read() else {
         return;
     };
     if errno != 0 {
@@ -149,7 +152,7 @@ pub(crate) fn record_bind<A: Access, C: EbpfContext>(
             sock.known |= known::ADDRESS;
         }
     }
-    if errno == 0 {
+    if errno == 0 && members.has_named_port() == Some(false) {
         note_automatic_port(sk, &sock, mechanism);
     }
     let kind = SocketEventKind::Bind;
@@ -160,8 +163,7 @@ pub(crate) fn record_bind<A: Access, C: EbpfContext>(
 /// there is none.
 #[inline(always)]
 fn note_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
-    let is_automatic = sock::has_named_port(sk) == Some(false);
-    if !is_automatic || matches!(mechanism, Mechanism::Tracepoint) {
+    if matches!(mechanism, Mechanism::Tracepoint) {
         return;
     }
     // It is the MPTCP socket that will be released, not its subflow.
@@ -185,13 +187,18 @@ pub(crate) fn may_hold_watched_port<A: Access>(sk: *const c_void) -> bool {
 /// Records the release of `sk`, of which [`may_hold_watched_port`] is true, if a port goes with it
 /// that the socket was bound to.
 #[inline(always)]
-pub(crate) fn record_release<C: EbpfContext>(context: &C, mechanism: Mechanism, sk: *const c_void) {
-    let Some(mut sock) = sock::read(sk) else {
+pub(crate) fn record_release<A: Access, C: EbpfContext>(
+    context: &C,
+    mechanism: Mechanism,
+    sk: *const c_void,
+) {
+    let mut members = Members::<A>::of(sk);
+    let Some(mut sock) = members.read() else {
         return;
     };
     if let Some(port) = take_automatic_port(sk, sock.port) {
         sock.port = port;
-    } else if !sock::holds_port(sk, &sock) {
+    } else if !members.holds_port(&sock) {
         return;
     }
     let kind = SocketEventKind::Close;
@@ -276,7 +283,7 @@ fn send_with(call: &SocketCall, arguments: Arguments, command_line: CommandLine)
     let (event, room) = unsafe { (&raw mut (*record).event, &raw mut (*record).command_line) };
     let known = if command_line.copy_to(room) { known::COMMAND_LINE } else { 0 };
     write(event, call, arguments, command_line.len(), known);
-    entry.submit(0);
+    entry.submit(wakeup(&EVENTS, size_of::<SocketEventWithCommandLine>()));
     true
 }
 
@@ -286,7 +293,7 @@ fn send_alone(call: &SocketCall, arguments: Arguments) -> bool {
         return false;
     };
     write(entry.as_mut_ptr(), call, arguments, 0, 0);
-    entry.submit(0);
+    entry.submit(wakeup(&EVENTS, size_of::<SocketEvent>()));
     true
 }
 
@@ -328,7 +335,7 @@ fn write(
         protocol: ip_number(call.sock.protocol),
         address: call.sock.address,
         thread_name: bpf_get_current_comm().unwrap_or_default(),
-        process_name: caller.process_name.value,
+        process_name: bytes_of_name(caller.process_name.value),
         known,
         family: call.sock.family,
         mechanism: call.mechanism as u8,
@@ -336,6 +343,15 @@ fn write(
     };
     // SAFETY: the pointer is to a reserved entry of the ring buffer, which has room for it.
     unsafe { event.write(record) };
+}
+
+/// A task's name as it lies in memory.
+#[inline(always)]
+fn bytes_of_name(words: [u64; 2]) -> [u8; TASK_NAME_LEN] {
+    let mut name = [0; TASK_NAME_LEN];
+    name[..8].copy_from_slice(&words[0].to_ne_bytes());
+    name[8..].copy_from_slice(&words[1].to_ne_bytes());
+    name
 }
 
 /// Number of a transport protocol in a record.

@@ -4,100 +4,73 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
-    generated::{self, bpf_get_current_task, bpf_probe_read_user},
+    generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user},
 };
-use monitor_common::{
-    offsets::MISSING,
-    socket_event::{COMMAND_LINE_LEN, TASK_NAME_LEN},
-};
+use monitor_common::socket_event::{COMMAND_LINE_LEN, TASK_NAME_LEN};
 
-use crate::sock::offset;
+use crate::{
+    access::{Access, Known, Probed, Typed},
+    sock::offset,
+};
 
 /// Whether command lines may be read: 0 or 1; userspace sets it before load.
 #[unsafe(no_mangle)]
 static COMMAND_LINES: u8 = 0;
 
-/// How kernel memory is read.
-pub(crate) trait Access {
-    /// Reads a member of a kernel struct; `None` where its offset is not known.
-    fn member<T: Copy>(structure: *const c_void, offset: u32) -> Option<T>;
-}
+/// Whether the running task may be read by loads: 0 or 1; userspace sets it before load.
+#[unsafe(no_mangle)]
+static TYPED_TASKS: u8 = 0;
 
-/// By a helper, which checks the address: for every program.
-pub(crate) struct Probed;
-
-/// By a load: for what a trampoline is given, and what is reached from there by loads, of which the
-/// verifier knows the type. A load at a bad address finds 0 (`BPF_PROBE_MEM`), never a fault.
-pub(crate) struct Typed;
-
-impl Access for Probed {
-    #[inline(always)]
-    fn member<T: Copy>(structure: *const c_void, offset: u32) -> Option<T> {
-        if offset == MISSING || structure.is_null() {
-            return None;
-        }
-        // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_kernel(structure.byte_add(offset as usize).cast()) }.ok()
-    }
-}
-
-impl Access for Typed {
-    #[inline(always)]
-    fn member<T: Copy>(structure: *const c_void, offset: u32) -> Option<T> {
-        if offset == MISSING || structure.is_null() {
-            return None;
-        }
-        // SAFETY: the verifier refuses the program unless a value of this size is there.
-        Some(unsafe { structure.byte_add(offset as usize).cast::<T>().read_volatile() })
-    }
-}
-
-/// Reads a member of a kernel struct as any program may; `None` where its offset is not known.
 #[inline(always)]
-pub(crate) fn member<T: Copy>(structure: *const c_void, offset: u32) -> Option<T> {
-    Probed::member(structure, offset)
+fn is_typed() -> bool {
+    // SAFETY: TYPED_TASKS is read-only memory of the object.
+    unsafe { (&raw const TYPED_TASKS).read_volatile() != 0 }
 }
 
-/// A member of a kernel struct that may not be there, and is zero then.
-///
-/// For what is stored whether or not it is known. It takes no branch: each doubles the paths that
-/// the verifier walks, and before Linux 6.5 it recognises few of them as the same. And of an empty
-/// `Option` the compiler copies what it never wrote, which the verifier forbids before Linux 6.3.
-#[derive(Clone, Copy)]
-pub(crate) struct Known<T> {
-    pub(crate) value: T,
-    /// All bits, or none.
-    mask: u16,
-}
-
-impl<T: Copy> Known<T> {
-    /// `bit` if the value is known.
-    #[inline(always)]
-    pub(crate) fn flag(&self, bit: u16) -> u16 {
-        self.mask & bit
-    }
-}
-
-/// Reads a member of a kernel struct, which may be null.
-#[inline(always)]
-pub(crate) fn known_member<T: Copy + Default>(structure: *const c_void, offset: u32) -> Known<T> {
-    let mut value = T::default();
-    if offset == MISSING {
-        return Known { value, mask: 0 };
-    }
-    let at = structure.wrapping_byte_add(offset as usize);
-    // SAFETY: the helper checks the address, and fills the value with zeros where it cannot read.
-    let error = unsafe {
-        generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at)
-    };
-    Known { value, mask: !(error >> 63) as u16 }
-}
-
-/// Calling task.
+/// Running task, for helpers.
 #[inline(always)]
 fn current() -> *const c_void {
     // SAFETY: the helper takes no arguments.
     unsafe { bpf_get_current_task() as *const c_void }
+}
+
+/// Running task, for loads: Linux 5.11.
+#[inline(always)]
+fn typed_current() -> *const c_void {
+    // SAFETY: the helper takes no arguments.
+    unsafe { bpf_get_current_task_btf().cast_const().cast() }
+}
+
+/// What loads find behind the pointers of the running task, a function for each: 0 for what is not
+/// there.
+///
+/// They are global to the verifier, which then walks the two ways that a pointer can go here, and
+/// not with everything that follows in a program.
+macro_rules! loads {
+    ($($name:ident: $type:ty = $pointer:ident, $offset:expr;)+) => {$(
+        #[unsafe(export_name = concat!("task_", stringify!($name)))]
+        #[inline(never)]
+        extern "C" fn $name() -> u64 {
+            if !is_typed() {
+                return 0;
+            }
+            let structure: Option<*const c_void> =
+                Typed::member(typed_current(), offset!($pointer));
+            let value: Option<$type> =
+                structure.and_then(|structure| Typed::member(structure, $offset));
+            value.map_or(0, u64::from)
+        }
+    )+};
+}
+
+loads! {
+    effective_uid: u32 = task_cred, offset!(cred_euid);
+    process_name: u64 = task_group_leader, offset!(task_comm);
+    process_name_end: u64 = task_group_leader, offset!(task_comm).saturating_add(8);
+    start_time: u64 = task_group_leader, offset!(task_start_boottime);
+    parent_tgid: u32 = task_real_parent, offset!(task_tgid);
+    arguments_start: u64 = task_mm, offset!(mm_arg_start);
+    arguments_end: u64 = task_mm, offset!(mm_arg_end);
 }
 
 /// Who makes a call.
@@ -106,7 +79,7 @@ pub(crate) struct Caller {
     /// Effective user id.
     pub(crate) effective_uid: Known<u32>,
     /// Name of the leader of the thread group: its oldest thread, unless that has called `execve`.
-    pub(crate) process_name: Known<[u8; TASK_NAME_LEN]>,
+    pub(crate) process_name: Known<[u64; TASK_NAME_LEN / 8]>,
     /// When the process was made, nanoseconds of `CLOCK_BOOTTIME`.
     pub(crate) start_time_ns: Known<u64>,
     /// Process id of the parent, 0 for who has none.
@@ -117,15 +90,39 @@ impl Caller {
     /// The running task.
     #[inline(always)]
     pub(crate) fn read() -> Self {
+        if is_typed() { Self::loaded() } else { Self::probed() }
+    }
+
+    /// The pointers that lead to these are never null.
+    #[inline(always)]
+    fn loaded() -> Self {
+        let leader = offset!(task_group_leader);
+        let name = [process_name(), process_name_end()];
+        Self {
+            effective_uid: Known::by(
+                [offset!(task_cred), offset!(cred_euid)],
+                effective_uid() as u32,
+            ),
+            process_name: Known::by([leader, offset!(task_comm)], name),
+            start_time_ns: Known::by([leader, offset!(task_start_boottime)], start_time()),
+            parent_tgid: Known::by(
+                [offset!(task_real_parent), offset!(task_tgid)],
+                parent_tgid() as u32,
+            ),
+        }
+    }
+
+    #[inline(always)]
+    fn probed() -> Self {
         let task = current();
         let [credentials, leader, parent] =
             [offset!(task_cred), offset!(task_group_leader), offset!(task_real_parent)]
-                .map(|offset| known_member::<usize>(task, offset).value as *const c_void);
+                .map(|offset| Probed::known::<usize>(task, offset).value as *const c_void);
         Self {
-            effective_uid: known_member(credentials, offset!(cred_euid)),
-            process_name: known_member(leader, offset!(task_comm)),
-            start_time_ns: known_member(leader, offset!(task_start_boottime)),
-            parent_tgid: known_member(parent, offset!(task_tgid)),
+            effective_uid: Probed::known(credentials, offset!(cred_euid)),
+            process_name: Probed::known(leader, offset!(task_comm)),
+            start_time_ns: Probed::known(leader, offset!(task_start_boottime)),
+            parent_tgid: Probed::known(parent, offset!(task_tgid)),
         }
     }
 }
@@ -133,17 +130,24 @@ impl Caller {
 /// Where the caller keeps its arguments, in its own memory; a thread of the kernel has none.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments {
-    space: *const c_void,
     /// Address, 0 if not known.
     pub(crate) start: u64,
+    /// Address behind them, 0 if not known.
+    end: u64,
 }
 
 impl Arguments {
     /// The caller's.
     #[inline(always)]
     pub(crate) fn of_caller() -> Self {
-        let space = known_member::<usize>(current(), offset!(task_mm)).value as *const c_void;
-        Self { space, start: known_member(space, offset!(mm_arg_start)).value }
+        if is_typed() {
+            return Self { start: arguments_start(), end: arguments_end() };
+        }
+        let space = Probed::known::<usize>(current(), offset!(task_mm)).value as *const c_void;
+        Self {
+            start: Probed::known(space, offset!(mm_arg_start)).value,
+            end: Probed::known(space, offset!(mm_arg_end)).value,
+        }
     }
 }
 
@@ -162,11 +166,10 @@ impl CommandLine {
         if unsafe { (&raw const COMMAND_LINES).read_volatile() } == 0 {
             return None;
         }
-        let Arguments { space, start } = arguments;
+        let Arguments { start, end } = arguments;
         if start == 0 {
             return None;
         }
-        let end: u64 = member(space, offset!(mm_arg_end))?;
         let len = end.checked_sub(start).filter(|len| *len != 0)?;
         Some(Self { start, len })
     }
@@ -193,14 +196,36 @@ impl CommandLine {
 /// every step is a checked read, and what is read is checked again at the end of the call.
 #[inline(always)]
 pub(crate) fn sock_of_descriptor(descriptor: u32) -> Option<*const c_void> {
-    let files: *const c_void = member(current(), offset!(task_files))?;
-    let table: *const c_void = member(files, offset!(files_fdt))?;
-    let capacity: u32 = member(table, offset!(fdtable_max_fds))?;
+    let entry = if is_typed() {
+        entry_of_descriptor(descriptor.into())
+    } else {
+        entry::<Probed>(current(), descriptor)?
+    };
+    // SAFETY: the helper checks the address.
+    sock_of_file(unsafe { bpf_probe_read_kernel(entry as *const *const c_void) }.ok()?)
+}
+
+/// By loads, apart for the reason of [`loads`].
+#[unsafe(export_name = "task_entry_of_descriptor")]
+#[inline(never)]
+extern "C" fn entry_of_descriptor(descriptor: u64) -> u64 {
+    if !is_typed() {
+        return 0;
+    }
+    entry::<Typed>(typed_current(), descriptor as u32).unwrap_or(0)
+}
+
+/// Address of the entry of a descriptor in a task's table of open files.
+#[inline(always)]
+fn entry<A: Access>(task: *const c_void, descriptor: u32) -> Option<u64> {
+    let files: *const c_void = A::member(task, offset!(task_files))?;
+    let table: *const c_void = A::member(files, offset!(files_fdt))?;
+    let capacity: u32 = A::member(table, offset!(fdtable_max_fds))?;
     if descriptor >= capacity {
         return None;
     }
-    let array: *const c_void = member(table, offset!(fdtable_fd))?;
-    sock_of_file(member(array, descriptor.checked_mul(8)?)?)
+    let array: u64 = A::member(table, offset!(fdtable_fd))?;
+    Some(array + u64::from(descriptor) * size_of::<*const c_void>() as u64)
 }
 
 /// `struct sock` behind an open file; `None` for one that is no socket.
@@ -208,11 +233,11 @@ pub(crate) fn sock_of_descriptor(descriptor: u32) -> Option<*const c_void> {
 pub(crate) fn sock_of_file(file: *const c_void) -> Option<*const c_void> {
     const S_IFMT: u16 = 0o170_000;
     const S_IFSOCK: u16 = 0o140_000;
-    let inode: *const c_void = member(file, offset!(file_inode))?;
-    let mode: u16 = member(inode, offset!(inode_mode))?;
+    let inode: *const c_void = Probed::member(file, offset!(file_inode))?;
+    let mode: u16 = Probed::member(inode, offset!(inode_mode))?;
     if mode & S_IFMT != S_IFSOCK {
         return None;
     }
-    let socket: *const c_void = member(file, offset!(file_private_data))?;
-    member(socket, offset!(socket_sk))
+    let socket: *const c_void = Probed::member(file, offset!(file_private_data))?;
+    Probed::member(socket, offset!(socket_sk))
 }

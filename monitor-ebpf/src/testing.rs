@@ -6,6 +6,7 @@
 #![feature(asm_experimental_arch)]
 #![expect(dead_code, reason = "of the modules that count, only the packet path is used here")]
 
+mod access;
 mod bounds;
 mod conversation;
 mod global;

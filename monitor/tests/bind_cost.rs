@@ -5,13 +5,13 @@ use std::{
     net::{Ipv4Addr, UdpSocket},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::time::{ClockId, clock_gettime};
 use support::{
     agent::{Agent, Config},
-    scaled,
+    eventually_within, scaled,
     world::{World, in_world, port},
 };
 
@@ -141,6 +141,49 @@ fn row(world: &World, name: &str) -> Result<String, String> {
         ours.add(bare[1], seen[1]);
     }
     Ok(format!("{} | {}", other.cells(), ours.cells()))
+}
+
+/// Binds in a loop, as fast as they go, while the agent reads. Of every call it is known whether it
+/// was told or lost.
+fn burst(world: &World, mechanism: &str) -> Result<String, String> {
+    const LIMIT: Duration = Duration::from_secs(300);
+    let cycles = scaled(200_000);
+    let Watcher::Agent(agent) = Watcher::agent(world, mechanism)? else { unreachable!() };
+    let start = Instant::now();
+    for _ in 0..cycles {
+        drop(bind(watched()));
+    }
+    let took = start.elapsed();
+    let (calls, told, lost) = eventually_within(LIMIT, "every call to be told or lost", || {
+        thread::sleep(Duration::from_millis(200));
+        let metrics = agent.metrics();
+        let binds = metrics.sum("ghostport_binds_total", &[]);
+        assert_eq!(binds, cycles, "binds that were counted, by {mechanism}");
+        let calls = binds + metrics.sum("ghostport_closes_total", &[]);
+        let lost = metrics.sum("ghostport_events_lost_total", &[]);
+        let told = ["bind", "close"].map(|kind| agent.count_events(kind));
+        let told = told.iter().sum::<usize>() as u64;
+        (told + lost == calls).then_some((calls, told, lost))
+    });
+    drop(agent.terminate());
+    let rate = cycles as f64 / took.as_secs_f64();
+    Ok(format!("{cycles} | {rate:.0} | {calls} | {told} | {lost}"))
+}
+
+#[test]
+#[ignore = "a measurement: cargo xtask bench bind"]
+fn a_burst_of_binds() {
+    in_world(|world| {
+        println!("## A burst of binds\n");
+        println!("| watcher | cycles | a second | calls, all counted | told | lost, and counted |");
+        println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+        for mechanism in WATCHERS.into_iter().filter(|watcher| *watcher != BINDSNOOP) {
+            match burst(world, mechanism) {
+                Ok(cells) => println!("| {mechanism} | {cells} |"),
+                Err(why) => println!("| {mechanism} | {why} | | | | |"),
+            }
+        }
+    });
 }
 
 #[test]

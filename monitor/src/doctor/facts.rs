@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::hooks::HookReport;
 use crate::kernel::{
-    KernelOffsets, attach,
+    KernelTypes, attach,
     capabilities::{self, CAPABILITIES, Capability},
     hooks::{Hook, HookMechanism},
     limits,
@@ -115,12 +115,12 @@ const WITHOUT_SOCKETS: &str =
     "refused binds are not seen, and little is known of who binds and is gone at once";
 
 fn types() -> Fact {
-    let offsets = KernelOffsets::of_running_kernel();
+    let types = KernelTypes::of_running_kernel(&[]);
     let fact = |value: &str| Fact::ok(KERNEL, "BTF", value);
-    if offsets.missing.is_empty() {
+    if types.missing.is_empty() {
         fact("every struct member that is read was found")
-    } else if offsets.find_sockets() {
-        let costs = format!("unknown: {}", offsets.missing.join(", "));
+    } else if types.find_sockets() {
+        let costs = format!("unknown: {}", types.missing.join(", "));
         let remedy = "report it, with this page: this kernel has changed them";
         fact("some struct members are not found").lost(costs, remedy)
     } else {

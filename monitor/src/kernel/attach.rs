@@ -17,10 +17,9 @@ use aya::{
         tc::TcAttachOptions,
     },
 };
-use aya_obj::btf::BtfKind;
 
 use super::{
-    btf::{self, KernelOffsets},
+    btf::KernelTypes,
     capabilities,
     clsact::{self, Filter},
     holders::{self, OpenSockets},
@@ -48,6 +47,13 @@ const BIND_SK_FUNCTIONS: [&str; 2] = ["inet_bind_sk", "inet6_bind_sk"];
 /// The function behind the last `close(2)` of an internet socket.
 const RELEASE_FUNCTION: &str = "inet_release";
 
+/// All functions that a program of ours is attached to by the kernel's types.
+pub const TRACED_FUNCTIONS: [&str; 6] = {
+    let [inet, inet6] = BIND_FUNCTIONS;
+    let [inet_sk, inet6_sk] = BIND_SK_FUNCTIONS;
+    [inet, inet6, inet_sk, inet6_sk, RELEASE_FUNCTION, holders::FUNCTION]
+};
+
 const WITHOUT_TYPES: &str = "the kernel's type information does not say what a socket is";
 
 /// No driver refuses an XDP program for packets of this size, bytes: they fit the buffers of all.
@@ -72,7 +78,9 @@ pub struct Attacher {
     circumstances: Circumstances,
     /// The programs of the socket hooks, opened to be asked how they fare.
     socket_programs: Vec<OwnedFd>,
-    /// The ids of the functions that trampolines trace; read when the first one is tried.
+    types: KernelTypes,
+    /// Where the [`TRACED_FUNCTIONS`] stand, in the form in which aya takes it; made when the first
+    /// one is tried.
     function_types: Option<Btf>,
 }
 
@@ -81,10 +89,10 @@ impl Attacher {
     pub fn new(
         object: Ebpf,
         obstacle: Option<String>,
-        offsets: &KernelOffsets,
+        types: KernelTypes,
         pins: Option<&Pins>,
     ) -> Self {
-        let lacks_offsets = || (!offsets.find_holders()).then(|| WITHOUT_TYPES.to_owned());
+        let lacks_offsets = || (!types.find_holders()).then(|| WITHOUT_TYPES.to_owned());
         Self {
             object,
             links: pins.map(Links::adopt).unwrap_or_default(),
@@ -95,6 +103,7 @@ impl Attacher {
             obstacle,
             circumstances: circumstances(),
             socket_programs: Vec::new(),
+            types,
             function_types: None,
         }
     }
@@ -177,7 +186,7 @@ impl Attacher {
         if self.holders_obstacle.is_some() {
             return;
         }
-        let types = function_types(&mut self.function_types);
+        let types = function_types(&self.types, &mut self.function_types);
         if let Err(error) = types.and_then(|types| holders::load(&mut self.object, types)) {
             self.holders_obstacle = Some(verdict::explain_load(error.as_ref()));
         }
@@ -567,16 +576,13 @@ impl Attacher {
     }
 
     /// [`BIND_SK_FUNCTIONS`] where this kernel has them.
-    fn bind_sk_functions(&mut self) -> &'static [&'static str] {
-        let types = function_types(&mut self.function_types);
-        let has = |types: &Btf| {
-            BIND_SK_FUNCTIONS.iter().all(|f| types.id_by_type_name_kind(f, BtfKind::Func).is_ok())
-        };
-        if types.is_ok_and(has) { &BIND_SK_FUNCTIONS } else { &[] }
+    fn bind_sk_functions(&self) -> &'static [&'static str] {
+        let are_there = BIND_SK_FUNCTIONS.iter().all(|f| self.types.have_function(f));
+        if are_there { &BIND_SK_FUNCTIONS } else { &[] }
     }
 
     /// Links that serve a hook together.
-    fn link_count(&mut self, hook: Hook, mechanism: HookMechanism) -> usize {
+    fn link_count(&self, hook: Hook, mechanism: HookMechanism) -> usize {
         match (hook, mechanism) {
             (Hook::Bind, HookMechanism::Fexit) => 2 + self.bind_sk_functions().len(),
             (Hook::Bind, HookMechanism::Kprobe) => 4 + 2 * self.bind_sk_functions().len(),
@@ -616,7 +622,7 @@ impl Attacher {
     }
 
     fn attach_fexit(&mut self, name: &str, function: &str) -> Result<FdLink> {
-        let types = function_types(&mut self.function_types)?;
+        let types = function_types(&self.types, &mut self.function_types)?;
         let program: &mut FExit = program(&mut self.object, name)?;
         if program.fd().is_err() {
             program.load(function, types)?;
@@ -626,7 +632,7 @@ impl Attacher {
     }
 
     fn attach_fentry(&mut self, name: &str, function: &str) -> Result<FdLink> {
-        let types = function_types(&mut self.function_types)?;
+        let types = function_types(&self.types, &mut self.function_types)?;
         let program: &mut FEntry = program(&mut self.object, name)?;
         if program.fd().is_err() {
             program.load(function, types)?;
@@ -664,8 +670,8 @@ impl Attacher {
 
 /// Why no program can read a socket, if none can. The program of the listens reads kernel memory and
 /// asks for nothing else: what keeps it from loading keeps all others from it.
-pub fn obstacle_to_reading(object: &mut Ebpf, offsets: &KernelOffsets) -> Option<String> {
-    if !offsets.find_sockets() {
+pub fn obstacle_to_reading(object: &mut Ebpf, types: &KernelTypes) -> Option<String> {
+    if !types.find_sockets() {
         return Some(WITHOUT_TYPES.to_owned());
     }
     let error = try_kernel_read(object).err()?;
@@ -739,14 +745,10 @@ fn open_cgroup_root() -> Result<File> {
     File::open(&root).with_context(|| format!("{}", root.display()))
 }
 
-/// The ids of the traced functions, in the form in which aya takes them.
-fn function_types(cache: &mut Option<Btf>) -> Result<&Btf> {
+/// Where the traced functions stand, in the form in which aya takes it.
+fn function_types<'a>(types: &KernelTypes, cache: &'a mut Option<Btf>) -> Result<&'a Btf> {
     if cache.is_none() {
-        let functions =
-            [&BIND_FUNCTIONS[..], &BIND_SK_FUNCTIONS, &[RELEASE_FUNCTION, holders::FUNCTION]]
-                .concat();
-        let types = btf::function_types(Path::new(btf::VMLINUX), &functions)?;
-        *cache = Some(Btf::parse(&types, Endianness::default())?);
+        *cache = Some(Btf::parse(&types.of_functions(), Endianness::default())?);
     }
     cache.as_ref().context("no types")
 }

@@ -25,29 +25,45 @@ const HEADER_LEN: u32 = 24;
 
 /// What the kernel's types had to say.
 #[derive(Clone, Debug)]
-pub struct KernelOffsets {
+pub struct KernelTypes {
     /// The offsets, [`MISSING`] where there is none.
     pub offsets: Offsets,
     /// `struct.member` of every offset that is missing, with all names that it has had, and with its
     /// size where that is not the one that would be read.
     pub missing: Vec<String>,
+    /// The functions that were asked for, with their ids; those that are not there are left out.
+    functions: Vec<(u32, &'static str)>,
 }
 
-impl KernelOffsets {
-    /// Reads the running kernel's types. Without them every offset is missing.
-    pub fn of_running_kernel() -> Self {
-        Self::read(Path::new(VMLINUX)).unwrap_or_else(|error| {
+impl KernelTypes {
+    /// Reads the running kernel's types. Without them every offset is missing, and every function.
+    pub fn of_running_kernel(functions: &[&'static str]) -> Self {
+        Self::read(Path::new(VMLINUX), functions).unwrap_or_else(|error| {
             tracing::warn!(%error, "{VMLINUX} cannot be read: fields of kernel structs are unknown");
-            Self::resolve(&Types::default())
+            Self::resolve(&Types::default(), &[])
         })
     }
 
     /// Reads the types in a file.
-    pub fn read(path: &Path) -> io::Result<Self> {
+    fn read(path: &Path, functions: &[&'static str]) -> io::Result<Self> {
         let bytes = fs::read(path)?;
         let types = Types::parse(&bytes)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not BTF"))?;
-        Ok(Self::resolve(&types))
+        Ok(Self::resolve(&types, functions))
+    }
+
+    /// Whether this kernel has a function, of those that were asked for.
+    pub fn have_function(&self, name: &str) -> bool {
+        self.functions.iter().any(|(_, function)| *function == name)
+    }
+
+    /// Types that say just where the functions stand that were asked for: each has the id that it
+    /// has among the kernel's types, and everything else is a placeholder.
+    ///
+    /// aya looks up the functions that it traces in the kernel's types, and to do so takes all
+    /// hundred thousand of them apart. These it takes apart in a tenth of the time and memory.
+    pub fn of_functions(&self) -> Vec<u8> {
+        placeholders(&self.functions)
     }
 
     /// Whether a socket can be told from others: without these three no call has a port.
@@ -82,9 +98,13 @@ impl KernelOffsets {
         self.find_sockets() && ![&task[..], &file, &sock].concat().contains(&MISSING)
     }
 
-    fn resolve(types: &Types<'_>) -> Self {
+    fn resolve(types: &Types<'_>, functions: &[&'static str]) -> Self {
         let (found, missing) = look_up(types, Offsets::MEMBERS);
-        Self { offsets: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found)), missing }
+        Self {
+            offsets: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found)),
+            missing,
+            functions: types.functions(functions),
+        }
     }
 }
 
@@ -149,18 +169,6 @@ fn place(types: &Types<'_>, structures: &Structures<'_>, path: &str) -> Option<P
 /// Struct and member of a path.
 fn split(path: &str) -> (&str, &str) {
     path.split_once('.').unwrap_or((path, ""))
-}
-
-/// Types that say of a kernel just where these functions stand: each has the id that it has among
-/// the types in `path`, and everything else is a placeholder.
-///
-/// aya looks up the functions that it traces in the kernel's types, and to do so takes all hundred
-/// thousand of them apart. These it takes apart in a tenth of the time and memory.
-pub fn function_types(path: &Path, functions: &[&str]) -> io::Result<Vec<u8>> {
-    let bytes = fs::read(path)?;
-    let types = Types::parse(&bytes)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not BTF"))?;
-    Ok(placeholders(&types.functions(functions)))
 }
 
 /// BTF with the functions at their ids.
@@ -431,7 +439,7 @@ mod tests {
 
     #[test]
     fn running_kernel_has_every_offset() {
-        let kernel = KernelOffsets::of_running_kernel();
+        let kernel = KernelTypes::of_running_kernel(&[]);
         if Path::new(VMLINUX).exists() {
             assert_eq!(kernel.missing, Vec::<String>::new());
         }

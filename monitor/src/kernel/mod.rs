@@ -36,10 +36,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::{fs::MetadataExt as _, net::UnixDatagram},
     path::Path,
+    thread,
 };
 
 use anyhow::{Context as _, Result};
-use aya::Ebpf;
+use aya::{Ebpf, EbpfLoader};
 use monitor_common::offsets::Offsets;
 
 use self::{
@@ -54,7 +55,7 @@ use self::{
     samples::Samples,
     sampling::Sampling,
 };
-pub use self::{btf::KernelOffsets, holders::OpenSockets, log::KernelLog, object::KernelLogLevel};
+pub use self::{btf::KernelTypes, holders::OpenSockets, log::KernelLog, object::KernelLogLevel};
 use crate::{
     clock,
     config::{BindMechanism, Config, InterfaceMode},
@@ -73,7 +74,7 @@ pub struct Kernel {
     counters: Counters,
     sampling: Sampling,
     attacher: Attacher,
-    offsets: KernelOffsets,
+    missing_offsets: Vec<String>,
     unmatched_patterns: Vec<String>,
     counter_life: CounterLife,
     /// Whether what becomes of the hooks is written down.
@@ -142,27 +143,28 @@ impl Kernel {
 
     fn load(pins: Option<Pins>, options: Options) -> Result<(Self, Streams)> {
         limits::lift();
-        let offsets = KernelOffsets::of_running_kernel();
-        if !offsets.missing.is_empty() {
-            tracing::warn!(missing = ?offsets.missing, "fields of kernel structs are unknown");
+        let (types, loader) = read_types();
+        if !types.missing.is_empty() {
+            tracing::warn!(missing = ?types.missing, "fields of kernel structs are unknown");
         }
         let cpus = aya::util::nr_cpus().map_err(|(file, error)| {
             anyhow::anyhow!(error).context(format!("cannot read {file}"))
         })?;
         let mut settings = Settings {
             cpus: cpus as u32,
-            offsets: offsets.offsets,
+            offsets: types.offsets,
             command_lines: options.command_lines,
+            typed_tasks: object::has_typed_tasks(),
             sketched_ports: sampling::sketched_ports(options.ports),
             log_level: options.log_level,
         };
-        let mut object = load_object(&settings, pins.as_ref())?;
-        let obstacle = attach::obstacle_to_reading(&mut object, &offsets);
+        let mut object = load_object(loader, &settings, pins.as_ref())?;
+        let obstacle = attach::obstacle_to_reading(&mut object, &types);
         if let Some(why) = &obstacle {
             tracing::warn!(why, "binds are seen by what their hooks tell, refusals not at all");
             // Programs that know of no offset do without kernel memory, and may be loaded.
             settings.offsets = Offsets::MISSING;
-            object = load_object(&settings, pins.as_ref())?;
+            object = load_object(object::loader(), &settings, pins.as_ref())?;
         }
         let counter_life = counter_life(pins.as_ref())?;
         let streams = Streams {
@@ -172,14 +174,15 @@ impl Kernel {
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
         let sampling = Sampling::open(&mut object, settings.cpus)?;
-        let attacher = Attacher::new(object, obstacle, &offsets, pins.as_ref());
+        let missing_offsets = types.missing.clone();
+        let attacher = Attacher::new(object, obstacle, types, pins.as_ref());
         let kernel = Self {
             pins,
             lock_without_pins: None,
             counters,
             sampling,
             attacher,
-            offsets,
+            missing_offsets,
             unmatched_patterns: Vec::new(),
             counter_life,
             is_recorded: false,
@@ -399,7 +402,7 @@ impl Kernel {
 
     /// Offsets in kernel structs that could not be had, as `struct.member`.
     pub fn missing_offsets(&self) -> &[String] {
-        &self.offsets.missing
+        &self.missing_offsets
     }
 }
 
@@ -446,13 +449,30 @@ fn counter_life(pins: Option<&Pins>) -> Result<CounterLife> {
     Ok(CounterLife { id, adopted: false })
 }
 
+/// Reads the kernel's types. aya's loader reads all of them as well, and takes longer; so both do it
+/// at the same time. No thread is left afterwards.
+fn read_types() -> (KernelTypes, EbpfLoader<'static>) {
+    let read = || KernelTypes::of_running_kernel(&attach::TRACED_FUNCTIONS);
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().spawn_scoped(scope, read);
+        let loader = object::loader();
+        let types = reader.ok().and_then(|reader| reader.join().ok());
+        (types.unwrap_or_else(read), loader)
+    })
+}
+
 /// Loads the object, beside what an earlier agent left that fits it.
-fn load_object(settings: &Settings, pins: Option<&Pins>) -> Result<Ebpf> {
+fn load_object(
+    loader: EbpfLoader<'static>,
+    settings: &Settings,
+    pins: Option<&Pins>,
+) -> Result<Ebpf> {
     if let Some(pins) = pins {
         settle(pins, settings)?;
     }
     let limit = limits::of_maps();
-    object::load(settings, pins).with_context(|| limits::explain("cannot load the maps", limit))
+    object::load(loader, settings, pins)
+        .with_context(|| limits::explain("cannot load the maps", limit))
 }
 
 /// Drops pins that this agent cannot use: maps of another layout, or of another network
