@@ -13,10 +13,10 @@ use aya_ebpf::{
 use monitor_common::socket_event::{Mechanism, SocketEventKind};
 
 use crate::{
+    access::Probed,
     maps::BINDS_IN_FLIGHT,
     sock::{self, SOCK_RAW, Sock},
     socket_call::{Sockaddr, SocketCall, record, record_bind},
-    access::Probed,
 };
 
 /// Let the call go on; 0 would refuse it.

@@ -16,9 +16,9 @@ use aya_ebpf::{helpers::bpf_probe_read_kernel, macros::fexit, programs::FExitCon
 use monitor_common::socket_event::Mechanism;
 
 use crate::{
+    access::{Access as _, Typed},
     sock::{self, offset},
     socket_call::{Sockaddr, record_bind},
-    access::{Access as _, Typed},
 };
 
 /// IPv4.

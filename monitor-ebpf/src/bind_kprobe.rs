@@ -12,11 +12,11 @@ use aya_ebpf::{
 use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechanism};
 
 use crate::{
+    access::{Access as _, Probed},
     bind_fexit::read_kernel_sockaddr,
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
     sock::{self, offset},
     socket_call::{BindInFlight, record_bind},
-    access::{Access as _, Probed},
 };
 
 /// Entry of `inet_bind` and `inet6_bind`.

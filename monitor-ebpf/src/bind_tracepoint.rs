@@ -14,9 +14,9 @@ use aya_log_ebpf::warn;
 use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechanism};
 
 use crate::{
+    access::Probed,
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
     socket_call::{BindInFlight, Sockaddr, record_bind},
-    access::Probed,
     task,
 };
 

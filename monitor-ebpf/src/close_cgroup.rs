@@ -9,8 +9,8 @@ use aya_ebpf::{EbpfContext, macros::cgroup_sock, programs::SockContext};
 use monitor_common::socket_event::Mechanism;
 
 use crate::{
-    socket_call::{may_hold_watched_port, record_release},
     access::Probed,
+    socket_call::{may_hold_watched_port, record_release},
 };
 
 /// Every internet socket that is released.

@@ -9,9 +9,9 @@ use aya_ebpf::{EbpfContext, macros::fentry, programs::FEntryContext};
 use monitor_common::socket_event::Mechanism;
 
 use crate::{
+    access::{Access, Typed},
     sock::{self, offset},
     socket_call::{may_hold_watched_port, record_release},
-    access::{Access, Typed},
 };
 
 /// Entry of `inet_release`.

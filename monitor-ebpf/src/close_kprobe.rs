@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use monitor_common::socket_event::Mechanism;
 
-use crate::{close_fentry::on_release, access::Probed};
+use crate::{access::Probed, close_fentry::on_release};
 
 /// Entry of `inet_release`.
 #[kprobe]

@@ -13,10 +13,10 @@ use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
 use monitor_common::{errors::KernelError, held_socket::HeldSocket, ports::WirePort};
 
 use crate::{
+    access::{Access as _, Known, Probed},
     maps::{count_error, is_watched},
     sock::{self, offset},
     socket_call::ip_number,
-    access::{Access as _, Known, Probed},
     task::sock_of_file,
 };
 

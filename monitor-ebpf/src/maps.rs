@@ -3,9 +3,7 @@
 use core::cell::UnsafeCell;
 
 use aya_ebpf::{
-    bindings::{
-        BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP,
-    },
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP},
     btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, LruHashMap, RingBuf},
     helpers::generated::bpf_ringbuf_query,
     macros::btf_map,

@@ -96,11 +96,11 @@ fn a_thousand_hosts() {
 }
 
 /// The page of an agent that watches five ports on these interfaces.
-fn page_of(world: &World, interfaces: &[&str]) -> String {
+fn page_of(world: &World, interfaces: &[&'static str]) -> String {
     // The fifth is the one that every agent of a test watches.
     let agent = Agent::start(world, &Config::new(FOUR_PORTS).on(interfaces));
     let page = agent.get("/metrics").body;
-    drop(agent.terminate());
+    let _ = agent.terminate();
     page
 }
 
