@@ -63,6 +63,15 @@ impl<T: Copy> Known<T> {
     }
 }
 
+/// Sixteen bytes as they lie in memory, which are read as two words.
+#[inline(always)]
+pub(crate) fn bytes_of([low, high]: [u64; 2]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&low.to_ne_bytes());
+    bytes[8..].copy_from_slice(&high.to_ne_bytes());
+    bytes
+}
+
 /// By a helper, which checks the address: for every program.
 pub(crate) struct Probed;
 

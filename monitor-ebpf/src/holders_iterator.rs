@@ -13,7 +13,7 @@ use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
 use monitor_common::{errors::KernelError, held_socket::HeldSocket, ports::WirePort};
 
 use crate::{
-    access::{Access as _, Known, Probed},
+    access::{Access as _, Known, Probed, bytes_of},
     maps::{count_error, is_watched},
     sock::{self, offset},
     socket_call::ip_number,
@@ -68,8 +68,7 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
         address.flag(1)
     } else {
         let address: Known<[u64; 2]> = Probed::known(sk, offset!(sock_v6_daddr));
-        peer_address[..8].copy_from_slice(&address.value[0].to_ne_bytes());
-        peer_address[8..].copy_from_slice(&address.value[1].to_ne_bytes());
+        peer_address = bytes_of(address.value);
         address.flag(1)
     };
     let leader = Probed::known::<usize>(task, offset!(task_group_leader)).value as *const c_void;

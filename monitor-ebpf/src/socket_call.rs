@@ -16,12 +16,12 @@ use monitor_common::{
     ports::WirePort,
     socket_event::{
         BindResult, Mechanism, SocketCounters, SocketEvent, SocketEventKind,
-        SocketEventWithCommandLine, TASK_NAME_LEN, known,
+        SocketEventWithCommandLine, known,
     },
 };
 
 use crate::{
-    access::{Access, Probed},
+    access::{Access, Probed, bytes_of},
     maps::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
         wakeup,
@@ -335,7 +335,7 @@ fn write(
         protocol: ip_number(call.sock.protocol),
         address: call.sock.address,
         thread_name: bpf_get_current_comm().unwrap_or_default(),
-        process_name: bytes_of_name(caller.process_name.value),
+        process_name: bytes_of(caller.process_name.value),
         known,
         family: call.sock.family,
         mechanism: call.mechanism as u8,
@@ -343,15 +343,6 @@ fn write(
     };
     // SAFETY: the pointer is to a reserved entry of the ring buffer, which has room for it.
     unsafe { event.write(record) };
-}
-
-/// A task's name as it lies in memory.
-#[inline(always)]
-fn bytes_of_name(words: [u64; 2]) -> [u8; TASK_NAME_LEN] {
-    let mut name = [0; TASK_NAME_LEN];
-    name[..8].copy_from_slice(&words[0].to_ne_bytes());
-    name[8..].copy_from_slice(&words[1].to_ne_bytes());
-    name
 }
 
 /// Number of a transport protocol in a record.

@@ -1,6 +1,7 @@
 //! Socket calls are counted and told exactly: who, where, what, and how it ended; each once.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsRawFd as _, OwnedFd},
@@ -627,20 +628,46 @@ fn a_burst_is_counted_exactly_and_its_losses_are_told() {
 /// With an agent that reads, too.
 #[test]
 fn a_burst_while_the_agent_reads() {
-    const BINDS: u64 = 20_000;
+    // Several times what the ring holds.
+    let binds = scaled(20_000).max(2_000);
     in_world(|world| {
         let bench = Bench::start(world, "auto");
         let address = v4(port(0));
-        for _ in 0..BINDS {
+        for _ in 0..binds {
             UdpSocket::bind(address).expect("bound");
         }
         bench.agent.socket_events();
         let mut expected = Counts::new();
-        expect_sockets(&mut expected, address.port(), "success", "udp", BINDS);
-        let closes = if bench.sees_every_close { BINDS } else { 0 };
+        expect_sockets(&mut expected, address.port(), "success", "udp", binds);
+        let closes = if bench.sees_every_close { binds } else { 0 };
         expect_sockets(&mut expected, address.port(), "close", "udp", closes);
         assert_eq!(bench.agent.metrics().sockets(&bench.ports), expected);
         assert_accounted(&bench.agent);
+    });
+}
+
+/// How often the thread of the agent that reads the rings has waited for something.
+fn waits(agent: &Agent) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{0}/task/{0}/status", agent.pid()));
+    let status = status.expect("a thread");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|number| number.trim().parse().ok()).expect("a number")
+}
+
+/// Whoever binds in a loop does not pay for a wakeup each time.
+#[test]
+fn a_burst_wakes_the_agent_now_and_then() {
+    let binds = scaled(20_000);
+    in_world(|world| {
+        let mut bench = Bench::start(world, "auto");
+        bench.saw("nothing yet", &[]);
+        let before = waits(&bench.agent);
+        let start = Instant::now();
+        (0..binds).for_each(|_| drop(UdpSocket::bind(v4(port(0))).expect("bound")));
+        let milliseconds = start.elapsed().as_millis() as u64;
+        let waits = waits(&bench.agent) - before;
+        // For a record, and for the end of the rest after it; and what else an agent waits for.
+        assert!(waits <= 3 * milliseconds + 200, "{waits} times in {milliseconds} ms");
     });
 }
 
