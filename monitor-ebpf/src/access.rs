@@ -38,9 +38,10 @@ pub(crate) trait Part {
 
 /// A member of a kernel struct that may not be there, and is zero then.
 ///
-/// For what is stored whether or not it is known. It takes no branch: each doubles the paths that
-/// the verifier walks, and before Linux 6.5 it recognises few of them as the same. And of an empty
-/// `Option` the compiler copies what it never wrote, which the verifier forbids before Linux 6.3.
+/// For what is stored whether or not it is known. [`Probed`] takes no branch for it: each doubles
+/// the paths that the verifier walks, and before Linux 6.5 it recognises few of them as the same.
+/// And of an empty `Option` the compiler copies what it never wrote, which the verifier forbids
+/// before Linux 6.3.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<T> {
     pub(crate) value: T,
@@ -139,8 +140,8 @@ impl<const WORDS: usize> Part for Copied<WORDS> {
 }
 
 /// By a load: for what a trampoline is given and the running task, and what is reached from there
-/// by loads, of which the verifier knows the type. A load at a bad address finds 0
-/// (`BPF_PROBE_MEM`), never a fault.
+/// by loads, of which the verifier knows the type. Where it does not vouch for the address, a load
+/// at a bad one finds 0 (`BPF_PROBE_MEM`), never a fault.
 pub(crate) struct Typed;
 
 impl Access for Typed {

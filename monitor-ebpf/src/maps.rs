@@ -135,7 +135,7 @@ pub(crate) static TALKERS: Array<Talker, 1> = Array::new();
 ///
 /// The kernel wakes userspace for a record only if all before it are read. Userspace lets some time
 /// pass between two readings, so that who calls in a loop does not pay for a wakeup each time; it is
-/// woken in its rest when a quarter of the ring is full.
+/// woken in its rest by every quarter of the ring that fills.
 #[inline(always)]
 pub(crate) fn wakeup<T, const BYTES: usize>(ring: &RingBuf<T, BYTES>, len: usize) -> u64 {
     /// `BPF_RINGBUF_HDR_SZ`, `include/uapi/linux/bpf.h`.
@@ -145,7 +145,7 @@ pub(crate) fn wakeup<T, const BYTES: usize>(ring: &RingBuf<T, BYTES>, len: usize
     let map = core::ptr::from_ref(ring).cast_mut().cast();
     // SAFETY: a map of this type. What is unread has this record in it.
     let unread = unsafe { bpf_ringbuf_query(map, BPF_RB_AVAIL_DATA.into()) };
-    let is_reached = unread >= quarter && unread < quarter + taken;
+    let is_reached = unread >= quarter && unread % quarter < taken;
     if is_reached { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
 }
 

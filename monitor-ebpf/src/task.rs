@@ -2,14 +2,13 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{
-    bpf_probe_read_kernel,
-    generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user},
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user,
 };
 use monitor_common::socket_event::{COMMAND_LINE_LEN, TASK_NAME_LEN};
 
 use crate::{
-    access::{Access, Known, Probed, Typed},
+    access::{Access as _, Known, Probed, Typed},
     sock::offset,
 };
 
@@ -196,36 +195,14 @@ impl CommandLine {
 /// every step is a checked read, and what is read is checked again at the end of the call.
 #[inline(always)]
 pub(crate) fn sock_of_descriptor(descriptor: u32) -> Option<*const c_void> {
-    let entry = if is_typed() {
-        entry_of_descriptor(descriptor.into())
-    } else {
-        entry::<Probed>(current(), descriptor)?
-    };
-    // SAFETY: the helper checks the address.
-    sock_of_file(unsafe { bpf_probe_read_kernel(entry as *const *const c_void) }.ok()?)
-}
-
-/// By loads, apart for the reason of [`loads`].
-#[unsafe(export_name = "task_entry_of_descriptor")]
-#[inline(never)]
-extern "C" fn entry_of_descriptor(descriptor: u64) -> u64 {
-    if !is_typed() {
-        return 0;
-    }
-    entry::<Typed>(typed_current(), descriptor as u32).unwrap_or(0)
-}
-
-/// Address of the entry of a descriptor in a task's table of open files.
-#[inline(always)]
-fn entry<A: Access>(task: *const c_void, descriptor: u32) -> Option<u64> {
-    let files: *const c_void = A::member(task, offset!(task_files))?;
-    let table: *const c_void = A::member(files, offset!(files_fdt))?;
-    let capacity: u32 = A::member(table, offset!(fdtable_max_fds))?;
+    let files: *const c_void = Probed::member(current(), offset!(task_files))?;
+    let table: *const c_void = Probed::member(files, offset!(files_fdt))?;
+    let capacity: u32 = Probed::member(table, offset!(fdtable_max_fds))?;
     if descriptor >= capacity {
         return None;
     }
-    let array: u64 = A::member(table, offset!(fdtable_fd))?;
-    Some(array + u64::from(descriptor) * size_of::<*const c_void>() as u64)
+    let array: *const c_void = Probed::member(table, offset!(fdtable_fd))?;
+    sock_of_file(Probed::member(array, descriptor.checked_mul(8)?)?)
 }
 
 /// `struct sock` behind an open file; `None` for one that is no socket.

@@ -114,6 +114,11 @@ impl Attacher {
         Record::new(hooks, self.holders_obstacle())
     }
 
+    /// Offsets in kernel structs that could not be had, as `struct.member`.
+    pub fn missing_offsets(&self) -> &[String] {
+        &self.types.missing
+    }
+
     /// Every hook and what became of it.
     pub fn statuses(&self) -> Vec<HookStatus> {
         self.statuses.values().cloned().collect()

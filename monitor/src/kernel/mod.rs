@@ -74,7 +74,6 @@ pub struct Kernel {
     counters: Counters,
     sampling: Sampling,
     attacher: Attacher,
-    missing_offsets: Vec<String>,
     unmatched_patterns: Vec<String>,
     counter_life: CounterLife,
     /// Whether what becomes of the hooks is written down.
@@ -175,7 +174,6 @@ impl Kernel {
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
         let sampling = Sampling::open(&mut object, settings.cpus)?;
-        let missing_offsets = types.missing.clone();
         let attacher = Attacher::new(object, obstacle, types, pins.as_ref());
         let kernel = Self {
             pins,
@@ -183,7 +181,6 @@ impl Kernel {
             counters,
             sampling,
             attacher,
-            missing_offsets,
             unmatched_patterns: Vec::new(),
             counter_life,
             is_recorded: false,
@@ -403,7 +400,7 @@ impl Kernel {
 
     /// Offsets in kernel structs that could not be had, as `struct.member`.
     pub fn missing_offsets(&self) -> &[String] {
-        &self.missing_offsets
+        self.attacher.missing_offsets()
     }
 }
 

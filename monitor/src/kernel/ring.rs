@@ -17,8 +17,9 @@ use tokio::{
 /// binds in a loop fills the ring as fast as it is read.
 const BATCH: usize = 4096;
 
-/// Time between two readings. While a record waits to be read, the kernel does not wake us for the
-/// next: whoever calls in a loop pays for one wakeup in this time, not for one a call.
+/// Time between two readings, at least; by the ticks of tokio's clock, mostly twice as long. While a
+/// record waits to be read, the kernel does not wake us for the next: whoever calls in a loop pays
+/// for one wakeup in this time, not for one a call.
 const REST: Duration = Duration::from_millis(1);
 
 /// A ring buffer.
@@ -61,7 +62,7 @@ impl Ring {
         if rest > Instant::now() {
             tokio::select! {
                 () = sleep_until(rest) => {}
-                // A quarter of the ring is full.
+                // A quarter of the ring has filled.
                 woken = self.ring.readable_mut() => woken?.clear_ready(),
             }
         }

@@ -41,6 +41,11 @@ fn scale() -> u64 {
     scale.map_or(1, |scale| scale.parse().expect("GHOSTPORT_TEST_SCALE is a number"))
 }
 
+/// Whether this machine is a guest of ours.
+pub fn is_emulated() -> bool {
+    scale() != 1
+}
+
 /// A load in proportion to the machine.
 pub fn scaled(load: u64) -> u64 {
     load / scale()
@@ -49,7 +54,7 @@ pub fn scaled(load: u64) -> u64 {
 /// How long anything may take that should happen at once; generous, for a busy machine, and more so
 /// for one that is emulated on a busy one.
 pub fn patience() -> Duration {
-    Duration::from_secs(if scale() == 1 { 30 } else { 150 })
+    Duration::from_secs(if is_emulated() { 150 } else { 30 })
 }
 
 /// Waits until `check` has something; panics with `what` when it never does.
