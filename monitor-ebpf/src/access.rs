@@ -50,13 +50,6 @@ pub(crate) struct Known<T> {
 }
 
 impl<T: Copy> Known<T> {
-    /// A value, known if the offsets are that lead to it.
-    #[inline(always)]
-    pub(crate) fn by(offsets: [u32; 2], value: T) -> Self {
-        let is_known = offsets[0] != MISSING && offsets[1] != MISSING;
-        Self { value, mask: if is_known { u16::MAX } else { 0 } }
-    }
-
     /// `bit` if the value is known.
     #[inline(always)]
     pub(crate) fn flag(&self, bit: u16) -> u16 {
@@ -139,8 +132,8 @@ impl<const WORDS: usize> Part for Copied<WORDS> {
     }
 }
 
-/// By a load: for what a trampoline is given and the running task, and what is reached from there
-/// by loads, of which the verifier knows the type. Where it does not vouch for the address, a load
+/// By a load: for what a trampoline is given, and what is reached from there by loads, of which the
+/// verifier knows the type. Where it does not vouch for the address, a load
 /// at a bad one finds 0 (`BPF_PROBE_MEM`), never a fault.
 pub(crate) struct Typed;
 

@@ -2,13 +2,11 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 use monitor_common::socket_event::{COMMAND_LINE_LEN, TASK_NAME_LEN};
 
 use crate::{
-    access::{Access as _, Known, Probed, Typed},
+    access::{Access as _, Known, Probed},
     sock::offset,
 };
 
@@ -16,60 +14,11 @@ use crate::{
 #[unsafe(no_mangle)]
 static COMMAND_LINES: u8 = 0;
 
-/// Whether the running task may be read by loads: 0 or 1; userspace sets it before load.
-#[unsafe(no_mangle)]
-static TYPED_TASKS: u8 = 0;
-
-#[inline(always)]
-fn is_typed() -> bool {
-    // SAFETY: TYPED_TASKS is read-only memory of the object.
-    unsafe { (&raw const TYPED_TASKS).read_volatile() != 0 }
-}
-
-/// Running task, for helpers.
+/// Running task.
 #[inline(always)]
 fn current() -> *const c_void {
     // SAFETY: the helper takes no arguments.
     unsafe { bpf_get_current_task() as *const c_void }
-}
-
-/// Running task, for loads: Linux 5.11.
-#[inline(always)]
-fn typed_current() -> *const c_void {
-    // SAFETY: the helper takes no arguments.
-    unsafe { bpf_get_current_task_btf().cast_const().cast() }
-}
-
-/// What loads find behind the pointers of the running task, a function for each: 0 for what is not
-/// there.
-///
-/// They are global to the verifier, which then walks the two ways that a pointer can go here, and
-/// not with everything that follows in a program.
-macro_rules! loads {
-    ($($name:ident: $type:ty = $pointer:ident, $offset:expr;)+) => {$(
-        #[unsafe(export_name = concat!("task_", stringify!($name)))]
-        #[inline(never)]
-        extern "C" fn $name() -> u64 {
-            if !is_typed() {
-                return 0;
-            }
-            let structure: Option<*const c_void> =
-                Typed::member(typed_current(), offset!($pointer));
-            let value: Option<$type> =
-                structure.and_then(|structure| Typed::member(structure, $offset));
-            value.map_or(0, u64::from)
-        }
-    )+};
-}
-
-loads! {
-    effective_uid: u32 = task_cred, offset!(cred_euid);
-    process_name: u64 = task_group_leader, offset!(task_comm);
-    process_name_end: u64 = task_group_leader, offset!(task_comm).saturating_add(8);
-    start_time: u64 = task_group_leader, offset!(task_start_boottime);
-    parent_tgid: u32 = task_real_parent, offset!(task_tgid);
-    arguments_start: u64 = task_mm, offset!(mm_arg_start);
-    arguments_end: u64 = task_mm, offset!(mm_arg_end);
 }
 
 /// Who makes a call.
@@ -89,30 +38,6 @@ impl Caller {
     /// The running task.
     #[inline(always)]
     pub(crate) fn read() -> Self {
-        if is_typed() { Self::loaded() } else { Self::probed() }
-    }
-
-    /// The pointers that lead to these are never null.
-    #[inline(always)]
-    fn loaded() -> Self {
-        let leader = offset!(task_group_leader);
-        let name = [process_name(), process_name_end()];
-        Self {
-            effective_uid: Known::by(
-                [offset!(task_cred), offset!(cred_euid)],
-                effective_uid() as u32,
-            ),
-            process_name: Known::by([leader, offset!(task_comm)], name),
-            start_time_ns: Known::by([leader, offset!(task_start_boottime)], start_time()),
-            parent_tgid: Known::by(
-                [offset!(task_real_parent), offset!(task_tgid)],
-                parent_tgid() as u32,
-            ),
-        }
-    }
-
-    #[inline(always)]
-    fn probed() -> Self {
         let task = current();
         let [credentials, leader, parent] =
             [offset!(task_cred), offset!(task_group_leader), offset!(task_real_parent)]
@@ -139,9 +64,6 @@ impl Arguments {
     /// The caller's.
     #[inline(always)]
     pub(crate) fn of_caller() -> Self {
-        if is_typed() {
-            return Self { start: arguments_start(), end: arguments_end() };
-        }
         let space = Probed::known::<usize>(current(), offset!(task_mm)).value as *const c_void;
         Self {
             start: Probed::known(space, offset!(mm_arg_start)).value,

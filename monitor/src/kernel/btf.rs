@@ -72,11 +72,6 @@ impl KernelTypes {
         ![sock_family, sock_protocol, sock_num].contains(&MISSING)
     }
 
-    /// Whether anything is known of tasks. Without types there is no load of theirs.
-    pub fn find_tasks(&self) -> bool {
-        self.offsets.task_group_leader != MISSING
-    }
-
     /// Whether who holds a socket can be told, and where it leads. An IPv6 address that is nowhere is
     /// that of a kernel without IPv6.
     pub fn find_holders(&self) -> bool {

@@ -153,7 +153,6 @@ impl Kernel {
             cpus: cpus as u32,
             offsets: types.offsets,
             command_lines: options.command_lines,
-            typed_tasks: types.find_tasks() && object::has_typed_tasks(),
             sketched_ports: sampling::sketched_ports(options.ports),
             log_level: options.log_level,
         };
@@ -163,7 +162,6 @@ impl Kernel {
             tracing::warn!(why, "binds are seen by what their hooks tell, refusals not at all");
             // Programs that know of no offset do without kernel memory, and may be loaded.
             settings.offsets = Offsets::MISSING;
-            settings.typed_tasks = false;
             object = load_object(object::loader(), &settings, pins.as_ref())?;
         }
         let counter_life = counter_life(pins.as_ref())?;

@@ -9,8 +9,6 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{Array, Map, MapData},
-    programs::ProgramType,
-    sys::{BpfHelper, is_helper_supported},
 };
 use monitor_common::{
     offsets::Offsets,
@@ -66,8 +64,6 @@ pub struct Settings {
     pub offsets: Offsets,
     /// Whether the caller's command line is taken along.
     pub command_lines: bool,
-    /// Whether programs may read the running task by loads.
-    pub typed_tasks: bool,
     /// Port indices that have sketches of their remote addresses.
     pub sketched_ports: u32,
     /// Verbosity of the kernel side; diagnostics below it cost nothing.
@@ -97,7 +93,7 @@ impl Settings {
         let mut hasher = DefaultHasher::new();
         OBJECT.hash(&mut hasher);
         bytemuck::bytes_of(&self.offsets).hash(&mut hasher);
-        (self.command_lines, self.typed_tasks).hash(&mut hasher);
+        self.command_lines.hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 }
@@ -121,13 +117,6 @@ fn pin_name(map: &str) -> String {
     map.trim_start_matches(".bss.").to_ascii_uppercase()
 }
 
-/// Whether programs may read the running task by loads, Linux 5.11. Asked for the type of program
-/// that was given the helper last.
-pub fn has_typed_tasks() -> bool {
-    is_helper_supported(ProgramType::CgroupSock, BpfHelper::BPF_FUNC_get_current_task_btf)
-        .unwrap_or(false)
-}
-
 /// A loader for [`load`], which takes a moment to make.
 pub fn loader() -> EbpfLoader<'static> {
     let mut loader = EbpfLoader::new();
@@ -147,7 +136,6 @@ pub fn load(
     let mut loader: EbpfLoader<'_> = loader;
     let offsets = bytemuck::bytes_of(&settings.offsets);
     let command_lines = u8::from(settings.command_lines);
-    let typed_tasks = u8::from(settings.typed_tasks);
     let log_level = settings.log_level as u8;
     let paths: Vec<PathBuf> = pins
         .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, &pin_name(name))).collect())
@@ -157,7 +145,6 @@ pub fn load(
         .override_global("CPUS", &settings.cpus, true)
         .override_global("OFFSETS", offsets, true)
         .override_global("COMMAND_LINES", &command_lines, true)
-        .override_global("TYPED_TASKS", &typed_tasks, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     loader
         .map_max_entries("AYA_LOGS", LOG_RING_BYTES)
