@@ -57,15 +57,6 @@ impl<T: Copy> Known<T> {
     }
 }
 
-/// Sixteen bytes as they lie in memory, which are read as two words.
-#[inline(always)]
-pub(crate) fn bytes_of([low, high]: [u64; 2]) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&low.to_ne_bytes());
-    bytes[8..].copy_from_slice(&high.to_ne_bytes());
-    bytes
-}
-
 /// By a helper, which checks the address: for every program.
 pub(crate) struct Probed;
 
@@ -133,8 +124,8 @@ impl<const WORDS: usize> Part for Copied<WORDS> {
 }
 
 /// By a load: for what a trampoline is given, and what is reached from there by loads, of which the
-/// verifier knows the type. Where it does not vouch for the address, a load
-/// at a bad one finds 0 (`BPF_PROBE_MEM`), never a fault.
+/// verifier knows the type. Where it does not vouch for the address, a load at a bad one finds 0
+/// (`BPF_PROBE_MEM`), never a fault.
 pub(crate) struct Typed;
 
 impl Access for Typed {

@@ -13,7 +13,7 @@ use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
 use monitor_common::{errors::KernelError, held_socket::HeldSocket, ports::WirePort};
 
 use crate::{
-    access::{Access as _, Known, Probed, bytes_of},
+    access::{Access as _, Known, Probed},
     maps::{count_error, is_watched},
     sock::{self, offset},
     socket_call::ip_number,
@@ -67,8 +67,8 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
         peer_address[..4].copy_from_slice(&address.value);
         address.flag(1)
     } else {
-        let address: Known<[u64; 2]> = Probed::known(sk, offset!(sock_v6_daddr));
-        peer_address = bytes_of(address.value);
+        let address: Known<[u8; 16]> = Probed::known(sk, offset!(sock_v6_daddr));
+        peer_address = address.value;
         address.flag(1)
     };
     let leader = Probed::known::<usize>(task, offset!(task_group_leader)).value as *const c_void;

@@ -9,7 +9,7 @@ use monitor_common::{
 };
 
 use crate::{
-    access::{Access, Known, Part as _, Probed, bytes_of},
+    access::{Access, Known, Part as _, Probed},
     packet_view::least,
 };
 
@@ -152,8 +152,10 @@ impl<A: Access> Members<A> {
             }
             AF_INET6 => {
                 sock.family = 6;
+                // As words: by a load, sixteen bytes would be as many loads.
                 let address: Known<[u64; 2]> = self.common.known(offset!(sock_v6_rcv_saddr));
-                sock.address = bytes_of(address.value);
+                sock.address[..8].copy_from_slice(&address.value[0].to_ne_bytes());
+                sock.address[8..].copy_from_slice(&address.value[1].to_ne_bytes());
                 sock.known |= address.flag(known::ADDRESS);
             }
             _ => return None,

@@ -21,7 +21,7 @@ use monitor_common::{
 };
 
 use crate::{
-    access::{Access, Probed, bytes_of},
+    access::{Access, Probed},
     maps::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
         wakeup,
@@ -335,7 +335,7 @@ fn write(
         protocol: ip_number(call.sock.protocol),
         address: call.sock.address,
         thread_name: bpf_get_current_comm().unwrap_or_default(),
-        process_name: bytes_of(caller.process_name.value),
+        process_name: caller.process_name.value,
         known,
         family: call.sock.family,
         mechanism: call.mechanism as u8,

@@ -27,7 +27,7 @@ pub(crate) struct Caller {
     /// Effective user id.
     pub(crate) effective_uid: Known<u32>,
     /// Name of the leader of the thread group: its oldest thread, unless that has called `execve`.
-    pub(crate) process_name: Known<[u64; TASK_NAME_LEN / 8]>,
+    pub(crate) process_name: Known<[u8; TASK_NAME_LEN]>,
     /// When the process was made, nanoseconds of `CLOCK_BOOTTIME`.
     pub(crate) start_time_ns: Known<u64>,
     /// Process id of the parent, 0 for who has none.
@@ -54,10 +54,9 @@ impl Caller {
 /// Where the caller keeps its arguments, in its own memory; a thread of the kernel has none.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments {
+    space: *const c_void,
     /// Address, 0 if not known.
     pub(crate) start: u64,
-    /// Address behind them, 0 if not known.
-    end: u64,
 }
 
 impl Arguments {
@@ -65,10 +64,7 @@ impl Arguments {
     #[inline(always)]
     pub(crate) fn of_caller() -> Self {
         let space = Probed::known::<usize>(current(), offset!(task_mm)).value as *const c_void;
-        Self {
-            start: Probed::known(space, offset!(mm_arg_start)).value,
-            end: Probed::known(space, offset!(mm_arg_end)).value,
-        }
+        Self { space, start: Probed::known(space, offset!(mm_arg_start)).value }
     }
 }
 
@@ -87,10 +83,11 @@ impl CommandLine {
         if unsafe { (&raw const COMMAND_LINES).read_volatile() } == 0 {
             return None;
         }
-        let Arguments { start, end } = arguments;
+        let Arguments { space, start } = arguments;
         if start == 0 {
             return None;
         }
+        let end: u64 = Probed::member(space, offset!(mm_arg_end))?;
         let len = end.checked_sub(start).filter(|len| *len != 0)?;
         Some(Self { start, len })
     }

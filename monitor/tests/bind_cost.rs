@@ -84,12 +84,12 @@ impl Watcher {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = match self {
-            Self::Agent(agent) => agent.pid(),
-            Self::Bindsnoop(child) => child.id(),
-        };
-        let pid = Pid::from_raw(pid.cast_signed()).expect("a process");
-        kill_process(pid, signal).expect("signalled");
+        match self {
+            Self::Agent(agent) => agent.signal(signal),
+            Self::Bindsnoop(child) => {
+                kill_process(Pid::from_child(child), signal).expect("signalled");
+            }
+        }
     }
 
     fn stop(self) {
