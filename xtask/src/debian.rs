@@ -4,7 +4,9 @@ use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result};
 
+use self::archive::Archive;
 use crate::{
+    arch::Arch,
     privilege::as_root,
     setup::{Package, say, step},
     toolchain::find_program,
@@ -48,15 +50,49 @@ pub(crate) fn suite() -> Result<String> {
     name.map(str::to_owned).context("/etc/os-release names no suite")
 }
 
-/// Removes nothing in exchange: some of these packages conflict with Debian's own rustup.
+/// Installs packages of the system's own sources, or newer ones where those do not go with what is
+/// installed.
 pub(crate) fn install(packages: &[&Package]) -> Result<()> {
     update()?;
+    let (ours, newer): (Vec<_>, Vec<_>) = if fits(packages)? {
+        (packages.to_vec(), Vec::new())
+    } else {
+        let fits_alone = |package: &&Package| fits(&[*package]).unwrap_or(true);
+        packages.iter().partition(|package| fits_alone(package))
+    };
+    if !ours.is_empty() {
+        let mut install = installation(&ours)?;
+        step(&shown(&install), "packages of the system");
+        succeed(&mut install)?;
+    }
+    if newer.is_empty() { Ok(()) } else { install_newer(&newer) }
+}
+
+/// By a list of sources of ours: this machine's stays as it is.
+fn install_newer(packages: &[&Package]) -> Result<()> {
+    let arch = Arch::of_this_machine().context("no packages for this architecture")?;
+    let suite = suite()?;
+    let archive = Archive::with_backports(arch, &suite)?;
+    let mut install = installation(packages)?;
+    install.args(["--target-release", &archive::backports(&suite)]).args(archive.settings());
+    step(&shown(&install), "the system's own would replace what is installed");
+    succeed(&mut install)
+}
+
+/// Whether apt would install these, and remove nothing for it.
+fn fits(packages: &[&Package]) -> Result<bool> {
+    let mut simulation = installation(packages)?;
+    let simulated = simulation.arg("--simulate").output().context("cannot start apt-get")?;
+    Ok(simulated.status.success())
+}
+
+/// Removes nothing in exchange: some of these packages conflict with Debian's own rustup.
+fn installation(packages: &[&Package]) -> Result<Command> {
     let mut install = apt_get()?;
     install
         .args(["install", "--yes", "--no-install-recommends", "--no-remove"])
         .args(packages.iter().map(|package| package.name));
-    step(&shown(&install), "packages of the system");
-    succeed(&mut install)
+    Ok(install)
 }
 
 /// Brings the lists of packages up to date; old ones are better than none.

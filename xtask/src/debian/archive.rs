@@ -50,17 +50,33 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
+    /// What the newer suites have.
+    pub(crate) fn open(arch: Arch) -> Result<Self> {
+        let suites = SUITES.iter().map(|(suite, label)| ((*suite).to_owned(), *label));
+        Self::look(arch, arch.debian(), &suites.collect::<Vec<_>>())
+    }
+
+    /// What this machine's own suite has, with what was packaged for it later.
+    pub(crate) fn with_backports(arch: Arch, suite: &str) -> Result<Self> {
+        let suites = [
+            (suite.to_owned(), "Debian"),
+            (format!("{suite}-security"), "Debian-Security"),
+            (backports(suite), "Debian"),
+        ];
+        Self::look(arch, &backports(suite), &suites)
+    }
+
     /// Opens the view in a folder of its own, and looks for news if the last look is long ago. Old
     /// news are better than none.
-    pub(crate) fn open(arch: Arch) -> Result<Self> {
-        let archive = Self { arch, folder: target_dir()?.join("apt").join(arch.debian()) };
+    fn look(arch: Arch, name: &str, suites: &[(String, &str)]) -> Result<Self> {
+        let archive = Self { arch, folder: target_dir()?.join("apt").join(name) };
         if archive.is_fresh() {
             return Ok(archive);
         }
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(archive.folder.join(folder))?;
         }
-        fs::write(archive.folder.join("sources.list"), sources(arch)?)?;
+        fs::write(archive.folder.join("sources.list"), sources(arch, suites)?)?;
         say(&format!("looking for the newest packages of {}", arch.debian()));
         match output(archive.apt("apt-get").args(["-q", "update"])) {
             Ok(_) => fs::write(archive.stamp(), "")?,
@@ -104,6 +120,12 @@ impl Archive {
 
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
+        command.args(self.settings());
+        command
+    }
+
+    /// Options that make apt look at this view, and at nothing else.
+    pub(crate) fn settings(&self) -> Vec<String> {
         let folder = self.folder.display();
         let own = [
             format!("APT::Architecture={}", self.arch.debian()),
@@ -115,10 +137,8 @@ impl Archive {
             format!("Dir::State::Lists={folder}/lists"),
             format!("Dir::Cache={folder}/cache"),
         ];
-        for setting in SETTINGS.iter().map(|setting| (*setting).to_owned()).chain(own) {
-            command.args(["-o", &setting]);
-        }
-        command
+        let settings = SETTINGS.iter().map(|setting| (*setting).to_owned()).chain(own);
+        settings.flat_map(|setting| ["-o".to_owned(), setting]).collect()
     }
 
     fn stamp(&self) -> PathBuf {
@@ -133,8 +153,13 @@ impl Archive {
     }
 }
 
+/// What was packaged for a suite after it came out.
+pub(crate) fn backports(suite: &str) -> String {
+    format!("{suite}-backports")
+}
+
 /// A list of sources for the suites, with the addresses that this machine's apt has.
-fn sources(arch: Arch) -> Result<String> {
+fn sources(arch: Arch, suites: &[(String, &str)]) -> Result<String> {
     let mut targets = Command::new("apt-get");
     targets.args(["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]);
     let known = output(&mut targets)?;
@@ -147,7 +172,7 @@ fn sources(arch: Arch) -> Result<String> {
             format!("this machine's apt has no source of {label}, where packages come from")
         })
     };
-    let lines = SUITES.iter().map(|(suite, label)| {
+    let lines = suites.iter().map(|(suite, label)| {
         let address = address(label)?;
         let options = format!("arch={}{}", arch.debian(), signed_by());
         Ok(format!("deb [{options}] {address} {suite} main\n"))
