@@ -32,6 +32,22 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not here: cargo xtask setup"))
 }
 
+/// Runs one of them. What was unpacked looks for its data where its package would have put it: in a
+/// mount namespace of its own, it finds it there.
+fn command(name: &str) -> Command {
+    const INSTALLED: &str = "/usr/share";
+    let program = program(name);
+    let data = program.with_file_name("../share");
+    if !data.is_dir() || data.canonicalize().is_ok_and(|data| data == Path::new(INSTALLED)) {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", r#"mount --bind "$0" "$1" && shift && exec "$@""#])
+        .args([&data, Path::new(INSTALLED), &program]);
+    command
+}
+
 /// A server that ends with the test. What it said is shown if the test fails.
 pub struct Server {
     child: Child,
@@ -57,7 +73,7 @@ impl Server {
     ) -> Self {
         let log = world.path(&format!("{name}-{port}.log"));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let child = Command::new(program(name))
+        let child = command(name)
             .args(arguments)
             .current_dir(World::DIR)
             .stdin(Stdio::null())
