@@ -31,6 +31,9 @@ const MOUNTS: &[(&str, &str)] = &[
     ("securityfs", "/sys/kernel/security"),
 ];
 
+/// Who has a name.
+const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n";
+
 /// A row on a kernel.
 pub(super) struct Guest<'a> {
     pub(super) kernel: &'a Kernel,
@@ -88,9 +91,10 @@ impl Guest<'_> {
     fn filesystem(&self, programs: &Programs, tools: &Tools) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         archive.device(Path::new("/dev/console"), (5, 1));
-        for folder in ["/run", "/tmp"] {
+        for folder in ["/run", "/tmp", "/var/lib"] {
             archive.folder(Path::new(folder));
         }
+        archive.file(Path::new("/etc/passwd"), USERS.as_bytes());
         archive.file(Path::new("/init"), &read(&programs.init)?);
         archive.file(Path::new("/script"), self.script(programs)?.as_bytes());
         for program in [&programs.ghostport, self.program(programs)?] {

@@ -56,7 +56,7 @@ pub(super) const ROWS: &[Row] = &[
     Row { arguments: &["--skip", "a_kill_under_load"], ..row("traffic", "traffic") },
     row("payloads", "payloads"),
     row("agent", "agent"),
-    Row { arguments: &["--skip", "programs_that_end"], ..row("life", "life") },
+    row("life", "life"),
     row("open-sockets", "open_sockets"),
     row("privileges", "privileges"),
     situation("lockdown-integrity", &["lockdown_integrity"], "lockdown=integrity"),

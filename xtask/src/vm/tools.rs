@@ -17,10 +17,10 @@ use crate::{
     workspace::{succeed, target_dir},
 };
 
-const TOOLS: &[&str] = &["ip", "tc", "sleep"];
+const TOOLS: &[&str] = &["ip", "tc", "sleep", "cat", "sh", "perl"];
 
 /// Debian's packages that have them.
-const PACKAGES: &str = "iproute2,coreutils";
+const PACKAGES: &str = "iproute2,coreutils,dash,perl-base";
 
 /// The same, but only measurements call them, and can do without.
 const OPTIONAL_TOOLS: &[&str] = &["bindsnoop"];
