@@ -5,6 +5,8 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use monitor_common::offsets::MISSING;
 
+use crate::bounds::masked;
+
 /// A way to read kernel memory. What is asked for at an offset that is not known is not known.
 pub(crate) trait Access {
     /// See [`Self::part`].
@@ -84,7 +86,9 @@ impl Access for Probed {
         let error = unsafe {
             generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at)
         };
-        Known { value, mask: !(error >> 63) as u16 }
+        // What the compiler knew to be one of two numbers would become a branch.
+        let mask = masked::<{ u16::MAX as u32 }>(!(error >> 63) as u64);
+        Known { value, mask: mask as u16 }
     }
 
     #[inline(always)]

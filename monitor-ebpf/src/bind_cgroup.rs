@@ -15,7 +15,7 @@ use monitor_common::socket_event::{Mechanism, SocketEventKind};
 use crate::{
     access::Probed,
     maps::BINDS_IN_FLIGHT,
-    sock::{self, SOCK_RAW, Sock},
+    sock::{self, IpWords, SOCK_RAW, Sock},
     socket_call::{Sockaddr, SocketCall, record, record_bind},
 };
 
@@ -36,9 +36,7 @@ fn bind_cgroup_post4(context: SockContext) -> i32 {
     if sock::is_readable() {
         on_bound(&context);
     } else {
-        let mut address = [0; 16];
-        address[..4].copy_from_slice(&field!(context, src_ip4).to_ne_bytes());
-        on_bound_unread(&context, address);
+        on_bound_unread(&context, [field!(context, src_ip4), 0, 0, 0]);
     }
     ALLOW
 }
@@ -49,11 +47,7 @@ fn bind_cgroup_post6(context: SockContext) -> i32 {
     if sock::is_readable() {
         on_bound(&context);
     } else {
-        let mut address = [0; 16];
-        for word in 0..4 {
-            let bytes = field!(context, src_ip6[word]).to_ne_bytes();
-            address[4 * word..][..4].copy_from_slice(&bytes);
-        }
+        let address = core::array::from_fn(|word| field!(context, src_ip6[word]));
         on_bound_unread(&context, address);
     }
     ALLOW
@@ -61,7 +55,7 @@ fn bind_cgroup_post6(context: SockContext) -> i32 {
 
 /// The only witness where kernel memory cannot be read.
 #[inline(always)]
-fn on_bound_unread(context: &SockContext, address: [u8; 16]) {
+fn on_bound_unread(context: &SockContext, address: IpWords) {
     if field!(context, type_) == u32::from(SOCK_RAW) {
         return;
     }
@@ -84,10 +78,7 @@ fn on_bound(context: &SockContext) {
     let sk: *const c_void = context.as_ptr();
     if let Some(bind) = BINDS_IN_FLIGHT.get_ptr_mut(bpf_get_current_pid_tgid()) {
         // SAFETY: only this thread uses the element.
-        unsafe {
-            (*bind).sk = sk as u64;
-            (*bind).succeeded = 1;
-        }
+        unsafe { (*bind).sk = sk as u64 };
         return;
     }
     record_bind::<Probed, _>(context, Mechanism::Cgroup, sk, &Sockaddr::NONE, 0);

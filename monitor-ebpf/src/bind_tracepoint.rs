@@ -1,11 +1,13 @@
 //! Binds by the tracepoints of the system call: what every kernel has, and blind to io_uring.
 //!
 //! With [`crate::bind_cgroup`] attached as well, a success that it saw is told by it; the return
-//! adds what only the system call knows, the error number of a refusal.
+//! adds what only the system call knows, the error number of a refusal. Only then, and where that
+//! hook is not, the socket is looked for behind the descriptor.
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
+    EbpfContext as _,
     helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user},
     macros::tracepoint,
     programs::TracePointContext,
@@ -42,8 +44,7 @@ fn bind_tracepoint_exit(context: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn on_enter(context: &TracePointContext) -> Option<()> {
-    // SAFETY: the offset is that of a field of this tracepoint.
-    let sockaddr: u64 = unsafe { context.read_at(UMYADDR) }.ok()?;
+    let sockaddr = field(context, UMYADDR);
     let request = read_user_sockaddr(sockaddr);
     let request_known = request.is_some();
     // At once, so that an empty request is not copied around.
@@ -51,15 +52,12 @@ fn on_enter(context: &TracePointContext) -> Option<()> {
     if request_known && !is_candidate(&request) {
         return None;
     }
-    // SAFETY: as above.
-    let descriptor: u64 = unsafe { context.read_at(FD) }.ok()?;
     let bind = BindInFlight {
         sockaddr,
-        sk: task::sock_of_descriptor(descriptor as u32).map_or(0, |sk| sk as u64),
+        sk: 0,
         request,
-        request_known: u8::from(request_known),
-        succeeded: 0,
-        reserved: [0; 6],
+        request_known: request_known.into(),
+        descriptor: field(context, FD) as u32,
     };
     if BINDS_IN_FLIGHT.insert(bpf_get_current_pid_tgid(), bind, 0).is_err() {
         count_error(KernelError::InFlightFull);
@@ -73,15 +71,13 @@ fn on_exit(context: &TracePointContext) -> Option<()> {
     // SAFETY: only this thread's entry and return use the element.
     let bind = unsafe { BINDS_IN_FLIGHT.get(thread) }.copied()?;
     let _ = BINDS_IN_FLIGHT.remove(thread);
-    // SAFETY: the offset is that of a field of this tracepoint.
-    let returned: i64 = unsafe { context.read_at(RET) }.ok()?;
+    let returned = field(context, RET).cast_signed();
     let request = request(context, &bind, returned)?;
-    let mechanism = if bind.succeeded != 0 && returned == 0 {
-        Mechanism::Cgroup
+    let (mechanism, sk) = if bind.sk != 0 && returned == 0 {
+        (Mechanism::Cgroup, bind.sk as *const c_void)
     } else {
-        Mechanism::Tracepoint
+        (Mechanism::Tracepoint, task::sock_of_descriptor(bind.descriptor)?)
     };
-    let sk = bind.sk as *const c_void;
     record_bind::<Probed, _>(context, mechanism, sk, &request, returned as i32);
     Some(())
 }
@@ -100,6 +96,13 @@ fn request(context: &TracePointContext, bind: &BindInFlight, returned: i64) -> O
         warn!(context, "the address of a bind cannot be read");
     }
     request.filter(is_candidate)
+}
+
+/// A field of the tracepoint. The verifier allows the context to be read where it is.
+#[inline(always)]
+fn field(context: &TracePointContext, offset: usize) -> u64 {
+    // SAFETY: the offset is that of a word of the context of a running program.
+    unsafe { context.as_ptr().byte_add(offset).cast::<u64>().read_volatile() }
 }
 
 /// Port 0 may land on a watched port.

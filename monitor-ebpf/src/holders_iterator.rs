@@ -15,7 +15,7 @@ use monitor_common::{errors::KernelError, held_socket::HeldSocket, ports::WirePo
 use crate::{
     access::{Access as _, Known, Probed},
     maps::{count_error, is_watched},
-    sock::{self, offset},
+    sock::{self, IpWords, offset},
     socket_call::ip_number,
     task::sock_of_file,
 };
@@ -61,15 +61,12 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
         return None;
     }
     let sock = sock::read(sk)?;
-    let mut peer_address = [0; 16];
-    let peer_is_known = if sock.family == 4 {
-        let address: Known<[u8; 4]> = Probed::known(sk, offset!(sock_daddr));
-        peer_address[..4].copy_from_slice(&address.value);
-        address.flag(1)
+    let (peer_address, peer_is_known): (IpWords, u16) = if sock.family == 4 {
+        let address: Known<u32> = Probed::known(sk, offset!(sock_daddr));
+        ([address.value, 0, 0, 0], address.flag(1))
     } else {
-        let address: Known<[u8; 16]> = Probed::known(sk, offset!(sock_v6_daddr));
-        peer_address = address.value;
-        address.flag(1)
+        let address: Known<IpWords> = Probed::known(sk, offset!(sock_v6_daddr));
+        (address.value, address.flag(1))
     };
     let leader = Probed::known::<usize>(task, offset!(task_group_leader)).value as *const c_void;
     let start_time: Known<u64> = Probed::known(leader, offset!(task_start_boottime));
@@ -90,8 +87,8 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
         netns_inode: sock.netns_inode,
         local_port,
         peer_port: peer_port.number(),
-        local_address: sock.address,
-        peer_address,
+        local_address: bytemuck::cast(sock.address),
+        peer_address: bytemuck::cast(peer_address),
         protocol: ip_number(sock.protocol),
         family: sock.family,
         state: state.value,

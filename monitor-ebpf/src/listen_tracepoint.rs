@@ -13,7 +13,7 @@ use aya_ebpf::{
 use monitor_common::socket_event::{Mechanism, SocketEventKind};
 
 use crate::{
-    sock::{self, AF_INET6, Sock, TCP_LISTEN},
+    sock::{self, AF_INET6, IpWords, Sock, TCP_LISTEN},
     socket_call::{SocketCall, record},
 };
 
@@ -51,9 +51,9 @@ pub(crate) struct StateChange {
     remote_port: u16,
     family: u16,
     protocol: u16,
-    local_ipv4: [u8; 4],
-    remote_ipv4: [u8; 4],
-    local_ipv6: [u64; 2],
+    local_ipv4: u32,
+    remote_ipv4: u32,
+    local_ipv6: IpWords,
 }
 
 impl StateChange {
@@ -73,7 +73,7 @@ impl StateChange {
                 family: (&raw const (*at).family).read_volatile(),
                 protocol: (&raw const (*at).protocol).read_volatile(),
                 local_ipv4: (&raw const (*at).local_ipv4).read_volatile(),
-                remote_ipv4: [0; 4],
+                remote_ipv4: 0,
                 local_ipv6: (&raw const (*at).local_ipv6).read_volatile(),
             }
         }
@@ -82,13 +82,8 @@ impl StateChange {
     /// Records it, if it is one of a watched port.
     #[inline(always)]
     pub(crate) fn record<C: EbpfContext>(&self, context: &C, kind: SocketEventKind) {
-        let mut address = [0; 16];
-        if self.family == AF_INET6 {
-            address[..8].copy_from_slice(&self.local_ipv6[0].to_ne_bytes());
-            address[8..].copy_from_slice(&self.local_ipv6[1].to_ne_bytes());
-        } else {
-            address[..4].copy_from_slice(&self.local_ipv4);
-        }
+        let is_ipv6 = self.family == AF_INET6;
+        let address = if is_ipv6 { self.local_ipv6 } else { [self.local_ipv4, 0, 0, 0] };
         let sock = Sock::from_fields(self.family, self.protocol, self.local_port, address);
         if let Some(sock) = sock.filter(|sock| !sock.is_multipath) {
             let mechanism = Mechanism::Tracepoint;

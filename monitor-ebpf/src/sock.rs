@@ -43,6 +43,10 @@ const IPPROTO_MPTCP: u16 = 262;
 /// `include/linux/net.h`.
 pub(crate) const SOCK_RAW: u16 = 3;
 
+/// An IP address as it lies in memory; one of IPv4 is the first word. As bytes it would be copied
+/// byte by byte.
+pub(crate) type IpWords = [u32; 4];
+
 /// What is read from an internet socket. Fields that could not be had are 0 and not in `known`.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock {
@@ -53,7 +57,7 @@ pub(crate) struct Sock {
     /// An MPTCP socket, which has a TCP socket for each of its subflows beside it.
     pub(crate) is_multipath: bool,
     pub(crate) netns_inode: u32,
-    pub(crate) address: [u8; 16],
+    pub(crate) address: IpWords,
 }
 
 impl Sock {
@@ -64,7 +68,7 @@ impl Sock {
         family: u16,
         sk_protocol: u16,
         port: u16,
-        address: [u8; 16],
+        address: IpWords,
     ) -> Option<Self> {
         let family = match family {
             AF_INET => 4,
@@ -141,21 +145,19 @@ impl<A: Access> Members<A> {
             known: known::FAMILY,
             is_multipath: number == IPPROTO_MPTCP,
             netns_inode: 0,
-            address: [0; 16],
+            address: [0; 4],
         };
         match family {
             AF_INET => {
                 sock.family = 4;
                 let address: Known<u32> = self.common.known(offset!(sock_rcv_saddr));
-                sock.address[..4].copy_from_slice(&address.value.to_ne_bytes());
+                sock.address[0] = address.value;
                 sock.known |= address.flag(known::ADDRESS);
             }
             AF_INET6 => {
                 sock.family = 6;
-                // As words: by a load, sixteen bytes would be as many loads.
-                let address: Known<[u64; 2]> = self.common.known(offset!(sock_v6_rcv_saddr));
-                sock.address[..8].copy_from_slice(&address.value[0].to_ne_bytes());
-                sock.address[8..].copy_from_slice(&address.value[1].to_ne_bytes());
+                let address: Known<IpWords> = self.common.known(offset!(sock_v6_rcv_saddr));
+                sock.address = address.value;
                 sock.known |= address.flag(known::ADDRESS);
             }
             _ => return None,

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     EbpfContext,
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_get_current_uid_gid,
         generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns},
     },
 };
@@ -26,24 +26,24 @@ use crate::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
         wakeup,
     },
-    sock::{self, Members, Sock},
+    sock::{self, IpWords, Members, Sock},
     task::{Arguments, Caller, CommandLine},
 };
 
 /// A bind between its entry and its return.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct BindInFlight {
     /// The caller's sockaddr: in user memory for a syscall, in kernel memory below it.
     pub(crate) sockaddr: u64,
-    /// `struct sock` of the socket, 0 if not known.
+    /// `struct sock` of the socket, 0 if not known; below a syscall, the cgroup hook says it once the
+    /// bind has succeeded.
     pub(crate) sk: u64,
-    /// What was asked for, once `request_known` is 1.
+    /// What the syscall was asked for, once `request_known` is 1.
     pub(crate) request: Sockaddr,
-    pub(crate) request_known: u8,
-    /// 1 once the cgroup hook saw the bind succeed.
-    pub(crate) succeeded: u8,
-    pub(crate) reserved: [u8; 6],
+    pub(crate) request_known: u32,
+    /// File descriptor that the syscall was given.
+    pub(crate) descriptor: u32,
 }
 
 /// A finished socket call.
@@ -61,14 +61,14 @@ pub(crate) struct Sockaddr {
     family: u16,
     port: [u8; 2],
     /// `sin_addr`, or `sin6_flowinfo`.
-    word: [u8; 4],
-    /// `sin6_addr`; what follows a shorter address in memory otherwise.
-    address: [u8; 16],
+    word: u32,
+    /// `sin6_addr`.
+    address: IpWords,
 }
 
 impl Sockaddr {
     /// Nothing asked for, nothing known.
-    pub(crate) const NONE: Self = Self { family: 0, port: [0; 2], word: [0; 4], address: [0; 16] };
+    pub(crate) const NONE: Self = Self { family: 0, port: [0; 2], word: 0, address: [0; 4] };
 
     /// Reads a sockaddr with a helper that reads kernel or user memory. An IPv4 address may be the
     /// last sixteen bytes that can be read.
@@ -79,26 +79,20 @@ impl Sockaddr {
         let mut sockaddr = Self {
             family: u16::from_ne_bytes([family_low, family_high]),
             port: [port_high, port_low],
-            word: [a, b, c, d],
-            address: [0; 16],
+            word: u32::from_ne_bytes([a, b, c, d]),
+            address: [0; 4],
         };
         if sockaddr.family == sock::AF_INET6 {
-            let (first, second) = (read_word(at + 8)?, read_word(at + 16)?);
-            sockaddr.address[..8].copy_from_slice(&first.to_ne_bytes());
-            sockaddr.address[8..].copy_from_slice(&second.to_ne_bytes());
+            let words = [read_word(at + 8)?, read_word(at + 16)?];
+            sockaddr.address = bytemuck::cast(words);
         }
         Some(sockaddr)
     }
 
     /// Address in the form of a record, for a socket of family 4 or 6.
     #[inline(always)]
-    fn address(&self) -> [u8; 16] {
-        if self.family == sock::AF_INET6 {
-            return self.address;
-        }
-        let mut address = [0; 16];
-        address[..4].copy_from_slice(&self.word);
-        address
+    fn address(&self) -> IpWords {
+        if self.family == sock::AF_INET6 { self.address } else { [self.word, 0, 0, 0] }
     }
 
     /// Whether its address is one of the socket's own family.
@@ -196,10 +190,12 @@ pub(crate) fn record_release<A: Access, C: EbpfContext>(
     let Some(mut sock) = members.read() else {
         return;
     };
-    if let Some(port) = take_automatic_port(sk, sock.port) {
-        sock.port = port;
-    } else if !members.holds_port(&sock) {
-        return;
+    if sock.port == 0 || members.has_named_port() != Some(true) {
+        if let Some(port) = take_automatic_port(sk, sock.port) {
+            sock.port = port;
+        } else if !members.holds_port(&sock) {
+            return;
+        }
     }
     let kind = SocketEventKind::Close;
     record(context, &SocketCall { kind, mechanism, errno: 0, sock });
@@ -306,7 +302,6 @@ fn write(
     command_line_len: u32,
     known: u16,
 ) {
-    let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
     let caller = Caller::read();
     let known = known
@@ -321,8 +316,8 @@ fn write(
         // SAFETY: as above.
         cgroup_id: unsafe { bpf_get_current_cgroup_id() },
         start_time_ns: caller.start_time_ns.value,
-        tgid: (pid_tgid >> 32) as u32,
-        pid: pid_tgid as u32,
+        tgid: caller.tgid,
+        pid: caller.pid,
         uid: uid_gid as u32,
         gid: (uid_gid >> 32) as u32,
         effective_uid: caller.effective_uid.value,
@@ -333,9 +328,9 @@ fn write(
         port: call.sock.port,
         kind: call.kind as u8,
         protocol: ip_number(call.sock.protocol),
-        address: call.sock.address,
-        thread_name: bpf_get_current_comm().unwrap_or_default(),
-        process_name: caller.process_name.value,
+        address: bytemuck::cast(call.sock.address),
+        thread_name: bytemuck::cast(caller.thread_name),
+        process_name: bytemuck::cast(caller.process_name.value),
         known,
         family: call.sock.family,
         mechanism: call.mechanism as u8,

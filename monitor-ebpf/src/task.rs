@@ -2,11 +2,17 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
-use monitor_common::socket_event::{COMMAND_LINE_LEN, TASK_NAME_LEN};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_comm, bpf_get_current_task, bpf_probe_read_user},
+};
+use monitor_common::{
+    offsets::MISSING,
+    socket_event::{COMMAND_LINE_LEN, TASK_NAME_LEN},
+};
 
 use crate::{
-    access::{Access as _, Known, Probed},
+    access::{Access as _, Known, Part as _, Probed},
     sock::offset,
 };
 
@@ -21,13 +27,22 @@ fn current() -> *const c_void {
     unsafe { bpf_get_current_task() as *const c_void }
 }
 
+/// Name of a task, NUL-padded, in words for the same reason as [`crate::sock::IpWords`].
+pub(crate) type TaskName = [u64; TASK_NAME_LEN / 8];
+
 /// Who makes a call.
 #[derive(Clone, Copy)]
 pub(crate) struct Caller {
+    /// Thread group: what userspace calls the process id.
+    pub(crate) tgid: u32,
+    /// Thread.
+    pub(crate) pid: u32,
+    /// Name of the thread.
+    pub(crate) thread_name: TaskName,
     /// Effective user id.
     pub(crate) effective_uid: Known<u32>,
     /// Name of the leader of the thread group: its oldest thread, unless that has called `execve`.
-    pub(crate) process_name: Known<[u8; TASK_NAME_LEN]>,
+    pub(crate) process_name: Known<TaskName>,
     /// When the process was made, nanoseconds of `CLOCK_BOOTTIME`.
     pub(crate) start_time_ns: Known<u64>,
     /// Process id of the parent, 0 for who has none.
@@ -38,33 +53,57 @@ impl Caller {
     /// The running task.
     #[inline(always)]
     pub(crate) fn read() -> Self {
-        let task = current();
-        let [credentials, leader, parent] =
-            [offset!(task_cred), offset!(task_group_leader), offset!(task_real_parent)]
-                .map(|offset| Probed::known::<usize>(task, offset).value as *const c_void);
+        let (pid_tgid, task) = (bpf_get_current_pid_tgid(), current());
+        let (tgid, pid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
+        let behind = |offset| Probed::known::<usize>(task, offset).value as *const c_void;
+        let (credentials, parent) = (behind(offset!(task_cred)), behind(offset!(task_real_parent)));
+        // Most calls are of processes with one thread.
+        let is_leader = tgid == pid;
+        let leader = if is_leader { task } else { behind(offset!(task_group_leader)) };
+        let process_name: Known<TaskName> = Probed::known(leader, offset!(task_comm));
+        let is_named = is_leader && process_name.flag(1) != 0;
         Self {
+            tgid,
+            pid,
+            thread_name: if is_named { process_name.value } else { name_of_thread() },
             effective_uid: Probed::known(credentials, offset!(cred_euid)),
-            process_name: Probed::known(leader, offset!(task_comm)),
+            process_name,
             start_time_ns: Probed::known(leader, offset!(task_start_boottime)),
             parent_tgid: Probed::known(parent, offset!(task_tgid)),
         }
     }
 }
 
+/// Name of the running thread.
+#[inline(always)]
+fn name_of_thread() -> TaskName {
+    let mut name = [0; TASK_NAME_LEN / 8];
+    let room = name.as_mut_ptr().cast();
+    // SAFETY: there is room for as much. It fails only where there is no task.
+    unsafe { bpf_get_current_comm(room, size_of::<TaskName>() as u32) };
+    name
+}
+
 /// Where the caller keeps its arguments, in its own memory; a thread of the kernel has none.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments {
-    space: *const c_void,
     /// Address, 0 if not known.
     pub(crate) start: u64,
+    /// Address behind them, 0 if not known.
+    end: u64,
 }
 
 impl Arguments {
     /// The caller's.
     #[inline(always)]
     pub(crate) fn of_caller() -> Self {
+        let (start, end) = (offset!(mm_arg_start), offset!(mm_arg_end));
         let space = Probed::known::<usize>(current(), offset!(task_mm)).value as *const c_void;
-        Self { space, start: Probed::known(space, offset!(mm_arg_start)).value }
+        let mut both = Probed::part::<2>(space, start);
+        if start == MISSING || !both.read() {
+            return Self { start: 0, end: 0 };
+        }
+        Self { start: both.known(start).value, end: both.known(end).value }
     }
 }
 
@@ -83,11 +122,10 @@ impl CommandLine {
         if unsafe { (&raw const COMMAND_LINES).read_volatile() } == 0 {
             return None;
         }
-        let Arguments { space, start } = arguments;
+        let Arguments { start, end } = arguments;
         if start == 0 {
             return None;
         }
-        let end: u64 = Probed::member(space, offset!(mm_arg_end))?;
         let len = end.checked_sub(start).filter(|len| *len != 0)?;
         Some(Self { start, len })
     }

@@ -22,6 +22,7 @@ use support::{
         Call, MECHANISMS, NOBODY, as_user, at, bound_life, compared, difference, listening_life,
         privileged, tcp, udp, v4,
     },
+    child::forked,
     is_emulated,
     metrics::{Counts, since},
     uring,
@@ -234,29 +235,6 @@ fn other_thread() -> Option<Vec<Call>> {
 fn other_network() -> Option<Vec<Call>> {
     let peer = Peer::new();
     Some(peer.run(|| server(AddressFamily::INET, v4(port(15)))))
-}
-
-/// Runs `work` in a child with nothing but system calls, for only this thread is in it; ports have
-/// to be known before, because they depend on the process. `None` if `work` says that it cannot be
-/// done here.
-fn forked(work: impl FnOnce() -> bool) -> Option<u32> {
-    // SAFETY: until it ends, the child makes system calls and touches no lock of another thread.
-    match unsafe { libc::fork() } {
-        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
-        0 => {
-            let code = if work() { 0 } else { 1 };
-            // SAFETY: ends the child at once, without what the test program does at its end.
-            unsafe { libc::_exit(code) }
-        }
-        child => {
-            let mut status = 0;
-            // SAFETY: the status lives through the call.
-            let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
-            assert_eq!(waited, child, "{}", std::io::Error::last_os_error());
-            let done = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
-            done.then_some(child.cast_unsigned())
-        }
-    }
 }
 
 fn sockaddr(port: u16) -> libc::sockaddr_in {

@@ -9,6 +9,7 @@ pub mod alertmanager;
 pub mod browser;
 pub mod calls;
 pub mod certificates;
+pub mod child;
 pub mod frames;
 pub mod happenings;
 pub mod http;
