@@ -78,7 +78,10 @@ fn on_bound(context: &SockContext) {
     let sk: *const c_void = context.as_ptr();
     if let Some(bind) = BINDS_IN_FLIGHT.get_ptr_mut(bpf_get_current_pid_tgid()) {
         // SAFETY: only this thread uses the element.
-        unsafe { (*bind).sk = sk as u64 };
+        unsafe {
+            (*bind).sk = sk as u64;
+            (*bind).succeeded = 1;
+        }
         return;
     }
     record_bind::<Probed, _>(context, Mechanism::Cgroup, sk, &Sockaddr::NONE, 0);

@@ -12,13 +12,11 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    EbpfContext, helpers::bpf_probe_read_kernel, macros::fexit, programs::FExitContext,
-};
+use aya_ebpf::{helpers::bpf_probe_read_kernel, macros::fexit, programs::FExitContext};
 use monitor_common::socket_event::Mechanism;
 
 use crate::{
-    access::{Access, Typed},
+    access::{Access as _, Typed},
     sock::{self, offset},
     socket_call::{Sockaddr, record_bind},
 };
@@ -55,7 +53,7 @@ fn bind_fexit_inet6_sk(context: FExitContext) -> u32 {
 fn on_return(context: &FExitContext) {
     let socket: *const c_void = context.arg(0);
     if let Some(sk) = Typed::member(socket, offset!(socket_sk)) {
-        on_return_of(context, sk);
+        on_bound(context, sk);
     }
 }
 
@@ -63,31 +61,20 @@ fn on_return(context: &FExitContext) {
 fn on_return_with_sk(context: &FExitContext) {
     let sk: *const c_void = context.arg(0);
     if sock::is_subflow::<Typed>(sk) {
-        on_return_of(context, sk);
+        on_bound(context, sk);
     }
 }
 
 #[inline(always)]
-fn on_return_of(context: &FExitContext, sk: *const c_void) {
+fn on_bound(context: &FExitContext, sk: *const c_void) {
     let sockaddr: *const c_void = context.arg(1);
     // The value returned follows the arguments; `bpf_get_func_ret` is newer (5.17).
     let returned: i32 = context.arg(3);
-    on_bound::<Typed, _>(context, Mechanism::Fexit, sk, sockaddr as u64, returned);
-}
-
-/// Records how a bind of `sk` ended, which was asked for by `sockaddr`, in kernel memory.
-#[inline(always)]
-pub(crate) fn on_bound<A: Access, C: EbpfContext>(
-    context: &C,
-    mechanism: Mechanism,
-    sk: *const c_void,
-    sockaddr: u64,
-    returned: i32,
-) {
     // After success the socket itself says what it has got.
-    let request = if returned == 0 { Some(Sockaddr::NONE) } else { read_kernel_sockaddr(sockaddr) };
+    let request =
+        if returned == 0 { Some(Sockaddr::NONE) } else { read_kernel_sockaddr(sockaddr as u64) };
     if let Some(request) = request {
-        record_bind::<A, _>(context, mechanism, sk, &request, returned);
+        record_bind::<Typed, _>(context, Mechanism::Fexit, sk, &request, returned);
     }
 }
 

@@ -13,10 +13,10 @@ use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechani
 
 use crate::{
     access::{Access as _, Probed},
-    bind_fexit::{on_bound, read_kernel_sockaddr},
+    bind_fexit::read_kernel_sockaddr,
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
     sock::{self, offset},
-    socket_call::BindInFlight,
+    socket_call::{BindInFlight, record_bind},
 };
 
 /// Entry of `inet_bind` and `inet6_bind`.
@@ -38,13 +38,12 @@ fn bind_kprobe_entry_sk(context: ProbeContext) -> u32 {
 fn bind_kprobe_return(context: RetProbeContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: only this thread's entry and return use the element.
-    let bind = unsafe { BINDS_IN_FLIGHT.get(thread) };
-    let Some((sk, sockaddr)) = bind.map(|bind| (bind.sk, bind.sockaddr)) else {
+    let Some(bind) = (unsafe { BINDS_IN_FLIGHT.get(thread) }).copied() else {
         return 0;
     };
     let _ = BINDS_IN_FLIGHT.remove(thread);
-    let sk = sk as *const c_void;
-    on_bound::<Probed, _>(&context, Mechanism::Kprobe, sk, sockaddr, context.ret());
+    let sk = bind.sk as *const c_void;
+    record_bind::<Probed, _>(&context, Mechanism::Kprobe, sk, &bind.request, context.ret());
     0
 }
 
@@ -66,12 +65,19 @@ fn on_entry_with_sk(context: &ProbeContext) -> Option<()> {
 #[inline(always)]
 fn keep(context: &ProbeContext, sk: *const c_void) -> Option<()> {
     let sockaddr: *const c_void = context.arg(1)?;
-    let requested = read_kernel_sockaddr(sockaddr as u64)?.port();
+    let request = read_kernel_sockaddr(sockaddr as u64)?;
+    let requested = request.port();
     if requested != 0 && !is_watched(WirePort::of(requested)) {
         return None;
     }
-    let (sockaddr, sk) = (sockaddr as u64, sk as u64);
-    let bind = BindInFlight { sockaddr, sk, ..BindInFlight::default() };
+    let bind = BindInFlight {
+        sockaddr: sockaddr as u64,
+        sk: sk as u64,
+        request,
+        request_known: 1,
+        succeeded: 0,
+        reserved: [0; 6],
+    };
     if BINDS_IN_FLIGHT.insert(bpf_get_current_pid_tgid(), bind, 0).is_err() {
         count_error(KernelError::InFlightFull);
     }

@@ -1,8 +1,7 @@
 //! Binds by the tracepoints of the system call: what every kernel has, and blind to io_uring.
 //!
 //! With [`crate::bind_cgroup`] attached as well, a success that it saw is told by it; the return
-//! adds what only the system call knows, the error number of a refusal. Only then, and where that
-//! hook is not, the socket is looked for behind the descriptor.
+//! adds what only the system call knows, the error number of a refusal.
 
 use core::ffi::c_void;
 
@@ -52,12 +51,15 @@ fn on_enter(context: &TracePointContext) -> Option<()> {
     if request_known && !is_candidate(&request) {
         return None;
     }
+    // Now: once the call returns, another thread may have put another file there.
+    let sk = task::sock_of_descriptor(field(context, FD) as u32);
     let bind = BindInFlight {
         sockaddr,
-        sk: 0,
+        sk: sk.map_or(0, |sk| sk as u64),
         request,
-        request_known: request_known.into(),
-        descriptor: field(context, FD) as u32,
+        request_known: u8::from(request_known),
+        succeeded: 0,
+        reserved: [0; 6],
     };
     if BINDS_IN_FLIGHT.insert(bpf_get_current_pid_tgid(), bind, 0).is_err() {
         count_error(KernelError::InFlightFull);
@@ -72,12 +74,13 @@ fn on_exit(context: &TracePointContext) -> Option<()> {
     let bind = unsafe { BINDS_IN_FLIGHT.get(thread) }.copied()?;
     let _ = BINDS_IN_FLIGHT.remove(thread);
     let returned = field(context, RET).cast_signed();
-    let request = request(context, &bind, returned)?;
-    let (mechanism, sk) = if bind.sk != 0 && returned == 0 {
-        (Mechanism::Cgroup, bind.sk as *const c_void)
+    // After a success that the hook saw, the socket itself says what it has got.
+    let (mechanism, request) = if bind.succeeded != 0 && returned == 0 {
+        (Mechanism::Cgroup, Sockaddr::NONE)
     } else {
-        (Mechanism::Tracepoint, task::sock_of_descriptor(bind.descriptor)?)
+        (Mechanism::Tracepoint, request(context, &bind, returned)?)
     };
+    let sk = bind.sk as *const c_void;
     record_bind::<Probed, _>(context, mechanism, sk, &request, returned as i32);
     Some(())
 }

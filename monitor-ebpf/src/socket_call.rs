@@ -31,19 +31,19 @@ use crate::{
 };
 
 /// A bind between its entry and its return.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct BindInFlight {
     /// The caller's sockaddr: in user memory for a syscall, in kernel memory below it.
     pub(crate) sockaddr: u64,
-    /// `struct sock` of the socket, 0 if not known; below a syscall, the cgroup hook says it once the
-    /// bind has succeeded.
+    /// `struct sock` of the socket, 0 if not known.
     pub(crate) sk: u64,
-    /// What the syscall was asked for, once `request_known` is 1.
+    /// What was asked for, once `request_known` is 1.
     pub(crate) request: Sockaddr,
-    pub(crate) request_known: u32,
-    /// File descriptor that the syscall was given.
-    pub(crate) descriptor: u32,
+    pub(crate) request_known: u8,
+    /// 1 once the cgroup hook saw the bind succeed.
+    pub(crate) succeeded: u8,
+    pub(crate) reserved: [u8; 6],
 }
 
 /// A finished socket call.
@@ -190,12 +190,10 @@ pub(crate) fn record_release<A: Access, C: EbpfContext>(
     let Some(mut sock) = members.read() else {
         return;
     };
-    if sock.port == 0 || members.has_named_port() != Some(true) {
-        if let Some(port) = take_automatic_port(sk, sock.port) {
-            sock.port = port;
-        } else if !members.holds_port(&sock) {
-            return;
-        }
+    if let Some(port) = take_automatic_port(sk, sock.port) {
+        sock.port = port;
+    } else if !members.holds_port(&sock) {
+        return;
     }
     let kind = SocketEventKind::Close;
     record(context, &SocketCall { kind, mechanism, errno: 0, sock });

@@ -27,7 +27,7 @@ fn current() -> *const c_void {
     unsafe { bpf_get_current_task() as *const c_void }
 }
 
-/// Name of a task, NUL-padded, in words for the same reason as [`crate::sock::IpWords`].
+/// Name of a task, which ends with a NUL, in words for the same reason as [`crate::sock::IpWords`].
 pub(crate) type TaskName = [u64; TASK_NAME_LEN / 8];
 
 /// Who makes a call.
@@ -149,7 +149,7 @@ impl CommandLine {
 /// `struct sock` behind a file descriptor of the caller.
 ///
 /// Walks `current->files->fdt->fd[fd]`, as `fget` in `fs/file.c` does, without taking references:
-/// every step is a checked read, and what is read is checked again at the end of the call.
+/// every step is a checked read, and the socket itself is read once the call has returned.
 #[inline(always)]
 pub(crate) fn sock_of_descriptor(descriptor: u32) -> Option<*const c_void> {
     let files: *const c_void = Probed::member(current(), offset!(task_files))?;

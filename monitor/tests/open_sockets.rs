@@ -150,7 +150,7 @@ fn a_user_with_the_five_capabilities_finds_them_too() {
     in_world(|world| {
         world.give_to(SOMEBODY);
         assert_finds_the_lost(world, |world, config| {
-            let command = Privileges::five(SOMEBODY).ghostport(world, &["run"]);
+            let command = Privileges::usual(SOMEBODY).ghostport(world, &["run"]);
             Agent::launch(world, config, command)
         });
     });

@@ -18,7 +18,7 @@ use support::{
     agent::{Agent, Config, LISTEN, finish, ghostport, stderr, stdout},
     eventually,
     frames::plain_udp,
-    privileges::{FIVE, Privileges, SOMEBODY, ThreadStatus},
+    privileges::{FIVE, Privileges, SOMEBODY, ThreadStatus, charges_memlock},
     programs::has_tcx,
     sh,
     wire::Wire,
@@ -42,13 +42,9 @@ fn config() -> Config {
     Config::new([watched()]).on(&["lo", "gp*"])
 }
 
-fn release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
-}
-
 /// Whether this is one of the kernels of `cargo xtask vm`, which refuse nothing by themselves.
 fn is_guest() -> bool {
-    release().contains("-cloud-amd64")
+    rustix::system::uname().release().to_string_lossy().contains("-cloud-amd64")
 }
 
 /// What an agent is expected to see.
@@ -303,7 +299,7 @@ fn a_user_with_the_five_capabilities_has_what_root_has() {
         assert_eq!(finish(ghostport().arg("detach")).status.code(), Some(0));
 
         world.give_to(SOMEBODY);
-        let privileges = usual(SOMEBODY);
+        let privileges = Privileges::usual(SOMEBODY);
         let doctor = Doctor::of(world, privileges);
         doctor.assert_tells(EVERYTHING);
         assert!(!is_guest() || doctor.code == 0, "{}", doctor.text);
@@ -341,7 +337,7 @@ fn a_user_with_the_five_capabilities_has_every_rung() {
             assert_eq!(agent.terminate().code(), Some(0));
             assert_eq!(finish(ghostport().arg("detach")).status.code(), Some(0));
             world.give_to(SOMEBODY);
-            let agent = start_with(world, usual(SOMEBODY), &config);
+            let agent = start_with(world, Privileges::usual(SOMEBODY), &config);
             if is_restricted && mechanism != "fexit" {
                 let left = (mechanism == "cgroup").then(|| "cgroup-success".to_owned());
                 assert_eq!(bind_of(&agent), left, "{mechanism}: {}", agent.log());
@@ -359,23 +355,13 @@ fn a_user_with_the_five_capabilities_has_every_rung() {
     });
 }
 
-/// Kernels before 5.11 charge maps to a limit that only one more capability lifts.
-fn usual(user: u32) -> Privileges {
-    let five = Privileges::five(user);
-    if charges_memlock() { five.with(CapabilitySet::SYS_RESOURCE) } else { five }
-}
-
-fn charges_memlock() -> bool {
-    release().starts_with("5.10.")
-}
-
 #[test]
 fn each_missing_capability_costs_what_doctor_says() {
     in_world(|world| {
         for user in [SOMEBODY, ROOT] {
             world.give_to(user);
             for (name, capability) in FIVE {
-                let privileges = usual(user).without(capability);
+                let privileges = Privileges::usual(user).without(capability);
                 let doctor = Doctor::of(world, privileges);
                 assert!(!doctor.is_ok(name), "{name}: {}", doctor.text);
                 for (other, _) in FIVE.iter().filter(|(other, _)| *other != name) {
@@ -427,7 +413,7 @@ fn seen_without(name: &str, user: u32, doctor: &Doctor) -> Seen {
 fn everything_that_is_missing_is_named_at_once() {
     in_world(|world| {
         let missing = CapabilitySet::PERFMON | CapabilitySet::NET_ADMIN;
-        let privileges = usual(SOMEBODY).without(missing);
+        let privileges = Privileges::usual(SOMEBODY).without(missing);
         let said = stderr(&refuse(world, privileges));
         assert!(said.contains("missing CAP_PERFMON, CAP_NET_ADMIN: "), "{said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
@@ -440,7 +426,7 @@ fn everything_that_is_missing_is_named_at_once() {
 #[test]
 fn an_older_grant_does_as_well() {
     in_world(|world| {
-        let privileges = usual(ROOT)
+        let privileges = Privileges::usual(ROOT)
             .without(CapabilitySet::BPF | CapabilitySet::PERFMON)
             .with(CapabilitySet::SYS_ADMIN);
         let doctor = Doctor::of(world, privileges);
@@ -505,12 +491,12 @@ fn a_user_without_a_folder_of_pins_is_told_how_to_get_one() {
     in_world(|world| {
         world.give_to(SOMEBODY);
         fs::remove_dir(PINS).expect("removed");
-        let agent = start(world, usual(SOMEBODY));
+        let agent = start(world, Privileges::usual(SOMEBODY));
         let log = agent.log();
         assert!(log.contains("install -d -m 0700 -o 4711 /sys/fs/bpf/ghostport"), "{log}");
         assert_sees(&agent, EVERYTHING);
         let assert_told = |is_running: bool| {
-            let doctor = Doctor::of(world, usual(SOMEBODY));
+            let doctor = Doctor::of(world, Privileges::usual(SOMEBODY));
             assert_eq!(doctor.page["agent"]["running"], is_running);
             let remedy = doctor.fact("bpffs")["remedy"].as_str().expect("a remedy");
             assert!(remedy.contains("install -d"), "{remedy}");
@@ -526,7 +512,7 @@ fn a_user_without_a_folder_of_pins_is_told_how_to_get_one() {
 fn root_takes_over_what_a_user_left() {
     in_world(|world| {
         world.give_to(SOMEBODY);
-        let agent = start(world, usual(SOMEBODY));
+        let agent = start(world, Privileges::usual(SOMEBODY));
         assert_sees(&agent, EVERYTHING);
         agent.kill9();
         world.give_files_to(ROOT);
@@ -556,11 +542,11 @@ fn without_tracefs_a_user_has_what_needs_none() {
     in_world(|world| {
         world.without_tracefs();
         world.give_to(SOMEBODY);
-        let doctor = Doctor::of(world, usual(SOMEBODY));
+        let doctor = Doctor::of(world, Privileges::usual(SOMEBODY));
         let seen = if is_guest() { EVERYTHING } else { Seen { refusals: false, ..EVERYTHING } };
         assert_eq!(doctor.is_ok("tracefs"), is_guest(), "{}", doctor.text);
         doctor.assert_tells(seen);
-        assert_sees(&start(world, usual(SOMEBODY)), seen);
+        assert_sees(&start(world, Privileges::usual(SOMEBODY)), seen);
     });
 }
 
@@ -688,16 +674,16 @@ fn assert_unprivileged_bpf(setting: &str) {
     in_world(|world| {
         assert_eq!(sysctl("kernel/unprivileged_bpf_disabled"), setting, "not such a machine");
         world.give_to(SOMEBODY);
-        let doctor = Doctor::of(world, usual(SOMEBODY));
+        let doctor = Doctor::of(world, Privileges::usual(SOMEBODY));
         let value = doctor.fact("unprivileged BPF")["value"].as_str().expect("a value");
         let expected = if setting == "0" { "allowed" } else { "forbidden" };
         assert!(value.starts_with(expected), "{value}");
         assert_eq!(doctor.code, 0, "{}", doctor.text);
-        let agent = start(world, usual(SOMEBODY));
+        let agent = start(world, Privileges::usual(SOMEBODY));
         assert_sees(&agent, EVERYTHING);
         assert_eq!(agent.terminate().code(), Some(0));
         // And where it is allowed, too, CAP_BPF is what an agent wants.
-        let said = stderr(&refuse(world, usual(SOMEBODY).without(CapabilitySet::BPF)));
+        let said = stderr(&refuse(world, Privileges::usual(SOMEBODY).without(CapabilitySet::BPF)));
         assert!(said.contains("missing CAP_BPF"), "{said}");
     });
 }
@@ -760,8 +746,8 @@ fn lockdown_confidentiality() {
         for user in [ROOT, SOMEBODY] {
             world.give_to(user);
             for running in [false, true] {
-                let agent = running.then(|| start(world, usual(user)));
-                let doctor = Doctor::of(world, usual(user));
+                let agent = running.then(|| start(world, Privileges::usual(user)));
+                let doctor = Doctor::of(world, Privileges::usual(user));
                 assert_eq!(doctor.code, 1, "{}", doctor.text);
                 assert_eq!(doctor.page["lockdown"], "confidentiality");
                 let remedy = doctor.fact("lockdown")["remedy"].as_str().expect("a remedy");

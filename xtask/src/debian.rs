@@ -54,36 +54,44 @@ pub(crate) fn suite() -> Result<String> {
 /// installed.
 pub(crate) fn install(packages: &[&Package]) -> Result<()> {
     update()?;
-    let (ours, newer): (Vec<_>, Vec<_>) = if fits(packages)? {
-        (packages.to_vec(), Vec::new())
-    } else {
-        let fits_alone = |package: &&Package| fits(&[*package]).unwrap_or(true);
-        packages.iter().partition(|package| fits_alone(package))
-    };
+    let mut ours = Vec::new();
+    let mut newer = Vec::new();
+    let fit_together = obstacle(packages)?.is_none();
+    for package in packages {
+        match if fit_together { None } else { obstacle(&[*package])? } {
+            None => ours.push(*package),
+            Some(why) => newer.push((*package, why)),
+        }
+    }
     if !ours.is_empty() {
         let mut install = installation(&ours)?;
         step(&shown(&install), "packages of the system");
         succeed(&mut install)?;
     }
-    if newer.is_empty() { Ok(()) } else { install_newer(&newer) }
+    for (package, why) in newer {
+        install_newer(package)
+            .with_context(|| format!("apt-get install {}: {why}", package.name))?;
+    }
+    Ok(())
 }
 
 /// By a list of sources of ours: this machine's stays as it is.
-fn install_newer(packages: &[&Package]) -> Result<()> {
+fn install_newer(package: &Package) -> Result<()> {
     let arch = Arch::of_this_machine().context("no packages for this architecture")?;
     let suite = suite()?;
     let archive = Archive::with_backports(arch, &suite)?;
-    let mut install = installation(packages)?;
+    let mut install = installation(&[package])?;
     install.args(["--target-release", &archive::backports(&suite)]).args(archive.settings());
-    step(&shown(&install), "the system's own would replace what is installed");
+    step(&shown(&install), "the suite's own does not go with what is installed");
     succeed(&mut install)
 }
 
-/// Whether apt would install these, and remove nothing for it.
-fn fits(packages: &[&Package]) -> Result<bool> {
+/// What apt has against installing these and removing nothing, if anything.
+fn obstacle(packages: &[&Package]) -> Result<Option<String>> {
     let mut simulation = installation(packages)?;
     let simulated = simulation.arg("--simulate").output().context("cannot start apt-get")?;
-    Ok(simulated.status.success())
+    let complaint = String::from_utf8_lossy(&simulated.stderr).trim().to_owned();
+    Ok((!simulated.status.success()).then_some(complaint))
 }
 
 /// Removes nothing in exchange: some of these packages conflict with Debian's own rustup.

@@ -1,8 +1,8 @@
 //! Children that this thread forks.
 
 /// Runs `work` in a child with nothing but system calls, for only this thread is in it; ports have
-/// to be known before, because they depend on the process. Its process id; `None` if `work` says that it cannot be
-/// done here.
+/// to be known before, because they depend on the process. Returns its process id; `None` if `work`
+/// says that it cannot be done here.
 pub fn forked(work: impl FnOnce() -> bool) -> Option<u32> {
     // SAFETY: until it ends, the child makes system calls and touches no lock of another thread.
     match unsafe { libc::fork() } {

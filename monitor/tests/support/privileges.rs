@@ -30,6 +30,12 @@ pub const FIVE: [(&str, CapabilitySet); 5] = [
 /// A user who is not root.
 pub const SOMEBODY: u32 = 4711;
 
+/// Whether this kernel charges maps to a limit that only one more capability lifts, as those before
+/// 5.11 do.
+pub fn charges_memlock() -> bool {
+    rustix::system::uname().release().to_bytes().starts_with(b"5.10.")
+}
+
 /// Who runs a command, and what that process may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Privileges {
@@ -45,6 +51,12 @@ impl Privileges {
         let all = |set, (_, capability): (&str, CapabilitySet)| set | capability;
         let five = FIVE.into_iter().fold(CapabilitySet::empty(), all);
         Self { user, capabilities: five, memlock: None }
+    }
+
+    /// The five, with what else this kernel wants of a user who is to watch.
+    pub fn usual(user: u32) -> Self {
+        let five = Self::five(user);
+        if charges_memlock() { five.with(CapabilitySet::SYS_RESOURCE) } else { five }
     }
 
     /// Without one of them.

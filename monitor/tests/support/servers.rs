@@ -23,7 +23,7 @@ pub fn dashboards() -> PathBuf {
 /// prometheus-alertmanager.
 pub fn program(name: &str) -> PathBuf {
     let this = env::current_exe().expect("a path");
-    let unpacked = this.ancestors().map(|folder| folder.join("programs/usr/bin"));
+    let unpacked = this.ancestors().map(|folder| folder.join(UNPACKED).join("bin"));
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders = env::split_paths(&path).chain(unpacked);
     let names = [name.to_owned(), format!("prometheus-{name}")];
@@ -32,19 +32,20 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not here: cargo xtask setup"))
 }
 
+/// Where `cargo xtask setup` unpacks them, in the target folder.
+const UNPACKED: &str = "programs/usr";
+
 /// Runs one of them. What was unpacked looks for its data where its package would have put it: in a
 /// mount namespace of its own, it finds it there.
 fn command(name: &str) -> Command {
-    const INSTALLED: &str = "/usr/share";
     let program = program(name);
-    let data = program.with_file_name("../share");
-    if !data.is_dir() || data.canonicalize().is_ok_and(|data| data == Path::new(INSTALLED)) {
+    let Some(home) = program.ancestors().find(|folder| folder.ends_with(UNPACKED)) else {
         return Command::new(program);
-    }
+    };
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "sh", "-c", r#"mount --bind "$0" "$1" && shift && exec "$@""#])
-        .args([&data, Path::new(INSTALLED), &program]);
+        .args([&home.join("share"), Path::new("/usr/share"), &program]);
     command
 }
 

@@ -77,7 +77,7 @@ impl Archive {
             fs::create_dir_all(archive.folder.join(folder))?;
         }
         fs::write(archive.folder.join("sources.list"), sources(arch, suites)?)?;
-        say(&format!("looking for the newest packages of {}", arch.debian()));
+        say(&format!("looking for the newest packages of {name}"));
         match output(archive.apt("apt-get").args(["-q", "update"])) {
             Ok(_) => fs::write(archive.stamp(), "")?,
             Err(error) if archive.stamp().exists() => {

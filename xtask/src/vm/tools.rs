@@ -89,7 +89,8 @@ fn in_guest(tool: &str) -> PathBuf {
 /// Packages of another architecture and all they depend on, unpacked: nothing in there can run here.
 fn fetched(arch: Arch) -> Result<PathBuf> {
     let suite = debian::suite()?;
-    let root = target_dir()?.join("vm/tools").join(arch.debian()).join(&suite);
+    let tools = format!("{suite}-{}", PACKAGES.replace(',', "-"));
+    let root = target_dir()?.join("vm/tools").join(arch.debian()).join(tools);
     if !root.is_dir() {
         say(&format!("fetching tools of {}", arch.debian()));
         let unfinished = root.with_extension("unfinished");
