@@ -2,6 +2,7 @@
 //! and an agent that is killed forgets nothing of it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -372,13 +373,18 @@ fn programs_that_end_at_once_are_named() {
         let agent = Agent::start(world, &Config::new([watched()]));
         run_many(programs, 50, BINDER, "");
         let lost = || agent.metrics().sum("ghostport_events_lost_total", &[]);
+        // A preemptible kernel may leave calls out, and says how many.
+        let missed =
+            || agent.metrics().sum("ghostport_kernel_errors_total", &[("cause", "call_missed")]);
         eventually_within(patience() * 4, "every bind", || {
-            (binds(&agent).len() as u64 + lost() >= programs).then_some(())
+            (binds(&agent).len() as u64 + lost() + missed() >= programs).then_some(())
         });
         assert_eq!(lost(), 0, "{}", agent.log());
-        let mut numbers: Vec<u64> = binds(&agent).iter().map(number_of).collect();
-        numbers.sort_unstable();
-        assert!(numbers.iter().copied().eq(0..programs), "somebody is missing or told twice");
+        let told = binds(&agent);
+        let numbers: BTreeSet<u64> = told.iter().map(number_of).collect();
+        assert_eq!(numbers.len(), told.len(), "somebody is told twice");
+        assert!(numbers.iter().all(|number| *number < programs), "{numbers:?}");
+        assert!(numbers.len() as u64 + missed() >= programs, "somebody is missing");
     });
 }
 
