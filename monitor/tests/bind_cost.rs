@@ -190,8 +190,8 @@ fn row(world: &World, name: &str) -> Result<String, String> {
     Ok(format!("{} | {}", other.cells(), ours.cells()))
 }
 
-/// Binds in a loop, as fast as they go, while the agent reads. Of every call it is known whether it
-/// was told or lost.
+/// Binds in a loop, as fast as they go, while the agent reads. No call is neither told nor
+/// counted as lost.
 fn burst(world: &World, mechanism: &str) -> Result<String, String> {
     const LIMIT: Duration = Duration::from_secs(300);
     let cycles = scaled(200_000);
@@ -205,17 +205,18 @@ fn burst(world: &World, mechanism: &str) -> Result<String, String> {
         drop(bind(watched()).expect("a free port"));
     }
     let took = start.elapsed();
-    let (calls, told, lost) = eventually_within(LIMIT, "every call to be told or lost", || {
-        thread::sleep(Duration::from_millis(200));
-        let now = agent.metrics();
-        let grown = |name| now.sum(name, &[]) - before.sum(name, &[]);
-        let binds = grown("ghostport_binds_total");
-        assert_eq!(binds, cycles, "binds that were counted, by {mechanism}");
-        let calls = binds + grown("ghostport_closes_total");
-        let lost = grown("ghostport_events_lost_total");
-        let told = told() - told_before;
-        (told + lost == calls).then_some((calls, told, lost))
+    let mut last = u64::MAX;
+    let now = eventually_within(LIMIT, "every call to be told or lost", || {
+        thread::sleep(Duration::from_secs(2));
+        let before = std::mem::replace(&mut last, told());
+        (before == last).then(|| agent.metrics())
     });
+    let grown = |name| now.sum(name, &[]) - before.sum(name, &[]);
+    let (binds, lost) = (grown("ghostport_binds_total"), grown("ghostport_events_lost_total"));
+    let (calls, told) = (binds + grown("ghostport_closes_total"), last - told_before);
+    assert_eq!(binds, cycles, "binds that were counted, by {mechanism}");
+    // What follows from calls may be lost as well.
+    assert!(told + lost >= calls, "{told} told and {lost} lost of {calls}, by {mechanism}");
     let _ = agent.terminate();
     let rate = cycles as f64 / took.as_secs_f64();
     Ok(format!("{cycles} | {rate:.0} | {calls} | {told} | {lost}"))
@@ -227,7 +228,9 @@ fn a_burst_of_binds() {
     in_world(|world| {
         println!("## A burst of binds\n");
         let rate = if is_emulated() { "in 10⁹ instructions" } else { "a second" };
-        println!("| watcher | cycles | {rate} | calls, all counted | told | lost, and counted |");
+        println!(
+            "| watcher | cycles | {rate} | calls, all counted | told | events lost, and counted |"
+        );
         println!("| --- | ---: | ---: | ---: | ---: | ---: |");
         for mechanism in WATCHERS.into_iter().filter(|watcher| *watcher != BINDSNOOP) {
             match burst(world, mechanism) {

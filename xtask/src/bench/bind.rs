@@ -25,7 +25,8 @@ pub(super) fn measure(args: &Args) -> Result<ExitCode> {
         command.args(["test", "--quiet", "--release", "--package", "monitor"]);
         command.args(["--test", "bind_cost"]);
         run_as_root(&mut command)?;
-        succeed(command.args(["--", "--ignored", "--nocapture"]))?;
+        // One after another: each would count the other's calls.
+        succeed(command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]))?;
     } else {
         print!("{}", vm::bind_cost(&args.kernels)?);
     }
