@@ -6,6 +6,10 @@
 
 use crate::packet::Unclassified;
 
+/// Index of the loopback device in every network namespace
+/// (`LOOPBACK_IFINDEX` of `include/net/flow.h`, `loopback_net_init` in `drivers/net/loopback.c`).
+pub const LOOPBACK: u32 = 1;
+
 /// Transport protocol of a classified packet or socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

@@ -6,6 +6,8 @@
 //! word forget each other. What follows from that is a payload that is missed, or, over UDP, one
 //! that is told again.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::limits::{CONVERSATIONS, RECENT_SOURCES, SAMPLES_PER_SOURCE};
 
 /// What userspace tells the programs, and renews from time to time; the value of a map.
@@ -80,6 +82,16 @@ pub const fn address_bytes(address: AddressWords) -> [u8; 16] {
     head.copy_from_slice(&first);
     tail.copy_from_slice(&second);
     bytes
+}
+
+/// The address of this family, 4 or 6, that lies in these bytes; `None` for another family.
+pub fn ip_address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+    let [a, b, c, d, ..] = bytes;
+    match family {
+        4 => Some(Ipv4Addr::new(a, b, c, d).into()),
+        6 => Some(Ipv6Addr::from(bytes).into()),
+        _ => None,
+    }
 }
 
 /// Mixes a word so that every bit of it depends on every other, by multiplications with odd

@@ -17,9 +17,9 @@ use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
 use crate::{
+    commands::identify::{Request, Source},
     config::{DEFAULT_PATH, Overrides, Pattern, listen, quantity},
     event::EventName,
-    examine::{Request, Source},
     store::Filter,
 };
 

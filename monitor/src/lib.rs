@@ -1,35 +1,19 @@
 //! ghostport: an eBPF monitor of ports where nothing should be.
 
+#![forbid(unsafe_code)]
+
 pub mod agent;
+pub mod api;
 pub mod catalogue;
-pub mod check;
+pub mod classification;
 pub mod cli;
-pub mod clock;
+pub mod commands;
 pub mod config;
-pub mod doctor;
 pub mod event;
-pub mod events;
-pub mod examine;
-pub mod followers;
-pub mod identify;
-pub mod kernel;
-pub mod ledger;
-pub mod logging;
-pub mod lookout;
-pub mod message;
 pub mod metrics;
-mod patience;
-pub mod pipeline;
-pub mod port_view;
 pub mod process;
-pub mod selftest;
-mod service_manager;
-mod signals;
 pub mod sinks;
-pub mod snapshot;
-pub mod sources;
+pub mod sockets;
 pub mod store;
-pub mod top;
-pub mod verdicts;
+pub mod terminal;
 pub mod web;
-mod wrap;

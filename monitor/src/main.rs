@@ -1,5 +1,7 @@
 //! ghostport: see the library.
 
+#![forbid(unsafe_code)]
+
 use std::{
     io::{self, Write as _},
     path::Path,
@@ -9,21 +11,21 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser as _;
 use ghostport::{
-    agent, catalogue, check,
+    agent,
     cli::{
         self, CheckArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs,
         ExplainArgs, IdentifyArgs, LogFormat, LogLevel, RunArgs,
     },
+    commands::{
+        check, doctor::Report, events, explain as explanation, identify as identification,
+        selftest, top,
+    },
     config::{Config, Overrides, WebFile},
-    doctor::Report,
-    events, examine,
-    kernel::{self, interfaces::Interfaces, memory},
-    logging,
-    message::message,
     metrics::BuildInfo,
-    selftest, top,
+    terminal::{logging, message::message},
 };
 use jiff::Timestamp;
+use monitor_kernel::{self as kernel, interfaces::Interfaces, memory};
 
 /// Exit codes of the contract beside success.
 const CANNOT_WORK: u8 = 1;
@@ -168,7 +170,7 @@ fn config(command: &ConfigCommand) -> ExitCode {
 
 fn identify(args: &IdentifyArgs) -> ExitCode {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
-    match examine::examine(&args.request(), &mut stdout) {
+    match identification::examine(&args.request(), &mut stdout) {
         Err(error) if !is_gone(&error) => fail(CANNOT_LOOK, &error),
         _ => ExitCode::SUCCESS,
     }
@@ -182,8 +184,8 @@ fn is_gone(error: &anyhow::Error) -> bool {
 
 fn explain(args: &ExplainArgs) -> ExitCode {
     let page = match args.port {
-        Some(port) => catalogue::explain(port, args.sources),
-        None => Some(catalogue::table(args.sources)),
+        Some(port) => explanation::explain(port, args.sources),
+        None => Some(explanation::table(args.sources)),
     };
     match (page, args.port) {
         (Some(page), _) => print(page.as_bytes()),

@@ -4,15 +4,13 @@
 
 use std::{collections::BTreeMap, net::UdpSocket, process::Command, thread};
 
-use ghostport::{
-    kernel::{
-        Kernel, Options,
-        hooks::{Hook, HookMechanism},
-        interfaces::{Interface, Interfaces, Link},
-    },
+use monitor_common::flow::{Direction, Protocol, Side};
+use monitor_kernel::{
+    Kernel, Options,
+    hooks::{Hook, HookMechanism},
+    interfaces::{Interface, Interfaces, Link},
     snapshot::Snapshot,
 };
-use monitor_common::flow::{Direction, Protocol, Side};
 use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
     thread::{UnshareFlags, unshare_unsafe},

@@ -38,8 +38,6 @@ use support::{
 #[allow(dead_code, reason = "shared between test programs, each of which uses a part")]
 mod support;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
-
 /// Test runs that name no interface happen on the loopback interface of the namespace.
 const LOOPBACK: u32 = 1;
 
@@ -85,7 +83,7 @@ impl Programs {
         let mut object = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global("CPUS", &cpus, true)
-            .load(OBJECT)
+            .load(monitor_kernel::testing::AGENT_OBJECT)
             .unwrap();
         let set: PortSet = ports.iter().copied().collect();
         let mut index: Box<PortIndex> = bytemuck::zeroed_box();

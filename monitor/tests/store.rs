@@ -11,10 +11,10 @@ use std::{
 
 use ghostport::{
     config::{DEFAULT_DORMANT_AFTER, StoreConfig},
-    ledger::{CounterLife, Ledger, Moment, Start, Watched},
     store::{Filter, Reader, Record, Store},
 };
 use jiff::{SignedDuration, Timestamp};
+use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
 use rustix::{
     mount::{MountFlags, mount, mount_bind, mount_remount},
     process::{Pid, Signal, kill_process},
@@ -50,9 +50,9 @@ fn event(minutes: i64, kind: &'static str, port: Option<u16>, fields: &str) -> R
     }
 }
 
-fn changes() -> ghostport::ledger::Changes {
+fn changes() -> monitor_ledger::Changes {
     let at = Moment { wall: Timestamp::now(), boottime_ns: 1 };
-    let counters = CounterLife { id: "one".into(), adopted: false };
+    let counters = CounterEpoch { id: "one".into(), adopted: false };
     let mut ledger = Ledger::new(Start { at, boot_id: "boot".into(), counters });
     let dormant_after = DEFAULT_DORMANT_AFTER;
     ledger.watch([Watched { port: 2948, dormant_after, has_owners: false }], at);

@@ -10,8 +10,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use bpf_toolchain::{Compiler, Toolchain, find_program};
+
 use crate::{
-    toolchain::{Compiler, Toolchain, find_program},
     vm,
     workspace::{cargo, root, shown, target_dir},
 };

@@ -5,11 +5,12 @@ use std::{fs, process::Command};
 use anyhow::{Context as _, Result};
 
 use self::archive::Archive;
+use bpf_toolchain::find_program;
+
 use crate::{
     arch::Arch,
     privilege::as_root,
     setup::{Package, say, step},
-    toolchain::find_program,
     workspace::{shown, succeed},
 };
 

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: `monitor/tests/identify/fuzz.rs`, run here in its release build.
+//! `cargo xtask fuzz`: `monitor-identify/tests/identify/fuzz.rs`, run here in its release build.
 //!
 //! A loop of mutations over the corpus, on the stable toolchain: it needs nothing that `setup` does
 //! not bring. A failure prints the payload.
@@ -30,7 +30,15 @@ pub(crate) fn fuzz(args: &Args) -> Result<ExitCode> {
     let mut command = cargo();
     command.env("GHOSTPORT_FUZZ_SECONDS", args.seconds.to_string());
     command.env("GHOSTPORT_FUZZ_SEED", seed.to_string());
-    command.args(["test", "--quiet", "--release", "--package", "monitor", "--test", "identify"]);
+    command.args([
+        "test",
+        "--quiet",
+        "--release",
+        "--package",
+        "monitor-identify",
+        "--test",
+        "identify",
+    ]);
     succeed(command.args(["--", "--ignored", "--nocapture", "fuzz"]))?;
     Ok(ExitCode::SUCCESS)
 }

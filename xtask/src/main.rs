@@ -20,7 +20,6 @@ mod servers;
 mod setup;
 mod target;
 mod test;
-mod toolchain;
 mod vm;
 mod workspace;
 

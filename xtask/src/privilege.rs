@@ -4,7 +4,7 @@ use std::{ffi::OsStr, fs, os::unix::fs::MetadataExt as _, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::toolchain::find_program;
+use bpf_toolchain::find_program;
 
 /// Whether this process is root. A process owns its own folder in /proc.
 pub(crate) fn is_root() -> Result<bool> {

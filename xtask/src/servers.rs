@@ -9,10 +9,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use bpf_toolchain::find_program;
+
 use crate::{
     debian,
     setup::{say, step},
-    toolchain::find_program,
     workspace::{shown, succeed, target_dir},
 };
 

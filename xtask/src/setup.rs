@@ -4,9 +4,10 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use bpf_toolchain::{Compiler, Toolchain, find_linker, find_program};
+
 use crate::{
     debian, servers,
-    toolchain::{Compiler, Toolchain, find_linker, find_program},
     workspace::{cargo, shown, succeed},
 };
 

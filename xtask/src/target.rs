@@ -12,11 +12,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use bpf_toolchain::{DEBIAN_CARGO, DEBIAN_RUSTC};
+
 use crate::{
     arch::Arch,
     debian::{self, archive::Archive},
     setup::say,
-    toolchain::{DEBIAN_CARGO, DEBIAN_RUSTC},
     workspace::{cargo, root, target_dir},
 };
 

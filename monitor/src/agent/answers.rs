@@ -12,19 +12,19 @@ use tokio::sync::watch;
 
 use super::lock;
 use crate::{
+    agent::pipeline::Pipeline,
+    agent::socket_scanner::{self, Lookout},
+    api::port::PortView,
+    commands::selftest,
     config::{Config, WatchedPort, WebDetails},
-    followers::Follower,
-    kernel::{Kernel, hooks::HookStatus},
-    ledger::PortFacts,
-    lookout::{self, Lookout},
+    event::broadcast::Follower,
     metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
-    pipeline::Pipeline,
-    port_view::PortView,
-    selftest,
     sinks::{EventLosses, EventQueue},
     store::{Filter, Reader, StoreQueue},
     web::api::{Source, Talkers},
 };
+use monitor_kernel::{Kernel, hooks::HookStatus};
+use monitor_ledger::PortFacts;
 
 /// What the agent knows, for the API.
 pub(super) struct Answers {
@@ -50,7 +50,7 @@ impl Source for Answers {
         let verdicts = |port| self.pipeline.tallies().of_port(port);
         let sockets = self.lookout.sockets();
         let view = |(port, facts): (&WatchedPort, PortFacts)| {
-            let sockets = lookout::on_port(&sockets, port.number).to_vec();
+            let sockets = socket_scanner::on_port(&sockets, port.number).to_vec();
             PortView::new(port, &facts, &verdicts(port.number), sockets)
         };
         Ok(known.into_iter().map(view).collect())
@@ -81,7 +81,7 @@ impl Source for Answers {
 
 /// The kernel side's word on who has sockets open, where it has one. What it reads from is opened
 /// with the lock, and read without.
-pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<lookout::OpenSockets> {
+pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<socket_scanner::OpenSockets> {
     if let Some(why) = lock(kernel).holders_obstacle() {
         tracing::info!(why, "holders are searched in /proc");
         return None;

@@ -1,10 +1,16 @@
 //! The agent: wires the kernel side, the sinks and the web server together, and owns shutdown.
 
 mod answers;
+mod bounded_wait;
+mod clock;
+pub mod pipeline;
+mod service_manager;
+mod signals;
+mod socket_scanner;
 mod start;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -27,20 +33,24 @@ use self::{
     start::{Prepared, Started},
 };
 use crate::{
+    agent::pipeline::Pipeline,
+    agent::service_manager::ServiceManager,
+    agent::signals::{Order, Signals, Stop},
+    agent::socket_scanner::{Findings, Lookout},
     cli::RunArgs,
-    clock,
     config::{Config, Overrides, StoreConfig},
     event::{Event, EventContext},
-    kernel::{Kernel, Streams, hooks::HookStatus, interfaces::Interfaces, memory},
-    lookout::{Findings, Lookout},
-    message::message,
     metrics::{AgentStatus, BuildInfo},
-    pipeline::Pipeline,
-    service_manager::ServiceManager,
-    signals::{Order, Signals, Stop},
     sinks::EventQueue,
     store::StoreQueue,
+    terminal::message::message,
     web,
+};
+use monitor_kernel::{
+    Kernel, Streams,
+    hooks::HookStatus,
+    interfaces::{Interface, Interfaces},
+    memory,
 };
 
 /// Time that sinks get to write what is queued when the agent stops.
@@ -73,6 +83,8 @@ struct Agent {
     queue: EventQueue,
     store: StoreQueue,
     status: Arc<Mutex<AgentStatus>>,
+    /// Patterns of `interfaces.include` that matched no interface when it was last looked.
+    unmatched_patterns: Vec<String>,
     context: EventContext,
     ready: Arc<AtomicBool>,
     /// Where the web server listens.
@@ -128,6 +140,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         queue,
         store,
         status,
+        unmatched_patterns: Vec::new(),
         context,
         ready,
         listen,
@@ -214,7 +227,7 @@ impl Agent {
     /// to do so again.
     async fn read_counters(&self, streams: &mut Streams) -> Result<Instant> {
         let began = Instant::now();
-        let at = clock::moment();
+        let at = clock::now();
         let kernel = Arc::clone(&self.kernel);
         let captures = self.config.payload.capture;
         let counters = spawn_blocking(move || {
@@ -234,13 +247,31 @@ impl Agent {
     /// Brings the hooks in line with the interfaces there are now.
     async fn reconcile(&mut self) -> Result<()> {
         let interfaces = self.interfaces.list().await.context("cannot list the interfaces")?;
-        let config = self.config.clone();
+        self.note_unmatched_patterns(&interfaces);
+        let selection = &self.config.interfaces;
+        let is_wanted = |interface: &Interface| selection.counts(&interface.name);
+        let wanted = interfaces.iter().filter(|(_, interface)| is_wanted(interface));
+        let wanted = wanted.map(|(index, interface)| (*index, interface.clone())).collect();
+        let mode = selection.mode;
         let kernel = Arc::clone(&self.kernel);
-        let changes = spawn_blocking(move || lock(&kernel).reconcile(&config, &interfaces));
+        let changes = spawn_blocking(move || lock(&kernel).reconcile(&wanted, &interfaces, mode));
         for change in changes.await? {
             self.tell(&change);
         }
         self.sweep_qdiscs().await
+    }
+
+    /// A pattern that matches nothing may be a misspelling, or an interface that is yet to come.
+    fn note_unmatched_patterns(&mut self, interfaces: &BTreeMap<u32, Interface>) {
+        let names: Vec<String> = interfaces.values().map(|i| i.name.clone()).collect();
+        let unmatched = self.config.interfaces.unmatched(&names).map(ToString::to_string);
+        let unmatched: Vec<String> = unmatched.collect();
+        for pattern in unmatched.iter().filter(|pattern| !self.unmatched_patterns.contains(pattern))
+        {
+            tracing::warn!(pattern, "no interface matches this pattern of interfaces.include");
+        }
+        lock(&self.status).unmatched_interface_patterns = unmatched.len();
+        self.unmatched_patterns = unmatched;
     }
 
     async fn sweep_qdiscs(&self) -> Result<()> {
@@ -291,7 +322,7 @@ impl Agent {
         let ports: BTreeSet<u16> = config.port_numbers().collect();
         let kernel = Arc::clone(&self.kernel);
         spawn_blocking(move || lock(&kernel).watch(&ports)).await??;
-        self.pipeline.watch(config.ports.clone(), config.payload.keep, clock::moment()).await;
+        self.pipeline.watch(config.ports.clone(), config.payload.keep, clock::now()).await;
         if !self.store.limit(&config.store, ORDER_LIMIT).await {
             tracing::warn!(
                 "the store does not answer: store.retain and max_size stay as they were"

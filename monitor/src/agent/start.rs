@@ -9,19 +9,21 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::lock;
+use super::{clock, lock};
 use crate::{
+    agent::pipeline::{Parts, Pipeline, SharedLedger},
+    api,
     cli::LogLevel,
-    clock,
     config::Config,
     event::EventContext,
-    kernel::{Kernel, KernelLogLevel, Options, Streams, capabilities, hooks::HookStatus},
-    ledger::{Ledger, PortState, Start, Watched},
-    pipeline::{Parts, Pipeline, SharedLedger},
     sinks::{self, EventQueue, IsAwake, Sink},
     store::{KeptLedger, Store, StoreQueue},
     web::{self, Security},
 };
+use monitor_kernel::{
+    Kernel, KernelLogLevel, Options, Streams, capabilities, clock::boot_id, hooks::HookStatus,
+};
+use monitor_ledger::{CounterEpoch, Ledger, PortState, Start, Watched};
 
 /// What is opened before anything happens.
 pub(super) struct Prepared {
@@ -101,10 +103,10 @@ impl Door {
         let web_file = config.web_config_file.as_deref();
         let security = capabilities::as_later(|| web_file.map(Security::load).transpose())??;
         let mut listeners = web::bind(&config.web_listen).await?;
-        match web::Listener::on_socket(Path::new(web::SOCKET)) {
+        match web::Listener::on_socket(Path::new(api::SOCKET)) {
             Ok(listener) => listeners.push(listener),
             Err(error) => tracing::warn!(
-                %error, socket = web::SOCKET, "the commands of this host cannot ask this agent"
+                %error, socket = api::SOCKET, "the commands of this host cannot ask this agent"
             ),
         }
         Ok(Self { listeners, security })
@@ -113,8 +115,10 @@ impl Door {
 
 /// The ledger as it was kept, or a new one.
 fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger {
-    let at = clock::moment();
-    let start = Start { at, boot_id: clock::boot_id(), counters: kernel.counter_life() };
+    let at = clock::now();
+    let counters =
+        CounterEpoch { id: kernel.counters_id().to_owned(), adopted: kernel.counters_adopted() };
+    let start = Start { at, boot_id: boot_id(), counters };
     let restored = kept.and_then(|(saved, ports)| {
         Ledger::restore(&saved, ports, start.clone())
             .inspect_err(|error| tracing::error!(%error, "the ledger begins anew"))

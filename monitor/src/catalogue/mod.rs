@@ -7,10 +7,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::Deserialize;
 
-mod page;
 mod registry;
-
-pub use page::{explain, table};
 
 /// A registered service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,48 +23,48 @@ pub struct Service {
 /// A port of the catalogue.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry<'a> {
-    port: u16,
-    name: &'a str,
-    description: &'a str,
+pub(crate) struct Entry<'a> {
+    pub(crate) port: u16,
+    pub(crate) name: &'a str,
+    pub(crate) description: &'a str,
     /// Who registered it, and when, where the registry says so.
     #[serde(borrow)]
-    assignee: Option<&'a str>,
+    pub(crate) assignee: Option<&'a str>,
     #[serde(borrow)]
-    registered: Option<&'a str>,
+    pub(crate) registered: Option<&'a str>,
     /// When it was in use.
-    era: &'a str,
+    pub(crate) era: &'a str,
     /// What it was for.
-    purpose: &'a str,
+    pub(crate) purpose: &'a str,
     /// Why nothing should be there.
-    dormant: &'a str,
+    pub(crate) dormant: &'a str,
     /// What is likely there.
-    today: &'a str,
+    pub(crate) today: &'a str,
     /// What it was attacked with.
     #[serde(borrow)]
-    attacks: Option<&'a str>,
-    related: Vec<u16>,
+    pub(crate) attacks: Option<&'a str>,
+    pub(crate) related: Vec<u16>,
     /// Keys of [`Catalogue::sources`].
     #[serde(borrow)]
-    sources: Vec<&'a str>,
+    pub(crate) sources: Vec<&'a str>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Catalogue<'a> {
+pub(crate) struct Catalogue<'a> {
     /// In ascending order.
     #[serde(borrow)]
-    ports: Vec<Entry<'a>>,
+    pub(crate) ports: Vec<Entry<'a>>,
     #[serde(borrow)]
-    sources: BTreeMap<&'a str, &'a str>,
+    pub(crate) sources: BTreeMap<&'a str, &'a str>,
 }
 
 /// The file is part of the program, and a test reads it.
-static CATALOGUE: LazyLock<Catalogue<'static>> =
+pub(crate) static CATALOGUE: LazyLock<Catalogue<'static>> =
     LazyLock::new(|| serde_json::from_str(include_str!("ports.json")).unwrap_or_default());
 
 impl<'a> Catalogue<'a> {
-    fn entry(&self, port: u16) -> Option<&Entry<'a>> {
+    pub(crate) fn entry(&self, port: u16) -> Option<&Entry<'a>> {
         let index = self.ports.binary_search_by_key(&port, |entry| entry.port).ok()?;
         self.ports.get(index)
     }

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use super::{
-    BindMechanism, Config, Expectation, InterfaceMode, Interfaces, Overrides, Pattern, PayloadKeep,
-    StoreConfig, UserMatch, WatchedPort, WebDetails,
+    Config, Expectation, Interfaces, Overrides, Pattern, PayloadKeep, StoreConfig, UserMatch,
+    WatchedPort, WebDetails,
     error::OTHER_PORT,
     listen, quantity,
     sink::sink,
@@ -13,6 +13,8 @@ use super::{
     },
     yaml::{self, Node, Position, Problem, Value, excerpt},
 };
+
+use monitor_kernel::mechanism::{BindMechanism, InterfaceMode};
 
 const PORT: &str = "a port from 1 to 65535";
 

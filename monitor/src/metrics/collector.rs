@@ -19,11 +19,9 @@ use super::{
     family::Family,
     names::{self, Metric},
 };
-use crate::{
-    catalogue,
-    ledger::{Cause, PortFacts, PortState},
-    snapshot::{PortSources, Snapshot},
-};
+use crate::catalogue;
+use monitor_kernel::snapshot::{PortSources, Snapshot};
+use monitor_ledger::{Cause, PortFacts, PortState};
 
 /// With more watched ports than this, series of a port that never saw anything are left out.
 pub const MAX_PREINITIALISED_PORTS: usize = 64;
@@ -67,7 +65,7 @@ fn families(
     families.extend(losses(snapshot, status));
     families.push(Family::of_one(&names::HOLDER_DIFFERENCES, ledger.differences as f64));
     families.extend(maps(snapshot));
-    families.extend(agent(snapshot, status));
+    families.extend(agent(status));
     families.extend(process.map(process_families).into_iter().flatten());
     families
 }
@@ -317,7 +315,7 @@ fn maps(snapshot: &Snapshot) -> Vec<Family> {
     vec![entries, capacity]
 }
 
-fn agent(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
+fn agent(status: &AgentStatus) -> Vec<Family> {
     let mut build = Family::new(&names::BUILD_INFO);
     build.add(&[status.build.version, status.build.revision, &status.build.kernel], 1.0);
     let selftest = status.selftest.as_ref();
@@ -336,7 +334,7 @@ fn agent(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
         ),
         Family::of_one(
             &names::UNMATCHED_INTERFACE_PATTERNS,
-            snapshot.unmatched_interface_patterns as f64,
+            status.unmatched_interface_patterns as f64,
         ),
     ]
 }
@@ -360,13 +358,12 @@ mod tests {
     use prometheus::proto::MetricType;
 
     use super::*;
-    use crate::{
-        config::DEFAULT_PORTS,
-        kernel::hooks::{Hook, HookMechanism, HookStatus},
-        ledger::{CounterLife, Ledger, Moment, Start, Watched},
-        metrics::BuildInfo,
+    use crate::{config::DEFAULT_PORTS, metrics::BuildInfo};
+    use monitor_kernel::{
+        hooks::{Hook, HookMechanism, HookStatus},
         snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic},
     };
+    use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
 
     fn snapshot(interfaces: &[&str], ports: &[u16]) -> Snapshot {
         let hook = |hook, interface: Option<&str>, attached| HookStatus {
@@ -425,7 +422,7 @@ mod tests {
     /// Of ports that have just begun to be watched.
     fn ledger(snapshot: &Snapshot) -> LedgerFacts {
         let at = Moment { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
-        let counters = CounterLife { id: String::new(), adopted: false };
+        let counters = CounterEpoch { id: String::new(), adopted: false };
         let mut ledger = Ledger::new(Start { at, boot_id: String::new(), counters });
         let dormant_after = Duration::from_secs(1);
         let watched = |port| Watched { port, dormant_after, has_owners: false };

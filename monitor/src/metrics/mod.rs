@@ -14,13 +14,9 @@ pub use self::{
     collector::{MAX_PREINITIALISED_PORTS, render},
     process::ProcessFacts,
 };
-use crate::{
-    identify::Verdict,
-    ledger::{Ledger, PortFacts},
-    selftest::Outcome,
-    sinks::EventLosses,
-    verdicts::Tallies,
-};
+use crate::{classification::Tallies, commands::selftest::Outcome, sinks::EventLosses};
+use monitor_identify::Verdict;
+use monitor_ledger::{Ledger, PortFacts};
 
 /// The exposition as text, in pieces, made when it is asked for.
 pub type Exposition = Arc<dyn Fn() -> anyhow::Result<Vec<String>> + Send + Sync>;
@@ -91,6 +87,8 @@ pub struct AgentStatus {
     pub reloaded_at: Timestamp,
     /// How the last selftest ended, if there was one since the boot.
     pub selftest: Option<Outcome>,
+    /// Patterns of `interfaces.include` that match no interface now.
+    pub unmatched_interface_patterns: usize,
 }
 
 impl AgentStatus {
@@ -98,7 +96,15 @@ impl AgentStatus {
     pub fn new(build: BuildInfo, now: Timestamp) -> Self {
         let losses = EventLosses::default();
         let identified = IdentifiedCounts::default();
-        Self { build, losses, identified, reload_succeeded: true, reloaded_at: now, selftest: None }
+        Self {
+            build,
+            losses,
+            identified,
+            reload_succeeded: true,
+            reloaded_at: now,
+            selftest: None,
+            unmatched_interface_patterns: 0,
+        }
     }
 
     /// The configuration was read again.

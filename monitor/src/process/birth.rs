@@ -11,7 +11,7 @@ use super::{proc_dir::ProcessDir, stat::Stat};
 /// A tick is 10 ms almost everywhere. Two processes could be taken for one only if all process ids
 /// were given out within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Birth {
+pub(crate) enum Birth {
     /// Its tick.
     At(u64),
     /// It was there in this tick. Who has its id now and was there by then, too, is the same.
@@ -23,7 +23,7 @@ impl Birth {
     ///
     /// Before Linux 5.8 the time of the call is that of `CLOCK_MONOTONIC`, which is behind: a
     /// process may be missed for that, and none is mistaken.
-    pub(super) fn of_caller(record: &SocketEvent) -> Self {
+    pub(crate) fn of_caller(record: &SocketEvent) -> Self {
         if record.known & known::START_TIME == 0 {
             return Self::NotAfter(to_ticks(record.time_ns));
         }
@@ -31,19 +31,19 @@ impl Birth {
     }
 
     /// At this time of `CLOCK_BOOTTIME`.
-    pub(super) fn at(nanoseconds: u64) -> Self {
+    pub(crate) fn at(nanoseconds: u64) -> Self {
         Self::At(to_ticks(nanoseconds))
     }
 
     /// The last tick it can have been in.
-    pub(super) const fn latest(self) -> u64 {
+    pub(crate) const fn latest(self) -> u64 {
         match self {
             Self::At(ticks) | Self::NotAfter(ticks) => ticks,
         }
     }
 
     /// The process with this id and birth; an error if it is gone.
-    pub(super) fn find(self, pid: u32) -> io::Result<(ProcessDir, Stat)> {
+    pub(crate) fn find(self, pid: u32) -> io::Result<(ProcessDir, Stat)> {
         let process = ProcessDir::open(pid)?;
         let stat = process.stat()?;
         let is_the_one = match self {
@@ -64,7 +64,7 @@ fn to_ticks(nanoseconds: u64) -> u64 {
 }
 
 /// The beginning of a tick.
-pub(super) fn to_nanoseconds(ticks: u64) -> u64 {
+pub(crate) fn to_nanoseconds(ticks: u64) -> u64 {
     ticks.saturating_mul(nanoseconds_per_tick())
 }
 

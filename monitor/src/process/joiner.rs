@@ -21,7 +21,7 @@ use super::{
     text,
     users::Users,
 };
-use crate::clock::{EventClock, SteadyOffset};
+use monitor_kernel::clock::{EventClock, SteadyOffset};
 
 /// Processes that are remembered, twice as many at most.
 const REMEMBERED: usize = 512;
@@ -114,7 +114,7 @@ impl Joiner {
     }
 
     /// The same of one that was found already.
-    pub(super) fn look_at(&mut self, process: &ProcessDir) -> io::Result<Identity> {
+    pub(crate) fn look_at(&mut self, process: &ProcessDir) -> io::Result<Identity> {
         self.users.refresh();
         let stat = process.stat()?;
         let mut identity = Identity::unknown(process.pid);

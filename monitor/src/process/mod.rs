@@ -24,14 +24,13 @@
 //! join does where the kernel side captured no command line or only its beginning, waits for the
 //! lock of that process's memory map, which may take as long as it likes.
 
-mod birth;
+pub(crate) mod birth;
 mod cgroup;
 mod generations;
-pub mod holders;
 mod identity;
 mod joiner;
 mod lineage;
-mod proc_dir;
+pub(crate) mod proc_dir;
 mod stat;
 #[cfg(test)]
 mod tests;

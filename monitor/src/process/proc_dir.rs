@@ -39,31 +39,31 @@ fn host_root() -> &'static [u8] {
 /// to another one (`fs/proc/base.c`: an inode in `/proc/PID` holds `struct pid`, not the number).
 /// So what is read through it is of one process, whatever happens meanwhile.
 #[derive(Debug)]
-pub(super) struct ProcessDir {
+pub(crate) struct ProcessDir {
     /// Process id in the pid namespace of `/proc`.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     folder: OwnedFd,
 }
 
 impl ProcessDir {
-    pub(super) fn open(pid: u32) -> io::Result<Self> {
+    pub(crate) fn open(pid: u32) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
         Ok(Self { pid, folder })
     }
 
-    pub(super) fn stat(&self) -> io::Result<Stat> {
+    pub(crate) fn stat(&self) -> io::Result<Stat> {
         let line = self.read("stat", MAX_FILE)?;
         Stat::parse(&line).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
     /// Real and effective user id.
-    pub(super) fn user_ids(&self) -> io::Result<(u32, u32)> {
+    pub(crate) fn user_ids(&self) -> io::Result<(u32, u32)> {
         let status = self.read("status", MAX_FILE)?;
         user_ids(&status).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
-    pub(super) fn cgroup(&self) -> io::Result<Option<Cgroup>> {
+    pub(crate) fn cgroup(&self) -> io::Result<Option<Cgroup>> {
         let file = self.read("cgroup", MAX_FILE)?;
         Ok(Cgroup::from_proc(&text::text(&file)))
     }
@@ -71,7 +71,7 @@ impl ProcessDir {
     /// What the process keeps there, which it may have overwritten; `None` for one that keeps
     /// nothing: a thread of the kernel, or a process that is about to end or to execute something.
     /// May wait for as long as the process holds the lock of its memory map.
-    pub(super) fn command_line(&self) -> io::Result<Option<CommandLine>> {
+    pub(crate) fn command_line(&self) -> io::Result<Option<CommandLine>> {
         let mut bytes = self.read("cmdline", MAX_COMMAND_LINE + 1)?;
         let is_truncated = bytes.len() as u64 > MAX_COMMAND_LINE;
         bytes.truncate(MAX_COMMAND_LINE as usize);
@@ -80,14 +80,14 @@ impl ProcessDir {
     }
 
     /// Inode of the network namespace.
-    pub(super) fn netns_inode(&self) -> io::Result<u32> {
+    pub(crate) fn netns_inode(&self) -> io::Result<u32> {
         let mut room = [MaybeUninit::uninit(); 64];
         let (link, _) = readlinkat_raw(&self.folder, "ns/net", &mut room)?;
         namespace_inode(link).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
     /// The file that is executed. An error for kernel threads and processes that have ended.
-    pub(super) fn executable(&self) -> io::Result<Executable> {
+    pub(crate) fn executable(&self) -> io::Result<Executable> {
         // Deleted files may have a path of PATH_MAX and the kernel's remark.
         let mut room = [MaybeUninit::uninit(); 4096 + 16];
         let (link, _) = readlinkat_raw(&self.folder, "exe", &mut room)?;
@@ -100,7 +100,7 @@ impl ProcessDir {
     }
 
     /// Whether the host's file of this path is what is executed.
-    pub(super) fn executes_on_host(&self, path: &str) -> bool {
+    pub(crate) fn executes_on_host(&self, path: &str) -> bool {
         self.executes(&[host_root(), path.as_bytes()].concat())
     }
 
@@ -113,7 +113,7 @@ impl ProcessDir {
     }
 
     /// Whether a descriptor, `fd/7`, leads to what `/proc` describes as this: `socket:[4711]`.
-    pub(super) fn leads_to(&self, descriptor: &str, target: &[u8]) -> bool {
+    pub(crate) fn leads_to(&self, descriptor: &str, target: &[u8]) -> bool {
         let mut room = [MaybeUninit::uninit(); 64];
         let link = readlinkat_raw(&self.folder, descriptor, &mut room);
         link.is_ok_and(|(link, _)| *link == *target)
@@ -129,7 +129,7 @@ impl ProcessDir {
 }
 
 /// `net:[4026531840]`.
-pub(super) fn namespace_inode(link: &[u8]) -> Option<u32> {
+pub(crate) fn namespace_inode(link: &[u8]) -> Option<u32> {
     let inode = str::from_utf8(link).ok()?.strip_prefix("net:[")?.strip_suffix(']')?;
     inode.parse().ok()
 }

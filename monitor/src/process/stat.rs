@@ -7,21 +7,21 @@ use super::text::text;
 
 /// What of `/proc/PID/stat` is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     /// Name of the thread group's leader.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Process id of the parent; 0 for who has none in this pid namespace.
-    pub(super) parent_pid: u32,
+    pub(crate) parent_pid: u32,
     /// When the process was made: clock ticks of `CLOCK_BOOTTIME`.
-    pub(super) start_ticks: u64,
+    pub(crate) start_ticks: u64,
     /// Low half of the address of its arguments in its own memory; `None` for one that has none, or
     /// of which this process may not know.
-    pub(super) arguments_at: Option<NonZeroU32>,
+    pub(crate) arguments_at: Option<NonZeroU32>,
 }
 
 impl Stat {
     /// `None` for what the kernel would not write.
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         // The name may hold anything, parentheses too; no field behind it does.
         let open = line.iter().position(|byte| *byte == b'(')?;
         let close = line.iter().rposition(|byte| *byte == b')')?;
@@ -40,7 +40,7 @@ impl Stat {
     }
 
     /// Whether an earlier look at the same process found the same program.
-    pub(super) fn is_same_program(&self, earlier: &Self) -> bool {
+    pub(crate) fn is_same_program(&self, earlier: &Self) -> bool {
         self.name == earlier.name && self.arguments_at == earlier.arguments_at
     }
 }

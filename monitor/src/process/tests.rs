@@ -11,7 +11,7 @@ use bytemuck::Zeroable as _;
 use monitor_common::socket_event::{SocketEvent, known};
 
 use super::{birth::to_nanoseconds, proc_dir::ProcessDir, stat::Stat, *};
-use crate::kernel::attach::cgroup_root;
+use monitor_kernel::attach::cgroup_root;
 
 fn stat(pid: u32) -> Stat {
     ProcessDir::open(pid).and_then(|process| process.stat()).expect("a process")

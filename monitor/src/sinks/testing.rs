@@ -2,10 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::{
-    event::{CallerFields, Event, EventContext, EventName, IdentityFields, SocketFields},
-    ledger::Cause,
-};
+use crate::event::{CallerFields, Event, EventContext, EventName, IdentityFields, SocketFields};
+use monitor_ledger::Cause;
 
 /// `nc[4711]` and TCP port 2948 of `web1`.
 pub(super) fn event(name: EventName) -> Event {

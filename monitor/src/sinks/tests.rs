@@ -16,7 +16,7 @@ use super::{
     queue::{Queue, Work},
     *,
 };
-use crate::{event::EventContext, logging::logged};
+use crate::{event::EventContext, terminal::logging::logged};
 
 /// A directory that is removed with everything in it.
 struct Directory(PathBuf);

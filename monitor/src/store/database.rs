@@ -11,10 +11,8 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use super::{Record, StoreError, schema};
-use crate::{
-    config::StoreConfig,
-    ledger::{Changes, Saved, SavedPort},
-};
+use crate::config::StoreConfig;
+use monitor_ledger::{Changes, Saved, SavedPort};
 
 /// How long a write waits for a reader that recovers the log; nobody else writes.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -13,7 +13,8 @@ use super::{
     database::{Database, KeptLedger, beside},
     record::nanoseconds,
 };
-use crate::{config::StoreConfig, ledger::Changes};
+use crate::config::StoreConfig;
+use monitor_ledger::Changes;
 
 /// How long a database that cannot be opened is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@
 //!
 //! ```no_run
 //! # async fn example(config: &ghostport::config::StoreConfig, event: ghostport::event::Event,
-//! #     start: ghostport::ledger::Start) -> Result<(), Box<dyn std::error::Error>> {
+//! #     start: monitor_ledger::Start) -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //! use ghostport::{ledger::Ledger, store::{Store, StoreQueue}};
 //!
@@ -74,7 +74,8 @@ pub use self::{
     reader::{Filter, Place, ReadError, Reader},
     record::Record,
 };
-use crate::{config::StoreConfig, event::Event, ledger::Changes, sinks::EventLosses};
+use crate::{config::StoreConfig, event::Event, sinks::EventLosses};
+use monitor_ledger::Changes;
 
 /// Messages that wait for the writer at most.
 const QUEUE_CAPACITY: usize = 8192;
@@ -134,7 +135,7 @@ impl StoreQueue {
     }
 
     /// Queues changes of the ledger. What finds the queue full comes back: see
-    /// [`crate::ledger::Ledger::give_back`].
+    /// [`monitor_ledger::Ledger::give_back`].
     pub fn save(&self, changes: Changes) -> Result<(), Box<Changes>> {
         self.messages.try_send(Message::Ledger(Box::new(changes))).map_err(|error| {
             match error.into_inner() {

@@ -16,9 +16,9 @@ use super::{database::Database, *};
 use crate::{
     config::DEFAULT_DORMANT_AFTER,
     event::{Event, EventContext, EventName},
-    ledger::{CounterLife, Ledger, Moment, Start, Watched},
-    logging::logged,
+    terminal::logging::logged,
 };
+use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
 
 /// A directory that is removed with everything in it.
 struct Directory(PathBuf);
@@ -98,7 +98,7 @@ fn integrity(path: &Path) -> String {
 
 fn start() -> Start {
     let at = Moment { wall: at(1_700_000_000), boottime_ns: 1_000_000_000 };
-    let counters = CounterLife { id: "one".into(), adopted: false };
+    let counters = CounterEpoch { id: "one".into(), adopted: false };
     Start { at, boot_id: "boot".into(), counters }
 }
 

@@ -34,15 +34,13 @@ use super::{
     talkers::{self, PortTalkers},
 };
 use crate::{
+    api::port::PortView,
     config::{WebDetails, quantity},
     event::EventName,
-    followers::{Follower, Told},
-    kernel::hooks::HookStatus,
-    port_view::PortView,
-    snapshot::PortSources,
-    sources::TalkerFacts,
+    event::broadcast::{Follower, Told},
     store::{Filter, ReadError},
 };
+use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFacts};
 
 /// Silence after which a stream of events says that it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

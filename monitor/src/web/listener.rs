@@ -13,9 +13,6 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::guard::Door;
 
-/// The Unix socket of the agent.
-pub const SOCKET: &str = "/run/ghostport/api.sock";
-
 /// The user and the group of the agent.
 const SOCKET_MODE: u32 = 0o660;
 

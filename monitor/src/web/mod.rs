@@ -14,7 +14,6 @@
 //! more. Those who follow events get a quarter of them at most.
 
 pub mod api;
-pub mod client;
 mod connection;
 pub mod guard;
 mod listener;
@@ -51,7 +50,7 @@ use self::{
     guard::{Authenticated, Door},
 };
 pub use self::{
-    listener::{BindError, Listener, SOCKET},
+    listener::{BindError, Listener},
     security::{Security, SecurityError},
 };
 use crate::metrics::Exposition;

@@ -7,7 +7,7 @@ use monitor_common::flow::{Direction, Protocol};
 use serde::Serialize;
 
 use super::api::Talkers;
-use crate::{
+use monitor_kernel::{
     clock,
     sources::{TalkerFacts, begin_of},
 };

@@ -18,15 +18,13 @@ use super::{
     *,
 };
 use crate::{
+    api::port::PortView,
     config::{WatchedPort, WebDetails},
-    followers::{Follower, Followers},
-    kernel::hooks::HookStatus,
-    ledger::PortFacts,
-    port_view::PortView,
-    snapshot::PortSources,
-    sources::TalkerFacts,
+    event::broadcast::{Follower, Followers},
     store::{Filter, ReadError},
 };
+use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFacts};
+use monitor_ledger::PortFacts;
 
 /// Who knows of one port that nothing happened there.
 struct Known {

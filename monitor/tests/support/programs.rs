@@ -11,9 +11,9 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 
-use super::{sh, wire::index_of};
+use monitor_kernel::testing;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_TESTING_OBJECT"));
+use super::{sh, wire::index_of};
 
 /// Somebody else's programs; what was attached stays for as long as this lives.
 pub struct Programs(Ebpf);
@@ -21,7 +21,7 @@ pub struct Programs(Ebpf);
 impl Programs {
     /// Loads the object.
     pub fn load() -> Self {
-        Self(Ebpf::load(OBJECT).expect("the programs for tests"))
+        Self(Ebpf::load(testing::OBJECT).expect("the programs for tests"))
     }
 
     /// Attaches an XDP program in this thread's namespace. Returns the program's id.

@@ -1,4 +1,4 @@
-//! What an identification costs: `monitor/tests/identify/cost.rs`, run here in its release build.
+//! What an identification costs: `monitor-identify/tests/identify/cost.rs`, run here in its release build.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,15 @@ use crate::{
 pub(super) fn measure() -> Result<ExitCode> {
     setup(&[])?;
     let mut command = cargo();
-    command.args(["test", "--quiet", "--release", "--package", "monitor", "--test", "identify"]);
+    command.args([
+        "test",
+        "--quiet",
+        "--release",
+        "--package",
+        "monitor-identify",
+        "--test",
+        "identify",
+    ]);
     succeed(command.args(["--", "--ignored", "--nocapture", "cost"]))?;
     Ok(ExitCode::SUCCESS)
 }

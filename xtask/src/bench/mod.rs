@@ -13,10 +13,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use bpf_toolchain::bpf_target;
+
 use crate::{
     privilege::{as_root, is_root},
     setup::setup,
-    toolchain::bpf_target,
     workspace::{cargo, succeed, target_dir},
 };
 

@@ -52,7 +52,7 @@ fn ends_in_identifier(lines: &[Line]) -> bool {
     lines.last().is_some_and(|line| line.code.ends_with(is_of_identifier))
 }
 
-pub(super) fn is_of_identifier(character: char) -> bool {
+fn is_of_identifier(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 

@@ -5,7 +5,9 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::{Release, say};
-use crate::{toolchain::remapped, workspace::succeed};
+use bpf_toolchain::remapped;
+
+use crate::workspace::succeed;
 
 /// Builds it; returns its path.
 pub(super) fn build(release: &Release) -> Result<PathBuf> {

@@ -10,10 +10,11 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::say;
+use bpf_toolchain::find_program;
+
 use crate::{
     arch::Arch,
     debian,
-    toolchain::find_program,
     workspace::{succeed, target_dir},
 };
 

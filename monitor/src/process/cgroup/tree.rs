@@ -17,7 +17,8 @@ use std::{
 };
 
 use super::Cgroup;
-use crate::{kernel::sys::open_by_id, process::generations::Generations};
+use crate::process::generations::Generations;
+use monitor_kernel::sys::open_by_id;
 
 /// Groups that are remembered, twice as many at most.
 const REMEMBERED: usize = 2048;

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::{
     event::{CallerFields, Event, EventName},
-    ledger::Cause,
     sinks::sentence::{port, slept_for, who},
 };
+use monitor_ledger::Cause;
 
 /// Names of alerts. Those of Prometheus' rules in dashboards/prometheus are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,9 @@
 use super::{active::CAPACITY, alert::Alert, *};
 use crate::{
     event::{Event, EventName},
-    ledger::Cause,
     sinks::testing,
 };
+use monitor_ledger::Cause;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,0 +1,73 @@
+//! What an identification costs: `cargo xtask bench identify`.
+
+use std::{collections::BTreeMap, hint::black_box, time::Instant};
+
+use monitor_identify::{Payload, identify};
+
+use crate::{
+    corpus::{Sample, legacy, others},
+    noise::Noise,
+};
+
+/// Payloads of one class, timed one by one as often as this.
+const ROUNDS: usize = 2001;
+
+fn nanoseconds(payload: &Payload<'_>) -> f64 {
+    const REPEAT: u32 = 16;
+    let start = Instant::now();
+    for _ in 0..REPEAT {
+        black_box(identify(black_box(payload)));
+    }
+    start.elapsed().as_nanos() as f64 / f64::from(REPEAT)
+}
+
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * part) as usize]
+}
+
+fn report(class: &str, payloads: &[Payload<'_>]) -> f64 {
+    let rounds = ROUNDS.div_ceil(payloads.len()).max(51);
+    let mut samples: Vec<f64> = Vec::new();
+    for _ in 0..rounds {
+        samples.extend(payloads.iter().map(nanoseconds));
+    }
+    samples.sort_by(f64::total_cmp);
+    let (median, high) = (quantile(&samples, 0.5), quantile(&samples, 0.95));
+    println!("| {class:<22} | {:>8} | {median:>9.0} | {high:>9.0} |", payloads.len());
+    median
+}
+
+#[test]
+#[ignore = "measures: cargo xtask bench identify"]
+fn cost() {
+    let mut samples = legacy();
+    samples.extend(others());
+    let mut noise = Noise::new(3);
+    let random: Vec<Vec<u8>> = (0..200)
+        .map(|_| {
+            let mut bytes = Vec::new();
+            noise.fill(&mut bytes);
+            bytes
+        })
+        .collect();
+    println!("| class                  | payloads | median ns | 95 % ns   |");
+    println!("| ---------------------- | -------: | --------: | --------: |");
+    let mut classes: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
+    for sample in &samples {
+        classes.entry(&sample.verdict).or_default().push(sample);
+    }
+    for (class, samples) in &classes {
+        let payloads: Vec<Payload<'_>> = samples.iter().map(|sample| captured(sample)).collect();
+        report(class, &payloads);
+    }
+    let random: Vec<Payload<'_>> = random.iter().map(|bytes| Payload::of(bytes)).collect();
+    report("random bytes", &random);
+    let all: Vec<Payload<'_>> = samples.iter().map(captured).collect();
+    report("all samples", &all);
+}
+
+/// As the kernel captures it: the first 256 bytes.
+fn captured(sample: &Sample) -> Payload<'_> {
+    let payload = sample.payload();
+    Payload { bytes: &payload.bytes[..payload.bytes.len().min(256)], ..payload }
+}

@@ -1,0 +1,197 @@
+//! Capabilities that the kernel side takes, whether this process has them, and giving up the rest.
+
+use std::{
+    fs, io,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    process::Pid,
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
+        clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+        set_no_new_privs,
+    },
+};
+
+use crate::wait::wait_until;
+
+/// Time that the kernel gets to take a thread down that has ended.
+const END_OF_A_THREAD: Duration = Duration::from_secs(5);
+
+/// A capability, `include/uapi/linux/capability.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Name.
+    pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// What is lost without it.
+    pub costs: &'static str,
+    /// Whether nothing works without it.
+    pub is_vital: bool,
+    flag: CapabilitySet,
+    /// Another one that includes it.
+    included_in: CapabilitySet,
+}
+
+/// What an agent makes use of for as long as it runs: interfaces appear, counters grow.
+pub const CAPABILITIES: [Capability; 5] = [
+    Capability {
+        name: "CAP_BPF",
+        purpose: "load programs and maps",
+        costs: "the agent cannot start",
+        is_vital: true,
+        flag: CapabilitySet::BPF,
+        included_in: CapabilitySet::SYS_ADMIN,
+    },
+    Capability {
+        name: "CAP_PERFMON",
+        purpose: "load programs that read packets and the kernel",
+        costs: "the agent cannot start",
+        is_vital: true,
+        flag: CapabilitySet::PERFMON,
+        included_in: CapabilitySet::SYS_ADMIN,
+    },
+    Capability {
+        name: "CAP_NET_ADMIN",
+        purpose: "attach to interfaces and cgroups",
+        costs: "no packet is counted; the cgroup hooks cannot be used",
+        is_vital: false,
+        flag: CapabilitySet::NET_ADMIN,
+        included_in: CapabilitySet::empty(),
+    },
+    Capability {
+        name: "CAP_SYS_PTRACE",
+        purpose: "see whose process another user's is",
+        costs: "program, files and namespaces of other users' processes stay unknown",
+        is_vital: false,
+        flag: CapabilitySet::SYS_PTRACE,
+        included_in: CapabilitySet::empty(),
+    },
+    Capability {
+        name: "CAP_DAC_READ_SEARCH",
+        purpose: "read tracefs and other users' /proc",
+        costs: "a user other than root has no tracepoints for binds, and nobody reads the files of \
+                other users' processes",
+        is_vital: false,
+        flag: CapabilitySet::DAC_READ_SEARCH,
+        included_in: CapabilitySet::empty(),
+    },
+];
+
+/// Whether an agent can do anything at all without these. Without CAP_PERFMON the verifier refuses
+/// every program of ours; without CAP_NET_ADMIN sockets are seen all the same.
+pub fn can_work_without(missing: &[Capability]) -> bool {
+    !missing.iter().any(|capability| capability.is_vital)
+}
+
+/// Capabilities that this thread lacks.
+pub fn missing() -> Vec<Capability> {
+    missing_of(None)
+}
+
+/// Capabilities that a process lacks, or this thread.
+pub fn missing_of(process: Option<Pid>) -> Vec<Capability> {
+    let effective = capabilities(process).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    let lacks = |c: &Capability| {
+        !effective.contains(c.flag)
+            && (c.included_in.is_empty() || !effective.contains(c.included_in))
+    };
+    CAPABILITIES.into_iter().filter(lacks).collect()
+}
+
+/// Whether this thread has CAP_SYS_ADMIN, which mounts and namespaces take.
+pub fn has_sys_admin() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// How to grant what is missing, in one line.
+pub fn remedy() -> String {
+    let names: Vec<String> =
+        CAPABILITIES.iter().map(|capability| capability.name.to_ascii_lowercase()).collect();
+    let program = std::env::current_exe().map_or("ghostport".into(), |p| p.display().to_string());
+    format!("run it as root (sudo), or grant them: setcap {}+ep {program}", names.join(","))
+}
+
+/// Runs `work` with no more privileges than the agent has once it has given up the others, so that
+/// what it will not be allowed to do later fails at once.
+pub fn as_later<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let sets = capabilities(None)?;
+    let effective = sets.effective & kept(sets.permitted);
+    set_capabilities(None, CapabilitySets { effective, ..sets })?;
+    let done = work();
+    set_capabilities(None, sets)?;
+    Ok(done)
+}
+
+/// Gives up, for good, every capability that the agent does not need any more.
+///
+/// Capabilities belong to threads. This is for the first thread, while it is the only one: those to
+/// come inherit what is left.
+pub fn give_up_the_rest() -> io::Result<()> {
+    // A thread that was joined is listed until the kernel has taken down what it had to itself, as
+    // its mounts (`do_exit` in `kernel/exit.c` wakes who joins before that).
+    let is_alone = || !fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1);
+    if !wait_until(Instant::now() + END_OF_A_THREAD, is_alone) {
+        return Err(io::Error::other("another thread would keep its capabilities"));
+    }
+    set_no_new_privs(true)?;
+    clear_ambient_capability_set()?;
+    let kept = kept(capabilities(None)?.permitted);
+    limit_bounding_set(kept);
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    Ok(set_capabilities(None, sets)?)
+}
+
+/// What of `permitted` is still needed once everything is attached.
+fn kept(permitted: CapabilitySet) -> CapabilitySet {
+    let needed = CAPABILITIES.iter().fold(CapabilitySet::empty(), |needed, capability| {
+        let has = permitted.contains(capability.flag);
+        needed | if has { capability.flag } else { capability.included_in }
+    });
+    permitted & needed
+}
+
+/// Takes CAP_SETPCAP, which a user other than root seldom has. Nothing is executed that could gain
+/// by it: this is a second lock on the same door.
+fn limit_bounding_set(kept: CapabilitySet) {
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        // An error is the end of the capabilities that this kernel knows.
+        let Ok(is_in) = capability_is_in_bounding_set(capability) else { return };
+        if is_in
+            && !kept.contains(capability)
+            && let Err(error) = remove_capability_from_bounding_set(capability)
+        {
+            tracing::debug!(%error, "the bounding set stays");
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lacking(names: &[&str]) -> Vec<Capability> {
+        CAPABILITIES.into_iter().filter(|capability| names.contains(&capability.name)).collect()
+    }
+
+    #[test]
+    fn half_of_the_work_is_worth_doing() {
+        assert!(can_work_without(&lacking(&["CAP_NET_ADMIN", "CAP_SYS_PTRACE"])));
+        assert!(!can_work_without(&lacking(&["CAP_PERFMON", "CAP_NET_ADMIN"])));
+        assert!(!can_work_without(&lacking(&["CAP_BPF"])));
+    }
+
+    #[test]
+    fn only_what_is_needed_is_kept() {
+        let five = CAPABILITIES.iter().fold(CapabilitySet::empty(), |set, c| set | c.flag);
+        assert_eq!(kept(CapabilitySet::all()), five);
+        assert_eq!(kept(five | CapabilitySet::SYS_ADMIN), five);
+        let old = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::CHOWN;
+        assert_eq!(kept(old), CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN);
+    }
+}

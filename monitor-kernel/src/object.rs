@@ -1,0 +1,165 @@
+//! The embedded BPF object: loaded once, with the running kernel's offsets injected and its maps
+//! taken from where an earlier agent pinned them.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    maps::{Array, Map, MapData},
+};
+use monitor_common::{
+    offsets::Offsets,
+    ports::{PortIndex, PortSet},
+    sources::{row_count, sketch_count},
+};
+
+use super::{
+    counters::{PortIndices, PortSetWords},
+    pins::{Pins, Room},
+};
+
+/// The programs and maps of monitor-ebpf.
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
+
+/// Counts up when the records or maps change in a way that an older agent's pins do not have.
+const LAYOUT_VERSION: u32 = 5;
+
+/// Bytes of the ring buffer of diagnostics, of which there are few: the library would take 128 KiB.
+const LOG_RING_BYTES: u32 = 16 * 1024;
+
+/// The section that is the map of the watched ports.
+pub const PORT_SET: &str = ".bss.port_set";
+/// The section that is the map of the ports' indices.
+pub const PORT_INDEX: &str = ".bss.port_index";
+
+/// Maps that programs share, and that are pinned for the next agent.
+const SHARED_MAPS: [&str; 16] = [
+    PORT_SET,
+    PORT_INDEX,
+    "COUNTERS",
+    "NEAR_COUNTERS",
+    "SOCKET_COUNTERS",
+    "EVENTS",
+    "AUTOMATIC_BINDS",
+    "ERRORS",
+    "AYA_LOGS",
+    "SAMPLING",
+    "SAMPLES",
+    "CONVERSATIONS",
+    "RECENT_SOURCES",
+    "SKIPPED_SAMPLES",
+    "SOURCES",
+    "TALKERS",
+];
+
+/// What is fixed when the object is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// CPUs that the kernel may ever run.
+    pub cpus: u32,
+    /// Offsets in kernel structs.
+    pub offsets: Offsets,
+    /// Whether the caller's command line is taken along.
+    pub command_lines: bool,
+    /// Port indices that have sketches of their remote addresses.
+    pub sketched_ports: u32,
+    /// Verbosity of the kernel side; diagnostics below it cost nothing.
+    pub log_level: KernelLogLevel,
+}
+
+/// Verbosity of the kernel side's diagnostics, as aya-log numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum KernelLogLevel {
+    /// None at all.
+    Off = 0,
+    /// What went wrong.
+    Warn = 2,
+    /// Every socket call on a watched port.
+    Debug = 4,
+}
+
+impl Settings {
+    /// Identity of the maps: agents with the same one can use each other's.
+    pub fn layout(&self, netns_inode: u64) -> String {
+        format!("{LAYOUT_VERSION}:{}:{netns_inode}", self.cpus)
+    }
+
+    /// Identity of the programs, but for their verbosity.
+    pub fn object(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        OBJECT.hash(&mut hasher);
+        bytemuck::bytes_of(&self.offsets).hash(&mut hasher);
+        self.command_lines.hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+/// The tables of ports that an earlier agent left. Loading writes the first value of a section into
+/// its map, also into one that is in use: it has to be the value that is there.
+fn pinned_tables(pins: Option<&Pins>) -> (Option<PortSet>, Option<Box<PortIndex>>) {
+    let path = |map| pins.map(|pins| pins.path(Room::Maps, &pin_name(map)));
+    let set = path(PORT_SET).and_then(|path| pinned_value::<PortSetWords>(&path));
+    let index = path(PORT_INDEX).and_then(|path| pinned_value::<PortIndices>(&path));
+    (set.map(bytemuck::cast), index.map(|index| bytemuck::cast_box(Box::new(index))))
+}
+
+fn pinned_value<T: aya::Pod>(path: &Path) -> Option<T> {
+    let map = Map::Array(MapData::from_pin(path).ok()?);
+    Array::try_from(map).ok()?.get(&0, 0).ok()
+}
+
+/// A BPF filesystem takes no names with dots.
+fn pin_name(map: &str) -> String {
+    map.trim_start_matches(".bss.").to_ascii_uppercase()
+}
+
+/// A loader for [`load`], which takes a moment to make.
+pub fn loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    // Statistics come with the one line that says why a program was refused. At the level below,
+    // which is none, aya's second attempt fails for the level itself and hides the reason.
+    loader.btf(None).verifier_log_level(VerifierLogLevel::STATS);
+    loader
+}
+
+/// Loads the object. Programs enter the kernel when they are attached, maps now.
+pub fn load(
+    loader: EbpfLoader<'static>,
+    settings: &Settings,
+    pins: Option<&Pins>,
+) -> Result<Ebpf, EbpfError> {
+    // What it is told lives as long as this function.
+    let mut loader: EbpfLoader<'_> = loader;
+    let offsets = bytemuck::bytes_of(&settings.offsets);
+    let command_lines = u8::from(settings.command_lines);
+    let log_level = settings.log_level as u8;
+    let paths: Vec<PathBuf> = pins
+        .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, &pin_name(name))).collect())
+        .unwrap_or_default();
+    let (port_set, port_index) = pinned_tables(pins);
+    loader
+        .override_global("CPUS", &settings.cpus, true)
+        .override_global("OFFSETS", offsets, true)
+        .override_global("COMMAND_LINES", &command_lines, true)
+        .override_global(aya_log::LEVEL, &log_level, true);
+    loader
+        .map_max_entries("AYA_LOGS", LOG_RING_BYTES)
+        .map_max_entries("SKIPPED_SAMPLES", settings.cpus)
+        .map_max_entries("TALKERS", row_count(settings.cpus))
+        .map_max_entries("SOURCES", sketch_count(settings.sketched_ports));
+    if let (Some(port_set), Some(port_index)) = (&port_set, &port_index) {
+        loader.override_global("PORT_SET", bytemuck::bytes_of(port_set), true).override_global(
+            "PORT_INDEX",
+            bytemuck::bytes_of(&**port_index),
+            true,
+        );
+    }
+    for (name, path) in SHARED_MAPS.iter().zip(&paths) {
+        loader.map_pin_path(name, path.as_path());
+    }
+    loader.load(OBJECT)
+}

@@ -1,0 +1,196 @@
+//! What the kernel side is told of sampling, and what it has noted of remote addresses.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+};
+
+use aya::maps::{Array, Map, MapData, MapError};
+use monitor_common::{
+    flow::Protocol,
+    limits::{LEAST_SKETCHED_PORTS, MOST_SKETCHED_PORTS, SAMPLES_PER_SECOND, SOURCE_WINDOWS},
+    sample::SkipCause,
+    sampling::{AddressWords, FlowKeys, SamplingControl, address_bytes, ip_address},
+    sources::{Sketch, Talker, TalkerKey, row_count, sketch_index},
+};
+
+use super::counters::{CountersError, take};
+use crate::{
+    clock,
+    snapshot::PortSources,
+    sources::{self, TalkerFacts, window_at},
+};
+
+type Result<T> = std::result::Result<T, CountersError>;
+
+/// [`SamplingControl`] as a map value.
+type ControlWords = [u64; 8];
+/// [`Sketch`] as a map value.
+type SketchWords = [u64; 64];
+/// [`Talker`] as a map value.
+type TalkerWords = [u64; 8];
+
+/// The maps behind sampling and sources.
+pub struct Sampling {
+    cpus: u32,
+    control: Array<MapData, ControlWords>,
+    skipped: Array<MapData, [u64; SkipCause::COUNT]>,
+    sketches: Array<MapData, SketchWords>,
+    /// Sketches that there are.
+    sketch_count: u32,
+    talkers: Array<MapData, TalkerWords>,
+}
+
+/// Port indices that get sketches when so many ports are watched.
+pub fn sketched_ports(ports: usize) -> u32 {
+    // Index 0 is none.
+    let wanted = u32::try_from(ports).unwrap_or(u32::MAX).saturating_add(1);
+    wanted.clamp(LEAST_SKETCHED_PORTS, MOST_SKETCHED_PORTS).next_power_of_two()
+}
+
+impl Sampling {
+    /// Takes the maps of a loaded object, which may be those of an earlier agent.
+    pub fn open(object: &mut aya::Ebpf, cpus: u32) -> Result<Self> {
+        let sketches = take(object, "SOURCES")?;
+        let mut sampling = Self {
+            cpus,
+            control: Array::try_from(take(object, "SAMPLING")?)?,
+            skipped: Array::try_from(take(object, "SKIPPED_SAMPLES")?)?,
+            sketch_count: capacity(&sketches)?,
+            sketches: Array::try_from(sketches)?,
+            talkers: Array::try_from(take(object, "TALKERS")?)?,
+        };
+        let mut control = sampling.control()?;
+        if control.seed == 0 {
+            // What the standard library seeds its tables with comes from the system.
+            control.seed = RandomState::new().hash_one(clock::boottime_ns()) | 1;
+            control.keys = FlowKeys::of_seed(control.seed);
+            sampling.set_control(control)?;
+        }
+        Ok(sampling)
+    }
+
+    /// Opens the next window when it is time, and grants the samples of another second, or none.
+    pub fn renew(&mut self, captures: bool) -> Result<()> {
+        let mut control = self.control()?;
+        let window = window_at(clock::boottime_ns());
+        self.clear_windows(control.window, window)?;
+        control.window = window;
+        control.budgets = if captures { SAMPLES_PER_SECOND } else { [0; 2] };
+        self.set_control(control)
+    }
+
+    /// Nobody wants to know any more.
+    pub fn end(&mut self) -> Result<()> {
+        let control = self.control()?;
+        self.set_control(SamplingControl { window: 0, budgets: [0; 2], ..control })
+    }
+
+    /// Empties the sketches of the windows after `last`, up to `now`.
+    fn clear_windows(&mut self, last: u32, now: u32) -> Result<()> {
+        let first = (last + 1).max(now.saturating_sub(SOURCE_WINDOWS - 1));
+        for window in first..=now {
+            let of_window =
+                (window % SOURCE_WINDOWS..self.sketch_count).step_by(SOURCE_WINDOWS as usize);
+            for index in of_window {
+                self.sketches.set(index, [0; 64], 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many remote addresses each of these ports has seen, of those that have sketches. Ports
+    /// come with their indices.
+    pub fn sources(&self, ports: impl Iterator<Item = (u16, u16)>) -> Result<Vec<PortSources>> {
+        let mut rows = Vec::new();
+        for (port, index) in ports {
+            for protocol in Protocol::ALL {
+                if sketch_index(index.into(), protocol, SOURCE_WINDOWS - 1) >= self.sketch_count {
+                    continue;
+                }
+                let addresses = self.addresses(index.into(), protocol)?;
+                rows.push(PortSources { port, protocol, addresses });
+            }
+        }
+        Ok(rows)
+    }
+
+    fn addresses(&self, index: u32, protocol: Protocol) -> Result<u64> {
+        let mut all: Option<Sketch> = None;
+        for window in 0..SOURCE_WINDOWS {
+            let words = self.sketches.get(&sketch_index(index, protocol, window), 0)?;
+            // As nearly all of them are.
+            if words != [0; 64] {
+                all.get_or_insert(Sketch::EMPTY).merge(&bytemuck::cast(words));
+            }
+        }
+        Ok(all.as_ref().map_or(0, sources::estimate))
+    }
+
+    /// The most talkative remote addresses of all ports, most packets first.
+    pub fn talkers(&self) -> Result<Vec<TalkerFacts>> {
+        let now = self.control()?.window;
+        let mut talkers: HashMap<(AddressWords, u32), TalkerFacts> = HashMap::new();
+        for row in 0..row_count(self.cpus) {
+            let row: Talker = bytemuck::cast(self.talkers.get(&row, 0)?);
+            if row.key == 0 || now.wrapping_sub(row.last_window) >= SOURCE_WINDOWS {
+                continue;
+            }
+            let Some(facts) = facts(&row) else { continue };
+            talkers
+                .entry((row.address, row.key))
+                .and_modify(|sum| sum.add(&facts))
+                .or_insert(facts);
+        }
+        let mut talkers: Vec<TalkerFacts> = talkers.into_values().collect();
+        talkers.sort_by_key(TalkerFacts::rank);
+        Ok(talkers)
+    }
+
+    /// Samples that were not taken, indexed by [`SkipCause`].
+    pub fn skipped(&self) -> Result<[u64; SkipCause::COUNT]> {
+        let mut sum = [0; SkipCause::COUNT];
+        for cpu in 0..self.cpus {
+            let counts = self.skipped.get(&cpu, 0)?;
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        Ok(sum)
+    }
+
+    fn control(&self) -> std::result::Result<SamplingControl, MapError> {
+        self.control.get(&0, 0).map(bytemuck::cast)
+    }
+
+    fn set_control(&mut self, control: SamplingControl) -> Result<()> {
+        Ok(self.control.set(0, bytemuck::cast::<SamplingControl, ControlWords>(control), 0)?)
+    }
+}
+
+/// Entries of a map, which may be an earlier agent's and of another size than the object says.
+fn capacity(map: &Map) -> Result<u32> {
+    match map {
+        Map::Array(map) => Ok(map.info()?.max_entries()),
+        _ => Err(CountersError::Missing("SOURCES")),
+    }
+}
+
+/// What a row says; nothing where it makes no sense.
+fn facts(row: &Talker) -> Option<TalkerFacts> {
+    let TalkerKey { port, protocol, family } = TalkerKey::of(row.key)?;
+    let address = ip_address(family, address_bytes(row.address))?;
+    let Talker { packets, bytes, first_window, last_window, .. } = *row;
+    Some(TalkerFacts { port, protocol, address, packets, bytes, first_window, last_window })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sketches_are_bounded() {
+        assert_eq!(sketched_ports(1), 8);
+        assert_eq!(sketched_ports(7), 8);
+        assert_eq!(sketched_ports(8), 16);
+        assert_eq!(sketched_ports(65_535), 128);
+    }
+}

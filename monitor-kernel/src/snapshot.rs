@@ -1,0 +1,90 @@
+//! What the kernel side has counted, as one consistent set of plain facts.
+//!
+//! The kernel module fills it, metrics and doctor read it: neither knows of maps here.
+
+use monitor_common::{
+    errors::KernelError,
+    flow::{PortCounters, Protocol, UnclassifiedCounters},
+    sample::SkipCause,
+    socket_event::SocketCounters,
+};
+
+use crate::hooks::HookStatus;
+
+/// Everything that is read from the kernel for one scrape.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Traffic of every watched port on every counted interface, summed over CPUs.
+    pub traffic: Vec<PortTraffic>,
+    /// What could not be attributed to a port, for every counted interface.
+    pub unclassified: Vec<UnclassifiedTraffic>,
+    /// Socket calls on every watched port.
+    pub sockets: Vec<PortSockets>,
+    /// Every hook, per interface where it has one.
+    pub hooks: Vec<HookStatus>,
+    /// Failures of the kernel side, indexed by [`KernelError`].
+    pub kernel_errors: [u64; KernelError::COUNT],
+    /// Socket calls, on watched ports or others, that the kernel ran no program for.
+    pub missed_calls: u64,
+    /// Remote addresses on every watched port that has a sketch.
+    pub sources: Vec<PortSources>,
+    /// Samples that the kernel side did not take, indexed by [`SkipCause`].
+    pub skipped_samples: [u64; SkipCause::COUNT],
+    /// Fill and size of the kernel maps.
+    pub maps: Vec<MapUsage>,
+}
+
+/// Traffic of one port on one interface.
+#[derive(Clone, Debug)]
+pub struct PortTraffic {
+    /// Index of the interface.
+    pub interface_index: u32,
+    /// Name of the interface.
+    pub interface: String,
+    /// The watched port.
+    pub port: u16,
+    /// Sum over CPUs.
+    pub counters: PortCounters,
+}
+
+/// Unclassified packets of one interface.
+#[derive(Clone, Debug)]
+pub struct UnclassifiedTraffic {
+    /// Name of the interface.
+    pub interface: String,
+    /// Sum over CPUs.
+    pub counters: UnclassifiedCounters,
+}
+
+/// Socket calls on one port.
+#[derive(Clone, Debug)]
+pub struct PortSockets {
+    /// The watched port.
+    pub port: u16,
+    /// Binds, listens and closes.
+    pub counters: SocketCounters,
+}
+
+/// Remote addresses on one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortSources {
+    /// The watched port.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Different addresses in the last five minutes, an estimate.
+    pub addresses: u64,
+}
+
+/// Fill and size of one kernel map.
+#[derive(Clone, Debug)]
+pub struct MapUsage {
+    /// Name of the map, as in `bpftool map`.
+    pub map: String,
+    /// Entries in use.
+    pub entries: u64,
+    /// Entries that fit.
+    pub capacity: u64,
+    /// Kernel memory, all CPUs together; bytes.
+    pub bytes: u64,
+}

@@ -1,0 +1,415 @@
+//! A world of packets, sockets, agents that come and go, and clocks that are set, beside which the
+//! ledger must tell no more than the truth and no less than what could be known.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const PORTS: [(u16, u64); 2] = [(1, 5_000), (2, 20_000)];
+const LONGEST_SILENCE: u64 = LONGEST_SILENCE_NS / 1_000_000;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Pass(u64),
+    Packet(usize, Protocol, (Direction, Side)),
+    /// Whether its event is lost.
+    Bind(usize, Protocol, bool),
+    Refuse(usize, Protocol, bool),
+    Close(usize, Protocol, bool),
+    /// The ring's events, newest first if they are out of order.
+    Drain(bool),
+    Read,
+    Look,
+    Save,
+    SetClock(i64),
+    Kill,
+    Reset,
+    Reboot,
+    Start,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let port = 0..PORTS.len();
+    let protocol = prop::sample::select(Protocol::ALL.to_vec());
+    let place = prop::sample::select(vec![IN, OUT, REPLY, ANSWER]);
+    let lost = prop::bool::weighted(0.2);
+    prop_oneof![
+        8 => (0_u64..4_000).prop_map(Step::Pass),
+        2 => (0_u64..60_000).prop_map(Step::Pass),
+        4 => (port.clone(), protocol.clone(), place).prop_map(|(a, b, c)| Step::Packet(a, b, c)),
+        3 => (port.clone(), protocol.clone(), lost).prop_map(|(a, b, c)| Step::Bind(a, b, c)),
+        1 => (port.clone(), protocol.clone(), lost).prop_map(|(a, b, c)| Step::Refuse(a, b, c)),
+        3 => (port, protocol, lost).prop_map(|(a, b, c)| Step::Close(a, b, c)),
+        4 => any::<bool>().prop_map(Step::Drain),
+        16 => Just(Step::Read),
+        4 => Just(Step::Look),
+        4 => Just(Step::Save),
+        1 => (-1_000_000_i64..1_000_000).prop_map(Step::SetClock),
+        2 => Just(Step::Kill),
+        1 => Just(Step::Reset),
+        1 => Just(Step::Reboot),
+        4 => Just(Step::Start),
+    ]
+}
+
+/// What an agent knows, and loses with it what it has not saved. Times are milliseconds since the
+/// world began; the truth is known to nobody else.
+#[derive(Clone, Default)]
+struct Knowledge {
+    /// Spans between readings, and those of them that count.
+    covered: Vec<(u64, u64)>,
+    /// The last reading, or the start.
+    last_reading: u64,
+    /// The last reading.
+    counted_until: u64,
+    last_look: Option<u64>,
+    /// Since when each port sleeps.
+    asleep: [Option<u64>; 2],
+}
+
+impl Knowledge {
+    /// Covered time up to `time`.
+    fn covered_at(&self, time: u64) -> u64 {
+        let span = |(from, to): &(u64, u64)| time.min(*to).saturating_sub(*from);
+        self.covered.iter().map(span).sum()
+    }
+}
+
+struct World {
+    now: u64,
+    booted: u64,
+    boots: u32,
+    clock_ms: i64,
+    lives: u32,
+    adopted: bool,
+    counters: [PortCounters; 2],
+    calls: [SocketCounters; 2],
+    sockets: [[u32; 2]; 2],
+    ring: VecDeque<SocketCall>,
+    /// When something happened at each port that the counters or an agent still know of.
+    happened: [Vec<u64>; 2],
+    ledger: Option<Ledger>,
+    known: Knowledge,
+    stored: Option<(Saved, BTreeMap<u16, SavedPort>, Knowledge)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            now: 1_000,
+            booted: 0,
+            boots: 0,
+            clock_ms: 1_700_000_000_000,
+            lives: 0,
+            adopted: false,
+            counters: Default::default(),
+            calls: Default::default(),
+            sockets: Default::default(),
+            ring: VecDeque::new(),
+            happened: Default::default(),
+            ledger: None,
+            known: Knowledge::default(),
+            stored: None,
+        };
+        world.start();
+        // Without a first save a ledger begins anew, which is another test's.
+        world.save();
+        world
+    }
+
+    fn moment(&self) -> Moment {
+        let wall = Timestamp::from_millisecond(self.clock_ms + self.now as i64).expect("a time");
+        Moment { wall, boottime_ns: (self.now - self.booted) * 1_000_000 }
+    }
+
+    fn start(&mut self) {
+        if self.ledger.is_some() {
+            return;
+        }
+        let start = Start {
+            at: self.moment(),
+            boot_id: self.boots.to_string(),
+            counters: CounterEpoch { id: self.lives.to_string(), adopted: self.adopted },
+        };
+        let mut ledger = match &self.stored {
+            None => {
+                self.known = Knowledge { asleep: [Some(self.now); 2], ..Knowledge::default() };
+                Ledger::new(start)
+            }
+            Some((saved, ports, known)) => {
+                self.known = known.clone();
+                Ledger::restore(saved, ports.clone(), start).expect("this version")
+            }
+        };
+        let ports = PORTS.map(|(port, milliseconds)| Watched {
+            port,
+            dormant_after: Duration::from_millis(milliseconds),
+            has_owners: false,
+        });
+        ledger.watch(ports, self.moment());
+        self.known.last_reading = self.now;
+        self.ledger = Some(ledger);
+        self.adopted = true;
+    }
+
+    fn save(&mut self) {
+        let Some(ledger) = &mut self.ledger else { return };
+        let Changes { ledger, ports } = ledger.take_changes();
+        let mut stored = self.stored.take().map(|(_, ports, _)| ports).unwrap_or_default();
+        for (number, port) in ports {
+            match port {
+                Some(port) => stored.insert(number, port),
+                None => stored.remove(&number),
+            };
+        }
+        self.stored = Some((ledger, stored, self.known.clone()));
+    }
+
+    /// The counters begin anew: what they alone knew is forgotten.
+    fn reset(&mut self) {
+        self.ledger = None;
+        self.lives += 1;
+        self.adopted = false;
+        self.counters = Default::default();
+        self.calls = Default::default();
+        self.ring.clear();
+        let counted_until = self.stored.as_ref().map_or(0, |(_, _, known)| known.counted_until);
+        for happened in &mut self.happened {
+            happened.retain(|time| *time <= counted_until);
+        }
+    }
+
+    fn reboot(&mut self) {
+        self.reset();
+        self.now += 1;
+        self.booted = self.now;
+        self.boots += 1;
+        self.sockets = Default::default();
+    }
+
+    fn call(&mut self, port: usize, protocol: Protocol, kind: CallKind, lost: bool) {
+        let index = protocol as usize;
+        match kind {
+            CallKind::Bind { .. } => self.sockets[port][index] += 1,
+            CallKind::Close if self.sockets[port][index] == 0 => return,
+            CallKind::Close => self.sockets[port][index] -= 1,
+            _ => {}
+        }
+        if kind != CallKind::Close {
+            let refused = usize::from(kind == CallKind::BindRefused);
+            self.calls[port].binds[index][refused] += 1;
+            self.happened[port].push(self.now);
+        }
+        if !lost {
+            let (port, _) = PORTS[port];
+            self.ring.push_back(SocketCall { at: self.moment(), port, protocol, kind });
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        // No two things happen at once, so that it is clear which came first.
+        self.now += 1;
+        match step {
+            Step::Pass(milliseconds) => self.now += milliseconds,
+            Step::Packet(port, protocol, (direction, side)) => {
+                let traffic = &mut self.counters[port].traffic;
+                traffic[protocol as usize][direction as usize][side as usize].packets += 1;
+                self.happened[port].push(self.now);
+            }
+            Step::Bind(port, protocol, lost) => self.call(port, protocol, BIND, lost),
+            Step::Refuse(port, protocol, lost) => {
+                self.call(port, protocol, CallKind::BindRefused, lost);
+            }
+            Step::Close(port, protocol, lost) => self.call(port, protocol, CallKind::Close, lost),
+            Step::Drain(backwards) => self.drain(backwards),
+            Step::Read => self.read(),
+            Step::Look => self.look(),
+            Step::Save => self.save(),
+            Step::SetClock(milliseconds) => self.clock_ms += milliseconds,
+            Step::Kill => self.ledger = None,
+            Step::Reset => self.reset(),
+            Step::Reboot => self.reboot(),
+            Step::Start => self.start(),
+        }
+    }
+
+    fn drain(&mut self, backwards: bool) {
+        let Some(mut ledger) = self.ledger.take() else { return };
+        let mut told = Vec::new();
+        while let Some(call) = if backwards { self.ring.pop_back() } else { self.ring.pop_front() }
+        {
+            ledger.call(&call, &mut told);
+        }
+        self.ledger = Some(ledger);
+        self.judge(&told);
+    }
+
+    fn look(&mut self) {
+        let at = self.moment();
+        let Some(ledger) = &mut self.ledger else { return };
+        let mut held = Vec::new();
+        for (index, (port, _)) in PORTS.iter().enumerate() {
+            for protocol in Protocol::ALL {
+                let sockets = self.sockets[index][protocol as usize];
+                held.push(Held { port: *port, protocol, sockets, can_answer: true });
+            }
+        }
+        let mut told = Vec::new();
+        ledger.holders(at, held.into_iter().filter(|held| held.sockets > 0), &mut told);
+        self.judge(&told);
+        self.known.last_look = Some(self.now);
+        for (index, (port, _)) in PORTS.iter().enumerate() {
+            let facts = self.ledger.as_ref().and_then(|ledger| ledger.facts(*port)).expect("facts");
+            for protocol in Protocol::ALL {
+                let sockets = self.sockets[index][protocol as usize];
+                assert_eq!(facts.bound_sockets(protocol), sockets, "after a look");
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        let at = self.moment();
+        let Some(ledger) = &mut self.ledger else { return };
+        let mut told = Vec::new();
+        let mut reading = ledger.read(at, &mut told);
+        for (index, (port, _)) in PORTS.iter().enumerate() {
+            reading.sockets(*port, &self.calls[index]);
+            reading.traffic(ETHERNET, *port, &self.counters[index]);
+        }
+        reading.finish();
+        // Awakenings are judged by what was known before the reading, sleep by what it brought.
+        let (awakened, asleep): (Vec<_>, Vec<_>) =
+            told.iter().partition(|told| matches!(told.change, Change::Awakened { .. }));
+        self.judge(&awakened);
+        let passed = self.now - self.known.last_reading;
+        if passed <= LONGEST_SILENCE {
+            self.known.covered.push((self.known.last_reading, self.now));
+        }
+        self.known.last_reading = self.now;
+        self.known.counted_until = self.now;
+        self.judge(&asleep);
+        self.judge_sleepers();
+    }
+
+    fn judge(&mut self, told: &[Transition]) {
+        for transition in told {
+            let index = usize::from(transition.port) - 1;
+            match transition.change {
+                Change::Awakened { wake, dormant_for } => {
+                    let since = self.known.asleep[index].take().expect("it was dormant");
+                    self.judge_dormant_for(index, since, wake, dormant_for);
+                }
+                Change::Dormant => {
+                    assert!(self.known.asleep[index].is_none(), "it is dormant already");
+                    self.judge_falling_asleep(index);
+                    self.known.asleep[index] = Some(self.now);
+                }
+                Change::State { from, to } => assert_ne!(from, to),
+            }
+        }
+    }
+
+    /// It never slept longer than until the first thing that happened, gaps not counted.
+    fn judge_dormant_for(&self, port: usize, since: u64, wake: Wake, dormant_for: Duration) {
+        let woken = match wake {
+            _ if wake.was_bound_unseen() => self.known.last_look.unwrap_or(since).max(since),
+            _ => {
+                let after = self.happened[port].iter().find(|time| **time >= since);
+                *after.expect("something happened")
+            }
+        };
+        let truth = self.known.covered_at(woken) - self.known.covered_at(since);
+        let told = dormant_for.as_millis() as u64;
+        assert!(told <= truth, "{told} ms told, {truth} ms true: {wake}");
+    }
+
+    /// Nothing happened for as long as it takes, gaps not counted.
+    fn judge_falling_asleep(&self, port: usize) {
+        let (number, dormant_after) = PORTS[port];
+        let last = self.happened[port].last().copied().unwrap_or(0);
+        let quiet = self.known.covered_at(self.now) - self.known.covered_at(last);
+        assert!(quiet >= dormant_after, "{quiet} ms quiet");
+        if self.known.last_look == Some(self.now) {
+            assert_eq!(self.sockets[port], [0, 0], "port {number} is held");
+        }
+    }
+
+    /// After a reading, nothing has happened at a port that sleeps.
+    fn judge_sleepers(&self) {
+        let ledger = self.ledger.as_ref().expect("a ledger");
+        for (index, (port, _)) in PORTS.iter().enumerate() {
+            let facts = ledger.facts(*port).expect("facts");
+            assert_eq!(facts.is_dormant(), self.known.asleep[index].is_some());
+            if let Some(since) = self.known.asleep[index] {
+                let missed = self.happened[index].iter().find(|time| **time > since);
+                assert_eq!(missed, None, "asleep since {since}");
+            }
+        }
+    }
+}
+
+/// A life of binds that nobody expects, by any number of agents.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// Whether its event is lost.
+    Bind(bool),
+    /// What an agent does every second; whether a bind comes between ring and counters.
+    Second(bool),
+    Save,
+    Kill,
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        4 => prop::bool::weighted(0.2).prop_map(Turn::Bind),
+        4 => prop::bool::weighted(0.3).prop_map(Turn::Second),
+        1 => Just(Turn::Save),
+        1 => Just(Turn::Kill),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_bind_that_nobody_expects_is_counted_once(
+        turns in prop::collection::vec(turn(), 0..80)
+    ) {
+        let mut world = World::new();
+        let mut binds = 0;
+        let mut bind = |world: &mut World, lost| {
+            binds += 1;
+            world.call(0, Protocol::Udp, CallKind::Bind { expected: false }, lost);
+        };
+        for turn in turns.into_iter().chain([Turn::Second(false); 3]) {
+            world.now += 1_000;
+            match turn {
+                Turn::Bind(lost) => bind(&mut world, lost),
+                Turn::Second(is_close) => {
+                    world.start();
+                    world.drain(false);
+                    if is_close {
+                        bind(&mut world, false);
+                    }
+                    world.read();
+                }
+                Turn::Save => world.save(),
+                Turn::Kill => world.ledger = None,
+            }
+        }
+        let facts = world.ledger.expect("a ledger").facts(PORTS[0].0).expect("facts");
+        prop_assert_eq!(facts.unexpected_binds(Protocol::Udp), binds);
+    }
+
+    #[test]
+    fn no_world_overstates_dormancy_or_loses_an_awakening(
+        steps in prop::collection::vec(step(), 0..120)
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+        }
+        world.step(Step::Start);
+        world.step(Step::Read);
+    }
+}

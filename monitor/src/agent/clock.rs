@@ -1,0 +1,10 @@
+//! The clocks of this machine, as the ledger takes them.
+
+use jiff::Timestamp;
+use monitor_kernel::clock::boottime_ns;
+use monitor_ledger::Moment;
+
+/// Now, on both clocks.
+pub fn now() -> Moment {
+    Moment { wall: Timestamp::now(), boottime_ns: boottime_ns() }
+}

@@ -1,0 +1,206 @@
+//! The page for a terminal of 80 columns: a line a socket, below it one or more for each of its
+//! holders.
+
+use std::fmt::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+
+use super::report::{PortReport, Report, user};
+use crate::{process::Identity, sockets::Socket};
+
+const WIDTH: usize = 80;
+
+/// Where holders begin, and what is said of them.
+const INDENT: usize = 5;
+const DETAILS: usize = 14;
+
+pub(super) fn page(report: &Report, in_colour: bool) -> String {
+    let mut page = Page { text: String::new(), in_colour };
+    // Writing to a string cannot fail.
+    let _ = page.report(report);
+    page.text
+}
+
+struct Page {
+    text: String,
+    in_colour: bool,
+}
+
+impl Page {
+    fn report(&mut self, report: &Report) -> fmt::Result {
+        let (busy, quiet): (Vec<_>, Vec<_>) =
+            report.ports.iter().partition(|port| !port.sockets.is_empty());
+        for port in busy {
+            self.port(port)?;
+            let several = report.namespaces > 1;
+            port.sockets.iter().try_for_each(|socket| self.socket(socket, several))?;
+            writeln!(self.text)?;
+        }
+        for port in quiet {
+            self.port(port)?;
+        }
+        Ok(())
+    }
+
+    fn port(&mut self, report: &PortReport) -> fmt::Result {
+        let count = match (report.sockets.len(), report.bound_sockets) {
+            (0, 0) => "nothing holds it or talks on it".to_owned(),
+            (0, known) => format!("nothing found, but the agent knows of {known}"),
+            (1, _) => "1 socket".to_owned(),
+            (count, _) => format!("{count} sockets"),
+        };
+        let style = if report.is_quiet() {
+            AnsiColor::Green.on_default()
+        } else {
+            AnsiColor::Yellow.on_default().bold()
+        };
+        let name = report.service.map(|name| format!(" {name}")).unwrap_or_default();
+        let port = self.styled(style, &report.port.to_string());
+        writeln!(self.text, "{port}{name}: {count}")?;
+        if report.sockets.is_empty() && !report.is_quiet() {
+            self.line(
+                INDENT,
+                "in a namespace without a process; the live page and the API say who",
+            )?;
+        }
+        self.agent_facts(report)
+    }
+
+    fn agent_facts(&mut self, report: &PortReport) -> fmt::Result {
+        let dormant = report.dormant.map(|is| if is { "dormant" } else { "not dormant" });
+        let time = |what: &str, time: Option<jiff::Timestamp>| {
+            time.map(|time| format!("{what} {time:.0}"))
+        };
+        let verdicts = report.verdicts.iter().map(|verdict| {
+            let times = if verdict.count == 1 {
+                "once".to_owned()
+            } else {
+                format!("{} times", verdict.count)
+            };
+            Some(format!("{} over {} ({times})", verdict.verdict, verdict.transport))
+        });
+        let facts = [
+            report.state.map(str::to_owned),
+            dormant.map(str::to_owned),
+            time("last packet", report.last_packet),
+            time("last bind", report.last_bind),
+        ];
+        let mut line = String::new();
+        for fact in facts.into_iter().chain(verdicts).flatten() {
+            if INDENT + line.len() + 2 + fact.len() > WIDTH {
+                self.line(INDENT, &format!("{line},"))?;
+                line.clear();
+            }
+            let comma = if line.is_empty() { "" } else { ", " };
+            let _ = write!(line, "{comma}{fact}");
+        }
+        if line.is_empty() { Ok(()) } else { self.line(INDENT, &line) }
+    }
+
+    fn socket(&mut self, socket: &Socket, tell_namespace: bool) -> fmt::Result {
+        let entry = &socket.entry;
+        let state = entry.tcp_state.map(|state| state.name()).unwrap_or_default();
+        let namespace = socket.netns_inode.filter(|_| tell_namespace);
+        let namespace = namespace.map(|inode| format!(" netns {inode}")).unwrap_or_default();
+        let head = format!("{:<4} {state:<12} {}", entry.protocol.name(), entry.local);
+        let room = WIDTH - 2 - namespace.len();
+        // Two long addresses do not fit one line.
+        let one_line = entry.peer.map(|peer| format!("{head} → {peer}"));
+        match (one_line, entry.peer) {
+            (Some(line), _) if line.chars().count() < room => {
+                self.line(2, &format!("{line:<room$}{namespace}"))?;
+            }
+            (_, peer) => {
+                let fits = head.chars().count() < room;
+                let (first, second) = if fits { (&*namespace, "") } else { ("", &*namespace) };
+                self.line(2, format!("{head:<room$}{first}").trim_end())?;
+                let peer = peer.map(|peer| format!("{:<17} → {peer}", "")).unwrap_or_default();
+                if !peer.is_empty() || !second.is_empty() {
+                    self.line(2, &format!("{peer:<room$}{second}"))?;
+                }
+            }
+        }
+        if socket.holders_unknown {
+            return self.line(INDENT, "who holds it is not visible to this user");
+        }
+        if socket.holders.is_empty() {
+            return self.line(INDENT, "no process holds it");
+        }
+        socket.holders.iter().try_for_each(|holder| self.holder(holder))
+    }
+
+    fn holder(&mut self, holder: &Identity) -> fmt::Result {
+        let name = holder.name.as_deref().unwrap_or("?");
+        let mut head = format!("{:>8} {name}", holder.pid);
+        if let Some(user) = user(holder) {
+            let _ = write!(head, ", user {user}");
+        }
+        let cgroup = holder.cgroup.as_deref();
+        if let Some(unit) = cgroup.and_then(|cgroup| cgroup.unit.as_ref()) {
+            let _ = write!(head, ", {}", unit.name);
+        }
+        self.line(INDENT, &head)?;
+        if let Some(id) = cgroup.and_then(|cgroup| cgroup.container_id.as_deref()) {
+            self.line(DETAILS, &format!("container {id}"))?;
+        }
+        if let Some(executable) = &holder.executable {
+            let deleted = if executable.is_deleted { " (deleted)" } else { "" };
+            self.line(DETAILS, &format!("{}{deleted}", executable.path))?;
+        }
+        match &holder.command_line {
+            Some(line) => self.line(DETAILS, &format!("$ {}", line.arguments.join(" "))),
+            None => Ok(()),
+        }
+    }
+
+    /// A line that is cut where the terminal ends.
+    fn line(&mut self, indent: usize, text: &str) -> fmt::Result {
+        let line = format!("{:indent$}{}", "", fit(text, WIDTH - indent));
+        writeln!(self.text, "{}", line.trim_end())
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        if self.in_colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+/// Programs choose their names and arguments: none may speak to the terminal. What is too long
+/// ends in an ellipsis.
+fn fit(text: &str, width: usize) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        if character.is_control() || is_direction(character) {
+            let _ = write!(shown, "{}", character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    if shown.chars().count() <= width {
+        return shown;
+    }
+    let mut cut: String = shown.chars().take(width - 1).collect();
+    cut.push('…');
+    cut
+}
+
+/// Marks that turn the direction of writing, and so what a line seems to say.
+const fn is_direction(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_program_speaks_to_the_terminal() {
+        assert_eq!(fit("a\u{1b}[2J\u{202e}b\n", 80), "a\\u{1b}[2J\\u{202e}b\\u{a}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        assert_eq!(fit("four", 4), "four");
+        assert_eq!(fit("fives", 4), "fiv…");
+        assert_eq!(fit("\u{1b}\u{1b}", 4), "\\u{…");
+    }
+}

@@ -1,0 +1,313 @@
+//! What can be told of a host without touching a hook: kernel, privileges, mounts, limits.
+
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
+use rustix::{
+    fs::{Access, access},
+    process::{Pid, geteuid},
+};
+use serde::Serialize;
+
+use super::hooks::HookReport;
+use monitor_kernel::{
+    KernelTypes, attach,
+    capabilities::{self, CAPABILITIES, Capability},
+    hooks::{Hook, HookMechanism},
+    limits,
+    lockdown::{self, Lockdown},
+    pins::{self, Running},
+    tracefs,
+};
+
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// Something that the kernel side needs, is better with, or that explains what it finds.
+#[derive(Debug, Serialize)]
+pub(super) struct Fact {
+    /// Part of the page that it belongs to.
+    pub(super) group: &'static str,
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) ok: bool,
+    /// What is lost, where it is not ok.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) costs: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remedy: Option<String>,
+    /// Whether it keeps the agent from working at all.
+    is_fatal: bool,
+}
+
+impl Fact {
+    pub(super) fn ok(group: &'static str, name: &'static str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        Self { group, name, value, ok: true, costs: None, remedy: None, is_fatal: false }
+    }
+
+    pub(super) fn lost(self, costs: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { ok: false, costs: Some(costs.into()), remedy: Some(remedy.into()), ..self }
+    }
+
+    pub(super) fn fatal(self) -> Self {
+        Self { is_fatal: true, ..self }
+    }
+
+    pub(super) fn is_fatal(&self) -> bool {
+        self.is_fatal
+    }
+}
+
+/// Everything there is to tell; the privileges are those of the agent, where one runs.
+pub(super) fn of_host(running: Option<&Running>) -> Vec<Fact> {
+    let agent = running.and_then(|running| running.pid);
+    let facts = [
+        Some(release()),
+        Some(types()),
+        Some(lockdown_mode()),
+        Some(security_modules()),
+        just_in_time(),
+        unprivileged_bpf(),
+        user_namespace(),
+        pid_namespace(),
+        network_namespace(),
+        Some(user(agent)),
+    ];
+    let capabilities = capability_facts(agent);
+    let rest = [Some(bpffs(running)), Some(tracefs_mount()), Some(cgroup2()), Some(memlock())];
+    facts.into_iter().flatten().chain(capabilities).chain(rest.into_iter().flatten()).collect()
+}
+
+/// Takes back what a fact costs where no hook has a use for it: who has fexit or kprobe for binds
+/// and closes misses neither tracefs nor cgroups.
+pub(super) fn relieve(facts: &mut [Fact], hooks: &[HookReport]) {
+    let serves = |hook: Hook| {
+        hooks.iter().any(|report| {
+            report.hook == hook
+                && matches!(report.mechanism, Some(HookMechanism::Fexit | HookMechanism::Kprobe))
+        })
+    };
+    if !(serves(Hook::Bind) && serves(Hook::Close)) {
+        return;
+    }
+    for fact in facts.iter_mut().filter(|fact| [TRACEFS, CGROUP2].contains(&fact.name)) {
+        if !fact.ok {
+            fact.value.push_str("; nothing here needs it");
+        }
+        (fact.ok, fact.costs, fact.remedy) = (true, None, None);
+    }
+}
+
+const TRACEFS: &str = "tracefs";
+const CGROUP2: &str = "cgroup2";
+const KERNEL: &str = "Kernel";
+const PRIVILEGES: &str = "Privileges";
+const MOUNTS: &str = "Mounts and limits";
+
+fn release() -> Fact {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    Fact::ok(KERNEL, "release", format!("{release} {}", system.machine().to_string_lossy()))
+}
+
+/// What is lost where no program can read a socket.
+const WITHOUT_SOCKETS: &str =
+    "refused binds are not seen, and little is known of who binds and is gone at once";
+
+fn types() -> Fact {
+    let types = KernelTypes::of_running_kernel(&[]);
+    let fact = |value: &str| Fact::ok(KERNEL, "BTF", value);
+    if types.missing.is_empty() {
+        fact("every struct member that is read was found")
+    } else if types.find_sockets() {
+        let costs = format!("unknown: {}", types.missing.join(", "));
+        let remedy = "report it, with this page: this kernel has changed them";
+        fact("some struct members are not found").lost(costs, remedy)
+    } else {
+        let costs = format!("{WITHOUT_SOCKETS}; of closes only those of TCP listeners are");
+        let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF";
+        fact("no type information of this kernel").lost(costs, remedy)
+    }
+}
+
+fn lockdown_mode() -> Fact {
+    let fact = |value: &str| Fact::ok(KERNEL, "lockdown", value);
+    match Lockdown::in_force() {
+        Some(mode @ Lockdown::Confidentiality) => fact(mode.name()).lost(
+            format!("programs may not read kernel memory: {WITHOUT_SOCKETS}; listens and closes are not, either"),
+            "boot with lockdown=integrity, or accept that packets and successful binds are all that is seen",
+        ),
+        Some(mode) => fact(mode.name()),
+        None if Path::new(lockdown::PATH).parent().is_some_and(is_empty) => {
+            fact("not known: securityfs is not mounted")
+        }
+        None => fact("this kernel has none"),
+    }
+}
+
+fn security_modules() -> Fact {
+    let list = fs::read_to_string("/sys/kernel/security/lsm").ok();
+    let list = list.map_or("not known: securityfs is not mounted".to_owned(), |list| {
+        list.trim().replace(',', ", ")
+    });
+    Fact::ok(KERNEL, "LSMs", list)
+}
+
+/// Told to root alone; where it cannot be read nothing follows from it.
+fn just_in_time() -> Option<Fact> {
+    let fact = |value: &str| Fact::ok(KERNEL, "BPF JIT", value);
+    match sysctl("net/core/bpf_jit_enable")?.as_str() {
+        "0" => Some(fact("off").lost(
+            "programs are interpreted: a packet costs several times as much, and there is no fexit",
+            "sysctl net.core.bpf_jit_enable=1",
+        )),
+        _ => Some(fact("on")),
+    }
+}
+
+fn unprivileged_bpf() -> Option<Fact> {
+    let value = match sysctl("kernel/unprivileged_bpf_disabled")?.as_str() {
+        "0" => "allowed".to_owned(),
+        disabled => format!("forbidden ({disabled}), which costs nothing with CAP_BPF"),
+    };
+    Some(Fact::ok(KERNEL, "unprivileged BPF", value))
+}
+
+/// Capabilities in a user namespace are none for the kernel side.
+fn user_namespace() -> Option<Fact> {
+    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
+    let is_initial = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
+    let fact = Fact::ok(PRIVILEGES, "container", "in a user namespace of its own").lost(
+        "its capabilities count inside alone: the kernel lets it load nothing",
+        "run it in the user namespace of the host: --userns=host, or PrivateUsers=no in the unit",
+    );
+    (!is_initial).then(|| fact.fatal())
+}
+
+fn pid_namespace() -> Option<Fact> {
+    /// `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`.
+    const INITIAL: u64 = 0xefff_fffc;
+    let is_initial = fs::metadata("/proc/self/ns/pid").ok()?.ino() == INITIAL;
+    (!is_initial).then(|| {
+        Fact::ok(PRIVILEGES, "container", "in a process namespace of its own").lost(
+            "processes outside have a number that means nothing in here",
+            "run it with the process ids of the host: --pid=host",
+        )
+    })
+}
+
+/// Where it is another's, that is somebody's choice, and worth knowing.
+fn network_namespace() -> Option<Fact> {
+    let inode = |process: &str| Some(fs::metadata(format!("/proc/{process}/ns/net")).ok()?.ino());
+    (inode("self")? != inode("1")?).then(|| {
+        let value = "not that of process 1: its interfaces are not counted";
+        Fact::ok(PRIVILEGES, "network", value)
+    })
+}
+
+fn user(agent: Option<i32>) -> Fact {
+    let agent = agent.and_then(|pid| Some((pid, fs::metadata(format!("/proc/{pid}")).ok()?.uid())));
+    let name = |uid: u32| if uid == 0 { "root".to_owned() } else { format!("user {uid}") };
+    let value = match agent {
+        Some((pid, uid)) => format!("{}, the agent (process {pid})", name(uid)),
+        None => format!("{}, this command", name(geteuid().as_raw())),
+    };
+    Fact::ok(PRIVILEGES, "who", value)
+}
+
+fn capability_facts(agent: Option<i32>) -> Vec<Fact> {
+    let missing = capabilities::missing_of(agent.and_then(Pid::from_raw));
+    let fact = |capability: &Capability| {
+        let fact = Fact::ok(PRIVILEGES, capability.name, format!("to {}", capability.purpose));
+        if !missing.contains(capability) {
+            return fact;
+        }
+        // One remedy serves them all.
+        let remedy = if missing.first() == Some(capability) {
+            capabilities::remedy()
+        } else {
+            "as above".to_owned()
+        };
+        let fact = fact.lost(capability.costs, remedy);
+        if capability.is_vital { fact.fatal() } else { fact }
+    };
+    CAPABILITIES.iter().map(fact).collect()
+}
+
+fn bpffs(running: Option<&Running>) -> Fact {
+    const COSTS: &str = "counters and hooks end with the agent, also when it is killed: what \
+                         happens until the next one starts is not seen";
+    let fact = |value: &str| Fact::ok(MOUNTS, "bpffs", value);
+    if !pins::is_bpf_filesystem(Path::new(BPFFS)) {
+        return fact("no BPF filesystem at /sys/fs/bpf")
+            .lost(COSTS, "mount -t bpf bpf /sys/fs/bpf");
+    }
+    match (running, pins::check_writable(Path::new(pins::ROOT))) {
+        (Some(running), _) if running.is_pinned => fact(BPFFS),
+        (Some(_), Ok(())) => fact("the agent has nothing in /sys/fs/bpf")
+            .lost(COSTS, "its log says why; start it again where it can write there"),
+        (None, Ok(())) => fact(BPFFS),
+        (_, Err(error)) => fact("/sys/fs/bpf cannot be written").lost(COSTS, error.to_string()),
+    }
+}
+
+fn tracefs_mount() -> Fact {
+    const COMMAND: &str = "mount -t tracefs tracefs /sys/kernel/tracing";
+    let fact = |value: &str| Fact::ok(MOUNTS, TRACEFS, value);
+    if tracefs::is_mounted() {
+        fact(tracefs::MOUNT_POINT)
+    } else if capabilities::has_sys_admin() {
+        fact("not mounted: it is read through a private mount, which costs nothing")
+    } else {
+        fact("not mounted")
+            .lost("a bind by tracepoint, where fexit and kprobe are missing", COMMAND)
+    }
+}
+
+fn cgroup2() -> Fact {
+    let fact = |value: &str| Fact::ok(MOUNTS, CGROUP2, value);
+    match attach::cgroup_root() {
+        Some(root) if access(&root, Access::READ_OK).is_ok() => fact(&root.display().to_string()),
+        Some(root) => fact("cannot be read").lost(
+            "the cgroup hooks cannot be used",
+            format!("grant the user access to {}", root.display()),
+        ),
+        None => fact("no unified hierarchy: a host of cgroup v1, or nothing is mounted").lost(
+            "the cgroup hooks cannot be used; they are needed where fexit and kprobe are missing",
+            "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified",
+        ),
+    }
+}
+
+fn memlock() -> Fact {
+    limits::lift();
+    let fact = |value: String| Fact::ok(MOUNTS, "memlock", value);
+    match limits::of_maps() {
+        None => fact("sets no limit to maps here".to_owned()),
+        Some(bytes) => fact(format!("{} KiB, and this kernel charges maps to it", bytes / 1024))
+            .lost("maps beyond it cannot be made, and without maps nothing works", limits::REMEDY),
+    }
+}
+
+/// What tells who holds a port: the iterator over open files, or why it does not.
+pub(super) fn holders(iterator: Result<(), &str>) -> Fact {
+    let fact = |value: String| Fact::ok("Holders of ports", "source", value);
+    match iterator {
+        Ok(()) => fact("the kernel's iterator over open files, and sock_diag".to_owned()),
+        Err(why) => fact(format!("sock_diag and /proc; not the iterator over open files: {why}"))
+            .lost(
+                "sockets in a network namespace that no process lives in and no file names, and \
+                 TCP sockets that are bound and no more where their namespace may not be entered",
+                "use Linux 5.8 or later, built with CONFIG_DEBUG_INFO_BTF and not locked down",
+            ),
+    }
+}
+
+fn sysctl(name: &str) -> Option<String> {
+    let value = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
+    Some(value.trim().to_owned())
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+}

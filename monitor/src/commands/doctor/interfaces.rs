@@ -1,0 +1,68 @@
+//! The interfaces: which are counted, whose driver they have, and by which mechanism.
+
+use serde::Serialize;
+
+use super::hooks::HookReport;
+use crate::config::Config;
+use monitor_kernel::{
+    driver,
+    hooks::{Hook, HookMechanism},
+    interfaces::{Interface, Interfaces},
+};
+
+#[derive(Debug, Serialize)]
+pub(super) struct InterfaceReport {
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) driver: Option<String>,
+    pub(super) mtu: u32,
+    /// Whether the configuration wants it counted.
+    pub(super) counted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ingress: Option<HookMechanism>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) egress: Option<HookMechanism>,
+}
+
+/// Every interface of this network namespace; none where netlink cannot be asked.
+pub(super) async fn all() -> Vec<Interface> {
+    let Ok(netlink) = Interfaces::connect() else {
+        return Vec::new();
+    };
+    netlink.list().await.unwrap_or_default().into_values().collect()
+}
+
+/// Those that the configuration wants counted.
+pub(super) fn counted(config: &Config, all: &[Interface]) -> Vec<Interface> {
+    all.iter().filter(|interface| config.interfaces.counts(&interface.name)).cloned().collect()
+}
+
+/// The configuration of a running agent may be another than the one that is known here: what it
+/// has hooks for it counts.
+pub(super) fn reports(
+    counted: &[Interface],
+    all: &[Interface],
+    hooks: &[HookReport],
+) -> Vec<InterfaceReport> {
+    let mechanism = |hook: Hook, name: &str| {
+        let serves =
+            |report: &&HookReport| report.hook == hook && report.interface.as_deref() == Some(name);
+        hooks.iter().find(serves).and_then(|report| report.mechanism)
+    };
+    let is_hooked =
+        |name: &str| hooks.iter().any(|report| report.interface.as_deref() == Some(name));
+    let hooks_are_known = hooks.iter().any(|report| report.interface.is_some());
+    let is_counted = |interface: &Interface| match hooks_are_known {
+        true => is_hooked(&interface.name),
+        false => counted.contains(interface),
+    };
+    let report = |interface: &Interface| InterfaceReport {
+        name: interface.name.clone(),
+        driver: driver::of(&interface.name),
+        mtu: interface.mtu,
+        counted: is_counted(interface),
+        ingress: mechanism(Hook::Ingress, &interface.name),
+        egress: mechanism(Hook::Egress, &interface.name),
+    };
+    all.iter().map(report).collect()
+}

@@ -1,0 +1,209 @@
+//! The page for a terminal of 80 columns.
+
+use std::fmt::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+
+use super::{
+    Report, Verdict,
+    facts::Fact,
+    hooks::{HookReport, HookState},
+};
+use crate::terminal::wrap::wrap;
+
+const WIDTH: usize = 80;
+
+/// Where the explanation of a line begins.
+const INDENT: &str = "      ";
+
+/// How a line stands.
+#[derive(Clone, Copy)]
+enum Mark {
+    Fine,
+    Lost,
+    Fatal,
+}
+
+pub(super) fn page(report: &Report, in_colour: bool) -> String {
+    let mut page = Page { text: String::new(), in_colour };
+    // Writing to a string cannot fail.
+    let _ = page.report(report);
+    page.text
+}
+
+struct Page {
+    text: String,
+    in_colour: bool,
+}
+
+impl Page {
+    fn report(&mut self, report: &Report) -> fmt::Result {
+        self.head(report)?;
+        let mut group = "";
+        for fact in &report.facts {
+            if fact.group != group {
+                group = fact.group;
+                self.heading(group)?;
+            }
+            self.fact(fact)?;
+        }
+        self.interfaces(report)?;
+        self.hooks(report)
+    }
+
+    fn head(&mut self, report: &Report) -> fmt::Result {
+        let (mark, verdict) = match report.verdict {
+            Verdict::Full => (Mark::Fine, "full: everything is seen"),
+            Verdict::Degraded => (Mark::Lost, "degraded: what is marked ! below is lost"),
+            Verdict::Broken => (Mark::Fatal, "broken: the agent cannot work here, see ✗ below"),
+        };
+        let verdict = self.styled(mark.style().bold(), verdict);
+        writeln!(self.text, "ghostport doctor: {verdict} (exit code {})", report.verdict.code())?;
+        let agent = match (report.agent.running, report.agent.pid) {
+            (true, Some(pid)) => format!("running, process {pid}"),
+            (true, None) => "running".to_owned(),
+            _ if report.hooks.is_empty() => "not running".to_owned(),
+            _ => "not running; the hooks below were tried just now".to_owned(),
+        };
+        writeln!(self.text, "\nagent    {agent}")?;
+        let series = if report.quiet_series_omitted {
+            "; series of ports that never saw anything are left out"
+        } else {
+            ""
+        };
+        writeln!(self.text, "ports    {} watched{series}", report.watched_ports)?;
+        if let Some(bytes) = report.kernel_memory_bytes {
+            writeln!(self.text, "memory   {} KiB in the kernel, for maps", bytes.div_ceil(1024))?;
+        }
+        Ok(())
+    }
+
+    fn fact(&mut self, fact: &Fact) -> fmt::Result {
+        let mark = match (fact.ok, fact.is_fatal()) {
+            (true, _) => Mark::Fine,
+            (false, false) => Mark::Lost,
+            (false, true) => Mark::Fatal,
+        };
+        self.line(mark, &format!("{:<20} ", fact.name), &fact.value)?;
+        self.explanation("lost: ", fact.costs.as_deref())?;
+        self.explanation("do:   ", fact.remedy.as_deref())
+    }
+
+    fn interfaces(&mut self, report: &Report) -> fmt::Result {
+        let (counted, others): (Vec<_>, Vec<_>) =
+            report.interfaces.iter().partition(|interface| interface.counted);
+        self.heading("Interfaces")?;
+        if counted.is_empty() {
+            writeln!(self.text, "  ! none is counted: see interfaces.include and exclude")?;
+        } else {
+            let titles = ["name", "driver", "MTU", "ingress", "egress"];
+            self.row(titles.map(str::to_owned))?;
+        }
+        for interface in counted {
+            let mechanism = |mechanism: Option<_>| mechanism.map_or("-".into(), |m| format!("{m}"));
+            self.row([
+                interface.name.clone(),
+                interface.driver.clone().unwrap_or_else(|| "-".to_owned()),
+                interface.mtu.to_string(),
+                mechanism(interface.ingress),
+                mechanism(interface.egress),
+            ])?;
+        }
+        let names: Vec<&str> = others.iter().map(|interface| interface.name.as_str()).collect();
+        let names = (!names.is_empty()).then(|| names.join(", "));
+        self.explanation("not counted by configuration: ", names.as_deref())
+    }
+
+    fn row(&mut self, [name, driver, mtu, ingress, egress]: [String; 5]) -> fmt::Result {
+        let line = format!("    {name:<15}  {driver:<15}  {mtu:>6}  {ingress:<12} {egress}");
+        writeln!(self.text, "{}", line.trim_end())
+    }
+
+    /// Interfaces of which there is the same to say share a line.
+    fn hooks(&mut self, report: &Report) -> fmt::Result {
+        if report.hooks.is_empty() {
+            return Ok(());
+        }
+        self.heading("Hooks")?;
+        let mut told: Vec<&HookReport> = Vec::new();
+        for hook in &report.hooks {
+            if told.iter().any(|other| is_alike(other, hook)) {
+                continue;
+            }
+            told.push(hook);
+            let alike = report.hooks.iter().filter(|other| is_alike(other, hook));
+            let names: Vec<&str> = alike.filter_map(|hook| hook.interface.as_deref()).collect();
+            self.hook(hook, &names.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn hook(&mut self, hook: &HookReport, interfaces: &str) -> fmt::Result {
+        let mark = if hook.loses_something() { Mark::Lost } else { Mark::Fine };
+        let state = match hook.state {
+            HookState::Attached => "attached",
+            HookState::Works => "works",
+            HookState::Candidate => "tried first",
+            HookState::Unserved => "not served",
+        };
+        let mechanism = hook.mechanism.map_or("-", |mechanism| mechanism.name());
+        let head = format!("{:<8} {mechanism:<12} {state:<12} ", hook.hook.name());
+        self.line(mark, &head, interfaces)?;
+        self.explanation("not seen: ", hook.loses)?;
+        for passed in &hook.passed_over {
+            self.explanation(&format!("not {}: ", passed.mechanism), Some(&passed.why))?;
+        }
+        self.explanation("do: ", hook.remedy)
+    }
+
+    fn heading(&mut self, name: &str) -> fmt::Result {
+        let name = self.styled(Style::new().bold(), name);
+        writeln!(self.text, "\n{name}")
+    }
+
+    /// A marked line, what follows its head wrapped under itself.
+    fn line(&mut self, mark: Mark, head: &str, value: &str) -> fmt::Result {
+        let indent = 4 + head.chars().count();
+        let sign = self.styled(mark.style(), mark.sign());
+        let mut lines = wrap(value, WIDTH - indent).into_iter();
+        let first = format!("  {sign} {head}{}", lines.next().unwrap_or_default());
+        writeln!(self.text, "{}", first.trim_end())?;
+        lines.try_for_each(|line| writeln!(self.text, "{:indent$}{line}", ""))
+    }
+
+    fn explanation(&mut self, label: &str, words: Option<&str>) -> fmt::Result {
+        let Some(words) = words else { return Ok(()) };
+        let indent = INDENT.len() + label.chars().count();
+        let mut lines = wrap(words, WIDTH - indent).into_iter();
+        writeln!(self.text, "{INDENT}{label}{}", lines.next().unwrap_or_default())?;
+        lines.try_for_each(|line| writeln!(self.text, "{:indent$}{line}", ""))
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        if self.in_colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+impl Mark {
+    const fn sign(self) -> &'static str {
+        match self {
+            Self::Fine => "✓",
+            Self::Lost => "!",
+            Self::Fatal => "✗",
+        }
+    }
+
+    fn style(self) -> Style {
+        let colour = match self {
+            Self::Fine => AnsiColor::Green,
+            Self::Lost => AnsiColor::Yellow,
+            Self::Fatal => AnsiColor::Red,
+        };
+        colour.on_default()
+    }
+}
+
+/// Whether two reports differ in nothing but the interface.
+fn is_alike(one: &HookReport, other: &HookReport) -> bool {
+    *one == HookReport { interface: one.interface.clone(), ..other.clone() }
+}

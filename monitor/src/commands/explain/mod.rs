@@ -1,0 +1,149 @@
+//! `ghostport explain`: the catalogue for a terminal of 80 columns.
+
+use std::fmt::Write as _;
+
+use crate::catalogue::{CATALOGUE, Entry, lookup};
+use crate::terminal::wrap::wrap;
+
+const WIDTH: usize = 80;
+/// Where the text of a row begins.
+const INDENT: usize = 10;
+
+/// All that is known of a port; `None` if that is nothing.
+pub fn explain(port: u16, with_sources: bool) -> Option<String> {
+    let service = lookup(port)?;
+    let mut page = Page(format!("{port} {}\n\n", service.name));
+    match CATALOGUE.entry(port) {
+        Some(entry) => page.entry(entry, with_sources),
+        None => {
+            page.row("IANA", &format!("{}; no more is known of it here", service.name));
+            page.look(port);
+            if with_sources {
+                page.source("iana");
+            }
+        }
+    }
+    Some(page.0)
+}
+
+/// A line for every port of the catalogue.
+pub fn table(with_sources: bool) -> String {
+    let mut page =
+        Page(format!("{:>5}  {:<15} {:<13} likely there today\n", "port", "service", "era"));
+    for entry in &CATALOGUE.ports {
+        let head = format!("{:>5}  {:<15} {:<13} ", entry.port, entry.name, entry.era);
+        let indent = head.chars().count();
+        let mut lines = wrap(first_sentence(entry.today), WIDTH - indent).into_iter();
+        let _ = writeln!(page.0, "{head}{}", lines.next().unwrap_or_default());
+        for line in lines {
+            let _ = writeln!(page.0, "{:indent$}{line}", "");
+        }
+    }
+    page.0.push_str("\nghostport explain PORT says more.\n");
+    if with_sources {
+        page.0.push('\n');
+        CATALOGUE.sources.keys().for_each(|key| page.source(key));
+    }
+    page.0
+}
+
+fn first_sentence(text: &str) -> &str {
+    text.split_inclusive(". ").next().unwrap_or(text).trim_end_matches([' ', '.'])
+}
+
+struct Page(String);
+
+impl Page {
+    fn entry(&mut self, entry: &Entry<'_>, with_sources: bool) {
+        self.row("IANA", &registration(entry));
+        self.row("era", entry.era);
+        self.row("was", entry.purpose);
+        self.row("dormant", entry.dormant);
+        self.row("today", entry.today);
+        if let Some(attacks) = entry.attacks {
+            self.row("attacks", attacks);
+        }
+        let names = entry.related.iter().filter_map(|port| lookup(*port));
+        let names = names.map(|service| format!("{} {}", service.port, service.name));
+        self.row("related", &names.collect::<Vec<_>>().join(", "));
+        self.look(entry.port);
+        if with_sources {
+            entry.sources.iter().for_each(|key| self.source(key));
+        }
+    }
+
+    /// Commands are not broken into lines.
+    fn look(&mut self, port: u16) {
+        let commands = [
+            format!("ghostport check {port}"),
+            format!("ss -lntup 'sport = :{port}'    (without -u, UDP stays hidden)"),
+            format!("tcpdump -ni any -w FILE.pcap port {port}"),
+            "ghostport identify FILE.pcap".to_owned(),
+        ];
+        for (index, command) in commands.iter().enumerate() {
+            let label = if index == 0 { "look" } else { "" };
+            let _ = writeln!(self.0, "{label:INDENT$}{command}");
+        }
+    }
+
+    fn source(&mut self, key: &str) {
+        if let Some(source) = CATALOGUE.sources.get(key) {
+            self.row("source", source);
+        }
+    }
+
+    fn row(&mut self, label: &str, text: &str) {
+        let mut label = label;
+        for line in wrap(text, WIDTH - INDENT) {
+            let _ = writeln!(self.0, "{label:INDENT$}{line}");
+            label = "";
+        }
+    }
+}
+
+/// What the registry says. It has a name for every port, and not for every port an owner.
+fn registration(entry: &Entry<'_>) -> String {
+    let mut text = format!("{}, tcp and udp", entry.description);
+    if let Some(assignee) = entry.assignee {
+        let _ = write!(text, "; assigned to {}", assignee.replace('_', " "));
+    }
+    if let Some(registered) = entry.registered {
+        let _ = write!(text, "; registered {registered}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_fit_a_terminal() {
+        let ports: Vec<u16> = CATALOGUE.ports.iter().map(|entry| entry.port).collect();
+        assert_eq!(ports.len(), 13);
+        let pages = ports.iter().map(|port| explain(*port, true).expect("a page"));
+        for page in pages.chain([table(true), explain(80, true).expect("a page")]) {
+            for line in page.lines() {
+                assert!(line.chars().count() <= WIDTH, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_has_the_facts() {
+        let page = explain(3717, false).expect("a page");
+        for fact in ["wv-csp-udp-cir", "WV CSP UDP/IP CIR Channel", "2003-03", "MongoDB", "3716"] {
+            assert!(page.contains(fact), "{fact}: {page}");
+        }
+        assert!(!page.contains("source"));
+        let page = explain(2948, true).expect("a page");
+        assert!(page.contains("CVE-2009-0396") && page.contains("source"));
+        assert!(!page.contains("assigned to"), "the registry names nobody");
+    }
+
+    #[test]
+    fn other_ports_have_their_name_or_nothing() {
+        assert!(explain(443, false).expect("a page").contains("https"));
+        assert_eq!(explain(65_000, false), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! The model on a screen of any size.
+
+use jiff::Timestamp;
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::{Cell, Paragraph, Row as TableRow, Table, TableState},
+};
+
+use super::model::{Model, Row, ago, short};
+use crate::commands::events;
+use monitor_ledger::PortState;
+
+/// Least lines that the events get, their heading among them.
+const LEAST_EVENTS: u16 = 7;
+
+const HEADINGS: [&str; 10] =
+    ["PORT", "SERVICE", "STATE", "DORMANT", "IN/s", "OUT/s", "IN B/s", "OUT B/s", "SYN", "HOLDERS"];
+
+/// Widths of the columns but the last, which has what is left: 15 of 80.
+const WIDTHS: [u16; 9] = [5, 9, 9, 7, 5, 5, 6, 7, 4];
+
+const KEYS: &str = "q quit  ↑↓ PgUp PgDn select  s sort  r reverse";
+
+/// Draws everything; `now` is the time of day.
+pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: Timestamp, in_colour: bool) {
+    let height = frame.area().height;
+    let wanted = u16::try_from(model.rows.len()).unwrap_or(u16::MAX).saturating_add(1);
+    // Head, detail and keys take a line each; the ports leave the events their share.
+    let ports = wanted.min(height.saturating_sub(3 + LEAST_EVENTS)).max(2);
+    let [head, table, detail, latest, keys] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(ports),
+        Constraint::Length(1),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
+    frame.render_widget(head_line(model, now, in_colour), head);
+    draw_ports(frame, table, model, now, in_colour);
+    frame.render_widget(detail_line(model), detail);
+    draw_events(frame, latest, model);
+    frame.render_widget(Line::styled(KEYS, Modifier::DIM), keys);
+}
+
+fn head_line(model: &Model, now: Timestamp, in_colour: bool) -> Line<'static> {
+    if let Some(trouble) = &model.trouble {
+        return Line::styled(trouble.clone(), warning(in_colour));
+    }
+    let (awake, held) = model.summary();
+    let order = if model.reversed { ", reversed" } else { "" };
+    let text = format!(
+        "  {} ports, {awake} awake, {held} with sockets; by {}{order}; {now:.0}",
+        model.rows.len(),
+        model.sort.name(),
+    );
+    Line::from(vec![Span::styled("ghostport top", Modifier::BOLD), Span::raw(text)])
+}
+
+fn draw_ports(frame: &mut Frame<'_>, area: Rect, model: &Model, now: Timestamp, in_colour: bool) {
+    // Of tens of thousands of ports only those that are seen are made into rows.
+    let visible = usize::from(area.height.saturating_sub(1)).max(1);
+    let first = (model.selected + 1).saturating_sub(visible);
+    let rows = model.rows.iter().skip(first).take(visible);
+    let rows = rows.map(|row| table_row(row, now, in_colour));
+    let widths = WIDTHS.map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
+    let table = Table::new(rows, widths)
+        .header(TableRow::new(HEADINGS.map(Cell::from)).style(Modifier::BOLD))
+        .row_highlight_style(Modifier::REVERSED);
+    let mut state = TableState::new().with_selected(model.selected.checked_sub(first));
+    frame.render_stateful_widget(table, area, &mut state);
+}
+
+fn table_row(row: &Row, now: Timestamp, in_colour: bool) -> TableRow<'static> {
+    let view = &row.port.view;
+    let dormant = match (view.dormant, view.dormant_since) {
+        (true, Some(since)) => ago(since, now),
+        (true, None) => "yes".to_owned(),
+        (false, _) => "awake".to_owned(),
+    };
+    let rate = |of: fn(&super::counts::Count) -> f64| {
+        row.rate.as_ref().map_or("-".to_owned(), |rate| short(of(rate)))
+    };
+    let cells = [
+        view.port.to_string(),
+        view.service.clone().unwrap_or_default(),
+        view.state.name().to_owned(),
+        dormant,
+        rate(|rate| rate.ingress.packets),
+        rate(|rate| rate.egress.packets),
+        rate(|rate| rate.ingress.bytes),
+        rate(|rate| rate.egress.bytes),
+        short(row.count.attempts),
+        row.port.holders(),
+    ];
+    TableRow::new(cells.map(Cell::from)).style(style(view.state, view.dormant, in_colour))
+}
+
+fn style(state: PortState, dormant: bool, in_colour: bool) -> Style {
+    let style = if dormant { Style::new() } else { Style::new().add_modifier(Modifier::BOLD) };
+    match state {
+        _ if !in_colour => style,
+        PortState::Quiet => style,
+        PortState::Probed | PortState::Attempted | PortState::Outbound => style.fg(Color::Yellow),
+        PortState::Bound | PortState::Served => style.fg(Color::Red),
+    }
+}
+
+fn warning(in_colour: bool) -> Style {
+    let style = Style::new().add_modifier(Modifier::BOLD);
+    if in_colour { style.fg(Color::Red) } else { style }
+}
+
+fn detail_line(model: &Model) -> Line<'static> {
+    let Some(row) = model.selection() else { return Line::default() };
+    Line::styled(format!("{}: {}", row.port.view.port, row.port.details()), Modifier::ITALIC)
+}
+
+/// The newest events, of which the last is at the bottom.
+fn draw_events(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let room = usize::from(area.height.saturating_sub(1));
+    let skipped = model.events.len().saturating_sub(room);
+    let heading = Line::styled(events::heading(), Modifier::BOLD);
+    let lines = model.events.iter().skip(skipped).map(|line| Line::raw(line.as_str()));
+    frame.render_widget(
+        Paragraph::new([heading].into_iter().chain(lines).collect::<Vec<_>>()),
+        area,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::top::model::{
+        Command,
+        tests::{counts, port},
+    };
+
+    fn model() -> Model {
+        let mut model = Model::default();
+        let holder = json!({
+            "name": "bearerbox\u{1b}[31m", "pid": 4242, "systemd_unit": "kannel.service"
+        });
+        let socket = json!({
+            "transport": "tcp", "tcp_state": "listen", "local_address": "0.0.0.0",
+            "local_port": 2948, "holders": [holder]
+        });
+        let ports = || {
+            vec![
+                port(2923, "quiet", json!([])),
+                port(2948, "served", json!([socket])),
+                port(2949, "probed", json!([{"transport": "udp", "holders": []}])),
+            ]
+        };
+        model.look(ports(), counts(&[(2948, 0.0)]), Duration::ZERO);
+        model.look(ports(), counts(&[(2948, 2468.0)]), Duration::from_secs(2));
+        for pid in 0..9 {
+            let event = json!({
+                "time": format!("2026-11-21T08:30:0{pid}.5Z"), "event.name": "ghostport.bind",
+                "network.local.port": 2948, "network.transport": "tcp",
+                "process.executable.name": "bearerbox", "process.pid": 4240 + pid,
+            });
+            model.tell(&event.to_string());
+        }
+        model.obey(Command::Move(1));
+        model
+    }
+
+    fn drawn(model: &Model, width: u16, height: u16, in_colour: bool) -> Buffer {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
+        let now = "2026-11-21T08:30:09Z".parse().expect("a time");
+        terminal.draw(|frame| draw(frame, model, now, in_colour)).expect("drawn");
+        terminal.backend().buffer().clone()
+    }
+
+    fn text(buffer: &Buffer) -> String {
+        let width = usize::from(buffer.area.width);
+        let symbols: Vec<&str> = buffer.content.iter().map(|cell| cell.symbol()).collect();
+        let line = |cells: &[&str]| cells.concat().trim_end().to_owned() + "\n";
+        symbols.chunks(width).map(line).collect()
+    }
+
+    #[test]
+    fn it_fits_a_usual_terminal() {
+        insta::assert_snapshot!(text(&drawn(&model(), 80, 24, true)));
+    }
+
+    #[test]
+    fn it_fits_any_terminal() {
+        for (width, height) in [(1, 1), (3, 2), (20, 5), (80, 10), (300, 100)] {
+            let text = text(&drawn(&model(), width, height, true));
+            assert!(!text.contains('\u{1b}'), "a program speaks to the terminal");
+        }
+    }
+
+    #[test]
+    fn the_selection_is_always_seen() {
+        let mut model = Model::default();
+        let ports = (1..=500).map(|number| port(number, "quiet", json!([]))).collect();
+        model.look(ports, counts(&[]), Duration::ZERO);
+        for command in [Command::Last, Command::Move(-250), Command::First] {
+            model.obey(command);
+            let selected = format!("{} ", model.selected + 1);
+            let text = text(&drawn(&model, 80, 24, false));
+            assert!(text.lines().any(|line| line.starts_with(&selected)), "{selected}: {text}");
+        }
+    }
+
+    #[test]
+    fn who_asked_for_no_colour_gets_none() {
+        let has_colour = |in_colour: bool| {
+            let mut model = model();
+            model.trouble = in_colour.then(|| "trouble".to_owned());
+            let buffer = drawn(&model, 80, 24, in_colour);
+            buffer.content.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset)
+        };
+        assert!(has_colour(true));
+        assert!(!has_colour(false));
+    }
+}
