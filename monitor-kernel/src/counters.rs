@@ -111,7 +111,7 @@ impl Counters {
             errors: Array::try_from(take(object, "ERRORS")?)?,
             watched: BTreeSet::new(),
             interfaces: BTreeMap::new(),
-            sockets: Generations { arrays: Vec::new(), last: 0 },
+            sockets: Generations::default(),
         };
         if let Some(pins) = pins {
             counters.adopt(pins)?;
@@ -150,33 +150,69 @@ impl Counters {
         self.interfaces.keys().copied()
     }
 
-    /// Sets the watched ports. Whoever is new has room for its counts before its first packet can
-    /// be told from others, and whoever stays loses none.
+    /// Makes room for the counts of `ports`, on every interface that has counters and on
+    /// `interfaces` (index and name). What is counted stays as it is, also where this fails: memory
+    /// is allocated for everything before the first array is put in force.
+    pub fn make_room<'a>(
+        &mut self,
+        ports: &BTreeSet<u16>,
+        interfaces: impl IntoIterator<Item = (u32, &'a str)>,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let indices = self.indices_with(ports);
+        let room = indices.len() as u32 + 1;
+        let mut names: BTreeMap<u32, String> = self
+            .interfaces
+            .iter()
+            .map(|(ifindex, interface)| (*ifindex, interface.name.clone()))
+            .collect();
+        names.extend(interfaces.into_iter().map(|(ifindex, name)| (ifindex, name.to_owned())));
+        let sockets = self.larger_sockets(room)?;
+        let mut traffic = Vec::new();
+        for ifindex in names.keys() {
+            traffic.extend(self.larger_interface(*ifindex, room)?.map(|array| (*ifindex, array)));
+        }
+        if let Some(array) = sockets {
+            self.put_sockets(array, pins)?;
+        }
+        for (ifindex, array) in traffic {
+            let name = names.remove(&ifindex).unwrap_or_default();
+            self.put_interface(ifindex, name, array, pins)?;
+        }
+        // A port that has an index and is not in the set is not counted.
+        self.write_indices(&indices)?;
+        self.indices = indices;
+        Ok(())
+    }
+
+    /// Sets the watched ports. A new one has room for its counts before its first packet can be
+    /// told from others, and one that stays loses none. The ports change by the last of the steps,
+    /// one system call: an error leaves those before in force.
     pub fn watch(&mut self, ports: &BTreeSet<u16>, pins: Option<&Pins>) -> Result<()> {
-        let mut next = self.indices.len() as u32 + 1;
-        for port in ports {
-            self.indices.entry(*port).or_insert_with(|| {
-                let index = next as u16;
-                next += 1;
-                index
-            });
-        }
-        let room = self.indices.len() as u32 + 1;
-        self.grow_sockets(room, pins)?;
-        let small: Vec<u32> = self.interfaces.keys().copied().collect();
-        for ifindex in small {
-            self.grow_interface(ifindex, room, pins)?;
-        }
-        self.write_indices()?;
+        self.make_room(ports, [], pins)?;
         let set: PortSet = ports.iter().copied().collect();
         self.port_set.set(0, bytemuck::cast::<PortSet, PortSetWords>(set), 0)?;
         self.watched.clone_from(ports);
         Ok(())
     }
 
-    fn write_indices(&mut self) -> Result<()> {
+    /// The index of every port that has one, and new ones for the others of `ports`.
+    fn indices_with(&self, ports: &BTreeSet<u16>) -> BTreeMap<u16, u16> {
+        let mut indices = self.indices.clone();
+        let mut next = indices.len() as u32 + 1;
+        for port in ports {
+            indices.entry(*port).or_insert_with(|| {
+                let index = next as u16;
+                next += 1;
+                index
+            });
+        }
+        indices
+    }
+
+    fn write_indices(&mut self, indices: &BTreeMap<u16, u16>) -> Result<()> {
         let mut table: Box<PortIndex> = bytemuck::zeroed_box();
-        for (port, index) in &self.indices {
+        for (port, index) in indices {
             table.set(*port, *index);
         }
         let table: Box<PortIndices> = bytemuck::cast_box(table);
@@ -187,8 +223,13 @@ impl Counters {
 
     /// Makes counters for an interface, or gives the ones it has a new name.
     pub fn add_interface(&mut self, ifindex: u32, name: &str, pins: Option<&Pins>) -> Result<()> {
-        self.interfaces.entry(ifindex).or_insert_with(Interface::unnamed).name = name.to_owned();
-        self.grow_interface(ifindex, self.indices.len() as u32 + 1, pins)
+        let room = self.indices.len() as u32 + 1;
+        if let Some(array) = self.larger_interface(ifindex, room)? {
+            self.put_interface(ifindex, name.to_owned(), array, pins)?;
+        } else if let Some(interface) = self.interfaces.get_mut(&ifindex) {
+            name.clone_into(&mut interface.name);
+        }
+        Ok(())
     }
 
     /// Forgets an interface and frees its counters.
@@ -205,35 +246,51 @@ impl Counters {
         Ok(())
     }
 
-    fn grow_interface(&mut self, ifindex: u32, room: u32, pins: Option<&Pins>) -> Result<()> {
-        let cpus = self.cpus;
-        let Some(interface) = self.interfaces.get_mut(&ifindex) else {
-            return Ok(());
-        };
-        let slots = |indices| slot_count(indices, cpus);
-        let Some(new) = interface.counters.grown("GHOST_TRAFFIC", room, slots)? else {
-            return Ok(());
-        };
-        let generation = interface.counters.last + 1;
-        if let Some(pins) = pins {
-            let name = format!("{ifindex}:{generation}");
-            new.map_data().pin(pins.path(Room::Counters, &name))?;
-        }
-        self.outer.put(ifindex, new.map_data())?;
-        interface.counters.push(new, generation);
+    /// An array for an interface, if it has none with room for `room` indices.
+    fn larger_interface(
+        &self,
+        ifindex: u32,
+        room: u32,
+    ) -> Result<Option<MappedArray<PortCounters>>> {
+        let none = Generations::default();
+        let counters = self.interfaces.get(&ifindex).map_or(&none, |interface| &interface.counters);
+        counters.larger("GHOST_TRAFFIC", room, |indices| slot_count(indices, self.cpus))
+    }
+
+    fn larger_sockets(&self, room: u32) -> Result<Option<MappedArray<SocketCounters>>> {
+        self.sockets.larger("GHOST_SOCKETS", room, |indices| indices)
+    }
+
+    fn put_interface(
+        &mut self,
+        ifindex: u32,
+        name: String,
+        array: MappedArray<PortCounters>,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let generation =
+            self.interfaces.get(&ifindex).map_or(0, |interface| interface.counters.last) + 1;
+        let outer = &mut self.outer;
+        pinned_while(pins, Room::Counters, &format!("{ifindex}:{generation}"), &array, || {
+            outer.put(ifindex, array.map_data())
+        })?;
+        let interface = self.interfaces.entry(ifindex).or_insert_with(Interface::unnamed);
+        interface.name = name;
+        interface.counters.push(array, generation);
         Ok(())
     }
 
-    fn grow_sockets(&mut self, room: u32, pins: Option<&Pins>) -> Result<()> {
-        let Some(new) = self.sockets.grown("GHOST_SOCKETS", room, |indices| indices)? else {
-            return Ok(());
-        };
+    fn put_sockets(
+        &mut self,
+        array: MappedArray<SocketCounters>,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
         let generation = self.sockets.last + 1;
-        if let Some(pins) = pins {
-            new.map_data().pin(pins.path(Room::Sockets, &generation.to_string()))?;
-        }
-        self.sockets_outer.set(0, new.map_data(), 0)?;
-        self.sockets.push(new, generation);
+        let outer = &mut self.sockets_outer;
+        pinned_while(pins, Room::Sockets, &generation.to_string(), &array, || {
+            Ok(outer.set(0, array.map_data(), 0)?)
+        })?;
+        self.sockets.push(array, generation);
         Ok(())
     }
 
@@ -342,7 +399,7 @@ impl Outer {
 
 impl Interface {
     fn unnamed() -> Self {
-        Self { name: String::new(), counters: Generations { arrays: Vec::new(), last: 0 } }
+        Self { name: String::new(), counters: Generations::default() }
     }
 
     /// Sum of a port's slots over CPUs and generations.
@@ -360,6 +417,12 @@ impl Interface {
     }
 }
 
+impl<T> Default for Generations<T> {
+    fn default() -> Self {
+        Self { arrays: Vec::new(), last: 0 }
+    }
+}
+
 impl<T: Pod + Zeroable> Generations<T> {
     fn adopt(&mut self, array: MappedArray<T>, generation: &str) {
         self.last = self.last.max(generation.parse().unwrap_or(0));
@@ -373,7 +436,7 @@ impl<T: Pod + Zeroable> Generations<T> {
 
     /// A larger array, if the newest has no room for `indices` indices. Exact at first, then at
     /// least double, so that there are never many.
-    fn grown(
+    fn larger(
         &self,
         name: &str,
         indices: u32,
@@ -399,6 +462,22 @@ impl<T: Pod + Zeroable> Generations<T> {
     fn bytes(&self) -> u64 {
         self.arrays.iter().map(|array| u64::from(array.len()) * size_of::<T>() as u64).sum()
     }
+}
+
+/// Pins `array` and does what puts it in force; where that fails, the pin goes again.
+fn pinned_while<T: Pod + Zeroable>(
+    pins: Option<&Pins>,
+    room: Room,
+    name: &str,
+    array: &MappedArray<T>,
+    put: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let Some(pins) = pins else { return put() };
+    array.map_data().pin(pins.path(room, name))?;
+    put().inspect_err(|_| {
+        // The next attempt takes the same name.
+        let _ = pins.remove(room, name);
+    })
 }
 
 pub(super) fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map> {

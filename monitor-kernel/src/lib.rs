@@ -192,7 +192,19 @@ impl Kernel {
         Ok((kernel, streams))
     }
 
-    /// Sets the watched ports.
+    /// Makes room for the counts of `ports` on every interface that has counters, and on
+    /// `interfaces`. What is watched stays as it is. Fails where the kernel grants no memory, no
+    /// descriptor or no pin.
+    pub fn make_room(
+        &mut self,
+        ports: &BTreeSet<u16>,
+        interfaces: &BTreeMap<u32, Interface>,
+    ) -> Result<()> {
+        let interfaces = interfaces.values().map(|each| (each.index, each.name.as_str()));
+        Ok(self.counters.make_room(ports, interfaces, self.pins.as_ref())?)
+    }
+
+    /// Sets the watched ports. An error leaves those before in force.
     pub fn watch(&mut self, ports: &BTreeSet<u16>) -> Result<()> {
         Ok(self.counters.watch(ports, self.pins.as_ref())?)
     }
