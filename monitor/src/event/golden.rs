@@ -1,0 +1,241 @@
+//! The JSON of every kind of event, byte for byte: consumers parse it, and the store keeps it.
+//!
+//! `golden.jsonl` has one line for each event below. A change of that file is a change of the
+//! format.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use monitor_common::{
+    flow::{Direction, Protocol, Side},
+    socket_event::SocketEventKind,
+};
+use monitor_identify::{Payload, identify};
+use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, PassedOver};
+use monitor_ledger::{BindEvidence, Change, Transition, Wake};
+
+use super::{
+    Event,
+    tests::{context, record},
+};
+use crate::{
+    classification::{Finding, PayloadFacts},
+    config::PayloadKeep,
+    process::{
+        Ancestor, Cgroup, CommandLine, Executable, Identity, SystemdUnit, UnitManager, User,
+    },
+    sockets::{Entry, Socket, TcpState},
+};
+
+const GOLDEN: &str = include_str!("golden.jsonl");
+
+fn time() -> Timestamp {
+    Timestamp::new(1_700_000_001, 7).expect("a time")
+}
+
+fn executable(path: &str, is_deleted: bool) -> Executable {
+    Executable { path: path.into(), is_deleted }
+}
+
+fn identity() -> Identity {
+    let user = |id, name: Option<&str>| Some(User { id, name: name.map(Into::into) });
+    let ancestor = |pid, name: &str, executable| Ancestor { pid, name: name.into(), executable };
+    Identity {
+        pid: 100,
+        parent_pid: Some(98),
+        start_time_ns: Some(500_000_000),
+        creation_time: Some(Timestamp::new(1_700_000_000, 500_000_000).expect("a time")),
+        executable: Some(executable("/usr/sbin/bearerbox", true)),
+        executable_is_hosts: true,
+        name: Some("bearerbox".into()),
+        command_line: Some(CommandLine {
+            arguments: vec!["bearerbox".into(), "-v\n".into()],
+            is_truncated: true,
+        }),
+        real_user: user(1000, Some("kannel")),
+        effective_user: user(0, Some("root")),
+        cgroup: Some(Arc::new(Cgroup {
+            path: "/system.slice/kannel.service".into(),
+            container_id: Some("0123abcd".into()),
+            pod_uid: Some("uid".into()),
+            unit: Some(SystemdUnit { name: "kannel.service".into(), manager: UnitManager::System }),
+        })),
+        netns_inode: Some(4_026_531_840),
+        ancestors: vec![
+            ancestor(99, "sh", Some(executable("/bin/sh", false))),
+            ancestor(1, "systemd", None),
+        ],
+    }
+}
+
+fn call(kind: SocketEventKind, errno: u32) -> Event {
+    let record = monitor_common::socket_event::SocketEvent { kind: kind as u8, errno, ..record() };
+    Event::from_socket_event(&record, Some(b"bb\0-v\0"), &context()).expect("an event")
+}
+
+fn bind(errno: u32, expected: Option<bool>) -> Event {
+    let mut event = call(SocketEventKind::Bind, errno).by(&identity());
+    event.expected = expected;
+    event
+}
+
+fn anonymous(mut event: Event) -> Event {
+    event.caller = None;
+    event
+}
+
+fn transition(change: Change, call: Option<&Event>) -> Event {
+    let transition = Transition { port: 2948, time: time(), change };
+    Event::from_transition(&transition, call, &context()).expect("an event")
+}
+
+fn awakened_by_bind(evidence: BindEvidence, call: Option<&Event>) -> Event {
+    let wake = Wake::Bind { protocol: Protocol::Udp, evidence };
+    transition(Change::Awakened { wake, dormant_for: Duration::from_millis(90_500) }, call)
+}
+
+fn awakened_by_packet() -> Event {
+    let (protocol, direction) = (Protocol::Tcp, Direction::Ingress);
+    let wake = Wake::Packet { protocol, direction, side: Side::Local };
+    let dormant_for = Duration::from_secs(86_400);
+    // A bind at the same time is not what awakened the port.
+    transition(Change::Awakened { wake, dormant_for }, Some(&bind(0, Some(true))))
+}
+
+fn identified(keep: PayloadKeep, interface: Option<&str>, direction: Direction) -> Event {
+    let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let finding = Finding {
+        time_ns: 1_000_000_007,
+        interface: 2,
+        port: 2948,
+        protocol: Protocol::Tcp,
+        direction,
+        local: ([192, 0, 2, 1], 2948).into(),
+        peer: ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 40_000).into(),
+        identification: identify(&Payload {
+            bytes,
+            wire_len: bytes.len(),
+            transport: Some(Protocol::Tcp),
+            source_port: Some(40_000),
+            destination_port: Some(2948),
+            direction: Some(direction),
+        }),
+        payload: Some(PayloadFacts { size: bytes.len(), bytes: bytes.to_vec() }),
+    };
+    Event::identified(&finding, interface, keep, &context()).expect("an event")
+}
+
+fn scanned() -> Event {
+    let finding = Finding {
+        time_ns: 1_000_000_007,
+        interface: 2,
+        port: 2948,
+        protocol: Protocol::Tcp,
+        direction: Direction::Egress,
+        local: ([192, 0, 2, 1], 40_000).into(),
+        peer: ([192, 0, 2, 7], 2948).into(),
+        identification: monitor_identify::Identification::new(
+            monitor_identify::Verdict::Empty,
+            monitor_identify::Grade::Confirmed,
+            "nothing",
+        ),
+        payload: None,
+    };
+    Event::identified(&finding, None, PayloadKeep::Hash, &context()).expect("an event")
+}
+
+fn unexpected_holder(holder: Option<&Identity>) -> Event {
+    let socket = Socket {
+        port: 2948,
+        side: Side::Local,
+        netns_inode: Some(4_026_531_840),
+        entry: Entry {
+            protocol: Protocol::Tcp,
+            local: ([0; 8], 2948).into(),
+            peer: None,
+            tcp_state: Some(TcpState::Listen),
+            inode: 7,
+        },
+        holders: Vec::new(),
+        holders_unknown: false,
+    };
+    Event::unexpected_holder(&socket, holder, time(), &context())
+}
+
+fn hook_changed(attached: Option<HookMechanism>, interface: Option<&str>) -> Event {
+    let passed = |mechanism, why: &str| PassedOver { mechanism, why: why.into() };
+    let status = HookStatus {
+        hook: Hook::Ingress,
+        interface: interface.map(Into::into),
+        attached,
+        adopted: false,
+        passed_over: match interface {
+            Some(_) => vec![
+                passed(HookMechanism::XdpNative, "another program is attached"),
+                passed(HookMechanism::XdpGeneric, "not allowed"),
+            ],
+            None => Vec::new(),
+        },
+    };
+    Event::hook_changed(time(), &status, &context())
+}
+
+fn events() -> Vec<Event> {
+    use BindEvidence::{Bound, Closed, Counted, Found, Listens, Refused};
+    let (refused, unnamed) = (bind(98, Some(false)), bind(4000, None));
+    vec![
+        call(SocketEventKind::Bind, 0),
+        bind(0, None),
+        bind(0, Some(true)),
+        anonymous(bind(0, Some(false))),
+        refused.clone(),
+        unnamed,
+        call(SocketEventKind::Listen, 0).by(&identity()),
+        anonymous(call(SocketEventKind::Close, 0)),
+        awakened_by_bind(Bound, Some(&bind(0, Some(true)))),
+        awakened_by_bind(Bound, Some(&anonymous(bind(0, None)))),
+        awakened_by_bind(Refused, Some(&refused)),
+        awakened_by_bind(Listens, Some(&call(SocketEventKind::Listen, 0))),
+        awakened_by_bind(Closed, Some(&call(SocketEventKind::Close, 0))),
+        awakened_by_bind(Counted, None),
+        awakened_by_bind(Found, None),
+        awakened_by_packet(),
+        transition(Change::Dormant, None),
+        identified(PayloadKeep::None, None, Direction::Ingress),
+        identified(PayloadKeep::Hash, Some("eth0"), Direction::Ingress),
+        identified(PayloadKeep::Bytes, Some("eth0"), Direction::Egress),
+        scanned(),
+        bind(0, Some(false)).unexpected_owner(),
+        unexpected_holder(Some(&identity())),
+        unexpected_holder(None),
+        Event::agent_started(time(), "0.1.0", &context()),
+        Event::agent_stopped(time(), "SIGTERM", &context()),
+        hook_changed(Some(HookMechanism::Tcx), Some("eth0")),
+        hook_changed(None, Some("eth0")),
+        hook_changed(None, None),
+    ]
+}
+
+#[test]
+fn every_kind_is_encoded_as_recorded() {
+    let events = events();
+    let lines: Vec<&str> = GOLDEN.lines().collect();
+    assert_eq!(events.len(), lines.len());
+    for (event, golden) in events.iter().zip(lines) {
+        let line = String::from_utf8(event.to_line().expect("a line")).expect("text");
+        assert_eq!(line.trim_end(), golden);
+    }
+    for name in super::EventName::ALL {
+        let field = format!(r#""event.name":"ghostport.{}""#, name.kind());
+        assert!(GOLDEN.contains(&field), "{field}");
+    }
+}
+
+#[test]
+#[ignore = "writes the file that the other test compares with"]
+fn record_the_golden_file() {
+    let lines: Vec<u8> =
+        events().iter().flat_map(|event| event.to_line().expect("a line")).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/event/golden.jsonl");
+    std::fs::write(path, lines).expect("written");
+}
