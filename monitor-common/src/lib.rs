@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 #![no_std]
 
+#[cfg(feature = "user")]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -18,6 +20,10 @@ pub mod offsets;
 pub mod packet;
 pub mod ports;
 pub mod sample;
+#[cfg(feature = "user")]
+pub mod sample_record;
 pub mod sampling;
 pub mod socket_event;
+#[cfg(feature = "user")]
+pub mod socket_record;
 pub mod sources;

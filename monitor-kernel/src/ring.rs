@@ -1,6 +1,7 @@
 //! A ring buffer of the kernel side, read as its records come.
 
 use std::{
+    fmt::Display,
     io,
     os::fd::{AsFd as _, AsRawFd},
     time::Duration,
@@ -87,6 +88,14 @@ impl Ring {
         }
         self.last_reading = Some(Instant::now());
     }
+}
+
+/// A record, unless its bytes are none: the object and the agent are built together, so that is a
+/// fault of one of them.
+pub(super) fn decoded_or_logged<T, E: Display>(decoded: Result<T, E>) -> Option<T> {
+    decoded
+        .inspect_err(|error| tracing::error!(%error, "cannot decode a record of the kernel side"))
+        .ok()
 }
 
 /// Waits on the descriptor of a ring buffer, which stays the same for as long as it lives.

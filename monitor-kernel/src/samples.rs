@@ -2,9 +2,9 @@
 
 use std::io;
 
-use monitor_common::sample::Sample;
+use monitor_common::{sample::Sample, sample_record::SampleRecord};
 
-use super::ring::Ring;
+use super::ring::{Ring, decoded_or_logged};
 
 /// The ring buffer of samples.
 pub struct Samples(Ring);
@@ -13,6 +13,13 @@ impl Samples {
     /// Opens the ring buffer of a loaded object.
     pub fn open(object: &aya::Ebpf) -> io::Result<Self> {
         Ring::open(object, "SAMPLES").map(Self)
+    }
+
+    /// Waits for samples and passes each to `take`.
+    pub async fn receive(&mut self, take: impl FnMut(SampleRecord)) -> io::Result<()> {
+        self.0.wait().await?;
+        self.0.drain(|bytes| decoded_or_logged(SampleRecord::decode(bytes)), take);
+        Ok(())
     }
 
     /// Waits for samples and hands over each.

@@ -1,0 +1,409 @@
+//! Socket calls as the agent sees them: the kernel side's records, decoded once.
+
+use alloc::boxed::Box;
+use core::{
+    fmt,
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroU64},
+};
+
+use crate::{
+    flow::Protocol,
+    sampling::ip_address,
+    socket_event::{
+        BindResult, COMMAND_LINE_LEN, Mechanism, SocketEvent, SocketEventKind,
+        SocketEventWithCommandLine, TASK_NAME_LEN, UnknownVariant, known,
+    },
+};
+
+/// A socket call on a watched port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketRecord {
+    /// The call and its outcome.
+    pub call: Call,
+    /// `CLOCK_BOOTTIME` or, before Linux 5.8, `CLOCK_MONOTONIC`; nanoseconds.
+    pub time_ns: u64,
+    /// Kind of hook that saw the call.
+    pub mechanism: Mechanism,
+    /// Transport protocol of the socket.
+    pub protocol: Option<Protocol>,
+    /// Address family of the socket.
+    pub family: Option<Family>,
+    /// Local address of the socket; `None` if it could not be read.
+    pub local_address: Option<IpAddr>,
+    /// Local port: the one held after success, else the one asked for.
+    pub port: u16,
+    /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`.
+    pub netns_inode: Option<u32>,
+    /// Process that made the call; `None` in interrupt context.
+    pub caller: Option<Caller>,
+}
+
+/// What happened to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// A `bind(2)` or io_uring bind returned.
+    Bind {
+        /// Error number of a bind that failed.
+        errno: Option<NonZeroU32>,
+    },
+    /// A TCP socket entered the listening state.
+    Listen,
+    /// A socket that held the port was closed.
+    Close,
+}
+
+impl Call {
+    /// How a bind ended; `None` for other calls.
+    pub const fn bind_result(self) -> Option<BindResult> {
+        match self {
+            Self::Bind { errno: None } => Some(BindResult::Success),
+            Self::Bind { errno: Some(errno) } => Some(BindResult::from_errno(errno.get())),
+            Self::Listen | Self::Close => None,
+        }
+    }
+
+    /// Error number of a bind that failed; `None` for every other call.
+    pub const fn errno(self) -> Option<NonZeroU32> {
+        match self {
+            Self::Bind { errno } => errno,
+            Self::Listen | Self::Close => None,
+        }
+    }
+}
+
+/// Internet address family of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `AF_INET`.
+    Ipv4,
+    /// `AF_INET6`, dual-stack sockets included.
+    Ipv6,
+}
+
+impl Family {
+    /// Name in events (`network.type` of the OpenTelemetry semantic conventions).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+
+    /// From the version of IP, as records carry it.
+    const fn from_version(version: u8) -> Option<Self> {
+        match version {
+            4 => Some(Self::Ipv4),
+            6 => Some(Self::Ipv6),
+            _ => None,
+        }
+    }
+}
+
+/// The process that made a call, as it was at that moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Thread group: what userspace calls the process id.
+    pub tgid: u32,
+    /// Thread: what userspace calls the thread id.
+    pub tid: Option<NonZeroU32>,
+    /// Thread group of the parent.
+    pub parent_tgid: Option<u32>,
+    /// Start time of the process, `CLOCK_BOOTTIME`, nanoseconds.
+    pub start_time_ns: Option<u64>,
+    /// Name of the thread group's leader.
+    pub process_name: Option<TaskName>,
+    /// Name of the calling thread.
+    pub thread_name: TaskName,
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective user id.
+    pub effective_uid: Option<u32>,
+    /// Id of the cgroup in the unified hierarchy.
+    pub cgroup_id: Option<NonZeroU64>,
+    /// Command line, if the kernel side captured it.
+    pub command_line: Option<CapturedCommandLine>,
+    /// Low half of the address of the arguments in the caller's memory. It changes with every
+    /// program that the process executes, because the kernel randomizes the place of the stack.
+    pub arguments_at: Option<NonZeroU32>,
+}
+
+/// Name of a task: bytes, not necessarily text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TaskName([u8; TASK_NAME_LEN]);
+
+impl TaskName {
+    /// From a field that is padded with NUL.
+    pub const fn new(padded: [u8; TASK_NAME_LEN]) -> Self {
+        Self(padded)
+    }
+
+    /// The bytes before the first NUL.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}
+
+/// The beginning of a command line, at most [`COMMAND_LINE_LEN`] bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CapturedCommandLine {
+    /// Arguments, each followed by NUL.
+    pub bytes: Box<[u8]>,
+    /// Whether the process has more than was captured.
+    pub is_truncated: bool,
+}
+
+impl fmt::Debug for CapturedCommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = if self.is_truncated { "..." } else { "" };
+        write!(f, "\"{}\"{end}", self.bytes.escape_ascii())
+    }
+}
+
+/// Why bytes are no record of a socket call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// No record has this many bytes.
+    Length(usize),
+    /// No kind of call has this number.
+    Kind(u8),
+    /// No mechanism has this number.
+    Mechanism(u8),
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(bytes) => write!(f, "a socket event of {bytes} bytes"),
+            Self::Kind(kind) => write!(f, "unknown kind {kind} of a socket event"),
+            Self::Mechanism(number) => write!(f, "unknown mechanism {number} of a socket event"),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+impl SocketRecord {
+    /// Decodes a record of the ring buffer: its length says whether a command line follows.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if let Ok(event) = bytemuck::try_pod_read_unaligned::<SocketEvent>(bytes) {
+            return Self::try_from(&event);
+        }
+        match bytemuck::try_pod_read_unaligned::<SocketEventWithCommandLine>(bytes) {
+            Ok(event) => Self::try_from(&event),
+            Err(_) => Err(DecodeError::Length(bytes.len())),
+        }
+    }
+}
+
+impl TryFrom<&SocketEventWithCommandLine> for SocketRecord {
+    type Error = DecodeError;
+
+    fn try_from(record: &SocketEventWithCommandLine) -> Result<Self, DecodeError> {
+        let SocketEventWithCommandLine { event, command_line } = record;
+        let mut decoded = Self::try_from(event)?;
+        if let Some(caller) = &mut decoded.caller
+            && event.known & known::COMMAND_LINE != 0
+        {
+            let whole = event.command_line_len as usize;
+            let captured = whole.min(COMMAND_LINE_LEN);
+            caller.command_line = Some(CapturedCommandLine {
+                bytes: command_line[..captured].into(),
+                is_truncated: captured < whole,
+            });
+        }
+        Ok(decoded)
+    }
+}
+
+impl TryFrom<&SocketEvent> for SocketRecord {
+    type Error = DecodeError;
+
+    fn try_from(event: &SocketEvent) -> Result<Self, DecodeError> {
+        let is_known = |bit| event.known & bit != 0;
+        Ok(Self {
+            call: call(event)?,
+            time_ns: event.time_ns,
+            mechanism: Mechanism::try_from(event.mechanism)
+                .map_err(|UnknownVariant(number)| DecodeError::Mechanism(number))?,
+            protocol: Protocol::from_ip_number(event.protocol),
+            family: Family::from_version(event.family).filter(|_| is_known(known::FAMILY)),
+            local_address: ip_address(event.family, event.address)
+                .filter(|_| is_known(known::FAMILY) && is_known(known::ADDRESS)),
+            port: event.port,
+            netns_inode: is_known(known::NETNS).then_some(event.netns_inode),
+            caller: caller(event),
+        })
+    }
+}
+
+fn call(event: &SocketEvent) -> Result<Call, DecodeError> {
+    let kind = SocketEventKind::try_from(event.kind)
+        .map_err(|UnknownVariant(number)| DecodeError::Kind(number))?;
+    Ok(match kind {
+        SocketEventKind::Bind => Call::Bind { errno: NonZeroU32::new(event.errno) },
+        SocketEventKind::Listen => Call::Listen,
+        SocketEventKind::Close => Call::Close,
+    })
+}
+
+fn caller(event: &SocketEvent) -> Option<Caller> {
+    let is_known = |bit| event.known & bit != 0;
+    (event.tgid != 0).then(|| Caller {
+        tgid: event.tgid,
+        tid: NonZeroU32::new(event.pid),
+        parent_tgid: is_known(known::PARENT).then_some(event.parent_tgid),
+        start_time_ns: is_known(known::START_TIME).then_some(event.start_time_ns),
+        process_name: is_known(known::PROCESS_NAME).then_some(TaskName(event.process_name)),
+        thread_name: TaskName(event.thread_name),
+        uid: event.uid,
+        gid: event.gid,
+        effective_uid: is_known(known::EFFECTIVE_UID).then_some(event.effective_uid),
+        cgroup_id: NonZeroU64::new(event.cgroup_id),
+        command_line: None,
+        arguments_at: NonZeroU32::new(event.arguments_at),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A bind of process 100 of which nothing optional is known.
+    fn event() -> SocketEvent {
+        SocketEvent {
+            kind: SocketEventKind::Bind as u8,
+            mechanism: Mechanism::Kprobe as u8,
+            tgid: 100,
+            port: 2948,
+            ..SocketEvent::zeroed()
+        }
+    }
+
+    fn decoded(event: SocketEvent) -> SocketRecord {
+        SocketRecord::try_from(&event).expect("a record")
+    }
+
+    fn caller_of(event: SocketEvent) -> Caller {
+        decoded(event).caller.expect("a caller")
+    }
+
+    #[test]
+    fn unknown_fields_are_absent() {
+        let filled = SocketEvent {
+            parent_tgid: 1,
+            start_time_ns: 2,
+            process_name: [b'a'; 16],
+            effective_uid: 3,
+            netns_inode: 4,
+            family: 4,
+            address: [127; 16],
+            ..event()
+        };
+        let record = decoded(filled);
+        assert_eq!((record.protocol, record.family), (None, None));
+        assert_eq!((record.local_address, record.netns_inode), (None, None));
+        let caller = record.caller.expect("a caller");
+        assert_eq!((caller.tid, caller.parent_tgid, caller.start_time_ns), (None, None, None));
+        assert_eq!((caller.process_name, caller.effective_uid), (None, None));
+        assert_eq!((caller.cgroup_id, caller.arguments_at), (None, None));
+    }
+
+    #[test]
+    fn known_fields_are_decoded() {
+        let mut name = [0; TASK_NAME_LEN];
+        name[..3].copy_from_slice(b"cat");
+        let known = known::FAMILY | known::ADDRESS | known::PROCESS_NAME | known::PARENT;
+        let mut address = [0; 16];
+        address[15] = 1;
+        let record = decoded(SocketEvent {
+            known,
+            family: 6,
+            address,
+            process_name: name,
+            protocol: 17,
+            ..event()
+        });
+        assert_eq!((record.protocol, record.family), (Some(Protocol::Udp), Some(Family::Ipv6)));
+        assert_eq!(record.local_address, "::1".parse().ok());
+        let caller = record.caller.expect("a caller");
+        assert_eq!(caller.process_name.expect("a name").as_bytes(), b"cat");
+        assert_eq!(caller.parent_tgid, Some(0));
+    }
+
+    #[test]
+    fn a_bind_keeps_its_error_and_other_calls_have_none() {
+        let call = |kind: SocketEventKind, errno| {
+            decoded(SocketEvent { kind: kind as u8, errno, ..event() }).call
+        };
+        assert_eq!(call(SocketEventKind::Bind, 0).bind_result(), Some(BindResult::Success));
+        let refused = call(SocketEventKind::Bind, 98);
+        assert_eq!(refused.errno(), NonZeroU32::new(98));
+        assert_eq!(refused.bind_result(), Some(BindResult::InUse));
+        assert_eq!(call(SocketEventKind::Listen, 98), Call::Listen);
+        assert_eq!(call(SocketEventKind::Close, 98).errno(), None);
+    }
+
+    #[test]
+    fn interrupt_context_has_no_caller() {
+        assert_eq!(decoded(SocketEvent { tgid: 0, pid: 7, ..event() }).caller, None);
+    }
+
+    #[test]
+    fn a_command_line_longer_than_its_field_is_truncated() {
+        let line = |command_line_len, known| {
+            let event = SocketEvent { command_line_len, known, ..event() };
+            let record = SocketEventWithCommandLine { event, command_line: [b'x'; 256] };
+            let record = SocketRecord::decode(bytemuck::bytes_of(&record)).expect("a record");
+            record.caller.expect("a caller").command_line
+        };
+        let captured = |bytes: usize, is_truncated| {
+            let bytes = std::vec![b'x'; bytes].into();
+            Some(CapturedCommandLine { bytes, is_truncated })
+        };
+        assert_eq!(line(4, known::COMMAND_LINE), captured(4, false));
+        assert_eq!(line(256, known::COMMAND_LINE), captured(256, false));
+        assert_eq!(line(257, known::COMMAND_LINE), captured(256, true));
+        assert_eq!(line(4, 0), None);
+        assert_eq!(
+            caller_of(SocketEvent { known: known::COMMAND_LINE, ..event() }).command_line,
+            None
+        );
+    }
+
+    #[test]
+    fn rejects_unknown_kinds_mechanisms_and_lengths() {
+        let error = |event: SocketEvent| SocketRecord::try_from(&event).err();
+        assert_eq!(error(SocketEvent { kind: 0, ..event() }), Some(DecodeError::Kind(0)));
+        let mechanism = error(SocketEvent { mechanism: 77, ..event() });
+        assert_eq!(mechanism, Some(DecodeError::Mechanism(77)));
+        assert_eq!(SocketRecord::decode(&[0; 119]), Err(DecodeError::Length(119)));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_do_not_panic(
+            bytes in prop::collection::vec(any::<u8>(), size_of::<SocketEventWithCommandLine>()),
+            kind in 1_u8..4,
+            mechanism in 1_u8..5,
+        ) {
+            let random: SocketEventWithCommandLine = bytemuck::pod_read_unaligned(&bytes);
+            let event = SocketEvent { kind, mechanism, ..random.event };
+            let record = SocketRecord::try_from(&SocketEventWithCommandLine { event, ..random });
+            prop_assert!(record.is_ok());
+            prop_assert!(SocketRecord::decode(&bytes[..size_of::<SocketEvent>()]).is_ok()
+                == SocketRecord::try_from(&random.event).is_ok());
+        }
+    }
+}
