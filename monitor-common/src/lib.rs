@@ -12,6 +12,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod addresses;
 pub mod errors;
 pub mod flow;
 pub mod held_socket;
