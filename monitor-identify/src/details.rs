@@ -14,7 +14,7 @@ pub struct Details(Vec<(&'static str, Value)>);
 
 impl Details {
     /// Adds a value.
-    pub(super) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         if self.0.is_empty() {
             // As many as most have, at once.
             self.0.reserve(12);
@@ -23,26 +23,26 @@ impl Details {
     }
 
     /// Adds a value that is known.
-    pub(super) fn set_known(&mut self, name: &'static str, value: Option<impl Into<Value>>) {
+    pub(crate) fn set_known(&mut self, name: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.set(name, value);
         }
     }
 
     /// Adds text as the payload has it.
-    pub(super) fn set_text(&mut self, name: &'static str, text: &[u8]) {
+    pub(crate) fn set_text(&mut self, name: &'static str, text: &[u8]) {
         self.set(name, shown(text));
     }
 
     /// Adds text that is not empty.
-    pub(super) fn set_some_text(&mut self, name: &'static str, text: Option<&[u8]>) {
+    pub(crate) fn set_some_text(&mut self, name: &'static str, text: Option<&[u8]>) {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             self.set_text(name, text);
         }
     }
 
     /// Adds all that others say.
-    pub(super) fn append(&mut self, mut others: Self) {
+    pub(crate) fn append(&mut self, mut others: Self) {
         self.0.append(&mut others.0);
     }
 
@@ -73,7 +73,7 @@ impl Serialize for Details {
 }
 
 /// Bytes as text: what is not UTF-8 is replaced, and what is too long is cut.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     // No character is longer than four bytes.
     let start = bytes.get(..MAX_CHARS * 4).unwrap_or(bytes);
     let text = String::from_utf8_lossy(start);
@@ -99,7 +99,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The name of a number, or the number.
-pub(super) fn named(name: Option<&'static str>, number: u8) -> Cow<'static, str> {
+pub(crate) fn named(name: Option<&'static str>, number: u8) -> Cow<'static, str> {
     name.map_or_else(|| format!("0x{number:02x}").into(), Cow::Borrowed)
 }
 

@@ -4,40 +4,40 @@
 //! [`ENOUGH`] of them make a verdict: of ten million random and mutated payloads none gets there.
 //! Single bytes never do: `byte[1] == 6`, the naive test for a WSP push, is 8 bits.
 
-use super::reader::is_printable;
+use crate::reader::is_printable;
 
 /// Bits of evidence below which there is no verdict.
-pub(super) const ENOUGH: Evidence = Evidence(31);
+pub(crate) const ENOUGH: Evidence = Evidence(31);
 
 /// Bits of evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Evidence(u32);
+pub(crate) struct Evidence(u32);
 
 impl Evidence {
-    pub(super) const fn bits(bits: u32) -> Self {
+    pub(crate) const fn bits(bits: u32) -> Self {
         Self(bits)
     }
 
     /// Of printable text: two of three bytes are none. Other text is no evidence.
-    pub(super) fn of_text(text: &[u8]) -> Self {
+    pub(crate) fn of_text(text: &[u8]) -> Self {
         // More would let a long text make up for what is wrong elsewhere.
         Self(if is_printable(text) { text.len().min(16) as u32 } else { 0 })
     }
 
-    pub(super) const fn add(&mut self, bits: u32) {
+    pub(crate) const fn add(&mut self, bits: u32) {
         self.0 += bits;
     }
 
-    pub(super) const fn join(&mut self, other: Self) {
+    pub(crate) const fn join(&mut self, other: Self) {
         self.0 += other.0;
     }
 
     /// Whether it is enough although something speaks against it.
-    pub(super) fn is_plenty(self) -> bool {
+    pub(crate) fn is_plenty(self) -> bool {
         self.0 >= ENOUGH.0 + 8
     }
 
-    pub(super) fn is_enough(self) -> bool {
+    pub(crate) fn is_enough(self) -> bool {
         self >= ENOUGH
     }
 }

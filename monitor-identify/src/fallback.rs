@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{
+use crate::{
     Identification, Payload, Verdict,
     details::{Details, hex},
     reader::first_line,
@@ -12,7 +12,7 @@ use super::{
 const SAMPLE: usize = 1024;
 
 /// A payload without a byte.
-pub(super) fn empty(payload: &Payload<'_>) -> Identification {
+pub(crate) fn empty(payload: &Payload<'_>) -> Identification {
     if payload.is_cut() {
         let reason = "there is a payload, and none of it was captured";
         return Identification::consistent(Verdict::Unknown, reason);
@@ -21,7 +21,7 @@ pub(super) fn empty(payload: &Payload<'_>) -> Identification {
 }
 
 /// Text, or nothing that is known.
-pub(super) fn identify(payload: &Payload<'_>) -> Identification {
+pub(crate) fn identify(payload: &Payload<'_>) -> Identification {
     let sample = payload.bytes.get(..SAMPLE).unwrap_or(payload.bytes);
     let mut counts = [0_u16; 256];
     for byte in sample {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::{Details, Verdict};
+use crate::{Details, Verdict};
 
 /// How sure a verdict is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,22 +49,22 @@ impl Identification {
     }
 
     /// The structure or the signature proves it.
-    pub(super) fn confirmed(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn confirmed(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(verdict, Grade::Confirmed, reason)
     }
 
     /// Everything fits, nothing proves it.
-    pub(super) fn consistent(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn consistent(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(verdict, Grade::Consistent, reason)
     }
 
     /// Malformed, or little speaks for it.
-    pub(super) fn suspect(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn suspect(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(verdict, Grade::Suspect, reason)
     }
 
     /// The same with these details.
-    pub(super) fn with(mut self, details: Details) -> Self {
+    pub(crate) fn with(mut self, details: Details) -> Self {
         self.details = details;
         self
     }

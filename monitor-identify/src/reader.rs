@@ -2,73 +2,73 @@
 
 /// Bytes that are still to be read.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) const fn rest(&self) -> &'a [u8] {
+    pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }
 
-    pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         Some(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
         Some(*taken)
     }
 
-    pub(super) fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
     }
 
-    pub(super) fn be16(&mut self) -> Option<u16> {
+    pub(crate) fn be16(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
     }
 
-    pub(super) fn be24(&mut self) -> Option<u32> {
+    pub(crate) fn be24(&mut self) -> Option<u32> {
         self.array().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
     }
 
-    pub(super) fn be32(&mut self) -> Option<u32> {
+    pub(crate) fn be32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
-    pub(super) fn le32(&mut self) -> Option<u32> {
+    pub(crate) fn le32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// Bytes behind a length of one byte.
-    pub(super) fn block8(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn block8(&mut self) -> Option<&'a [u8]> {
         let len = self.u8()?;
         self.take(len.into())
     }
 
     /// Bytes behind a length of two bytes, big-endian.
-    pub(super) fn block16(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn block16(&mut self) -> Option<&'a [u8]> {
         let len = self.be16()?;
         self.take(len.into())
     }
 
     /// Bytes up to a zero, which is consumed.
-    pub(super) fn text_to_nul(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn text_to_nul(&mut self) -> Option<&'a [u8]> {
         let end = self.rest.iter().position(|byte| *byte == 0)?;
         let text = self.take(end)?;
         self.take(1)?;
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
     /// WAP's variable-length integer, WAP-230-WSP §8.1.2: seven bits a byte, the first the highest,
     /// five bytes at most. That is three bits more than the 32 that the specification allows, and
     /// whoever sends them means no number but an attack.
-    pub(super) fn uintvar(&mut self) -> Option<u64> {
+    pub(crate) fn uintvar(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for _ in 0..5 {
             let byte = self.u8()?;
@@ -92,24 +92,24 @@ impl<'a> Reader<'a> {
 
     /// A variable-length integer that is a size in bytes; one that no memory holds is as large as
     /// can be.
-    pub(super) fn size(&mut self) -> Option<usize> {
+    pub(crate) fn size(&mut self) -> Option<usize> {
         self.uintvar().map(|size| usize::try_from(size).unwrap_or(usize::MAX))
     }
 }
 
 /// The line that text begins with, without its end.
-pub(super) fn first_line(text: &[u8]) -> &[u8] {
+pub(crate) fn first_line(text: &[u8]) -> &[u8] {
     let end = text.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(text.len());
     &text[..end]
 }
 
 /// Whether `needle` lies somewhere in `haystack`.
-pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 /// Whether all bytes are printable ASCII.
-pub(super) fn is_printable(bytes: &[u8]) -> bool {
+pub(crate) fn is_printable(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 

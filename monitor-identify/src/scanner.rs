@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{
+use crate::{
     Identification, Verdict,
     details::{Details, hex},
 };

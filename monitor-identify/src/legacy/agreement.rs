@@ -1,9 +1,7 @@
 //! Whether the body of a push is what its content type says.
 
-use super::{
-    super::reader::is_printable, cir, content_type::Kind, header::Value, mms, provisioning,
-    service, wbxml,
-};
+use super::{cir, content_type::Kind, header::Value, mms, provisioning, service, wbxml};
+use crate::reader::is_printable;
 
 /// Whether the body is what the content type says.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use monitor_common::flow::Direction;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict, details::Details, reader::contains, reader::is_printable,
 };
 

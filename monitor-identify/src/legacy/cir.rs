@@ -3,16 +3,14 @@
 
 use std::borrow::Cow;
 
-use super::{
-    super::{Identification, Payload, Verdict, details::Details},
-    gsm7,
-};
+use super::gsm7;
+use crate::{Identification, Payload, Verdict, details::Details};
 
 const START: &[u8] = b"WVCI ";
 /// The same in the packed seven bits of SMS, as far as it fills whole bytes.
 const PACKED_START: &[u8] = &[0x57, 0xeb, 0x30, 0x09];
 
-pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     match payload.bytes.first()? {
         b'W' => request(payload.bytes, "plain text"),
         b'H' | b'O' | b'P' => standalone(payload.bytes),
@@ -21,12 +19,12 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 /// Whether a body begins with a wake-up.
-pub(super) fn begins(body: &[u8]) -> bool {
+pub(crate) fn begins(body: &[u8]) -> bool {
     body.starts_with(START) || body.starts_with(PACKED_START)
 }
 
 /// Puts down what a wake-up says.
-pub(super) fn describe(body: &[u8], details: &mut Details) {
+pub(crate) fn describe(body: &[u8], details: &mut Details) {
     if let Some(request) = Request::read(&unpacked(body)) {
         request.describe(details);
     }
@@ -44,7 +42,7 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn read(text: &'a [u8]) -> Option<Self> {
-        let line = super::super::reader::first_line(text.strip_prefix(START)?);
+        let line = crate::reader::first_line(text.strip_prefix(START)?);
         let mut fields = line.split(|byte| *byte == b' ');
         let version = fields.next()?;
         let cookie = fields.next().filter(|cookie| !cookie.is_empty());

@@ -1,12 +1,10 @@
 //! The content type that a WSP body is announced with, WAP-230-WSP §8.4.2.24.
 
-use super::{
-    super::{
-        details::shown,
-        evidence::Evidence,
-        reader::{Reader, is_printable},
-    },
-    header::{Broken, Value, length},
+use super::header::{Broken, Value, length};
+use crate::{
+    details::shown,
+    evidence::Evidence,
+    reader::{Reader, is_printable},
 };
 
 /// A media type with those of its parameters that matter.

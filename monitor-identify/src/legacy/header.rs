@@ -1,6 +1,6 @@
 //! WSP headers, WAP-230-WSP §8.4: a name and a value, the first byte of which says how long it is.
 
-use super::super::{
+use crate::{
     details::named,
     evidence::Evidence,
     reader::{Reader, is_printable},
@@ -239,7 +239,7 @@ fn application(id: u8) -> Option<&'static str> {
 /// The application that an id stands for.
 pub(super) fn application_name(id: Value<'_>) -> String {
     match (id, id.number()) {
-        (Value::Text(text), _) => super::super::details::shown(text),
+        (Value::Text(text), _) => crate::details::shown(text),
         (_, Some(number @ 0..=0x7f)) => named(application(number as u8), number as u8).into_owned(),
         (_, Some(number)) => format!("0x{number:x}"),
         (_, None) => "unreadable".to_owned(),

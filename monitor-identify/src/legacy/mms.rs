@@ -1,12 +1,10 @@
 //! Multimedia messages, WAP-209-MMSEncapsulation: the notification that tells a handset where to
 //! fetch one.
 
-use super::{
-    super::{
-        details::{Details, named, shown},
-        reader::Reader,
-    },
-    header::{Broken, Value},
+use super::header::{Broken, Value};
+use crate::{
+    details::{Details, named, shown},
+    reader::Reader,
 };
 
 /// Longest Transaction-Id and Content-Location of honest senders, in bytes. The measure is ours:

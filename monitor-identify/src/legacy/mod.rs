@@ -4,7 +4,7 @@
 //! WAP-230-WSP, WAP-224-WTP, WAP-261-WTLS, WAP-192-WBXML and WAP-209-MMSEncapsulation of the WAP
 //! Forum, and OMA-TS-IMPS_CSP_Transport-V1_3.
 
-use super::Signature;
+use crate::signature::{Signature, first};
 
 mod agreement;
 mod attack;
@@ -13,6 +13,7 @@ mod content_type;
 mod gsm7;
 mod header;
 mod mms;
+mod port;
 mod provisioning;
 mod push;
 mod service;
@@ -22,14 +23,15 @@ mod wsp;
 mod wtls;
 mod wtp;
 
-/// The most specific first.
-pub(super) const SIGNATURES: &[Signature] =
-    &[cir::identify, push::identify, wtls::identify, wtp::identify, wsp::identify];
+/// First bytes of WTLS records in plain text: content type 2 or 3, with and without length and
+/// sequence number.
+const WTLS: &[u8] = &[0x02, 0x03, 0x42, 0x43, 0x82, 0x83, 0xc2, 0xc3];
 
-/// Registered ports that matter to signatures.
-mod port {
-    /// WTP without WTLS; a port of gateways.
-    pub(super) const WTP: u16 = 9201;
-    /// Connectionless pushes; a port of handsets.
-    pub(super) const PUSH: u16 = 2948;
-}
+/// The most specific first.
+pub(crate) const SIGNATURES: &[Signature] = &[
+    Signature::either(b"WHOP", cir::identify),
+    Signature::udp(first::ANY, push::identify),
+    Signature::udp(WTLS, wtls::identify),
+    Signature::udp(first::ANY, wtp::identify),
+    Signature::udp(first::ANY, wsp::identify),
+];

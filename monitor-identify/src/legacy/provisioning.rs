@@ -3,10 +3,8 @@
 
 use serde_json::Value;
 
-use super::{
-    super::details::{Details, shown},
-    wbxml::{Document, Token},
-};
+use super::wbxml::{Document, Token};
+use crate::details::{Details, shown};
 
 pub(super) const PUBLIC_ID: u8 = 0x0b;
 

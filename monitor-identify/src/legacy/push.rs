@@ -3,15 +3,14 @@
 use monitor_common::flow::Protocol;
 
 use super::{
-    super::{
-        Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence,
-        reader::Reader,
-    },
     agreement::{Agreement, agreement, is_read_by},
     attack, cir,
     content_type::{ContentType, Kind},
     header::{Broken, Headers, application_name, is_of_pushes, length},
     mms, port, provisioning, service,
+};
+use crate::{
+    Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence, reader::Reader,
 };
 
 pub(super) const PUSH: u8 = 0x06;
@@ -21,7 +20,7 @@ pub(super) const CONFIRMED_PUSH: u8 = 0x07;
 const AT_HOME: u32 = 4;
 
 /// A push in a datagram of its own, behind a transaction id.
-pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let [tid, pdu @ (PUSH | CONFIRMED_PUSH), rest @ ..] = payload.bytes else { return None };
     if !payload.may_be(Protocol::Udp) {
         return None;
@@ -29,7 +28,7 @@ pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     if let Some(attack) = attack::notiflood(payload) {
         return Some(attack);
     }
-    let missing = payload.wire_len.saturating_sub(payload.bytes.len());
+    let missing = payload.missing();
     let is_at_home = payload.transport == Some(Protocol::Udp) && payload.has_port(port::PUSH);
     let push = Push::read(rest, missing, is_at_home)?;
     let mut identification = push.judge(payload);

@@ -1,10 +1,8 @@
 //! Service indication and service loading, WAP-167-ServiceInd and WAP-168-ServiceLoad: pushes with
 //! an address for the user to open, or for the handset to open by itself.
 
-use super::{
-    super::details::Details,
-    wbxml::{Document, Token},
-};
+use super::wbxml::{Document, Token};
+use crate::details::Details;
 
 pub(super) const INDICATION_PUBLIC_ID: u8 = 0x05;
 pub(super) const LOADING_PUBLIC_ID: u8 = 0x06;

@@ -2,14 +2,14 @@
 //! inside WTP.
 
 use super::{
-    super::{
-        details::Details,
-        evidence::Evidence,
-        reader::{Reader, is_printable},
-    },
     content_type::ContentType,
     header::Headers,
     push::{CONFIRMED_PUSH, PUSH, Push},
+};
+use crate::{
+    details::Details,
+    evidence::Evidence,
+    reader::{Reader, is_printable},
 };
 
 /// A PDU of the session layer, and how much speaks for it.

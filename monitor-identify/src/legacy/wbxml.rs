@@ -1,6 +1,6 @@
 //! Binary XML, WAP-192-WBXML: what service indications and provisioning documents are written in.
 
-use super::super::reader::Reader;
+use crate::reader::Reader;
 
 /// What a document begins with.
 #[derive(Clone, Copy, Debug)]

@@ -2,17 +2,15 @@
 
 use monitor_common::flow::Protocol;
 
-use super::{
-    super::{Identification, Payload, Verdict},
-    session::Pdu,
-};
+use super::session::Pdu;
+use crate::{Identification, Payload, Verdict};
 
-pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let (tid, rest) = payload.bytes.split_first()?;
     if !payload.may_be(Protocol::Udp) {
         return None;
     }
-    let mut pdu = Pdu::read(rest, payload.wire_len.saturating_sub(payload.bytes.len()))?;
+    let mut pdu = Pdu::read(rest, payload.missing())?;
     if !pdu.is_whole {
         return None;
     }

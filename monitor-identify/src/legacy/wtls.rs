@@ -3,7 +3,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::{Details, named},
     reader::Reader,
@@ -19,7 +19,7 @@ mod bit {
 
 const VERSION: u8 = 1;
 
-pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let first = reader.u8()?;
     if first & (bit::CIPHERED | bit::RESERVED) != 0 || !payload.may_be(Protocol::Udp) {

@@ -3,13 +3,12 @@
 use monitor_common::flow::Protocol;
 
 use super::{
-    super::{
-        Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence,
-        reader::Reader,
-    },
     port,
     push::{CONFIRMED_PUSH, PUSH},
     session::Pdu,
+};
+use crate::{
+    Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence, reader::Reader,
 };
 
 /// The flag of the last packet of a message, §8.2.3 (TTR).
@@ -17,7 +16,7 @@ const TRAILER: u8 = 0x02;
 /// Items of a variable header that are walked.
 const MAX_ITEMS: usize = 8;
 
-pub(super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Udp) {
         return None;
     }
@@ -91,7 +90,7 @@ fn carried(
     mut details: Details,
     bits: u32,
 ) -> Option<Identification> {
-    let missing = payload.wire_len.saturating_sub(payload.bytes.len());
+    let missing = payload.missing();
     let pdu = Pdu::read(reader.rest(), missing).or_else(|| Pdu::push(reader.rest(), missing))?;
     let mut evidence = Evidence::bits(bits);
     evidence.join(pdu.evidence);

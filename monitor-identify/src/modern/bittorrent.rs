@@ -2,11 +2,11 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{Identification, Payload, Verdict, details::Details, reader::contains};
+use crate::{Identification, Payload, Verdict, details::Details, reader::contains};
 
 const TRACKER_MAGIC: &[u8] = &[0, 0, 0x04, 0x17, 0x27, 0x10, 0x19, 0x80, 0, 0, 0, 0];
 
-pub(in super::super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let bytes = payload.bytes;
     match bytes.first()? {
         0x13 if bytes.starts_with(b"\x13BitTorrent protocol") => Some(Identification::confirmed(

@@ -2,14 +2,14 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Grade, Identification, Payload, Verdict,
     details::Details,
     reader::{Reader, first_line, is_printable},
 };
 
 /// The serialisation protocol of Redis (RESP), and its commands as lines.
-pub(in super::super) fn redis(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn redis(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Tcp) {
         return None;
     }
@@ -110,7 +110,7 @@ fn inline(bytes: &[u8]) -> Option<Identification> {
 }
 
 /// memcached's text and binary protocols, and its frames on UDP; `doc/protocol.txt`.
-pub(in super::super) fn memcached(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn memcached(payload: &Payload<'_>) -> Option<Identification> {
     match payload.bytes.first()? {
         0x80 | 0x81 => binary(payload),
         b'a'..=b'z' | b'A'..=b'Z' => text(payload.bytes),

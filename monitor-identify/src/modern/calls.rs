@@ -1,13 +1,13 @@
 //! Calls and their ways through NAT: SIP and STUN.
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::Details,
     reader::{Reader, contains, first_line},
 };
 
 /// RFC 3261 §7.
-pub(in super::super) fn sip(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn sip(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.bytes.first()?.is_ascii_uppercase() {
         return None;
     }
@@ -45,7 +45,7 @@ fn user_agent(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// RFC 8489 §5, and TURN, RFC 8656, which shares its header.
-pub(in super::super) fn stun(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn stun(payload: &Payload<'_>) -> Option<Identification> {
     const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
     let mut reader = Reader::new(payload.bytes);
     let kind = reader.be16()?;

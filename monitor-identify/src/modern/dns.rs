@@ -2,7 +2,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::{Details, shown},
     reader::Reader,
@@ -11,7 +11,7 @@ use super::super::{
 const HEADER_LEN: usize = 12;
 const MAX_LABELS: usize = 32;
 
-pub(in super::super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let bytes = payload.bytes;
     if payload.may_be(Protocol::Udp)
         && let Some(message) = message(bytes, payload.wire_len)

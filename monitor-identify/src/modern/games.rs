@@ -2,7 +2,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::{Details, shown},
     reader::{Reader, is_printable},
@@ -13,7 +13,7 @@ const OFFLINE_MAGIC: &[u8] = &[
     0x00, 0xff, 0xff, 0x00, 0xfe, 0xfe, 0xfe, 0xfe, 0xfd, 0xfd, 0xfd, 0xfd, 0x12, 0x34, 0x56, 0x78,
 ];
 
-pub(in super::super) fn raknet(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn raknet(payload: &Payload<'_>) -> Option<Identification> {
     let bytes = payload.bytes;
     let (at, message) = match bytes.first()? {
         1 => (9, "unconnected ping"),
@@ -43,7 +43,7 @@ pub(in super::super) fn raknet(payload: &Payload<'_>) -> Option<Identification> 
 }
 
 /// The Java edition's handshake, and the ping of editions before 1.7.
-pub(in super::super) fn minecraft(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn minecraft(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Tcp) {
         return None;
     }

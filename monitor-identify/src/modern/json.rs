@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::{Details, shown},
     reader::contains,
@@ -23,7 +23,7 @@ const MINING: [&[u8]; 8] = [
     b"\"keepalived\"",
 ];
 
-pub(in super::super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let text = payload.bytes.trim_ascii_start();
     let start = *text.first()?;
     if !matches!(start, b'{' | b'[') {

@@ -2,7 +2,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Grade, Identification, Payload, Verdict,
     details::Details,
     reader::{contains, first_line, is_printable},
@@ -12,7 +12,7 @@ const MAIL_WORDS: [&[u8]; 6] = [b"smtp", b"postfix", b"exim", b"sendmail", b"mai
 const FTP_WORDS: [&[u8]; 3] = [b"ftp", b"filezilla", b"file transfer"];
 
 /// RFC 5321 §4.2.
-pub(in super::super) fn smtp(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn smtp(payload: &Payload<'_>) -> Option<Identification> {
     let line = line(payload)?;
     if let Some(greeting) = greeting(line) {
         let text = greeting.to_ascii_lowercase();
@@ -35,7 +35,7 @@ pub(in super::super) fn smtp(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 /// RFC 959 §4.2.
-pub(in super::super) fn ftp(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn ftp(payload: &Payload<'_>) -> Option<Identification> {
     let line = line(payload)?;
     if let Some(greeting) = greeting(line) {
         let text = greeting.to_ascii_lowercase();

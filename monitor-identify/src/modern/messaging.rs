@@ -2,10 +2,10 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{Identification, Payload, Verdict, details::Details, reader::Reader};
+use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 
 /// MQTT 3.1, 3.1.1 and 5, §3.1 and §3.2.
-pub(in super::super) fn mqtt(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn mqtt(payload: &Payload<'_>) -> Option<Identification> {
     match payload.bytes {
         [0x10, ..] => connect(payload),
         // The flags of an acknowledgement, and whether the connection was accepted.
@@ -54,7 +54,7 @@ fn connect(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 /// AMQP 0-9-1 §4.2.2 and 1.0 §2.2: name, protocol, version.
-pub(in super::super) fn amqp(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn amqp(payload: &Payload<'_>) -> Option<Identification> {
     let [id @ 0..=3, major, minor, revision, ..] = payload.bytes.strip_prefix(b"AMQP")? else {
         return None;
     };

@@ -3,7 +3,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{Grade, Identification, Payload, Verdict, details::Details, reader::Reader};
+use crate::{Grade, Identification, Payload, Verdict, details::Details, reader::Reader};
 
 const OP_REPLY: u32 = 1;
 const OP_QUERY: u32 = 2004;
@@ -18,7 +18,7 @@ const MAX_ELEMENTS: usize = 64;
 /// The port of ApsaraDB.
 const APSARADB: u16 = 3717;
 
-pub(in super::super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let len = reader.le32()? as usize;
     // A message may go on in further segments.

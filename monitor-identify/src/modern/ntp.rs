@@ -2,7 +2,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{Identification, Payload, Verdict, details::Details};
+use crate::{Identification, Payload, Verdict, details::Details};
 
 const NTP: u16 = 123;
 const LEN: usize = 48;
@@ -13,7 +13,7 @@ const FINEST_PRECISION: u8 = 0xd8;
 /// The first byte of times from 1999 on.
 const YEAR_2000: u8 = 0xbc;
 
-pub(in super::super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Udp) {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{Identification, Payload, Verdict, reader::Reader};
+use crate::{Identification, Payload, Verdict, reader::Reader};
 
 const VERSION_1: u32 = 1;
 /// RFC 9369.
@@ -11,7 +11,7 @@ const VERSION_2: u32 = 0x6b33_43cf;
 const SMALLEST_INITIAL: usize = 1200;
 const LONGEST_ID: usize = 20;
 
-pub(in super::super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let first = reader.u8()?;
     if first & 0x80 == 0 || !payload.may_be(Protocol::Udp) {

@@ -1,9 +1,9 @@
 //! Screens and objects of other machines: VNC and Java RMI.
 
-use super::super::{Identification, Payload, Verdict, details::Details};
+use crate::{Identification, Payload, Verdict, details::Details};
 
 /// RFC 6143 §7.1.1: either side begins with its version, in twelve bytes.
-pub(in super::super) fn vnc(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn vnc(payload: &Payload<'_>) -> Option<Identification> {
     let version = payload.bytes.strip_prefix(b"RFB ")?.get(..7)?;
     let [a, b, c, b'.', d, e, f] = version else { return None };
     if ![a, b, c, d, e, f].into_iter().all(u8::is_ascii_digit) {
@@ -15,7 +15,7 @@ pub(in super::super) fn vnc(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 /// Java Object Serialization and RMI Specification, §10.2: magic, version, protocol.
-pub(in super::super) fn java_rmi(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn java_rmi(payload: &Payload<'_>) -> Option<Identification> {
     let [0, version @ (1 | 2), protocol @ 0x4b..=0x4d, ..] = payload.bytes.strip_prefix(b"JRMI")?
     else {
         return None;

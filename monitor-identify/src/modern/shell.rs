@@ -2,14 +2,14 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::Details,
     reader::{Reader, contains, first_line, is_printable},
 };
 
 /// RFC 4253 §4.2: either side begins with its version.
-pub(in super::super) fn ssh(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn ssh(payload: &Payload<'_>) -> Option<Identification> {
     let rest = payload.bytes.strip_prefix(b"SSH-")?;
     let line = first_line(rest);
     let (version, software) = line.split_at(line.iter().position(|byte| *byte == b'-')?);
@@ -32,7 +32,7 @@ pub(in super::super) fn ssh(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 /// RFC 854: commands that negotiate options, nothing else.
-pub(in super::super) fn telnet(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn telnet(payload: &Payload<'_>) -> Option<Identification> {
     const IAC: u8 = 0xff;
     let mut rest = payload.bytes;
     let mut options = 0;
@@ -59,7 +59,7 @@ pub(in super::super) fn telnet(payload: &Payload<'_>) -> Option<Identification> 
 }
 
 /// `system/core/adb/protocol.txt` of Android: a command, its arguments, and its complement.
-pub(in super::super) fn adb(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn adb(payload: &Payload<'_>) -> Option<Identification> {
     const COMMANDS: [&[u8; 4]; 4] = [b"CNXN", b"AUTH", b"STLS", b"OPEN"];
     let mut reader = Reader::new(payload.bytes);
     let command: [u8; 4] = reader.array()?;

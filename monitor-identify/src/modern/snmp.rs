@@ -1,12 +1,12 @@
 //! Simple Network Management Protocol, RFC 1157 and RFC 3416: BER, whose sizes must nest.
 
-use super::super::{Identification, Payload, Verdict, details::Details, reader::Reader};
+use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 
 const INTEGER: u8 = 0x02;
 const OCTETS: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 
-pub(in super::super) fn identify(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     if reader.u8()? != SEQUENCE {
         return None;

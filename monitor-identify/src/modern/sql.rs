@@ -2,14 +2,14 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::{Details, named},
     reader::{Reader, is_printable},
 };
 
 /// The handshake of MySQL and MariaDB, which the server begins.
-pub(in super::super) fn mysql(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn mysql(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let [a, b, c, sequence] = reader.array()?;
     let len = u32::from_le_bytes([a, b, c, 0]) as usize;
@@ -71,7 +71,7 @@ fn login(reader: &mut Reader<'_>) -> Option<Identification> {
 }
 
 /// PostgreSQL's frontend/backend protocol, §55.7 of its manual.
-pub(in super::super) fn postgresql(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn postgresql(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Tcp) {
         return None;
     }

@@ -3,7 +3,7 @@
 use monitor_common::flow::Protocol;
 use serde_json::Value;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::{Details, shown},
     reader::Reader,
@@ -23,7 +23,7 @@ const MAX_PROTOCOLS: usize = 8;
 /// The "random" bytes of Nmap's probes, behind a time of four bytes; `nmap-service-probes`.
 const NMAP_RANDOM: &[u8] = b"random1random2random3random4";
 
-pub(in super::super) fn tls(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn tls(payload: &Payload<'_>) -> Option<Identification> {
     let (&[kind @ (ALERT | HANDSHAKE), 3, minor @ 0..=4, high, low], rest) =
         payload.bytes.split_first_chunk()?
     else {
@@ -121,7 +121,7 @@ fn nmap(details: Details) -> Identification {
     .with(details)
 }
 
-pub(in super::super) fn dtls(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn dtls(payload: &Payload<'_>) -> Option<Identification> {
     let (&[kind @ (ALERT | HANDSHAKE), 0xfe, minor @ (0xff | 0xfd | 0xfc)], rest) =
         payload.bytes.split_first_chunk()?
     else {
@@ -162,7 +162,7 @@ pub(in super::super) fn dtls(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 /// SSL 2's hello, with which old clients begin; RFC 6101 §E.
-pub(in super::super) fn ssl2(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn ssl2(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let size = reader.be16()?;
     let [message, major, minor] = reader.array()?;

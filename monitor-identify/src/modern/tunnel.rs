@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use monitor_common::flow::Protocol;
 
-use super::super::{Grade, Identification, Payload, Verdict, details::Details, reader::Reader};
+use crate::{Grade, Identification, Payload, Verdict, details::Details, reader::Reader};
 
 /// RFC 1928 §3, and SOCKS 4 before it.
-pub(in super::super) fn socks(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn socks(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Tcp) || payload.is_cut() {
         return None;
     }
@@ -43,7 +43,7 @@ fn socks4(command: u8, rest: &[u8]) -> Option<Identification> {
         [0, 0, 0, 1..=255] => Some(reader.text_to_nul()?),
         _ => None,
     };
-    let is_text = |text: &[u8]| super::super::reader::is_printable(text);
+    let is_text = |text: &[u8]| crate::reader::is_printable(text);
     if !reader.is_empty() || port == 0 || !is_text(user) || !name.is_none_or(is_text) {
         return None;
     }
@@ -60,7 +60,7 @@ fn socks4(command: u8, rest: &[u8]) -> Option<Identification> {
 }
 
 /// WireGuard's messages, §5.4 of its paper: their sizes are fixed.
-pub(in super::super) fn wireguard(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn wireguard(payload: &Payload<'_>) -> Option<Identification> {
     let [kind @ 1..=3, 0, 0, 0, ..] = *payload.bytes else { return None };
     let (name, len) = match kind {
         1 => ("handshake initiation", 148),

@@ -2,7 +2,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Grade, Identification, Payload, Verdict,
     details::Details,
     reader::{Reader, contains, first_line},
@@ -35,7 +35,7 @@ const ZMAP_DEFAULT: &[u8] = b"GET / HTTP/1.1\r\nHost: www\r\n\r\n";
 const NMAP_PAGE: &[u8] = b"/nice%20ports%2C/Tri%6Eity.txt%2ebak";
 
 /// RFC 9112.
-pub(in super::super) fn http(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn http(payload: &Payload<'_>) -> Option<Identification> {
     match payload.bytes.first()? {
         b'H' if payload.bytes.starts_with(b"HTTP/1.") => Some(response(payload.bytes)),
         b'G' | b'P' | b'H' | b'O' | b'C' | b'D' | b'T' | b'N' | b'M' | b'S' | b'R' => {
@@ -141,7 +141,7 @@ fn header<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// RFC 9113.
-pub(in super::super) fn http2(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn http2(payload: &Payload<'_>) -> Option<Identification> {
     match payload.bytes.first()? {
         b'P' => {
             let is_preface = payload.bytes.starts_with(HTTP2_PREFACE);

@@ -2,14 +2,14 @@
 
 use monitor_common::flow::Protocol;
 
-use super::super::{
+use crate::{
     Identification, Payload, Verdict,
     details::Details,
     reader::{Reader, first_line},
 };
 
 /// [MS-SMB2] §2.1 and [MS-CIFS] §2.2.3.1: the size of the message, then its magic number.
-pub(in super::super) fn smb(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn smb(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     if reader.u8()? != 0 {
         return None;
@@ -30,7 +30,7 @@ pub(in super::super) fn smb(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 /// [MS-RDPBCGR] §2.2.1.1: a connection request of X.224 inside TPKT.
-pub(in super::super) fn rdp(payload: &Payload<'_>) -> Option<Identification> {
+pub(crate) fn rdp(payload: &Payload<'_>) -> Option<Identification> {
     const REQUEST: u8 = 0xe0;
     const CONFIRM: u8 = 0xd0;
     let mut reader = Reader::new(payload.bytes);
