@@ -42,7 +42,7 @@ enum Task {
     /// Runs the integration tests on other kernels, booted under emulation.
     Vm(vm::Args),
     /// Checks format, lints, licences, documents and the invariants of the architecture.
-    Check,
+    Check(check::Args),
     /// Measures what the packet path, the agent and identification cost; where it takes the kernel,
     /// as root in private namespaces.
     Bench(bench::Args),
@@ -68,7 +68,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::test(&args),
         Task::Vm(args) => vm::vm(&args),
-        Task::Check => check::check(),
+        Task::Check(args) => check::check(&args),
         Task::Bench(args) => bench::bench(&args),
         Task::Dist(args) => dist::dist(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args),

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    Outcome, failed_with,
+    outcome::Outcome,
     source::{Line, lines},
 };
 use crate::workspace::root;
@@ -40,7 +40,7 @@ pub(super) fn hold() -> Result<Outcome> {
             }
         }
     }
-    Ok(failed_with(breaches.into_iter()))
+    Ok(Outcome::from_problems(breaches))
 }
 
 impl Rule {

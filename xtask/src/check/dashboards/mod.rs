@@ -6,7 +6,7 @@ use std::{fmt::Write as _, fs, process::Command};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{Outcome, failed_with, of};
+use super::outcome::Outcome;
 use crate::{
     servers,
     workspace::{root, target_dir},
@@ -25,7 +25,7 @@ pub(super) fn hold() -> Result<Outcome> {
     for path in grafana::DASHBOARDS {
         problems.extend(grafana::Dashboard::read(path)?.problems(&catalogue)?);
     }
-    Ok(failed_with(problems.into_iter()))
+    Ok(Outcome::from_problems(problems))
 }
 
 /// Grammar: promtool reads every expression, those of the dashboards as rules that it is given.
@@ -37,7 +37,9 @@ pub(super) fn parse() -> Result<Outcome> {
     fs::write(&file, as_rules()?).with_context(|| format!("cannot write {}", file.display()))?;
     let mut command = Command::new(promtool);
     command.args(["check", "rules"]).arg(&file).current_dir(root());
-    of(command.args(["dashboards/prometheus/recording.yml", "dashboards/prometheus/alerts.yml"]))
+    Outcome::of(
+        command.args(["dashboards/prometheus/recording.yml", "dashboards/prometheus/alerts.yml"]),
+    )
 }
 
 /// A file of rules with every expression of the dashboards. Its strings are JSON, which YAML reads.
