@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use testkit::logged::logged;
 
 use super::{
     file::Lines,
@@ -16,7 +17,7 @@ use super::{
     queue::{Queue, Work},
     *,
 };
-use crate::{event::EventContext, terminal::logging::logged};
+use crate::event::EventContext;
 
 /// A directory that is removed with everything in it.
 struct Directory(PathBuf);

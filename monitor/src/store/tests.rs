@@ -10,15 +10,15 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
 use rusqlite::Connection;
+use testkit::logged::logged;
 
 use super::{database::Database, *};
 use crate::{
     config::DEFAULT_DORMANT_AFTER,
     event::{Event, EventContext, EventName},
-    terminal::logging::logged,
 };
-use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
 
 /// A directory that is removed with everything in it.
 struct Directory(PathBuf);

@@ -9,12 +9,6 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::cli::{LogFormat, LogLevel};
-#[cfg(test)]
-pub(crate) use logged::logged;
-
-#[cfg(test)]
-#[path = "../../tests/support/logged.rs"]
-mod logged;
 
 /// Sends `tracing` and `log` records of `level` and above to stderr.
 ///

@@ -1,4 +1,4 @@
-//! What it costs a program that its binds are seen: `monitor/tests/bind_cost.rs`, run here in its
+//! What it costs a program that its binds are seen: `monitor/tests/kernel/bind_cost.rs`, run here in its
 //! release build, or in guests.
 
 use std::process::ExitCode;
@@ -23,10 +23,16 @@ pub(super) fn measure(args: &Args) -> Result<ExitCode> {
     if args.kernels.is_empty() {
         let mut command = cargo();
         command.args(["test", "--quiet", "--release", "--package", "monitor"]);
-        command.args(["--test", "bind_cost"]);
+        command.args(["--test", "kernel"]);
         run_as_root(&mut command)?;
         // One after another: each would count the other's calls.
-        succeed(command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]))?;
+        succeed(command.args([
+            "--",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+            "bind_cost::",
+        ]))?;
     } else {
         print!("{}", vm::bind_cost(&args.kernels)?);
     }

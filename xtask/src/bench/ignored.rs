@@ -12,12 +12,12 @@ use crate::{
     workspace::{cargo, succeed},
 };
 
-/// Runs what is ignored in a test program.
-pub(super) fn measure(program: &str) -> Result<ExitCode> {
+/// Runs what is ignored in a module of a test program.
+pub(super) fn measure(program: &str, module: &str) -> Result<ExitCode> {
     setup(&[Need::Tests])?;
     let mut command = cargo();
     command.args(["test", "--quiet", "--package", "monitor", "--test", program]);
     run_as_root(&mut command)?;
-    succeed(command.args(["--", "--ignored", "--nocapture"]))?;
+    succeed(command.args(["--", "--ignored", "--nocapture", module]))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -102,9 +102,9 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
     match &args.subject {
         Subject::Bind(args) => bind::measure(args),
         Subject::Check(args) => check::measure(args),
-        Subject::Fleet => ignored::measure("fleet"),
-        Subject::Flood => ignored::measure("flood"),
-        Subject::LineRate => ignored::measure("line_rate"),
+        Subject::Fleet => ignored::measure("dashboards", "fleet::"),
+        Subject::Flood => ignored::measure("kernel", "flood::"),
+        Subject::LineRate => ignored::measure("kernel", "line_rate::"),
         Subject::Identify => identify::measure(),
         Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
         Subject::Xdp(_) => enter(),

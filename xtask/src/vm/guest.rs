@@ -38,7 +38,7 @@ const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n";
 pub(super) struct Guest<'a> {
     pub(super) kernel: &'a Kernel,
     pub(super) row: &'a Row,
-    /// Arguments of the test program beyond the row's.
+    /// Arguments of the test program: names of tests in place of the row's, and options.
     pub(super) harness: &'a [String],
 }
 
@@ -118,6 +118,14 @@ impl Guest<'_> {
         programs.tests.get(name).with_context(|| format!("there is no test program {name}"))
     }
 
+    /// Which tests are run: those of the row, unless others of its program are named.
+    fn arguments(&self) -> impl Iterator<Item = &str> {
+        let is_named = self.harness.iter().any(|argument| !argument.starts_with('-'));
+        let tests = if is_named { &[] } else { self.row.tests };
+        let skipped = self.row.skipped.iter().flat_map(|test| ["--skip", test]);
+        tests.iter().copied().chain(skipped).chain(self.harness.iter().map(String::as_str))
+    }
+
     /// What `guest-init` is to do.
     fn script(&self, programs: &Programs) -> Result<String> {
         let mut script = mounts(self.row.boot);
@@ -129,10 +137,9 @@ impl Guest<'_> {
         let program = self.program(programs)?.display();
         let _ = write!(script, "test {program} --test-threads=1 --show-output");
         if self.row.is_ignored {
-            script.push_str(" --ignored --exact");
+            script.push_str(" --ignored");
         }
-        let row = self.row.arguments.iter().map(|argument| (*argument).to_owned());
-        for argument in row.chain(self.harness.iter().cloned()) {
+        for argument in self.arguments() {
             let _ = write!(script, " {argument}");
         }
         script.push('\n');

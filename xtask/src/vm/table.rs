@@ -7,10 +7,12 @@ use std::time::Duration;
 pub(super) struct Row {
     /// Name on the command line and in the table.
     pub(super) name: &'static str,
-    /// The test program: a file of monitor/tests.
+    /// The test program: a folder of monitor/tests.
     pub(super) program: &'static str,
-    /// Arguments of the test program: names of tests, `--skip` and the like.
-    pub(super) arguments: &'static [&'static str],
+    /// Its tests, by a part of their names: modules, or tests.
+    pub(super) tests: &'static [&'static str],
+    /// Names of tests among them that are left out.
+    pub(super) skipped: &'static [&'static str],
     /// Whether the test is one that is ignored on other machines.
     pub(super) is_ignored: bool,
     /// Further parameters of the kernel.
@@ -48,43 +50,43 @@ const USUAL: Boot = Boot { without: &[], cgroup: Cgroup::Unified };
 
 /// Rows, in the order in which they run.
 pub(super) const ROWS: &[Row] = &[
-    row("programs", "packet_programs"),
-    row("clsact", "clsact"),
-    row("sockets", "sockets"),
-    row("scenario", "scenario"),
-    row("attachment", "attachment"),
-    row("interfaces", "interfaces"),
-    Row { arguments: &["a_kill_under_load"], ..row("adoption", "traffic") },
-    Row { arguments: &["--skip", "a_kill_under_load"], ..row("traffic", "traffic") },
-    row("payloads", "payloads"),
-    row("agent", "agent"),
-    row("life", "life"),
-    row("open-sockets", "open_sockets"),
-    row("privileges", "privileges"),
-    situation("lockdown-integrity", &["lockdown_integrity"], "lockdown=integrity"),
+    row("programs", "kernel", &["packet_programs::"]),
+    row("clsact", "kernel", &["clsact::"]),
+    row("sockets", "kernel", &["socket_calls::"]),
+    row("scenario", "kernel", &["scenario::"]),
+    row("attachment", "kernel", &["attachment::"]),
+    row("interfaces", "kernel", &["interfaces::"]),
+    row("adoption", "kernel", &["traffic::a_kill_under_load"]),
+    Row { skipped: &["a_kill_under_load"], ..row("traffic", "kernel", &["traffic::"]) },
+    row("payloads", "kernel", &["payloads::"]),
+    row("agent", "agent", &["running::"]),
+    row("life", "agent", &["life::"]),
+    row("open-sockets", "kernel", &["open_sockets::"]),
+    row("privileges", "agent", &["privileges::"]),
+    situation("lockdown-integrity", &["privileges::lockdown_integrity"], "lockdown=integrity"),
     situation(
         "lockdown-confidentiality",
-        &["lockdown_confidentiality"],
+        &["privileges::lockdown_confidentiality"],
         "lockdown=confidentiality",
     ),
     situation(
         "bpf-allowed",
-        &["unprivileged_bpf_allowed"],
+        &["privileges::unprivileged_bpf_allowed"],
         "sysctl.kernel.unprivileged_bpf_disabled=0",
     ),
     situation(
         "bpf-forbidden-for-good",
-        &["unprivileged_bpf_forbidden_for_good"],
+        &["privileges::unprivileged_bpf_forbidden_for_good"],
         "sysctl.kernel.unprivileged_bpf_disabled=1",
     ),
     situation(
         "bpf-forbidden",
-        &["unprivileged_bpf_forbidden"],
+        &["privileges::unprivileged_bpf_forbidden_revocably"],
         "sysctl.kernel.unprivileged_bpf_disabled=2",
     ),
     Row {
         boot: Boot { cgroup: Cgroup::Version1, ..USUAL },
-        ..situation("cgroup-v1", &["cgroup_v1"], "")
+        ..situation("cgroup-v1", &["privileges::cgroup_v1"], "")
     },
 ];
 
@@ -100,19 +102,20 @@ pub(super) const BIND_COST: Row = Row {
     append: "maxcpus=1 tsc=reliable clocksource=tsc",
     counts_instructions: true,
     limit: Duration::from_secs(1800),
-    ..row("bind-cost", "bind_cost")
+    ..row("bind-cost", "kernel", &["bind_cost::"])
 };
 
 /// One test of privileges, on a machine that it makes sure to be what it wants.
 const fn situation(name: &'static str, test: &'static [&'static str], append: &'static str) -> Row {
-    Row { arguments: test, append, is_ignored: true, ..row(name, "privileges") }
+    Row { append, is_ignored: true, ..row(name, "agent", test) }
 }
 
-const fn row(name: &'static str, program: &'static str) -> Row {
+const fn row(name: &'static str, program: &'static str, tests: &'static [&'static str]) -> Row {
     Row {
         name,
         program,
-        arguments: &[],
+        tests,
+        skipped: &[],
         is_ignored: false,
         append: "",
         boot: USUAL,
@@ -124,7 +127,7 @@ const fn row(name: &'static str, program: &'static str) -> Row {
 /// A test that cannot be done on some kernels. It looks for itself whether it can, and says so; one
 /// that says so elsewhere has failed.
 pub(super) struct Skip {
-    /// As the test program names it.
+    /// As the test program names it, without its module.
     pub(super) test: &'static str,
     /// Lines of kernels.
     pub(super) kernels: &'static [&'static str],

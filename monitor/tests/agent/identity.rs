@@ -1,0 +1,127 @@
+//! The join on control groups of the real hierarchy, and what it costs.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio, id},
+    thread,
+    time::Instant,
+};
+
+use bytemuck::Zeroable as _;
+use ghostport::process::{Identity, Joiner};
+use monitor_common::socket_event::{SocketEvent, known};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+
+const ID: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+
+/// The unified hierarchy; `None` on a host without.
+fn hierarchy() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    Some(mounts.find(|fields| fields[2] == "cgroup2")?[1].into())
+}
+
+/// What the kernel side told of a process that called, started later than any other and is gone.
+fn gone(cgroup_id: u64) -> SocketEvent {
+    let mut record = SocketEvent::zeroed();
+    (record.tgid, record.pid) = (id(), id());
+    (record.start_time_ns, record.known) = (u64::MAX, known::START_TIME);
+    record.cgroup_id = cgroup_id;
+    record
+}
+
+fn container(identity: Option<Identity>) -> Option<String> {
+    identity?.cgroup?.container_id.clone()
+}
+
+#[test]
+fn the_container_of_a_process_that_is_gone_is_known_by_its_group() {
+    let Some(hierarchy) = hierarchy() else {
+        return eprintln!("skipped: no unified hierarchy of control groups");
+    };
+    let parent = hierarchy.join(format!("gp-identity-{}", id()));
+    let group = parent.join(format!("docker-{ID}.scope"));
+    fs::create_dir_all(&group).expect("a group");
+    let record = gone(fs::metadata(&group).expect("a group").ino());
+    let mut joiner = Joiner::new(true);
+    let by_handle = container(joiner.identify(&record, None));
+    // A thread without the capability to open a folder by its id.
+    let by_walk = thread::spawn(move || {
+        let sets = capabilities(None).expect("capabilities");
+        let effective = sets.effective - CapabilitySet::DAC_READ_SEARCH;
+        set_capabilities(None, CapabilitySets { effective, ..sets }).expect("fewer");
+        container(Joiner::new(true).identify(&record, None))
+    });
+    let by_walk = by_walk.join().expect("no panic");
+    fs::remove_dir(&group).expect("removed");
+    fs::remove_dir(&parent).expect("removed");
+    assert_eq!(by_handle.as_deref(), Some(ID));
+    assert_eq!(by_walk.as_deref(), Some(ID));
+    // Who knew it remembers it, and nobody finds another one for it.
+    assert_eq!(container(joiner.identify(&record, None)).as_deref(), Some(ID));
+    let unknown = Joiner::new(true).identify(&record, None).expect("a process");
+    assert_eq!(unknown.cgroup, None);
+}
+
+/// A process that waits on its input, once it is executed.
+fn child() -> Child {
+    let child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
+    while fs::read(format!("/proc/{}/cmdline", child.id())).expect("a line") != b"cat\0" {
+        thread::yield_now();
+    }
+    child
+}
+
+/// `cargo test --release --test agent -- --ignored --nocapture identity`
+#[test]
+#[ignore = "a measurement"]
+fn what_a_join_costs() {
+    const PROCESSES: usize = 500;
+    let mut children: Vec<Child> = (0..PROCESSES).map(|_| child()).collect();
+    let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+    let records: Vec<SocketEvent> = children
+        .iter()
+        .map(|child| {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("facts");
+            let (_, fields) = stat.rsplit_once(") ").expect("a name");
+            let start = fields.split(' ').nth(19).and_then(|field| field.parse::<u64>().ok());
+            let mut record = gone(1);
+            (record.tgid, record.parent_tgid) = (child.id(), id());
+            record.start_time_ns = start.expect("a start time") * tick + 1;
+            record.process_name[..3].copy_from_slice(b"cat");
+            record.known |= known::PARENT | known::PROCESS_NAME;
+            record
+        })
+        .collect();
+    let measure = |what: &str, joiner: &mut Joiner, line: Option<&[u8]>, alive: bool| {
+        let mut nanoseconds: Vec<u128> = records
+            .iter()
+            .map(|record| {
+                let start = Instant::now();
+                let identity = joiner.identify(record, line).expect("a process");
+                let taken = start.elapsed().as_nanos();
+                assert_eq!(identity.executable.is_some(), alive, "{identity:?}");
+                taken
+            })
+            .collect();
+        nanoseconds.sort_unstable();
+        let median = nanoseconds[nanoseconds.len() / 2] as f64 / 1e3;
+        let last = nanoseconds[nanoseconds.len() * 99 / 100] as f64 / 1e3;
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{what:<40} {median:>7.1} µs, 99 %: {last:.1} µs").expect("written");
+    };
+    let line: &[u8] = b"cat\0";
+    measure("alive, command line captured", &mut Joiner::new(true), Some(line), true);
+    measure("alive, command line from /proc", &mut Joiner::new(true), None, true);
+    let mut remembering = Joiner::new(true);
+    measure("alive, again", &mut remembering, Some(line), true);
+    for child in &mut children {
+        drop(child.stdin.take());
+        child.wait().expect("waited");
+    }
+    measure("gone, remembered", &mut remembering, Some(line), true);
+    measure("gone, never seen", &mut Joiner::new(true), Some(line), false);
+}

@@ -1,0 +1,23 @@
+//! The agent and the commands of its binary.
+
+mod holders;
+mod identify_command;
+mod identity;
+mod life;
+mod live_page;
+mod manifests;
+mod privileges;
+mod running;
+mod service;
+mod sinks;
+mod store;
+mod systemd;
+mod top;
+mod web_security;
+
+/// The program of a unit: see [`testkit::systemd::binding`].
+#[test]
+#[ignore = "what the units of other tests run"]
+fn unit() {
+    testkit::systemd::bind_as_told();
+}

@@ -1,0 +1,303 @@
+//! The store on disks that are full or read-only, and `ghostport events`, which reads it.
+
+use std::{
+    ffi::CString,
+    fs,
+    io::{BufRead as _, BufReader},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Output, Stdio},
+};
+
+use ghostport::{
+    config::{DEFAULT_DORMANT_AFTER, StoreConfig},
+    store::{Filter, Reader, Record, Store},
+};
+use jiff::{SignedDuration, Timestamp};
+use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
+use rustix::{
+    mount::{MountFlags, mount, mount_bind, mount_remount},
+    process::{Pid, Signal, kill_process},
+};
+use testkit::{
+    agent::{finish, ghostport, stderr, stdout},
+    eventually,
+    logged::logged,
+    world::{World, in_world},
+};
+
+fn config(path: PathBuf) -> StoreConfig {
+    StoreConfig { path, ..StoreConfig::default() }
+}
+
+/// An event of so many minutes ago.
+fn event(minutes: i64, kind: &'static str, port: Option<u16>, fields: &str) -> Record {
+    let time = Timestamp::now() - SignedDuration::from_mins(minutes);
+    let port_field =
+        port.map(|port| format!(r#","network.local.port":{port}"#)).unwrap_or_default();
+    let comma = if fields.is_empty() { "" } else { "," };
+    Record {
+        time_ns: time.as_nanosecond() as i64,
+        port,
+        kind,
+        line: format!(
+            r#"{{"schema":"ghostport.event/1","time":"{time:.9}","event.name":"ghostport.{kind}"{port_field}{comma}{fields}}}"#
+        ),
+    }
+}
+
+fn changes() -> monitor_ledger::Changes {
+    let at = Moment { wall: Timestamp::now(), boottime_ns: 1 };
+    let counters = CounterEpoch { id: "one".into(), adopted: false };
+    let mut ledger = Ledger::new(Start { at, boot_id: "boot".into(), counters });
+    let dormant_after = DEFAULT_DORMANT_AFTER;
+    ledger.watch([Watched { port: 2948, dormant_after, has_owners: false }], at);
+    ledger.take_changes()
+}
+
+fn lines(path: &Path) -> usize {
+    let mut lines = 0;
+    let count = |_: &str| {
+        lines += 1;
+        ControlFlow::Continue(())
+    };
+    Reader::open(path).expect("a store").each(&Filter::default(), count).expect("lines");
+    lines
+}
+
+/// A read-only view of a folder.
+fn read_only(folder: &Path, at: &Path) {
+    fs::create_dir_all(at).expect("a folder");
+    mount_bind(folder, at).expect("mounted");
+    mount_remount(at, MountFlags::BIND | MountFlags::RDONLY, "").expect("read-only");
+}
+
+#[test]
+fn a_full_disk_is_said_once_and_counted() {
+    in_world(|world| {
+        let disk = world.path("disk");
+        fs::create_dir(&disk).expect("a folder");
+        let size = CString::from(c"size=600k");
+        mount("none", &disk, "tmpfs", MountFlags::empty(), size.as_c_str()).expect("mounted");
+        let config = config(disk.join("ghostport.db"));
+        let mut store = Store::open(&config);
+        let (mut kept, mut lost, mut waits) = (0, 0, Some(changes()));
+        let filling = format!(r#""filling":"{}""#, "x".repeat(400));
+        let log = logged(|| {
+            for _ in 0..300 {
+                let records: Vec<Record> =
+                    (0..10).map(|_| event(1, "bind", Some(2948), &filling)).collect();
+                // Changes that come when there is no room wait.
+                let changes = if lost > 0 { waits.take() } else { None };
+                let gone = store.keep(&records, changes);
+                lost += gone;
+                kept += 10 - gone;
+            }
+        });
+        assert!(kept > 0 && lost > 0 && waits.is_none(), "{kept} kept, {lost} lost");
+        assert!(log.contains("events are not kept in"), "{log}");
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert_eq!(lines(&config.path) as u64, kept);
+
+        // Room again.
+        mount_remount(&disk, MountFlags::empty(), "size=4m").expect("more room");
+        let one = [event(1, "bind", Some(2948), "")];
+        let log = logged(|| assert_eq!(store.keep(&one, None), 0));
+        assert!(log.contains(&format!("again; {lost} were lost")), "{log}");
+        assert_eq!(lines(&config.path) as u64, kept + 1);
+        assert!(store.ledger().is_some(), "what waited is saved");
+    });
+}
+
+#[test]
+fn a_read_only_disk_is_said_once_and_counted() {
+    in_world(|world| {
+        let view = world.path("view");
+        read_only(Path::new(World::DIR), &view);
+        for name in ["ghostport.db", "missing/ghostport.db"] {
+            let config = config(view.join(name));
+            let one = [event(1, "bind", Some(2948), "")];
+            let log = logged(|| {
+                let mut store = Store::open(&config);
+                assert!(store.ledger().is_none());
+                assert_eq!(store.keep(&one, None), 1);
+                assert_eq!(store.keep(&one, None), 1);
+            });
+            assert_eq!(log.lines().count(), 1, "{log}");
+            assert!(log.contains("ERROR") && log.contains(name), "{log}");
+        }
+    });
+}
+
+#[test]
+fn a_reader_needs_no_place_to_write() {
+    in_world(|world| {
+        let name = "a b?%#.db";
+        let one = [event(1, "bind", Some(2948), "")];
+        assert_eq!(Store::open(&config(world.path(name))).keep(&one, None), 0);
+        let view = world.path("view");
+        read_only(Path::new(World::DIR), &view);
+        assert_eq!(lines(&view.join(name)), 1);
+    });
+}
+
+/// A configuration that names a store, and that store.
+fn history(world: &World, records: &[Record]) -> (PathBuf, Store) {
+    let path = world.path("ghostport.db");
+    let yaml = world.path("ghostport.yaml");
+    fs::write(&yaml, format!("store: {{path: {}}}\n", path.display())).expect("written");
+    let mut store = Store::open(&config(path));
+    assert_eq!(store.keep(records, None), 0);
+    (yaml, store)
+}
+
+fn events(yaml: &Path, arguments: &[&str]) -> Output {
+    finish(ghostport().arg("events").arg("--config").arg(yaml).args(arguments))
+}
+
+const NC: &str = r#""network.transport":"tcp","network.local.address":"0.0.0.0","process.pid":4711,"process.executable.name":"nc""#;
+
+fn some() -> Vec<Record> {
+    vec![
+        event(3000, "agent_started", None, r#""service.version":"0.1.0""#),
+        event(90, "bind_failed", Some(2948), &format!(r#"{NC},"ghostport.errno":"EADDRINUSE""#)),
+        event(30, "awakened", Some(2949), r#""ghostport.dormant_for_seconds":694800"#),
+        event(20, "bind", Some(2949), NC),
+        event(
+            1,
+            "hook_changed",
+            None,
+            r#""ghostport.hook":"ingress","network.interface.name":"eth0","ghostport.mechanism":"tcx""#,
+        ),
+    ]
+}
+
+#[test]
+fn events_are_a_table_that_fits() {
+    in_world(|world| {
+        let (yaml, _store) = history(world, &some());
+        let output = events(&yaml, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let table = stdout(&output);
+        // Without the times, which are those of this run.
+        let rows: Vec<&str> = table.lines().map(|line| line[20..].trim_end()).collect();
+        assert_eq!(
+            rows,
+            [
+                "EVENT            PORT      WHO                WHAT",
+                "agent_started                                 0.1.0",
+                "bind_failed      2948/tcp  nc[4711]           EADDRINUSE",
+                "awakened         2949                         slept 8d1h",
+                "bind             2949/tcp  nc[4711]           0.0.0.0",
+                "hook_changed               ingress eth0       tcx",
+            ]
+        );
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    });
+}
+
+#[test]
+fn events_are_chosen() {
+    in_world(|world| {
+        let (yaml, _store) = history(world, &some());
+        let chosen = |arguments: &[&str]| {
+            let output = events(&yaml, &[&["--json"], arguments].concat());
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+            stdout(&output).lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[]).len(), 5);
+        assert_eq!(chosen(&["--since", "24h"]).len(), 4);
+        assert_eq!(chosen(&["--since", "25m"]).len(), 2);
+        assert_eq!(chosen(&["--port", "2949"]).len(), 2);
+        let one = chosen(&["--port", "2949", "--kind", "bind", "--since", "1h30m"]);
+        let [line] = &one[..] else { panic!("{one:?}") };
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(event["process.pid"], 4711);
+        assert_eq!(chosen(&["--kind", "close"]).len(), 0);
+    });
+}
+
+#[test]
+fn what_cannot_be_asked_is_an_error() {
+    in_world(|world| {
+        let (yaml, store) = history(world, &[]);
+        let error = |arguments: &[&str]| {
+            let output = events(&yaml, arguments);
+            assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+            assert_eq!(stdout(&output), "");
+            stderr(&output)
+        };
+        let kinds = error(&["--kind", "birth"]);
+        assert!(kinds.contains("unexpected_owner") && kinds.contains("hook_changed"), "{kinds}");
+        assert!(error(&["--since", "yesterday"]).contains("7d or 1h30m"));
+        assert!(error(&["--port", "0"]).contains("a port from 1 to 65535"));
+        drop(store);
+        fs::remove_file(world.path("ghostport.db")).expect("removed");
+        let missing = error(&[]);
+        assert!(missing.contains("there is no store at /run/world/ghostport.db"), "{missing}");
+        assert!(missing.contains("ghostport run"), "{missing}");
+        fs::write(world.path("ghostport.db"), "x".repeat(5000)).expect("written");
+        assert!(error(&[]).contains("cannot read the store at"), "no database");
+        fs::write(&yaml, "ports: [x]").expect("written");
+        assert!(error(&[]).contains("ghostport.yaml:1:9"));
+    });
+}
+
+struct Follower(Child, BufReader<ChildStdout>);
+
+impl Follower {
+    fn start(yaml: &Path) -> Self {
+        let mut command = ghostport();
+        command.arg("events").arg("--config").arg(yaml).args(["--follow", "--json"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("spawned");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        Self(child, stdout)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.1.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    fn end(mut self) -> Option<i32> {
+        eventually("the end of the follower", || self.0.try_wait().expect("waited")).code()
+    }
+}
+
+#[test]
+fn followers_see_what_comes() {
+    in_world(|world| {
+        let records = some();
+        let (yaml, mut store) = history(world, &records[..1]);
+        let mut follower = Follower::start(&yaml);
+        assert_eq!(follower.line(), records[0].line);
+        for record in &records[1..] {
+            assert_eq!(store.keep(std::slice::from_ref(record), None), 0);
+            assert_eq!(follower.line(), record.line);
+        }
+        // A damaged store is set aside, and another one takes its place.
+        drop(store);
+        let path = world.path("ghostport.db");
+        fs::rename(&path, world.path("aside.db")).expect("renamed");
+        let mut store = Store::open(&config(path));
+        assert_eq!(store.keep(&records[..1], None), 0);
+        assert_eq!(follower.line(), records[0].line);
+        kill_process(Pid::from_child(&follower.0), Signal::INT).expect("signalled");
+        assert_eq!(follower.end(), Some(0));
+    });
+}
+
+#[test]
+fn a_follower_that_nobody_reads_ends() {
+    in_world(|world| {
+        let records = some();
+        let (yaml, _store) = history(world, &records[..1]);
+        let mut follower = Follower::start(&yaml);
+        assert_eq!(follower.line(), records[0].line);
+        let Follower(mut child, stdout) = follower;
+        drop(stdout);
+        let status = eventually("the end of the follower", || child.try_wait().expect("waited"));
+        assert_eq!(status.code(), Some(0), "without another event");
+    });
+}

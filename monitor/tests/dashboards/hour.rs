@@ -1,0 +1,125 @@
+//! An hour of a host's life, in which nearly everything happens that dashboards show, and what they
+//! make of it.
+
+use std::fs;
+
+use testkit::{
+    agent::{Agent, Config, finish, ghostport},
+    happenings::{Served, bind_in_passing, probe, send_fragments, talk_elsewhere},
+    panels::{Question, answered, questions},
+    recording::Recording,
+    world::{Peer, World, in_world, port},
+};
+
+const TARGET: &str = "127.0.0.1:10948";
+/// A target at which nobody answers.
+const ABSENT: &str = "127.0.0.1:9";
+const DASHBOARDS: [&str; 2] = ["overview", "host"];
+/// `$__rate_interval`: Grafana takes four scrapes.
+const FOUR_SCRAPES: &str = "1m";
+
+/// What stays at zero in this hour. That is still something to draw, but from zero alone nobody can
+/// tell whether the right thing is drawn.
+const STAYS_AT_ZERO: &[(&str, &str)] = &[
+    ("ghostport_kernel_errors_total", "no test can make the kernel side run out of something"),
+    ("ghostport_holder_differences_total", "the kernel and /proc tell the same holders"),
+];
+
+/// A host in this hour.
+struct Host<'world> {
+    world: &'world World,
+    peer: Peer,
+    config: Config,
+    agent: Option<Agent>,
+    served: Option<Served>,
+}
+
+impl<'world> Host<'world> {
+    fn new(world: &'world World, config: Config) -> Self {
+        let peer = world.peer();
+        let agent = Some(Agent::start(world, &config));
+        Self { world, peer, config, agent, served: None }
+    }
+
+    /// What happens at the beginning of a minute.
+    fn live(&mut self, minute: u64) {
+        match minute {
+            5 => probe(&self.peer),
+            8 => send_fragments(&self.peer),
+            10 => bind_in_passing(),
+            15 => self.served = Some(Served::start()),
+            42 => assert!(finish(ghostport().arg("selftest")).status.success()),
+            45 => self.agent.take().expect("an agent").kill9(),
+            48 => self.agent = Some(Agent::start(self.world, &self.config)),
+            52 => talk_elsewhere(),
+            _ => {}
+        }
+        if let Some(served) = &self.served {
+            served.visit(&self.peer);
+        }
+    }
+}
+
+/// 2948 has a name, which the others lack.
+fn config() -> Config {
+    Config::new([port(0), port(1), 2948]).on(&["lo", "gp0"])
+}
+
+/// What is wrong with a host that panels are about. Only a veth has native XDP here, so `lo` lacks a
+/// hook; `eth7` is nowhere; and a disk that is always full loses events.
+fn ailing() -> Config {
+    let full = "{kind: file, path: /dev/full}".to_owned();
+    config().on(&["lo", "gp0", "eth7"]).mode("xdp-native").with_sinks([full])
+}
+
+fn record(world: &World, config: Config, targets: &[&str]) -> Recording {
+    let mut host = Host::new(world, config);
+    Recording::of(targets, |minute| host.live(minute))
+}
+
+#[test]
+fn every_panel_shows_something_of_it() {
+    in_world(|world| {
+        let recording = record(world, ailing(), &[TARGET, ABSENT]);
+        let span = recording.span;
+        let prometheus = recording.play(world);
+        let mut wrong = Vec::new();
+        for name in DASHBOARDS {
+            for question in questions(name, FOUR_SCRAPES) {
+                let numbers = question.numbers(&prometheus, &span);
+                let flat = numbers.iter().all(|number| *number == 0.0);
+                if numbers.is_empty() || (flat && !may_be_flat(&question)) {
+                    let what = if numbers.is_empty() { "no data" } else { "nothing but zero" };
+                    wrong.push(format!(
+                        "{name}: {}: {what}: {}",
+                        question.title, question.expression
+                    ));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// Whether zero is all that there may be. A table of what is 0 has rows, each of which says 0.
+fn may_be_flat(question: &Question) -> bool {
+    let expression = &question.expression;
+    expression.ends_with("== 0")
+        || STAYS_AT_ZERO.iter().any(|(metric, _)| expression.contains(metric))
+}
+
+/// Writes what the panels have to show to where `dashboards/pictures/draw` finds it.
+#[test]
+#[ignore = "for the pictures: dashboards/pictures/draw"]
+fn answers_for_pictures() {
+    in_world(|world| {
+        let recording = record(world, config(), &[TARGET]);
+        let span = recording.span;
+        let prometheus = recording.play(world);
+        for name in DASHBOARDS {
+            let text = answered(name, &prometheus, &span, FOUR_SCRAPES).to_string();
+            fs::write(format!("{}/{name}.json", env!("CARGO_TARGET_TMPDIR")), text)
+                .expect("written");
+        }
+    });
+}

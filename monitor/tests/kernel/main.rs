@@ -1,0 +1,15 @@
+//! Hooks and packets: what the kernel side counts and reports, and at what cost.
+
+mod attachment;
+mod bind_cost;
+mod clsact;
+mod flood;
+mod interfaces;
+mod line_rate;
+mod many_ports;
+mod open_sockets;
+mod packet_programs;
+mod payloads;
+mod scenario;
+mod socket_calls;
+mod traffic;

@@ -1,0 +1,185 @@
+//! Who holds sockets, as the agent tells it: the kernel side goes through all open files, and finds
+//! what no list in `/proc` has.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
+    os::fd::OwnedFd,
+    process::{self, Child, Command, Stdio},
+    sync::mpsc::channel,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use serde_json::Value;
+use testkit::{
+    agent::{Agent, Config, finish, ghostport, stdout},
+    patience,
+    privileges::{Privileges, SOMEBODY},
+    sh,
+    world::{World, in_world, netns_inode, port},
+};
+
+fn config() -> Config {
+    Config::new([port(0), port(1)])
+}
+
+/// The sockets in a namespace that the agent has found on a port when it last looked.
+fn sockets(agent: &Agent, netns_inode: u64, port: u16) -> Vec<Value> {
+    let response = agent.get(&format!("/api/v1/ports/{port}"));
+    assert_eq!(response.status, 200, "{}", response.body);
+    let view: Value = serde_json::from_str(&response.body).expect("JSON");
+    let sockets = view["sockets"].as_array().expect("sockets").iter();
+    sockets.filter(|socket| socket["netns_inode"] == netns_inode).cloned().collect()
+}
+
+/// The same, when it has found so many: an agent is ready before it has looked.
+#[track_caller]
+fn found(agent: &Agent, netns_inode: u64, port: u16, count: usize) -> Vec<Value> {
+    let mut last = Vec::new();
+    let deadline = Instant::now() + patience();
+    while Instant::now() < deadline {
+        last = sockets(agent, netns_inode, port);
+        if last.len() == count {
+            return last;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{count} sockets on port {port} were expected: {last:#?}");
+}
+
+fn pids(socket: &Value) -> BTreeSet<u64> {
+    let holders = socket["holders"].as_array().expect("holders");
+    holders.iter().map(|holder| holder["pid"].as_u64().expect("a pid")).collect()
+}
+
+fn these(pids: &[u32]) -> BTreeSet<u64> {
+    pids.iter().copied().map(u64::from).collect()
+}
+
+/// Sockets in a network namespace that nothing but they keep: the thread that made it is gone.
+struct Lost {
+    netns_inode: u64,
+    datagrams: UdpSocket,
+    _listener: TcpListener,
+    _client: TcpStream,
+    _server: TcpStream,
+}
+
+impl Lost {
+    fn make() -> Self {
+        let make = || {
+            // SAFETY: descriptors stay shared; the namespace is this thread's own.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("a namespace");
+            sh("ip link set lo up");
+            let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, port(1))).expect("bound");
+            let client = TcpStream::connect((Ipv6Addr::LOCALHOST, port(1))).expect("connected");
+            let (server, _) = listener.accept().expect("accepted");
+            Self {
+                netns_inode: netns_inode(),
+                datagrams: UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port(0))).expect("bound"),
+                _listener: listener,
+                _client: client,
+                _server: server,
+            }
+        };
+        thread::spawn(make).join().expect("sockets")
+    }
+}
+
+/// A process that has a socket as its standard input.
+struct Cat(Child);
+
+impl Cat {
+    fn start(socket: &UdpSocket) -> Self {
+        let socket = OwnedFd::from(socket.try_clone().expect("a descriptor"));
+        let cat = Command::new("cat").stdin(Stdio::from(socket)).stdout(Stdio::null()).spawn();
+        Self(cat.expect("spawned"))
+    }
+}
+
+impl Drop for Cat {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Checks that an agent with these privileges finds what `check` cannot, as it only has lists.
+fn assert_finds_the_lost(world: &World, agent: impl FnOnce(&World, &Config) -> Agent) {
+    let lost = Lost::make();
+    let cat = Cat::start(&lost.datagrams);
+    let agent = agent(world, &config());
+
+    let [socket] = &found(&agent, lost.netns_inode, port(0), 1)[..] else {
+        unreachable!("there is one")
+    };
+    assert_eq!(socket["transport"], "udp", "{socket:#}");
+    assert_eq!(pids(socket), these(&[process::id(), cat.0.id()]), "{socket:#}");
+
+    let sockets = found(&agent, lost.netns_inode, port(1), 3);
+    for socket in &sockets {
+        assert_eq!(pids(socket), these(&[process::id()]), "{socket:#}");
+    }
+    let of = |key: &str| -> Vec<&str> {
+        sockets.iter().map(|socket| socket[key].as_str().unwrap_or("none")).collect()
+    };
+    let mut states = of("tcp_state");
+    states.sort_unstable();
+    assert_eq!(states, ["established", "established", "listen"], "{sockets:#?}");
+
+    let check = finish(ghostport().args(["check", &port(0).to_string(), "--json"]));
+    let page: Value = serde_json::from_str(&stdout(&check)).expect("JSON");
+    let listed = page["ports"][0]["sockets"].as_array().expect("sockets");
+    let is_lost = |socket: &Value| socket["netns_inode"] == lost.netns_inode;
+    assert!(!listed.iter().any(is_lost), "a list has them: {page:#}");
+}
+
+#[test]
+fn root_finds_sockets_that_no_list_has() {
+    in_world(|world| assert_finds_the_lost(world, Agent::start));
+}
+
+#[test]
+fn a_user_with_the_five_capabilities_finds_them_too() {
+    in_world(|world| {
+        world.give_to(SOMEBODY);
+        assert_finds_the_lost(world, |world, config| {
+            let command = Privileges::usual(SOMEBODY).ghostport(world, &["run"]);
+            Agent::launch(world, config, command)
+        });
+    });
+}
+
+/// What is in a list and among the open files is told once, with every process that holds it, also
+/// one of which only a thread does.
+#[test]
+fn what_a_list_has_is_not_told_twice() {
+    in_world(|world| {
+        let (end, ended) = channel::<()>();
+        let (announce, announced) = channel();
+        let thread = thread::spawn(move || {
+            // SAFETY: what this thread opens and closes from now on is seen by nobody else.
+            unsafe { unshare_unsafe(UnshareFlags::FILES) }.expect("its own");
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port(0))).expect("bound");
+            announce.send(()).expect("a listener");
+            let _ = ended.recv();
+            drop(socket);
+        });
+        announced.recv().expect("bound");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port(1))).expect("bound");
+        // In the queue of the listener: nobody has the other end yet.
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port(1))).expect("connected");
+        let agent = Agent::start(world, &config());
+
+        let here = netns_inode();
+        let [socket] = &found(&agent, here, port(0), 1)[..] else { unreachable!("there is one") };
+        assert_eq!(pids(socket), these(&[process::id()]), "{socket:#}");
+        let held = found(&agent, here, port(1), 3);
+        let nobodys = held.iter().filter(|socket| pids(socket).is_empty()).count();
+        assert_eq!(nobodys, 1, "{held:#?}");
+        drop((listener, client, end));
+        thread.join().expect("no panic");
+    });
+}

@@ -1,0 +1,358 @@
+//! First payloads, scans, sources and talkers: real packets through every traffic mechanism.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use testkit::{
+    agent::{Agent, Config},
+    eventually, scaled,
+    wire::Wire,
+    world::{Peer, World, in_world, port},
+};
+
+/// Service indication of smsc.ru's client samples, over WSP.
+const PUSH: &[u8] =
+    b"\xdc\x06\x01\xae\x02\x05\x6a\x00\x45\xc6\x0c\x03mysite.ru\x00\x01\x03mysite\x00\x01\x01";
+
+fn watched() -> u16 {
+    port(0)
+}
+
+/// Real and forged conversations reach the watched port of `gp0` at 10.9.0.1 from `peer0` at
+/// 10.9.0.2.
+fn veth_world(world: &World, config: Config) -> (Peer, Agent) {
+    let peer = world.peer();
+    let agent = Agent::start(world, &config.on(&["gp0"]));
+    // Sampling begins with the first reading of the counters.
+    thread::sleep(Duration::from_millis(1_500));
+    (peer, agent)
+}
+
+fn config() -> Config {
+    Config::new([watched()])
+}
+
+fn identified(agent: &Agent) -> Vec<Value> {
+    let mut events = agent.events();
+    events.retain(|event| event["event.name"] == "ghostport.identified");
+    events
+}
+
+/// The events, once there are so many.
+fn wait_for(agent: &Agent, count: usize) -> Vec<Value> {
+    eventually(&format!("{count} findings"), || {
+        let events = identified(agent);
+        (events.len() >= count).then_some(events)
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A frame with a datagram or segment over IPv4; `transport` has its header.
+fn frame(source: Ipv4Addr, protocol: u8, id: u16, ttl: u8, transport: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0]);
+    frame.extend((20 + transport.len() as u16).to_be_bytes());
+    frame.extend(id.to_be_bytes());
+    frame.extend([0, 0, ttl, protocol, 0, 0]);
+    frame.extend(source.octets());
+    frame.extend([10, 9, 0, 1]);
+    frame.extend(transport);
+    frame
+}
+
+fn datagram(source: Ipv4Addr, source_port: u16, payload: &[u8]) -> Vec<u8> {
+    let mut udp = source_port.to_be_bytes().to_vec();
+    udp.extend(watched().to_be_bytes());
+    udp.extend((8 + payload.len() as u16).to_be_bytes());
+    udp.extend([0, 0]);
+    udp.extend(payload);
+    frame(source, 17, 7, 64, &udp)
+}
+
+fn syn(source: Ipv4Addr, source_port: u16, id: u16, window: u16) -> Vec<u8> {
+    let mut tcp = source_port.to_be_bytes().to_vec();
+    tcp.extend(watched().to_be_bytes());
+    tcp.extend([1, 2, 3, 4, 0, 0, 0, 0, 0x60, 2]);
+    tcp.extend(window.to_be_bytes());
+    tcp.extend([0, 0, 0, 0, 2, 4, 5, 0xb4]);
+    frame(source, 6, id, 250, &tcp)
+}
+
+fn conversations_are_identified(mode: &'static str, mechanism: &str) {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config().mode(mode));
+        let found = agent.metrics().mechanism("ingress", Some("gp0"));
+        assert_eq!(found.as_deref(), Some(mechanism));
+        let port = watched();
+        let address = SocketAddr::from(([10, 9, 0, 1], port));
+
+        // Client first, server first, and a datagram with its answer.
+        let listener = TcpListener::bind(address).expect("bound");
+        let client = |first: &'static [u8]| {
+            peer.run(move || {
+                let mut stream = TcpStream::connect(address).expect("connected");
+                stream.write_all(first).expect("sent");
+                stream
+            })
+        };
+        let mut client_first = client(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut server_side = listener.accept().expect("accepted").0;
+        let _ = server_side.read(&mut [0; 64]).expect("read");
+        client_first.write_all(b"SSH-2.0-later\r\n").expect("sent");
+        let mut server_first = client(b"");
+        let mut banner = listener.accept().expect("accepted").0;
+        banner.write_all(b"220 mail ESMTP ready\r\n").expect("sent");
+        let _ = server_first.read(&mut [0; 64]).expect("read");
+
+        let holder = UdpSocket::bind(address).expect("bound");
+        let sender = peer.run(|| UdpSocket::bind("10.9.0.2:9200").expect("bound"));
+        for _ in 0..3 {
+            sender.send_to(PUSH, address).expect("sent");
+        }
+        let (_, from) = holder.recv_from(&mut [0; 64]).expect("received");
+        holder.send_to(b"anything", from).expect("sent");
+
+        let mut found: Vec<(String, String, String, String)> = wait_for(&agent, 4)
+            .iter()
+            .map(|event| {
+                let text = |key: &str| event[key].as_str().expect(key).to_owned();
+                assert_eq!(event["network.local.port"], port);
+                assert_eq!(event["network.local.address"], "10.9.0.1");
+                assert_eq!(event["network.peer.address"], "10.9.0.2");
+                assert_eq!(event["network.interface.name"], "gp0");
+                let direction = text("network.io.direction");
+                let payload = text("ghostport.payload_hex");
+                (text("ghostport.verdict"), direction, text("network.transport"), payload)
+            })
+            .collect();
+        found.sort();
+        let expected = [
+            ("http", "receive", "tcp", hex(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")),
+            ("smtp", "transmit", "tcp", hex(b"220 mail ESMTP ready\r\n")),
+            ("text", "transmit", "udp", hex(b"anything")),
+            ("wap-service-indication", "receive", "udp", hex(PUSH)),
+        ];
+        let expected = expected.map(|(a, b, c, d)| (a.to_owned(), b.to_owned(), c.to_owned(), d));
+        assert_eq!(found, expected);
+
+        let metrics = agent.metrics();
+        for (verdict, _, protocol, _) in &expected {
+            let labels = [("verdict", verdict.as_str()), ("protocol", protocol.as_str())];
+            assert_eq!(metrics.sum("ghostport_payloads_identified_total", &labels), 1, "{verdict}");
+        }
+        assert_eq!(metrics.sum("ghostport_payloads_skipped_total", &[]), 0);
+        let view: Value =
+            serde_json::from_str(&agent.get(&format!("/api/v1/ports/{port}")).body).expect("JSON");
+        assert_eq!(view["verdicts"].as_array().map(Vec::len), Some(4), "{view}");
+    });
+}
+
+#[test]
+fn conversations_are_identified_by_native_xdp() {
+    conversations_are_identified("xdp-native", "xdp-native");
+}
+
+#[test]
+fn conversations_are_identified_by_generic_xdp() {
+    conversations_are_identified("xdp-generic", "xdp-generic");
+}
+
+#[test]
+fn conversations_are_identified_by_tc() {
+    conversations_are_identified("tc", testkit::programs::best_tc());
+}
+
+/// Payloads of every length around the edges arrive byte by byte, whatever copies them.
+fn bytes_are_copied_exactly(mode: &'static str) {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config().mode(mode));
+        let lengths = [0_usize, 1, 2, 3, 17, 64, 254, 255, 256, 257, 1400];
+        let payload = |len: usize| -> Vec<u8> { (0..len).map(|at| (at * 7 + 1) as u8).collect() };
+        peer.run(move || {
+            let wire = Wire::open("peer0");
+            for (index, len) in lengths.into_iter().enumerate() {
+                let source = Ipv4Addr::new(10, 9, 1, index as u8);
+                wire.send(&datagram(source, 9200, &payload(len)));
+            }
+        });
+        let events = wait_for(&agent, lengths.len());
+        for (event, len) in events.iter().zip(lengths) {
+            assert_eq!(event["ghostport.payload_size"], len);
+            let captured = payload(len.min(256));
+            assert_eq!(event["ghostport.payload_hex"], hex(&captured), "{len} bytes by {mode}");
+        }
+        assert_eq!(events[0]["ghostport.verdict"], "empty");
+    });
+}
+
+#[test]
+fn bytes_are_copied_exactly_by_native_xdp() {
+    bytes_are_copied_exactly("xdp-native");
+}
+
+#[test]
+fn bytes_are_copied_exactly_by_generic_xdp() {
+    bytes_are_copied_exactly("xdp-generic");
+}
+
+#[test]
+fn bytes_are_copied_exactly_by_tc() {
+    bytes_are_copied_exactly("tc");
+}
+
+#[test]
+fn scans_are_told_by_what_does_not_follow() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config());
+        let address = SocketAddr::from(([10, 9, 0, 1], watched()));
+        let listener = TcpListener::bind(address).expect("bound");
+        let silent = peer.run(move || TcpStream::connect(address).expect("connected"));
+        let talking = peer.run(move || {
+            let mut stream = TcpStream::connect(address).expect("connected");
+            stream.write_all(b"*1\r\n$4\r\nPING\r\n").expect("sent");
+            stream
+        });
+        peer.run(move || {
+            let wire = Wire::open("peer0");
+            wire.send(&syn(Ipv4Addr::new(10, 9, 2, 1), 40_001, 54_321, 65_535));
+            wire.send(&syn(Ipv4Addr::new(10, 9, 2, 2), 40_002, 9, 1024));
+            // The one that is sent twice is one.
+            wire.send(&syn(Ipv4Addr::new(10, 9, 2, 2), 40_002, 9, 1024));
+        });
+        let mut verdicts: Vec<String> = wait_for(&agent, 4)
+            .iter()
+            .map(|event| {
+                let [verdict, peer] = ["ghostport.verdict", "network.peer.address"]
+                    .map(|key| event[key].as_str().expect(key));
+                format!("{peer} {verdict}")
+            })
+            .collect();
+        verdicts.sort();
+        let expected =
+            ["10.9.0.2 empty", "10.9.0.2 redis", "10.9.2.1 scan-zmap", "10.9.2.2 scan-nmap"];
+        assert_eq!(verdicts, expected);
+        drop((listener, silent, talking));
+    });
+}
+
+#[test]
+fn a_conversation_that_is_older_than_the_agent_is_not_guessed_at() {
+    in_world(|world| {
+        let peer = world.peer();
+        let address = SocketAddr::from(([10, 9, 0, 1], watched()));
+        let listener = TcpListener::bind(address).expect("bound");
+        let mut old = peer.run(move || TcpStream::connect(address).expect("connected"));
+        let agent = Agent::start(world, &config().on(&["gp0"]));
+        thread::sleep(Duration::from_millis(1_500));
+        old.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+        let mut new = peer.run(move || TcpStream::connect(address).expect("connected"));
+        new.write_all(b"SSH-2.0-x\r\n").expect("sent");
+        let events = wait_for(&agent, 1);
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert_eq!(events[0]["ghostport.verdict"], "ssh");
+        drop(listener);
+    });
+}
+
+#[test]
+fn floods_are_bounded_and_accounted_for() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config().mode("tc"));
+        // One source with many conversations, then many sources with one each, and one that talks
+        // most of all.
+        let of_one = scaled(1_000);
+        let sources = scaled(20_000);
+        let loud_packets = sources / 4;
+        let loud = Ipv4Addr::new(10, 77, 77, 77);
+        peer.run(move || {
+            let wire = Wire::open("peer0");
+            for number in 0..of_one as u16 {
+                let source = Ipv4Addr::new(10, 66, 66, 66);
+                wire.send(&datagram(source, 20_000 + number, b"one of many"));
+            }
+            for number in 0..sources as u32 {
+                let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + number);
+                wire.send(&datagram(source, 9200, b"spoofed"));
+                if number % 4 == 0 {
+                    wire.send(&datagram(loud, 9200, b"loud"));
+                }
+            }
+        });
+        let packets = of_one + sources + loud_packets;
+        let conversations = of_one + sources + 1;
+        let labels = [("direction", "ingress"), ("protocol", "udp")];
+        let identified = "ghostport_payloads_identified_total";
+        let metrics = eventually("every packet and conversation accounted for", || {
+            let metrics = agent.metrics();
+            let told = metrics.sum(identified, &[]);
+            let skipped = metrics.sum("ghostport_payloads_skipped_total", &[]);
+            // The last packets may still wait in the kernel's backlog, while a source that shares
+            // its place with another is told again.
+            let counted = metrics.sum("ghostport_packets_total", &labels);
+            (counted >= packets && told + skipped >= conversations).then_some(metrics)
+        });
+        assert_eq!(metrics.sum("ghostport_packets_total", &labels), packets);
+        let told = identified_from(&agent, "10.66.66.66");
+        assert!((1..=64).contains(&told), "{told} of one source");
+        assert!(metrics.sum(identified, &[]) < 1_000, "{}", metrics.sum(identified, &[]));
+        let estimate = metrics.sum("ghostport_sources", &[("protocol", "udp")]) as f64;
+        let error = estimate / (sources + 2) as f64 - 1.0;
+        // Four times the standard error.
+        assert!(error.abs() < 0.19, "{estimate} sources");
+        let talkers = agent.get(&format!("/api/v1/talkers?port={}", watched())).body;
+        let talkers: Value = serde_json::from_str(&talkers).expect("JSON");
+        let first = &talkers["ports"][1]["talkers"][0];
+        assert_eq!(first["address"], loud.to_string(), "{talkers}");
+        let received = first["packets_received"].as_u64().expect("a number");
+        assert!(received > loud_packets / 2 && received <= loud_packets, "{received}");
+    });
+}
+
+fn identified_from(agent: &Agent, address: &str) -> usize {
+    identified(agent).iter().filter(|event| event["network.peer.address"] == address).count()
+}
+
+#[test]
+fn what_is_kept_is_configured() {
+    in_world(|world| {
+        let hashing = config().payload("{capture: true, keep: hash}");
+        let (peer, agent) = veth_world(world, hashing.clone());
+        let send = |last: u8| {
+            peer.run(move || {
+                Wire::open("peer0").send(&datagram(Ipv4Addr::new(10, 9, 3, last), 9200, PUSH));
+            });
+        };
+        send(1);
+        let event = &wait_for(&agent, 1)[0];
+        // sha256sum of the payload.
+        let digest = "6f5d5b1bb7f0671c059739ff28c33737815585c1b35219abcc9414ee78c48b16";
+        assert_eq!(event["ghostport.payload_sha256"], digest);
+        assert!(event.get("ghostport.payload_hex").is_none());
+
+        hashing.clone().payload("{capture: true, keep: none}").on(&["gp0"]).write(world);
+        assert!(agent.reload());
+        send(2);
+        let event = &wait_for(&agent, 2)[1];
+        assert!(event.get("ghostport.payload_sha256").is_none(), "{event}");
+        assert_eq!(event["ghostport.verdict"], "wap-service-indication");
+
+        hashing.payload("{capture: false}").on(&["gp0"]).write(world);
+        assert!(agent.reload());
+        thread::sleep(Duration::from_millis(2_500));
+        let before = agent.metrics().sum("ghostport_packets_total", &[]);
+        send(3);
+        eventually("the packet is counted", || {
+            (agent.metrics().sum("ghostport_packets_total", &[]) > before).then_some(())
+        });
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(identified(&agent).len(), 2, "nothing is captured");
+    });
+}

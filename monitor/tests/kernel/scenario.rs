@@ -1,0 +1,536 @@
+//! One script of socket calls, every mechanism: the events are the same, apart from the differences
+//! that `docs/operating.md` declares, and those are there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    os::fd::OwnedFd,
+    thread,
+};
+
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, Protocol, RawProtocol, SocketType, bind, connect, getsockname, listen,
+        socket, sockopt,
+    },
+};
+use serde_json::Value;
+use testkit::{
+    agent::{Agent, Config, expect_sockets},
+    calls::{
+        Call, MECHANISMS, NOBODY, as_user, at, bound_life, compared, difference, listening_life,
+        privileged, tcp, udp, v4,
+    },
+    child::forked,
+    is_emulated,
+    metrics::{Counts, since},
+    uring,
+    world::{Peer, World, in_world, port, set_sysctl},
+};
+
+/// Offsets of the ports that port 0 may land on.
+const AUTOMATIC: std::ops::Range<u16> = 60..80;
+
+/// Does something, and says what must be told of it; `None` where this kernel cannot do it.
+type Act = fn() -> Option<Vec<Call>>;
+
+const SCRIPT: &[(&str, Act)] = &[
+    ("TCP server over IPv4", || Some(server(AddressFamily::INET, v4(port(0))))),
+    ("TCP server over IPv6", || Some(server(AddressFamily::INET6, at("::1", port(1))))),
+    ("TCP server, dual-stack", || Some(server(AddressFamily::INET6, at("::", port(2))))),
+    ("TCP socket that never listens", || {
+        Some(unused(tcp(AddressFamily::INET), "tcp", v4(port(3))))
+    }),
+    ("UDP socket over IPv4", || Some(unused(udp(AddressFamily::INET), "udp", v4(port(4))))),
+    ("UDP socket over IPv6", || Some(unused(udp(AddressFamily::INET6), "udp", at("::1", port(5))))),
+    ("UDP socket, dual-stack", || {
+        Some(unused(udp(AddressFamily::INET6), "udp", at("::", port(6))))
+    }),
+    ("MPTCP server", multipath_server),
+    ("refused: EADDRINUSE", in_use),
+    ("refused: EACCES", denied),
+    ("refused: EADDRNOTAVAIL", not_ours),
+    ("refused: bound already", bound_already),
+    ("TCP, port 0", || Some(automatic("tcp", AddressFamily::INET, "127.0.0.1"))),
+    ("TCP, port 0, dual-stack", || Some(automatic("tcp", AddressFamily::INET6, "::"))),
+    ("UDP, port 0", || Some(automatic("udp", AddressFamily::INET, "0.0.0.0"))),
+    ("UDP, port 0, IPv6", || Some(automatic("udp", AddressFamily::INET6, "::1"))),
+    ("TCP client with a port of its choice", || Some(client(port(10)))),
+    ("TCP client that bound port 0", || Some(client(0))),
+    ("TCP client that bound nothing", unbound_client),
+    ("UDP sender that bound nothing", unbound_sender),
+    ("SO_REUSEPORT, twice", reuse_port),
+    ("thread that is not the leader", other_thread),
+    ("other network namespace", other_network),
+    ("other user namespace", other_user_namespace),
+    ("end of a process that listens", end_without_close),
+    ("process of a millisecond", short_life),
+    ("bind by io_uring", uring_bind),
+    ("bind by io_uring, refused", uring_refused),
+    ("bind by a 32-bit system call", compat_bind),
+    ("bind by a 32-bit system call, refused", compat_refused),
+];
+
+fn server(family: AddressFamily, address: SocketAddr) -> Vec<Call> {
+    serve(tcp(family), address)
+}
+
+fn multipath_server() -> Option<Vec<Call>> {
+    const MPTCP: u32 = 262;
+    let protocol = RawProtocol::new(MPTCP).map(Protocol::from_raw);
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, protocol).ok()?;
+    Some(serve(socket, v4(port(23))))
+}
+
+fn serve(socket: OwnedFd, address: SocketAddr) -> Vec<Call> {
+    bind(&socket, &address).expect("bound");
+    listen(&socket, 1).expect("listening");
+    listening_life("tcp", address).to_vec()
+}
+
+fn unused(socket: OwnedFd, transport: &'static str, address: SocketAddr) -> Vec<Call> {
+    bind(&socket, &address).expect("bound");
+    bound_life(transport, address).to_vec()
+}
+
+fn refusal(
+    what: &'static str,
+    transport: &'static str,
+    at: SocketAddr,
+    errno: &'static str,
+) -> Call {
+    Call::here(what, transport, at).refused(errno)
+}
+
+fn in_use() -> Option<Vec<Call>> {
+    let address = v4(port(7));
+    let holder = TcpListener::bind(address).expect("bound");
+    assert_eq!(bind(tcp(AddressFamily::INET), &address), Err(Errno::ADDRINUSE));
+    drop(holder);
+    let [bound, listens, close] = listening_life("tcp", address);
+    let tcp = [bound, listens, refusal("in_use", "tcp", address, "EADDRINUSE"), close];
+
+    let dual = at("::", port(8));
+    let holder = udp(AddressFamily::INET6);
+    bind(&holder, &dual).expect("bound");
+    let address = at("0.0.0.0", port(8));
+    assert_eq!(bind(udp(AddressFamily::INET), &address), Err(Errno::ADDRINUSE));
+    drop(holder);
+    let [bound, close] = bound_life("udp", dual);
+    let udp = [bound, refusal("in_use", "udp", address, "EADDRINUSE"), close];
+    Some(tcp.into_iter().chain(udp).collect())
+}
+
+fn denied() -> Option<Vec<Call>> {
+    let (four, six) = (v4(privileged()), at("::1", privileged()));
+    let thread_id = as_user("nobody", NOBODY, NOBODY, || {
+        assert_eq!(bind(tcp(AddressFamily::INET), &four), Err(Errno::ACCESS));
+        assert_eq!(bind(udp(AddressFamily::INET6), &six), Err(Errno::ACCESS));
+    });
+    let by = |call: Call| call.by("nobody", thread_id, NOBODY, NOBODY);
+    let calls = [refusal("denied", "tcp", four, "EACCES"), refusal("denied", "udp", six, "EACCES")];
+    Some(calls.map(by).to_vec())
+}
+
+fn not_ours() -> Option<Vec<Call>> {
+    let (four, six) = (at("192.0.2.1", port(9)), at("2001:db8::1", port(9)));
+    assert_eq!(bind(tcp(AddressFamily::INET), &four), Err(Errno::ADDRNOTAVAIL));
+    assert_eq!(bind(udp(AddressFamily::INET6), &six), Err(Errno::ADDRNOTAVAIL));
+    let [tcp, udp] = [("tcp", four), ("udp", six)]
+        .map(|(transport, address)| refusal("error", transport, address, "EADDRNOTAVAIL"));
+    Some(vec![tcp, udp])
+}
+
+fn bound_already() -> Option<Vec<Call>> {
+    let (one, two) = (v4(port(11)), v4(port(12)));
+    let socket = udp(AddressFamily::INET);
+    bind(&socket, &one).expect("bound");
+    assert_eq!(bind(&socket, &two), Err(Errno::INVAL));
+    let [bound, close] = bound_life("udp", one);
+    Some(vec![bound, refusal("error", "udp", two, "EINVAL"), close])
+}
+
+/// Makes the kernel choose watched ports, of this network namespace.
+fn with_automatic_ports<T>(work: impl FnOnce() -> T) -> T {
+    const RANGE: &str = "net/ipv4/ip_local_port_range";
+    set_sysctl(RANGE, &format!("{} {}", port(AUTOMATIC.start), port(AUTOMATIC.end - 1)));
+    let result = work();
+    set_sysctl(RANGE, "32768 60999");
+    result
+}
+
+fn automatic(transport: &'static str, family: AddressFamily, address: &str) -> Vec<Call> {
+    let socket = if transport == "tcp" { tcp(family) } else { udp(family) };
+    with_automatic_ports(|| bind(&socket, &at(address, 0)).expect("bound"));
+    bound_life(transport, own_address(&socket)).to_vec()
+}
+
+fn own_address(socket: &OwnedFd) -> SocketAddr {
+    getsockname(socket).expect("a name").try_into().expect("an address")
+}
+
+/// Holds its port until it closes, connected or not.
+fn client(local_port: u16) -> Vec<Call> {
+    let server = TcpListener::bind("127.0.0.1:9").expect("bound");
+    let socket = tcp(AddressFamily::INET);
+    with_automatic_ports(|| bind(&socket, &v4(local_port)).expect("bound"));
+    connect(&socket, &v4(9)).expect("connected");
+    let accepted = server.accept().expect("accepted");
+    let address = own_address(&socket);
+    drop(socket);
+    drop(accepted);
+    bound_life("tcp", address).to_vec()
+}
+
+fn unbound_client() -> Option<Vec<Call>> {
+    let server = TcpListener::bind("127.0.0.1:9").expect("bound");
+    let client = with_automatic_ports(|| TcpStream::connect(v4(9)).expect("connected"));
+    let accepted = server.accept().expect("accepted");
+    assert!(is_automatic(client.local_addr().expect("an address")));
+    drop((client, accepted));
+    Some(Vec::new())
+}
+
+fn unbound_sender() -> Option<Vec<Call>> {
+    let receiver = UdpSocket::bind("127.0.0.1:9").expect("bound");
+    let sender = udp(AddressFamily::INET);
+    with_automatic_ports(|| connect(&sender, &v4(9)).expect("connected"));
+    assert!(is_automatic(own_address(&sender)));
+    drop((sender, receiver));
+    Some(Vec::new())
+}
+
+fn is_automatic(address: SocketAddr) -> bool {
+    (port(AUTOMATIC.start)..port(AUTOMATIC.end)).contains(&address.port())
+}
+
+fn reuse_port() -> Option<Vec<Call>> {
+    let address = v4(port(13));
+    let sharing = || {
+        let socket = tcp(AddressFamily::INET);
+        sockopt::set_socket_reuseport(&socket, true).expect("an option");
+        bind(&socket, &address).expect("bound");
+        listen(&socket, 1).expect("listening");
+        socket
+    };
+    drop([sharing(), sharing()]);
+    let [bind, listen, close] = listening_life("tcp", address);
+    Some([&bind, &listen, &bind, &listen, &close, &close].map(Clone::clone).to_vec())
+}
+
+fn other_thread() -> Option<Vec<Call>> {
+    let address = v4(port(14));
+    let thread = thread::Builder::new().name("gp-binder".into());
+    let thread = thread.spawn(move || server(AddressFamily::INET, address)).expect("spawned");
+    let calls = thread.join().expect("no panic");
+    assert!(calls.iter().all(|call| call.thread == "gp-binder" && call.pid != call.thread_id));
+    Some(calls)
+}
+
+fn other_network() -> Option<Vec<Call>> {
+    let peer = Peer::new();
+    Some(peer.run(|| server(AddressFamily::INET, v4(port(15)))))
+}
+
+fn sockaddr(port: u16) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(Ipv4Addr::LOCALHOST).to_be() },
+        sin_zero: [0; 8],
+    }
+}
+
+/// A socket that is bound and left open.
+fn raw_bind(kind: i32, port: u16) -> Result<i32, i32> {
+    let address = sockaddr(port);
+    // SAFETY: the address lives through the call.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, kind, 0);
+        match libc::bind(socket, (&raw const address).cast(), size_of_val(&address) as u32) {
+            0 => Ok(socket),
+            _ => Err(*libc::__errno_location()),
+        }
+    }
+}
+
+fn end_without_close() -> Option<Vec<Call>> {
+    let address = v4(port(16));
+    let child = forked(|| {
+        // SAFETY: a plain system call.
+        raw_bind(libc::SOCK_STREAM, address.port())
+            .is_ok_and(|s| unsafe { libc::listen(s, 1) == 0 })
+    });
+    let child = child.expect("bound");
+    Some(listening_life("tcp", address).map(|call| call.by_child(child)).to_vec())
+}
+
+fn short_life() -> Option<Vec<Call>> {
+    let address = v4(port(17));
+    let child = forked(|| raw_bind(libc::SOCK_DGRAM, address.port()).is_ok()).expect("bound");
+    Some(bound_life("udp", address).map(|call| call.by_child(child)).to_vec())
+}
+
+/// Root in there is nobody to the network namespace outside.
+fn other_user_namespace() -> Option<Vec<Call>> {
+    let (denied, bound) = (v4(privileged()), v4(port(18)));
+    let child = forked(|| {
+        // SAFETY: of the child alone.
+        let inside = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
+        inside
+            && raw_bind(libc::SOCK_STREAM, denied.port()) == Err(libc::EACCES)
+            && raw_bind(libc::SOCK_DGRAM, bound.port()).is_ok()
+    })?;
+    let denied = refusal("denied", "tcp", denied, "EACCES");
+    let [bound, close] = bound_life("udp", bound);
+    Some([denied, bound, close].map(|call| call.by_child(child)).to_vec())
+}
+
+fn uring_bind() -> Option<Vec<Call>> {
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port(19));
+    let socket = tcp(AddressFamily::INET);
+    assert_eq!(uring::bind(&socket, address)?, 0);
+    Some(bound_life("tcp", address.into()).to_vec())
+}
+
+fn uring_refused() -> Option<Vec<Call>> {
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port(20));
+    let holder = TcpListener::bind(address).expect("bound");
+    let errno = uring::bind(&tcp(AddressFamily::INET), address);
+    drop(holder);
+    assert_eq!(errno?, libc::EADDRINUSE);
+    let [bound, listens, close] = listening_life("tcp", address.into());
+    let refused = refusal("in_use", "tcp", address.into(), "EADDRINUSE");
+    Some(vec![bound, listens, refused, close])
+}
+
+/// `bind` as a 32-bit program calls it. Where the kernel has no such call, the child is killed.
+#[cfg(target_arch = "x86_64")]
+fn compat_raw_bind(port: u16) -> Option<i32> {
+    const BIND: u64 = 361;
+    // SAFETY: fresh memory that a 32-bit pointer reaches; the call preserves all but its result.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        let memory = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+        if memory == libc::MAP_FAILED {
+            return None;
+        }
+        memory.cast::<libc::sockaddr_in>().write(sockaddr(port));
+        let result: u64;
+        std::arch::asm!(
+            "xchg rbx, {socket}",
+            "int 0x80",
+            "xchg rbx, {socket}",
+            socket = inout(reg) u64::from(socket.cast_unsigned()) => _,
+            inlateout("rax") BIND => result,
+            in("rcx") memory,
+            in("rdx") size_of::<libc::sockaddr_in>(),
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+        Some(-(result as i32))
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn compat_raw_bind(_port: u16) -> Option<i32> {
+    None
+}
+
+fn compat_bind() -> Option<Vec<Call>> {
+    let address = v4(port(21));
+    let child = forked(|| compat_raw_bind(address.port()) == Some(0))?;
+    Some(bound_life("udp", address).map(|call| call.by_child(child)).to_vec())
+}
+
+fn compat_refused() -> Option<Vec<Call>> {
+    let address = v4(port(22));
+    let holder = UdpSocket::bind(address).expect("bound");
+    let child = forked(|| compat_raw_bind(address.port()) == Some(libc::EADDRINUSE));
+    drop(holder);
+    let [bound, close] = bound_life("udp", address);
+    let refused = refusal("in_use", "udp", address, "EADDRINUSE").by_child(child?);
+    Some(vec![bound, refused, close])
+}
+
+/// What a mechanism did not tell of a step, or told beside it; in the words of the table, and at
+/// length.
+struct Difference {
+    words: BTreeSet<String>,
+    details: String,
+}
+
+/// What one mechanism made of the steps that this kernel can do.
+type Performance = BTreeMap<&'static str, Difference>;
+
+/// An agent that is forced to one mechanism, or why it cannot be.
+fn forced(world: &World, mechanism: &'static str, ports: &[u16]) -> Result<Agent, String> {
+    let agent = Agent::start(world, &Config::new(ports.to_vec()).mechanism(mechanism));
+    let metrics = agent.metrics();
+    let serves = |hook| metrics.mechanism(hook, None).as_deref() == Some(mechanism);
+    if serves("bind") && serves("close") {
+        return Ok(agent);
+    }
+    let changes = agent.events().into_iter().filter(|event| !event["ghostport.reason"].is_null());
+    let reasons: Vec<String> = changes
+        .map(|event| format!("{} {}", event["ghostport.hook"], event["ghostport.reason"]))
+        .collect();
+    Err(reasons.join(", "))
+}
+
+fn perform(world: &World, mechanism: &'static str) -> Result<Performance, String> {
+    let ports: Vec<u16> = (0..90).map(port).chain([privileged()]).collect();
+    let agent = forced(world, mechanism, &ports)?;
+    let mut performance = Performance::new();
+    let mut seen = agent.socket_events().len();
+    let mut counted = agent.metrics().sockets(&ports);
+    for (step, act) in SCRIPT {
+        let calls = act();
+        let events = agent.socket_events();
+        let told: Vec<Value> = events[seen..].iter().map(compared).collect();
+        seen = events.len();
+        let counts = agent.metrics().sockets(&ports);
+        assert_eq!(since(&counted, &counts), counts_of(&told), "{mechanism}, {step}: counters");
+        counted = counts;
+        if let Some(calls) = calls {
+            let expected: Vec<Value> = calls.iter().map(Call::event).collect();
+            let words = in_words(&told, &expected);
+            let details = difference(&told, &expected);
+            performance.insert(*step, Difference { words, details });
+        }
+    }
+    let anonymous = agent.socket_events().iter().filter(|event| is_anonymous_close(event)).count();
+    assert!(anonymous <= 2, "{mechanism}: {anonymous} closes without a process");
+    assert!(agent.terminate().success());
+    Ok(performance)
+}
+
+/// The counters that belong to these events.
+fn counts_of(events: &[Value]) -> Counts {
+    let mut counts = Counts::new();
+    for event in events {
+        let text = |key: &str| event[key].as_str().expect("a text").to_owned();
+        let kind = text("event.name");
+        let what = match kind.trim_start_matches("ghostport.") {
+            "bind" | "bind_failed" => text("ghostport.result"),
+            kind => kind.to_owned(),
+        };
+        let port = event["network.local.port"].as_u64().expect("a port") as u16;
+        expect_sockets(&mut counts, port, &what, &text("network.transport"), 1);
+    }
+    counts
+}
+
+/// In the words of the table in `docs/operating.md`: `no close`, for instance.
+fn in_words(told: &[Value], expected: &[Value]) -> BTreeSet<String> {
+    let kind = |event: &Value| {
+        let name = event["event.name"].as_str().expect("a name");
+        name.trim_start_matches("ghostport.").to_owned()
+    };
+    let mut surplus = told.to_vec();
+    let mut found = BTreeSet::new();
+    let mut common = Vec::new();
+    for event in expected {
+        match surplus.iter().position(|told| is_same(told, event)) {
+            Some(position) => common.push(surplus.remove(position)),
+            None => {
+                found.insert(format!("no `{}`", kind(event)));
+            }
+        }
+    }
+    found.extend(surplus.iter().map(|event| format!("another `{}`", kind(event))));
+    if found.is_empty() && told != common {
+        found.insert("another order".to_owned());
+    }
+    found
+}
+
+/// Whether this was told of what is expected. The agent may have looked at the socket just when it
+/// was closed: nobody knows who closed it then.
+fn is_same(told: &Value, expected: &Value) -> bool {
+    let mut expected = expected.clone();
+    if is_anonymous_close(told) {
+        let fields = expected.as_object_mut().expect("an object");
+        fields.retain(|key, _| !key.starts_with("process.") && !key.starts_with("thread."));
+    }
+    *told == expected
+}
+
+fn is_anonymous_close(event: &Value) -> bool {
+    event["event.name"] == "ghostport.close" && event.get("process.pid").is_none()
+}
+
+const OPERATING: &str = include_str!("../../../docs/operating.md");
+
+/// The table of differences: by step and mechanism.
+fn declared() -> BTreeMap<(String, &'static str), BTreeSet<String>> {
+    let rows = OPERATING.lines().skip_while(|line| !line.starts_with("| step |"));
+    let mut rows = rows.map_while(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let head = cells(rows.next().expect("a table"));
+    assert_eq!(head[1..], MECHANISMS, "the columns of the table");
+    let mut declared = BTreeMap::new();
+    for row in rows.skip(1) {
+        let row = cells(row);
+        assert!(SCRIPT.iter().any(|(step, _)| *step == row[0]), "no step: {}", row[0]);
+        for (mechanism, cell) in MECHANISMS.into_iter().zip(&row[1..]) {
+            let differences = cell.split(", ").filter(|word| !word.is_empty()).map(str::to_owned);
+            declared.insert((row[0].clone(), mechanism), differences.collect());
+        }
+    }
+    declared
+}
+
+/// Mechanisms that have to work: two everywhere, and in guests, whose kernels are known, all of them.
+/// Trampolines on arm64 are of Linux 6.4.
+fn must_work() -> &'static [&'static str] {
+    if !is_emulated() {
+        &["cgroup", "tracepoint"]
+    } else if cfg!(target_arch = "x86_64") {
+        &MECHANISMS
+    } else {
+        &["kprobe", "cgroup", "tracepoint"]
+    }
+}
+
+#[test]
+fn every_mechanism_tells_the_same_but_for_what_is_declared() {
+    let declared = declared();
+    let mut worked = Vec::new();
+    let mut wrong = Vec::new();
+    for mechanism in MECHANISMS {
+        in_world(|world| match perform(world, mechanism) {
+            Err(reason) => eprintln!("{mechanism}: refused: {reason}"),
+            Ok(performance) => {
+                let steps = SCRIPT.iter().map(|(step, _)| *step);
+                let impossible: Vec<&str> =
+                    steps.filter(|step| !performance.contains_key(step)).collect();
+                eprintln!("{mechanism}: works; impossible on this kernel: {impossible:?}");
+                worked.push(mechanism);
+                wrong.extend(undeclared(mechanism, &performance, &declared));
+            }
+        });
+    }
+    assert!(wrong.is_empty(), "{}", wrong.concat());
+    for mechanism in must_work() {
+        assert!(worked.contains(mechanism), "{mechanism} does not work, only {worked:?}");
+    }
+}
+
+/// Where a mechanism and the table disagree, one way or the other.
+fn undeclared(
+    mechanism: &'static str,
+    performance: &Performance,
+    declared: &BTreeMap<(String, &'static str), BTreeSet<String>>,
+) -> Vec<String> {
+    let none = BTreeSet::new();
+    let wrong = performance.iter().filter_map(|(step, Difference { words, details })| {
+        let declared = declared.get(&((*step).to_owned(), mechanism)).unwrap_or(&none);
+        (words != declared).then(|| {
+            format!("{step}, {mechanism}: found {words:?}, declared {declared:?}\n{details}\n")
+        })
+    });
+    wrong.collect()
+}
