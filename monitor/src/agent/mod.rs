@@ -38,7 +38,7 @@ use crate::{
     agent::signals::{Order, Signals, Stop},
     agent::socket_scanner::{Findings, Lookout},
     cli::RunArgs,
-    config::{Config, Overrides, StoreConfig},
+    config::{Config, Overrides},
     event::{Event, EventContext},
     metrics::{AgentStatus, BuildInfo},
     sinks::EventQueue,
@@ -313,8 +313,11 @@ impl Agent {
     }
 
     async fn apply(&mut self) -> Result<()> {
-        let config = Config::load(self.path.as_deref(), &self.overrides)?;
-        self.warn_of_restart(&config);
+        let mut config = Config::load(self.path.as_deref(), &self.overrides)?;
+        for key in config.keep_until_restart(&self.config) {
+            tracing::warn!("{key} has changed: it takes effect at the next start");
+        }
+        self.warn_of_mode(&config);
         if config.sinks != self.config.sinks {
             let (queue, sinks) = (self.queue.clone(), config.sinks.clone());
             spawn_blocking(move || queue.replace(&sinks)).await??;
@@ -328,32 +331,15 @@ impl Agent {
                 "the store does not answer: store.retain and max_size stay as they were"
             );
         }
-        self.config = Config {
-            bind_mechanism: self.config.bind_mechanism,
-            command_line: self.config.command_line,
-            web_listen: self.config.web_listen.clone(),
-            web_config_file: self.config.web_config_file.clone(),
-            store: StoreConfig { path: self.config.store.path.clone(), ..config.store },
-            ..config
-        };
+        self.config = config;
         self.config_sender.send_replace(Arc::new(self.config.clone()));
         self.reconcile().await?;
         tracing::info!(ports = self.config.ports.len(), "configuration reloaded");
         Ok(())
     }
 
-    /// What is fixed while the agent runs.
-    fn warn_of_restart(&self, config: &Config) {
-        let fixed = [
-            ("web.listen", config.web_listen != self.config.web_listen),
-            ("web.config_file", config.web_config_file != self.config.web_config_file),
-            ("bind.mechanism", config.bind_mechanism != self.config.bind_mechanism),
-            ("process.command_line", config.command_line != self.config.command_line),
-            ("store.path", config.store.path != self.config.store.path),
-        ];
-        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
-            tracing::warn!("{key} has changed: it takes effect at the next start");
-        }
+    /// Warns if interfaces keep a mechanism that the new mode would not choose.
+    fn warn_of_mode(&self, config: &Config) {
         let mode = config.interfaces.mode;
         let keeps = |status: &HookStatus| status.outlives_change_to(mode);
         if mode != self.config.interfaces.mode && lock(&self.kernel).hooks().iter().any(keeps) {

@@ -1,19 +1,19 @@
-//! Who may bind a watched port.
+//! The processes that may bind a watched port.
 //!
 //! Pure: an [`Expectation`] is compared with what is known of an [`Owner`].
 
 use std::str::FromStr;
 
-use super::{Pattern, PatternError};
+use super::pattern::{Pattern, PatternError};
 
-/// A prefix of a container's id is as long as `docker ps` shows it, or longer: a shorter one may
-/// soon be another's, too.
+/// `docker ps` shows this many characters of an id. A shorter prefix could soon match a second
+/// container.
 const SHORTEST_CONTAINER_PREFIX: usize = 12;
 
 /// The kinds of systemd units that processes run in (systemd.unit(5)).
 const UNIT_SUFFIXES: [&str; 6] = [".service", ".scope", ".socket", ".slice", ".mount", ".swap"];
 
-/// One that may bind a port: every field that is named must match.
+/// An entry of `expect`: every field that is set must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expectation {
     /// Executable, by its path or a glob in which `*` does not match `/`.
@@ -44,11 +44,11 @@ pub struct UnitMatch(Pattern);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerMatch(Pattern);
 
-/// What is known of the process that binds a port; `None` is not known, or has none.
+/// What is known of the process that binds a port. `None` stands for unknown, and for none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Owner<'a> {
-    /// Path of the executable, as `/proc/PID/exe` tells it. One that was deleted since ends in
-    /// ` (deleted)` there and is not the file of that path.
+    /// Path of the executable, as `/proc/PID/exe` has it. The link to a deleted file ends in
+    /// ` (deleted)`, so such a process does not match the path.
     pub executable: Option<&'a str>,
     /// Whether it is the host's file of that path, not one of a container's or a private mount.
     pub executable_is_hosts: bool,
@@ -62,7 +62,7 @@ pub struct Owner<'a> {
     pub container_id: Option<&'a str>,
 }
 
-/// Whether one of `expectations` allows `owner`; none at all allow nobody.
+/// Whether one of `expectations` allows `owner`. An empty list allows no process.
 pub fn is_expected(expectations: &[Expectation], owner: &Owner<'_>) -> bool {
     expectations.iter().any(|expectation| expectation.allows(owner))
 }
@@ -71,7 +71,7 @@ impl Expectation {
     /// Whether every field that is named is known of `owner` and matches.
     pub fn allows(&self, owner: &Owner<'_>) -> bool {
         let Self { exe, user, unit, container } = self;
-        // Whoever may mount can have any path; the files of a container are its own.
+        // A process that may mount can choose any path. In a container the files are the container's own.
         let executable =
             owner.executable.filter(|_| owner.executable_is_hosts || container.is_some());
         holds(exe.as_ref(), executable, |exe, path| exe.matches(path))
@@ -86,7 +86,7 @@ impl Expectation {
     }
 }
 
-/// What is not named holds; what is named holds only of what is known.
+/// A field that is not named matches. A named one matches only a known value.
 fn holds<M>(named: Option<&M>, known: Option<&str>, matches: impl Fn(&M, &str) -> bool) -> bool {
     named.is_none_or(|named| known.is_some_and(|known| matches(named, known)))
 }
@@ -122,7 +122,7 @@ impl UnitMatch {
 }
 
 impl From<&str> for UserMatch {
-    /// Digits are a number, as for `chown` where nobody has them as a name.
+    /// Digits are a number, as they are for `chown` where no user has them as a name.
     fn from(text: &str) -> Self {
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse() {
@@ -222,7 +222,7 @@ mod tests {
             assert!(!exe(text).allows(&kannel()), "{text}");
         }
         let elsewhere = Owner { executable_is_hosts: false, ..kannel() };
-        assert!(!exe("/usr/**").allows(&elsewhere), "somebody has mounted it there for himself");
+        assert!(!exe("/usr/**").allows(&elsewhere), "a private mount can put any file there");
         let of_container = Expectation { container: "*".parse().ok(), ..exe("/usr/**") };
         assert!(of_container.allows(&elsewhere), "a container has files of its own");
         let deleted = Owner { executable: Some("/usr/sbin/bearerbox (deleted)"), ..kannel() };

@@ -1,85 +1,68 @@
-//! From the YAML tree to a [`Config`]: every key is known, every value checked where it stands.
+//! From nodes of the YAML tree to values of the configuration, each checked where it stands.
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use super::{
-    Config, Expectation, Interfaces, Overrides, Pattern, PayloadKeep, StoreConfig, UserMatch,
-    WatchedPort, WebDetails,
-    error::OTHER_PORT,
-    listen, quantity,
-    sink::sink,
-    value::{
-        absolute, boolean, choice, duration, list, matching, one_of, quantity_of, section, string,
-    },
-    yaml::{self, Node, Position, Problem, Value, excerpt},
+    expect::{Expectation, UserMatch},
+    listen,
+    pattern::Pattern,
+    port::WatchedPort,
+    value::{NestedKey, absolute, duration, list, matching, names, one_of, section, string},
+    yaml::{Node, Position, Problem, Value, excerpt},
 };
-
-use monitor_kernel::mechanism::{BindMechanism, InterfaceMode};
 
 const PORT: &str = "a port from 1 to 65535";
 
-/// The configuration that `text` and `overrides` describe together.
-pub(super) fn config(text: &str, overrides: &Overrides) -> Result<Config, Problem> {
-    let root = yaml::parse(text)?;
-    let mut config = Config::default();
-    let mut port_positions = HashMap::new();
-    let [ports, interfaces, bind, payload, process, store, web, sinks] = section(
-        root,
-        ["ports", "interfaces", "bind", "payload", "process", "store", "web", "sinks"],
-    )?;
-    if let Some(ports) = ports {
-        config.ports = watched_ports(ports, &mut port_positions)?;
-    }
-    if let Some(interfaces) = interfaces {
-        config.interfaces = interface_section(interfaces)?;
-    }
-    if let Some(bind) = bind {
-        let [mechanism] = section(bind, ["mechanism"])?;
-        if let Some(mechanism) = mechanism {
-            config.bind_mechanism = choice(mechanism, BindMechanism::ALL, BindMechanism::name)?;
-        }
-    }
-    if let Some(payload) = payload {
-        let [capture, keep] = section(payload, ["capture", "keep"])?;
-        if let Some(capture) = capture {
-            config.payload.capture = boolean(&capture)?;
-        }
-        if let Some(keep) = keep {
-            config.payload.keep = choice(keep, PayloadKeep::ALL, PayloadKeep::name)?;
-        }
-    }
-    if let Some(process) = process {
-        let [command_line] = section(process, ["command_line"])?;
-        if let Some(command_line) = command_line {
-            config.command_line = boolean(&command_line)?;
-        }
-    }
-    if let Some(store) = store {
-        config.store = store_section(store)?;
-    }
-    if let Some(web) = web {
-        let [listen, config_file, details] = section(web, ["listen", "config_file", "details"])?;
-        if let Some(listen) = listen {
-            config.web_listen = listen_addresses(listen)?;
-        }
-        if let Some(file) = config_file.filter(|file| !matches!(file.value, Value::Null)) {
-            let file = absolute(&file, "an absolute path, as /etc/ghostport/web.yml")?;
-            config.web_config_file = Some(PathBuf::from(file));
-        }
-        if let Some(details) = details {
-            config.web_details = choice(details, WebDetails::ALL, WebDetails::name)?;
-        }
-    }
-    if let Some(sinks) = sinks {
-        config.sinks = list(sinks, "a list of sinks", sink)?;
-    }
-    config.apply(overrides);
-    refuse_watched_listener(&config, &port_positions)?;
-    Ok(config)
-}
+/// The keys of a port that is written as a mapping.
+pub const PORT_KEYS: [NestedKey; 3] = [
+    NestedKey {
+        name: "port",
+        value: "number, required",
+        help: "The port, from 1 to 65535; each port once.",
+    },
+    NestedKey {
+        name: "dormant_after",
+        value: "duration, `7d`",
+        help: "Covered time without a bind, a holder or a packet after which the port is dormant.",
+    },
+    NestedKey {
+        name: "expect",
+        value: "list, `[]`",
+        help: "Who may bind the port; see below. An empty list expects no process at all.",
+    },
+];
 
-/// Every port that is to be watched, in ascending order; `positions` learns where each one stands.
-fn watched_ports(
+/// The keys of an entry of `expect`.
+pub const EXPECT_KEYS: [NestedKey; 4] = [
+    NestedKey {
+        name: "exe",
+        value: "absolute path or glob",
+        help: "The executable. `*` does not match `/`, `**` does. The path must be the host's own \
+               file; beside `container` it may be any file.",
+    },
+    NestedKey {
+        name: "user",
+        value: "name or number",
+        help: "The effective user, as the host names and numbers users.",
+    },
+    NestedKey {
+        name: "unit",
+        value: "unit name or glob",
+        help: "The systemd unit, with its suffix: `kannel.service`, `ssh@*.service`. systemd itself \
+               binds for a socket unit, in a child in that unit's control group: expect \
+               `NAME.socket`.",
+    },
+    NestedKey {
+        name: "container",
+        value: "id or glob",
+        help: "The id of the container, at least its first 12 characters, or a glob; `\"*\"` is any \
+               container. LXC uses the name as the id. Names that only a container engine knows \
+               cannot be matched.",
+    },
+];
+
+/// Every port that is to be watched, in ascending order; `positions` gets the place of each one.
+pub(super) fn watched_ports(
     node: Node<'_>,
     positions: &mut HashMap<u16, Position>,
 ) -> Result<Vec<WatchedPort>, Problem> {
@@ -112,7 +95,7 @@ fn watched_port(node: Node<'_>) -> Result<(WatchedPort, Position), Problem> {
     if !matches!(node.value, Value::Mapping(_)) {
         return Ok((WatchedPort::new(port_number(&node)?), position));
     }
-    let [port, dormant_after, expect] = section(node, ["port", "dormant_after", "expect"])?;
+    let [port, dormant_after, expect] = section(node, names(&PORT_KEYS))?;
     let Some(port) = port else {
         return Err(Problem::new(position, "the key `port` is missing", PORT));
     };
@@ -127,9 +110,8 @@ fn watched_port(node: Node<'_>) -> Result<(WatchedPort, Position), Problem> {
 }
 
 fn expectation(node: Node<'_>) -> Result<Expectation, Problem> {
-    const KEYS: [&str; 4] = ["exe", "user", "unit", "container"];
     let position = node.position;
-    let [exe, user, unit, container] = section(node, KEYS)?;
+    let [exe, user, unit, container] = section(node, names(&EXPECT_KEYS))?;
     let expectation = Expectation {
         exe: exe.map(|exe| executable(&exe)).transpose()?,
         user: user.map(|user| user_match(&user)).transpose()?,
@@ -142,7 +124,7 @@ fn expectation(node: Node<'_>) -> Result<Expectation, Problem> {
     };
     if expectation.is_empty() {
         let message = "nobody is named, which would allow everybody";
-        return Err(Problem::new(position, message, one_of(KEYS)));
+        return Err(Problem::new(position, message, one_of(names(&EXPECT_KEYS))));
     }
     Ok(expectation)
 }
@@ -176,43 +158,30 @@ fn port_number(node: &Node<'_>) -> Result<u16, Problem> {
     }
 }
 
-fn interface_section(node: Node<'_>) -> Result<Interfaces, Problem> {
-    const PATTERNS: &str = "a list of patterns, as [\"eth*\", lo]";
-    let mut interfaces = Interfaces::default();
-    let [include, exclude, mode] = section(node, ["include", "exclude", "mode"])?;
-    if let Some(include) = include {
-        interfaces.include = list(include, PATTERNS, pattern)?;
-    }
-    if let Some(exclude) = exclude {
-        interfaces.exclude = list(exclude, PATTERNS, pattern)?;
-    }
-    if let Some(mode) = mode {
-        interfaces.mode = choice(mode, InterfaceMode::ALL, InterfaceMode::name)?;
-    }
-    Ok(interfaces)
+/// A list of globs of interface names.
+pub(super) fn patterns(node: Node<'_>) -> Result<Vec<Pattern>, Problem> {
+    list(node, "a list of patterns, as [\"eth*\", lo]", pattern)
 }
 
 fn pattern(node: Node<'_>) -> Result<Pattern, Problem> {
     matching(&node, "the name of an interface or a glob, as \"eth*\"")
 }
 
-fn store_section(node: Node<'_>) -> Result<StoreConfig, Problem> {
-    const PATH: &str = "an absolute path, as /var/lib/ghostport/ghostport.db";
-    let mut store = StoreConfig::default();
-    let [path, retain, max_size] = section(node, ["path", "retain", "max_size"])?;
-    if let Some(path) = path {
-        store.path = PathBuf::from(absolute(&path, PATH)?);
-    }
-    if let Some(retain) = retain {
-        store.retain = duration(&retain)?;
-    }
-    if let Some(max_size) = max_size {
-        store.max_size = quantity_of(&max_size, quantity::parse_size, "size", quantity::SIZE)?;
-    }
-    Ok(store)
+/// The path of the database.
+pub(super) fn store_path(node: &Node<'_>) -> Result<PathBuf, Problem> {
+    absolute(node, "an absolute path, as /var/lib/ghostport/ghostport.db").map(PathBuf::from)
 }
 
-fn listen_addresses(node: Node<'_>) -> Result<Vec<SocketAddr>, Problem> {
+/// The path of the file with TLS and passwords; `None` for the value `null`.
+pub(super) fn web_config_file(node: &Node<'_>) -> Result<Option<PathBuf>, Problem> {
+    if matches!(node.value, Value::Null) {
+        return Ok(None);
+    }
+    absolute(node, "an absolute path, as /etc/ghostport/web.yml").map(|path| Some(path.into()))
+}
+
+/// Addresses to listen on, each once.
+pub(super) fn listen_addresses(node: Node<'_>) -> Result<Vec<SocketAddr>, Problem> {
     let mut first_use = HashMap::new();
     list(node, "a list of addresses, as [\"127.0.0.1:10948\"]", |item| {
         let text = string(&item, listen::EXPECTED)?;
@@ -228,19 +197,5 @@ fn listen_addresses(node: Node<'_>) -> Result<Vec<SocketAddr>, Problem> {
                 "every address once",
             )),
         }
-    })
-}
-
-/// A watched port that is the agent's own would count every scrape.
-fn refuse_watched_listener(
-    config: &Config,
-    port_positions: &HashMap<u16, Position>,
-) -> Result<(), Problem> {
-    let own = config.web_listen.iter().find_map(|address| {
-        port_positions.get(&address.port()).map(|position| (address, *position))
-    });
-    own.map_or(Ok(()), |(address, position)| {
-        let message = format!("the agent itself listens on {address}");
-        Err(Problem::new(position, message, OTHER_PORT))
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Expectation;
+use super::expect::Expectation;
 
 /// Quiet covered time after which a port is dormant unless the configuration says otherwise.
 pub const DEFAULT_DORMANT_AFTER: Duration = Duration::from_secs(7 * 86_400);
@@ -14,8 +14,8 @@ pub struct WatchedPort {
     pub number: u16,
     /// Quiet covered time after which it counts as dormant; whole seconds, at least one.
     pub dormant_after: Duration,
-    /// Who may bind it. Nobody where this is empty, as it is when the key is left out: a port is
-    /// watched because nothing should be there.
+    /// The processes that may bind it. Empty by default, which allows none: a port is watched
+    /// because nothing should be there.
     pub expect: Vec<Expectation>,
 }
 

@@ -1,32 +1,38 @@
-//! A configuration as YAML, every key written out.
+//! Values of the configuration as YAML that reads back as the same values.
 
-use std::{fmt, path::Path};
+use std::{net::SocketAddr, path::Path};
 
-use super::{Config, Expectation, Pattern, SinkConfig, UserMatch, WatchedPort, quantity};
+use super::{
+    expect::{Expectation, UserMatch},
+    pattern::Pattern,
+    port::WatchedPort,
+    quantity,
+    sink::SinkConfig,
+};
 
-impl fmt::Display for Config {
-    /// YAML that reads back as the same configuration.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "ports:")?;
-        self.ports.iter().try_for_each(|port| writeln!(f, "  - {}", watched_port(port)))?;
-        writeln!(f, "interfaces:")?;
-        let pattern = |pattern: &Pattern| quoted(pattern.as_str());
-        writeln!(f, "  include: {}", flow_list(&self.interfaces.include, pattern))?;
-        writeln!(f, "  exclude: {}", flow_list(&self.interfaces.exclude, pattern))?;
-        writeln!(f, "  mode: {}", self.interfaces.mode.name())?;
-        writeln!(f, "bind:\n  mechanism: {}", self.bind_mechanism.name())?;
-        writeln!(f, "payload:\n  capture: {}", self.payload.capture)?;
-        writeln!(f, "  keep: {}", self.payload.keep.name())?;
-        writeln!(f, "process:\n  command_line: {}", self.command_line)?;
-        writeln!(f, "store:\n  path: {}", quoted_path(&self.store.path))?;
-        writeln!(f, "  retain: {}", quantity::format_duration(self.store.retain))?;
-        writeln!(f, "  max_size: {}", quantity::format_size(self.store.max_size))?;
-        let listen = flow_list(&self.web_listen, |address| quoted(&address.to_string()));
-        writeln!(f, "web:\n  listen: {listen}")?;
-        let file = self.web_config_file.as_deref().map_or("null".into(), quoted_path);
-        writeln!(f, "  config_file: {file}\n  details: {}", self.web_details.name())?;
-        writeln!(f, "sinks: {}", flow_list(&self.sinks, sink))
-    }
+/// A block list, one port a line, which begins with a line break.
+pub(super) fn ports(ports: &[WatchedPort]) -> String {
+    ports.iter().map(|port| format!("\n  - {}", watched_port(port))).collect()
+}
+
+/// A list of globs.
+pub(super) fn patterns(patterns: &[Pattern]) -> String {
+    flow_list(patterns, |pattern| quoted(pattern.as_str()))
+}
+
+/// A list of addresses.
+pub(super) fn addresses(addresses: &[SocketAddr]) -> String {
+    flow_list(addresses, |address| quoted(&address.to_string()))
+}
+
+/// A list of sinks.
+pub(super) fn sinks(sinks: &[SinkConfig]) -> String {
+    flow_list(sinks, sink)
+}
+
+/// A path, or `null`.
+pub(super) fn optional_path(path: Option<&Path>) -> String {
+    path.map_or_else(|| "null".into(), quoted_path)
 }
 
 fn watched_port(port: &WatchedPort) -> String {
@@ -35,7 +41,7 @@ fn watched_port(port: &WatchedPort) -> String {
     format!("{{port: {}, dormant_after: {dormant_after}, expect: {expect}}}", port.number)
 }
 
-/// What is named of it, in the order in which the documentation has it.
+/// Only the fields that are set, in the order of the reference.
 fn expectation(expectation: &Expectation) -> String {
     let user = expectation.user.as_ref().map(|user| match user {
         UserMatch::Id(id) => id.to_string(),
@@ -76,8 +82,9 @@ fn flow_list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
     format!("[{}]", items.join(", "))
 }
 
-fn quoted_path(path: &Path) -> String {
-    // A path out of a YAML text is UTF-8, so nothing is lost.
+/// A path as a quoted scalar.
+pub(super) fn quoted_path(path: &Path) -> String {
+    // A path from a YAML text is UTF-8, so nothing is lost.
     quoted(&path.to_string_lossy())
 }
 

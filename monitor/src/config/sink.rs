@@ -1,10 +1,10 @@
-//! Where events are written, as the configuration says it.
+//! Sinks, as they are configured.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     url::{self, HttpUrl},
-    value::{absolute, choice, one_of, section, string},
+    value::{NestedKey, absolute, choice, one_of, section, string},
     yaml::{Node, Position, Problem, Value, excerpt},
 };
 
@@ -41,21 +41,66 @@ pub enum SinkConfig {
 
 const KINDS: [&str; 6] = ["stdout", "file", "journal", "webhook", "alertmanager", "otlp"];
 
-/// Keys beside `kind`, and the kinds that take them.
-const KEYS: [(&str, &[&str]); 4] = [
-    ("path", &["file"]),
-    ("url", &["webhook", "alertmanager"]),
-    ("labels", &["alertmanager"]),
-    ("endpoint", &["otlp"]),
+/// A key of a sink, and the kinds of sinks that take it.
+#[derive(Clone, Copy, Debug)]
+pub struct SinkKey {
+    /// The key.
+    pub key: NestedKey,
+    /// The kinds that take it; empty for all.
+    pub kinds: &'static [&'static str],
+}
+
+/// The keys of a sink.
+pub const SINK_KEYS: [SinkKey; 5] = [
+    SinkKey {
+        key: NestedKey {
+            name: "kind",
+            value: "`stdout`, `file`, `journal`, `webhook`, `alertmanager` or `otlp`; required",
+            help: "What the sink is.",
+        },
+        kinds: &[],
+    },
+    SinkKey {
+        key: NestedKey {
+            name: "path",
+            value: "absolute path, required",
+            help: "The file that events are appended to, one JSON object a line.",
+        },
+        kinds: &["file"],
+    },
+    SinkKey {
+        key: NestedKey {
+            name: "url",
+            value: "URL, required",
+            help: "Where events are posted; of an Alertmanager its address without `/api/v2`.",
+        },
+        kinds: &["webhook", "alertmanager"],
+    },
+    SinkKey {
+        key: NestedKey {
+            name: "labels",
+            value: "mapping, `{}`",
+            help: "Labels of every alert, beside or in place of `instance` and `job`.",
+        },
+        kinds: &["alertmanager"],
+    },
+    SinkKey {
+        key: NestedKey {
+            name: "endpoint",
+            value: "URL, required",
+            help: "The address of the receiver, without `/v1/logs`.",
+        },
+        kinds: &["otlp"],
+    },
 ];
 
 /// Labels that every alert has of its own.
 const OWN_LABELS: [&str; 4] = ["alertname", "severity", "port", "protocol"];
 
+/// Reads a sink.
 pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
     let position = node.position;
-    let [kind, path, url, labels, endpoint] =
-        section(node, ["kind", "path", "url", "labels", "endpoint"])?;
+    let [kind, path, url, labels, endpoint] = section(node, SINK_KEYS.map(|key| key.key.name))?;
     let Some(kind) = kind else {
         return Err(Problem::new(position, "the key `kind` is missing", one_of(KINDS)));
     };
@@ -78,12 +123,11 @@ pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
     })
 }
 
-/// `given` are the values of [`KEYS`].
-fn refuse_keys_of_others(
-    kind: &str,
-    given: [&Option<Node<'_>>; KEYS.len()],
-) -> Result<(), Problem> {
-    for ((key, kinds), value) in KEYS.into_iter().zip(given) {
+/// `given` are the values of [`SINK_KEYS`] after `kind`.
+fn refuse_keys_of_others(kind: &str, given: [&Option<Node<'_>>; 4]) -> Result<(), Problem> {
+    for (SinkKey { key: NestedKey { name: key, .. }, kinds }, value) in
+        SINK_KEYS.into_iter().skip(1).zip(given)
+    {
         if let Some(value) = value
             && !kinds.contains(&kind)
         {

@@ -48,7 +48,7 @@ impl HttpUrl {
         self.0.scheme_str() == Some("https")
     }
 
-    /// Scheme and host: what may be told of it, because a path can be a secret.
+    /// Scheme and host, which may be logged. The path can be a secret.
     pub fn origin(&self) -> String {
         let authority = self.0.authority().map_or("", |authority| authority.as_str());
         format!("{}://{authority}", self.0.scheme_str().unwrap_or_default())

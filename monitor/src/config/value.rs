@@ -1,18 +1,55 @@
-//! Values of a YAML tree as what they stand for, or the problem with them.
+//! Values of a YAML tree as Rust values, or the problem with them.
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use super::{
-    PatternError, quantity,
+    pattern::PatternError,
+    quantity,
     yaml::{Entry, Node, Problem, Value, excerpt},
 };
+
+/// A key of a mapping inside a list: of a port, an expectation or a sink.
+#[derive(Clone, Copy, Debug)]
+pub struct NestedKey {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value is, in Markdown.
+    pub value: &'static str,
+    /// What it does, in Markdown.
+    pub help: &'static str,
+}
+
+/// The names of `keys`, in their order.
+pub(super) fn names<const N: usize>(keys: &[NestedKey; N]) -> [&'static str; N] {
+    keys.map(|key| key.name)
+}
 
 /// The values of the keys `allowed`; any other key, and any key twice, is a problem.
 pub(super) fn section<'text, const N: usize>(
     node: Node<'text>,
     allowed: [&'static str; N],
 ) -> Result<[Option<Node<'text>>; N], Problem> {
-    let mut found: [Option<Entry<'text>>; N] = [const { None }; N];
+    let mut found = [const { None }; N];
+    fill(node, &allowed, &mut found)?;
+    Ok(found.map(|entry| entry.map(|entry| entry.value)))
+}
+
+/// As [`section`], for names that are known only at run time.
+pub(super) fn section_of<'text>(
+    node: Node<'text>,
+    allowed: &[&'static str],
+) -> Result<Vec<Option<Node<'text>>>, Problem> {
+    let mut found: Vec<Option<Entry<'text>>> = allowed.iter().map(|_| None).collect();
+    fill(node, allowed, &mut found)?;
+    Ok(found.into_iter().map(|entry| entry.map(|entry| entry.value)).collect())
+}
+
+/// Puts each entry of the mapping `node` where its key is in `allowed`.
+fn fill<'text>(
+    node: Node<'text>,
+    allowed: &[&'static str],
+    found: &mut [Option<Entry<'text>>],
+) -> Result<(), Problem> {
     let keys = || one_of(allowed);
     let entries = match node.value {
         Value::Mapping(entries) => entries,
@@ -35,9 +72,10 @@ pub(super) fn section<'text, const N: usize>(
         }
         found[index] = Some(entry);
     }
-    Ok(found.map(|entry| entry.map(|entry| entry.value)))
+    Ok(())
 }
 
+/// The items of a list, each read by `item`.
 pub(super) fn list<'text, T>(
     node: Node<'text>,
     expected: &str,
@@ -52,6 +90,7 @@ pub(super) fn list<'text, T>(
     }
 }
 
+/// A scalar as text.
 pub(super) fn string<'node>(node: &'node Node<'_>, expected: &str) -> Result<&'node str, Problem> {
     match &node.value {
         Value::Plain(text) | Value::Quoted(text) => Ok(text),
@@ -62,6 +101,7 @@ pub(super) fn string<'node>(node: &'node Node<'_>, expected: &str) -> Result<&'n
     }
 }
 
+/// One of `choices`, by its name.
 pub(super) fn choice<T: Copy, const N: usize>(
     node: Node<'_>,
     choices: [T; N],
@@ -74,7 +114,7 @@ pub(super) fn choice<T: Copy, const N: usize>(
     })
 }
 
-/// As in YAML 1.2: nothing else is a boolean, `yes` least of all.
+/// `true` or `false`, as in YAML 1.2, where `yes` is a string.
 pub(super) fn boolean(node: &Node<'_>) -> Result<bool, Problem> {
     match &node.value {
         Value::Plain(text) if text == "true" => Ok(true),
@@ -85,6 +125,7 @@ pub(super) fn boolean(node: &Node<'_>) -> Result<bool, Problem> {
     }
 }
 
+/// `a, b or c`.
 pub(super) fn one_of(names: impl IntoIterator<Item = impl Display>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
     match names.as_slice() {
@@ -93,7 +134,8 @@ pub(super) fn one_of(names: impl IntoIterator<Item = impl Display>) -> String {
     }
 }
 
-/// The agent changes into no directory, but who starts it may: only an absolute path stays true.
+/// An absolute path. The agent never changes its working directory, but the program that starts it
+/// may, and a relative path would name another file then.
 pub(super) fn absolute<'node>(
     node: &'node Node<'_>,
     expected: &str,
@@ -116,10 +158,12 @@ pub(super) fn matching<T: FromStr<Err = PatternError>>(
         .map_err(|error: PatternError| Problem::new(node.position, error.to_string(), expected))
 }
 
+/// A duration, as `7d`.
 pub(super) fn duration(node: &Node<'_>) -> Result<Duration, Problem> {
     quantity_of(node, quantity::parse_duration, "duration", quantity::DURATION)
 }
 
+/// A number with a unit, which `parse` reads.
 pub(super) fn quantity_of<T>(
     node: &Node<'_>,
     parse: fn(&str) -> Option<T>,

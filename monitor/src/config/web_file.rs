@@ -1,8 +1,8 @@
 //! The file behind `web.config_file`: TLS, basic authentication and headers of the web server, in the
 //! format of Prometheus' exporter-toolkit.
 //!
-//! <https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>. What of it
-//! this server cannot keep is refused, so that nobody relies on it.
+//! <https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>. A setting
+//! that this server cannot honour is an error, so that no operator relies on it.
 
 #[cfg(test)]
 mod tests;
@@ -18,17 +18,17 @@ use bcrypt::HashParts;
 
 use super::{
     error::ConfigError,
-    read, text,
+    source::{read, text},
     value::{boolean, choice, one_of, section, string},
     yaml::{self, Entry, Node, Position, Problem, Value, excerpt},
 };
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebFile {
-    /// How connections are ciphered; `None` for not at all.
+    /// TLS; `None` for plain HTTP.
     pub tls: Option<TlsSettings>,
-    /// Users and the bcrypt hashes of their passwords; nobody is asked who it is if there are none.
+    /// Users and the bcrypt hashes of their passwords. If empty, no request has to authenticate.
     pub users: BTreeMap<String, String>,
     /// Headers of every answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -41,7 +41,7 @@ pub struct TlsSettings {
     pub certificate: Pem,
     /// Its private key.
     pub key: Pem,
-    /// Who is asked for a certificate, and what becomes of those that have none.
+    /// Whether clients are asked for a certificate, and whether one is required.
     pub clients: ClientAuth,
     /// The lowest version.
     pub min_version: TlsVersion,
@@ -128,7 +128,7 @@ impl WebFile {
 }
 
 impl ClientAuth {
-    /// The authorities that vouch for clients.
+    /// The authorities that sign clients' certificates.
     pub const fn authorities(&self) -> Option<&Pem> {
         match self {
             Self::None => None,
@@ -220,7 +220,7 @@ fn client_auth(
     const NONE: &str = "NoClientCert";
     const IF_GIVEN: &str = "VerifyClientCertIfGiven";
     const REQUIRED: &str = "RequireAndVerifyClientCert";
-    // The toolkit knows two more, with which nobody verifies anything.
+    // The toolkit has two more types, which verify nothing.
     const TYPES: [&str; 3] = [NONE, IF_GIVEN, REQUIRED];
     let position = auth_type.as_ref().map_or(section, |node| node.position);
     let auth_type = auth_type.map_or(Ok(NONE), |node| choice(node, TYPES, |name| name))?;

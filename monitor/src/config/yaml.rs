@@ -36,7 +36,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// What is wrong with the text, where, and what would have been right.
+/// What is wrong with the text, where, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) position: Position,
@@ -131,7 +131,7 @@ struct Events<'text>(Parser<'text, granit_parser::StrInput<'text>>);
 
 impl<'text> Events<'text> {
     fn next(&mut self) -> Result<(Event<'text>, Span), Problem> {
-        // The parser stops only after `StreamEnd`, which nobody reads past.
+        // The parser ends only after `StreamEnd`, after which no event is read.
         let event = self.0.next_event().unwrap_or_else(|| Ok((Event::StreamEnd, Span::default())));
         event.map_err(|error| not_yaml(&error))
     }
@@ -205,7 +205,7 @@ impl<'text> Events<'text> {
 fn not_yaml(error: &ScanError) -> Problem {
     let position = (*error.marker()).into();
     let info = error.info();
-    // Whoever writes `*eth` or `*` without quotes meant a pattern, and has never heard of aliases.
+    // An unquoted `*eth` or `*` was meant as a pattern, not as an alias.
     if info.contains("alias") || info.contains("anchor") {
         return alias(position);
     }

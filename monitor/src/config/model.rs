@@ -1,0 +1,187 @@
+//! What can be configured, and the defaults.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use monitor_kernel::mechanism::{BindMechanism, InterfaceMode};
+
+use super::{pattern::Pattern, port::WatchedPort, sink::SinkConfig};
+
+/// The five legacy ports that are watched by default.
+pub const DEFAULT_PORTS: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
+
+/// Where events and the ledger are kept by default.
+const DEFAULT_STORE: &str = "/var/lib/ghostport/ghostport.db";
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The watched ports in ascending order of their numbers, each once.
+    pub ports: Vec<WatchedPort>,
+    /// Which interfaces are counted, and how.
+    pub interfaces: Interfaces,
+    /// How binds are traced.
+    pub bind_mechanism: BindMechanism,
+    /// Whether first payloads are identified, and what is kept of them.
+    pub payload: PayloadConfig,
+    /// Whether events carry the command line of the caller.
+    pub command_line: bool,
+    /// Where history is kept, and how much of it.
+    pub store: StoreConfig,
+    /// Where `/metrics` is served.
+    pub web_listen: Vec<SocketAddr>,
+    /// The file with TLS and passwords of the server; `None` for neither.
+    pub web_config_file: Option<PathBuf>,
+    /// Which clients may read more than `/metrics`.
+    pub web_details: WebDetails,
+    /// Where events are written.
+    pub sinks: Vec<SinkConfig>,
+}
+
+/// Which interfaces are counted, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interfaces {
+    /// An interface is counted if one of these matches its name.
+    pub include: Vec<Pattern>,
+    /// And none of these does.
+    pub exclude: Vec<Pattern>,
+    /// How ingress is attached.
+    pub mode: InterfaceMode,
+}
+
+/// Whether first payloads are identified, and what is kept of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadConfig {
+    /// Whether the kernel side takes samples at all.
+    pub capture: bool,
+    /// What an event carries of a payload besides the verdict.
+    pub keep: PayloadKeep,
+}
+
+/// What is kept of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadKeep {
+    /// Nothing.
+    None,
+    /// A hash, which identifies equal payloads.
+    Hash,
+    /// The bytes, at most 256 of them.
+    Bytes,
+}
+
+/// Where history is kept, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Absolute path of the database.
+    pub path: PathBuf,
+    /// Events older than this are deleted.
+    pub retain: Duration,
+    /// Bytes that the database may take on disk; the oldest events are deleted first.
+    pub max_size: u64,
+}
+
+/// Which clients may read more than `/metrics` and the health pages over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebDetails {
+    /// Clients on a loopback listener, and authenticated ones.
+    Loopback,
+    /// Authenticated clients.
+    Authenticated,
+    /// None; only the Unix socket serves it.
+    Never,
+}
+
+impl Config {
+    /// The numbers of the watched ports, in ascending order.
+    pub fn port_numbers(&self) -> impl ExactSizeIterator<Item = u16> {
+        self.ports.iter().map(|port| port.number)
+    }
+
+    /// The watched port of this number.
+    pub fn port(&self, number: u16) -> Option<&WatchedPort> {
+        let index = self.ports.binary_search_by_key(&number, |port| port.number).ok()?;
+        self.ports.get(index)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ports: DEFAULT_PORTS.map(WatchedPort::new).to_vec(),
+            interfaces: Interfaces::default(),
+            bind_mechanism: BindMechanism::Auto,
+            payload: PayloadConfig { capture: true, keep: PayloadKeep::Hash },
+            command_line: true,
+            store: StoreConfig::default(),
+            web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
+            web_config_file: None,
+            web_details: WebDetails::Loopback,
+            sinks: vec![SinkConfig::Stdout],
+        }
+    }
+}
+
+impl Interfaces {
+    /// Whether the interface called `name` is counted.
+    pub fn counts(&self, name: &str) -> bool {
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        matches(&self.include) && !matches(&self.exclude)
+    }
+
+    /// The patterns of `include` that match none of `names`.
+    pub fn unmatched<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Pattern> {
+        self.include.iter().filter(|pattern| !names.iter().any(|name| pattern.matches(name)))
+    }
+}
+
+impl Default for Interfaces {
+    fn default() -> Self {
+        let patterns = |globs: &[&str]| globs.iter().filter_map(|glob| glob.parse().ok()).collect();
+        Self {
+            include: patterns(&["*"]),
+            exclude: patterns(&["veth*", "docker*", "br-*", "cali*", "lxc*", "virbr*"]),
+            mode: InterfaceMode::Auto,
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from(DEFAULT_STORE),
+            retain: Duration::from_secs(90 * 86_400),
+            max_size: 256 << 20,
+        }
+    }
+}
+
+impl PayloadKeep {
+    /// All of them, in the order in which they keep more.
+    pub const ALL: [Self; 3] = [Self::None, Self::Hash, Self::Bytes];
+
+    /// Name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Hash => "hash",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+impl WebDetails {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Loopback, Self::Authenticated, Self::Never];
+
+    /// Name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Authenticated => "authenticated",
+            Self::Never => "never",
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The bytes of a file, within bounds and as text.
+
+use std::{fs::File, io::Read as _, path::Path};
+
+use super::{
+    error::ConfigError,
+    yaml::{Position, Problem},
+};
+
+/// Enough for every port as a mapping with every key, and a bound for what is not meant.
+pub(super) const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Reads the whole file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(ConfigError::TooLarge { path: path.to_owned(), limit: MAX_FILE_BYTES });
+    }
+    Ok(bytes)
+}
+
+/// The text in `bytes`, or the place of the first byte that is not UTF-8.
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, Problem> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let last_line = valid.rsplit('\n').next().unwrap_or_default();
+        let position = Position {
+            line: valid.matches('\n').count() as u32 + 1,
+            column: last_line.chars().count() as u32 + 1,
+        };
+        Problem::new(position, "a byte that is not UTF-8", "text in UTF-8")
+    })
+}

@@ -1,0 +1,226 @@
+//! What an error says, key by key.
+
+use super::error;
+
+#[test]
+fn errors_say_where_and_what_was_expected() {
+    let cases = [
+        // YAML itself.
+        ("ports: [1\n", "F:1:8: not YAML: unclosed bracket '['; expected YAML"),
+        (
+            "- 1",
+            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, payload, process, store, web or sinks",
+        ),
+        (
+            "ports: [1]\n---\nports: [2]",
+            "F:2:1: a second YAML document begins here; expected one document",
+        ),
+        ("? [1]\n: 2", "F:1:3: a list in the place of a key; expected the name of a key"),
+        // Keys.
+        (
+            "foo: 1\nbar: 2",
+            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, payload, process, store, web or sinks",
+        ),
+        (
+            "ports:\n  - port: 1\n    expects: []",
+            "F:3:5: unknown key `expects`; expected port, dormant_after or expect",
+        ),
+        (
+            "interfaces: {includ: []}",
+            "F:1:14: unknown key `includ`; expected include, exclude or mode",
+        ),
+        ("bind: {x: 1}", "F:1:8: unknown key `x`; expected mechanism"),
+        ("payload: {keep: all}", "F:1:17: `all` is not known here; expected none, hash or bytes"),
+        ("process: {x: 1}", "F:1:11: unknown key `x`; expected command_line"),
+        ("process: {command_line: yes}", "F:1:25: `yes` is no boolean; expected true or false"),
+        (
+            "web:\n  detail: never",
+            "F:2:3: unknown key `detail`; expected listen, config_file or details",
+        ),
+        ("store: {paht: /x}", "F:1:9: unknown key `paht`; expected path, retain or max_size"),
+        (
+            "sinks: [{kind: stdout, uri: x}]",
+            "F:1:24: unknown key `uri`; expected kind, path, url, labels or endpoint",
+        ),
+        (
+            "ports: [1]\nports: [2]",
+            "F:2:1: the key `ports` is already in line 1; expected every key once",
+        ),
+        // Ports.
+        ("ports:", "F:1:6: no port is watched; expected at least one port in the list"),
+        ("ports: []", "F:1:8: no port is watched; expected at least one port in the list"),
+        (
+            "ports: 80",
+            "F:1:8: `80` in the place of a list; expected a list of ports, as [2923, 2948]",
+        ),
+        ("ports: [0]", "F:1:9: port 0 does not exist; expected a port from 1 to 65535"),
+        (
+            "ports:\n- 1\n- 65536",
+            "F:3:3: port 65536 does not exist; expected a port from 1 to 65535",
+        ),
+        ("ports: [-5]", "F:1:9: port -5 does not exist; expected a port from 1 to 65535"),
+        ("ports: [1e3]", "F:1:9: `1e3` is not a port; expected a port from 1 to 65535"),
+        ("ports: [1-9]", "F:1:9: `1-9` is not a port; expected a port from 1 to 65535"),
+        (
+            "ports: ['80']",
+            "F:1:9: the string \"80\" is not a port; expected a port from 1 to 65535",
+        ),
+        ("ports: [[80]]", "F:1:9: a list is not a port; expected a port from 1 to 65535"),
+        ("ports: [~]", "F:1:9: nothing is not a port; expected a port from 1 to 65535"),
+        ("ports: [{}]", "F:1:9: the key `port` is missing; expected a port from 1 to 65535"),
+        ("ports: [{port: x}]", "F:1:16: `x` is not a port; expected a port from 1 to 65535"),
+        (
+            "ports:\n- 80\n- port: 80",
+            "F:3:9: port 80 is already in line 2; expected every port once",
+        ),
+        (
+            "ports:\n- port: 80\n  dormant_after: 7",
+            "F:3:18: `7` is no duration that can be used; expected a duration from 1s to 100y, as 7d or 1h30m; units, the largest first: y, w, d, h, m, s",
+        ),
+        (
+            "ports: [{port: 80, dormant_after: [7d]}]",
+            "F:1:35: a list in the place of a string; expected a duration from 1s to 100y, as 7d or 1h30m; units, the largest first: y, w, d, h, m, s",
+        ),
+        (
+            "ports: [{port: 80, expect: {exe: /x}}]",
+            "F:1:28: a mapping in the place of a list; expected a list, as [{exe: /usr/sbin/bearerbox}]",
+        ),
+        (
+            "ports: [{port: 80, expect: [{}]}]",
+            "F:1:29: nobody is named, which would allow everybody; expected exe, user, unit or container",
+        ),
+        (
+            "ports: [{port: 80, expect: [{exe: nc}]}]",
+            "F:1:35: `nc` is not an absolute path; expected an absolute path or a glob of one, as /usr/sbin/bearerbox",
+        ),
+        (
+            "ports: [{port: 80, expect: [{exe: '/usr/['}]}]",
+            "F:1:35: the pattern `/usr/[` cannot be used: unclosed character class; missing ']'; expected an absolute path or a glob of one, as /usr/sbin/bearerbox",
+        ),
+        (
+            "ports: [{port: 80, expect: [{user: ''}]}]",
+            "F:1:36: a user without a name; expected the name or the number of a user",
+        ),
+        (
+            "ports: [{port: 80, expect: [{unit: kannel}]}]",
+            "F:1:36: the pattern `kannel` cannot be used: it lacks the suffix of a unit, as .service; expected a unit or a glob, as kannel.service",
+        ),
+        (
+            "ports: [{port: 80, expect: [{container: ''}]}]",
+            "F:1:41: the pattern `` cannot be used: it is empty and would match nothing; expected the id of a container, its first 12 characters, or a glob",
+        ),
+        // Store.
+        (
+            "store: {path: g.db}",
+            "F:1:15: `g.db` is not an absolute path; expected an absolute path, as /var/lib/ghostport/ghostport.db",
+        ),
+        (
+            "store: {retain: forever}",
+            "F:1:17: `forever` is no duration that can be used; expected a duration from 1s to 100y, as 7d or 1h30m; units, the largest first: y, w, d, h, m, s",
+        ),
+        (
+            "store: {max_size: 256MB}",
+            "F:1:19: `256MB` is no size that can be used; expected a size from 1MiB to 1024GiB, as 256MiB; units: B, KiB, MiB, GiB",
+        ),
+        // Interfaces.
+        (
+            "interfaces: 5",
+            "F:1:13: `5` in the place of a mapping; expected the keys include, exclude or mode",
+        ),
+        (
+            "interfaces: {mode: fast}",
+            "F:1:20: `fast` is not known here; expected auto, xdp-native, xdp-generic or tc",
+        ),
+        (
+            "interfaces: {mode: [tc]}",
+            "F:1:20: a list in the place of a string; expected auto, xdp-native, xdp-generic or tc",
+        ),
+        (
+            "interfaces: {include: eth0}",
+            "F:1:23: `eth0` in the place of a list; expected a list of patterns, as [\"eth*\", lo]",
+        ),
+        (
+            "interfaces: {include: [{}]}",
+            "F:1:24: a mapping in the place of a string; expected the name of an interface or a glob, as \"eth*\"",
+        ),
+        (
+            "interfaces:\n  exclude: ['a[']",
+            "F:2:13: the pattern `a[` cannot be used: unclosed character class; missing ']'; expected the name of an interface or a glob, as \"eth*\"",
+        ),
+        // Bind.
+        (
+            "bind: {mechanism: ebpf}",
+            "F:1:19: `ebpf` is not known here; expected auto, fexit, kprobe, cgroup or tracepoint",
+        ),
+        // Web.
+        (
+            "web: {listen: 10948}",
+            "F:1:15: `10948` in the place of a list; expected a list of addresses, as [\"127.0.0.1:10948\"]",
+        ),
+        (
+            "web: {listen: [localhost]}",
+            "F:1:16: `localhost` is not an address to listen on; expected an address and a port, as 127.0.0.1:10948, [::1]:10948 or :10948",
+        ),
+        (
+            "web:\n  listen:\n  - 127.0.0.1:1\n  - 127.0.0.1:1",
+            "F:4:5: 127.0.0.1:1 is already in line 3; expected every address once",
+        ),
+        (
+            "ports: [80,\n  10948]",
+            "F:2:3: the agent itself listens on 127.0.0.1:10948; expected the agent to listen on a port that is not watched: web.listen or --web.listen-address",
+        ),
+        (
+            "web: {listen: ['127.0.0.1:2948']}",
+            "port 2948 is watched and the agent itself listens on 127.0.0.1:2948; expected the agent to listen on a port that is not watched: web.listen or --web.listen-address",
+        ),
+        (
+            "web: {details: all}",
+            "F:1:16: `all` is not known here; expected loopback, authenticated or never",
+        ),
+        // Sinks.
+        ("sinks: stdout", "F:1:8: `stdout` in the place of a list; expected a list of sinks"),
+        (
+            "sinks: [{}]",
+            "F:1:9: the key `kind` is missing; expected stdout, file, journal, webhook, alertmanager or otlp",
+        ),
+        (
+            "sinks: [{kind: kafka}]",
+            "F:1:16: `kafka` is not known here; expected stdout, file, journal, webhook, alertmanager or otlp",
+        ),
+        (
+            "sinks: [{kind: file}]",
+            "F:1:9: the key `path` is missing; expected the path of the file",
+        ),
+        (
+            "sinks: [{kind: stdout, path: /x}]",
+            "F:1:30: the sink stdout has no path; expected kind: file, or no path",
+        ),
+        (
+            "sinks: [{kind: file, path: x}]",
+            "F:1:28: `x` is not an absolute path; expected an absolute path, as /var/log/ghostport/events.jsonl",
+        ),
+        (
+            "sinks: [{kind: webhook}]",
+            "F:1:9: the key `url` is missing; expected a URL, as http://127.0.0.1:9093 or https://example.org/hook",
+        ),
+        (
+            "sinks: [{kind: webhook, url: 'https://me:secret@example.org/'}]",
+            "F:1:30: credentials in a URL are not supported; expected a URL, as http://127.0.0.1:9093 or https://example.org/hook",
+        ),
+        (
+            "sinks: [{kind: file, path: /x, url: 'http://x'}]",
+            "F:1:37: the sink file has no url; expected kind: webhook or alertmanager, or no url",
+        ),
+        (
+            "sinks: [{kind: alertmanager, url: 'http://x', labels: {port: '1'}}]",
+            "F:1:56: every alert has a port of its own; expected names of labels and their values, as {instance: \"web1:10948\"}",
+        ),
+        (
+            "sinks: [{kind: alertmanager, url: 'http://x', labels: {a-b: x}}]",
+            "F:1:56: `a-b` is not the name of a label; expected names of labels and their values, as {instance: \"web1:10948\"}",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(error(text), message, "{text}");
+    }
+}
