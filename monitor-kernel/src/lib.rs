@@ -17,6 +17,7 @@ pub mod interfaces;
 pub mod ladder;
 pub mod limits;
 mod links;
+pub mod local_addresses;
 pub mod lockdown;
 mod log;
 mod mapped;
