@@ -1,26 +1,19 @@
 //! The command line.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    num::NonZeroU16,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use clap::{
-    ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    ArgGroup, Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::Shell;
 use jiff::Timestamp;
-use monitor_common::flow::Protocol;
 
 use crate::{
-    commands::identify::{Request, Source},
     config::{DEFAULT_PATH, Overrides, Pattern, listen, quantity},
     event::EventName,
     store::Filter,
+    terminal::logging::{LogFormat, LogLevel},
 };
 
 /// Watches ports where nothing should be, with eBPF.
@@ -246,54 +239,11 @@ pub struct ConfigArgs {
     pub path: Option<PathBuf>,
 }
 
-/// How much is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    /// What makes the agent useless.
-    Error,
-    /// What the operator should know of.
-    Warn,
-    /// What the agent does.
-    #[default]
-    Info,
-    /// Why it does it.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-/// How it is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines to read.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl CheckArgs {
     /// The ports to look at in ascending order, each once; `None` for those of the configuration.
     pub fn ports(&self) -> Option<Vec<u16>> {
         let ports: BTreeSet<u16> = self.ports.iter().copied().collect();
         (!ports.is_empty()).then(|| ports.into_iter().collect())
-    }
-}
-
-impl IdentifyArgs {
-    /// What the arguments ask for.
-    pub fn request(&self) -> Request<'_> {
-        let source = match (&self.hex, self.file.as_deref()) {
-            (Some(digits), _) => Source::Hex(digits),
-            (None, Some(path)) if path != Path::new("-") => Source::File(path),
-            _ => Source::Stdin,
-        };
-        let transport = match (self.udp, self.tcp) {
-            (true, _) => Some(Protocol::Udp),
-            (_, true) => Some(Protocol::Tcp),
-            _ => None,
-        };
-        Request { source, transport, port: self.port, json: self.json }
     }
 }
 
@@ -335,16 +285,9 @@ fn event_kind() -> impl TypedValueParser<Value = EventName> {
         .try_map(|kind| EventName::from_kind(&kind).ok_or("no such kind"))
 }
 
-/// The script that completes commands and arguments in `shell`.
-pub fn completions(shell: Shell) -> Vec<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "ghostport", &mut script);
-    script
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::error::ErrorKind;
+    use clap::{CommandFactory as _, error::ErrorKind};
 
     use super::*;
 
@@ -437,21 +380,6 @@ mod tests {
     }
 
     #[test]
-    fn identify_reads_digits_files_and_standard_input() {
-        let source = |args: &str| {
-            let Ok(Command::Identify(args)) = parse(args) else { panic!("{args}") };
-            format!("{:?}", args.request())
-        };
-        let hex = source("ghostport identify --udp --port 2948 --json --hex dc06");
-        assert!(hex.contains(r#"Hex("dc06"), transport: Some(Udp), port: Some(2948), json: true"#));
-        assert!(
-            source("ghostport identify --tcp a.pcap")
-                .contains(r#"File("a.pcap"), transport: Some(Tcp)"#)
-        );
-        assert!(source("ghostport identify -").contains("Stdin, transport: None"));
-    }
-
-    #[test]
     fn identify_says_that_it_takes_digits_as_well() {
         for args in ["ghostport identify", "ghostport identify --help"] {
             let text = parse(args).expect_err(args).to_string();
@@ -472,14 +400,6 @@ mod tests {
     fn the_list_of_commands_fits_a_terminal() {
         let help = parse("ghostport --help").expect_err("help").to_string();
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
-    }
-
-    #[test]
-    fn every_shell_has_completions() {
-        for shell in Shell::value_variants() {
-            let script = String::from_utf8(completions(*shell)).expect("text");
-            assert!(script.contains("keep-attached"), "{shell}");
-        }
     }
 
     #[test]

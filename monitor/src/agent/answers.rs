@@ -14,8 +14,10 @@ use super::lock;
 use crate::{
     agent::pipeline::Pipeline,
     agent::socket_scanner::{self, Lookout},
-    api::port::PortView,
-    commands::selftest,
+    api::{
+        port::PortView,
+        selftest::{self, SelftestResult},
+    },
     config::{Config, WatchedPort, WebDetails},
     event::broadcast::Follower,
     metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
@@ -109,7 +111,7 @@ pub(super) fn exposition(
         let kept = store.losses();
         status.losses =
             EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink };
-        status.selftest = selftest::Outcome::read(Path::new(selftest::FOLDER));
+        status.selftest = SelftestResult::read(Path::new(selftest::FOLDER));
         // Where /proc cannot be read its series are absent.
         let process = ProcessFacts::read().ok();
         metrics::render(&snapshot, &ledger, &status, process.as_ref())

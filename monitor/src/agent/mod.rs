@@ -3,6 +3,7 @@
 mod answers;
 mod bounded_wait;
 mod clock;
+mod options;
 pub mod pipeline;
 mod service_manager;
 mod signals;
@@ -28,6 +29,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::options::Options;
 use self::{
     answers::Answers,
     start::{Prepared, Started},
@@ -37,10 +39,9 @@ use crate::{
     agent::service_manager::ServiceManager,
     agent::signals::{Order, Signals, Stop},
     agent::socket_scanner::{Findings, Lookout},
-    cli::RunArgs,
     config::{Config, Overrides},
     event::{Event, EventContext},
-    metrics::{AgentStatus, BuildInfo},
+    metrics::AgentStatus,
     sinks::EventQueue,
     store::StoreQueue,
     terminal::message::message,
@@ -93,13 +94,13 @@ struct Agent {
 }
 
 /// Runs the agent until it is told to stop.
-pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
+pub async fn run(options: Options) -> Result<()> {
+    let Options { config_path, overrides, keep_attached, log_level, build } = options;
     // One that comes while the agent starts is obeyed when it has started.
     let mut signals = Signals::install()?;
-    let overrides = args.overrides();
-    let config = Config::load(args.config.path.as_deref(), &overrides)?;
+    let config = Config::load(config_path.as_deref(), &overrides)?;
     start::require_capabilities()?;
-    let prepared = Prepared::open(&config, args.log_level).await?;
+    let prepared = Prepared::open(&config, log_level).await?;
     let Started { kernel, streams, sockets, pipeline, queue, store, context, door } =
         prepared.start(&config)?;
     let (config_sender, config_now) = watch::channel(Arc::new(config.clone()));
@@ -134,7 +135,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
         pipeline,
         config_sender,
         config,
-        path: args.config.path.clone(),
+        path: config_path,
         overrides,
         interfaces: Interfaces::connect().context("cannot ask netlink for the interfaces")?,
         queue,
@@ -155,7 +156,7 @@ pub async fn run(args: &RunArgs, build: BuildInfo) -> Result<()> {
     agent.pipeline.tell(Event::agent_started(Timestamp::now(), build.version, &agent.context));
     let stop = agent.work(streams, looks, &mut signals).await?;
     looking.abort();
-    agent.stop(stop.reason, args.keep_attached || stop.hands_over).await?;
+    agent.stop(stop.reason, keep_attached || stop.hands_over).await?;
     drop(stop_web);
     let _ = tokio::time::timeout(FLUSH_LIMIT, server).await;
     Ok(())

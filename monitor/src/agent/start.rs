@@ -13,11 +13,11 @@ use super::{clock, lock};
 use crate::{
     agent::pipeline::{Parts, Pipeline, SharedLedger},
     api,
-    cli::LogLevel,
     config::Config,
     event::EventContext,
     sinks::{self, EventQueue, IsAwake, Sink},
     store::{KeptLedger, Store, StoreQueue},
+    terminal::logging::LogLevel,
     web::{self, Security},
 };
 use monitor_kernel::{

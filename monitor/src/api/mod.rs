@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod port;
+pub mod selftest;
 
 /// The Unix socket of the agent.
 pub const SOCKET: &str = "/run/ghostport/api.sock";

@@ -1,9 +1,14 @@
-//! The commands of the program, one folder each. Nothing but `main.rs` uses them.
+//! The commands of the program, one file or folder each, with a function `run` that returns the exit
+//! code. Only `main.rs` imports them, and no command imports another one.
 
 pub mod check;
+pub mod completions;
+pub mod config;
+pub mod detach;
 pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod identify;
+pub mod run;
 pub mod selftest;
 pub mod top;

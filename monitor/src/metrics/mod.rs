@@ -14,7 +14,7 @@ pub use self::{
     collector::{MAX_PREINITIALISED_PORTS, render},
     process::ProcessFacts,
 };
-use crate::{classification::Tallies, commands::selftest::Outcome, sinks::EventLosses};
+use crate::{api::selftest::SelftestResult, classification::Tallies, sinks::EventLosses};
 use monitor_identify::Verdict;
 use monitor_ledger::{Ledger, PortFacts};
 
@@ -86,7 +86,7 @@ pub struct AgentStatus {
     /// When that was.
     pub reloaded_at: Timestamp,
     /// How the last selftest ended, if there was one since the boot.
-    pub selftest: Option<Outcome>,
+    pub selftest: Option<SelftestResult>,
     /// Patterns of `interfaces.include` that match no interface now.
     pub unmatched_interface_patterns: usize,
 }

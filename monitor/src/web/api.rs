@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use super::{
-    guard::{self, Authenticated, Door},
+    guard::{self, Authenticated, Endpoint},
     page,
     talkers::{self, PortTalkers},
 };
@@ -176,12 +176,12 @@ pub fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
 /// Lets a request in, or says why not.
 async fn admit(
     AxumState(source): AxumState<SharedSource>,
-    Extension(door): Extension<Door>,
+    Extension(endpoint): Extension<Endpoint>,
     Extension(sender): Extension<Authenticated>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard::refusal(source.details(), door, sender, request.uri(), request.headers()) {
+    match guard::refusal(source.details(), endpoint, sender, request.uri(), request.headers()) {
         None => next.run(request).await,
         Some(why) => problem(StatusCode::FORBIDDEN, why),
     }

@@ -48,14 +48,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the connections of a listener share.
 #[derive(Clone)]
-pub(super) struct Reception {
+pub(super) struct ConnectionContext {
     pub(super) router: Router,
     pub(super) security: Option<Arc<Security>>,
     pub(super) slots: Arc<Semaphore>,
     pub(super) stop: watch::Receiver<()>,
 }
 
-impl Reception {
+impl ConnectionContext {
     /// How long a client that has come now may stay silent.
     fn head_limit(&self) -> Duration {
         if self.slots.available_permits() < MAX_CONNECTIONS / 2 {
@@ -71,23 +71,23 @@ impl Reception {
 pub(super) struct Certified(pub(super) bool);
 
 /// Serves whoever comes in, until the server stops.
-pub(super) async fn accept(listener: Listener, mut reception: Reception) {
+pub(super) async fn accept(listener: Listener, mut context: ConnectionContext) {
     let mut connections = JoinSet::new();
     loop {
         // The slot comes after the connection, or an idle listener would keep one from the others.
         let accepted = async {
             let stream = next_connection(&listener).await;
-            (stream, Arc::clone(&reception.slots).acquire_owned().await)
+            (stream, Arc::clone(&context.slots).acquire_owned().await)
         };
         let (stream, slot) = tokio::select! {
             accepted = accepted => accepted,
-            _ = reception.stop.changed() => break,
+            _ = context.stop.changed() => break,
         };
-        let reception = reception.clone();
+        let context = context.clone();
         connections.spawn(async move {
             match stream {
-                Stream::Tcp(stream) => receive(stream, reception).await,
-                Stream::Unix(stream) => converse(stream, reception, Certified(false)).await,
+                Stream::Tcp(stream) => receive(stream, context).await,
+                Stream::Unix(stream) => converse(stream, context, Certified(false)).await,
             }
             drop(slot);
         });
@@ -99,22 +99,22 @@ pub(super) async fn accept(listener: Listener, mut reception: Reception) {
 }
 
 /// Serves a connection from a host, ciphered if it is to be.
-async fn receive(stream: TcpStream, mut reception: Reception) {
+async fn receive(stream: TcpStream, mut context: ConnectionContext) {
     // A peer that takes nothing of its answer is cut off by the kernel; where that cannot be set,
     // the time of the connection is still limited.
     let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
-    let tls = reception.security.as_ref().and_then(|security| security.rules().tls());
-    let Some(tls) = tls else { return converse(stream, reception, Certified(false)).await };
-    let handshake = timeout(reception.head_limit(), TlsAcceptor::from(tls).accept(stream));
+    let tls = context.security.as_ref().and_then(|security| security.rules().tls());
+    let Some(tls) = tls else { return converse(stream, context, Certified(false)).await };
+    let handshake = timeout(context.head_limit(), TlsAcceptor::from(tls).accept(stream));
     let stream = tokio::select! {
         handshake = handshake => handshake,
-        _ = reception.stop.changed() => return,
+        _ = context.stop.changed() => return,
     };
     match stream {
         Ok(Ok(stream)) => {
             // A certificate that was not verified is not let through.
             let certified = stream.get_ref().1.peer_certificates().is_some();
-            converse(stream, reception, Certified(certified)).await;
+            converse(stream, context, Certified(certified)).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -136,11 +136,11 @@ async fn next_connection(listener: &Listener) -> Stream {
 /// Serves one connection; on `stop`, to the end of the request under way.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    reception: Reception,
+    context: ConnectionContext,
     certified: Certified,
 ) {
-    let head_limit = reception.head_limit();
-    let Reception { router, mut stop, .. } = reception;
+    let head_limit = context.head_limit();
+    let ConnectionContext { router, mut stop, .. } = context;
     let following = Following::default();
     let router = router.layer(Extension(following.clone())).layer(Extension(certified));
     let service = TowerToHyperService::new(router.into_service::<Incoming>());

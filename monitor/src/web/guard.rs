@@ -13,7 +13,7 @@ use crate::config::WebDetails;
 
 /// How a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Endpoint {
     /// The Unix socket, which has permissions of its own.
     Unix,
     /// A listener on a loopback address.
@@ -29,26 +29,26 @@ pub struct Authenticated(pub bool);
 /// Why the details are kept, in words for whoever asked.
 pub fn refusal(
     details: WebDetails,
-    door: Door,
+    endpoint: Endpoint,
     sender: Authenticated,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Option<&'static str> {
-    match (door, details) {
-        (Door::Unix, _) => None,
+    match (endpoint, details) {
+        (Endpoint::Unix, _) => None,
         (_, WebDetails::Never) => Some("web.details is never: ask over the Unix socket"),
         _ if sender.0 => None,
         (_, WebDetails::Authenticated) => Some(
             "web.details asks for authentication: set it up with web.config_file, or ask over the \
              Unix socket",
         ),
-        (Door::Network, WebDetails::Loopback) => {
+        (Endpoint::Network, WebDetails::Loopback) => {
             Some("details are told over a loopback listener or the Unix socket only")
         }
-        (Door::Loopback, WebDetails::Loopback) if !names_loopback(uri, headers) => {
+        (Endpoint::Loopback, WebDetails::Loopback) if !names_loopback(uri, headers) => {
             Some("the Host of the request, or the Origin of its page, is no loopback address")
         }
-        (Door::Loopback, WebDetails::Loopback) => None,
+        (Endpoint::Loopback, WebDetails::Loopback) => None,
     }
 }
 
@@ -103,35 +103,37 @@ mod tests {
         headers
     }
 
-    fn is_told(details: WebDetails, door: Door, hosts: &[&str]) -> bool {
-        refusal(details, door, NOBODY, &Uri::from_static("/"), &headers(hosts, None)).is_none()
+    fn is_told(details: WebDetails, endpoint: Endpoint, hosts: &[&str]) -> bool {
+        refusal(details, endpoint, NOBODY, &Uri::from_static("/"), &headers(hosts, None)).is_none()
     }
 
     const NOBODY: Authenticated = Authenticated(false);
 
     #[test]
     fn who_is_known_is_told_unless_nobody_is() {
-        let told = |details, door| {
+        let told = |details, endpoint| {
             let headers = headers(&["web1.example.org"], None);
             let uri = Uri::from_static("/");
-            refusal(details, door, Authenticated(true), &uri, &headers).is_none()
+            refusal(details, endpoint, Authenticated(true), &uri, &headers).is_none()
         };
-        for door in [Door::Loopback, Door::Network] {
-            assert!(told(WebDetails::Loopback, door) && told(WebDetails::Authenticated, door));
-            assert!(!told(WebDetails::Never, door));
+        for endpoint in [Endpoint::Loopback, Endpoint::Network] {
+            assert!(
+                told(WebDetails::Loopback, endpoint) && told(WebDetails::Authenticated, endpoint)
+            );
+            assert!(!told(WebDetails::Never, endpoint));
         }
     }
 
     #[test]
     fn the_unix_socket_is_always_told() {
         for details in WebDetails::ALL {
-            assert!(is_told(details, Door::Unix, &["anything"]));
+            assert!(is_told(details, Endpoint::Unix, &["anything"]));
         }
     }
 
     #[test]
     fn a_loopback_listener_wants_a_loopback_host() {
-        let told = |hosts: &[&str]| is_told(WebDetails::Loopback, Door::Loopback, hosts);
+        let told = |hosts: &[&str]| is_told(WebDetails::Loopback, Endpoint::Loopback, hosts);
         for host in [
             "localhost",
             "LOCALHOST:10948",
@@ -171,7 +173,7 @@ mod tests {
         let host = headers(&["localhost"], None);
         let told = |uri| {
             let uri = Uri::from_static(uri);
-            refusal(WebDetails::Loopback, Door::Loopback, NOBODY, &uri, &host).is_none()
+            refusal(WebDetails::Loopback, Endpoint::Loopback, NOBODY, &uri, &host).is_none()
         };
         assert!(told("http://localhost:10948/api/v1/ports"));
         assert!(!told("http://evil.example/api/v1/ports"));
@@ -182,7 +184,7 @@ mod tests {
         let told = |origin| {
             let headers = headers(&["localhost:10948"], Some(origin));
             let uri = Uri::from_static("/");
-            refusal(WebDetails::Loopback, Door::Loopback, NOBODY, &uri, &headers).is_none()
+            refusal(WebDetails::Loopback, Endpoint::Loopback, NOBODY, &uri, &headers).is_none()
         };
         assert!(told("http://localhost:10948"));
         assert!(told("http://[::1]:10948"));
@@ -192,10 +194,10 @@ mod tests {
 
     #[test]
     fn others_are_told_nothing() {
-        assert!(!is_told(WebDetails::Loopback, Door::Network, &["127.0.0.1"]));
-        for door in [Door::Loopback, Door::Network] {
-            assert!(!is_told(WebDetails::Never, door, &["127.0.0.1"]));
-            assert!(!is_told(WebDetails::Authenticated, door, &["127.0.0.1"]));
+        assert!(!is_told(WebDetails::Loopback, Endpoint::Network, &["127.0.0.1"]));
+        for endpoint in [Endpoint::Loopback, Endpoint::Network] {
+            assert!(!is_told(WebDetails::Never, endpoint, &["127.0.0.1"]));
+            assert!(!is_told(WebDetails::Authenticated, endpoint, &["127.0.0.1"]));
         }
     }
 }

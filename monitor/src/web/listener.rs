@@ -11,7 +11,7 @@ use std::{
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::guard::Door;
+use super::guard::Endpoint;
 
 /// The user and the group of the agent.
 const SOCKET_MODE: u32 = 0o660;
@@ -69,11 +69,11 @@ impl Listener {
     }
 
     /// What may be told to those who come in here.
-    pub fn door(&self) -> Door {
+    pub fn endpoint(&self) -> Endpoint {
         match (self, self.address()) {
-            (Self::Unix(..), _) => Door::Unix,
-            (_, Some(address)) if address.ip().is_loopback() => Door::Loopback,
-            _ => Door::Network,
+            (Self::Unix(..), _) => Endpoint::Unix,
+            (_, Some(address)) if address.ip().is_loopback() => Endpoint::Loopback,
+            _ => Endpoint::Network,
         }
     }
 

@@ -46,8 +46,8 @@ use tokio::{
 
 use self::{
     api::SharedSource,
-    connection::{Certified, Reception, accept},
-    guard::{Authenticated, Door},
+    connection::{Certified, ConnectionContext, accept},
+    guard::{Authenticated, Endpoint},
 };
 pub use self::{
     listener::{BindError, Listener},
@@ -110,12 +110,12 @@ pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         // Who comes in by the Unix socket has shown by its permissions who it is.
-        let security = security.clone().filter(|_| listener.door() != Door::Unix);
+        let security = security.clone().filter(|_| listener.endpoint() != Endpoint::Unix);
         let ask = middleware::from_fn_with_state(security.clone(), authenticate);
-        let router = router.clone().layer(ask).layer(Extension(listener.door()));
-        let reception =
-            Reception { router, security, slots: Arc::clone(&slots), stop: stop.clone() };
-        acceptors.spawn(accept(listener, reception));
+        let router = router.clone().layer(ask).layer(Extension(listener.endpoint()));
+        let context =
+            ConnectionContext { router, security, slots: Arc::clone(&slots), stop: stop.clone() };
+        acceptors.spawn(accept(listener, context));
     }
     acceptors.join_all().await;
 }

@@ -6,6 +6,7 @@ mod text;
 
 use std::{collections::BTreeMap, io, process::ExitCode};
 
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -14,8 +15,14 @@ pub use self::report::{Report, serialize_sockets};
 use crate::{
     api::client,
     api::port::{PortView, VerdictView},
+    cli::CheckArgs,
+    config::{Config, Overrides},
     process::Joiner,
     sockets,
+    terminal::{
+        logging,
+        output::{self, CANNOT_LOOK, fail, print},
+    },
 };
 
 /// What only a running agent knows of a port.
@@ -37,7 +44,7 @@ pub struct AgentFacts {
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Outcome {
     /// Nothing holds or talks on the ports, and everything was seen.
     Quiet,
     /// Something does.
@@ -46,12 +53,12 @@ pub enum Verdict {
     Unsure,
 }
 
-impl From<Verdict> for ExitCode {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Quiet => Self::SUCCESS,
-            Verdict::Found => Self::from(1),
-            Verdict::Unsure => Self::from(2),
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Quiet => Self::SUCCESS,
+            Outcome::Found => Self::from(1),
+            Outcome::Unsure => Self::from(2),
         }
     }
 }
@@ -83,9 +90,38 @@ impl From<PortView> for AgentFacts {
     }
 }
 
+/// Looks, and prints the document or the page.
+pub async fn run(args: &CheckArgs) -> ExitCode {
+    let report = match look_as_asked(args).await {
+        Ok(report) => report,
+        Err(error) => return fail(CANNOT_LOOK, &error),
+    };
+    for warning in report.warnings() {
+        eprintln!("ghostport: {warning}");
+    }
+    let page = if args.json {
+        output::pretty_json(&report).unwrap_or_default()
+    } else {
+        report.to_text(logging::colour_is_wanted(&io::stdout()))
+    };
+    let printed = print(page);
+    if printed == ExitCode::SUCCESS { report.outcome().into() } else { printed }
+}
+
+async fn look_as_asked(args: &CheckArgs) -> Result<Report> {
+    let ports = match args.ports() {
+        Some(ports) => ports,
+        None => {
+            let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
+            config.port_numbers().collect()
+        }
+    };
+    look(&ports, ask_agent().await).context("cannot look")
+}
+
 /// Looks at `ports`, which are in ascending order; says so on stderr when it takes long. `agent` is
 /// what a running agent has said of them, empty without one.
-pub fn look(ports: &[u16], agent: BTreeMap<u16, AgentFacts>) -> io::Result<Report> {
+fn look(ports: &[u16], agent: BTreeMap<u16, AgentFacts>) -> io::Result<Report> {
     let _progress = Progress::start("looking at every process and network namespace");
     let look = sockets::look(ports, &mut Joiner::new(true))?;
     Ok(Report::new(ports, look, agent))

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
-use super::{AgentFacts, Verdict, text};
+use super::{AgentFacts, Outcome, text};
 use crate::{
     api::port::VerdictView,
     catalogue,
@@ -124,13 +124,13 @@ impl Report {
     }
 
     /// How the look ended. That holders of what was found may be unknown does not change it.
-    pub fn verdict(&self) -> Verdict {
+    pub fn outcome(&self) -> Outcome {
         if !self.ports.iter().all(PortReport::is_quiet) {
-            Verdict::Found
+            Outcome::Found
         } else if self.unseen.namespaces > 0 || self.unseen.processes > 0 {
-            Verdict::Unsure
+            Outcome::Unsure
         } else {
-            Verdict::Quiet
+            Outcome::Quiet
         }
     }
 
@@ -244,14 +244,14 @@ mod tests {
     #[test]
     fn quiet_takes_having_seen_everything() {
         let nothing = Unseen::default();
-        assert_eq!(report(vec![], nothing).verdict(), Verdict::Quiet);
+        assert_eq!(report(vec![], nothing).outcome(), Outcome::Quiet);
         for unseen in [Unseen { namespaces: 1, ..nothing }, Unseen { processes: 1, ..nothing }] {
-            assert_eq!(report(vec![], unseen).verdict(), Verdict::Unsure);
-            assert_eq!(report(vec![udp_socket(2948)], unseen).verdict(), Verdict::Found);
+            assert_eq!(report(vec![], unseen).outcome(), Outcome::Unsure);
+            assert_eq!(report(vec![udp_socket(2948)], unseen).outcome(), Outcome::Found);
             assert_eq!(report(vec![], unseen).warnings().len(), 1);
         }
         let holders = Unseen { holders: 1, ..nothing };
-        assert_eq!(report(vec![], holders).verdict(), Verdict::Quiet);
+        assert_eq!(report(vec![], holders).outcome(), Outcome::Quiet);
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         let facts = AgentFacts { state: Some("bound"), bound_sockets: 1, ..AgentFacts::default() };
         let look = Look { sockets: vec![], namespaces: 1, unseen: Unseen::default() };
         let report = Report::new(&[2948], look, BTreeMap::from([(2948, facts)]));
-        assert_eq!(report.verdict(), Verdict::Found);
+        assert_eq!(report.outcome(), Outcome::Found);
         let page = report.to_text(false);
         assert!(page.contains("the agent knows of 1") && !page.contains("nothing holds"), "{page}");
     }

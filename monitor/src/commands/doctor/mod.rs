@@ -11,7 +11,7 @@ mod hooks;
 mod interfaces;
 mod text;
 
-use std::{path::Path, process::ExitCode};
+use std::{io, path::Path, process::ExitCode};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -21,13 +21,22 @@ use self::{
     hooks::{HookReport, HookState},
     interfaces::InterfaceReport,
 };
-use crate::{commands::check, config::Config, metrics};
+use crate::{
+    cli::DoctorArgs,
+    commands::check,
+    config::{Config, Overrides},
+    metrics,
+    terminal::{
+        logging::{self, LogLevel},
+        output::{self, CANNOT_LOOK, fail, print},
+    },
+};
 use monitor_kernel::{lockdown::Lockdown, memory, pins};
 
 /// How well the agent can work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum Health {
     /// Everything is seen.
     Full,
     /// Something is lost.
@@ -36,7 +45,7 @@ pub enum Verdict {
     Broken,
 }
 
-impl Verdict {
+impl Health {
     /// The code that doctor exits with.
     const fn code(self) -> u8 {
         match self {
@@ -47,17 +56,38 @@ impl Verdict {
     }
 }
 
-impl From<Verdict> for ExitCode {
-    fn from(verdict: Verdict) -> Self {
-        Self::from(verdict.code())
+impl From<Health> for ExitCode {
+    fn from(health: Health) -> Self {
+        Self::from(health.code())
     }
+}
+
+/// Looks, and prints the document or the page.
+pub async fn run(args: &DoctorArgs) -> ExitCode {
+    logging::init_for_command(LogLevel::Error);
+    let report = async {
+        let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
+        Report::make(&config).await
+    };
+    let report = match report.await {
+        Ok(report) => report,
+        Err(error) => return fail(CANNOT_LOOK, &error),
+    };
+    let page = if args.json {
+        output::pretty_json(&report).unwrap_or_default()
+    } else {
+        report.to_text(logging::colour_is_wanted(&io::stdout()))
+    };
+    print(page);
+    report.health().into()
 }
 
 /// The page.
 #[derive(Debug, Serialize)]
 pub struct Report {
     schema: &'static str,
-    verdict: Verdict,
+    #[serde(rename = "verdict")]
+    health: Health,
     kernel: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     lockdown: Option<Lockdown>,
@@ -101,7 +131,7 @@ impl Report {
         let watched_ports = if watched > 0 { watched } else { config.ports.len() };
         Ok(Self {
             schema: "ghostport.doctor/1",
-            verdict: verdict(&facts, &hooks),
+            health: health(&facts, &hooks),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             lockdown: Lockdown::in_force(),
             agent: AgentState { running: running.is_some(), pid },
@@ -116,8 +146,8 @@ impl Report {
     }
 
     /// How well the agent can work.
-    pub fn verdict(&self) -> Verdict {
-        self.verdict
+    pub fn health(&self) -> Health {
+        self.health
     }
 
     /// As a page for a terminal of 80 columns.
@@ -126,14 +156,14 @@ impl Report {
     }
 }
 
-fn verdict(facts: &[Fact], hooks: &[HookReport]) -> Verdict {
+fn health(facts: &[Fact], hooks: &[HookReport]) -> Health {
     let unserved = |hook: &HookReport| hook.state == HookState::Unserved;
     if facts.iter().any(Fact::is_fatal) || hooks.iter().all(unserved) {
-        Verdict::Broken
+        Health::Broken
     } else if facts.iter().any(|fact| !fact.ok) || hooks.iter().any(HookReport::loses_something) {
-        Verdict::Degraded
+        Health::Degraded
     } else {
-        Verdict::Full
+        Health::Full
     }
 }
 
@@ -154,16 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_follows_the_worst() {
+    fn health_is_that_of_the_worst_fact_or_hook() {
         let fine = || Fact::ok("Mounts", "a mount", "there");
         let lost = || fine().lost("something", "something else");
         let full = || hook(Some(HookMechanism::Fexit));
-        assert_eq!(verdict(&[fine()], &[full()]), Verdict::Full);
-        assert_eq!(verdict(&[fine(), lost()], &[full()]), Verdict::Degraded);
-        assert_eq!(verdict(&[], &[full(), hook(None)]), Verdict::Degraded);
-        assert_eq!(verdict(&[], &[hook(Some(HookMechanism::Cgroup))]), Verdict::Degraded);
-        assert_eq!(verdict(&[], &[hook(None)]), Verdict::Broken);
-        assert_eq!(verdict(&[lost().fatal()], &[full()]), Verdict::Broken);
-        assert_eq!(verdict(&[fine()], &[]), Verdict::Broken);
+        assert_eq!(health(&[fine()], &[full()]), Health::Full);
+        assert_eq!(health(&[fine(), lost()], &[full()]), Health::Degraded);
+        assert_eq!(health(&[], &[full(), hook(None)]), Health::Degraded);
+        assert_eq!(health(&[], &[hook(Some(HookMechanism::Cgroup))]), Health::Degraded);
+        assert_eq!(health(&[], &[hook(None)]), Health::Broken);
+        assert_eq!(health(&[lost().fatal()], &[full()]), Health::Broken);
+        assert_eq!(health(&[fine()], &[]), Health::Broken);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use anstyle::{AnsiColor, Style};
 
 use super::{
-    Report, Verdict,
+    Health, Report,
     facts::Fact,
     hooks::{HookReport, HookState},
 };
@@ -52,13 +52,13 @@ impl Page {
     }
 
     fn head(&mut self, report: &Report) -> fmt::Result {
-        let (mark, verdict) = match report.verdict {
-            Verdict::Full => (Mark::Fine, "full: everything is seen"),
-            Verdict::Degraded => (Mark::Lost, "degraded: what is marked ! below is lost"),
-            Verdict::Broken => (Mark::Fatal, "broken: the agent cannot work here, see ✗ below"),
+        let (mark, health) = match report.health {
+            Health::Full => (Mark::Fine, "full: everything is seen"),
+            Health::Degraded => (Mark::Lost, "degraded: what is marked ! below is lost"),
+            Health::Broken => (Mark::Fatal, "broken: the agent cannot work here, see ✗ below"),
         };
-        let verdict = self.styled(mark.style().bold(), verdict);
-        writeln!(self.text, "ghostport doctor: {verdict} (exit code {})", report.verdict.code())?;
+        let health = self.styled(mark.style().bold(), health);
+        writeln!(self.text, "ghostport doctor: {health} (exit code {})", report.health.code())?;
         let agent = match (report.agent.running, report.agent.pid) {
             (true, Some(pid)) => format!("running, process {pid}"),
             (true, None) => "running".to_owned(),

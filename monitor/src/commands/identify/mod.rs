@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     path::Path,
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -13,6 +14,11 @@ use monitor_identify::{
     Payload,
     capture::{Finding, is_capture, read_capture},
     identify,
+};
+
+use crate::{
+    cli::IdentifyArgs,
+    terminal::output::{CANNOT_LOOK, fail},
 };
 
 mod hex;
@@ -42,6 +48,37 @@ pub enum Source<'a> {
     File(&'a Path),
 }
 
+impl<'a> From<&'a IdentifyArgs> for Request<'a> {
+    fn from(args: &'a IdentifyArgs) -> Self {
+        let source = match (&args.hex, args.file.as_deref()) {
+            (Some(digits), _) => Source::Hex(digits),
+            (None, Some(path)) if path != Path::new("-") => Source::File(path),
+            _ => Source::Stdin,
+        };
+        let transport = match (args.udp, args.tcp) {
+            (true, _) => Some(Protocol::Udp),
+            (_, true) => Some(Protocol::Tcp),
+            _ => None,
+        };
+        Self { source, transport, port: args.port, json: args.json }
+    }
+}
+
+/// Reads what `args` name, and prints what it is.
+pub fn run(args: &IdentifyArgs) -> ExitCode {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    match examine(&args.into(), &mut stdout) {
+        Err(error) if !is_broken_pipe(&error) => fail(CANNOT_LOOK, &error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Whether the reader of the output has closed its end.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.root_cause().downcast_ref().map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
+}
+
 /// The largest payload of a datagram; of a stream, no signature looks further.
 const MAX_PAYLOAD: u64 = 65_535;
 
@@ -50,7 +87,7 @@ const MAX_PAYLOAD: u64 = 65_535;
 /// # Errors
 /// What is not hexadecimal, cannot be read, or is no capture; a capture that is damaged is told
 /// after what could be read of it. Of what `output` says, the error is the last in the chain.
-pub fn examine(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
+fn examine(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
     match request.source {
         Source::Hex(digits) => one(request, &hex::decode(digits)?, 0, output),
         Source::File(path) => {
@@ -133,5 +170,29 @@ impl Request<'_> {
         let is_of = |port| finding.source.port() == port || finding.destination.port() == port;
         self.transport.is_none_or(|transport| transport.name() == finding.transport)
             && self.port.is_none_or(is_of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn reads_digits_files_and_standard_input() {
+        let request = |line: &str| {
+            let cli = Cli::try_parse_from(line.split_whitespace()).expect(line);
+            let Command::Identify(args) = cli.command else { panic!("{line}") };
+            format!("{:?}", Request::from(&args))
+        };
+        let hex = request("ghostport identify --udp --port 2948 --json --hex dc06");
+        assert!(hex.contains(r#"Hex("dc06"), transport: Some(Udp), port: Some(2948), json: true"#));
+        assert!(
+            request("ghostport identify --tcp a.pcap")
+                .contains(r#"File("a.pcap"), transport: Some(Tcp)"#)
+        );
+        assert!(request("ghostport identify -").contains("Stdin, transport: None"));
     }
 }

@@ -11,6 +11,7 @@ mod view;
 
 use std::{
     io::{self, IsTerminal as _},
+    process::ExitCode,
     time::Instant,
 };
 
@@ -21,13 +22,23 @@ use tokio::{
 };
 
 use self::{feed::News, model::Model, screen::Screen};
-use crate::terminal::logging;
+use crate::terminal::{
+    logging,
+    output::{CANNOT_LOOK, fail},
+};
 
 /// News that wait to be drawn.
 const CAPACITY: usize = 1024;
 
-/// Shows what the agent tells until a key or a signal ends it.
-pub async fn run() -> Result<()> {
+/// Draws until a key or a signal ends it.
+pub async fn run() -> ExitCode {
+    match show().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(CANNOT_LOOK, &error),
+    }
+}
+
+async fn show() -> Result<()> {
     ensure!(
         io::stdin().is_terminal() && io::stdout().is_terminal(),
         "top draws on a terminal: `ghostport check` and `ghostport events` print"

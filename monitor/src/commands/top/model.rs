@@ -8,7 +8,7 @@ use super::{
     counts::{Count, Counts, Flow},
     port::Port,
 };
-use crate::{commands::events, config::quantity};
+use crate::{config::quantity, terminal::event_table};
 
 /// Events that are remembered: more than any terminal has lines.
 const MAX_EVENTS: usize = 500;
@@ -103,7 +103,7 @@ impl Model {
 
     /// An event as one line of JSON.
     pub(super) fn tell(&mut self, event: &str) {
-        self.events.push_back(events::row(event));
+        self.events.push_back(event_table::row(event));
         while self.events.len() > MAX_EVENTS {
             self.events.pop_front();
         }

@@ -10,7 +10,7 @@ use ratatui::{
 };
 
 use super::model::{Model, Row, ago, short};
-use crate::commands::events;
+use crate::terminal::event_table;
 use monitor_ledger::PortState;
 
 /// Least lines that the events get, their heading among them.
@@ -122,7 +122,7 @@ fn detail_line(model: &Model) -> Line<'static> {
 fn draw_events(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let room = usize::from(area.height.saturating_sub(1));
     let skipped = model.events.len().saturating_sub(room);
-    let heading = Line::styled(events::heading(), Modifier::BOLD);
+    let heading = Line::styled(event_table::heading(), Modifier::BOLD);
     let lines = model.events.iter().skip(skipped).map(|line| Line::raw(line.as_str()));
     frame.render_widget(
         Paragraph::new([heading].into_iter().chain(lines).collect::<Vec<_>>()),

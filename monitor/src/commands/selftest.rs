@@ -1,22 +1,29 @@
-//! `ghostport selftest`: a bind and a packet in a private network namespace, and the proof that both
-//! are seen, by the same programs and mechanisms that the agent would use here.
-
-mod outcome;
+//! `ghostport selftest`: binds a socket and sends a packet in a private network namespace, and checks
+//! that both are seen by the programs and mechanisms that the agent would use on this host.
 
 use std::{
     fmt::Write as _,
     net::{Ipv4Addr, UdpSocket},
+    path::Path,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 use monitor_common::{
     flow::{Direction, LOOPBACK, Protocol, Side},
     socket_event::{SocketEvent, SocketEventKind},
 };
 
-pub use self::outcome::{FOLDER, Outcome};
-use crate::config::Config;
+use crate::{
+    api::selftest::{FOLDER, SelftestResult},
+    config::{Config, Overrides},
+    terminal::{
+        logging::{self, LogLevel},
+        output::{CANNOT_WORK, fail, print},
+    },
+};
 use monitor_kernel::{
     Kernel, Options, Streams,
     hooks::{Hook, HookStatus},
@@ -24,11 +31,29 @@ use monitor_kernel::{
     trial,
 };
 
-/// How long the kernel side has for telling what has happened already.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for records and counters of what has happened already.
+const LIMIT: Duration = Duration::from_secs(5);
 
-/// Binds and sends, and says in words what saw it. An error says what was not seen.
-pub fn run(config: &Config) -> Result<String> {
+/// Runs the selftest, leaves its result for the agent's metrics, and prints what saw the calls.
+pub fn run() -> ExitCode {
+    logging::init_for_command(LogLevel::Error);
+    let config = Config::load(None, &Overrides::default()).map_err(anyhow::Error::from);
+    let proof = config.and_then(|config| prove_in_private_namespace(&config));
+    let result = SelftestResult::new(proof.is_ok(), Timestamp::now());
+    // After a failure its message is the only one.
+    if let Err(error) = result.write(Path::new(FOLDER))
+        && proof.is_ok()
+    {
+        eprintln!("ghostport: the agent's metrics will not have this result: {FOLDER}: {error}");
+    }
+    match proof {
+        Ok(page) => print(page),
+        Err(error) => fail(CANNOT_WORK, &error),
+    }
+}
+
+/// Returns the page that says what saw the calls; an error says what was not seen.
+fn prove_in_private_namespace(config: &Config) -> Result<String> {
     trial::run(|| {
         // The ring buffers and netlink belong to this thread's namespace, and to its runtime.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -45,10 +70,10 @@ async fn prove(config: &Config) -> Result<String> {
     let mut hooks = kernel.attach_sockets(config.bind_mechanism);
     hooks.extend(kernel.attach_loopback(config.interfaces.mode)?);
     bind_and_send(port)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LIMIT;
     let mut seen = Seen::default();
     while !seen.all() && Instant::now() < deadline {
-        seen.look(&kernel, &mut streams, port);
+        seen.update(&kernel, &mut streams, port);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let unseen = seen.missing();
@@ -57,19 +82,19 @@ async fn prove(config: &Config) -> Result<String> {
         "not seen on port {port}: {}: `ghostport doctor` says why",
         unseen.join(", ")
     );
-    Ok(in_words(port, &hooks))
+    Ok(page(port, &hooks))
 }
 
-/// One socket that sends one datagram to itself.
+/// Binds one socket and sends one datagram from it to itself.
 fn bind_and_send(port: u16) -> Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).context("cannot bind")?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(LIMIT))?;
     socket.send_to(b"ghostport", (Ipv4Addr::LOCALHOST, port)).context("cannot send")?;
     socket.recv(&mut [0; 16]).context("the packet has not arrived")?;
     Ok(())
 }
 
-/// What the kernel side has told of.
+/// What the kernel side has recorded.
 #[derive(Default)]
 struct Seen {
     bind: bool,
@@ -78,8 +103,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn look(&mut self, kernel: &Kernel, streams: &mut Streams, port: u16) {
-        // Socket hooks see every namespace: others may bind the port as well.
+    fn update(&mut self, kernel: &Kernel, streams: &mut Streams, port: u16) {
+        // Socket hooks see every namespace: other processes may bind the port as well.
         let is_ours = |record: &SocketEvent| {
             record.port == port
                 && record.tgid == std::process::id()
@@ -114,18 +139,18 @@ impl Seen {
     }
 }
 
-fn in_words(port: u16, hooks: &[HookStatus]) -> String {
+fn page(port: u16, hooks: &[HookStatus]) -> String {
     let by = |hook| {
         let status = hooks.iter().find(|status| status.hook == hook);
         status.and_then(|status| status.attached).map_or("nothing", |mechanism| mechanism.name())
     };
-    let mut words = format!("selftest passed on port {port} of a private network namespace\n");
+    let mut page = format!("selftest passed on port {port} of a private network namespace\n");
     for (what, hook) in [
         ("a bind", Hook::Bind),
         ("a packet received", Hook::Ingress),
         ("a packet sent", Hook::Egress),
     ] {
-        let _ = writeln!(words, "  {what:<18} seen by {}", by(hook));
+        let _ = writeln!(page, "  {what:<18} seen by {}", by(hook));
     }
-    words
+    page
 }

@@ -1,10 +1,9 @@
-//! `ghostport events`: the stored history, for people and for programs.
-
-mod table;
+//! `ghostport events`: the stored history as a table or as JSON lines.
 
 use std::{
     io::{self, BufWriter, ErrorKind, StdoutLock, Write},
     ops::ControlFlow,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -12,18 +11,28 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub(crate) use self::table::{heading, row};
 use crate::{
     cli::EventsArgs,
     config::{Config, Overrides},
     store::{Place, Reader},
+    terminal::{
+        event_table,
+        output::{CANNOT_LOOK, fail},
+    },
 };
 
-/// How often a follower looks for more. The store has no way to tell other processes of news.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Period of polling with `--follow`: the store cannot notify other processes.
+const POLL_PERIOD: Duration = Duration::from_millis(250);
 
-/// Shows the events that `args` ask for, and what comes after them until SIGINT if they say so.
-pub async fn run(args: &EventsArgs) -> Result<()> {
+/// Prints the events that match `args`; with `--follow` goes on with later ones until SIGINT.
+pub async fn run(args: &EventsArgs) -> ExitCode {
+    match show(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(CANNOT_LOOK, &error),
+    }
+}
+
+async fn show(args: &EventsArgs) -> Result<()> {
     let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
     let filter = args.filter(Timestamp::now());
     let mut output = Output::new(args.json);
@@ -37,10 +46,10 @@ pub async fn run(args: &EventsArgs) -> Result<()> {
     while output.is_wanted() {
         tokio::select! {
             _ = &mut interrupted => break,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_PERIOD) => {}
         }
         if reader.was_replaced() {
-            // A store that was begun anew; it may not be finished yet.
+            // The file was replaced by a new store, which may not have its tables yet.
             let Ok(other) = Reader::open(&config.store.path) else { continue };
             (reader, place) = (other, Place::default());
         }
@@ -50,19 +59,19 @@ pub async fn run(args: &EventsArgs) -> Result<()> {
     output.outcome()
 }
 
-/// Standard output, as long as somebody reads it.
+/// Standard output, for as long as its reader is there.
 struct Output {
     stdout: BufWriter<StdoutLock<'static>>,
     json: bool,
-    /// Whether the table has its heading.
-    begun: bool,
+    /// Whether the heading of the table is printed.
+    has_heading: bool,
     failed: Option<io::Error>,
 }
 
 impl Output {
     fn new(json: bool) -> Self {
         let stdout = BufWriter::new(io::stdout().lock());
-        Self { stdout, json, begun: false, failed: None }
+        Self { stdout, json, has_heading: false, failed: None }
     }
 
     fn show(&mut self, line: &str) -> ControlFlow<()> {
@@ -72,11 +81,11 @@ impl Output {
     }
 
     fn row(&mut self, line: &str) -> io::Result<()> {
-        if !self.begun {
-            self.begun = true;
-            writeln!(self.stdout, "{}", heading())?;
+        if !self.has_heading {
+            self.has_heading = true;
+            writeln!(self.stdout, "{}", event_table::heading())?;
         }
-        writeln!(self.stdout, "{}", row(line))
+        writeln!(self.stdout, "{}", event_table::row(line))
     }
 
     fn flush(&mut self) {
@@ -90,7 +99,7 @@ impl Output {
         }
     }
 
-    /// Whether somebody may still read: a pipe says so when its reader has gone.
+    /// Whether there may be a reader: `poll` reports an error on a pipe without one.
     fn is_wanted(&self) -> bool {
         let stdout = io::stdout();
         let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
@@ -99,7 +108,7 @@ impl Output {
         self.failed.is_none() && !gone
     }
 
-    /// A reader that has gone away wants no more of it.
+    /// The first error of writing, unless it is that the reader has gone.
     fn outcome(self) -> Result<()> {
         match self.failed {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -1,16 +1,36 @@
 //! `ghostport explain`: the catalogue for a terminal of 80 columns.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, process::ExitCode};
 
-use crate::catalogue::{CATALOGUE, Entry, lookup};
-use crate::terminal::wrap::wrap;
+use anyhow::anyhow;
+
+use crate::{
+    catalogue::{CATALOGUE, Entry, lookup},
+    cli::ExplainArgs,
+    terminal::{
+        output::{CANNOT_LOOK, fail, print},
+        wrap::wrap,
+    },
+};
 
 const WIDTH: usize = 80;
-/// Where the text of a row begins.
+/// Column at which the text of a row begins.
 const INDENT: usize = 10;
 
-/// All that is known of a port; `None` if that is nothing.
-pub fn explain(port: u16, with_sources: bool) -> Option<String> {
+/// Prints the page of a port, or the table of all ports.
+pub fn run(args: &ExplainArgs) -> ExitCode {
+    let Some(port) = args.port else { return print(table(args.sources)) };
+    match explain(port, args.sources) {
+        Some(page) => print(page),
+        None => fail(
+            CANNOT_LOOK,
+            &anyhow!("nothing is known of port {port}: IANA registered no service for it"),
+        ),
+    }
+}
+
+/// The page of a port; `None` for one that neither catalogue nor registry has.
+fn explain(port: u16, with_sources: bool) -> Option<String> {
     let service = lookup(port)?;
     let mut page = Page(format!("{port} {}\n\n", service.name));
     match CATALOGUE.entry(port) {
@@ -26,8 +46,8 @@ pub fn explain(port: u16, with_sources: bool) -> Option<String> {
     Some(page.0)
 }
 
-/// A line for every port of the catalogue.
-pub fn table(with_sources: bool) -> String {
+/// One row for each port of the catalogue.
+fn table(with_sources: bool) -> String {
     let mut page =
         Page(format!("{:>5}  {:<15} {:<13} likely there today\n", "port", "service", "era"));
     for entry in &CATALOGUE.ports {
@@ -72,7 +92,7 @@ impl Page {
         }
     }
 
-    /// Commands are not broken into lines.
+    /// The commands to look with, which are not wrapped.
     fn look(&mut self, port: u16) {
         let commands = [
             format!("ghostport check {port}"),
@@ -101,7 +121,7 @@ impl Page {
     }
 }
 
-/// What the registry says. It has a name for every port, and not for every port an owner.
+/// What IANA's registry says. Not every port has an assignee there.
 fn registration(entry: &Entry<'_>) -> String {
     let mut text = format!("{}, tcp and udp", entry.description);
     if let Some(assignee) = entry.assignee {
@@ -118,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_fit_a_terminal() {
+    fn pages_are_at_most_80_columns_wide() {
         let ports: Vec<u16> = CATALOGUE.ports.iter().map(|entry| entry.port).collect();
         assert_eq!(ports.len(), 13);
         let pages = ports.iter().map(|port| explain(*port, true).expect("a page"));
@@ -130,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_the_facts() {
+    fn page_has_the_facts_of_the_catalogue() {
         let page = explain(3717, false).expect("a page");
         for fact in ["wv-csp-udp-cir", "WV CSP UDP/IP CIR Channel", "2003-03", "MongoDB", "3716"] {
             assert!(page.contains(fact), "{fact}: {page}");
@@ -142,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn other_ports_have_their_name_or_nothing() {
+    fn ports_outside_the_catalogue_have_a_name_or_no_page() {
         assert!(explain(443, false).expect("a page").contains("https"));
         assert_eq!(explain(65_000, false), None);
     }

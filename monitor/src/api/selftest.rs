@@ -1,4 +1,5 @@
-//! How the last selftest of this boot ended, in a file: the agent reads it at each scrape.
+//! The result of the last selftest of this boot, in a file that `ghostport selftest` writes and the
+//! agent reads at each scrape.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -10,17 +11,17 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Folder of the agent, which is empty after a boot.
+/// Folder of the agent, on a file system that is empty after a boot.
 pub const FOLDER: &str = "/run/ghostport";
 
-/// Name of the file in it.
+/// Name of the file in [`FOLDER`].
 const FILE: &str = "selftest.json";
 
 const SCHEMA: &str = "ghostport.selftest/1";
 
-/// How a selftest ended.
+/// The result of a selftest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct SelftestResult {
     schema: String,
     /// Whether everything was seen.
     pub success: bool,
@@ -28,20 +29,23 @@ pub struct Outcome {
     pub time: Timestamp,
 }
 
-impl Outcome {
-    /// Of a selftest that ended at `time`.
+impl SelftestResult {
+    /// The result of a selftest that ended at `time`.
     pub fn new(success: bool, time: Timestamp) -> Self {
         Self { schema: SCHEMA.to_owned(), success, time }
     }
 
-    /// Of the last selftest, if there was one.
+    /// The result of the last selftest; `None` without one, and of a file in another format.
     pub fn read(folder: &Path) -> Option<Self> {
-        let outcome: Self = serde_json::from_slice(&fs::read(folder.join(FILE)).ok()?).ok()?;
-        (outcome.schema == SCHEMA).then_some(outcome)
+        let result: Self = serde_json::from_slice(&fs::read(folder.join(FILE)).ok()?).ok()?;
+        (result.schema == SCHEMA).then_some(result)
     }
 
-    /// Writes it, whole or not at all. The folder may be that of an agent of another user, who must
-    /// not lead root elsewhere by a link: the file is a new one.
+    /// Replaces the file atomically. The folder may belong to the user of an agent that is not root's:
+    /// the draft is created exclusively, so that a symbolic link there cannot redirect the write.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be created, written or renamed.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(0o755).create(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -65,21 +69,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_outcome_is_read_back() {
+    fn reads_back_the_last_result_and_follows_no_link() {
         let folder = env::temp_dir().join(format!("ghostport-selftest-{}", process::id()));
-        assert_eq!(Outcome::read(&folder), None);
+        assert_eq!(SelftestResult::read(&folder), None);
         for success in [true, false] {
-            let outcome = Outcome::new(success, Timestamp::UNIX_EPOCH);
-            outcome.write(&folder).expect("written");
-            assert_eq!(Outcome::read(&folder), Some(outcome));
+            let result = SelftestResult::new(success, Timestamp::UNIX_EPOCH);
+            result.write(&folder).expect("written");
+            assert_eq!(SelftestResult::read(&folder), Some(result));
         }
         let elsewhere = folder.join("elsewhere");
         fs::write(&elsewhere, "precious").expect("written");
         symlink(&elsewhere, folder.join("selftest.json.new")).expect("a link");
-        Outcome::new(true, Timestamp::UNIX_EPOCH).write(&folder).expect("written");
+        SelftestResult::new(true, Timestamp::UNIX_EPOCH).write(&folder).expect("written");
         assert_eq!(fs::read(&elsewhere).expect("read"), b"precious");
         fs::write(folder.join(FILE), "{}").expect("written");
-        assert_eq!(Outcome::read(&folder), None, "something else");
+        assert_eq!(SelftestResult::read(&folder), None, "something else");
         fs::remove_dir_all(&folder).expect("removed");
     }
 }

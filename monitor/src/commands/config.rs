@@ -1,0 +1,26 @@
+//! `ghostport config`: validates the configuration, or prints the effective one.
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{ConfigArgs, ConfigCommand},
+    config::{Config, ConfigError, Overrides, WebFile},
+    terminal::output::{CANNOT_LOOK, fail, print},
+};
+
+/// Runs `config check` or `config show`.
+pub fn run(command: &ConfigCommand) -> ExitCode {
+    let (ConfigCommand::Check(args) | ConfigCommand::Show(args)) = command;
+    match (load(args), command) {
+        (Ok(config), ConfigCommand::Show(_)) => print(config.to_string()),
+        (Ok(_), ConfigCommand::Check(_)) => print("the configuration is valid\n"),
+        (Err(error), _) => fail(CANNOT_LOOK, &error.into()),
+    }
+}
+
+/// Reads the configuration, and the web configuration file that it names.
+fn load(args: &ConfigArgs) -> Result<Config, ConfigError> {
+    let config = Config::load(args.path.as_deref(), &Overrides::default())?;
+    config.web_config_file.as_deref().map(WebFile::load).transpose()?;
+    Ok(config)
+}
