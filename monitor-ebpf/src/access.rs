@@ -1,4 +1,4 @@
-//! How memory of the kernel is read: by a helper, or by loads.
+//! Reading kernel memory: by a helper, or by loads.
 
 use core::ffi::c_void;
 
@@ -7,7 +7,7 @@ use monitor_common::offsets::MISSING;
 
 use crate::bounds::masked;
 
-/// A way to read kernel memory. What is asked for at an offset that is not known is not known.
+/// A way to read kernel memory. A member at an unknown offset is unknown.
 pub(crate) trait Access {
     /// See [`Self::part`].
     type Part<const WORDS: usize>: Part;
@@ -18,19 +18,19 @@ pub(crate) trait Access {
     /// Reads a member of a struct, which may be null.
     fn known<T: Copy + Default>(structure: *const c_void, offset: u32) -> Known<T>;
 
-    /// Words of a struct from the offset `base` on, which is a multiple of their size, to be read.
+    /// Prepares to read words of a struct from the offset `base` on, a multiple of their size.
     fn part<const WORDS: usize>(structure: *const c_void, base: u32) -> Self::Part<WORDS>;
 }
 
-/// Members of a struct that lie together and are read together, and any others.
+/// Members of a struct, of which adjacent ones are read together.
 pub(crate) trait Part {
-    /// Reads them; false if they cannot be read. Where they are, because there is little stack.
+    /// Reads the adjacent members into `self`, because the stack is small; false on failure.
     fn read(&mut self) -> bool;
 
-    /// A member at an offset from the begin of the struct.
+    /// A member at an offset from the start of the struct.
     fn known<T: Copy + Default>(&self, offset: u32) -> Known<T>;
 
-    /// The same, for what nothing is done without.
+    /// The same, for a member that the caller requires.
     #[inline(always)]
     fn member<T: Copy + Default>(&self, offset: u32) -> Option<T> {
         let known = self.known(offset);
@@ -38,12 +38,12 @@ pub(crate) trait Part {
     }
 }
 
-/// A member of a kernel struct that may not be there, and is zero then.
+/// A member of a kernel struct, zero if it is unknown.
 ///
-/// For what is stored whether or not it is known. [`Probed`] takes no branch for it: each doubles
-/// the paths that the verifier walks, and before Linux 6.5 it recognises few of them as the same.
-/// And of an empty `Option` the compiler copies what it never wrote, which the verifier forbids
-/// before Linux 6.3.
+/// For values that are stored whether or not they are known. [`Probed`] reads them without a branch:
+/// each branch doubles the paths that the verifier walks, and before Linux 6.5 the verifier merges
+/// few of them. An `Option` does not serve: the compiler copies the uninitialized bytes of `None`,
+/// which the verifier rejects before Linux 6.3.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<T> {
     pub(crate) value: T,
@@ -59,7 +59,7 @@ impl<T: Copy> Known<T> {
     }
 }
 
-/// By a helper, which checks the address: for every program.
+/// Reads by a helper, which checks the address; available to every program.
 pub(crate) struct Probed;
 
 impl Access for Probed {
@@ -86,7 +86,7 @@ impl Access for Probed {
         let error = unsafe {
             generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at)
         };
-        // What the compiler knew to be one of two numbers would become a branch.
+        // Opaque to the compiler, which would branch on a value that is one of two numbers.
         let mask = masked::<{ u16::MAX as u32 }>(!(error >> 63) as u64);
         Known { value, mask: mask as u16 }
     }
@@ -97,7 +97,7 @@ impl Access for Probed {
     }
 }
 
-/// Words of a struct that were copied, and where from: a helper costs the same for one as for all.
+/// Words of a struct, copied by one call of the helper, which costs the same for one word.
 pub(crate) struct Copied<const WORDS: usize> {
     structure: *const c_void,
     base: u32,
@@ -109,11 +109,11 @@ impl<const WORDS: usize> Part for Copied<WORDS> {
     fn read(&mut self) -> bool {
         let at = self.structure.wrapping_byte_add(self.base as usize);
         let len = size_of::<[u64; WORDS]>() as u32;
-        // SAFETY: the helper checks the address, and there is room for as much.
+        // SAFETY: the helper checks the address, and `words` has room for as many.
         unsafe { generated::bpf_probe_read_kernel(self.words.as_mut_ptr().cast(), len, at) == 0 }
     }
 
-    /// Which way it goes is known to the verifier, as the offset is.
+    /// The branch costs the verifier nothing: it knows the offset.
     #[inline(always)]
     fn known<T: Copy + Default>(&self, offset: u32) -> Known<T> {
         let at = offset.wrapping_sub(self.base) as usize;
@@ -127,9 +127,9 @@ impl<const WORDS: usize> Part for Copied<WORDS> {
     }
 }
 
-/// By a load: for what a trampoline is given, and what is reached from there by loads, of which the
-/// verifier knows the type. Where it does not vouch for the address, a load at a bad one finds 0
-/// (`BPF_PROBE_MEM`), never a fault.
+/// Reads by a load: for a trampoline's arguments and the structs that loads reach from them, whose
+/// types the verifier knows. Where the verifier cannot prove the address valid, a load at an invalid
+/// address yields 0 (`BPF_PROBE_MEM`) and does not fault.
 pub(crate) struct Typed;
 
 impl Access for Typed {
@@ -140,7 +140,7 @@ impl Access for Typed {
         if offset == MISSING || structure.is_null() {
             return None;
         }
-        // SAFETY: the verifier refuses the program unless a value of this size is there.
+        // SAFETY: the verifier rejects the program unless a value of this size is there.
         Some(unsafe { structure.byte_add(offset as usize).cast::<T>().read_volatile() })
     }
 
@@ -158,7 +158,7 @@ impl Access for Typed {
     }
 }
 
-/// A struct that is read where it is.
+/// A struct that is read in place.
 pub(crate) struct InPlace(*const c_void);
 
 impl Part for InPlace {

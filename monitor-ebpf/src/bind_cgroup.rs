@@ -1,9 +1,9 @@
-//! Successful binds by the cgroup hooks that run once the port was got: below the system call, so
-//! that io_uring is seen, and with the real port. Refusals never get here.
+//! Successful binds by the cgroup hooks that run once the socket holds its port: below the system
+//! call, so that io_uring is seen, and with the real port. Refused binds do not reach them.
 //!
 //! `BPF_CGROUP_RUN_PROG_INET4_POST_BIND(sk)` in `__inet_bind`, `net/ipv4/af_inet.c`, and its twin
 //! in `net/ipv6/af_inet6.c`. The context of these programs is the `struct sock` itself; as `struct
-//! bpf_sock` of `include/uapi/linux/bpf.h` some of it can be read where kernel memory cannot.
+//! bpf_sock` of `include/uapi/linux/bpf.h` some of it is readable where kernel memory is not.
 
 use core::ffi::c_void;
 
@@ -16,13 +16,14 @@ use crate::{
     access::Probed,
     maps::BINDS_IN_FLIGHT,
     sock::{self, IpWords, SOCK_RAW, Sock},
-    socket_call::{Sockaddr, SocketCall, record, record_bind},
+    sockaddr::Sockaddr,
+    socket_call::{SocketCall, record, record_bind},
 };
 
 /// Let the call go on; 0 would refuse it.
 const ALLOW: i32 = 1;
 
-/// Reads one field of the context, alone: the verifier allows each hook some of them.
+/// Reads a single field of the context: the verifier allows each hook a subset of them.
 macro_rules! field {
     ($context:expr, $($field:tt)+) => {{
         // SAFETY: the context of a running program.
@@ -53,7 +54,7 @@ fn bind_cgroup_post6(context: SockContext) -> i32 {
     ALLOW
 }
 
-/// The only witness where kernel memory cannot be read.
+/// Records a bind where kernel memory is not readable, and this hook alone sees it.
 #[inline(always)]
 fn on_bound_unread(context: &SockContext, address: IpWords) {
     if field!(context, type_) == u32::from(SOCK_RAW) {
@@ -71,8 +72,8 @@ fn on_bound_unread(context: &SockContext, address: IpWords) {
     }
 }
 
-/// Inside a traced system call its return tells the event, because another program may still
-/// refuse the bind. Without one (io_uring) this is the only witness.
+/// Inside a traced system call the return records the bind, because another program may still refuse
+/// it. Without a system call (io_uring) this hook alone sees the bind.
 #[inline(always)]
 fn on_bound(context: &SockContext) {
     let sk: *const c_void = context.as_ptr();

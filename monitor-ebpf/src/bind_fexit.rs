@@ -7,8 +7,8 @@
 //!   `net/ipv6/af_inet6.c`
 //! - `int inet_bind_sk(struct sock *sk, struct sockaddr *uaddr, int addr_len)` and
 //!   `inet6_bind_sk`, in the same files since Linux 6.6. The functions above call them, and so does
-//!   MPTCP with the subflow it binds, which before went through the functions above. So subflows
-//!   alone are told here.
+//!   MPTCP for a subflow, which before went through the functions above. So these programs record
+//!   subflows alone.
 
 use core::ffi::c_void;
 
@@ -18,7 +18,8 @@ use monitor_common::socket_event::Mechanism;
 use crate::{
     access::{Access as _, Typed},
     sock::{self, offset},
-    socket_call::{Sockaddr, record_bind},
+    sockaddr::Sockaddr,
+    socket_call::record_bind,
 };
 
 /// IPv4.
@@ -70,7 +71,7 @@ fn on_bound(context: &FExitContext, sk: *const c_void) {
     let sockaddr: *const c_void = context.arg(1);
     // The value returned follows the arguments; `bpf_get_func_ret` is newer (5.17).
     let returned: i32 = context.arg(3);
-    // After success the socket itself says what it has got.
+    // After success the socket has its address and port.
     let request =
         if returned == 0 { Some(Sockaddr::NONE) } else { read_kernel_sockaddr(sockaddr as u64) };
     if let Some(request) = request {

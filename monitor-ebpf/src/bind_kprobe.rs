@@ -1,6 +1,6 @@
 //! Binds by kprobe and kretprobe on the functions of [`crate::bind_fexit`], for kernels without
-//! trampolines. The entry keeps what the return needs, and the first return takes it: where one of
-//! the functions has called another, both return the same.
+//! trampolines. The entry stores what the return needs, and the first return removes it: where one
+//! function called another, both return the same value.
 
 use core::ffi::c_void;
 
@@ -16,7 +16,8 @@ use crate::{
     bind_fexit::read_kernel_sockaddr,
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
     sock::{self, offset},
-    socket_call::{BindInFlight, record_bind},
+    sockaddr::BindInFlight,
+    socket_call::record_bind,
 };
 
 /// Entry of `inet_bind` and `inet6_bind`.
@@ -50,7 +51,7 @@ fn bind_kprobe_return(context: RetProbeContext) -> u32 {
 #[inline(always)]
 fn on_entry(context: &ProbeContext) -> Option<()> {
     let socket: *const c_void = context.arg(0)?;
-    keep(context, Probed::member(socket, offset!(socket_sk))?)
+    store(context, Probed::member(socket, offset!(socket_sk))?)
 }
 
 #[inline(always)]
@@ -59,11 +60,11 @@ fn on_entry_with_sk(context: &ProbeContext) -> Option<()> {
     if !sock::is_subflow::<Probed>(sk) {
         return None;
     }
-    keep(context, sk)
+    store(context, sk)
 }
 
 #[inline(always)]
-fn keep(context: &ProbeContext, sk: *const c_void) -> Option<()> {
+fn store(context: &ProbeContext, sk: *const c_void) -> Option<()> {
     let sockaddr: *const c_void = context.arg(1)?;
     let request = read_kernel_sockaddr(sockaddr as u64)?;
     let requested = request.port();

@@ -1,7 +1,7 @@
-//! Binds by the tracepoints of the system call: what every kernel has, and blind to io_uring.
+//! Binds by the tracepoints of the system call, which every kernel has and io_uring bypasses.
 //!
-//! With [`crate::bind_cgroup`] attached as well, a success that it saw is told by it; the return
-//! adds what only the system call knows, the error number of a refusal.
+//! With [`crate::bind_cgroup`] attached as well, a success that it saw is recorded as its own; the
+//! return adds the refused binds with their error numbers.
 
 use core::ffi::c_void;
 
@@ -17,7 +17,8 @@ use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechani
 use crate::{
     access::Probed,
     maps::{BINDS_IN_FLIGHT, count_error, is_watched},
-    socket_call::{BindInFlight, Sockaddr, record_bind},
+    sockaddr::{BindInFlight, Sockaddr},
+    socket_call::record_bind,
     task,
 };
 
@@ -46,12 +47,12 @@ fn on_enter(context: &TracePointContext) -> Option<()> {
     let sockaddr = field(context, UMYADDR);
     let request = read_user_sockaddr(sockaddr);
     let request_known = request.is_some();
-    // At once, so that an empty request is not copied around.
+    // Unwrapped at once, so that an empty request is not copied around.
     let request = request.unwrap_or_default();
     if request_known && !is_candidate(&request) {
         return None;
     }
-    // Now: once the call returns, another thread may have put another file there.
+    // At entry: when the call returns, another thread may have replaced the descriptor.
     let sk = task::sock_of_descriptor(field(context, FD) as u32);
     let bind = BindInFlight {
         sockaddr,
@@ -74,7 +75,7 @@ fn on_exit(context: &TracePointContext) -> Option<()> {
     let bind = unsafe { BINDS_IN_FLIGHT.get(thread) }.copied()?;
     let _ = BINDS_IN_FLIGHT.remove(thread);
     let returned = field(context, RET).cast_signed();
-    // After a success that the hook saw, the socket itself says what it has got.
+    // After a success that the hook saw, the socket has its address and port.
     let (mechanism, request) = if bind.succeeded != 0 && returned == 0 {
         (Mechanism::Cgroup, Sockaddr::NONE)
     } else {
@@ -85,8 +86,8 @@ fn on_exit(context: &TracePointContext) -> Option<()> {
     Some(())
 }
 
-/// What was asked for. Memory that was not resident at entry is by now: the kernel has copied
-/// the address from it, unless it could not either.
+/// The requested address. Memory that was not resident at entry is resident now, because the kernel
+/// has copied the address, unless the kernel could not read it either.
 #[inline(always)]
 fn request(context: &TracePointContext, bind: &BindInFlight, returned: i64) -> Option<Sockaddr> {
     const EFAULT: i64 = 14;
@@ -101,7 +102,7 @@ fn request(context: &TracePointContext, bind: &BindInFlight, returned: i64) -> O
     request.filter(is_candidate)
 }
 
-/// A field of the tracepoint. The verifier allows the context to be read where it is.
+/// A field of the tracepoint. The verifier allows direct reads of the context.
 #[inline(always)]
 fn field(context: &TracePointContext, offset: usize) -> u64 {
     // SAFETY: the offset is that of a word of the context of a running program.

@@ -1,10 +1,10 @@
-//! Bounds that the compiler knows and the verifier has to be told.
+//! Bounds that the compiler knows and the verifier has to see.
 
-/// The bits of `value` that are in `MASK`, by one instruction that the compiler does not see through.
+/// `value & MASK`, by one instruction that is opaque to the compiler.
 ///
-/// It would leave it out where it knows the bounds already, or reckon with the value on either side
-/// of it; the verifier loses bounds on the stack (before Linux 6.4), and with every value that was
-/// computed from one that was compared.
+/// The compiler would omit a plain mask where it knows the bounds, or use the value from before the
+/// mask. The verifier forgets the bounds of values on the stack (before Linux 6.4), and those of
+/// values that were computed from a compared one.
 #[inline(always)]
 pub(crate) fn masked<const MASK: u32>(value: u64) -> u64 {
     const { assert!(MASK <= i32::MAX as u32) };

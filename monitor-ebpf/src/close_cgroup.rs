@@ -1,4 +1,4 @@
-//! Sockets that give a port back, by the cgroup hook in `inet_release` (Linux 5.9).
+//! Released ports, by the cgroup hook in `inet_release` (Linux 5.9).
 //!
 //! `BPF_CGROUP_RUN_PROG_INET_SOCK_RELEASE(sk)`, `net/ipv4/af_inet.c`; not called for sockets of
 //! the kernel itself. The context is the `struct sock`.

@@ -1,5 +1,5 @@
-//! Sockets that give a port back, by trampoline on entry of their release: once it returns there
-//! is no socket to read.
+//! Released ports, by trampoline on entry of the release: when it returns the socket no longer
+//! exists.
 //!
 //! `int inet_release(struct socket *sock)`, `net/ipv4/af_inet.c`; `inet6_release` calls it.
 
@@ -22,8 +22,8 @@ fn close_fentry(context: FEntryContext) -> u32 {
     0
 }
 
-/// Some kernels release the subflow of an MPTCP socket by a socket of its own, others with the
-/// whole: it is for the MPTCP socket itself to tell.
+/// Records the release, unless the socket is the subflow of an MPTCP socket: some kernels release
+/// subflows one by one, others with the MPTCP socket, whose release is recorded.
 #[inline(always)]
 pub(crate) fn on_release<A: Access, C: EbpfContext>(
     context: &C,

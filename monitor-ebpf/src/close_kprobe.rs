@@ -1,4 +1,4 @@
-//! Sockets that give a port back, by kprobe on the function of [`crate::close_fentry`].
+//! Released ports, by kprobe on the function of [`crate::close_fentry`].
 
 use core::ffi::c_void;
 

@@ -1,5 +1,5 @@
-//! TCP listeners that close, by the tracepoint of [`crate::listen_tracepoint`]: the rung that
-//! knows nothing of UDP and of sockets that were bound and never listened.
+//! TCP listeners that close, by the tracepoint of [`crate::listen_tracepoint`]. It sees neither UDP
+//! sockets nor TCP sockets that never listened.
 
 use aya_ebpf::{
     macros::{raw_tracepoint, tracepoint},
@@ -22,7 +22,7 @@ fn close_tracepoint(context: RawTracePointContext) -> i32 {
     0
 }
 
-/// The same where kernel memory cannot be read.
+/// The same where kernel memory is not readable.
 #[tracepoint]
 fn close_tracepoint_fields(context: TracePointContext) -> u32 {
     let change = StateChange::of(&context);

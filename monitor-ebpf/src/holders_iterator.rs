@@ -1,9 +1,9 @@
-//! Who holds sockets on watched ports, by the iterator over the open files of all tasks: it sees
-//! the sockets of every network namespace, also of those that nobody is in and no name leads to.
+//! Holders of sockets on watched ports, by the iterator over the open files of all tasks. It sees the
+//! sockets of every network namespace, including namespaces without a process and without a name.
 //!
 //! `bpf_iter_task_file(struct bpf_iter_meta *meta, struct task_struct *task, u32 fd, struct file
-//! *file)`, `kernel/bpf/task_iter.c`, Linux 5.8. It passes over threads that share the descriptors
-//! of their leader. Without it userspace searches `/proc`.
+//! *file)`, `kernel/bpf/task_iter.c`, Linux 5.8. It skips threads that share the descriptors of
+//! their leader. Without it userspace searches `/proc`.
 //!
 //! Nothing runs until userspace reads from the iterator.
 
@@ -24,7 +24,7 @@ use crate::{
 #[repr(C)]
 struct OpenFile {
     meta: *const Meta,
-    /// Null behind the last file, as `file` is.
+    /// Null after the last file, as is `file`.
     task: *const c_void,
     _descriptor: u32,
     file: *const c_void,
@@ -36,16 +36,16 @@ struct Meta {
     output: *mut seq_file,
 }
 
-/// One call for every open file; 0 asks for the next.
+/// Called for every open file; 0 continues with the next.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn holders_iterator(context: *const OpenFile) -> i32 {
-    tell_watched(context);
+    write_watched(context);
     0
 }
 
 #[inline(always)]
-fn tell_watched(context: *const OpenFile) -> Option<()> {
+fn write_watched(context: *const OpenFile) -> Option<()> {
     // SAFETY: the context of this iterator.
     let (task, file) = unsafe {
         ((&raw const (*context).task).read_volatile(), (&raw const (*context).file).read_volatile())
@@ -56,7 +56,7 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
     let sk = sock_of_file(file)?;
     let local_port = sock::port_of::<Probed>(sk)?;
     let peer_port = WirePort(Probed::member(sk, offset!(sock_dport))?);
-    // A socket that was reset has given its port back and knows its peer still.
+    // A socket that was reset has released its port and still has its peer.
     if local_port == 0 || !(is_watched(WirePort::of(local_port)) || is_watched(peer_port)) {
         return None;
     }
@@ -72,7 +72,7 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
     let start_time: Known<u64> = Probed::known(leader, offset!(task_start_boottime));
     let tgid: Known<u32> = Probed::known(task, offset!(task_tgid));
     let inode = Probed::known::<usize>(file, offset!(file_inode)).value as *const c_void;
-    // As wide as a word; those of sockets are given out as 32 bits (`get_next_ino` in `fs/inode.c`).
+    // A word wide; sockets get 32-bit numbers (`get_next_ino` in `fs/inode.c`).
     let inode: Known<u64> = Probed::known(inode, offset!(inode_number));
     let state: Known<u8> = Probed::known(sk, offset!(sock_state));
     let known = peer_is_known & start_time.flag(1) & tgid.flag(1) & inode.flag(1) & state.flag(1);
@@ -94,8 +94,8 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
         state: state.value,
         reserved: [0; 5],
     };
-    // SAFETY: the context is of this iterator, and the record is initialised to its last byte. Where
-    // there is no room for it, the kernel hands out what there is and shows the file again.
+    // SAFETY: the context is of this iterator, and the record is initialized to its last byte. If the
+    // record does not fit, the kernel returns what it has to the reader and calls again for this file.
     unsafe {
         let meta = (&raw const (*context).meta).read_volatile();
         let output = (&raw const (*meta).output).read_volatile();
@@ -104,7 +104,7 @@ fn tell_watched(context: *const OpenFile) -> Option<()> {
     Some(())
 }
 
-/// What [`sock::read`] must have found.
+/// The fields that [`sock::read`] must have found.
 const OF_SOCK: u16 = {
     use monitor_common::socket_event::known;
     known::FAMILY | known::ADDRESS | known::NETNS

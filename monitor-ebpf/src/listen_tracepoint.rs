@@ -1,4 +1,4 @@
-//! TCP sockets that begin to listen.
+//! TCP sockets that start to listen.
 //!
 //! `sock:inet_sock_set_state` fires on every state change of a TCP socket, with
 //! `(const struct sock *sk, const int oldstate, const int newstate)`, `net/core/sock.c`.
@@ -27,8 +27,8 @@ fn listen_tracepoint(context: RawTracePointContext) -> i32 {
     0
 }
 
-/// The same where kernel memory cannot be read: by the fields that the tracepoint tells of itself,
-/// for which it has to be found in tracefs.
+/// The same where kernel memory is not readable: by the tracepoint's own fields, which need its id in
+/// tracefs.
 #[tracepoint]
 fn listen_tracepoint_fields(context: TracePointContext) -> u32 {
     let change = StateChange::of(&context);
@@ -57,7 +57,7 @@ pub(crate) struct StateChange {
 }
 
 impl StateChange {
-    /// The verifier allows the context to be read where it is, field by field.
+    /// The verifier allows direct reads of the context, field by field.
     #[inline(always)]
     pub(crate) fn of(context: &TracePointContext) -> Self {
         let at: *const Self = context.as_ptr().cast();
@@ -79,7 +79,7 @@ impl StateChange {
         }
     }
 
-    /// Records it, if it is one of a watched port.
+    /// Records the change, if the port is watched.
     #[inline(always)]
     pub(crate) fn record<C: EbpfContext>(&self, context: &C, kind: SocketEventKind) {
         let is_ipv6 = self.family == AF_INET6;
@@ -99,7 +99,8 @@ pub(crate) fn record_state_change<C: EbpfContext>(
     sk: *const c_void,
     kind: SocketEventKind,
 ) {
-    // Of an MPTCP socket the subflow tells: its own state follows, some of it twice.
+    // The subflow of an MPTCP socket is recorded: the MPTCP socket changes state after it, in part
+    // twice.
     if let Some(sock) = sock::read(sk).filter(|sock| !sock.is_multipath) {
         let mechanism = Mechanism::Tracepoint;
         record(context, &SocketCall { kind, mechanism, errno: 0, sock });

@@ -1,6 +1,6 @@
-//! The kernel side of ghostport: one file per hook, and what the hooks share.
+//! The kernel side of ghostport: one file per hook, and the modules that hooks share.
 //!
-//! Nothing here ever drops, delays or alters a packet or a call.
+//! Nothing here drops, delays or alters a packet or a call.
 
 #![no_std]
 #![no_main]
@@ -16,17 +16,22 @@ mod close_cgroup;
 mod close_fentry;
 mod close_kprobe;
 mod close_tracepoint;
+mod control;
 mod conversation;
-mod global;
 mod holders_iterator;
 mod listen_tracepoint;
 mod maps;
+mod network;
+mod packet_entry;
+mod packet_program;
 mod packet_view;
+mod sampling;
 mod sock;
+mod sockaddr;
 mod socket_call;
+mod sources;
 mod task;
-mod tc_egress;
-mod tc_ingress;
+mod tc;
 mod traffic;
 mod xdp_ingress;
 
@@ -35,7 +40,7 @@ mod xdp_ingress;
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 4] = *b"GPL\0";
 
-/// The verifier refuses a program in which this could be reached.
+/// Unreachable: the verifier rejects a program that could reach it.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

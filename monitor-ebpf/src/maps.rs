@@ -19,7 +19,7 @@ use monitor_common::{
     sources::{Sketch, Talker},
 };
 
-use crate::{bounds::masked, socket_call::BindInFlight};
+use crate::{bounds::masked, sockaddr::BindInFlight};
 
 /// Inner maps may differ in size (`BPF_F_INNER_MAP`, Linux 5.10), and userspace reads them in
 /// place.
@@ -27,9 +27,9 @@ const INNER_ARRAY: usize = (BPF_F_INNER_MAP | BPF_F_MMAPABLE) as usize;
 
 /// Words of a slot, which is [`PortCounters`], or [`UnclassifiedCounters`] for port index 0.
 ///
-/// An array rather than the struct: Linux 5.15 to 6.1 look for a timer in a struct that an inner
-/// map's type information names, note that there is none, and then take a map whose values have no
-/// type information, as those that userspace makes, for one of another kind.
+/// An array rather than the struct: Linux 5.15 to 6.1 search a struct in an inner map's BTF for a
+/// timer, record its absence, and then reject as incompatible an inner map without BTF, which is
+/// what userspace creates.
 type TrafficSlot = [u64; size_of::<PortCounters>() / size_of::<u64>()];
 
 /// Words of [`SocketCounters`].
@@ -42,8 +42,8 @@ const _: () = assert!(size_of::<PortCounters>() == size_of::<UnclassifiedCounter
 
 /// A value that userspace writes while programs read it.
 ///
-/// A section of the object makes a map of one value, whose address the programs know: reading it
-/// takes neither a lookup nor a test for its absence.
+/// A section of the object becomes a map of one value at an address that the programs know: reading
+/// it takes neither a lookup nor a null check.
 #[repr(transparent)]
 pub(crate) struct Shared<T>(UnsafeCell<T>);
 
@@ -55,7 +55,7 @@ unsafe impl<T> Sync for Shared<T> {}
 #[unsafe(link_section = ".bss.port_set")]
 static PORT_SET: Shared<PortSet> = Shared(UnsafeCell::new(PortSet::EMPTY));
 
-/// Index of the counters of every port that is or was watched.
+/// Index of the counters of every port that is watched or has been.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.port_index")]
 static PORT_INDEX: Shared<PortIndex> = Shared(UnsafeCell::new(PortIndex::EMPTY));
@@ -68,7 +68,7 @@ pub(crate) static COUNTERS: HashOfMaps<
     { limits::MAX_INTERFACES as usize },
 > = HashOfMaps::new();
 
-/// The same for interface indices that are small, which are nearly all: without a hash.
+/// The same for small interface indices, which are nearly all: an indexed load instead of a hash.
 #[btf_map]
 pub(crate) static NEAR_COUNTERS: ArrayOfMaps<
     InterfaceCounters,
@@ -80,7 +80,7 @@ pub(crate) static NEAR_COUNTERS: ArrayOfMaps<
 pub(crate) static SOCKET_COUNTERS: ArrayOfMaps<Array<SocketSlot, 2, INNER_ARRAY>, 1> =
     ArrayOfMaps::new();
 
-/// Socket calls on watched ports, on their way to userspace.
+/// Socket calls on watched ports, for userspace.
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<SocketEvent, { limits::EVENT_RING_BYTES }> = RingBuf::new();
 
@@ -96,26 +96,26 @@ pub(crate) static BINDS_IN_FLIGHT: HashMap<
     { limits::MAX_BINDS_IN_FLIGHT as usize },
 > = HashMap::new();
 
-/// Sockets that were bound to a watched port of the kernel's choice, by the address of their `struct
-/// sock`, and that port: nothing in the socket tells it from one that was never bound.
+/// Port of each socket that was bound to a watched port of the kernel's choice, by the address of its
+/// `struct sock`: nothing in the socket distinguishes it from one that was never bound.
 #[btf_map]
 pub(crate) static AUTOMATIC_BINDS: LruHashMap<u64, u16, { limits::MAX_AUTOMATIC_BINDS as usize }> =
     LruHashMap::new();
 
-/// What userspace wants of sampling and of sources; one value.
+/// Userspace's settings of sampling and of sources; one value.
 #[btf_map]
 pub(crate) static SAMPLING: Array<SamplingControl, 1> = Array::new();
 
-/// Flows whose first payload is awaited (TCP) or was seen (UDP): see
+/// Flows whose first payload is expected (TCP) or was seen (UDP): see
 /// [`monitor_common::sampling`].
 #[btf_map]
 pub(crate) static CONVERSATIONS: Array<u64, { limits::CONVERSATIONS as usize }> = Array::new();
 
-/// How many samples a remote address has had.
+/// Number of samples of a remote address.
 #[btf_map]
 pub(crate) static RECENT_SOURCES: Array<u64, { limits::RECENT_SOURCES as usize }> = Array::new();
 
-/// First payloads and connection attempts, on their way to userspace.
+/// First payloads and connection attempts, for userspace.
 #[btf_map]
 pub(crate) static SAMPLES: RingBuf<Sample, { limits::SAMPLE_RING_BYTES }> = RingBuf::new();
 
@@ -127,15 +127,15 @@ pub(crate) static SKIPPED_SAMPLES: Array<[u64; SkipCause::COUNT], 1> = Array::ne
 #[btf_map]
 pub(crate) static SOURCES: Array<Sketch, 1> = Array::new();
 
-/// The most talkative remote addresses, at [`monitor_common::sources::first_row`]; sized at load.
+/// The remote addresses with most packets, at [`monitor_common::sources::first_row`]; sized at load.
 #[btf_map]
 pub(crate) static TALKERS: Array<Talker, 1> = Array::new();
 
-/// How to submit a record of `len` bytes.
+/// Flags for submitting a record of `len` bytes.
 ///
-/// The kernel wakes userspace for a record only if all before it are read. Userspace lets some time
-/// pass between two readings, so that who calls in a loop does not pay for a wakeup each time; it is
-/// woken in its rest by every quarter of the ring that fills.
+/// The kernel wakes userspace for a record only if userspace has read all records before it.
+/// Userspace pauses between two reads, so that a process that calls in a loop does not pay for a
+/// wakeup each time. A wakeup is forced for every quarter of the ring that fills.
 #[inline(always)]
 pub(crate) fn wakeup<T, const BYTES: usize>(ring: &RingBuf<T, BYTES>, len: usize) -> u64 {
     /// `BPF_RINGBUF_HDR_SZ`, `include/uapi/linux/bpf.h`.
@@ -143,10 +143,10 @@ pub(crate) fn wakeup<T, const BYTES: usize>(ring: &RingBuf<T, BYTES>, len: usize
     let quarter = BYTES as u64 / 4;
     let taken = (len + HEADER_LEN).next_multiple_of(8) as u64;
     let map = core::ptr::from_ref(ring).cast_mut().cast();
-    // SAFETY: a map of this type. What is unread has this record in it.
+    // SAFETY: a map of this type. The unread bytes include this record.
     let unread = unsafe { bpf_ringbuf_query(map, BPF_RB_AVAIL_DATA.into()) };
-    let is_reached = unread >= quarter && unread % quarter < taken;
-    if is_reached { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
+    let crosses_quarter = unread >= quarter && unread % quarter < taken;
+    if crosses_quarter { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
 }
 
 /// Counts a failure.
@@ -159,8 +159,8 @@ pub(crate) fn count_error(cause: KernelError) {
 
 /// Adds to a counter that several CPUs share.
 ///
-/// The one instruction that the BPF target has for it (`BPF_ATOMIC | BPF_ADD`, any kernel); core
-/// offers its atomics only where compare-and-swap exists.
+/// By the instruction `BPF_ATOMIC | BPF_ADD`, which every kernel has; core offers atomics only on
+/// targets with compare-and-swap.
 #[inline(always)]
 pub(crate) fn add_atomic(counter: *mut u64, amount: u64) {
     // SAFETY: the pointer is to a map value, aligned to eight bytes and valid while the program
@@ -181,12 +181,12 @@ pub(crate) fn is_watched(port: WirePort) -> bool {
     watched_bit(port) & 1 != 0
 }
 
-/// Bit 0 says whether `port` is watched; the others are those of other ports.
+/// Bit 0 is 1 if `port` is watched; the other bits belong to other ports.
 #[inline(always)]
 pub(crate) fn watched_bit(port: WirePort) -> u64 {
     let words = PORT_SET.0.get().cast::<u64>();
     let (word, bit) = PortSet::position(port);
-    // SAFETY: the set is of such words, and no position is outside.
+    // SAFETY: the set consists of such words, and no position is outside.
     let word = unsafe { words.add(word).read_volatile() };
     word >> bit
 }
@@ -195,8 +195,8 @@ pub(crate) fn watched_bit(port: WirePort) -> u64 {
 #[inline(always)]
 pub(crate) fn index_of(port: WirePort) -> Option<u32> {
     let indices = PORT_INDEX.0.get().cast::<u16>();
-    // Also because without it, two lines of the source would have the same instruction, and the
-    // kernel refuses such debug information.
+    // The mask also separates this load from the check of the set: if two source lines shared an
+    // instruction, the kernel would reject the object's line information.
     let place = masked::<{ u16::MAX as u32 }>(port.0.into());
     // SAFETY: there is an index for every port.
     match unsafe { indices.add(place as usize).read_volatile() } {

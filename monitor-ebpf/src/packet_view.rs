@@ -18,12 +18,12 @@ pub(crate) struct WireSize {
     pub(crate) bytes: u64,
 }
 
-/// A packet that can be parsed and measured: one register, so that it can be handed on.
+/// A packet that can be parsed and measured: one register, so that it can be passed on.
 pub(crate) trait PacketView: Copy {
-    /// The segment in a packet of the plainest shape; `None` says nothing.
+    /// The segment in a packet of the most common shape; `None` is inconclusive.
     fn plain(self) -> Option<Segment>;
 
-    /// What is in the packet, whatever its shape.
+    /// The contents of a packet of any shape.
     fn parse(self) -> Parsed;
 
     /// Interface that the packet crosses.
@@ -33,22 +33,21 @@ pub(crate) trait PacketView: Copy {
     /// repeats.
     fn wire_size(self, headers_len: u32) -> WireSize;
 
-    /// Bytes of the packet as a program is given it.
+    /// Bytes of the packet as the program sees it.
     fn len(self) -> u32;
 
-    /// The `N` words at `offset`, wherever they are.
+    /// The `N` words at `offset`, in any buffer.
     fn copied<const N: usize>(self, offset: u32) -> Option<Words<N>>;
 
-    /// Copies up to `wanted` bytes at `offset`, at most as many as there is room for. Returns how
-    /// many there were.
+    /// Copies up to `wanted` bytes at `offset`, at most [`SAMPLE_LEN`]. Returns how many it copied.
     fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32;
 }
 
-/// Offsets beyond this are none of ours: the verifier wants to know that they end somewhere.
+/// No offset is larger: the verifier needs an upper bound.
 const MAX_OFFSET: u32 = 0x3fff;
 
-/// An XDP buffer; headers are always in its first, contiguous part. It may have others, which only
-/// a `frags` program is given.
+/// An XDP buffer; headers are always in its first, contiguous part. Only a `frags` program sees
+/// buffers with several parts.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct XdpView<const FRAGMENTS: bool>(pub(crate) *mut xdp_md);
@@ -76,7 +75,7 @@ impl<const FRAGMENTS: bool> XdpView<FRAGMENTS> {
         if let Some([word]) = direct(data, data_end, within(offset)) {
             return *word;
         }
-        // With the one before it: something always goes before.
+        // Read with the byte before it: a header always precedes the payload.
         match direct(data, data_end, within(offset - 1)) {
             Some([word]) => u16::from_ne_bytes([word.to_ne_bytes()[1], 0]),
             None => 0,
@@ -133,24 +132,24 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
         direct(context.data, context.data_end, bounded(offset)).copied()
     }
 
-    /// Word by word: the helper that copies out of an XDP buffer is of Linux 5.18. Payloads begin at
-    /// even offsets, as headers do. Of a packet in several buffers the first one is copied.
+    /// Word by word: the helper that copies from an XDP buffer exists since Linux 5.18. Payloads start
+    /// at even offsets, as headers do. Of a packet in several buffers the first one is copied.
     ///
-    /// What is left over goes first, and then one block after the other, without an end to the loop
-    /// but its last block: the verifier walks what follows once for every way out of it, and knows
-    /// every length apart that was compared.
+    /// The rest that fills no block goes first, then block after block in a loop without an early
+    /// exit: the verifier walks the code after a loop once for every exit, and treats every compared
+    /// length as a state of its own.
     #[inline(always)]
     fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32 {
         const BLOCK: u32 = 16;
         const _: () = assert!((SAMPLE_LEN as u32).is_multiple_of(BLOCK));
-        let there = self.len().saturating_sub(offset);
-        let len = least(wanted, least(there, SAMPLE_LEN as u32));
+        let available = self.len().saturating_sub(offset);
+        let len = least(wanted, least(available, SAMPLE_LEN as u32));
         let (rest, blocks) = (len % BLOCK, len / BLOCK * BLOCK);
         let room = room.cast::<u16>();
         for at in (0..BLOCK).step_by(2) {
             if at < rest {
                 let word = self.word_or_last_byte(offset + blocks + at);
-                // SAFETY: there is room for two bytes, at an even offset of an entry that is aligned.
+                // SAFETY: `room` holds two bytes at this even offset, and is aligned.
                 unsafe { room.byte_add(within_a_sample(blocks + at)).write_volatile(word) };
             }
         }
@@ -158,7 +157,7 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
             if block + BLOCK <= len {
                 let (data, data_end) = (self.context().data, self.context().data_end);
                 if let Some(words) = direct(data, data_end, within(offset + block)) {
-                    // SAFETY: there is room for the block.
+                    // SAFETY: `room` holds the block.
                     unsafe { room.byte_add(block as usize).cast::<Words<8>>().write(*words) };
                 }
             }
@@ -167,13 +166,13 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     }
 }
 
-/// A socket buffer whose plain headers are read where they are: in its contiguous part. It starts
-/// with an Ethernet or with an IP header.
+/// A socket buffer whose plain headers are read in place, in its contiguous part. It starts with an
+/// Ethernet or with an IP header.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct SkbView<const ETHERNET: bool>(pub(crate) *mut __sk_buff);
 
-/// The same, its headers copied, because they need not all be in its contiguous part.
+/// The same with headers copied, because they may extend beyond the contiguous part.
 struct ScatteredSkb(*mut __sk_buff);
 
 impl<const ETHERNET: bool> From<*mut __sk_buff> for SkbView<ETHERNET> {
@@ -209,7 +208,7 @@ impl PacketBytes for ScatteredSkb {
         offset: usize,
         scratch: &'a mut Words<N>,
     ) -> Option<&'a Words<N>> {
-        // SAFETY: the destination is as long as the helper is told; it checks the source.
+        // SAFETY: the destination has the length that the helper gets; the helper checks the source.
         let error = unsafe {
             bpf_skb_load_bytes(
                 self.0.cast(),
@@ -228,15 +227,15 @@ impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
         if ETHERNET { parse_plain(&self) } else { None }
     }
 
-    /// By copying, wherever the headers are: what is plain was read in place. A pass in place before
-    /// it would have the verifier walk this one once for every way in which that can end.
+    /// By copying the headers: plain packets were read in place. A read in place before it would make
+    /// the verifier walk this one once for every outcome.
     #[inline(always)]
     fn parse(self) -> Parsed {
         let bytes = ScatteredSkb(self.0);
         if ETHERNET {
             parse_ethernet(&bytes)
         } else {
-            // The protocol that the stack keeps beside a packet without a link layer.
+            // The stack stores the protocol of a packet without a link layer beside it.
             parse_ip(&bytes, u16::from_be(self.context().protocol as u16))
         }
     }
@@ -250,7 +249,7 @@ impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
     fn wire_size(self, headers_len: u32) -> WireSize {
         const VLAN_TAG_LEN: u64 = 4;
         let skb = self.context();
-        // A tag that the NIC took or will insert is not in the buffer.
+        // A tag that the NIC removed or will insert is not in the buffer.
         let tag = if skb.vlan_present != 0 { VLAN_TAG_LEN } else { 0 };
         let len = u64::from(skb.len);
         let segments = segments(len, headers_len, skb.gso_segs, skb.gso_size);
@@ -278,13 +277,13 @@ impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
 
     #[inline(always)]
     fn copy_to(self, offset: u32, wanted: u32, room: *mut [u8; SAMPLE_LEN]) -> u32 {
-        let there = self.context().len.saturating_sub(offset);
-        let wanted = least(wanted, there);
+        let available = self.context().len.saturating_sub(offset);
+        let wanted = least(wanted, available);
         if wanted == 0 {
             return 0;
         }
         let len = at_most_a_sample(wanted);
-        // SAFETY: the room is as long as the helper is told at most; it checks the source.
+        // SAFETY: `room` holds the longest length that the helper gets; the helper checks the source.
         let error = unsafe { bpf_skb_load_bytes(self.0.cast(), offset, room.cast(), len) };
         if error == 0 { len } else { 0 }
     }
@@ -296,7 +295,7 @@ pub(crate) const fn least(one: u32, other: u32) -> u32 {
     if one < other { one } else { other }
 }
 
-/// A number from 1 to [`SAMPLE_LEN`], in a way that the verifier follows.
+/// A number from 1 to [`SAMPLE_LEN`], with bounds that the verifier sees.
 #[inline(always)]
 fn at_most_a_sample(wanted: u32) -> u32 {
     const LAST: u32 = SAMPLE_LEN as u32 - 1;
@@ -305,27 +304,27 @@ fn at_most_a_sample(wanted: u32) -> u32 {
     masked::<LAST>(last.into()) as u32 + 1
 }
 
-/// An even offset within a sample, as the verifier wants to see it.
+/// An even offset within a sample, with bounds that the verifier sees.
 #[inline(always)]
 fn within_a_sample(offset: u32) -> usize {
     const LAST: u32 = SAMPLE_LEN as u32 - 2;
     masked::<LAST>(offset.into()) as usize
 }
 
-/// An offset that the compiler does not see through: it would otherwise walk a pointer along, and
-/// check another one than it reads from.
+/// An offset that is opaque to the compiler, which would otherwise advance a pointer and check
+/// another pointer than it reads from.
 #[inline(always)]
 fn within(offset: u32) -> usize {
     masked::<MAX_OFFSET>(offset.into()) as usize
 }
 
-/// An offset whose end the verifier knows.
+/// An offset whose upper bound the verifier knows.
 #[inline(always)]
 fn bounded(offset: u32) -> usize {
     (offset & MAX_OFFSET) as usize
 }
 
-/// Packets that a socket buffer is on the wire.
+/// Number of packets that a socket buffer is on the wire.
 ///
 /// An untrusted source (a tap device, virtio) may give a segment size without a count; the kernel
 /// derives it the same way, `qdisc_pkt_len_init` in `net/core/dev.c`.
@@ -349,10 +348,10 @@ fn direct<'a, const N: usize>(data: u32, data_end: u32, offset: usize) -> Option
     if start + size_of::<Words<N>>() > data_end as usize {
         return None;
     }
-    // SAFETY: no packet lies at null. Unless it is told, the compiler tests for it before every
-    // access, null being how `None` is represented.
+    // SAFETY: no packet is at null. Without this hint the compiler checks every access for null, the
+    // representation of `None`.
     unsafe { core::hint::assert_unchecked(start != 0) };
     // SAFETY: all N words lie before the end of the packet, which the verifier checks again; it
-    // also refuses an unaligned access where the machine is not capable of it.
+    // also rejects an unaligned access where the machine cannot do it.
     Some(unsafe { &*(start as *const Words<N>) })
 }

@@ -26,7 +26,7 @@ macro_rules! offset {
 }
 pub(crate) use offset;
 
-/// Where the offsets are; [`offset!`] reads one of them without copying the rest.
+/// Address of the offsets; [`offset!`] reads one of them without copying the rest.
 #[inline(always)]
 pub(crate) fn offsets() -> *const Offsets {
     &raw const OFFSETS
@@ -43,11 +43,11 @@ const IPPROTO_MPTCP: u16 = 262;
 /// `include/linux/net.h`.
 pub(crate) const SOCK_RAW: u16 = 3;
 
-/// An IP address as it lies in memory; one of IPv4 is the first word. As bytes it would be copied
-/// byte by byte.
+/// An IP address in memory order; an IPv4 address is the first word. An array of bytes would be
+/// copied byte by byte.
 pub(crate) type IpWords = [u32; 4];
 
-/// What is read from an internet socket. Fields that could not be had are 0 and not in `known`.
+/// The fields of an internet socket. Unknown fields are 0 and not in `known`.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock {
     pub(crate) protocol: Protocol,
@@ -61,8 +61,8 @@ pub(crate) struct Sock {
 }
 
 impl Sock {
-    /// A socket by what a hook says of it, for kernels where [`read`] cannot be: `None` for one that
-    /// is neither TCP nor UDP over IP.
+    /// A socket from the fields of a hook's context, where [`read`] is not available: `None` unless it
+    /// is TCP or UDP over IP.
     #[inline(always)]
     pub(crate) fn from_fields(
         family: u16,
@@ -92,8 +92,8 @@ pub(crate) const TCP_CLOSE: u8 = 7;
 /// See [`TCP_CLOSE`].
 pub(crate) const TCP_LISTEN: u8 = 10;
 
-/// Whether [`read`] can find anything: userspace gives no offsets where the kernel has no type
-/// information, or lets no program read its memory. What is behind a "no" is never verified.
+/// Whether [`read`] is available: userspace gives no offsets where the kernel has no BTF or lets no
+/// program read its memory. The verifier skips code behind a constant "no".
 #[inline(always)]
 pub(crate) fn is_readable() -> bool {
     offset!(sock_family) != MISSING
@@ -107,16 +107,16 @@ pub(crate) fn port_of<A: Access>(sk: *const c_void) -> Option<u16> {
     A::member(sk, offset!(sock_num))
 }
 
-/// A socket, of which what lies together is read together.
+/// A socket, whose adjacent members are read together.
 pub(crate) struct Members<A: Access> {
     /// `struct sock_common`: addresses, ports, family, state, namespace.
     common: A::Part<12>,
-    /// What protocol it is of, and what the program has fixed.
+    /// Protocol, type and the properties that the program has fixed.
     kind: A::Part<2>,
 }
 
 impl<A: Access> Members<A> {
-    /// Those of a socket, to be read.
+    /// Prepares to read a socket.
     #[inline(always)]
     pub(crate) fn of(sk: *const c_void) -> Self {
         let userlocks = offset!(sock_userlocks_bits) / 8;
@@ -124,8 +124,8 @@ impl<A: Access> Members<A> {
         Self { common: A::part(sk, 0), kind: A::part(sk, first & !7) }
     }
 
-    /// Reads the socket, if it is one of TCP or UDP over IP; `None` as well where the kernel's BTF
-    /// did not say where family and protocol are.
+    /// Reads the socket, if it is TCP or UDP over IP; `None` also where the kernel's BTF lacks family
+    /// or protocol.
     #[inline(always)]
     pub(crate) fn read(&mut self) -> Option<Sock> {
         if !is_readable() || !self.common.read() || !self.kind.read() {
@@ -169,9 +169,9 @@ impl<A: Access> Members<A> {
         Some(sock)
     }
 
-    /// Whether closing this socket gives back a port that it took on purpose: one that a bind named,
-    /// or a listener's, or a TCP socket's that was bound and never connected. An accepted socket
-    /// shares its listener's port, and a client's is the kernel's affair.
+    /// Whether closing this socket releases a port that the program chose: the port named in a bind,
+    /// a listener's port, or that of a TCP socket that was bound and never connected. An accepted
+    /// socket shares its listener's port, and a client's port was chosen by the kernel.
     #[inline(always)]
     pub(crate) fn holds_port(&self, sock: &Sock) -> bool {
         if sock.port == 0 {
@@ -189,8 +189,8 @@ impl<A: Access> Members<A> {
         }
     }
 
-    /// `sk->sk_userlocks & SOCK_BINDPORT_LOCK`: a bind named the port. The kernel takes the lock off
-    /// the sockets that a listener accepts, `sk_clone_lock` in `net/core/sock.c`.
+    /// `sk->sk_userlocks & SOCK_BINDPORT_LOCK`: a bind named the port. The kernel clears the lock of
+    /// accepted sockets, `sk_clone_lock` in `net/core/sock.c`.
     #[inline(always)]
     pub(crate) fn has_named_port(&self) -> Option<bool> {
         const SOCK_BINDPORT_LOCK: u8 = 8;
@@ -203,7 +203,7 @@ impl<A: Access> Members<A> {
     }
 }
 
-/// Reads a TCP or UDP socket over IP as any program may; `None` for any other.
+/// Reads a TCP or UDP socket over IP, from any program; `None` for any other socket.
 #[inline(always)]
 pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
     Members::<Probed>::of(sk).read()
@@ -221,7 +221,7 @@ pub(crate) fn protocol_of(sk_protocol: u16) -> Option<Protocol> {
 
 /// The socket through which a program holds this one.
 ///
-/// The subflow of an MPTCP socket, which is a TCP socket, is held through the socket of the whole,
+/// The subflow of an MPTCP socket, a TCP socket, is held through the MPTCP socket,
 /// `mptcp_sock_graft` in `net/mptcp/protocol.h`.
 #[inline(always)]
 pub(crate) fn socket_of<A: Access>(sk: *const c_void) -> Option<*const c_void> {

@@ -1,4 +1,4 @@
-//! What all socket hooks do with a call on a watched port: count it, and tell userspace.
+//! Recording a socket call on a watched port: count it and send it to userspace.
 
 use core::ffi::c_void;
 
@@ -26,25 +26,10 @@ use crate::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
         wakeup,
     },
-    sock::{self, IpWords, Members, Sock},
+    sock::{self, Members, Sock},
+    sockaddr::Sockaddr,
     task::{Arguments, Caller, CommandLine},
 };
-
-/// A bind between its entry and its return.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct BindInFlight {
-    /// The caller's sockaddr: in user memory for a syscall, in kernel memory below it.
-    pub(crate) sockaddr: u64,
-    /// `struct sock` of the socket, 0 if not known.
-    pub(crate) sk: u64,
-    /// What was asked for, once `request_known` is 1.
-    pub(crate) request: Sockaddr,
-    pub(crate) request_known: u8,
-    /// 1 once the cgroup hook saw the bind succeed.
-    pub(crate) succeeded: u8,
-    pub(crate) reserved: [u8; 6],
-}
 
 /// A finished socket call.
 pub(crate) struct SocketCall {
@@ -54,72 +39,11 @@ pub(crate) struct SocketCall {
     pub(crate) sock: Sock,
 }
 
-/// `struct sockaddr_in` and the head of `struct sockaddr_in6`, which share their first four bytes.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-pub(crate) struct Sockaddr {
-    family: u16,
-    port: [u8; 2],
-    /// `sin_addr`, or `sin6_flowinfo`.
-    word: u32,
-    /// `sin6_addr`.
-    address: IpWords,
-}
-
-impl Sockaddr {
-    /// Nothing asked for, nothing known.
-    pub(crate) const NONE: Self = Self { family: 0, port: [0; 2], word: 0, address: [0; 4] };
-
-    /// Reads a sockaddr with a helper that reads kernel or user memory. An IPv4 address may be the
-    /// last sixteen bytes that can be read.
-    #[inline(always)]
-    pub(crate) fn read(at: u64, read_word: impl Fn(u64) -> Option<u64>) -> Option<Self> {
-        let [family_low, family_high, port_high, port_low, a, b, c, d] =
-            read_word(at)?.to_ne_bytes();
-        let mut sockaddr = Self {
-            family: u16::from_ne_bytes([family_low, family_high]),
-            port: [port_high, port_low],
-            word: u32::from_ne_bytes([a, b, c, d]),
-            address: [0; 4],
-        };
-        if sockaddr.family == sock::AF_INET6 {
-            let words = [read_word(at + 8)?, read_word(at + 16)?];
-            sockaddr.address = bytemuck::cast(words);
-        }
-        Some(sockaddr)
-    }
-
-    /// Address in the form of a record, for a socket of family 4 or 6.
-    #[inline(always)]
-    fn address(&self) -> IpWords {
-        if self.family == sock::AF_INET6 { self.address } else { [self.word, 0, 0, 0] }
-    }
-
-    /// Whether its address is one of the socket's own family.
-    #[inline(always)]
-    fn is_of(&self, family: u8) -> bool {
-        (self.family == sock::AF_INET6) == (family == 6)
-    }
-
-    /// Port, host byte order.
-    #[inline(always)]
-    pub(crate) fn port(&self) -> u16 {
-        u16::from_be_bytes(self.port)
-    }
-
-    /// Whether a bind with it can be one to an internet port. `AF_UNSPEC` is accepted for IPv4,
-    /// `__inet_bind` in `net/ipv4/af_inet.c`.
-    #[inline(always)]
-    pub(crate) fn is_internet(&self) -> bool {
-        const AF_UNSPEC: u16 = 0;
-        matches!(self.family, AF_UNSPEC | sock::AF_INET | sock::AF_INET6)
-    }
-}
-
 /// Records how a bind of `sk` ended.
 ///
-/// The kernel sets the socket's own port only once it has got it: after a refusal the port is the
-/// one that was asked for, after success the one that is held (port 0 asks for any).
+/// The kernel sets the socket's port only when the socket holds it: a refused bind is recorded with
+/// the requested port, a successful one with the port held (a request for port 0 leaves the choice
+/// to the kernel).
 #[inline(always)]
 pub(crate) fn record_bind<A: Access, C: EbpfContext>(
     context: &C,
@@ -147,39 +71,39 @@ pub(crate) fn record_bind<A: Access, C: EbpfContext>(
         }
     }
     if errno == 0 && members.has_named_port() == Some(false) {
-        note_automatic_port(sk, &sock, mechanism);
+        store_automatic_port(sk, &sock, mechanism);
     }
     let kind = SocketEventKind::Bind;
     record(context, &SocketCall { kind, mechanism, errno, sock });
 }
 
-/// Notes a bind to a watched port of the kernel's choice, for [`record_release`]; with tracepoints
-/// there is none.
+/// Stores a watched port of the kernel's choice for [`record_release`], which does not exist with
+/// tracepoints.
 #[inline(always)]
-fn note_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
+fn store_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
     if matches!(mechanism, Mechanism::Tracepoint) {
         return;
     }
-    // It is the MPTCP socket that will be released, not its subflow.
+    // The MPTCP socket will be released, not its subflow.
     let released = sock::owner_of::<Probed>(sk).unwrap_or(sk);
-    // A map of this kind makes room by itself.
+    // An LRU map evicts when it is full.
     let _ = AUTOMATIC_BINDS.insert(released as u64, sock.port, 0);
 }
 
-/// Whether a watched port may go with `sk`: nearly every socket that is released has another one, or
-/// none. A connection that was reset has lost its port before it is closed.
+/// Whether the release of `sk` may free a watched port: nearly every released socket has another port
+/// or none. A connection that was reset has lost its port before it is closed.
 #[inline(always)]
 pub(crate) fn may_hold_watched_port<A: Access>(sk: *const c_void) -> bool {
     match sock::port_of::<A>(sk) {
-        // SAFETY: whether the element is there is all that is asked.
+        // SAFETY: the element is tested for presence and not read.
         Some(0) => unsafe { AUTOMATIC_BINDS.get(sk as u64) }.is_some(),
         Some(port) => is_watched(WirePort::of(port)),
         None => false,
     }
 }
 
-/// Records the release of `sk`, of which [`may_hold_watched_port`] is true, if a port goes with it
-/// that the socket was bound to.
+/// Records the release of `sk`, for which [`may_hold_watched_port`] is true, if it frees a port that
+/// the socket was bound to.
 #[inline(always)]
 pub(crate) fn record_release<A: Access, C: EbpfContext>(
     context: &C,
@@ -199,11 +123,11 @@ pub(crate) fn record_release<A: Access, C: EbpfContext>(
     record(context, &SocketCall { kind, mechanism, errno: 0, sock });
 }
 
-/// The port that the kernel chose when `sk` was bound; any other port that it has now is one of an
-/// earlier socket at the same address.
+/// Removes and returns the port that the kernel chose when `sk` was bound. `None` if the socket has
+/// another port now: then the entry belongs to an earlier socket at the same address.
 #[inline(always)]
 fn take_automatic_port(sk: *const c_void, now: u16) -> Option<u16> {
-    // SAFETY: the value is read once, and a socket that is released is nobody else's.
+    // SAFETY: the value is read once, and no other program uses the entry of a released socket.
     let port = unsafe { AUTOMATIC_BINDS.get(sk as u64) }.copied()?;
     let _ = AUTOMATIC_BINDS.remove(sk as u64);
     (now == 0 || now == port).then_some(port)
@@ -219,7 +143,7 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
     if send(call) {
         debug!(context, "socket call on port {}, errno {}", call.sock.port, call.errno);
     } else {
-        // Counted, not logged: whoever fills the ring would fill the log as well.
+        // Counted, not logged: a process that fills the ring would fill the log as well.
         count_error(KernelError::RingFull);
     }
 }
@@ -253,8 +177,8 @@ fn counter(counters: *mut SocketCounters, call: &SocketCall) -> *mut u64 {
     }
 }
 
-/// Sends a call to userspace; false when the ring buffer is full. A close goes without the caller's
-/// command line: most happen at the end of a process, which has given its memory back by then.
+/// Sends a call to userspace; false when the ring buffer is full. A close is sent without the
+/// caller's command line: most happen at the end of a process, which has freed its memory by then.
 #[inline(always)]
 fn send(call: &SocketCall) -> bool {
     let arguments = Arguments::of_caller();
@@ -291,7 +215,7 @@ fn send_alone(call: &SocketCall, arguments: Arguments) -> bool {
     true
 }
 
-/// Writes the record of a call, with everything about the caller that is known at this moment.
+/// Writes the record of a call, with the caller as it is now.
 #[inline(always)]
 fn write(
     event: *mut SocketEvent,

@@ -1,4 +1,4 @@
-//! The only reader of `struct task_struct` and what hangs on it.
+//! The only reader of `struct task_struct` and the structs that it points to.
 
 use core::ffi::c_void;
 
@@ -27,10 +27,10 @@ fn current() -> *const c_void {
     unsafe { bpf_get_current_task() as *const c_void }
 }
 
-/// Name of a task, which ends with a NUL, in words for the same reason as [`crate::sock::IpWords`].
+/// Name of a task, NUL-terminated, in words for the same reason as [`crate::sock::IpWords`].
 pub(crate) type TaskName = [u64; TASK_NAME_LEN / 8];
 
-/// Who makes a call.
+/// The process that makes a call.
 #[derive(Clone, Copy)]
 pub(crate) struct Caller {
     /// Thread group: what userspace calls the process id.
@@ -43,9 +43,9 @@ pub(crate) struct Caller {
     pub(crate) effective_uid: Known<u32>,
     /// Name of the leader of the thread group: its oldest thread, unless that has called `execve`.
     pub(crate) process_name: Known<TaskName>,
-    /// When the process was made, nanoseconds of `CLOCK_BOOTTIME`.
+    /// Start time of the process, nanoseconds of `CLOCK_BOOTTIME`.
     pub(crate) start_time_ns: Known<u64>,
-    /// Process id of the parent, 0 for who has none.
+    /// Process id of the parent, 0 without a parent.
     pub(crate) parent_tgid: Known<u32>,
 }
 
@@ -57,7 +57,7 @@ impl Caller {
         let (tgid, pid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
         let behind = |offset| Probed::known::<usize>(task, offset).value as *const c_void;
         let (credentials, parent) = (behind(offset!(task_cred)), behind(offset!(task_real_parent)));
-        // Most calls are of processes with one thread.
+        // Most callers have one thread.
         let is_leader = tgid == pid;
         let leader = if is_leader { task } else { behind(offset!(task_group_leader)) };
         let process_name: Known<TaskName> = Probed::known(leader, offset!(task_comm));
@@ -79,17 +79,17 @@ impl Caller {
 fn name_of_thread() -> TaskName {
     let mut name = [0; TASK_NAME_LEN / 8];
     let room = name.as_mut_ptr().cast();
-    // SAFETY: there is room for as much. It fails only where there is no task.
+    // SAFETY: the buffer has this size. The helper fails only without a task.
     unsafe { bpf_get_current_comm(room, size_of::<TaskName>() as u32) };
     name
 }
 
-/// Where the caller keeps its arguments, in its own memory; a thread of the kernel has none.
+/// Place of the arguments in the caller's memory; a kernel thread has none.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments {
-    /// Address, 0 if not known.
+    /// Start address, 0 if unknown.
     pub(crate) start: u64,
-    /// Address behind them, 0 if not known.
+    /// End address, 0 if unknown.
     end: u64,
 }
 
@@ -115,7 +115,7 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
-    /// `None` where command lines are not wanted, and for kernel threads.
+    /// `None` if command lines are disabled, and for kernel threads.
     #[inline(always)]
     pub(crate) fn of(arguments: Arguments) -> Option<Self> {
         // SAFETY: COMMAND_LINES is read-only memory of the object.
@@ -136,12 +136,12 @@ impl CommandLine {
         u32::try_from(self.len).unwrap_or(u32::MAX)
     }
 
-    /// Copies as much of it as there is room for; false if it is not in memory. Never more than its
-    /// length: the environment is next to it.
+    /// Copies as much as fits into `room`; false if it is not in memory. Never more than its length:
+    /// the environment follows it.
     #[inline(always)]
     pub(crate) fn copy_to(self, room: *mut [u8; COMMAND_LINE_LEN]) -> bool {
         let len = self.len.min(COMMAND_LINE_LEN as u64) as u32;
-        // SAFETY: the helper checks the address, and the room is at least as long.
+        // SAFETY: the helper checks the address, and `room` is at least as long.
         unsafe { bpf_probe_read_user(room.cast(), len, self.start as *const c_void) == 0 }
     }
 }
@@ -162,7 +162,7 @@ pub(crate) fn sock_of_descriptor(descriptor: u32) -> Option<*const c_void> {
     sock_of_file(Probed::member(array, descriptor.checked_mul(8)?)?)
 }
 
-/// `struct sock` behind an open file; `None` for one that is no socket.
+/// `struct sock` behind an open file; `None` for other files.
 #[inline(always)]
 pub(crate) fn sock_of_file(file: *const c_void) -> Option<*const c_void> {
     const S_IFMT: u16 = 0o170_000;

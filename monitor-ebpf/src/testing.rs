@@ -1,19 +1,25 @@
-//! Tiny programs for tests and benchmarks: what our programs are measured against, and the
-//! generator that turns live frames of `BPF_PROG_TEST_RUN` into line rate.
+//! Small programs for tests and benchmarks: baselines for measurements, and the generator that sends
+//! the live frames of `BPF_PROG_TEST_RUN` at line rate.
 
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(dead_code, reason = "of the modules that count, only the packet path is used here")]
+#![expect(dead_code, reason = "the shared modules are used for their packet path alone")]
 
 mod access;
 mod bounds;
+mod control;
 mod conversation;
-mod global;
 mod maps;
+mod network;
+mod packet_entry;
+mod packet_program;
 mod packet_view;
+mod sampling;
 mod sock;
+mod sockaddr;
 mod socket_call;
+mod sources;
 mod task;
 mod traffic;
 
@@ -23,25 +29,25 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 
-use crate::{packet_view::XdpView, traffic::INGRESS};
+use crate::{packet_entry::packet_program, packet_view::XdpView};
 
-/// Nothing at all: the floor of a measurement.
+/// Passes: the floor of a measurement.
 #[xdp]
 fn xdp_pass(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
-/// Only drops.
+/// Drops.
 #[xdp]
 fn xdp_drop(_: XdpContext) -> u32 {
     xdp_action::XDP_DROP
 }
 
-/// Does what `xdp_ingress` does, and drops: what counting costs, without the stack behind it.
-#[xdp]
-fn xdp_ingress_drop(context: XdpContext) -> u32 {
-    traffic::count::<_, INGRESS>(XdpView::<false>(context.ctx));
-    xdp_action::XDP_DROP
+packet_program! {
+    /// Counts as `xdp_ingress` does, and drops: the cost of counting without the stack behind it.
+    #[xdp]
+    fn xdp_ingress_drop(XdpContext) -> u32 = xdp_action::XDP_DROP;
+    type XdpIngressDrop = XdpView<false>, xdp_md, Ingress;
 }
 
 /// Sends live frames out of the interface that they claim to come from.
@@ -50,7 +56,7 @@ fn xdp_tx(_: XdpContext) -> u32 {
     xdp_action::XDP_TX
 }
 
-/// A filter that lets everything pass, and is not ours.
+/// A filter that passes everything, as of another program on the host.
 #[classifier]
 fn tc_foreign(_: TcContext) -> i32 {
     -1

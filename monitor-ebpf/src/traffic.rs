@@ -1,10 +1,9 @@
-//! What every traffic hook does with a packet: parse, test two bits, and on a hit add to this CPU's
-//! slot.
+//! Counting: parse a packet, test two bits, and on a hit add to this CPU's slot.
 //!
-//! Nearly all packets are plain and on other ports. A hook decides that by itself, in few enough
-//! instructions to need neither a stack nor a saved register; everything else is a call. What calls
-//! need of a packet is packed into one register: a stack is for eight frames and 512 bytes, and
-//! whatever the verifier finds there it has to follow.
+//! Nearly all packets are plain and on unwatched ports. A program recognizes them inline, in few
+//! enough instructions to need neither a stack nor a saved register; everything else is a call. The
+//! calls pass a packet's facts in one register: the stack is limited to eight frames and 512 bytes,
+//! and the verifier tracks every value on it.
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use monitor_common::{
@@ -15,29 +14,24 @@ use monitor_common::{
 };
 
 use crate::{
-    global::Steps,
     maps::{COUNTERS, InterfaceCounters, NEAR_COUNTERS, count_error, index_of, watched_bit},
-    packet_view::{PacketView, WireSize},
+    packet_program::{FlowDirection, PacketProgram},
+    packet_view::{PacketView as _, WireSize},
 };
 
-/// CPUs that the kernel may ever run; userspace sets it before load.
+/// Number of possible CPUs; userspace sets it before load.
 #[unsafe(no_mangle)]
 static CPUS: u32 = 1;
 
-/// [`Direction::Ingress`] as a constant argument.
-pub(crate) const INGRESS: usize = Direction::Ingress as usize;
-/// [`Direction::Egress`] as a constant argument.
-pub(crate) const EGRESS: usize = Direction::Egress as usize;
-
-/// Counts a packet where it belongs.
+/// Counts a packet.
 #[inline(always)]
-pub(crate) fn count<P: Steps, const DIRECTION: usize>(packet: P) {
+pub(crate) fn count<P: PacketProgram>(packet: P::View) {
     let segment = match packet.plain() {
         Some(segment) => watched(&segment),
-        None => packet.classify::<DIRECTION>(),
+        None => P::classify(packet),
     };
     if segment != PackedSegment::NONE {
-        packet.take::<DIRECTION>(segment);
+        P::handle(packet, segment);
     }
 }
 
@@ -53,72 +47,64 @@ fn watched(segment: &Segment) -> PackedSegment {
     PackedSegment::of(segment, source, destination)
 }
 
-/// The segment in a packet of whatever shape, if one of its ports is watched; a packet whose ports
-/// cannot be known is counted here.
+/// The segment in a packet of any shape, if one of its ports is watched. Counts a packet whose ports
+/// cannot be determined as unclassified.
 #[inline(always)]
-pub(crate) fn classify<P: PacketView, const DIRECTION: usize>(packet: P) -> PackedSegment {
+pub(crate) fn classify<P: PacketProgram>(packet: P::View) -> PackedSegment {
     let parsed = packet.parse();
     if let Some(segment) = parsed.segment() {
         return watched(segment);
     }
     if let Some(cause) = parsed.unclassified() {
-        count_unclassified(packet.interface(), cause, Direction::ALL[DIRECTION]);
+        count_unclassified(packet.interface(), cause, P::Direction::VALUE);
     }
     PackedSegment::NONE
 }
 
 /// Counts a segment for each of its ends that is on a watched port: each is a series of its own.
 #[inline(always)]
-pub(crate) fn count_segment<P: PacketView, const DIRECTION: usize>(
-    packet: P,
+pub(crate) fn count_segment<P: PacketProgram>(
+    packet: P::View,
     segment: PackedSegment,
     size: WireSize,
 ) {
     let interface = packet.interface();
     match NEAR_COUNTERS.get(interface) {
-        Some(counters) => add::<DIRECTION>(counters, segment, size),
-        None => add_far::<DIRECTION>(interface, segment, size.packets, size.bytes),
+        Some(counters) => add::<P::Direction>(counters, segment, size),
+        None => add_far::<P::Direction>(interface, segment, size.packets, size.bytes),
     }
 }
 
-/// Adds to the counters of an interface whose index is not small.
+/// Adds to the counters of an interface whose index is not below
+/// [`NEAR_INTERFACES`](monitor_common::limits::NEAR_INTERFACES).
 ///
-/// Never inlined: where one lookup may be in an array of either kind of outer map, the verifier
-/// leaves it to an indirect call, which costs more than everything else.
+/// Never inlined: for a lookup in an array of either kind of outer map the verifier emits an indirect
+/// call, which costs more than everything else.
 #[inline(never)]
-fn add_far<const DIRECTION: usize>(
-    interface: u32,
-    segment: PackedSegment,
-    packets: u64,
-    bytes: u64,
-) {
+fn add_far<D: FlowDirection>(interface: u32, segment: PackedSegment, packets: u64, bytes: u64) {
     let size = WireSize { packets, bytes };
     // SAFETY: an inner map lives until the programs that may use it have ended.
     match unsafe { COUNTERS.get(&interface) } {
-        Some(counters) => add::<DIRECTION>(counters, segment, size),
+        Some(counters) => add::<D>(counters, segment, size),
         None => count_error(KernelError::InterfaceMissing),
     }
 }
 
 #[inline(always)]
-fn add<const DIRECTION: usize>(
-    counters: &InterfaceCounters,
-    segment: PackedSegment,
-    size: WireSize,
-) {
-    let direction = Direction::ALL[DIRECTION];
+fn add<D: FlowDirection>(counters: &InterfaceCounters, segment: PackedSegment, size: WireSize) {
+    let direction = D::VALUE;
     if segment.source_is_watched() {
         let side = direction.side_of_source();
-        add_end::<DIRECTION>(counters, segment, segment.source(), side, size);
+        add_end::<D>(counters, segment, segment.source(), side, size);
     }
     if segment.destination_is_watched() {
         let side = direction.side_of_destination();
-        add_end::<DIRECTION>(counters, segment, segment.destination(), side, size);
+        add_end::<D>(counters, segment, segment.destination(), side, size);
     }
 }
 
 #[inline(always)]
-fn add_end<const DIRECTION: usize>(
+fn add_end<D: FlowDirection>(
     counters: &InterfaceCounters,
     segment: PackedSegment,
     port: WirePort,
@@ -133,16 +119,16 @@ fn add_end<const DIRECTION: usize>(
     // single aligned words.
     let slot = unsafe { &mut *slot };
     let [tcp, udp] = &mut slot.traffic;
-    // Two constant places rather than a computed one: the verifier forgets the bounds of what was
-    // in memory.
+    // Two constant places rather than a computed one: the verifier forgets the bounds of a value
+    // that was in memory.
     let traffic = match segment.protocol() {
-        Protocol::Tcp => &mut tcp[DIRECTION][side as usize],
-        Protocol::Udp => &mut udp[DIRECTION][side as usize],
+        Protocol::Tcp => &mut tcp[D::INDEX][side as usize],
+        Protocol::Udp => &mut udp[D::INDEX][side as usize],
     };
     traffic.packets += size.packets;
     traffic.bytes += size.bytes;
     if segment.is_connection_attempt() {
-        slot.connection_attempts[DIRECTION][side as usize] += size.packets;
+        slot.connection_attempts[D::INDEX][side as usize] += size.packets;
     }
 }
 

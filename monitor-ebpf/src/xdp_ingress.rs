@@ -1,25 +1,22 @@
 //! Ingress traffic by XDP, native in the driver or generic in the stack.
 //!
-//! Two programs with one body: a `frags` program (Linux 5.18) is accepted on interfaces whose MTU
-//! exceeds a page, and is refused by older kernels.
+//! There are two programs: Linux 5.18 and later accept a `frags` program on interfaces whose MTU
+//! exceeds a page; older kernels refuse it.
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
-use crate::{
-    packet_view::XdpView,
-    traffic::{self, INGRESS},
-};
+use crate::{packet_entry::packet_program, packet_view::XdpView};
 
-/// For multi-buffer packets.
-#[xdp(frags)]
-fn xdp_ingress_frags(context: XdpContext) -> u32 {
-    traffic::count::<_, INGRESS>(XdpView::<true>(context.ctx));
-    xdp_action::XDP_PASS
+packet_program! {
+    /// For packets in one buffer.
+    #[xdp]
+    fn xdp_ingress(XdpContext) -> u32 = xdp_action::XDP_PASS;
+    type XdpIngress = XdpView<false>, xdp_md, Ingress;
 }
 
-/// For packets in one buffer.
-#[xdp]
-fn xdp_ingress(context: XdpContext) -> u32 {
-    traffic::count::<_, INGRESS>(XdpView::<false>(context.ctx));
-    xdp_action::XDP_PASS
+packet_program! {
+    /// For packets in several buffers.
+    #[xdp(frags)]
+    fn xdp_ingress_frags(XdpContext) -> u32 = xdp_action::XDP_PASS;
+    type XdpIngressFrags = XdpView<true>, xdp_md, Ingress;
 }

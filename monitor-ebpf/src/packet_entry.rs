@@ -1,0 +1,123 @@
+//! The macro that declares a traffic program.
+//!
+//! The common packet takes the straight path of [`count`](crate::traffic::count): a plain parse and
+//! a test of two bits. Everything rare is a call of a function that the verifier checks once (a
+//! global function); it checks a static function again in every state of its caller, which makes
+//! hundreds of thousands of instructions instead of ten. A global function takes a context and
+//! numbers and returns a number. The functions are called one after the other, because the stack
+//! holds few frames, and by name, because LLVM inlines what is called through a pointer.
+
+/// Declares a traffic program: the type, its global functions, and its entry point, which returns
+/// the same verdict for every packet.
+macro_rules! packet_program {
+    (
+        $(#[$attribute:meta])*
+        fn $name:ident($entry_context:ty) -> $verdict_type:ty = $verdict:expr;
+        type $Program:ident = $view:ty, $context:ident, $direction:ident;
+    ) => {
+        /// The program, as a type.
+        struct $Program;
+
+        impl $crate::packet_program::PacketProgram for $Program {
+            type View = $view;
+            type Direction = $crate::packet_program::$direction;
+
+            #[inline(always)]
+            fn classify(packet: Self::View) -> monitor_common::packet::PackedSegment {
+                monitor_common::packet::PackedSegment($name::classify(packet.0))
+            }
+
+            #[inline(always)]
+            fn handle(packet: Self::View, segment: monitor_common::packet::PackedSegment) {
+                $name::handle(packet.0, segment.0);
+            }
+        }
+
+        /// The global functions; the kernel shows them by their exported names.
+        mod $name {
+            use aya_ebpf::bindings::$context;
+            use monitor_common::packet::PackedSegment;
+
+            use super::$Program as Program;
+            use $crate::{
+                conversation,
+                packet_program::PacketProgram,
+                packet_view::PacketView as _,
+                sampling::{self, SampleRange},
+                traffic,
+            };
+
+            type View = <Program as PacketProgram>::View;
+
+            /// [`track_new_flow`] returns it for a packet that is not sampled.
+            const NOTHING: u32 = 0;
+
+            #[unsafe(export_name = concat!("classify_", stringify!($name)))]
+            #[inline(never)]
+            pub(super) extern "C" fn classify(context: *mut $context) -> u64 {
+                traffic::classify::<Program>(context.into()).0
+            }
+
+            #[unsafe(export_name = concat!("observe_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn observe(context: *mut $context, segment: u64) -> u64 {
+                let (packet, segment): (View, _) = (context.into(), PackedSegment(segment));
+                let size = packet.wire_size(segment.headers_len());
+                traffic::count_segment::<Program>(packet, segment, size);
+                conversation::observe::<Program>(packet, segment, size)
+            }
+
+            #[unsafe(export_name = concat!("track_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn track_new_flow(context: *mut $context, segment: u64, flow: u64) -> u32 {
+                let segment = PackedSegment(segment);
+                match conversation::track_new_flow::<Program>(context.into(), segment, flow) {
+                    Some(kind) => kind as u32,
+                    None => NOTHING,
+                }
+            }
+
+            #[unsafe(export_name = concat!("range_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn sample_range(context: *mut $context, segment: u64, kind: u32) -> u64 {
+                let packet: View = context.into();
+                sampling::sample_range(packet, PackedSegment(segment), kind).0
+            }
+
+            #[unsafe(export_name = concat!("sample_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn sample(
+                context: *mut $context,
+                segment: u64,
+                kind: u32,
+                range: u64,
+            ) -> u32 {
+                let (segment, range) = (PackedSegment(segment), SampleRange(range));
+                sampling::sample::<Program>(context.into(), segment, kind, range);
+                0
+            }
+
+            #[inline(always)]
+            pub(super) fn handle(context: *mut $context, segment: u64) {
+                let flow = observe(context, segment);
+                if flow == 0 {
+                    return;
+                }
+                let kind = track_new_flow(context, segment, flow);
+                if kind != NOTHING {
+                    let range = sample_range(context, segment, kind);
+                    sample(context, segment, kind, range);
+                }
+            }
+        }
+
+        $(#[$attribute])*
+        fn $name(context: $entry_context) -> $verdict_type {
+            let context: *mut aya_ebpf::bindings::$context =
+                aya_ebpf::EbpfContext::as_ptr(&context).cast();
+            $crate::traffic::count::<$Program>(context.into());
+            $verdict
+        }
+    };
+}
+pub(crate) use packet_program;

@@ -1,0 +1,73 @@
+//! Remote addresses on watched ports: a sketch of how many there are, and a table of the ones with
+//! most packets.
+
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_get_smp_processor_id};
+use monitor_common::{
+    limits::TALKER_WAYS,
+    sampling::AddressWords,
+    sources::{REGISTERS, Talker, first_row, is_admitted, raised, register_of},
+};
+
+use crate::{
+    maps::{SOURCES, TALKERS},
+    packet_program::FlowDirection,
+    packet_view::WireSize,
+};
+
+/// Adds a remote address to the sketch of a port.
+#[inline(always)]
+pub(crate) fn record_source(sketch: u32, hash: u64) {
+    const _: () = assert!(REGISTERS.is_power_of_two());
+    // Not every port has a sketch.
+    let Some(sketch) = SOURCES.get_ptr_mut(sketch) else { return };
+    // SAFETY: the register is within the sketch. CPUs may overwrite each other's value, which
+    // the estimate tolerates.
+    unsafe {
+        let register = sketch.cast::<u8>().add(register_of(hash));
+        if let Some(value) = raised(register.read_volatile(), hash) {
+            register.write_volatile(value);
+        }
+    }
+}
+
+/// Counts a packet for its remote address, if the address has a row in this CPU's table or gets one.
+#[inline(always)]
+pub(crate) fn record_talker<D: FlowDirection>(
+    address: AddressWords,
+    sum: u64,
+    key: u32,
+    window: u32,
+    size: WireSize,
+) {
+    const _: () = assert!(TALKER_WAYS == 2);
+    // SAFETY: the helper takes no arguments. A program stays on its CPU while it runs.
+    let row = first_row(unsafe { bpf_get_smp_processor_id() }, sum, key);
+    let Some(one) = TALKERS.get_ptr_mut(row) else { return };
+    // SAFETY: rows that only this CPU writes; userspace reads single aligned words.
+    let one = unsafe { &mut *one };
+    if one.is(address, key) {
+        return one.add(D::INDEX, size.packets, size.bytes, window);
+    }
+    let Some(other) = TALKERS.get_ptr_mut(row + 1) else { return };
+    // SAFETY: as above.
+    let other = unsafe { &mut *other };
+    if other.is(address, key) {
+        return other.add(D::INDEX, size.packets, size.bytes, window);
+    }
+    let (price, price_of_other) = (one.price(window), other.price(window));
+    let (price, row) = if price <= price_of_other { (price, one) } else { (price_of_other, other) };
+    // SAFETY: the helper takes no arguments.
+    if price > 0 && !is_admitted(unsafe { bpf_get_prandom_u32() } as u32, price) {
+        return;
+    }
+    *row = Talker {
+        address,
+        packets: [0; 2],
+        bytes: [0; 2],
+        weight: price,
+        key,
+        first_window: window,
+        last_window: window,
+    };
+    row.add(D::INDEX, size.packets, size.bytes, window);
+}
