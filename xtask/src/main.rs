@@ -13,6 +13,7 @@ mod bench;
 mod check;
 mod debian;
 mod dist;
+mod docs;
 mod fuzz;
 mod privilege;
 mod run;
@@ -48,6 +49,8 @@ enum Task {
     Bench(bench::Args),
     /// Builds what is handed out: a static binary, an archive, deb, rpm and a container image.
     Dist(dist::Args),
+    /// Writes docs/reference from the code that it describes.
+    Docs,
     /// Feeds mutated payloads to the identification and looks for panics.
     Fuzz(fuzz::Args),
 }
@@ -71,6 +74,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Check(args) => check::check(&args),
         Task::Bench(args) => bench::bench(&args),
         Task::Dist(args) => dist::dist(&args),
+        Task::Docs => docs::docs(),
         Task::Fuzz(args) => fuzz::fuzz(&args),
     }
 }

@@ -85,12 +85,13 @@ fn argument(argument: &Arg) -> [String; 2] {
         .map(|value| code(value.get_name()))
         .collect();
     if !possible.is_empty() {
-        help += &format!(" One of {}.", possible.join(", "));
+        help += &format!(". One of {}.", possible.join(", "));
     }
     let defaults: Vec<String> =
         argument.get_default_values().iter().map(|value| code(&value.to_string_lossy())).collect();
     if takes_value && !defaults.is_empty() {
-        help += &format!(" Default: {}.", defaults.join(", "));
+        let separator = if help.ends_with('.') { "" } else { "." };
+        help += &format!("{separator} Default: {}.", defaults.join(", "));
     }
     [code(&typed), help]
 }

@@ -38,7 +38,7 @@ pub(crate) fn page() -> String {
          *start*. A reload that changes a key of the second kind says so in the log. A file that is \
          refused leaves the old configuration in force.\n\n\
          ## Keys\n\n{}\n\
-         A duration is {}. A size is {}.\n\n\
+         A *duration* is {}. A *size* is {}.\n\n\
          ## A port\n\n\
          An entry of `ports` is a number or a mapping:\n\n{}\n\
          ### Expected processes\n\n\
@@ -76,7 +76,8 @@ const fn effect(key: &Key) -> &'static str {
     }
 }
 
-/// Without the article, which the sentence has.
+/// What a quantity is, without its own name: "from 1s to 100y, …".
 fn sentence(expected: &str) -> String {
-    expected.replace("; units", " (units").to_owned() + ")"
+    let range = expected.split_once("from ").map_or(expected, |(_, range)| range);
+    format!("from {range}").replace("; units", " (units") + ")"
 }

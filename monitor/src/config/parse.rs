@@ -49,8 +49,8 @@ pub const EXPECT_KEYS: [NestedKey; 4] = [
         name: "unit",
         value: "unit name or glob",
         help: "The systemd unit, with its suffix: `kannel.service`, `ssh@*.service`. systemd itself \
-               binds for a socket unit, in a child in that unit's control group: expect \
-               `NAME.socket`.",
+               binds for a socket unit: in a child in the control group of `NAME.socket`, or, in \
+               older versions, in `init.scope`.",
     },
     NestedKey {
         name: "container",

@@ -196,7 +196,7 @@ async fn ports(AxumState(api): AxumState<Api>) -> Response {
 }
 
 async fn unknown() -> Response {
-    problem(StatusCode::NOT_FOUND, "there is nothing here: docs/operating.md names what there is")
+    problem(StatusCode::NOT_FOUND, "there is nothing here: docs/reference/http.md lists the routes")
 }
 
 /// What a query should have been, without the words of the library.

@@ -1,5 +1,5 @@
 //! One script of socket calls, every mechanism: the events are the same, apart from the differences
-//! that `docs/operating.md` declares, and those are there.
+//! that `docs/operate/socket-calls.md` declares, and those are there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -423,7 +423,7 @@ fn counts_of(events: &[Value]) -> Counts {
     counts
 }
 
-/// In the words of the table in `docs/operating.md`: `no close`, for instance.
+/// In the words of the table in `docs/operate/socket-calls.md`: `no close`, for instance.
 fn in_words(told: &[Value], expected: &[Value]) -> BTreeSet<String> {
     let kind = |event: &Value| {
         let name = event["event.name"].as_str().expect("a name");
@@ -462,11 +462,11 @@ fn is_anonymous_close(event: &Value) -> bool {
     event["event.name"] == "ghostport.close" && event.get("process.pid").is_none()
 }
 
-const OPERATING: &str = include_str!("../../../docs/operating.md");
+const PAGE: &str = include_str!("../../../docs/operate/socket-calls.md");
 
 /// The table of differences: by step and mechanism.
 fn declared() -> BTreeMap<(String, &'static str), BTreeSet<String>> {
-    let rows = OPERATING.lines().skip_while(|line| !line.starts_with("| step |"));
+    let rows = PAGE.lines().skip_while(|line| !line.starts_with("| step |"));
     let mut rows = rows.map_while(|line| line.strip_prefix('|')?.strip_suffix('|'));
     let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     let head = cells(rows.next().expect("a table"));

@@ -19,25 +19,15 @@ use crate::{
 };
 
 mod dashboards;
+mod documents;
 mod imports;
 mod invariants;
+mod markdown;
 mod outcome;
+mod prose;
+mod reference;
 mod source;
-
-const DOCUMENTS: &[&str] = &[
-    "ARCHITECTURE.md",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "KNOWN_ISSUES.md",
-    "LICENSE-APACHE",
-    "LICENSE-GPL",
-    "README.md",
-    "docs/benchmarks.md",
-    "docs/fleet.md",
-    "docs/operating.md",
-    "docs/principles.md",
-    "docs/runbook.md",
-];
+mod tree;
 
 /// Manifests of the two workspaces, the agent's and the kernel side's.
 const WORKSPACES: &[&str] = &["Cargo.toml", "monitor-ebpf/Cargo.toml"];
@@ -50,13 +40,14 @@ const CHECKS: &[(&str, Check)] = &[
     ("lints of the kernel side", kernel_side_lints),
     ("licences, bans and sources", dependencies),
     ("invariants of the architecture", invariants::hold),
-    ("documents", documents),
+    ("documents and their links", documents::hold),
+    ("generated reference", reference::hold),
     ("dashboards, rules and runbook", dashboards::hold),
     ("expressions of dashboards and rules", dashboards::parse),
 ];
 
 /// Checks that run only when they are named, because they do not hold yet.
-const PENDING: &[(&str, Check)] = &[("imports and circles", imports::hold)];
+const PENDING: &[(&str, Check)] = &[("imports and circles", imports::hold), ("prose", prose::hold)];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -162,11 +153,6 @@ fn dependencies() -> Result<Outcome> {
         command.args(["check", "bans", "licenses", "sources"]);
         command
     })
-}
-
-fn documents() -> Result<Outcome> {
-    let missing = DOCUMENTS.iter().filter(|name| !root().join(name).is_file());
-    Ok(Outcome::from_problems(missing.map(|name| format!("{name} is missing"))))
 }
 
 /// Runs one command for each workspace; the first that fails is the outcome.

@@ -8,6 +8,8 @@ pub(super) struct Line {
     pub(super) code: String,
     /// What its string literals say.
     pub(super) text: String,
+    /// What its comments say, with their slashes.
+    pub(super) comment: String,
 }
 
 /// Splits a file into lines of code and text.
@@ -42,7 +44,10 @@ impl Line {
     fn add(&mut self, kind: Kind, part: &str) {
         match kind {
             Kind::Code => self.code.push_str(part),
-            Kind::Comment => self.code.push(' '),
+            Kind::Comment => {
+                self.code.push(' ');
+                self.comment.push_str(part);
+            }
             Kind::Text => self.text.push_str(part),
         }
     }

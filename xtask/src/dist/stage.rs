@@ -18,13 +18,22 @@ const FILES: &[(&str, &str)] = &[
     ("packaging/logrotate/ghostport", "etc/logrotate.d/ghostport"),
     ("packaging/systemd/ghostport.service", "usr/lib/systemd/system/ghostport.service"),
     ("packaging/systemd/ghostport.sysusers", "usr/lib/sysusers.d/ghostport.conf"),
+    ("KNOWN_ISSUES.md", "usr/share/doc/ghostport/KNOWN_ISSUES.md"),
     ("README.md", "usr/share/doc/ghostport/README.md"),
-    ("docs/operating.md", "usr/share/doc/ghostport/operating.md"),
-    ("docs/runbook.md", "usr/share/doc/ghostport/runbook.md"),
+    ("docs/fleet.md", "usr/share/doc/ghostport/docs/fleet.md"),
+    ("docs/limitations.md", "usr/share/doc/ghostport/docs/limitations.md"),
+    ("docs/runbook.md", "usr/share/doc/ghostport/docs/runbook.md"),
     ("dashboards/prometheus/alerts.yml", "usr/share/ghostport/prometheus/alerts.yml"),
     ("dashboards/prometheus/recording.yml", "usr/share/ghostport/prometheus/recording.yml"),
     ("dashboards/grafana/host.json", "usr/share/ghostport/grafana/host.json"),
     ("dashboards/grafana/overview.json", "usr/share/ghostport/grafana/overview.json"),
+];
+
+/// Folders of documents, of which the packages have every file, in the same places as the
+/// repository, so that links between them lead somewhere.
+const DOCUMENTS: &[(&str, &str)] = &[
+    ("docs/operate", "usr/share/doc/ghostport/docs/operate"),
+    ("docs/reference", "usr/share/doc/ghostport/docs/reference"),
 ];
 
 /// Shells, and the files in which they look for completions.
@@ -44,6 +53,12 @@ pub(super) fn fill(release: &Release, program: &Path) -> Result<PathBuf> {
     copy(program, &stage.join("usr/bin/ghostport"), 0o755)?;
     for (from, to) in FILES {
         copy(&release.source.join(from), &stage.join(to), 0o644)?;
+    }
+    for (from, to) in DOCUMENTS {
+        for page in fs::read_dir(release.source.join(from))? {
+            let page = page?;
+            copy(&page.path(), &stage.join(to).join(page.file_name()), 0o644)?;
+        }
     }
     for (shell, to) in COMPLETIONS {
         let mut command = cargo();

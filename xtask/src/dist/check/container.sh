@@ -1,5 +1,5 @@
 # The image as the host's agent, by buildah and crun: with five capabilities and not privileged, as
-# docs/operating.md has it. Arguments: the image, a folder for buildah's storage.
+# docs/operate/install.md has it. Arguments: the image, a folder for buildah's storage.
 #
 # Runs as root in network and mount namespaces of its own, which take everything along that is left.
 set -eu
