@@ -1,4 +1,4 @@
-//! What counters had reached at the last reading, and by how much they have grown.
+//! Counter values of the last reading, and their growth.
 
 use monitor_common::{
     flow::{Direction, PortCounters, Protocol, Side},
@@ -14,7 +14,7 @@ pub(super) struct PacketCounts([[[u64; 2]; 2]; 2]);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BindCounts([[u64; BindResult::COUNT]; 2]);
 
-/// Packet counts of every interface that has counted one.
+/// Packet counts of every interface with packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct InterfaceCounts(Vec<(u32, PacketCounts)>);
 
@@ -43,8 +43,8 @@ impl PacketCounts {
         self.0[protocol as usize][direction as usize][side as usize]
     }
 
-    /// What was counted since `before`. A counter that has shrunk was made anew, and all of them
-    /// with it: then that is everything they say.
+    /// Growth since `before`. A counter that shrank was reset, together with all others: then the
+    /// growth is the current value.
     fn since(&self, before: &Self) -> Self {
         let pairs = self.0.as_flattened().as_flattened().iter();
         let shrunk =
@@ -66,14 +66,14 @@ impl BindCounts {
         *self == Self::default()
     }
 
-    /// Well and badly ended binds of `protocol`.
+    /// Successful and refused binds of `protocol`.
     pub(super) fn of(&self, protocol: Protocol) -> (u64, u64) {
         let results = &self.0[protocol as usize];
         let succeeded = results[BindResult::Success as usize];
         (succeeded, results.iter().sum::<u64>() - succeeded)
     }
 
-    /// Takes in `now` and returns what was counted since, as [`PacketCounts::since`].
+    /// Stores `now` and returns the growth, as [`PacketCounts::since`].
     pub(super) fn advance(&mut self, now: Self) -> Self {
         let before = std::mem::replace(self, now);
         let pairs = || now.0.as_flattened().iter().zip(before.0.as_flattened());
@@ -89,7 +89,7 @@ impl BindCounts {
 }
 
 impl InterfaceCounts {
-    /// Takes in what `interface` has counted by now, and returns what of it is new.
+    /// Stores the current counts of `interface` and returns their growth.
     pub(super) fn advance(&mut self, interface: u32, now: PacketCounts) -> PacketCounts {
         match self.0.iter_mut().find(|(index, _)| *index == interface) {
             Some((_, before)) => now.since(&std::mem::replace(before, now)),
@@ -100,7 +100,7 @@ impl InterfaceCounts {
         }
     }
 
-    /// Forgets interfaces that are gone; whether there were any.
+    /// Removes all but these interfaces; returns whether any were removed.
     pub(super) fn retain(&mut self, interfaces: &[u32]) -> bool {
         let before = self.0.len();
         self.0.retain(|(index, _)| interfaces.contains(index));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_what_was_added() {
+    fn growth_is_the_difference_by_interface() {
         let mut counts = InterfaceCounts::default();
         assert_eq!(counts.advance(1, packets(3, 1)), packets(3, 1));
         assert_eq!(counts.advance(2, packets(7, 0)), packets(7, 0), "an interface of its own");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_shrank_began_anew() {
+    fn counters_that_shrank_count_from_zero() {
         let mut counts = InterfaceCounts::default();
         counts.advance(1, packets(3, 4));
         assert_eq!(counts.advance(1, packets(1, 9)), packets(1, 9));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_all_but_successes() {
+    fn every_result_but_success_is_a_refusal() {
         let mut counts = BindCounts::default();
         let mut counters =
             SocketCounters { binds: [[1, 2, 3, 4], [5, 0, 0, 0]], ..Default::default() };
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!((grown.of(Protocol::Tcp), grown.of(Protocol::Udp)), ((1, 9), (5, 0)));
         counters.binds[1][1] = 2;
         assert_eq!(counts.advance((&counters).into()).of(Protocol::Udp), (0, 2));
-        let anew = SocketCounters { binds: [[1, 0, 0, 0], [0; 4]], ..Default::default() };
-        assert_eq!(counts.advance((&anew).into()).of(Protocol::Tcp), (1, 0));
+        let reset = SocketCounters { binds: [[1, 0, 0, 0], [0; 4]], ..Default::default() };
+        assert_eq!(counts.advance((&reset).into()).of(Protocol::Tcp), (1, 0));
     }
 }

@@ -1,16 +1,16 @@
-//! What is known of a port, for metrics and the API.
+//! Facts about a port, for metrics and the API.
 
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
-use super::{Cause, PortState};
+use crate::{state::PortState, transition::Cause};
 
-/// What is known of a port.
+/// Facts about a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortFacts {
     /// Its state.
     pub state: PortState,
-    /// Since when it is dormant; `None` for one that is not.
+    /// Start of dormancy; `None` if the port is active.
     pub dormant_since: Option<Timestamp>,
     pub(super) last_packet: [Option<Timestamp>; 2],
     pub(super) last_bind: [Option<Timestamp>; 2],
@@ -25,8 +25,8 @@ impl PortFacts {
         self.dormant_since.is_some()
     }
 
-    /// Whether anything was ever seen of the port, or holds it.
-    pub fn is_news(&self) -> bool {
+    /// Whether the port ever had activity, or has a holder.
+    pub fn has_history(&self) -> bool {
         let Self { state, dormant_since: _, last_packet, last_bind, bound_sockets, .. } = self;
         *state != PortState::Quiet
             || last_packet.iter().chain(last_bind).any(Option::is_some)
@@ -34,12 +34,12 @@ impl PortFacts {
             || self.awakenings.iter().any(|count| *count > 0)
     }
 
-    /// When the last packet was seen, by either side: the time of the reading that found it.
+    /// Time of the reading that found the last packet, in either direction.
     pub const fn last_packet(&self, protocol: Protocol) -> Option<Timestamp> {
         self.last_packet[protocol as usize]
     }
 
-    /// When a socket was last bound to the port; a refused bind binds nothing.
+    /// Time of the last successful bind.
     pub const fn last_bind(&self, protocol: Protocol) -> Option<Timestamp> {
         self.last_bind[protocol as usize]
     }
@@ -49,12 +49,12 @@ impl PortFacts {
         self.bound_sockets[protocol as usize]
     }
 
-    /// How often the port was awakened.
+    /// Number of awakenings by this cause.
     pub const fn awakenings(&self, cause: Cause) -> u64 {
         self.awakenings[cause as usize]
     }
 
-    /// Binds of callers that the configuration does not expect.
+    /// Binds by callers that the configuration does not expect.
     pub const fn unexpected_binds(&self, protocol: Protocol) -> u64 {
         self.unexpected_binds[protocol as usize]
     }

@@ -1,61 +1,60 @@
-//! What the ledger is told.
+//! Observations: the input of the ledger.
 
 use std::time::Duration;
 
 use monitor_common::flow::Protocol;
 
-use super::Moment;
+use crate::clock::ClockReading;
 
-/// How the ledger begins or goes on.
+/// The circumstances under which a ledger starts or is restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// Now.
-    pub at: Moment,
+    /// Current time.
+    pub at: ClockReading,
     /// The kernel's boot (`/proc/sys/kernel/random/boot_id`): sockets and `CLOCK_BOOTTIME` end
     /// with it.
     pub boot_id: String,
-    /// Which counters the readings are of.
+    /// The counters that will be read.
     pub counters: CounterEpoch,
 }
 
-/// One life of the kernel's counters, from zero to their end.
+/// Lifetime of a set of kernel counters, from zero until they are removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterEpoch {
-    /// Differs between any two lives: kept beside the pinned maps, made anew with them.
+    /// Unique per epoch; kept beside the pinned maps and replaced with them.
     pub id: String,
-    /// Whether they had counted before this agent came.
+    /// Whether the counters existed before this agent started.
     pub adopted: bool,
 }
 
-/// A port that is to be watched.
+/// A port to watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// The port.
     pub port: u16,
     /// Quiet time after which it is dormant.
     pub dormant_after: Duration,
-    /// Whether the configuration expects anybody there: who binds the port is unexpected otherwise,
-    /// whoever that is.
+    /// Whether the configuration expects owners of this port. Without any, every bind is unexpected.
     pub has_owners: bool,
 }
 
 /// A socket call on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketCall {
-    /// When it was made; the record of the kernel side says so.
-    pub at: Moment,
-    /// Port that was held or asked for.
+    /// Time of the call, from the kernel's record.
+    pub at: ClockReading,
+    /// The port that was held or requested.
     pub port: u16,
     /// Transport protocol of the socket.
     pub protocol: Protocol,
-    /// Which call.
+    /// Kind of call.
     pub kind: CallKind,
 }
 
-/// Which call a [`SocketCall`] is.
+/// Kind of a [`SocketCall`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
-    /// The socket holds the port.
+    /// The socket was bound to the port.
     Bind {
         /// Whether the configuration expects the caller.
         expected: bool,
@@ -64,31 +63,31 @@ pub enum CallKind {
     BindRefused,
     /// The socket listens.
     Listen,
-    /// The socket gave the port back.
+    /// The socket released the port.
     Close,
 }
 
-/// A port that a look found held where nobody was known to hold it.
+/// A port that a socket scan found held and that had no known holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundHeld {
     /// The port.
     pub port: u16,
     /// Transport protocol of the sockets.
     pub protocol: Protocol,
-    /// Binds that were counted and never told, since the look before: of these sockets, perhaps.
-    pub untold_binds: u64,
+    /// Binds since the previous scan that were counted but had no event; perhaps of these sockets.
+    pub unreported_binds: u64,
 }
 
-/// Sockets that hold a port, as a look at all of them found.
+/// Sockets that hold a port, found by a socket scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The port.
     pub port: u16,
     /// Transport protocol of the sockets.
     pub protocol: Protocol,
-    /// How many, listeners and connections together.
+    /// Number of sockets, listeners and connections together.
     pub sockets: u32,
-    /// Whether one of them can answer a packet: a TCP socket that is bound and neither listens nor
-    /// is connected cannot, the kernel resets in its place.
+    /// Whether one of them can answer a packet. A TCP socket that is bound but neither listening nor
+    /// connected cannot: the kernel answers with a reset.
     pub can_answer: bool,
 }

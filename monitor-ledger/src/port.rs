@@ -1,46 +1,48 @@
-//! One port: awake or dormant.
+//! A port: active or dormant.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Change, PortFacts, PortState, Transition, Wake,
+use crate::{
+    facts::PortFacts,
     history::{History, Interval},
+    state::PortState,
+    transition::{Change, Transition, Wake},
 };
 
-/// A watched port. One that nothing was ever seen of takes no more than this.
+/// A watched port. A port without activity has no history and takes little memory.
 #[derive(Clone, Debug)]
 pub(super) struct Port {
-    /// Quiet covered time after which it is dormant, nanoseconds.
+    /// Quiet covered time after which the port is dormant, nanoseconds.
     pub(super) dormant_after_ns: u64,
-    /// Whether the configuration expects anybody there.
+    /// Whether the configuration expects owners.
     pub(super) has_owners: bool,
-    /// Since when it is dormant.
+    /// Start of dormancy, if the port is dormant.
     pub(super) dormant_since: Option<DormantSince>,
     pub(super) history: Option<Box<History>>,
 }
 
-/// Since when a port is dormant.
+/// Start of dormancy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DormantSince {
-    /// For durations.
+    /// Covered time, for durations.
     pub(super) covered_ns: u64,
-    /// For people.
+    /// Wall clock time, for display.
     pub(super) wall: Timestamp,
 }
 
-/// That something happened at a port.
+/// Activity on a port.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Evidence {
-    /// Covered time at which it happened, at the latest.
+pub(super) struct Activity {
+    /// Latest covered time at which it may have happened.
     pub(super) at_ns: u64,
-    /// Covered time up to which all that could have happened before it is known.
+    /// Covered time up to which all earlier activity is known.
     pub(super) known_until_ns: u64,
-    /// Time of day.
+    /// Wall clock time.
     pub(super) wall: Timestamp,
-    /// What happened.
+    /// Its kind.
     pub(super) wake: Wake,
 }
 
@@ -54,16 +56,16 @@ impl Port {
         }
     }
 
-    /// What stays of a port that is watched no more: who holds it is not known from now on.
-    pub(super) fn laid_aside(mut self) -> Self {
+    /// The port once it is no longer watched: its holders are unknown from then on.
+    pub(super) fn into_unwatched(mut self) -> Self {
         if let Some(history) = &mut self.history {
             history.forget_holders();
         }
         self
     }
 
-    /// The port, watched again: it has slept, or been quiet, since now and no longer.
-    pub(super) fn taken_up(mut self, now: DormantSince) -> Self {
+    /// The port when it is watched again: dormant or quiet since now.
+    pub(super) fn watched_again(mut self, now: DormantSince) -> Self {
         match (&mut self.dormant_since, &mut self.history) {
             (Some(since), _) => *since = now,
             (None, Some(history)) => {
@@ -74,56 +76,56 @@ impl Port {
         self
     }
 
-    /// Takes note of `evidence`. Returns whether it is news: what happened before the last thing
-    /// that is known was told already, and wakes nobody who has gone to sleep since.
-    pub(super) fn witness(
+    /// Records `activity`. Returns whether it is newer than the last known activity; an older one
+    /// awakens nothing.
+    pub(super) fn record_activity(
         &mut self,
         number: u16,
-        evidence: &Evidence,
+        activity: &Activity,
         out: &mut Vec<Transition>,
     ) -> bool {
         let history = self.history.get_or_insert_default();
-        if history.active_at_ns.is_some_and(|known| evidence.at_ns <= known) {
+        if history.active_at_ns.is_some_and(|known| activity.at_ns <= known) {
             return false;
         }
-        history.active_at_ns = Some(evidence.at_ns);
+        history.active_at_ns = Some(activity.at_ns);
         if let Some(since) = self.dormant_since.take() {
-            let wake = evidence.wake;
+            let wake = activity.wake;
             history.awakenings[wake.cause() as usize] += 1;
-            // Something may have come since: only up to there it surely slept.
-            let until_ns = evidence.at_ns.min(evidence.known_until_ns);
+            // There may have been activity since: dormancy is certain only up to here.
+            let until_ns = activity.at_ns.min(activity.known_until_ns);
             let dormant_for = Duration::from_nanos(until_ns.saturating_sub(since.covered_ns));
             out.push(Transition {
                 port: number,
-                time: evidence.wall,
+                time: activity.wall,
                 change: Change::Awakened { wake, dormant_for },
             });
         }
         true
     }
 
-    /// What a reading brings with it: who holds the port keeps it awake, and who has been quiet
-    /// for long enough goes to sleep. `now` is, by protocol, the evidence that a holder is.
-    pub(super) fn settle(
+    /// Applies the passing of time: a holder keeps the port active, and a port that was quiet for
+    /// `dormant_after` becomes dormant. `now` is the activity of a holder, by protocol.
+    pub(super) fn tick(
         &mut self,
         number: u16,
-        now: &[Evidence; 2],
+        now: &[Activity; 2],
         age_ns: u64,
         out: &mut Vec<Transition>,
     ) {
         let Some(history) = &mut self.history else { return };
-        history.balance_binds(self.has_owners);
+        history.reconcile_bind_counts(self.has_owners);
         let held = history.sockets.map(|sockets| sockets.count > 0);
         history.interval = Interval { held, ..Interval::default() };
         if let Some((_, holder)) = held.iter().zip(now).find(|(held, _)| **held) {
-            self.witness(number, holder, out);
+            self.record_activity(number, holder, out);
         }
-        let [Evidence { at_ns, wall, .. }, _] = *now;
-        self.fall_asleep(number, at_ns, wall, out);
+        let [Activity { at_ns, wall, .. }, _] = *now;
+        self.become_dormant(number, at_ns, wall, out);
         self.refresh_state(number, age_ns, wall, out);
     }
 
-    fn fall_asleep(
+    fn become_dormant(
         &mut self,
         number: u16,
         covered_ns: u64,
@@ -140,7 +142,7 @@ impl Port {
         }
     }
 
-    /// Tells if the state is another one at `age_ns` than it was.
+    /// Updates the state to that at `age_ns`, and emits a transition if it changes.
     pub(super) fn refresh_state(
         &mut self,
         number: u16,
@@ -156,12 +158,12 @@ impl Port {
         }
     }
 
-    /// Whether time alone can change nothing about it.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Whether the passing of time cannot change the port.
+    pub(super) fn is_idle(&self) -> bool {
         let is_quiet = |history: &History| {
             history.state == PortState::Quiet
                 && history.interval == Interval::default()
-                && history.untold_binds == [0; 2]
+                && history.unreported_binds == [0; 2]
         };
         self.history.as_deref().is_none_or(is_quiet) && self.dormant_since.is_some()
     }

@@ -1,22 +1,22 @@
-//! The ledger as it is kept between two agents.
+//! The saved form of the ledger.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     history::History,
     port::{DormantSince, Port},
 };
 
-/// Version of [`Saved`] and [`SavedPort`]. A field may be added without a new one if its absence
-/// means what it meant before.
+/// Version of [`Saved`] and [`SavedPort`]. A new field needs no new version if its absence keeps
+/// the old meaning.
 pub const VERSION: u32 = 1;
 
-/// What the ledger knows beside its ports.
+/// The ledger without its ports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
     pub(super) version: u32,
-    /// When it was last right: the gap begins here.
+    /// Time of the last reading: the gap starts here.
     pub(super) wall: Timestamp,
     pub(super) boottime_ns: u64,
     pub(super) boot_id: String,
@@ -24,10 +24,11 @@ pub struct Saved {
     pub(super) covered_ns: u64,
     pub(super) age_ns: u64,
     pub(super) gap_ns: u64,
-    pub(super) looked_covered_ns: u64,
+    #[serde(rename = "looked_covered_ns")]
+    pub(super) scanned_covered_ns: u64,
 }
 
-/// What the ledger knows of a port.
+/// A port of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedPort {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,16 +37,16 @@ pub struct SavedPort {
     pub(super) history: Option<Box<History>>,
 }
 
-/// What has changed since the ledger was last saved. All of it is kept, or nothing.
+/// Changes since the last save. The store has to apply all of them or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// Replaces what was there.
+    /// Replaces the saved ledger.
     pub ledger: Saved,
-    /// Ports by number, to be replaced; `None` for those that are to be removed.
+    /// Ports to replace, by number; `None` for ports to delete.
     pub ports: Vec<(u16, Option<SavedPort>)>,
 }
 
-/// Why a saved ledger cannot be gone on with.
+/// A ledger was saved in a version that this agent does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the ledger was saved in version {0} of its format, and this agent knows version {VERSION}"

@@ -2,24 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What goes on at a port; the later one takes precedence.
+/// Activity on a port; later variants take precedence.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum PortState {
-    /// Nothing was seen.
+    /// No activity.
     #[default]
     Quiet,
-    /// Packets came and no socket held the port.
+    /// Packets arrived and no socket held the port.
     Probed,
     /// A bind was refused.
     Attempted,
-    /// This host talks to that port elsewhere.
+    /// This host sent packets to that port on another host.
     Outbound,
-    /// A socket holds it.
+    /// A socket holds the port.
     Bound,
-    /// A holder answered.
+    /// A holder answered packets.
     Served,
 }
 

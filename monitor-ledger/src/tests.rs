@@ -1,7 +1,9 @@
 mod calls;
 mod world;
 
-use jiff::SignedDuration;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use monitor_common::{
     flow::{Direction, PortCounters, Protocol, Side, Traffic},
     socket_event::SocketCounters,
@@ -20,15 +22,15 @@ const REPLY: (Direction, Side) = (Direction::Egress, Side::Local);
 const ANSWER: (Direction, Side) = (Direction::Ingress, Side::Remote);
 
 /// So many seconds after the machine was started.
-fn at(seconds: u64) -> Moment {
+fn at(seconds: u64) -> ClockReading {
     let wall = Timestamp::from_second(1_700_000_000).expect("a time");
-    Moment {
+    ClockReading {
         wall: wall + SignedDuration::from_secs(seconds as i64),
         boottime_ns: seconds * 1_000_000_000,
     }
 }
 
-/// A port where nobody is expected, and the seconds after which it is dormant.
+/// A port without owners, and the seconds after which it is dormant.
 fn watched(port: u16, dormant_after: u64) -> Watched {
     Watched { port, dormant_after: Duration::from_secs(dormant_after), has_owners: false }
 }
@@ -44,7 +46,7 @@ struct Bench {
     now: u64,
     counters: PortCounters,
     calls: SocketCounters,
-    told: Vec<Transition>,
+    transitions: Vec<Transition>,
 }
 
 impl Bench {
@@ -55,10 +57,10 @@ impl Bench {
     fn of(mut ledger: Ledger, now: u64) -> Self {
         ledger.watch([watched(PORT, DORMANT_AFTER)], at(now));
         let (counters, calls) = Default::default();
-        Self { ledger, now, counters, calls, told: Vec::new() }
+        Self { ledger, now, counters, calls, transitions: Vec::new() }
     }
 
-    /// Reads every second until then.
+    /// Reads every second until `seconds`.
     fn read_until(&mut self, seconds: u64) {
         while self.now < seconds {
             self.now += 1;
@@ -67,7 +69,7 @@ impl Bench {
     }
 
     fn read_on(&mut self, interface: u32) {
-        let mut reading = self.ledger.read(at(self.now), &mut self.told);
+        let mut reading = self.ledger.begin_reading(at(self.now), &mut self.transitions);
         reading.sockets(PORT, &self.calls);
         reading.traffic(interface, PORT, &self.counters);
         reading.finish();
@@ -80,13 +82,13 @@ impl Bench {
 
     fn call(&mut self, protocol: Protocol, kind: CallKind) {
         let call = SocketCall { at: at(self.now), port: PORT, protocol, kind };
-        self.ledger.call(&call, &mut self.told);
+        self.ledger.record_call(&call, &mut self.transitions);
     }
 
-    fn look(&mut self, protocol: Protocol, sockets: u32, can_answer: bool) {
+    fn scan(&mut self, protocol: Protocol, sockets: u32, can_answer: bool) {
         let held = Held { port: PORT, protocol, sockets, can_answer };
         let held = (sockets > 0).then_some(held);
-        self.ledger.holders(at(self.now), held, &mut self.told);
+        self.ledger.record_holders(at(self.now), held, &mut self.transitions);
     }
 
     fn facts(&self) -> PortFacts {
@@ -97,10 +99,11 @@ impl Bench {
         self.facts().state
     }
 
-    /// What was told since this was last called, without the states.
-    fn told(&mut self) -> Vec<Change> {
-        let told = std::mem::take(&mut self.told).into_iter().map(|transition| transition.change);
-        told.filter(|change| !matches!(change, Change::State { .. })).collect()
+    /// The transitions since the last call, without changes of state.
+    fn take_transitions(&mut self) -> Vec<Change> {
+        let changes =
+            std::mem::take(&mut self.transitions).into_iter().map(|transition| transition.change);
+        changes.filter(|change| !matches!(change, Change::State { .. })).collect()
     }
 
     /// Saves, and goes on as another agent does after a gap.
@@ -120,7 +123,7 @@ impl Bench {
 
 const BIND: CallKind = CallKind::Bind { expected: true };
 
-fn slept(change: &Change) -> u64 {
+fn dormant_seconds(change: &Change) -> u64 {
     match change {
         Change::Awakened { dormant_for, .. } => dormant_for.as_secs(),
         other => panic!("{other:?}"),
@@ -128,25 +131,29 @@ fn slept(change: &Change) -> u64 {
 }
 
 #[test]
-fn a_port_is_dormant_from_the_start() {
+fn starts_dormant() {
     let mut bench = Bench::new();
     assert!(bench.facts().is_dormant() && bench.state() == PortState::Quiet);
     bench.read_until(300);
-    assert_eq!(bench.told(), []);
+    assert_eq!(bench.take_transitions(), []);
     assert_eq!(bench.facts(), PortFacts { dormant_since: Some(at(0).wall), ..Default::default() });
 }
 
 #[test]
-fn the_first_packet_awakens_once() {
+fn awakens_once_on_the_first_packet() {
     let mut bench = Bench::new();
     bench.read_until(100);
     bench.packet(Protocol::Udp, IN);
     bench.read_until(101);
     bench.packet(Protocol::Tcp, IN);
     bench.read_until(102);
-    let told = bench.told();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(slept(&told[0]), 100, "no packet is known of before the reading at 100");
+    let changes = bench.take_transitions();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(
+        dormant_seconds(&changes[0]),
+        100,
+        "no packet is known of before the reading at 100"
+    );
     let facts = bench.facts();
     assert_eq!((facts.awakenings(Cause::Packet), facts.awakenings(Cause::Bind)), (1, 0));
     assert_eq!(facts.last_packet(Protocol::Udp), Some(at(101).wall));
@@ -155,86 +162,90 @@ fn the_first_packet_awakens_once() {
 }
 
 #[test]
-fn quiet_time_puts_it_to_sleep_again() {
+fn becomes_dormant_after_quiet_time() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, OUT);
     bench.read_until(10 + DORMANT_AFTER);
-    assert_eq!(bench.told().len(), 2, "awakened at 1, dormant 60 seconds later");
+    assert_eq!(bench.take_transitions().len(), 2, "awakened at 1, dormant 60 seconds later");
     assert_eq!(bench.facts().dormant_since, Some(at(61).wall));
     bench.read_until(100);
     bench.packet(Protocol::Udp, ANSWER);
     bench.read_until(101);
-    assert_eq!(slept(&bench.told()[0]), 100 - 61);
+    assert_eq!(dormant_seconds(&bench.take_transitions()[0]), 100 - 61);
 }
 
 #[test]
-fn counters_that_shrink_have_begun_anew() {
+fn counts_from_zero_after_counters_shrink() {
     let mut bench = Bench::new();
     for _ in 0..5 {
         bench.packet(Protocol::Udp, IN);
     }
     bench.read_until(100);
-    bench.told();
+    bench.take_transitions();
     bench.counters = PortCounters::default();
     bench.read_until(101);
-    assert_eq!(bench.told(), []);
+    assert_eq!(bench.take_transitions(), []);
     bench.packet(Protocol::Udp, IN);
     bench.read_until(102);
-    assert_eq!(bench.told().len(), 1);
+    assert_eq!(bench.take_transitions().len(), 1);
 }
 
 #[test]
-fn an_interface_that_comes_anew_counts_from_zero() {
+fn counts_a_recreated_interface_from_zero() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(100);
-    bench.told();
+    bench.take_transitions();
     bench.counters = PortCounters::default();
     bench.packet(Protocol::Udp, IN);
     bench.now += 1;
     bench.read_on(ETHERNET + 1);
-    assert_eq!(bench.told().len(), 1, "as many as on the other one, and they are new");
+    assert_eq!(bench.take_transitions().len(), 1, "as many as on the other one, and they are new");
 }
 
 #[test]
-fn packets_of_a_gap_awaken_at_the_next_start() {
+fn awakens_at_restart_by_packets_of_the_gap() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(200);
-    bench.told();
+    bench.take_transitions();
     bench.packet(Protocol::Udp, IN);
     let mut bench = bench.restart(1000, start(1000, "one", true));
     assert!(bench.facts().is_dormant());
     bench.read_until(1001);
-    assert_eq!(slept(&bench.told()[0]), 200 - 61, "the gap counts for nothing");
+    assert_eq!(
+        dormant_seconds(&bench.take_transitions()[0]),
+        200 - 61,
+        "the gap counts for nothing"
+    );
     assert_eq!(bench.ledger.coverage_gap(), Duration::from_secs(800));
     assert_eq!(bench.facts().awakenings(Cause::Packet), 2);
 }
 
 #[test]
-fn a_quiet_gap_changes_nothing() {
+fn ignores_a_quiet_gap() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(30);
     let mut bench = bench.restart(1000, start(1000, "one", true));
     bench.read_until(1030);
-    assert_eq!(bench.told(), [], "29 + 30 seconds are covered");
+    assert_eq!(bench.take_transitions(), [], "29 + 30 seconds are covered");
     bench.read_until(1031);
-    assert_eq!(bench.told(), [Change::Dormant]);
+    assert_eq!(bench.take_transitions(), [Change::Dormant]);
 }
 
 #[test]
-fn other_counters_count_from_zero() {
+fn counts_another_epoch_from_zero() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(100);
     let mut same = bench.restart(200, start(200, "two", false));
     same.read_until(201);
-    assert_eq!(same.told().len(), 1, "the one packet there is came after the reset");
+    assert_eq!(same.take_transitions().len(), 1, "the one packet there is came after the reset");
 }
 
 #[test]
-fn counts_are_saved_with_the_counters_they_are_of() {
+fn saves_counts_with_their_epoch() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(10);
@@ -242,26 +253,26 @@ fn counts_are_saved_with_the_counters_they_are_of() {
     // Before the first reading: the next agent would take the old count for one of these counters.
     let changes = bench.ledger.take_changes();
     assert!(matches!(changes.ports[..], [(PORT, Some(_))]), "{changes:?}");
-    bench.ledger.give_back(&changes);
+    bench.ledger.requeue(&changes);
     let mut bench = bench.restart(30, start(30, "two", true));
     bench.read_until(31);
     assert_eq!(bench.facts().last_packet(Protocol::Udp), Some(at(31).wall));
 }
 
 #[test]
-fn a_new_ledger_takes_old_counts_as_they_are() {
+fn adopts_existing_counts_without_awakening() {
     let mut bench = Bench::of(Ledger::new(start(0, "one", true)), 0);
     bench.packet(Protocol::Udp, IN);
     bench.calls.binds[0][0] = 1;
     bench.read_until(10);
-    assert_eq!(bench.told(), []);
+    assert_eq!(bench.take_transitions(), []);
     bench.packet(Protocol::Udp, IN);
     bench.read_until(11);
-    assert_eq!(bench.told().len(), 1);
+    assert_eq!(bench.take_transitions().len(), 1);
 }
 
 #[test]
-fn a_ledger_of_another_version_is_refused() {
+fn rejects_a_ledger_of_another_version() {
     let mut saved = Bench::new().ledger.take_changes().ledger;
     saved.version += 1;
     let error = Ledger::restore(&saved, [], start(0, "one", false)).expect_err("too new");
@@ -269,34 +280,34 @@ fn a_ledger_of_another_version_is_refused() {
 }
 
 #[test]
-fn silence_is_a_gap() {
+fn treats_a_long_interval_as_a_gap() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(10);
     bench.now = 5000;
     bench.read_on(ETHERNET);
-    assert_eq!(bench.told().len(), 1, "not dormant, because nobody looked");
+    assert_eq!(bench.take_transitions().len(), 1, "not dormant, because the time is not covered");
     assert_eq!(bench.ledger.coverage_gap(), Duration::from_secs(4990));
 }
 
 #[test]
-fn a_reading_that_fails_covers_nothing() {
+fn covers_no_time_by_an_unfinished_reading() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(1);
     for now in 2..100 {
-        drop(bench.ledger.read(at(now), &mut bench.told));
+        drop(bench.ledger.begin_reading(at(now), &mut bench.transitions));
     }
     assert!(!bench.facts().is_dormant());
 }
 
 #[test]
-fn another_boot_has_no_sockets_and_a_gap_by_the_time_of_day() {
+fn forgets_sockets_and_measures_the_gap_by_wall_clock_after_a_reboot() {
     let mut bench = Bench::new();
     bench.call(Protocol::Udp, BIND);
     bench.read_until(100);
     let start = Start {
-        at: Moment { boottime_ns: 5_000_000_000, ..at(400) },
+        at: ClockReading { boottime_ns: 5_000_000_000, ..at(400) },
         boot_id: "next".into(),
         counters: CounterEpoch { id: "two".into(), adopted: false },
     };
@@ -308,12 +319,12 @@ fn another_boot_has_no_sockets_and_a_gap_by_the_time_of_day() {
 }
 
 #[test]
-fn changes_are_told_once_unless_they_are_given_back() {
+fn returns_changes_once_unless_requeued() {
     let mut bench = Bench::new();
     let first = bench.ledger.take_changes();
     assert_eq!(first.ports.len(), 1);
     assert_eq!(bench.ledger.take_changes().ports, []);
-    bench.ledger.give_back(&first);
+    bench.ledger.requeue(&first);
     assert_eq!(bench.ledger.take_changes().ports, first.ports);
     bench.ledger.watch([watched(7, 1)], at(1));
     let changes = bench.ledger.take_changes().ports;
@@ -322,21 +333,21 @@ fn changes_are_told_once_unless_they_are_given_back() {
 }
 
 #[test]
-fn a_port_that_is_watched_again_goes_on_from_where_it_was() {
+fn continues_when_watched_again() {
     let mut bench = Bench::new();
     bench.call(Protocol::Tcp, CallKind::Bind { expected: false });
     bench.calls.binds[Protocol::Tcp as usize][0] = 1;
     bench.packet(Protocol::Udp, IN);
     bench.read_until(2);
     let before = bench.facts();
-    assert_eq!(bench.told().len(), 1);
+    assert_eq!(bench.take_transitions().len(), 1);
 
     bench.ledger.watch([], at(3));
     assert_eq!(bench.ledger.facts(PORT), None);
     // The counters of a port stay what they are, and so across a restart does what is known of it.
     bench = bench.restart(10, start(10, "one", true));
     bench.read_until(12);
-    assert_eq!(bench.told(), [], "nothing has happened since");
+    assert_eq!(bench.take_transitions(), [], "nothing has happened since");
     let after = bench.facts();
     assert_eq!(after.last_packet, before.last_packet);
     assert_eq!(after.last_bind, before.last_bind);
@@ -346,12 +357,12 @@ fn a_port_that_is_watched_again_goes_on_from_where_it_was() {
 
     bench.packet(Protocol::Udp, IN);
     bench.read_until(13);
-    assert_eq!(bench.told(), [], "it was awake when it was laid aside");
+    assert_eq!(bench.take_transitions(), [], "it was active when it was last watched");
     assert!(bench.facts().last_packet > before.last_packet);
 }
 
 #[test]
-fn a_sleeper_that_is_watched_again_sleeps_from_then_on() {
+fn restarts_dormancy_when_watched_again() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(DORMANT_AFTER + 10);
@@ -359,26 +370,28 @@ fn a_sleeper_that_is_watched_again_sleeps_from_then_on() {
     bench.ledger.watch([], at(bench.now));
     bench.now = 500;
     bench.ledger.watch([watched(PORT, DORMANT_AFTER)], at(bench.now));
-    bench.told.clear();
+    bench.transitions.clear();
     bench.read_until(510);
     bench.packet(Protocol::Udp, IN);
     bench.read_until(511);
-    let [Change::Awakened { dormant_for, .. }] = bench.told()[..] else { panic!("one awakening") };
-    assert!(dormant_for <= Duration::from_secs(10), "{dormant_for:?}: nobody looked before");
+    let [Change::Awakened { dormant_for, .. }] = bench.take_transitions()[..] else {
+        panic!("one awakening")
+    };
+    assert!(dormant_for <= Duration::from_secs(10), "{dormant_for:?}: it was not watched before");
 }
 
 #[test]
-fn many_quiet_ports_cost_next_to_nothing() {
+fn skips_quiet_ports() {
     let mut ledger = Ledger::new(start(0, "one", false));
     ledger.watch((1..=u16::MAX).map(|port| watched(port, 1)), at(0));
-    let mut told = Vec::new();
-    let mut reading = ledger.read(at(1), &mut told);
+    let mut transitions = Vec::new();
+    let mut reading = ledger.begin_reading(at(1), &mut transitions);
     for port in 1..=u16::MAX {
         reading.traffic(ETHERNET, port, &PortCounters::default());
         reading.sockets(port, &SocketCounters::default());
     }
     reading.finish();
-    assert!(ledger.lively.is_empty());
+    assert!(ledger.active.is_empty());
     assert!(ledger.ports.values().all(|port| port.history.is_none()), "nothing was allocated");
     assert_eq!(ledger.all_facts().len(), 65_535);
 }

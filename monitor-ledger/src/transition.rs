@@ -1,87 +1,86 @@
-//! What the ledger tells.
+//! Transitions: the output of the ledger.
 
 use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use monitor_common::flow::{Direction, Protocol, Side};
 
-use super::PortState;
+use crate::{observation::CallKind, state::PortState};
 
-/// Something became of a port.
+/// A change of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The port.
     pub port: u16,
-    /// Time of day of what caused it. Packets are known by readings: theirs is the time of the
-    /// reading.
+    /// Wall clock time of its cause. A packet has the time of the reading that counted it.
     pub time: Timestamp,
-    /// What became of it.
+    /// What changed.
     pub change: Change,
 }
 
-/// What became of a port.
+/// What changed about a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was dormant, and something happened.
+    /// The port was dormant and became active.
     Awakened {
-        /// What happened.
+        /// The cause.
         wake: Wake,
-        /// Covered time that it was dormant for: never more, and less by the time between two
-        /// readings at most.
+        /// Covered time for which it was dormant: a lower bound, short by at most the time between
+        /// two readings.
         dormant_for: Duration,
     },
-    /// It has been quiet for long enough.
+    /// The port was quiet for `dormant_after`.
     Dormant,
-    /// It is in another state.
+    /// The port changed its state.
     State {
-        /// The one before.
+        /// The previous state.
         from: PortState,
-        /// The one now.
+        /// The new state.
         to: PortState,
     },
 }
 
-/// What woke a port.
+/// The cause of an awakening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// A packet.
     Packet {
         /// Its transport protocol.
         protocol: Protocol,
-        /// Which way it went.
+        /// Its direction.
         direction: Direction,
-        /// Whose end of it the port was.
+        /// The end of the conversation that has the port.
         side: Side,
     },
-    /// A bind, or what gives one away.
+    /// A bind, or evidence of one.
     Bind {
         /// Transport protocol of the socket.
         protocol: Protocol,
-        /// How it is known.
+        /// The evidence.
         evidence: BindEvidence,
     },
 }
 
-/// How a bind is known.
+/// Evidence of a bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindEvidence {
-    /// Its own event.
+    /// The event of the bind.
     Bound,
-    /// Its own event: it was refused.
+    /// The event of a bind that was refused.
     Refused,
-    /// The kernel's counter; its event was lost.
+    /// The kernel's counter; the event was lost.
     Counted,
-    /// The same of one that was refused.
+    /// The kernel's counter of a refused bind; the event was lost.
     CountedRefused,
-    /// A socket listens, whose bind was not seen.
+    /// A listen on a socket whose bind was not observed.
     Listens,
-    /// A socket was closed, whose bind was not seen.
+    /// A close of a socket whose bind was not observed.
     Closed,
-    /// A look at all sockets found it.
+    /// A socket scan found an open socket.
     Found,
 }
 
-/// Kind of a [`Wake`], as a label of metrics.
+/// Kind of a [`Wake`], as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Cause {
@@ -113,8 +112,8 @@ impl Wake {
         }
     }
 
-    /// Whether a socket held the port, nobody knows since when.
-    pub(super) const fn was_bound_unseen(self) -> bool {
+    /// Whether a socket held the port before its bind could be observed.
+    pub(super) const fn is_unobserved_bind(self) -> bool {
         use BindEvidence::{Closed, Found, Listens};
         matches!(self, Self::Bind { evidence: Closed | Found | Listens, .. })
     }
@@ -123,6 +122,18 @@ impl Wake {
     pub const fn protocol(self) -> Protocol {
         match self {
             Self::Packet { protocol, .. } | Self::Bind { protocol, .. } => protocol,
+        }
+    }
+}
+
+impl CallKind {
+    /// The call as evidence of a bind.
+    pub(super) const fn evidence(self) -> BindEvidence {
+        match self {
+            Self::Bind { .. } => BindEvidence::Bound,
+            Self::BindRefused => BindEvidence::Refused,
+            Self::Listen => BindEvidence::Listens,
+            Self::Close => BindEvidence::Closed,
         }
     }
 }

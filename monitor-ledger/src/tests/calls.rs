@@ -3,12 +3,16 @@
 use super::*;
 
 #[test]
-fn states_have_precedence() {
+fn states_take_precedence_in_order() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Tcp, IN);
     bench.packet(Protocol::Tcp, REPLY);
     bench.read_until(1);
-    assert_eq!(bench.state(), PortState::Probed, "the kernel resets where nobody is");
+    assert_eq!(
+        bench.state(),
+        PortState::Probed,
+        "without a socket the kernel answers with a reset"
+    );
     bench.call(Protocol::Tcp, CallKind::BindRefused);
     assert_eq!(bench.state(), PortState::Attempted);
     bench.packet(Protocol::Tcp, OUT);
@@ -18,7 +22,7 @@ fn states_have_precedence() {
     assert_eq!(bench.state(), PortState::Bound);
     bench.packet(Protocol::Tcp, REPLY);
     bench.read_until(3);
-    assert_eq!(bench.state(), PortState::Bound, "a socket that does not listen answers nobody");
+    assert_eq!(bench.state(), PortState::Bound, "a socket that does not listen cannot answer");
     bench.call(Protocol::Tcp, CallKind::Listen);
     bench.packet(Protocol::Tcp, REPLY);
     bench.read_until(4);
@@ -34,21 +38,22 @@ fn states_have_precedence() {
 }
 
 #[test]
-fn a_state_is_told_when_it_changes() {
+fn emits_a_state_when_it_changes() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Udp, IN);
     bench.read_until(400);
-    let states: Vec<Change> = bench.told.iter().map(|told| told.change).collect();
+    let states: Vec<Change> =
+        bench.transitions.iter().map(|transition| transition.change).collect();
     let (from, to) = (PortState::Quiet, PortState::Probed);
     assert!(states.contains(&Change::State { from, to }));
     assert!(states.contains(&Change::State { from: to, to: from }));
-    assert_eq!(bench.told.len(), 4, "and once awakened, once dormant");
-    assert_eq!(bench.told[2].time, at(61).wall);
-    assert_eq!(bench.told[3].time, at(301).wall);
+    assert_eq!(bench.transitions.len(), 4, "and once awakened, once dormant");
+    assert_eq!(bench.transitions[2].time, at(61).wall);
+    assert_eq!(bench.transitions[3].time, at(301).wall);
 }
 
 #[test]
-fn served_ends_when_nobody_answers_any_more() {
+fn served_expires_without_answers() {
     let mut bench = Bench::new();
     bench.call(Protocol::Udp, BIND);
     bench.packet(Protocol::Udp, REPLY);
@@ -59,7 +64,7 @@ fn served_ends_when_nobody_answers_any_more() {
 }
 
 #[test]
-fn talk_over_loopback_is_not_outbound() {
+fn loopback_traffic_is_not_outbound() {
     let mut bench = Bench::new();
     for place in [IN, OUT, REPLY, ANSWER] {
         bench.packet(Protocol::Tcp, place);
@@ -70,7 +75,7 @@ fn talk_over_loopback_is_not_outbound() {
 }
 
 #[test]
-fn answers_from_elsewhere_are_no_probes() {
+fn remote_answers_are_not_probes() {
     let mut bench = Bench::new();
     bench.packet(Protocol::Tcp, OUT);
     bench.read_until(1);
@@ -81,11 +86,11 @@ fn answers_from_elsewhere_are_no_probes() {
     assert_eq!(bench.state(), PortState::Quiet, "not probed at 2 or 101");
     bench.packet(Protocol::Tcp, ANSWER);
     bench.read_until(302);
-    assert_eq!(bench.state(), PortState::Probed, "nobody had asked");
+    assert_eq!(bench.state(), PortState::Probed, "there was no outbound packet before");
 }
 
 #[test]
-fn packets_for_a_holder_are_no_probes() {
+fn packets_to_a_holder_are_not_probes() {
     let mut bench = Bench::new();
     bench.read_until(1);
     bench.call(Protocol::Tcp, BIND);
@@ -99,15 +104,15 @@ fn packets_for_a_holder_are_no_probes() {
 }
 
 #[test]
-fn a_bind_awakens_at_its_own_time() {
+fn awakens_at_the_time_of_a_bind() {
     let mut bench = Bench::new();
     bench.read_until(100);
     bench.call(Protocol::Udp, CallKind::Bind { expected: false });
     bench.calls.binds[1][0] += 1;
     bench.read_until(101);
-    let told = bench.told();
-    assert_eq!(told.len(), 1, "its event and its count are one: {told:?}");
-    assert_eq!(slept(&told[0]), 100);
+    let changes = bench.take_transitions();
+    assert_eq!(changes.len(), 1, "its event and its count are one: {changes:?}");
+    assert_eq!(dormant_seconds(&changes[0]), 100);
     let facts = bench.facts();
     assert_eq!(facts.awakenings(Cause::Bind), 1);
     assert_eq!(facts.last_bind(Protocol::Udp), Some(at(100).wall));
@@ -115,9 +120,9 @@ fn a_bind_awakens_at_its_own_time() {
     assert_eq!(facts.unexpected_binds(Protocol::Tcp), 0);
 }
 
-/// One that is told behind the reading that counted it is not counted twice, and corrects the time.
+/// An event after the reading that counted its bind is not counted twice, and corrects the time.
 #[test]
-fn a_bind_without_an_event_is_unexpected_where_nobody_is_expected() {
+fn counts_a_bind_without_event_as_unexpected_without_owners() {
     let mut bench = Bench::new();
     let unexpected = |bench: &Bench| bench.facts().unexpected_binds(Protocol::Udp);
     let bind = CallKind::Bind { expected: false };
@@ -125,14 +130,14 @@ fn a_bind_without_an_event_is_unexpected_where_nobody_is_expected() {
     bench.read_until(1);
     assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(1).wall));
     let call = SocketCall { at: at(0), port: PORT, protocol: Protocol::Udp, kind: bind };
-    bench.ledger.call(&call, &mut bench.told);
+    bench.ledger.record_call(&call, &mut bench.transitions);
     assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(0).wall));
     bench.read_until(3);
-    assert_eq!(unexpected(&bench), 1, "told late");
+    assert_eq!(unexpected(&bench), 1, "reported late");
     bench.calls.binds[1][0] += 2;
     bench.call(Protocol::Udp, bind);
     bench.read_until(4);
-    assert_eq!(unexpected(&bench), 2, "the other one may still be told");
+    assert_eq!(unexpected(&bench), 2, "the event of the other one may still arrive");
     bench.read_until(5);
     assert_eq!(unexpected(&bench), 3);
     bench.ledger.watch([Watched { has_owners: true, ..watched(PORT, DORMANT_AFTER) }], at(5));
@@ -143,13 +148,13 @@ fn a_bind_without_an_event_is_unexpected_where_nobody_is_expected() {
 
 /// A bind whose event is lost is counted, and its socket found: once is enough.
 #[test]
-fn an_unexpected_bind_is_counted_or_found() {
+fn counts_an_unexpected_bind_once_by_counter_or_scan() {
     let unexpected = |bench: &Bench| bench.facts().unexpected_binds(Protocol::Tcp);
     let find = |bench: &mut Bench| {
         let held = Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: true };
-        let found = bench.ledger.holders(at(bench.now), [held], &mut bench.told);
+        let found = bench.ledger.record_holders(at(bench.now), [held], &mut bench.transitions);
         for found in found {
-            bench.ledger.found_unexpected(&found, 1);
+            bench.ledger.count_unexpected_binds(&found, 1);
         }
     };
     for (counted_at, found_at) in [(Some(1), 9), (Some(3), 4), (Some(9), 4), (None, 4)] {
@@ -167,7 +172,7 @@ fn an_unexpected_bind_is_counted_or_found() {
 }
 
 #[test]
-fn a_bind_while_no_agent_ran_has_its_own_time() {
+fn keeps_the_time_of_a_bind_during_a_gap() {
     let mut bench = Bench::new();
     bench.call(Protocol::Udp, BIND);
     bench.calls.binds[1][0] += 1;
@@ -175,23 +180,23 @@ fn a_bind_while_no_agent_ran_has_its_own_time() {
     let mut bench = bench.restart(500, start(500, "one", true));
     bench.calls.binds[1][0] += 1;
     let call = SocketCall { at: at(450), port: PORT, protocol: Protocol::Udp, kind: BIND };
-    bench.ledger.call(&call, &mut bench.told);
+    bench.ledger.record_call(&call, &mut bench.transitions);
     bench.read_until(502);
     assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(450).wall));
 }
 
 #[test]
-fn a_refused_bind_awakens_and_binds_nothing() {
+fn awakens_on_a_refused_bind_without_a_holder() {
     let mut bench = Bench::new();
     bench.read_until(10);
     bench.call(Protocol::Tcp, CallKind::BindRefused);
-    assert_eq!(slept(&bench.told()[0]), 10);
+    assert_eq!(dormant_seconds(&bench.take_transitions()[0]), 10);
     let facts = bench.facts();
     assert_eq!((facts.last_bind(Protocol::Tcp), facts.bound_sockets(Protocol::Tcp)), (None, 0));
 }
 
 #[test]
-fn a_lost_event_is_known_by_its_count() {
+fn awakens_on_a_counted_bind_whose_event_was_lost() {
     let mut bench = Bench::new();
     bench.calls.binds[0][0] = 1;
     bench.read_until(1);
@@ -203,53 +208,59 @@ fn a_lost_event_is_known_by_its_count() {
 }
 
 #[test]
-fn what_is_told_late_awakens_nobody_twice() {
+fn does_not_awaken_twice_on_a_late_event() {
     let mut bench = Bench::new();
     bench.calls.binds[0][0] = 1;
     bench.read_until(2 * DORMANT_AFTER);
-    assert_eq!(bench.told().len(), 2, "awakened by the count, and dormant");
+    assert_eq!(bench.take_transitions().len(), 2, "awakened by the count, and dormant");
     let late = |at| SocketCall { at, port: PORT, protocol: Protocol::Tcp, kind: BIND };
-    bench.ledger.call(&late(at(1)), &mut bench.told);
-    bench.ledger.call(&SocketCall { kind: CallKind::Close, ..late(at(1)) }, &mut bench.told);
+    bench.ledger.record_call(&late(at(1)), &mut bench.transitions);
+    bench
+        .ledger
+        .record_call(&SocketCall { kind: CallKind::Close, ..late(at(1)) }, &mut bench.transitions);
     bench.read_until(2 * DORMANT_AFTER + 1);
-    assert_eq!(bench.told(), []);
+    assert_eq!(bench.take_transitions(), []);
 }
 
 #[test]
-fn a_holder_keeps_it_awake() {
+fn stays_active_while_held() {
     let mut bench = Bench::new();
     bench.call(Protocol::Udp, BIND);
     bench.read_until(10 * DORMANT_AFTER);
     bench.call(Protocol::Udp, CallKind::Close);
-    assert_eq!(bench.told().len(), 1);
+    assert_eq!(bench.take_transitions().len(), 1);
     bench.read_until(11 * DORMANT_AFTER - 1);
-    assert_eq!(bench.told(), []);
+    assert_eq!(bench.take_transitions(), []);
     bench.read_until(11 * DORMANT_AFTER);
-    assert_eq!(bench.told(), [Change::Dormant]);
+    assert_eq!(bench.take_transitions(), [Change::Dormant]);
 }
 
 #[test]
-fn a_socket_that_is_found_open_awakens() {
+fn awakens_on_a_socket_found_by_a_scan() {
     let mut bench = Bench::new();
     bench.read_until(50);
-    bench.look(Protocol::Tcp, 0, false);
+    bench.scan(Protocol::Tcp, 0, false);
     bench.read_until(100);
-    bench.look(Protocol::Tcp, 2, true);
-    bench.look(Protocol::Tcp, 2, true);
-    assert_eq!(slept(&bench.told()[0]), 50, "nobody held it at the look before");
+    bench.scan(Protocol::Tcp, 2, true);
+    bench.scan(Protocol::Tcp, 2, true);
+    assert_eq!(
+        dormant_seconds(&bench.take_transitions()[0]),
+        50,
+        "it had no holder at the previous scan"
+    );
     let facts = bench.facts();
     assert_eq!((facts.bound_sockets(Protocol::Tcp), facts.state), (2, PortState::Bound));
-    assert_eq!(facts.last_bind(Protocol::Tcp), None, "nobody knows when");
-    bench.look(Protocol::Tcp, 0, false);
+    assert_eq!(facts.last_bind(Protocol::Tcp), None, "the time is unknown");
+    bench.scan(Protocol::Tcp, 0, false);
     assert_eq!(bench.state(), PortState::Quiet);
-    assert_eq!(bench.told(), []);
+    assert_eq!(bench.take_transitions(), []);
 }
 
 #[test]
-fn a_look_and_the_calls_before_it_are_not_added_up() {
+fn does_not_count_sockets_twice_by_calls_and_scan() {
     let mut bench = Bench::new();
     bench.read_until(10);
-    bench.look(Protocol::Udp, 1, true);
+    bench.scan(Protocol::Udp, 1, true);
     bench.call(Protocol::Udp, BIND);
     assert_eq!(bench.facts().bound_sockets(Protocol::Udp), 1);
     bench.now += 1;
@@ -262,17 +273,17 @@ fn a_look_and_the_calls_before_it_are_not_added_up() {
 }
 
 #[test]
-fn a_socket_closed_that_was_bound_unseen_awakens() {
+fn a_socket_closed_that_is_unobserved_bind_awakens() {
     let mut bench = Bench::new();
     bench.read_until(100);
     bench.call(Protocol::Tcp, CallKind::Close);
-    let told = bench.told();
-    assert_eq!(slept(&told[0]), 0, "it may have been held all the time");
+    let changes = bench.take_transitions();
+    assert_eq!(dormant_seconds(&changes[0]), 0, "it may have been held all the time");
     assert_eq!(bench.state(), PortState::Quiet);
 }
 
 #[test]
-fn holders_outlive_the_agent() {
+fn keeps_holders_over_a_restart() {
     let mut bench = Bench::new();
     bench.call(Protocol::Tcp, BIND);
     bench.call(Protocol::Tcp, CallKind::Listen);
@@ -281,35 +292,35 @@ fn holders_outlive_the_agent() {
     assert_eq!(bench.facts().bound_sockets(Protocol::Tcp), 1);
     bench.read_until(501 + DORMANT_AFTER);
     assert!(!bench.facts().is_dormant());
-    bench.look(Protocol::Tcp, 0, false);
+    bench.scan(Protocol::Tcp, 0, false);
     bench.read_until(502 + 2 * DORMANT_AFTER);
-    assert_eq!(bench.told(), [Change::Dormant]);
+    assert_eq!(bench.take_transitions(), [Change::Dormant]);
 }
 
 /// A look takes its time, and a socket may come or go meanwhile.
 #[test]
-fn a_look_does_not_undo_what_happened_since_it_began() {
+fn ignores_a_scan_for_ports_with_later_calls() {
     let mut bench = Bench::new();
     bench.read_until(10);
     let began = at(bench.now);
     bench.read_until(11);
     bench.call(Protocol::Tcp, BIND);
-    bench.ledger.holders(began, None, &mut bench.told);
+    bench.ledger.record_holders(began, None, &mut bench.transitions);
     assert_eq!(bench.state(), PortState::Bound, "it was bound after the look had gone by");
 
     let held = Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: false };
     let began = at(bench.now);
     bench.read_until(12);
     bench.call(Protocol::Tcp, CallKind::Close);
-    bench.ledger.holders(began, [held], &mut bench.told);
+    bench.ledger.record_holders(began, [held], &mut bench.transitions);
     assert_eq!(bench.facts().bound_sockets(Protocol::Tcp), 0, "it was seen, and closed since");
 
-    bench.look(Protocol::Tcp, 1, false);
+    bench.scan(Protocol::Tcp, 1, false);
     assert_eq!(bench.state(), PortState::Bound, "the next look knows");
 }
 
 #[test]
-fn a_wake_says_what_it_was() {
+fn describes_each_wake() {
     let text = |evidence| Wake::Bind { protocol: Protocol::Tcp, evidence }.to_string();
     assert_eq!(text(BindEvidence::Bound), "tcp bind");
     let packet =

@@ -1,14 +1,14 @@
-//! A world of packets, sockets, agents that come and go, and clocks that are set, beside which the
-//! ledger must tell no more than the truth and no less than what could be known.
+//! A simulated world of packets, sockets, agent restarts and clock steps. The ledger must claim no
+//! more than is true in it, and no less than could be known.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 
 use super::*;
 
 const PORTS: [(u16, u64); 2] = [(1, 5_000), (2, 20_000)];
-const LONGEST_SILENCE: u64 = LONGEST_SILENCE_NS / 1_000_000;
+const MAX_READING_INTERVAL_MS: u64 = MAX_READING_INTERVAL_NS / 1_000_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -21,7 +21,7 @@ enum Step {
     /// The ring's events, newest first if they are out of order.
     Drain(bool),
     Read,
-    Look,
+    Scan,
     Save,
     SetClock(i64),
     Kill,
@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (port, protocol, lost).prop_map(|(a, b, c)| Step::Close(a, b, c)),
         4 => any::<bool>().prop_map(Step::Drain),
         16 => Just(Step::Read),
-        4 => Just(Step::Look),
+        4 => Just(Step::Scan),
         4 => Just(Step::Save),
         1 => (-1_000_000_i64..1_000_000).prop_map(Step::SetClock),
         2 => Just(Step::Kill),
@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What an agent knows, and loses with it what it has not saved. Times are milliseconds since the
-/// world began; the truth is known to nobody else.
+/// world began; the ledger does not know it.
 #[derive(Clone, Default)]
 struct Knowledge {
     /// Spans between readings, and those of them that count.
@@ -64,9 +64,9 @@ struct Knowledge {
     last_reading: u64,
     /// The last reading.
     counted_until: u64,
-    last_look: Option<u64>,
-    /// Since when each port sleeps.
-    asleep: [Option<u64>; 2],
+    last_scan: Option<u64>,
+    /// Start of dormancy by port.
+    dormant: [Option<u64>; 2],
 }
 
 impl Knowledge {
@@ -119,9 +119,9 @@ impl World {
         world
     }
 
-    fn moment(&self) -> Moment {
+    fn clock_reading(&self) -> ClockReading {
         let wall = Timestamp::from_millisecond(self.clock_ms + self.now as i64).expect("a time");
-        Moment { wall, boottime_ns: (self.now - self.booted) * 1_000_000 }
+        ClockReading { wall, boottime_ns: (self.now - self.booted) * 1_000_000 }
     }
 
     fn start(&mut self) {
@@ -129,13 +129,13 @@ impl World {
             return;
         }
         let start = Start {
-            at: self.moment(),
+            at: self.clock_reading(),
             boot_id: self.boots.to_string(),
             counters: CounterEpoch { id: self.lives.to_string(), adopted: self.adopted },
         };
         let mut ledger = match &self.stored {
             None => {
-                self.known = Knowledge { asleep: [Some(self.now); 2], ..Knowledge::default() };
+                self.known = Knowledge { dormant: [Some(self.now); 2], ..Knowledge::default() };
                 Ledger::new(start)
             }
             Some((saved, ports, known)) => {
@@ -148,7 +148,7 @@ impl World {
             dormant_after: Duration::from_millis(milliseconds),
             has_owners: false,
         });
-        ledger.watch(ports, self.moment());
+        ledger.watch(ports, self.clock_reading());
         self.known.last_reading = self.now;
         self.ledger = Some(ledger);
         self.adopted = true;
@@ -167,7 +167,7 @@ impl World {
         self.stored = Some((ledger, stored, self.known.clone()));
     }
 
-    /// The counters begin anew: what they alone knew is forgotten.
+    /// Resets the counters: activity that only they had counted is lost.
     fn reset(&mut self) {
         self.ledger = None;
         self.lives += 1;
@@ -204,7 +204,7 @@ impl World {
         }
         if !lost {
             let (port, _) = PORTS[port];
-            self.ring.push_back(SocketCall { at: self.moment(), port, protocol, kind });
+            self.ring.push_back(SocketCall { at: self.clock_reading(), port, protocol, kind });
         }
     }
 
@@ -225,7 +225,7 @@ impl World {
             Step::Close(port, protocol, lost) => self.call(port, protocol, CallKind::Close, lost),
             Step::Drain(backwards) => self.drain(backwards),
             Step::Read => self.read(),
-            Step::Look => self.look(),
+            Step::Scan => self.scan(),
             Step::Save => self.save(),
             Step::SetClock(milliseconds) => self.clock_ms += milliseconds,
             Step::Kill => self.ledger = None,
@@ -237,17 +237,17 @@ impl World {
 
     fn drain(&mut self, backwards: bool) {
         let Some(mut ledger) = self.ledger.take() else { return };
-        let mut told = Vec::new();
+        let mut transitions = Vec::new();
         while let Some(call) = if backwards { self.ring.pop_back() } else { self.ring.pop_front() }
         {
-            ledger.call(&call, &mut told);
+            ledger.record_call(&call, &mut transitions);
         }
         self.ledger = Some(ledger);
-        self.judge(&told);
+        self.judge(&transitions);
     }
 
-    fn look(&mut self) {
-        let at = self.moment();
+    fn scan(&mut self) {
+        let at = self.clock_reading();
         let Some(ledger) = &mut self.ledger else { return };
         let mut held = Vec::new();
         for (index, (port, _)) in PORTS.iter().enumerate() {
@@ -256,10 +256,14 @@ impl World {
                 held.push(Held { port: *port, protocol, sockets, can_answer: true });
             }
         }
-        let mut told = Vec::new();
-        ledger.holders(at, held.into_iter().filter(|held| held.sockets > 0), &mut told);
-        self.judge(&told);
-        self.known.last_look = Some(self.now);
+        let mut transitions = Vec::new();
+        ledger.record_holders(
+            at,
+            held.into_iter().filter(|held| held.sockets > 0),
+            &mut transitions,
+        );
+        self.judge(&transitions);
+        self.known.last_scan = Some(self.now);
         for (index, (port, _)) in PORTS.iter().enumerate() {
             let facts = self.ledger.as_ref().and_then(|ledger| ledger.facts(*port)).expect("facts");
             for protocol in Protocol::ALL {
@@ -270,87 +274,88 @@ impl World {
     }
 
     fn read(&mut self) {
-        let at = self.moment();
+        let at = self.clock_reading();
         let Some(ledger) = &mut self.ledger else { return };
-        let mut told = Vec::new();
-        let mut reading = ledger.read(at, &mut told);
+        let mut transitions = Vec::new();
+        let mut reading = ledger.begin_reading(at, &mut transitions);
         for (index, (port, _)) in PORTS.iter().enumerate() {
             reading.sockets(*port, &self.calls[index]);
             reading.traffic(ETHERNET, *port, &self.counters[index]);
         }
         reading.finish();
         // Awakenings are judged by what was known before the reading, sleep by what it brought.
-        let (awakened, asleep): (Vec<_>, Vec<_>) =
-            told.iter().partition(|told| matches!(told.change, Change::Awakened { .. }));
+        let (awakened, dormant): (Vec<_>, Vec<_>) = transitions
+            .iter()
+            .partition(|transition| matches!(transition.change, Change::Awakened { .. }));
         self.judge(&awakened);
         let passed = self.now - self.known.last_reading;
-        if passed <= LONGEST_SILENCE {
+        if passed <= MAX_READING_INTERVAL_MS {
             self.known.covered.push((self.known.last_reading, self.now));
         }
         self.known.last_reading = self.now;
         self.known.counted_until = self.now;
-        self.judge(&asleep);
-        self.judge_sleepers();
+        self.judge(&dormant);
+        self.judge_dormant_ports();
     }
 
-    fn judge(&mut self, told: &[Transition]) {
-        for transition in told {
+    fn judge(&mut self, transitions: &[Transition]) {
+        for transition in transitions {
             let index = usize::from(transition.port) - 1;
             match transition.change {
                 Change::Awakened { wake, dormant_for } => {
-                    let since = self.known.asleep[index].take().expect("it was dormant");
+                    let since = self.known.dormant[index].take().expect("it was dormant");
                     self.judge_dormant_for(index, since, wake, dormant_for);
                 }
                 Change::Dormant => {
-                    assert!(self.known.asleep[index].is_none(), "it is dormant already");
-                    self.judge_falling_asleep(index);
-                    self.known.asleep[index] = Some(self.now);
+                    assert!(self.known.dormant[index].is_none(), "it is dormant already");
+                    self.judge_new_dormancy(index);
+                    self.known.dormant[index] = Some(self.now);
                 }
                 Change::State { from, to } => assert_ne!(from, to),
             }
         }
     }
 
-    /// It never slept longer than until the first thing that happened, gaps not counted.
+    /// It never dormant_seconds longer than until the first thing that happened, gaps not counted.
     fn judge_dormant_for(&self, port: usize, since: u64, wake: Wake, dormant_for: Duration) {
         let woken = match wake {
-            _ if wake.was_bound_unseen() => self.known.last_look.unwrap_or(since).max(since),
+            _ if wake.is_unobserved_bind() => self.known.last_scan.unwrap_or(since).max(since),
             _ => {
                 let after = self.happened[port].iter().find(|time| **time >= since);
                 *after.expect("something happened")
             }
         };
         let truth = self.known.covered_at(woken) - self.known.covered_at(since);
-        let told = dormant_for.as_millis() as u64;
-        assert!(told <= truth, "{told} ms told, {truth} ms true: {wake}");
+        let claimed = dormant_for.as_millis() as u64;
+        assert!(claimed <= truth, "{claimed} ms claimed, {truth} ms true: {wake}");
     }
 
     /// Nothing happened for as long as it takes, gaps not counted.
-    fn judge_falling_asleep(&self, port: usize) {
+    fn judge_new_dormancy(&self, port: usize) {
         let (number, dormant_after) = PORTS[port];
         let last = self.happened[port].last().copied().unwrap_or(0);
         let quiet = self.known.covered_at(self.now) - self.known.covered_at(last);
         assert!(quiet >= dormant_after, "{quiet} ms quiet");
-        if self.known.last_look == Some(self.now) {
+        if self.known.last_scan == Some(self.now) {
             assert_eq!(self.sockets[port], [0, 0], "port {number} is held");
         }
     }
 
     /// After a reading, nothing has happened at a port that sleeps.
-    fn judge_sleepers(&self) {
+    fn judge_dormant_ports(&self) {
         let ledger = self.ledger.as_ref().expect("a ledger");
         for (index, (port, _)) in PORTS.iter().enumerate() {
             let facts = ledger.facts(*port).expect("facts");
-            assert_eq!(facts.is_dormant(), self.known.asleep[index].is_some());
-            if let Some(since) = self.known.asleep[index] {
+            assert_eq!(facts.is_dormant(), self.known.dormant[index].is_some());
+            if let Some(since) = self.known.dormant[index] {
                 let missed = self.happened[index].iter().find(|time| **time > since);
-                assert_eq!(missed, None, "asleep since {since}");
+                assert_eq!(missed, None, "dormant since {since}");
             }
         }
     }
 }
 
-/// A life of binds that nobody expects, by any number of agents.
+/// Unexpected binds over any number of agents.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
     /// Whether its event is lost.
@@ -372,7 +377,7 @@ fn turn() -> impl Strategy<Value = Turn> {
 
 proptest! {
     #[test]
-    fn every_bind_that_nobody_expects_is_counted_once(
+    fn counts_every_unexpected_bind_once(
         turns in prop::collection::vec(turn(), 0..80)
     ) {
         let mut world = World::new();
@@ -402,7 +407,7 @@ proptest! {
     }
 
     #[test]
-    fn no_world_overstates_dormancy_or_loses_an_awakening(
+    fn never_overstates_dormancy_or_loses_an_awakening(
         steps in prop::collection::vec(step(), 0..120)
     ) {
         let mut world = World::new();

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use monitor_kernel::clock::boottime_ns;
-use monitor_ledger::Moment;
+use monitor_ledger::ClockReading;
 
 /// Now, on both clocks.
-pub fn now() -> Moment {
-    Moment { wall: Timestamp::now(), boottime_ns: boottime_ns() }
+pub fn now() -> ClockReading {
+    ClockReading { wall: Timestamp::now(), boottime_ns: boottime_ns() }
 }

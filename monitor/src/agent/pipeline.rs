@@ -39,7 +39,8 @@ use monitor_kernel::{
     snapshot::Snapshot,
 };
 use monitor_ledger::{
-    CallKind, Change, FoundHeld, Held, Ledger, Moment, PortFacts, SocketCall, Transition, Watched,
+    CallKind, Change, ClockReading, FoundHeld, Held, Ledger, PortFacts, SocketCall, Transition,
+    Watched,
 };
 
 /// Messages that wait at most: many times what the ring buffer holds.
@@ -107,10 +108,10 @@ pub struct Parts {
 enum Message {
     Call(Box<(SocketEvent, Option<Vec<u8>>)>),
     Sample(Box<Sample>),
-    Reading(Moment, Box<Snapshot>),
-    Holders(Moment, Arc<[Socket]>),
+    Reading(ClockReading, Box<Snapshot>),
+    Holders(ClockReading, Arc<[Socket]>),
     Event(Box<Event>),
-    Watch(Vec<WatchedPort>, PayloadKeep, Moment),
+    Watch(Vec<WatchedPort>, PayloadKeep, ClockReading),
     Flush(oneshot::Sender<()>),
 }
 
@@ -172,7 +173,7 @@ impl Pipeline {
     /// The kernel's counters as they were at `at`. Every call that they count is to be told before.
     /// A reading that finds another one waiting, or the queue full, is left out: the next one has
     /// what it had.
-    pub fn read(&self, at: Moment, counters: Snapshot) {
+    pub fn read(&self, at: ClockReading, counters: Snapshot) {
         if self.shared.reading_waits.swap(true, Relaxed) {
             return;
         }
@@ -183,12 +184,12 @@ impl Pipeline {
 
     /// Sockets on the watched ports in a look that began at `at`. Every call up to its end is to be told
     /// before; the next look has what this one had.
-    pub fn hold(&self, at: Moment, sockets: Arc<[Socket]>) {
+    pub fn hold(&self, at: ClockReading, sockets: Arc<[Socket]>) {
         let _ = self.messages.try_send(Message::Holders(at, sockets));
     }
 
     /// Watches these ports from now on, and keeps so much of payloads.
-    pub async fn watch(&self, ports: Vec<WatchedPort>, keep: PayloadKeep, now: Moment) {
+    pub async fn watch(&self, ports: Vec<WatchedPort>, keep: PayloadKeep, now: ClockReading) {
         self.order(Message::Watch(ports, keep, now)).await;
     }
 
@@ -319,7 +320,7 @@ impl Worker {
             event.expected = Some(config::is_expected(&port.expect, &owner));
         }
         if let Some(call) = socket_call(record, &event) {
-            lock(&self.ledger).call(&call, &mut self.transitions);
+            lock(&self.ledger).record_call(&call, &mut self.transitions);
         }
         self.tell(event.clone());
         let is_unexpected = event.expected == Some(false) && record.errno == 0;
@@ -355,13 +356,13 @@ impl Worker {
         self.tell(event);
     }
 
-    fn read(&mut self, at: Moment, counters: &Snapshot) {
+    fn read(&mut self, at: ClockReading, counters: &Snapshot) {
         self.name_interfaces(counters);
         for finding in self.examiner.expire(at.boottime_ns) {
             self.tell_finding(&finding);
         }
         let mut ledger = lock(&self.ledger);
-        let mut reading = ledger.read(at, &mut self.transitions);
+        let mut reading = ledger.begin_reading(at, &mut self.transitions);
         // Binds first: what follows a bind is not what awakened the port.
         for row in &counters.sockets {
             reading.sockets(row.port, &row.counters);
@@ -396,12 +397,12 @@ impl Worker {
             ledger.mark_unsaved();
         }
         if let Err(changes) = self.store.save(ledger.take_changes()) {
-            ledger.give_back(&changes);
+            ledger.requeue(&changes);
         }
     }
 
     /// Brings the ledger in line with who was seen to hold the ports.
-    fn reconcile(&mut self, at: Moment, sockets: &[Socket]) {
+    fn reconcile(&mut self, at: ClockReading, sockets: &[Socket]) {
         let held = held(sockets);
         let mut ledger = lock(&self.ledger);
         if self.has_looked {
@@ -409,7 +410,7 @@ impl Worker {
         }
         // What was open before the agent came is no difference.
         self.has_looked = true;
-        let found = ledger.holders(at, held, &mut self.transitions);
+        let found = ledger.record_holders(at, held, &mut self.transitions);
         drop(ledger);
         for found in found {
             self.judge_holders(at, &found, sockets);
@@ -419,7 +420,7 @@ impl Worker {
 
     /// Tells of sockets whose bind nobody has seen and that none of those holds who are expected. Of
     /// one that nobody holds it is not known, unless nobody is expected at all.
-    fn judge_holders(&mut self, at: Moment, found: &FoundHeld, sockets: &[Socket]) {
+    fn judge_holders(&mut self, at: ClockReading, found: &FoundHeld, sockets: &[Socket]) {
         let Some(port) = self.ports.get(&found.port) else { return };
         let is_expected =
             |holder: &Arc<Identity>| config::is_expected(&port.expect, &owner(holder));
@@ -439,11 +440,11 @@ impl Worker {
             let holder = socket.holders.first().map(Arc::as_ref);
             self.tell(Event::unexpected_holder(socket, holder, at.wall, &self.context));
         }
-        lock(&self.ledger).found_unexpected(found, unexpected.len() as u64);
+        lock(&self.ledger).count_unexpected_binds(found, unexpected.len() as u64);
         self.has_news |= !unexpected.is_empty();
     }
 
-    fn watch(&mut self, ports: Vec<WatchedPort>, now: Moment) {
+    fn watch(&mut self, ports: Vec<WatchedPort>, now: ClockReading) {
         lock(&self.ledger).watch(ports.iter().map(Watched::from), now);
         self.ports = by_number(ports);
     }
@@ -572,7 +573,7 @@ fn socket_call(record: &SocketEvent, event: &Event) -> Option<SocketCall> {
         SocketEventKind::Close => CallKind::Close,
     };
     Some(SocketCall {
-        at: Moment { wall: event.time, boottime_ns: record.time_ns },
+        at: ClockReading { wall: event.time, boottime_ns: record.time_ns },
         port: record.port,
         protocol: Protocol::from_ip_number(record.protocol)?,
         kind,
@@ -591,7 +592,7 @@ mod tests {
     use super::*;
     use monitor_ledger::{CounterEpoch, PortState, Start};
 
-    const NOW: Moment = Moment { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
+    const NOW: ClockReading = ClockReading { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
 
     /// A queue that nobody empties.
     fn stuck() -> (Pipeline, mpsc::Receiver<Message>) {

@@ -26,7 +26,7 @@ use crate::{
     process::Joiner,
     sockets::{self, Socket},
 };
-use monitor_ledger::Moment;
+use monitor_ledger::ClockReading;
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -41,7 +41,7 @@ const PERIOD_WHEN_STIRRED: Duration = Duration::from_secs(1);
 const PAUSE_FACTOR_WHEN_STIRRED: u32 = 20;
 
 /// A finished look: when it began, and the sockets on the ports.
-pub type Findings = (Moment, Arc<[Socket]>);
+pub type Findings = (ClockReading, Arc<[Socket]>);
 
 /// Asks the kernel side who has sockets open.
 pub type OpenSockets = Box<dyn Fn() -> Result<Vec<HeldSocket>> + Send + Sync>;

@@ -91,7 +91,8 @@ impl ShownPorts {
             .iter()
             .filter(|row| quiet_too || row.counters != PortCounters::default())
             .map(|row| row.port);
-        let known = ledger.ports.iter().filter(|(_, facts)| facts.is_news()).map(|(port, _)| *port);
+        let known =
+            ledger.ports.iter().filter(|(_, facts)| facts.has_history()).map(|(port, _)| *port);
         let ports: PortSet = called.chain(crossed).chain(known).collect();
         let count = (1..=u16::MAX).filter(|port| ports.contains(*port)).count();
         Self { ports, with_zeros: count <= MAX_PORTS_WITH_ZEROS }
@@ -363,7 +364,7 @@ mod tests {
         hooks::{Hook, HookMechanism, HookStatus},
         snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic},
     };
-    use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
+    use monitor_ledger::{ClockReading, CounterEpoch, Ledger, Start, Watched};
 
     fn snapshot(interfaces: &[&str], ports: &[u16]) -> Snapshot {
         let hook = |hook, interface: Option<&str>, attached| HookStatus {
@@ -421,7 +422,7 @@ mod tests {
 
     /// Of ports that have just begun to be watched.
     fn ledger(snapshot: &Snapshot) -> LedgerFacts {
-        let at = Moment { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
+        let at = ClockReading { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
         let counters = CounterEpoch { id: String::new(), adopted: false };
         let mut ledger = Ledger::new(Start { at, boot_id: String::new(), counters });
         let dormant_after = Duration::from_secs(1);

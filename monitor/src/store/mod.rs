@@ -36,7 +36,7 @@
 //!     ledger.mark_unsaved();
 //! }
 //! if let Err(changes) = queue.save(ledger.take_changes()) {
-//!     ledger.give_back(&changes);
+//!     ledger.requeue(&changes);
 //! }
 //! // At the end.
 //! queue.close(Duration::from_secs(5)).await;
@@ -135,7 +135,7 @@ impl StoreQueue {
     }
 
     /// Queues changes of the ledger. What finds the queue full comes back: see
-    /// [`monitor_ledger::Ledger::give_back`].
+    /// [`monitor_ledger::Ledger::requeue`].
     pub fn save(&self, changes: Changes) -> Result<(), Box<Changes>> {
         self.messages.try_send(Message::Ledger(Box::new(changes))).map_err(|error| {
             match error.into_inner() {

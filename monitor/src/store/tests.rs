@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
+use monitor_ledger::{ClockReading, CounterEpoch, Ledger, Start, Watched};
 use rusqlite::Connection;
 use testkit::logged::logged;
 
@@ -97,7 +97,7 @@ fn integrity(path: &Path) -> String {
 }
 
 fn start() -> Start {
-    let at = Moment { wall: at(1_700_000_000), boottime_ns: 1_000_000_000 };
+    let at = ClockReading { wall: at(1_700_000_000), boottime_ns: 1_000_000_000 };
     let counters = CounterEpoch { id: "one".into(), adopted: false };
     Start { at, boot_id: "boot".into(), counters }
 }

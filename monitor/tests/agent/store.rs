@@ -14,7 +14,7 @@ use ghostport::{
     store::{Filter, Reader, Record, Store},
 };
 use jiff::{SignedDuration, Timestamp};
-use monitor_ledger::{CounterEpoch, Ledger, Moment, Start, Watched};
+use monitor_ledger::{ClockReading, CounterEpoch, Ledger, Start, Watched};
 use rustix::{
     mount::{MountFlags, mount, mount_bind, mount_remount},
     process::{Pid, Signal, kill_process},
@@ -47,7 +47,7 @@ fn event(minutes: i64, kind: &'static str, port: Option<u16>, fields: &str) -> R
 }
 
 fn changes() -> monitor_ledger::Changes {
-    let at = Moment { wall: Timestamp::now(), boottime_ns: 1 };
+    let at = ClockReading { wall: Timestamp::now(), boottime_ns: 1 };
     let counters = CounterEpoch { id: "one".into(), adopted: false };
     let mut ledger = Ledger::new(Start { at, boot_id: "boot".into(), counters });
     let dormant_after = DEFAULT_DORMANT_AFTER;

@@ -1,0 +1,325 @@
+//! The ledger itself: its ports, its clock, and what has to be saved.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use monitor_common::flow::Protocol;
+
+use crate::{
+    clock::ClockReading,
+    coverage::CoverageClock,
+    facts::PortFacts,
+    observation::{FoundHeld, Held, SocketCall, Start, Watched},
+    port::{Activity, DormantSince, Port},
+    saved::{Changes, RestoreError, Saved, SavedPort, VERSION},
+    transition::{BindEvidence, Transition, Wake},
+};
+
+/// The state of every watched port.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub(super) clock: CoverageClock,
+    pub(super) ports: BTreeMap<u16, Port>,
+    /// Ports that are no longer watched. The counters keep their values, so a port that is watched
+    /// again continues from its old counts.
+    unwatched: BTreeMap<u16, Port>,
+    /// Ports that the passing of time can change; `tick` skips all others.
+    pub(super) active: BTreeSet<u16>,
+    /// Ports that differ from what was saved; a port that is no longer known has to be deleted.
+    pub(super) dirty: BTreeSet<u16>,
+    /// Interfaces of the last reading, by index, ascending.
+    pub(super) interfaces: Vec<u32>,
+    /// Whether the next reading covers time before this ledger existed.
+    pub(super) adopts_counts: bool,
+    /// Start of the last socket scan, `CLOCK_BOOTTIME`; the scan includes earlier calls.
+    scanned_at_ns: Option<u64>,
+    /// Covered time up to that scan. A holder with an unobserved bind came later.
+    scanned_covered_ns: u64,
+    /// Wall clock time of the last reading.
+    pub(super) wall: Timestamp,
+    boot_id: String,
+    counters_id: String,
+}
+
+impl Ledger {
+    /// Creates an empty ledger.
+    pub fn new(start: Start) -> Self {
+        Self {
+            clock: CoverageClock::begin(&start),
+            ports: BTreeMap::new(),
+            unwatched: BTreeMap::new(),
+            active: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            interfaces: Vec::new(),
+            adopts_counts: start.counters.adopted,
+            scanned_at_ns: None,
+            scanned_covered_ns: 0,
+            wall: start.at.wall,
+            boot_id: start.boot_id,
+            counters_id: start.counters.id,
+        }
+    }
+
+    /// Restores a saved ledger.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the ledger was saved in another version of its format.
+    pub fn restore(
+        saved: &Saved,
+        ports: impl IntoIterator<Item = (u16, SavedPort)>,
+        start: Start,
+    ) -> Result<Self, RestoreError> {
+        if saved.version != VERSION {
+            return Err(RestoreError(saved.version));
+        }
+        let clock = CoverageClock::resume(saved, &start);
+        let same_boot = saved.boot_id == start.boot_id;
+        let same_counters = saved.counters_id == start.counters.id;
+        let scanned_covered_ns = saved.scanned_covered_ns;
+        let mut ledger =
+            Self { clock, scanned_covered_ns, adopts_counts: false, ..Self::new(start) };
+        for (number, saved) in ports {
+            let mut port = Port::from(saved);
+            if let Some(history) = &mut port.history {
+                history.resume(ledger.clock.covered_ns(), same_boot, same_counters);
+                // Saved ports belong to the boot and the counters that the ledger is saved with.
+                ledger.dirty.insert(number);
+            }
+            ledger.ports.insert(number, port);
+            ledger.active.insert(number);
+        }
+        Ok(ledger)
+    }
+
+    /// Watches these ports from now on, and no others. A new port starts dormant. A port that was
+    /// dormant when it was last watched is dormant since now, because it was not observed meanwhile.
+    pub fn watch(&mut self, ports: impl IntoIterator<Item = Watched>, now: ClockReading) {
+        let covered_ns = self.clock.covered_at(now.boottime_ns);
+        let since = DormantSince { covered_ns, wall: now.wall };
+        let mut before = std::mem::take(&mut self.ports);
+        for Watched { port: number, dormant_after, has_owners } in ports {
+            let mut port = before.remove(&number).unwrap_or_else(|| {
+                self.dirty.insert(number);
+                let known = self.unwatched.remove(&number);
+                self.active.extend(known.is_some().then_some(number));
+                known.map_or_else(|| Port::new(since), |port| port.watched_again(since))
+            });
+            port.dormant_after_ns = u64::try_from(dormant_after.as_nanos()).unwrap_or(u64::MAX);
+            port.has_owners = has_owners;
+            self.ports.insert(number, port);
+        }
+        self.dirty.extend(before.keys());
+        let known = before.into_iter().filter(|(_, port)| port.history.is_some());
+        self.unwatched.extend(known.map(|(number, port)| (number, port.into_unwatched())));
+        self.active.retain(|number| self.ports.contains_key(number));
+    }
+
+    /// Records a socket call; ignores it if the port is not watched.
+    pub fn record_call(&mut self, call: &SocketCall, out: &mut Vec<Transition>) {
+        let SocketCall { at, port: number, protocol, kind } = *call;
+        let wake = Wake::Bind { protocol, evidence: kind.evidence() };
+        let is_counted = self.scanned_at_ns.is_some_and(|looked| at.boottime_ns <= looked);
+        let age_ns = self.clock.age_at(at.boottime_ns);
+        let activity = self.activity(wake, at);
+        let note = |port: &mut Port, is_newer: bool| {
+            let Some(history) = &mut port.history else { return };
+            history.note_call(call, is_newer, age_ns);
+            if !is_counted {
+                history.count_socket(protocol, kind);
+            }
+        };
+        self.record_activity(number, &activity, at, note, out);
+    }
+
+    /// Records the result of a socket scan that started at `at`.
+    ///
+    /// `held` lists all sockets that hold a port. A port may occur more than once, for each network
+    /// namespace for instance; a port that does not occur has no holder. If a port had a socket call
+    /// after `at`, the scan may be out of date for it and the next one decides. Record every call up
+    /// to the end of the scan before the scan itself.
+    ///
+    /// Returns the ports that had no known holder before.
+    pub fn record_holders(
+        &mut self,
+        at: ClockReading,
+        held: impl IntoIterator<Item = Held>,
+        out: &mut Vec<Transition>,
+    ) -> Vec<FoundHeld> {
+        for found in held {
+            let Some(port) = self.ports.get_mut(&found.port) else { continue };
+            let sockets = &mut port.history.get_or_insert_default().found[found.protocol as usize];
+            sockets.count = sockets.count.saturating_add(found.sockets);
+            sockets.can_answer |= found.can_answer;
+            self.active.insert(found.port);
+        }
+        let active = std::mem::take(&mut self.active);
+        let mut found = Vec::new();
+        for number in &active {
+            self.reconcile(*number, at, out, &mut found);
+        }
+        self.active.extend(active);
+        self.scanned_at_ns = Some(at.boottime_ns);
+        self.scanned_covered_ns =
+            self.clock.covered_at(at.boottime_ns).min(self.clock.covered_ns());
+        found
+    }
+
+    /// Counts unexpected binds for `sockets` of the sockets in `found`, without those that are
+    /// counted already.
+    pub fn count_unexpected_binds(&mut self, found: &FoundHeld, sockets: u64) {
+        let &FoundHeld { port, protocol, unreported_binds } = found;
+        let history = self.ports.get_mut(&port).and_then(|port| port.history.as_mut());
+        if let Some(history) = history {
+            let uncounted = sockets.saturating_sub(unreported_binds);
+            history.unexpected_binds[protocol as usize] += uncounted;
+            // The next reading may count them too.
+            history.reported_binds[protocol as usize] += uncounted;
+            self.dirty.insert(port);
+        }
+    }
+
+    /// Facts about a port; `None` if it is not watched.
+    pub fn facts(&self, port: u16) -> Option<PortFacts> {
+        self.ports.get(&port).map(Port::facts)
+    }
+
+    /// Facts about every watched port, in ascending order.
+    pub fn all_facts(&self) -> impl ExactSizeIterator<Item = (u16, PortFacts)> {
+        self.ports.iter().map(|(number, port)| (*number, port.facts()))
+    }
+
+    /// Sum of all coverage gaps since the ledger began.
+    pub const fn coverage_gap(&self) -> Duration {
+        Duration::from_nanos(self.clock.gap_ns())
+    }
+
+    /// Returns what has changed since the last call, for the store.
+    pub fn take_changes(&mut self) -> Changes {
+        let last_reading_ns = self.clock.last_reading_ns();
+        let ledger = Saved {
+            version: VERSION,
+            wall: self.wall,
+            boottime_ns: last_reading_ns,
+            boot_id: self.boot_id.clone(),
+            counters_id: self.counters_id.clone(),
+            covered_ns: self.clock.covered_ns(),
+            age_ns: self.clock.age_at(last_reading_ns),
+            gap_ns: self.clock.gap_ns(),
+            scanned_covered_ns: self.scanned_covered_ns,
+        };
+        let dirty = std::mem::take(&mut self.dirty);
+        let known = |number: u16| self.ports.get(&number).or_else(|| self.unwatched.get(&number));
+        let saved = |number| (number, known(number).map(SavedPort::from));
+        Changes { ledger, ports: dirty.into_iter().map(saved).collect() }
+    }
+
+    /// Marks changes that could not be saved, so that the next call returns them again.
+    pub fn requeue(&mut self, changes: &Changes) {
+        self.dirty.extend(changes.ports.iter().map(|(number, _)| *number));
+    }
+
+    /// Marks everything as unsaved, because the saved ledger was lost.
+    pub fn mark_unsaved(&mut self) {
+        self.dirty.extend(self.ports.keys().chain(self.unwatched.keys()));
+    }
+
+    /// Activity at `at`, with the time up to which earlier activity is known.
+    pub(super) fn activity(&self, wake: Wake, at: ClockReading) -> Activity {
+        let covered_ns = self.clock.covered_ns();
+        Activity {
+            at_ns: self.clock.covered_at(at.boottime_ns),
+            known_until_ns: if wake.is_unobserved_bind() {
+                self.scanned_covered_ns
+            } else {
+                covered_ns
+            },
+            wall: at.wall,
+            wake,
+        }
+    }
+
+    /// Records `activity` on a watched port and updates its state.
+    pub(super) fn record_activity(
+        &mut self,
+        number: u16,
+        activity: &Activity,
+        at: ClockReading,
+        note: impl FnOnce(&mut Port, bool),
+        out: &mut Vec<Transition>,
+    ) {
+        let Some(port) = self.ports.get_mut(&number) else { return };
+        let is_newer = port.record_activity(number, activity, out);
+        note(port, is_newer);
+        let age_ns = self.clock.age_at(at.boottime_ns.max(self.clock.last_reading_ns()));
+        port.refresh_state(number, age_ns, at.wall, out);
+        self.active.insert(number);
+        self.dirty.insert(number);
+    }
+
+    /// Replaces the sockets of a port by those that a scan found.
+    fn reconcile(
+        &mut self,
+        number: u16,
+        at: ClockReading,
+        out: &mut Vec<Transition>,
+        found_held: &mut Vec<FoundHeld>,
+    ) {
+        let Some(history) = self.ports.get_mut(&number).and_then(|port| port.history.as_mut())
+        else {
+            return;
+        };
+        let found = std::mem::take(&mut history.found);
+        let unreported_binds = std::mem::take(&mut history.lost_binds);
+        let (before, called_at_ns) = (history.sockets, history.called_at_ns);
+        for protocol in Protocol::ALL {
+            let index = protocol as usize;
+            if found[index] == before[index] || called_at_ns[index] > at.boottime_ns {
+                continue;
+            }
+            if before[index].count == 0 && found[index].count > 0 {
+                let unreported_binds = unreported_binds[index];
+                found_held.push(FoundHeld { port: number, protocol, unreported_binds });
+            }
+            let activity =
+                self.activity(Wake::Bind { protocol, evidence: BindEvidence::Found }, at);
+            let note = |port: &mut Port, _| {
+                let Some(history) = &mut port.history else { return };
+                history.interval.held[index] = true;
+                history.set_sockets(protocol, found[index]);
+            };
+            self.record_activity(number, &activity, at, note, out);
+        }
+    }
+
+    /// Applies the passing of time: dormancy and states that expire.
+    pub(super) fn tick(&mut self, at: ClockReading, out: &mut Vec<Transition>) {
+        let age_ns = self.clock.age_at(at.boottime_ns);
+        let found =
+            |protocol| self.activity(Wake::Bind { protocol, evidence: BindEvidence::Found }, at);
+        let found = Protocol::ALL.map(found);
+        let (ports, dirty) = (&mut self.ports, &mut self.dirty);
+        self.active.retain(|number| {
+            let Some(port) = ports.get_mut(number) else { return false };
+            let before = out.len();
+            port.tick(*number, &found, age_ns, out);
+            if out.len() > before {
+                dirty.insert(*number);
+            }
+            !port.is_idle()
+        });
+    }
+
+    /// Forgets interfaces that are gone. The kernel does not reuse their indices.
+    pub(super) fn forget_interfaces(&mut self, remaining: &[u32]) {
+        for (number, port) in self.ports.iter_mut().chain(&mut self.unwatched) {
+            let history = port.history.as_mut();
+            if history.is_some_and(|history| history.packets.retain(remaining)) {
+                self.dirty.insert(*number);
+            }
+        }
+    }
+}
