@@ -4,8 +4,6 @@
 //! about what a machine has. It depends on the standard library alone, because it is compiled
 //! before anything else.
 
-#![forbid(unsafe_code)]
-
 use std::{
     env,
     ffi::OsString,

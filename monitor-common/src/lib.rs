@@ -4,7 +4,6 @@
 //! The crate is `no_std`, has no dependency in the kernel, and knows nothing of aya: it can be
 //! tested, fuzzed and measured like any other code.
 
-#![forbid(unsafe_code)]
 #![no_std]
 
 #[cfg(feature = "user")]

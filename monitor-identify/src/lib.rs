@@ -8,8 +8,6 @@
 //! [`identify`] takes the first payload of one direction of a conversation, [`scanner`] the headers
 //! of a connection attempt, [`capture`] a pcap or pcapng file.
 
-#![forbid(unsafe_code)]
-
 pub mod capture;
 mod details;
 mod evidence;

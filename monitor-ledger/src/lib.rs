@@ -71,8 +71,6 @@
 //! assert!(!facts.is_dormant() && facts.bound_sockets(Protocol::Udp) == 1);
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod clock;
 mod counts;
 mod coverage;

@@ -1,7 +1,5 @@
 //! ghostport: an eBPF monitor of ports where nothing should be.
 
-#![forbid(unsafe_code)]
-
 pub mod agent;
 pub mod api;
 pub mod catalogue;

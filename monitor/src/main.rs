@@ -1,7 +1,5 @@
 //! The binary `ghostport`: parses the command line and runs a command of the library.
 
-#![forbid(unsafe_code)]
-
 use std::process::ExitCode;
 
 use clap::Parser as _;

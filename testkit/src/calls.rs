@@ -3,8 +3,11 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::{fd::OwnedFd, unix::process::parent_id},
-    process, thread,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::process::parent_id,
+    },
+    process, ptr, thread,
 };
 
 use rustix::{
@@ -207,6 +210,28 @@ pub fn tcp(family: AddressFamily) -> OwnedFd {
 pub fn udp(family: AddressFamily) -> OwnedFd {
     socket(family, SocketType::DGRAM, None).expect("a socket")
 }
+
+/// Binds with an address that is laid out as one of IPv4, but has another family: the port lies in
+/// its third and fourth byte. Returns whether that succeeded.
+pub fn bind_as(socket: &OwnedFd, family: AddressFamily, port: u16) -> bool {
+    let address = libc::sockaddr_in {
+        sin_family: family.as_raw(),
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: 0 },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: the address lives through the call, and is as long as the call says.
+    unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), ADDRESS_LEN) == 0 }
+}
+
+/// Binds with a null pointer in place of an address. Returns whether that succeeded.
+pub fn bind_nowhere(socket: &OwnedFd) -> bool {
+    // SAFETY: the kernel checks the pointer.
+    unsafe { libc::bind(socket.as_raw_fd(), ptr::null(), ADDRESS_LEN) == 0 }
+}
+
+/// Bytes of an IPv4 socket address.
+const ADDRESS_LEN: u32 = size_of::<libc::sockaddr_in>() as u32;
 
 /// A port of 127.0.0.1.
 pub fn v4(port: u16) -> SocketAddr {

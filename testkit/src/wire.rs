@@ -1,14 +1,17 @@
 //! Frames as they are, onto an interface of this thread's namespace.
 
 use std::{
+    fs::File,
     io,
-    mem::size_of,
     net::UdpSocket,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     thread,
 };
 
-use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketFlags, SocketType, netdevice::name_to_index, socket,
+    socket_with,
+};
 
 /// A packet socket on one interface, for sending only.
 pub struct Wire {
@@ -19,17 +22,7 @@ pub struct Wire {
 impl Wire {
     /// Opens it.
     pub fn open(interface: &str) -> Self {
-        // SAFETY: no memory is involved. Protocol 0 receives nothing.
-        let socket =
-            unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-        assert!(socket >= 0, "packet socket: {}", io::Error::last_os_error());
-        // SAFETY: the descriptor was just made, and is nobody else's.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        // SAFETY: all members are integers, for which zero is a value.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = index_of(interface) as i32;
-        Self { socket, address }
+        Self { socket: packet_socket(), address: link_address(interface) }
     }
 
     /// Sends a frame, which leaves through the interface when this returns. Waits while the receiver
@@ -60,6 +53,65 @@ impl Wire {
     }
 }
 
+/// A packet socket that leaves only the Ethernet header in the contiguous part of a packet that is
+/// longer than a page, as `packet_alloc_skb` in `net/packet/af_packet.c` does for a guest's packet.
+pub struct SplitWire {
+    socket: OwnedFd,
+}
+
+impl SplitWire {
+    /// Bytes of `struct virtio_net_hdr`; zeros say that nothing is to be segmented or summed.
+    const GUEST_HEADER: [u8; 10] = [0; 10];
+
+    /// Opens it.
+    pub fn open(interface: &str) -> Self {
+        const PACKET_VNET_HDR: i32 = 15;
+        let socket = packet_socket();
+        set_option(&socket, libc::SOL_PACKET, PACKET_VNET_HDR, 1).expect("PACKET_VNET_HDR");
+        let address = link_address(interface);
+        let size = size_of::<libc::sockaddr_ll>() as u32;
+        // SAFETY: the address lives through the call, and is as long as the call says.
+        let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
+        assert_eq!(result, 0, "bind: {}", io::Error::last_os_error());
+        Self { socket }
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, frame: &[u8]) {
+        let message = [&Self::GUEST_HEADER, frame].concat();
+        let sent = rustix::net::send(&self.socket, &message, SendFlags::empty());
+        assert_eq!(sent, Ok(message.len()));
+    }
+}
+
+/// A packet socket that receives nothing: its protocol is 0.
+fn packet_socket() -> OwnedFd {
+    socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .expect("a packet socket")
+}
+
+fn link_address(interface: &str) -> libc::sockaddr_ll {
+    // SAFETY: all members are integers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = index_of(interface) as i32;
+    address
+}
+
+fn set_option(socket: &impl AsFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the option is an integer that lives through the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of::<i32>() as u32,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Index of an interface of this thread's namespace.
 pub fn index_of(interface: &str) -> u32 {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
@@ -69,18 +121,7 @@ pub fn index_of(interface: &str) -> u32 {
 /// Makes a UDP socket hand its writes to the stack as super-packets of segments of this size.
 pub fn segment_writes(socket: &UdpSocket, size: u16) {
     const UDP_SEGMENT: i32 = 103;
-    let size = i32::from(size);
-    // SAFETY: the option is an integer that lives through the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_UDP,
-            UDP_SEGMENT,
-            (&raw const size).cast(),
-            size_of::<i32>() as u32,
-        )
-    };
-    assert_eq!(result, 0, "UDP_SEGMENT: {}", io::Error::last_os_error());
+    set_option(socket, libc::SOL_UDP, UDP_SEGMENT, i32::from(size)).expect("UDP_SEGMENT");
 }
 
 /// What [`offload`] switches, `include/uapi/linux/ethtool.h`.
@@ -103,15 +144,35 @@ pub fn offload(interface: &str, offload: Offload, on: bool) {
         data: u32,
     }
     let mut value = Value { command: offload as u32, data: u32::from(on) };
-    // SAFETY: all members are integers and pointers, for which zero is a value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
-        *to = from as libc::c_char;
-    }
+    let mut request = request_about(interface);
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
     const SIOCETHTOOL: libc::Ioctl = 0x8946;
     // SAFETY: the request and what it points to live through the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
     assert_eq!(result, 0, "{offload:?} of {interface}: {}", io::Error::last_os_error());
+}
+
+/// Opens a tun device of this name, which is made for it. Its packets have no header of their own.
+pub fn open_tun(name: &str) -> io::Result<File> {
+    const IFF_TUN: i16 = 0x0001;
+    const IFF_NO_PI: i16 = 0x1000;
+    const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
+    let file = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = request_about(name);
+    request.ifr_ifru.ifru_flags = IFF_TUN | IFF_NO_PI;
+    // SAFETY: the request lives through the call.
+    match unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &raw mut request) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn request_about(interface: &str) -> libc::ifreq {
+    // SAFETY: all members are integers and pointers, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request
 }

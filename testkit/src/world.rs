@@ -19,10 +19,13 @@ use std::{
 use rustix::{
     io::Errno,
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
-    thread::{UnshareFlags, gettid, unshare_unsafe},
+    thread::gettid,
 };
 
-use super::sh;
+use super::{
+    namespaces::{enter_new_network, enter_new_network_and_mounts},
+    sh,
+};
 
 const BPFFS: &str = "/sys/fs/bpf";
 const TRACEFS: &str = "/sys/kernel/tracing";
@@ -55,7 +58,7 @@ impl World {
     pub const DIR: &str = "/run/world";
 
     fn enter() -> Self {
-        unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS);
+        enter_new_network_and_mounts();
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .expect("private mounts");
         mount_new("tmpfs", "/run");
@@ -151,7 +154,7 @@ impl World {
     /// The pair that most tests use: `gp0` with [`HERE`] on this end, `peer0` with [`THERE`] on the
     /// other.
     pub fn peer(&self) -> Peer {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         self.veth("gp0", &peer, "peer0");
         give_addresses(&peer);
         peer
@@ -224,12 +227,6 @@ pub fn tcp_counter(name: &str) -> u64 {
     values.split(' ').nth(position).and_then(|field| field.parse().ok()).expect("a number")
 }
 
-fn unshare(flags: UnshareFlags) {
-    // SAFETY: the descriptor table stays shared; only namespaces (and, with a mount namespace, the
-    // working directory and root) become this thread's own.
-    unsafe { unshare_unsafe(flags) }.expect("namespaces");
-}
-
 /// A filesystem of which there is only one may be there already.
 fn mount_new(kind: &str, at: &str) {
     match mount(kind, at, kind, MountFlags::empty(), None) {
@@ -253,11 +250,11 @@ pub struct Peer {
 
 impl Peer {
     /// A namespace with nothing but `lo`.
-    pub fn new() -> Self {
+    pub fn alone() -> Self {
         let (jobs, todo) = channel::<Job>();
         let (announce, announced) = channel();
         let work = move || {
-            unshare(UnshareFlags::NEWNET);
+            enter_new_network();
             announce.send(gettid().as_raw_nonzero().get()).expect("a listener");
             todo.into_iter().for_each(|job| job());
         };

@@ -1,7 +1,5 @@
 //! `cargo xtask`: the one vocabulary of commands for people and for CI.
 
-#![forbid(unsafe_code)]
-
 use std::process::ExitCode;
 
 use anyhow::Result;

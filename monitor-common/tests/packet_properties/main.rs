@@ -2,8 +2,6 @@
 //! etherparse as the second opinion.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![forbid(unsafe_code)]
-
 mod frames;
 
 use std::cell::{Cell, RefCell};

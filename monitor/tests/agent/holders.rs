@@ -9,7 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::{fs::MetadataExt as _, net::UnixStream, process::CommandExt as _},
+        unix::{fs::MetadataExt as _, net::UnixStream},
     },
     path::{Path, PathBuf},
     process::{self, Child, Command, Output, Stdio},
@@ -18,19 +18,19 @@ use std::{
 };
 
 use rustix::{
-    io::dup2,
     net::{
-        AddressFamily, Protocol, RawProtocol, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags,
-        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, bind,
-        listen, recvmsg, sendmsg, socket_with,
+        AddressFamily, Protocol, RawProtocol, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+        SocketFlags, SocketType, bind, listen, sendmsg, socket_with,
     },
-    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use serde_json::{Value, json};
 use testkit::{
     agent::{finish, ghostport, stderr, stdout},
     calls::{at, v4},
+    child::take_stdin_from,
     eventually,
+    namespaces::spawn_with_own_descriptors,
     privileges::{Privileges, SOMEBODY},
     sh,
     world::{Peer, World, in_world, netns_inode, port},
@@ -283,27 +283,6 @@ fn every_holder_of_an_inherited_socket_is_told() {
     });
 }
 
-/// Receives a descriptor and makes it the standard input.
-fn receive_stdin(from: &UnixStream) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let mut room = [std::io::IoSliceMut::new(&mut byte)];
-    recvmsg(from, &mut room, &mut ancillary, RecvFlags::empty())?;
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            for descriptor in descriptors {
-                // SAFETY: standard input is nobody's here, and is not closed.
-                let mut stdin = std::mem::ManuallyDrop::new(unsafe {
-                    <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0)
-                });
-                dup2(&descriptor, &mut stdin)?;
-            }
-        }
-    }
-    Ok(())
-}
-
 #[test]
 fn the_holder_of_a_passed_socket_is_told() {
     in_world(|_| {
@@ -318,8 +297,7 @@ fn the_holder_of_a_passed_socket_is_told() {
             sendmsg(&ours, &byte, &mut ancillary, SendFlags::empty()).expect("sent");
         });
         let mut command = Command::new("cat");
-        // SAFETY: system calls alone, no memory is allocated and no lock is taken.
-        unsafe { command.pre_exec(move || Ok(receive_stdin(&theirs)?)) };
+        take_stdin_from(&mut command, theirs);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("spawned");
         let child = Holder(child).named("cat");
         sender.join().expect("sent");
@@ -331,7 +309,7 @@ fn the_holder_of_a_passed_socket_is_told() {
 #[test]
 fn other_network_namespaces_are_seen() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         let (there, _listener, _child) = peer.run(|| {
             let listener = TcpListener::bind(at("::1", port(0))).expect("bound");
             (netns_inode(), listener, Holder::start(bound_udp(port(0))).named("cat"))
@@ -409,9 +387,7 @@ fn threads_with_their_own_descriptors_are_seen() {
     in_world(|_| {
         let (end, ended) = channel::<()>();
         let (announce, announced) = channel();
-        let thread = thread::spawn(move || {
-            // SAFETY: what this thread opens and closes from now on is seen by nobody else.
-            unsafe { unshare_unsafe(UnshareFlags::FILES) }.expect("its own");
+        let thread = spawn_with_own_descriptors(move || {
             let socket = bound_udp(port(0));
             announce.send(()).expect("a listener");
             let _ = ended.recv();
@@ -546,7 +522,7 @@ fn check_works_without_privileges() {
         let port_text = port(0).to_string();
         let quiet = none(&["check", &port_text]);
         assert_eq!(quiet.status.code(), Some(0), "{}", stderr(&quiet));
-        let peer = Peer::new();
+        let peer = Peer::alone();
         let _there = peer.run(|| Holder::start(bound_udp(port(0))));
         let _here = bound_udp(port(0));
         let found = none(&["check", &port_text, "--json"]);

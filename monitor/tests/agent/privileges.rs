@@ -242,7 +242,7 @@ fn assert_given_up(agent: &Agent, allowed: CapabilitySet, is_bounded: bool) {
 /// Everything that comes after the start: interfaces, more ports, an end that leaves nothing.
 #[track_caller]
 fn assert_works_on(world: &World, agent: Agent) {
-    let peer = Peer::new();
+    let peer = Peer::alone();
     world.veth("gp0", &peer, "peer0");
     let ingress = || agent.metrics().mechanism("ingress", Some("gp0"));
     eventually("a hook on a new interface", ingress);

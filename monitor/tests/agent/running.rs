@@ -66,7 +66,7 @@ fn every_series_is_there_from_the_first_scrape() {
     const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
     const SIDES: [&str; 2] = ["local", "remote"];
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let path = world.path("defaults.yaml");
         fs::write(&path, "").expect("written");

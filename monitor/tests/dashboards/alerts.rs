@@ -44,7 +44,7 @@ fn a_bind_on_a_dormant_port_reaches_the_webhook() {
         prometheus.scrape(&[TARGET]);
         await_scrape(&prometheus);
 
-        let peer = Peer::new();
+        let peer = Peer::alone();
         let (bound_at, socket) = peer.run(|| {
             let at = Instant::now();
             (at, UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port(0))).expect("bound"))

@@ -30,7 +30,7 @@ const WINDOW: Duration = Duration::from_secs(90);
 #[ignore = "a measurement of six minutes: cargo xtask bench fleet"]
 fn a_thousand_hosts() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let with_loopback = page_of(world, &["lo", "gp0"]);
         // As docs/fleet.md says it for many hosts.

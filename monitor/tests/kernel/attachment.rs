@@ -96,7 +96,7 @@ fn has_clsact(interface: &str) -> bool {
 }
 
 fn veth_world(world: &World, config: &Config) -> (Peer, Agent) {
-    let peer = Peer::new();
+    let peer = Peer::alone();
     world.veth("gp0", &peer, "peer0");
     (peer, Agent::start(world, config))
 }
@@ -113,7 +113,7 @@ fn interfaces_come_and_go() {
         assert_eq!(unmatched(), 1.0);
         await_hooked(&agent, &[]);
 
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         await_hooked(&agent, &["gp0"]);
         assert_eq!(unmatched(), 0.0);
@@ -150,7 +150,7 @@ fn interfaces_come_and_go() {
         send(&peer, "peer0", 2);
         await_packets(&agent, "gp0", 2);
 
-        let elsewhere = Peer::new();
+        let elsewhere = Peer::alone();
         sh(&format!("ip link set gp0 netns {}", elsewhere.thread_id()));
         await_hooked(&agent, &[]);
         elsewhere.run(|| {
@@ -188,7 +188,7 @@ fn two_hundred_interfaces_at_once() {
 #[test]
 fn globs_choose_the_interfaces() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         for (ours, theirs) in [("gp0", "peer0"), ("gp1", "peer1"), ("xx0", "peer2")] {
             world.veth(ours, &peer, theirs);
         }
@@ -215,7 +215,7 @@ fn globs_choose_the_interfaces() {
 #[test]
 fn a_foreign_xdp_program_keeps_its_place() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let mut foreign = Programs::load();
         let id = foreign.attach_xdp("xdp_pass", "gp0", XdpMode::Driver);
@@ -253,7 +253,7 @@ fn a_foreign_xdp_program_keeps_its_place() {
 #[test]
 fn a_foreign_clsact_filter_stays() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         sh("tc qdisc add dev gp0 clsact");
         let mut foreign = Programs::load();
@@ -284,7 +284,7 @@ fn a_foreign_clsact_filter_stays() {
 #[test]
 fn the_rung_below_tcx_does_as_well() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         world.veth("gp1", &peer, "peer1");
         let _crowd = without_tcx(&["gp0", "gp1"]);
@@ -331,7 +331,7 @@ fn the_rung_below_tcx_does_as_well() {
 #[test]
 fn a_qdisc_that_another_uses_by_now_stays() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let _crowd = without_tcx(&["gp0"]);
         let agent = Agent::start(world, &config().mode("tc"));
@@ -353,7 +353,7 @@ fn a_qdisc_that_another_uses_by_now_stays() {
 #[test]
 fn jumbo_frames_are_counted() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         sh("ip link set gp0 mtu 9000");
         peer.run(|| sh("ip link set peer0 mtu 9000"));
@@ -411,7 +411,7 @@ fn links_left() -> usize {
 #[test]
 fn keep_attached_keeps_counting_and_detach_ends_it() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let keep = ["--keep-attached"];
         let agent = Agent::start_with(world, &config(), &keep);

@@ -11,10 +11,8 @@ use monitor_kernel::{
     interfaces::{Interface, Interfaces, Link},
     snapshot::Snapshot,
 };
-use rustix::{
-    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
-    thread::{UnshareFlags, unshare_unsafe},
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use testkit::namespaces::enter_new_network_and_mounts;
 
 const PORT: u16 = 2948;
 
@@ -24,8 +22,7 @@ const STACK_SIZE: usize = 16 << 20;
 /// Runs `test` in namespaces of its own, with a BPF filesystem of its own.
 fn isolated(test: impl AsyncFnOnce() + Send) {
     let body = || {
-        // SAFETY: namespaces for this thread alone; no descriptor is touched.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }.unwrap();
+        enter_new_network_and_mounts();
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
         mount("bpf", "/sys/fs/bpf", "bpf", MountFlags::empty(), None).unwrap();
         ip(&["link", "set", "lo", "up"]);

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
-    os::fd::AsRawFd as _,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
@@ -15,6 +14,7 @@ use testkit::{
     eventually,
     metrics::{Counts, expect},
     patience, sh, try_sh,
+    wire::open_tun,
     world::{Peer, World, in_world, port, set_sysctl},
 };
 
@@ -85,7 +85,7 @@ impl Stack {
     fn is_counted(&self) {
         for mode in ["auto", "tc"] {
             in_world(|world| {
-                let peer = Peer::new();
+                let peer = Peer::alone();
                 world.veth("gp0", &peer, "peer0");
                 if let Err(why) = self.make(&peer) {
                     return eprintln!("skipped: {why}");
@@ -231,7 +231,7 @@ fn ipvlan_is_counted() {
 #[test]
 fn a_bond_still_takes_ports() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         world.veth("gp1", &peer, "peer1");
         let (made, said) = try_sh("ip link add gp2 type bond mode active-backup miimon 100");
@@ -260,20 +260,7 @@ struct Tun {
 impl Tun {
     /// Makes a tun device with an address, and reads what is sent into it.
     fn make(name: &str) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).open("/dev/net/tun")?;
-        const IFF_TUN: i16 = 0x0001;
-        const IFF_NO_PI: i16 = 0x1000;
-        const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
-        // SAFETY: all members are integers and pointers, for which zero is a value.
-        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-            *to = from as libc::c_char;
-        }
-        request.ifr_ifru.ifru_flags = IFF_TUN | IFF_NO_PI;
-        // SAFETY: the request lives through the call.
-        if unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &raw mut request) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let file = open_tun(name)?;
         rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::NONBLOCK)?;
         let mut reader = file.try_clone()?;
         let (packets, sent) = channel();
@@ -353,7 +340,7 @@ fn a_device_that_vanishes_takes_nothing_along() {
     in_world(|world: &World| {
         let agent = Agent::start(world, &Config::new([watched()]).on(&["gp*"]));
         for _ in 0..10 {
-            let peer = Peer::new();
+            let peer = Peer::alone();
             world.veth("gp0", &peer, "peer0");
             Stack::PLAIN.make(&peer).expect("addresses");
             eventually("a hook", || agent.metrics().mechanism("ingress", Some("gp0")));

@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, finish, ghostport, stdout},
+    namespaces::{enter_new_network, spawn_with_own_descriptors},
     patience,
     privileges::{Privileges, SOMEBODY},
     sh,
@@ -70,8 +70,7 @@ struct Lost {
 impl Lost {
     fn make() -> Self {
         let make = || {
-            // SAFETY: descriptors stay shared; the namespace is this thread's own.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("a namespace");
+            enter_new_network();
             sh("ip link set lo up");
             let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, port(1))).expect("bound");
             let client = TcpStream::connect((Ipv6Addr::LOCALHOST, port(1))).expect("connected");
@@ -159,9 +158,7 @@ fn what_a_list_has_is_not_told_twice() {
     in_world(|world| {
         let (end, ended) = channel::<()>();
         let (announce, announced) = channel();
-        let thread = thread::spawn(move || {
-            // SAFETY: what this thread opens and closes from now on is seen by nobody else.
-            unsafe { unshare_unsafe(UnshareFlags::FILES) }.expect("its own");
+        let thread = spawn_with_own_descriptors(move || {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port(0))).expect("bound");
             announce.send(()).expect("a listener");
             let _ = ended.recv();

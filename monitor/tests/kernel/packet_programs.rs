@@ -3,11 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    collections::BTreeMap,
-    io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-};
+use std::{collections::BTreeMap, io};
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, VerifierLogLevel,
@@ -30,7 +26,7 @@ use testkit::{
     frames::{Outcome, Shape, plain_udp, shapes, syn},
     programs::has_tcx,
     sh,
-    wire::{Wire, index_of},
+    wire::{SplitWire, Wire, index_of},
     world::{in_world, set_sysctl},
 };
 
@@ -566,50 +562,6 @@ fn tc_reads_headers_that_are_not_contiguous() {
     }
     if accepted == 0 {
         eprintln!("skipped: this kernel makes contiguous packets only");
-    }
-}
-
-/// A packet socket that leaves only the Ethernet header in the contiguous part of a packet that is
-/// longer than a page, as `packet_alloc_skb` in `net/packet/af_packet.c` does for a guest's packet.
-struct SplitWire {
-    socket: OwnedFd,
-}
-
-impl SplitWire {
-    /// Bytes of `struct virtio_net_hdr`; zeros say that nothing is to be segmented or summed.
-    const GUEST_HEADER: [u8; 10] = [0; 10];
-
-    fn open(interface: &str) -> Self {
-        const PACKET_VNET_HDR: i32 = 15;
-        // SAFETY: no memory is involved. Protocol 0 receives nothing.
-        let socket =
-            unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-        assert!(socket >= 0, "packet socket: {}", io::Error::last_os_error());
-        // SAFETY: the descriptor was just made, and is nobody else's.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        let on = 1_i32;
-        let size = size_of::<i32>() as u32;
-        // SAFETY: the option is an integer that lives through the call.
-        let result = unsafe {
-            let value = (&raw const on).cast();
-            libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, PACKET_VNET_HDR, value, size)
-        };
-        assert_eq!(result, 0, "PACKET_VNET_HDR: {}", io::Error::last_os_error());
-        // SAFETY: all members are integers, for which zero is a value.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = index_of(interface) as i32;
-        let size = size_of::<libc::sockaddr_ll>() as u32;
-        // SAFETY: the address lives through the call and is as long as it is told.
-        let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
-        assert_eq!(result, 0, "bind: {}", io::Error::last_os_error());
-        Self { socket }
-    }
-
-    fn send(&self, frame: &[u8]) {
-        let message = [&Self::GUEST_HEADER, frame].concat();
-        let sent = rustix::net::send(&self.socket, &message, rustix::net::SendFlags::empty());
-        assert_eq!(sent, Ok(message.len()));
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     thread,
 };
 
@@ -22,9 +22,10 @@ use testkit::{
         Call, MECHANISMS, NOBODY, as_user, at, bound_life, compared, difference, listening_life,
         privileged, tcp, udp, v4,
     },
-    child::forked,
-    is_emulated,
+    child::{forked, left_open},
+    compat, is_emulated,
     metrics::{Counts, since},
+    namespaces::enter_new_users,
     uring,
     world::{Peer, World, in_world, port, set_sysctl},
 };
@@ -229,38 +230,21 @@ fn other_thread() -> Option<Vec<Call>> {
 }
 
 fn other_network() -> Option<Vec<Call>> {
-    let peer = Peer::new();
+    let peer = Peer::alone();
     Some(peer.run(|| server(AddressFamily::INET, v4(port(15)))))
 }
 
-fn sockaddr(port: u16) -> libc::sockaddr_in {
-    libc::sockaddr_in {
-        sin_family: libc::AF_INET as u16,
-        sin_port: port.to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from(Ipv4Addr::LOCALHOST).to_be() },
-        sin_zero: [0; 8],
-    }
-}
-
-/// A socket that is bound and left open.
-fn raw_bind(kind: i32, port: u16) -> Result<i32, i32> {
-    let address = sockaddr(port);
-    // SAFETY: the address lives through the call.
-    unsafe {
-        let socket = libc::socket(libc::AF_INET, kind, 0);
-        match libc::bind(socket, (&raw const address).cast(), size_of_val(&address) as u32) {
-            0 => Ok(socket),
-            _ => Err(*libc::__errno_location()),
-        }
-    }
+/// Binds a socket and leaves it open, in a child that does nothing but system calls.
+fn bind_for_good(kind: SocketType, address: SocketAddr) -> rustix::io::Result<BorrowedFd<'static>> {
+    let socket = socket(AddressFamily::INET, kind, None)?;
+    bind(&socket, &address)?;
+    Ok(left_open(socket))
 }
 
 fn end_without_close() -> Option<Vec<Call>> {
     let address = v4(port(16));
     let child = forked(|| {
-        // SAFETY: a plain system call.
-        raw_bind(libc::SOCK_STREAM, address.port())
-            .is_ok_and(|s| unsafe { libc::listen(s, 1) == 0 })
+        bind_for_good(SocketType::STREAM, address).is_ok_and(|socket| listen(socket, 1).is_ok())
     });
     let child = child.expect("bound");
     Some(listening_life("tcp", address).map(|call| call.by_child(child)).to_vec())
@@ -268,7 +252,7 @@ fn end_without_close() -> Option<Vec<Call>> {
 
 fn short_life() -> Option<Vec<Call>> {
     let address = v4(port(17));
-    let child = forked(|| raw_bind(libc::SOCK_DGRAM, address.port()).is_ok()).expect("bound");
+    let child = forked(|| bind_for_good(SocketType::DGRAM, address).is_ok()).expect("bound");
     Some(bound_life("udp", address).map(|call| call.by_child(child)).to_vec())
 }
 
@@ -276,11 +260,9 @@ fn short_life() -> Option<Vec<Call>> {
 fn other_user_namespace() -> Option<Vec<Call>> {
     let (denied, bound) = (v4(privileged()), v4(port(18)));
     let child = forked(|| {
-        // SAFETY: of the child alone.
-        let inside = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
-        inside
-            && raw_bind(libc::SOCK_STREAM, denied.port()) == Err(libc::EACCES)
-            && raw_bind(libc::SOCK_DGRAM, bound.port()).is_ok()
+        enter_new_users()
+            && bind_for_good(SocketType::STREAM, denied).err() == Some(Errno::ACCESS)
+            && bind_for_good(SocketType::DGRAM, bound).is_ok()
     })?;
     let denied = refusal("denied", "tcp", denied, "EACCES");
     let [bound, close] = bound_life("udp", bound);
@@ -299,56 +281,22 @@ fn uring_refused() -> Option<Vec<Call>> {
     let holder = TcpListener::bind(address).expect("bound");
     let errno = uring::bind(&tcp(AddressFamily::INET), address);
     drop(holder);
-    assert_eq!(errno?, libc::EADDRINUSE);
+    assert_eq!(errno?, Errno::ADDRINUSE.raw_os_error());
     let [bound, listens, close] = listening_life("tcp", address.into());
     let refused = refusal("in_use", "tcp", address.into(), "EADDRINUSE");
     Some(vec![bound, listens, refused, close])
 }
 
-/// `bind` as a 32-bit program calls it. Where the kernel has no such call, the child is killed.
-#[cfg(target_arch = "x86_64")]
-fn compat_raw_bind(port: u16) -> Option<i32> {
-    const BIND: u64 = 361;
-    // SAFETY: fresh memory that a 32-bit pointer reaches; the call preserves all but its result.
-    unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
-        let memory = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
-        if memory == libc::MAP_FAILED {
-            return None;
-        }
-        memory.cast::<libc::sockaddr_in>().write(sockaddr(port));
-        let result: u64;
-        std::arch::asm!(
-            "xchg rbx, {socket}",
-            "int 0x80",
-            "xchg rbx, {socket}",
-            socket = inout(reg) u64::from(socket.cast_unsigned()) => _,
-            inlateout("rax") BIND => result,
-            in("rcx") memory,
-            in("rdx") size_of::<libc::sockaddr_in>(),
-            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-        );
-        Some(-(result as i32))
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn compat_raw_bind(_port: u16) -> Option<i32> {
-    None
-}
-
 fn compat_bind() -> Option<Vec<Call>> {
     let address = v4(port(21));
-    let child = forked(|| compat_raw_bind(address.port()) == Some(0))?;
+    let child = forked(|| compat::bind(address.port()) == Some(0))?;
     Some(bound_life("udp", address).map(|call| call.by_child(child)).to_vec())
 }
 
 fn compat_refused() -> Option<Vec<Call>> {
     let address = v4(port(22));
     let holder = UdpSocket::bind(address).expect("bound");
-    let child = forked(|| compat_raw_bind(address.port()) == Some(libc::EADDRINUSE));
+    let child = forked(|| compat::bind(address.port()) == Some(Errno::ADDRINUSE.raw_os_error()));
     drop(holder);
     let [bound, close] = bound_life("udp", address);
     let refused = refusal("in_use", "udp", address, "EADDRINUSE").by_child(child?);

@@ -3,10 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::process::parent_id,
-    },
+    os::{fd::OwnedFd, unix::process::parent_id},
     process::{self, Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -25,8 +22,8 @@ use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, expect_sockets, is_call},
     calls::{
-        Call, MECHANISMS, NOBODY, as_user, at, bound_life, compared, difference, listening_life,
-        privileged, tcp, udp, v4,
+        Call, MECHANISMS, NOBODY, as_user, at, bind_as, bind_nowhere, bound_life, compared,
+        difference, listening_life, privileged, tcp, udp, v4,
     },
     metrics::{Counts, since},
     patience,
@@ -347,30 +344,18 @@ fn port_zero(bench: &mut Bench) {
 
 /// Binds of other kinds, which only look like it.
 fn not_ports(bench: &mut Bench) {
-    let unspecified = libc::sockaddr_in {
-        sin_family: libc::AF_UNSPEC as u16,
-        sin_port: port(40).to_be(),
-        sin_addr: libc::in_addr { s_addr: 0 },
-        sin_zero: [0; 8],
-    };
-    let raw_bind = |socket: &OwnedFd, address: *const libc::sockaddr_in| {
-        // SAFETY: the address lives through the call, or is null on purpose, which the kernel checks.
-        unsafe { libc::bind(socket.as_raw_fd(), address.cast(), 16) }
-    };
     let without_family = udp(AddressFamily::INET);
-    assert_eq!(raw_bind(&without_family, &raw const unspecified), 0);
+    assert!(bind_as(&without_family, AddressFamily::UNSPEC, port(40)));
     drop(without_family);
     bench.saw("AF_UNSPEC", &bound_life("udp", at("0.0.0.0", port(40))));
 
     let unwatched = UdpSocket::bind("127.0.0.1:9").expect("bound");
     let nowhere = udp(AddressFamily::INET);
-    assert_eq!(raw_bind(&nowhere, std::ptr::null()), -1);
+    assert!(!bind_nowhere(&nowhere));
     let netlink = socket(AddressFamily::NETLINK, SocketType::RAW, None);
     // A netlink address whose third and fourth byte, its padding, read like a port.
-    let looks_like_a_port =
-        libc::sockaddr_in { sin_family: libc::AF_NETLINK as u16, ..unspecified };
     let netlink = netlink.expect("a socket");
-    raw_bind(&netlink, &raw const looks_like_a_port);
+    bind_as(&netlink, AddressFamily::NETLINK, port(40));
     drop((unwatched, nowhere, netlink));
     bench.saw("what is no bind of a watched port", &[]);
 }
@@ -385,7 +370,7 @@ fn other_callers(bench: &mut Bench) {
     assert!(calls.iter().all(|call| call.thread == "gp-binder" && call.process != "gp-binder"));
     bench.saw("a thread that is not the leader", &calls);
 
-    let peer = Peer::new();
+    let peer = Peer::alone();
     let address = v4(port(51));
     let calls = peer.run(move || {
         drop(TcpListener::bind(address).expect("bound"));

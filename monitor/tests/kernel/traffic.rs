@@ -42,7 +42,7 @@ fn watched() -> [u16; 2] {
 
 /// A veth pair with an agent that counts on `gp0`; the other end is `peer0`.
 fn veth_world(world: &World, mode: &'static str) -> (Peer, Agent) {
-    let peer = Peer::new();
+    let peer = Peer::alone();
     world.veth("gp0", &peer, "peer0");
     let agent = Agent::start(world, &Config::new(watched()).on(&["gp0"]).mode(mode));
     (peer, agent)
@@ -106,7 +106,7 @@ fn every_shape_is_counted_by_tc() {
 #[test]
 fn every_shape_is_counted_by_clsact() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let _crowd = without_tcx(&["gp0"]);
         let agent = Agent::start(world, &Config::new(watched()).on(&["gp0"]).mode("tc"));
@@ -154,7 +154,7 @@ fn every_shape_is_counted_on_lo() {
 #[test]
 fn interfaces_are_told_apart() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         world.veth("gp1", &peer, "peer1");
         let agent = Agent::start(world, &Config::new(watched()).on(&["gp*"]));
@@ -595,7 +595,7 @@ fn a_kill_under_load_loses_nothing_by_clsact() {
 /// and no bind is told twice.
 fn a_kill_under_load(mode: &'static str, mechanism: &str) {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let _crowd = (mechanism == "clsact").then(|| without_tcx(&["gp0"]));
         let bound = port(3);
@@ -731,7 +731,7 @@ fn a_port_counts_while_it_is_watched() {
 #[test]
 fn all_ports_can_be_watched() {
     in_world(|world| {
-        let peer = Peer::new();
+        let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let sentinel = port(99);
         let all = (1..=u16::MAX).filter(|port| *port != sentinel && *port != 9);
