@@ -1,5 +1,4 @@
-//! What the agent answers to those who ask: over the web server, on its metrics page, and what its
-//! kernel side knows of open sockets.
+//! What the agent answers: to the API, to a scrape, and to the scanner of sockets.
 
 use std::{
     ops::ControlFlow,
@@ -10,10 +9,12 @@ use std::{
 use anyhow::Result;
 use tokio::sync::watch;
 
-use super::lock;
+use super::{
+    lock::lock,
+    pipeline::Pipeline,
+    socket_scanner::{OpenSockets, SocketScanner},
+};
 use crate::{
-    agent::pipeline::Pipeline,
-    agent::socket_scanner::{self, Lookout},
     api::{
         port::PortView,
         selftest::{self, SelftestResult},
@@ -22,6 +23,7 @@ use crate::{
     event::broadcast::Follower,
     metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
     sinks::{EventLosses, EventQueue},
+    sockets::on_port,
     store::{Filter, Reader, StoreQueue},
     web::api::{Source, Talkers},
 };
@@ -32,7 +34,7 @@ use monitor_ledger::PortFacts;
 pub(super) struct Answers {
     pub(super) kernel: Arc<Mutex<Kernel>>,
     pub(super) pipeline: Pipeline,
-    pub(super) lookout: Arc<Lookout>,
+    pub(super) scanner: Arc<SocketScanner>,
     pub(super) config: watch::Receiver<Arc<Config>>,
 }
 
@@ -44,15 +46,15 @@ impl Source for Answers {
     fn ports(&self, only: Option<u16>) -> Result<Vec<PortView>> {
         let config = Arc::clone(&self.config.borrow());
         let wanted = config.ports.iter().filter(|port| only.is_none_or(|only| port.number == only));
-        // Events wait for the ledger: it is let go before anything else is done.
+        // Events wait for the ledger, so it is locked for no more than this.
         let ledger = self.pipeline.ledger();
         let known: Vec<(&WatchedPort, PortFacts)> =
             wanted.filter_map(|port| Some((port, ledger.facts(port.number)?))).collect();
         drop(ledger);
         let verdicts = |port| self.pipeline.tallies().of_port(port);
-        let sockets = self.lookout.sockets();
+        let sockets = self.scanner.sockets();
         let view = |(port, facts): (&WatchedPort, PortFacts)| {
-            let sockets = socket_scanner::on_port(&sockets, port.number).to_vec();
+            let sockets = on_port(&sockets, port.number).to_vec();
             PortView::new(port, &facts, &verdicts(port.number), sockets)
         };
         Ok(known.into_iter().map(view).collect())
@@ -81,9 +83,9 @@ impl Source for Answers {
     }
 }
 
-/// The kernel side's word on who has sockets open, where it has one. What it reads from is opened
-/// with the lock, and read without.
-pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<socket_scanner::OpenSockets> {
+/// The kernel side's list of open sockets, if it has one. It is opened with the kernel side locked,
+/// and read without.
+pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<OpenSockets> {
     if let Some(why) = lock(kernel).holders_obstacle() {
         tracing::info!(why, "holders are searched in /proc");
         return None;
@@ -95,7 +97,7 @@ pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<socket_scanner
     }))
 }
 
-/// The metrics, read from the kernel when they are asked for.
+/// The metrics, read from the kernel at each call.
 pub(super) fn exposition(
     kernel: Arc<Mutex<Kernel>>,
     status: Arc<Mutex<AgentStatus>>,

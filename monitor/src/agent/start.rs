@@ -1,5 +1,5 @@
-//! How an agent comes to work, in the order that its privileges ask for: what needs them is opened by
-//! the only thread there is, then they are given up, and then threads are started.
+//! Start, in the order that privileges demand: the only thread opens what takes them and gives them
+//! up, then the other threads are started.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{clock, lock};
+use super::{clock, lock::lock};
 use crate::{
     agent::pipeline::{Parts, Pipeline, SharedLedger},
     api,
@@ -22,20 +22,22 @@ use crate::{
 };
 use monitor_kernel::{
     Kernel, KernelLogLevel, Options, Streams, capabilities, clock::boot_id, hooks::HookStatus,
+    interfaces::Interfaces,
 };
 use monitor_ledger::{CounterEpoch, Ledger, PortState, Start, Watched};
 
-/// What is opened before anything happens.
+/// Everything that is opened before the first hook is attached.
 pub(super) struct Prepared {
     kernel: Kernel,
+    interfaces: Interfaces,
     streams: Streams,
     sinks: Vec<Sink>,
     store: Store,
-    door: Door,
+    server: Server,
 }
 
-/// Where the web server listens, and what it asks of those who come.
-pub(super) struct Door {
+/// Where the web server listens, and what it asks of clients.
+pub(super) struct Server {
     pub(super) listeners: Vec<web::Listener>,
     pub(super) security: Option<Security>,
 }
@@ -43,62 +45,99 @@ pub(super) struct Door {
 /// What runs by itself from now on.
 pub(super) struct Started {
     pub(super) kernel: Arc<Mutex<Kernel>>,
+    pub(super) interfaces: Interfaces,
     pub(super) streams: Streams,
-    /// What became of the socket hooks.
+    /// Outcomes of the socket hooks.
     pub(super) sockets: Vec<HookStatus>,
     pub(super) pipeline: Pipeline,
-    pub(super) queue: EventQueue,
+    pub(super) sinks: EventQueue,
     pub(super) store: StoreQueue,
     pub(super) context: EventContext,
-    pub(super) door: Door,
+    pub(super) server: Server,
+}
+
+/// The threads that work beside the agent's own.
+struct Threads {
+    pipeline: Pipeline,
+    sinks: EventQueue,
+    store: StoreQueue,
 }
 
 impl Prepared {
     pub(super) async fn open(config: &Config, log_level: LogLevel) -> Result<Self> {
         let sinks = capabilities::as_later(|| sinks::open(&config.sinks))??;
         let store = capabilities::as_later(|| Store::open(&config.store))?;
+        let interfaces = Interfaces::connect().context("cannot ask netlink for the interfaces")?;
         let (kernel, streams) = Kernel::start(Options {
             command_lines: config.command_line,
             ports: config.ports.len(),
             log_level: kernel_log_level(log_level),
         })?;
-        let door = Door::open(config).await?;
-        Ok(Self { kernel, streams, sinks, store, door })
+        let server = Server::open(config).await?;
+        Ok(Self { kernel, interfaces, streams, sinks, store, server })
     }
 
-    /// Attaches the socket hooks and starts all threads.
+    /// Attaches the socket hooks, gives up privileges and starts all threads. The hooks are detached
+    /// again if that fails.
     pub(super) fn start(self, config: &Config) -> Result<Started> {
-        let Self { mut kernel, streams, sinks, mut store, door } = self;
-        // Counters before hooks, so that no call finds nowhere to be counted.
+        let Self { mut kernel, interfaces, streams, sinks, store, server } = self;
+        // Counters before hooks, so that every call finds a place to be counted.
         kernel.watch(&config.port_numbers().collect())?;
         let sockets = kernel.attach_sockets(config.bind_mechanism);
-        // Up to here this is the only thread, and from here on there is nothing that takes more.
-        let ledger = Arc::new(Mutex::new(ledger(&kernel, config, store.ledger())));
-        let is_awake = is_awake(Arc::clone(&ledger));
-        let start = || Ok((EventQueue::start(sinks, is_awake)?, StoreQueue::start(store)?));
-        let (queue, store) = match give_up_privileges().and_then(|()| start()) {
-            Ok(queues) => queues,
+        let context = event_context();
+        let threads = match Threads::start(&kernel, config, sinks, store, context.clone()) {
+            Ok(threads) => threads,
             Err(error) => {
-                kernel.detach_hooks(&BTreeMap::new())?;
+                if let Err(error) = kernel.detach_hooks(&BTreeMap::new()) {
+                    tracing::warn!("not every hook is detached, see `ghostport detach`: {error:#}");
+                }
                 return Err(error);
             }
         };
-        let context = event_context();
+        let Threads { pipeline, sinks, store } = threads;
+        let kernel = Arc::new(Mutex::new(kernel));
+        Ok(Started {
+            kernel,
+            interfaces,
+            streams,
+            sockets,
+            pipeline,
+            sinks,
+            store,
+            context,
+            server,
+        })
+    }
+}
+
+impl Threads {
+    /// Gives up the privileges of the only thread that there is by now, and starts the others.
+    fn start(
+        kernel: &Kernel,
+        config: &Config,
+        sinks: Vec<Sink>,
+        mut store: Store,
+        context: EventContext,
+    ) -> Result<Self> {
+        let ledger = Arc::new(Mutex::new(ledger(kernel, config, store.ledger())));
+        capabilities::give_up_the_rest()
+            .context("cannot give up capabilities that are not needed")?;
+        let sinks = EventQueue::start(sinks, is_awake(Arc::clone(&ledger)))?;
+        let store = StoreQueue::start(store)?;
         let pipeline = Pipeline::start(Parts {
             ledger,
             ports: config.ports.clone(),
             keep: config.payload.keep,
             command_lines: config.command_line,
-            context: context.clone(),
-            queue: queue.clone(),
+            context,
+            queue: sinks.clone(),
             store: store.clone(),
         })?;
-        let kernel = Arc::new(Mutex::new(kernel));
-        Ok(Started { kernel, streams, sockets, pipeline, queue, store, context, door })
+        Ok(Self { pipeline, sinks, store })
     }
 }
 
-impl Door {
+impl Server {
     async fn open(config: &Config) -> Result<Self> {
         let web_file = config.web_config_file.as_deref();
         let security = capabilities::as_later(|| web_file.map(Security::load).transpose())??;
@@ -113,7 +152,7 @@ impl Door {
     }
 }
 
-/// The ledger as it was kept, or a new one.
+/// The ledger as the store has it, or a new one.
 fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger {
     let at = clock::now();
     let counters =
@@ -129,14 +168,14 @@ fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger 
     ledger
 }
 
-/// Whether the ledger says that something goes on at a port.
+/// Whether the ledger has a port in another state than quiet.
 fn is_awake(ledger: SharedLedger) -> IsAwake {
     Arc::new(move |port| {
         lock(&ledger).facts(port).is_some_and(|facts| facts.state != PortState::Quiet)
     })
 }
 
-/// Says what is missing: as an error where nothing works without it.
+/// Logs which capabilities are missing; an error if nothing works without them.
 pub(super) fn require_capabilities() -> Result<()> {
     let missing = capabilities::missing();
     if missing.is_empty() {
@@ -155,16 +194,12 @@ pub(super) fn require_capabilities() -> Result<()> {
     Ok(())
 }
 
-fn give_up_privileges() -> Result<()> {
-    capabilities::give_up_the_rest().context("cannot give up capabilities that are not needed")
-}
-
 fn event_context() -> EventContext {
     let host = rustix::system::uname();
     EventContext { host_name: host.nodename().to_string_lossy().into_owned(), clock_offset_ns: 0 }
 }
 
-/// The kernel side tells as much as the agent's log shows.
+/// The kernel side logs as much as the agent does.
 const fn kernel_log_level(level: LogLevel) -> KernelLogLevel {
     match level {
         LogLevel::Error => KernelLogLevel::Off,

@@ -36,9 +36,9 @@ impl Local for Lines {
         self.append(&told.line)
     }
 
-    /// What is wrong with a file that cannot be opened anew shows at the next event.
+    /// The open file stays where none can be opened in its place. What is wrong shows at the next
+    /// event, if the path has become another file's.
     fn reopen(&mut self) {
-        self.file = None;
         let _ = self.try_reopen();
     }
 }

@@ -68,6 +68,13 @@ pub struct SinkError {
     source: io::Error,
 }
 
+/// The sinks of a configuration that is not in force yet: see [`EventQueue::prepare`].
+pub struct PreparedSinks {
+    configs: Vec<SinkConfig>,
+    /// Sinks that are not at work yet.
+    added: Vec<Worker>,
+}
+
 struct Shared {
     workers: Mutex<Workers>,
     lost: Arc<AtomicU64>,
@@ -120,13 +127,20 @@ impl EventQueue {
         self.shared.lock().at_work.iter().for_each(Worker::reopen);
     }
 
-    /// Writes to the sinks of `configs` from now on. Those that were there already stay, with what
-    /// is queued for them; those that are no longer wanted get a moment to write what they have.
-    pub fn replace(&self, configs: &[SinkConfig]) -> Result<(), SinkError> {
-        let mut added = self.shared.start_missing(configs)?;
+    /// Opens those sinks of `configs` that are not at work, and starts their threads. They are
+    /// closed again if the result is dropped.
+    pub fn prepare(&self, configs: &[SinkConfig]) -> Result<PreparedSinks, SinkError> {
+        let added = self.shared.start_missing(configs)?;
+        Ok(PreparedSinks { configs: configs.to_vec(), added })
+    }
+
+    /// Writes to the sinks of `next` from now on. A sink that is at work already stays, with what
+    /// is queued for it; one that is no longer wanted gets a moment to write what it has.
+    pub fn replace(&self, next: PreparedSinks) {
+        let PreparedSinks { configs, mut added } = next;
         let mut workers = self.shared.lock();
         let mut kept = std::mem::take(&mut workers.at_work);
-        for config in configs {
+        for config in &configs {
             let is_it = |worker: &Worker| worker.config() == config;
             let next = [&mut kept, &mut added]
                 .into_iter()
@@ -138,7 +152,6 @@ impl EventQueue {
         for worker in kept {
             workers.leaving.spawn(worker.end(LEAVE_LIMIT));
         }
-        Ok(())
     }
 
     /// Writes what is queued, and ends the threads; `false` if something is lost because that took
@@ -163,6 +176,12 @@ impl EventQueue {
 impl fmt::Debug for EventQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventQueue").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PreparedSinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedSinks").field("configs", &self.configs).finish_non_exhaustive()
     }
 }
 

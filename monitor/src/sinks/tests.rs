@@ -218,10 +218,10 @@ async fn sinks_can_be_replaced() {
     let [first, second, third] = ["1", "2", "3"].map(|name| directory.0.join(name));
     let queue = start(&[file(&first), file(&second)]);
     queue.send(event("one"));
-    queue.replace(&[file(&second), file(&third), file(&third)]).expect("replaced");
+    queue.replace(queue.prepare(&[file(&second), file(&third), file(&third)]).expect("prepared"));
     queue.send(event("two"));
     let nowhere = file(Path::new("/proc/nonexistent/x"));
-    assert!(queue.replace(&[nowhere]).is_err(), "and all stay");
+    assert!(queue.prepare(&[nowhere]).is_err(), "and all stay");
     queue.send(event("three"));
     assert!(queue.close(Duration::from_secs(10)).await);
     let counts = [&first, &second, &third].map(|path| contents(path).lines().count());
@@ -238,7 +238,7 @@ async fn what_is_queued_survives_a_reload() {
     for _ in 0..2000 {
         queue.send(event("more than fits into a pipe"));
     }
-    queue.replace(&[SinkConfig::Stdout, file(&path)]).expect("replaced");
+    queue.replace(queue.prepare(&[SinkConfig::Stdout, file(&path)]).expect("prepared"));
     let reading = read_to_end(&path);
     assert!(queue.close(Duration::from_secs(10)).await);
     assert_eq!(reading.join().expect("a reader"), 2000);

@@ -38,7 +38,7 @@ use rustix::fs::{Mode, OFlags};
 
 #[cfg(test)]
 pub(crate) use self::socket::udp_socket;
-pub use self::socket::{Entry, Socket, TcpState};
+pub use self::socket::{Entry, Socket, TcpState, on_port};
 use self::{
     descriptors::{Descriptor, Found},
     list::Listed,

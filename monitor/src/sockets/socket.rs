@@ -41,7 +41,14 @@ impl Socket {
     }
 }
 
-/// A UDP socket of this host that nobody holds.
+/// Those of `sockets`, which are in the order of their ports, that have `port` at one of their ends.
+pub fn on_port(sockets: &[Socket], port: u16) -> &[Socket] {
+    let begin = sockets.partition_point(|socket| socket.port < port);
+    let end = sockets.partition_point(|socket| socket.port <= port);
+    &sockets[begin..end]
+}
+
+/// A UDP socket of this host without a holder.
 #[cfg(test)]
 pub(crate) fn udp_socket(port: u16) -> Socket {
     let entry = Entry {
@@ -129,6 +136,20 @@ impl TcpState {
             Self::LastAck => "last_ack",
             Self::Listen => "listen",
             Self::Closing => "closing",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_sockets_of_a_port() {
+        let sockets = [1, 5, 5, 9].map(udp_socket);
+        for (port, count) in [(0, 0), (1, 1), (4, 0), (5, 2), (9, 1), (65535, 0)] {
+            assert_eq!(on_port(&sockets, port).len(), count, "{port}");
+            assert!(on_port(&sockets, port).iter().all(|socket| socket.port == port));
         }
     }
 }

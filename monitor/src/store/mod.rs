@@ -55,7 +55,7 @@ mod tests;
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -95,13 +95,22 @@ struct Shared {
     lost_in_queue: AtomicU64,
     lost_in_store: AtomicU64,
     begun_anew: AtomicBool,
+    /// Limits that the writer has not taken yet.
+    next_limits: Mutex<Option<StoreConfig>>,
+}
+
+impl Shared {
+    fn next_limits(&self) -> MutexGuard<'_, Option<StoreConfig>> {
+        self.next_limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
 enum Message {
     Event(Record),
     Ledger(Box<Changes>),
-    Limit(StoreConfig),
+    /// The limits have changed.
+    Limit,
     Flush(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
@@ -159,12 +168,12 @@ impl StoreQueue {
         }
     }
 
-    /// Keeps `retain` and `max_size` of `config` from now on. Another path needs another store.
-    /// `false` if the writer, which may hang with its disk, did not take the order within `patience`.
-    pub async fn limit(&self, config: &StoreConfig, patience: Duration) -> bool {
-        let order = self.messages.send(Message::Limit(config.clone()));
-        // Only a writer that was closed takes no orders, and it needs none.
-        timeout(patience, order).await.is_ok()
+    /// Keeps `retain` and `max_size` of `config` from now on. Another path needs another store. A
+    /// writer that hangs with its disk keeps them when it goes on.
+    pub fn limit(&self, config: &StoreConfig) {
+        *self.shared.next_limits() = Some(config.clone());
+        // A queue without room wakes the writer as well.
+        let _ = self.messages.try_send(Message::Limit);
     }
 
     /// Waits until everything that is queued now is committed, or counted as lost.
@@ -209,6 +218,7 @@ impl Writer {
                 self.take(message);
                 next = messages.try_recv().ok();
             }
+            self.take_limits();
             self.commit();
         }
         // Nobody is left to send anything.
@@ -225,7 +235,8 @@ impl Writer {
                 }
                 self.changes = Some(*changes);
             }
-            Message::Limit(config) => self.store.limit(&config),
+            // Every batch looks for limits.
+            Message::Limit => {}
             Message::Flush(done) => {
                 self.commit();
                 // Whoever waited may have given up.
@@ -235,6 +246,13 @@ impl Writer {
         }
         if self.records.len() >= BATCH {
             self.commit();
+        }
+    }
+
+    fn take_limits(&mut self) {
+        let limits = self.shared.next_limits().take();
+        if let Some(config) = limits {
+            self.store.limit(&config);
         }
     }
 

@@ -51,7 +51,7 @@ use self::{
 };
 pub use self::{
     listener::{BindError, Listener},
-    security::{Security, SecurityError},
+    security::{PreparedRules, Security, SecurityError},
 };
 use crate::metrics::Exposition;
 

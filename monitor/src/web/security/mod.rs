@@ -13,7 +13,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -52,6 +52,10 @@ struct Current {
     stamps: Vec<Stamp>,
 }
 
+/// What the files ask for, and is not in force yet: see [`Security::prepare`].
+#[derive(Debug)]
+pub struct PreparedRules(Current);
+
 /// What is asked of those who connect.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -67,39 +71,60 @@ type Stamp = Option<(u64, u64, i64, i64, u64)>;
 impl Security {
     /// Reads the file and those that it names.
     pub fn load(path: &Path) -> Result<Self, SecurityError> {
-        // The stamps come first: a change in between is seen the next time.
-        let seen = stamp(path);
-        let rules = Rules::load(path)?;
-        let stamps = std::iter::once(seen).chain(rules.files.iter().map(|f| stamp(f))).collect();
-        let current = Mutex::new(Current { rules: Arc::new(rules), stamps });
+        let current = Mutex::new(Current::load(path)?);
         Ok(Self { path: path.to_owned(), current })
+    }
+
+    /// Reads the files again; what they ask for is in force once it is given to [`Self::replace`].
+    pub fn prepare(&self) -> Result<PreparedRules, SecurityError> {
+        Current::load(&self.path).map(PreparedRules)
+    }
+
+    /// Asks for this from the next connection and request on.
+    pub fn replace(&self, PreparedRules(next): PreparedRules) {
+        *self.current() = next;
     }
 
     /// What is asked now.
     pub(super) fn rules(&self) -> Arc<Rules> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current();
         let stamps = self.stamps(&current.rules.files);
         if stamps != current.stamps {
-            current.stamps = stamps;
-            self.read_again(&mut current);
+            self.read_again(&mut current, stamps);
         }
         Arc::clone(&current.rules)
     }
 
-    fn read_again(&self, current: &mut Current) {
-        match Rules::load(&self.path) {
-            Ok(rules) => {
+    fn read_again(&self, current: &mut Current, stamps: Vec<Stamp>) {
+        match Current::load(&self.path) {
+            Ok(next) => {
                 tracing::info!(file = %self.path.display(), "the web configuration was read again");
-                current.stamps = self.stamps(&rules.files);
-                current.rules = Arc::new(rules);
+                *current = next;
             }
-            Err(error) => tracing::error!("the old web configuration stays in force: {error}"),
+            Err(error) => {
+                tracing::error!("the old web configuration stays in force: {error}");
+                current.stamps = stamps;
+            }
         }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stamps(&self, files: &[PathBuf]) -> Vec<Stamp> {
         let files = files.iter().map(PathBuf::as_path);
         std::iter::once(self.path.as_path()).chain(files).map(stamp).collect()
+    }
+}
+
+impl Current {
+    fn load(path: &Path) -> Result<Self, SecurityError> {
+        // The stamps come first: a change in between is seen the next time.
+        let seen = stamp(path);
+        let rules = Rules::load(path)?;
+        let stamps = std::iter::once(seen).chain(rules.files.iter().map(|f| stamp(f))).collect();
+        Ok(Self { rules: Arc::new(rules), stamps })
     }
 }
 

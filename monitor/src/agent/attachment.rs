@@ -1,0 +1,100 @@
+//! Traffic hooks follow the interfaces of the host.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use monitor_kernel::{hooks::HookStatus, interfaces::Interface};
+use tokio::task::spawn_blocking;
+
+use super::{lock::lock, state::Agent};
+use crate::{config, event::Event};
+
+/// Interfaces by index.
+pub(super) type InterfaceList = BTreeMap<u32, Interface>;
+
+impl Agent {
+    /// Attaches to the selected interfaces of the host, and detaches from all others. An error means
+    /// that the interfaces could not be listed.
+    pub(super) async fn reconcile(&mut self) -> Result<()> {
+        let interfaces = self.list_interfaces().await?;
+        self.reconcile_with(interfaces).await;
+        Ok(())
+    }
+
+    /// The interfaces that there are now.
+    pub(super) async fn list_interfaces(&self) -> Result<InterfaceList> {
+        self.interfaces.list().await.context("cannot list the interfaces")
+    }
+
+    /// [`Self::reconcile`] with a list that was read before. What cannot be attached is logged and
+    /// emitted as an event.
+    pub(super) async fn reconcile_with(&mut self, interfaces: InterfaceList) {
+        self.note_unmatched_patterns(&interfaces);
+        let selection = &self.config().interfaces;
+        let (wanted, mode) = (selected(selection, &interfaces), selection.mode);
+        let kernel = Arc::clone(&self.kernel);
+        let changes =
+            spawn_blocking(move || lock(&kernel).reconcile(&wanted, &interfaces, mode)).await;
+        match changes {
+            Ok(changes) => changes.iter().for_each(|change| self.report_hook(change)),
+            Err(error) => tracing::error!(%error, "the traffic hooks were not reconciled"),
+        }
+        self.sweep_qdiscs().await;
+    }
+
+    /// A pattern that matches nothing may be a misspelling, or mean an interface that is yet to
+    /// appear.
+    fn note_unmatched_patterns(&mut self, interfaces: &InterfaceList) {
+        let names: Vec<String> = interfaces.values().map(|i| i.name.clone()).collect();
+        let config = self.config();
+        let unmatched = config.interfaces.unmatched(&names).map(ToString::to_string);
+        let unmatched: Vec<String> = unmatched.collect();
+        for pattern in unmatched.iter().filter(|pattern| !self.unmatched_patterns.contains(pattern))
+        {
+            tracing::warn!(pattern, "no interface matches this pattern of interfaces.include");
+        }
+        lock(&self.status).unmatched_interface_patterns = unmatched.len();
+        self.unmatched_patterns = unmatched;
+    }
+
+    /// Removes clsact qdiscs that this program made and no longer uses. One that cannot be removed
+    /// is tried again at the next reconciliation.
+    pub(super) async fn sweep_qdiscs(&self) {
+        let idle = lock(&self.kernel).idle_qdiscs();
+        for ifindex in idle {
+            self.interfaces.remove_empty_clsact(ifindex).await;
+            if let Err(error) = lock(&self.kernel).forget_qdisc(ifindex) {
+                tracing::warn!(ifindex, "the mark of a clsact qdisc stays: {error:#}");
+            }
+        }
+    }
+
+    /// Logs the outcome of a hook and emits it as an event.
+    pub(super) fn report_hook(&self, status: &HookStatus) {
+        let interface = status.interface.as_deref();
+        let passed_over: Vec<String> =
+            status.passed_over.iter().map(|p| format!("{}: {}", p.mechanism, p.why)).collect();
+        let passed_over = passed_over.join("; ");
+        match status.attached {
+            Some(mechanism) => tracing::info!(
+                hook = %status.hook, interface, %mechanism, adopted = status.adopted, passed_over,
+                "attached"
+            ),
+            None => tracing::warn!(hook = %status.hook, interface, passed_over, "not attached"),
+        }
+        self.pipeline.tell(Event::hook_changed(Timestamp::now(), status, &self.context));
+    }
+}
+
+/// Those of `interfaces` that the configuration selects.
+pub(super) fn selected(
+    selection: &config::Interfaces,
+    interfaces: &InterfaceList,
+) -> InterfaceList {
+    interfaces
+        .iter()
+        .filter(|(_, interface)| selection.counts(&interface.name))
+        .map(|(index, interface)| (*index, interface.clone()))
+        .collect()
+}

@@ -1,0 +1,128 @@
+//! The life of the agent, from its options to its end.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Result, bail};
+use jiff::Timestamp;
+use monitor_kernel::memory;
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+use super::{
+    answers::{self, Answers},
+    lock::lock,
+    options::Options,
+    service_manager::ServiceManager,
+    shutdown::FLUSH_LIMIT,
+    signals::Signals,
+    socket_scanner::{self, SocketScanner},
+    start::{self, Prepared, Started},
+    state::Agent,
+};
+use crate::{config::Config, event::Event, metrics::AgentStatus, web};
+
+/// Runs the agent until a signal ends it.
+pub async fn run(options: Options) -> Result<()> {
+    let Options { config_path, overrides, keep_attached, log_level, build } = options;
+    // A signal that arrives during the start is obeyed after it.
+    let mut signals = Signals::install()?;
+    let config = Config::load(config_path.as_deref(), &overrides)?;
+    start::require_capabilities()?;
+    let started = Prepared::open(&config, log_level).await?.start(&config)?;
+    let Started { kernel, interfaces, streams, sockets, pipeline, sinks, store, context, server } =
+        started;
+    let (config, config_now) = watch::channel(Arc::new(config));
+    let scanner =
+        Arc::new(SocketScanner::new(config.borrow().command_line, answers::open_sockets(&kernel)));
+    let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
+    let mut agent = Agent {
+        kernel,
+        pipeline,
+        config,
+        config_path,
+        overrides,
+        interfaces,
+        sinks,
+        store,
+        security: server.security.map(Arc::new),
+        status,
+        unmatched_patterns: Vec::new(),
+        context,
+        ready: Arc::new(AtomicBool::new(false)),
+        manager: ServiceManager::of_this_process(),
+    };
+    let listen: Vec<SocketAddr> =
+        server.listeners.iter().filter_map(web::Listener::address).collect();
+    let (stop_server, server_stopped) = watch::channel(());
+    let answers = Answers {
+        kernel: Arc::clone(&agent.kernel),
+        pipeline: agent.pipeline.clone(),
+        scanner: Arc::clone(&scanner),
+        config: config_now.clone(),
+    };
+    let routes = agent.web_state(answers);
+    let server = tokio::spawn(web::serve(server.listeners, routes, server_stopped));
+    // Binds during the first scan are seen by the hooks, which are attached already.
+    let (scanned, scans) = mpsc::channel(1);
+    let scanning =
+        tokio::spawn(socket_scanner::run(scanner, agent.pipeline.clone(), config_now, scanned));
+    sockets.iter().for_each(|status| agent.report_hook(status));
+    if let Err(error) = agent.attach(&listen).await {
+        agent.abandon_start().await;
+        return Err(error);
+    }
+    agent.pipeline.tell(Event::agent_started(Timestamp::now(), build.version, &agent.context));
+    let stop = match agent.run_loop(streams, scans, &mut signals).await {
+        Ok(stop) => stop,
+        Err(error) => {
+            // The hooks go on counting, and the next agent adopts them.
+            agent.close_queues().await;
+            return Err(error);
+        }
+    };
+    scanning.abort();
+    let stopped = agent.stop(stop.reason, keep_attached || stop.hands_over).await;
+    drop(stop_server);
+    let _ = timeout(FLUSH_LIMIT, server).await;
+    stopped
+}
+
+impl Agent {
+    /// What the web server answers from.
+    fn web_state(&self, answers: Answers) -> web::State {
+        web::State {
+            exposition: answers::exposition(
+                Arc::clone(&self.kernel),
+                Arc::clone(&self.status),
+                self.sinks.clone(),
+                self.store.clone(),
+                self.pipeline.clone(),
+            ),
+            ready: Arc::clone(&self.ready),
+            security: self.security.clone(),
+            source: Arc::new(answers),
+        }
+    }
+
+    /// Attaches the traffic hooks; the others are attached by now.
+    async fn attach(&mut self, listen: &[SocketAddr]) -> Result<()> {
+        self.reconcile().await?;
+        let hooks = lock(&self.kernel).snapshot()?.hooks;
+        if hooks.iter().all(|hook| hook.attached.is_none()) {
+            bail!("no hook could be attached: `ghostport doctor` says why");
+        }
+        memory::release();
+        self.ready.store(true, Ordering::Relaxed);
+        self.manager.ready();
+        tracing::info!(ports = self.config().ports.len(), ?listen, "ready");
+        Ok(())
+    }
+}

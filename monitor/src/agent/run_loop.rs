@@ -1,0 +1,96 @@
+//! The loop of a running agent: rings, counters, scans of sockets, interfaces and signals.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use monitor_kernel::Streams;
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    clock,
+    lock::lock,
+    signals::{Order, Signals, Stop},
+    socket_scanner::Scan,
+    state::Agent,
+};
+
+/// Interfaces change in bursts; one reconciliation serves all that change within this time.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// How often the counters are read for the ledger, which learns of packets by nothing else.
+const READING_PERIOD: Duration = Duration::from_secs(1);
+
+/// With tens of thousands of ports a reading takes long. This many times as long passes before the
+/// next one, within the longest period that the ledger accepts.
+const READING_PAUSE_FACTOR: u32 = 50;
+const LONGEST_READING_PERIOD: Duration = Duration::from_secs(20);
+
+impl Agent {
+    /// Handles everything that happens between start and stop. Returns why to stop.
+    pub(super) async fn run_loop(
+        &mut self,
+        mut streams: Streams,
+        mut scans: mpsc::Receiver<Scan>,
+        signals: &mut Signals,
+    ) -> Result<Stop> {
+        let pipeline = self.pipeline.clone();
+        let mut next_reading = Instant::now();
+        loop {
+            tokio::select! {
+                read = streams.events.read(|record, command| pipeline.call(record, command)) => {
+                    read.context("the event ring cannot be read")?;
+                }
+                read = streams.samples.read(|sample| pipeline.sample(sample)) => {
+                    read.context("the sample ring cannot be read")?;
+                }
+                () = sleep_until(next_reading) => {
+                    next_reading = self.read_counters(&mut streams).await?;
+                }
+                Some(scan) = scans.recv() => {
+                    // The pipeline takes every call made during a scan before the scan itself.
+                    streams.events.drain(|record, command| pipeline.call(record, command));
+                    pipeline.hold(scan.at, scan.sockets);
+                }
+                forwarded = streams.log.forward() => forwarded?,
+                changed = self.interfaces.changed() => {
+                    changed.context("netlink has closed the connection")?;
+                    sleep(SETTLE).await;
+                    self.reconcile().await?;
+                }
+                order = signals.next() => match order {
+                    Order::Reload => self.reload().await,
+                    Order::Stop(stop) => {
+                        self.read_counters(&mut streams).await?;
+                        return Ok(stop);
+                    }
+                },
+                () = self.manager.heartbeat() => {}
+            }
+        }
+    }
+
+    /// Gives the counters to the ledger, after every call that they may count. Returns when the next
+    /// reading is due.
+    async fn read_counters(&self, streams: &mut Streams) -> Result<Instant> {
+        let began = Instant::now();
+        let at = clock::now();
+        let kernel = Arc::clone(&self.kernel);
+        let captures = self.config().payload.capture;
+        let counters = spawn_blocking(move || {
+            let mut kernel = lock(&kernel);
+            if let Err(error) = kernel.renew_sampling(captures) {
+                tracing::warn!("payloads are not sampled now: {error:#}");
+            }
+            kernel.port_counters()
+        });
+        let counters = counters.await?;
+        streams.events.drain(|record, command| self.pipeline.call(record, command));
+        self.pipeline.read(at, counters);
+        let pause = began.elapsed() * READING_PAUSE_FACTOR;
+        Ok(began + pause.clamp(READING_PERIOD, LONGEST_READING_PERIOD))
+    }
+}
