@@ -7,6 +7,7 @@ mod life;
 mod live_page;
 mod manifests;
 mod privileges;
+mod reload;
 mod running;
 mod service;
 mod sinks;
