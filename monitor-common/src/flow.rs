@@ -4,7 +4,7 @@
 //! interface's [`UnclassifiedCounters`]; slot *n* the [`PortCounters`] of the port whose index in
 //! [`crate::ports::PortIndex`] is *n*.
 
-use crate::packet::Unclassified;
+use crate::unclassified::Unclassified;
 
 /// Index of the loopback device in every network namespace
 /// (`LOOPBACK_IFINDEX` of `include/net/flow.h`, `loopback_net_init` in `drivers/net/loopback.c`).

@@ -27,3 +27,4 @@ pub mod socket_event;
 #[cfg(feature = "user")]
 pub mod socket_record;
 pub mod sources;
+mod unclassified;

@@ -7,6 +7,7 @@
 //! A packet is exactly one of: a [`Segment`] with ports; not ours (no TCP or UDP inside); or
 //! [`Unclassified`], when it may well be ours but its ports cannot be known.
 
+pub use crate::unclassified::Unclassified;
 use crate::{flow::Protocol, ports::WirePort};
 
 /// Bounds-checked bytes of one packet.
@@ -28,42 +29,6 @@ pub trait PacketBytes {
 /// Words of a packet as they are in memory: in network byte order.
 pub type Words<const N: usize> = [u16; N];
 
-/// Why the ports of a packet cannot be known; the index into the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Unclassified {
-    /// A fragment other than the first: it has no transport header.
-    Fragment = 0,
-    /// The packet ends before the last byte of a header that it promises.
-    Truncated = 1,
-    /// More IPv6 extension headers than [`MAX_EXTENSION_HEADERS`].
-    ExtensionHeaders = 2,
-    /// More VLAN tags than [`MAX_VLAN_TAGS`].
-    VlanTags = 3,
-    /// The version or header length of an IP header contradicts itself.
-    Malformed = 4,
-}
-
-impl Unclassified {
-    /// How many causes there are.
-    pub const COUNT: usize = 5;
-
-    /// Every cause, in the order of its index.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Fragment, Self::Truncated, Self::ExtensionHeaders, Self::VlanTags, Self::Malformed];
-
-    /// Name in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fragment => "fragment",
-            Self::Truncated => "truncated",
-            Self::ExtensionHeaders => "extension_headers",
-            Self::VlanTags => "vlan_tags",
-            Self::Malformed => "malformed",
-        }
-    }
-}
-
 /// The transport header of a packet, as far as counting needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -79,7 +44,7 @@ pub struct Segment {
     pub offset: u32,
     /// Data offset and control bits of TCP as they lie in memory, RFC 9293 §3.1; 0 for UDP.
     ///
-    /// Raw, because nobody needs their meaning but for packets on a watched port.
+    /// Raw, because only packets on a watched port need their meaning.
     pub control: u16,
 }
 

@@ -9,8 +9,9 @@ use bpf_toolchain::find_program;
 
 use crate::{
     arch::Arch,
+    packages::Package,
     privilege::as_root,
-    setup::{Package, say, step},
+    progress::{say, step},
     workspace::{shown, succeed},
 };
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use setup::Need;
+use packages::Need;
 
 mod arch;
 mod bench;
@@ -13,7 +13,9 @@ mod debian;
 mod dist;
 mod docs;
 mod fuzz;
+mod packages;
 mod privilege;
+mod progress;
 mod run;
 mod servers;
 mod setup;

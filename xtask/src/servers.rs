@@ -13,7 +13,7 @@ use bpf_toolchain::find_program;
 
 use crate::{
     debian,
-    setup::{say, step},
+    progress::{say, step},
     workspace::{shown, succeed, target_dir},
 };
 

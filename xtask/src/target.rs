@@ -17,7 +17,7 @@ use bpf_toolchain::{DEBIAN_CARGO, DEBIAN_RUSTC};
 use crate::{
     arch::Arch,
     debian::{self, archive::Archive},
-    setup::say,
+    progress::say,
     workspace::{cargo, root, target_dir},
 };
 

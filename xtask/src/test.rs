@@ -5,8 +5,9 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result};
 
 use crate::{
+    packages::Need,
     privilege::{as_root, is_root},
-    setup::{Need, setup},
+    setup::setup,
     vm,
     workspace::{cargo, shown},
 };

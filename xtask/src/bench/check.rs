@@ -15,12 +15,14 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::{
-    FIVE_PORTS, WATCHED, machine,
+    machine,
+    network::{FIVE_PORTS, WATCHED},
     stats::{Table, median, quantile},
 };
 use crate::{
+    packages::Need,
     privilege::as_root,
-    setup::{Need, setup},
+    setup::setup,
     workspace::{cargo, succeed, target_dir},
 };
 
@@ -62,7 +64,7 @@ fn enter() -> Result<ExitCode> {
 
 fn compare(args: &Args) -> Result<()> {
     succeed(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-    println!("{}\n", machine()?);
+    println!("{}\n", machine::describe()?);
     let binary = target_dir()?.join("release/ghostport");
     let binary = binary.to_str().context("a path that is text")?;
     let _load = Load::start(args.processes)?;

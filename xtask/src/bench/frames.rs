@@ -1,9 +1,6 @@
 //! The frames that are sent.
 
-use super::{
-    UNWATCHED,
-    live::{RECEIVER, RECEIVER_MAC, SENDER, SENDER_MAC},
-};
+use super::network::{RECEIVER, RECEIVER_MAC, SENDER, SENDER_MAC, UNWATCHED};
 
 /// So a packet hits one watched port at most, however many are watched.
 const SOURCE: u16 = UNWATCHED;

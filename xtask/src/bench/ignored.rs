@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
-    setup::{Need, setup},
+    packages::Need,
+    setup::setup,
     test::run_as_root,
     workspace::{cargo, succeed},
 };

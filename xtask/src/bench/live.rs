@@ -8,16 +8,12 @@ use aya::programs::{Xdp, XdpMode};
 use monitor_common::flow::Protocol;
 
 use super::{
-    FIVE_PORTS, UNWATCHED, WATCHED, frames,
+    frames,
+    network::{FIVE_PORTS, RECEIVER, RECEIVER_MAC, SENDER_MAC, UNWATCHED, WATCHED},
     programs::{Counting, load, program, run_live},
     stats::{Table, median, quantile},
 };
 use crate::workspace::succeed;
-
-pub(super) const SENDER: [u8; 4] = [198, 18, 0, 1];
-pub(super) const RECEIVER: [u8; 4] = [198, 18, 0, 2];
-pub(super) const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-pub(super) const RECEIVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// Ends of the pair.
 const SENDING: &str = "gb0";

@@ -5,7 +5,7 @@
 //! however it ends: nothing is left to clean up.
 
 use std::{
-    env, fs,
+    env,
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -28,16 +28,11 @@ mod frames;
 mod identify;
 mod ignored;
 mod live;
+mod machine;
 mod nanoseconds;
+mod network;
 mod programs;
 mod stats;
-
-/// The ports that are watched by default.
-const FIVE_PORTS: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
-/// One of them.
-const WATCHED: u16 = 2948;
-/// Watched by nobody: a configuration cannot name it.
-const UNWATCHED: u16 = 0;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -129,7 +124,7 @@ fn enter() -> Result<ExitCode> {
 fn measure(args: &XdpArgs) -> Result<()> {
     let wanted = |part| args.only.is_none_or(|only| only == part);
     succeed(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-    println!("{}\n", machine()?);
+    println!("{}\n", machine::describe()?);
     let objects = match &args.objects {
         Some(objects) => objects.clone(),
         None => {
@@ -146,19 +141,4 @@ fn measure(args: &XdpArgs) -> Result<()> {
         agent::measure(&target_dir()?.join("release/ghostport"))?;
     }
     Ok(())
-}
-
-/// What the numbers were measured on.
-fn machine() -> Result<String> {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let cpus = fs::read_to_string("/proc/cpuinfo")?;
-    let fields: Vec<(&str, &str)> = cpus
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.trim(), value.trim()))
-        .collect();
-    let model = fields.iter().find(|(name, _)| *name == "model name").map(|(_, value)| *value);
-    let model = model.unwrap_or(env::consts::ARCH);
-    let count = fields.iter().filter(|(name, _)| *name == "processor").count();
-    Ok(format!("Linux {}, {model}, {count} CPUs", kernel.trim()))
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{
-    FIVE_PORTS, UNWATCHED, WATCHED, frames,
+    frames,
+    network::{FIVE_PORTS, UNWATCHED, WATCHED},
     programs::{Counting, load, program, run_time},
     stats::{Table, median, quantile},
 };

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     arch::Arch,
-    setup::say,
+    progress::say,
     workspace::{shown, succeed, target_dir},
 };
 

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Release, output, say, stage};
+use super::{
+    release::{Release, output, say},
+    stage,
+};
 
 /// Packs the files of an installation, for systems that know neither kind of package.
 pub(super) fn build(release: &Release, root: &Path) -> Result<PathBuf> {

@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Release, archive::tar, output, say, stage};
+use super::{
+    archive::tar,
+    release::{Release, output, say},
+    stage,
+};
 
 /// What dpkg does at its turns.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];

@@ -11,7 +11,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{Release, archive::tar, output, say, stage};
+use super::{
+    archive::tar,
+    release::{Release, output, say},
+    stage,
+};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Release, say};
+use super::release::{Release, say};
 use bpf_toolchain::remapped;
 
 use crate::workspace::succeed;

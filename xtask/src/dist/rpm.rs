@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Release, output, say};
+use super::release::{Release, output, say};
 
 /// What makes the same package of the same files.
 const REPRODUCIBLE: [(&str, &str); 4] = [

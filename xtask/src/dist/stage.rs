@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Release, output, say};
+use super::release::{Release, output, say};
 use crate::workspace::cargo;
 
 /// What the packages have as it is in the repository.

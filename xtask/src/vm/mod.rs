@@ -26,11 +26,7 @@ use self::{
     tools::Tools,
 };
 use crate::{
-    arch::Arch,
-    debian,
-    setup::{Need, setup},
-    target::Target,
-    workspace::target_dir,
+    arch::Arch, debian, packages::Need, setup::setup, target::Target, workspace::target_dir,
 };
 
 mod cpio;

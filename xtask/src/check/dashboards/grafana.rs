@@ -7,11 +7,9 @@ use serde_json::Value;
 
 use super::{
     catalogue::Catalogue,
-    items,
+    document::{items, read, text_of, words_after},
     promql::uses,
-    read,
     rules::{RUNBOOK_URL, sections},
-    text_of, words_after,
 };
 
 pub(super) const DASHBOARDS: &[&str] =

@@ -3,7 +3,10 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{catalogue::Catalogue, items, read, text_of, words_after};
+use super::{
+    catalogue::Catalogue,
+    document::{items, read, text_of, words_after},
+};
 
 const RECORDING: &str = "dashboards/prometheus/recording.yml";
 const ALERTS: &str = "dashboards/prometheus/alerts.yml";

@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Release, output, say};
+use super::build::build;
+use super::release::{Release, afresh, output, say};
 use crate::{
     debian,
     privilege::as_root,
@@ -79,7 +80,7 @@ fn build_elsewhere(release: &Release, sums: &Path) -> Result<()> {
     say("building again, elsewhere");
     let elsewhere = release.folder.join("elsewhere");
     let source = elsewhere.join("source");
-    super::afresh(&source)?;
+    afresh(&source)?;
     let mut copy = Command::new("sh");
     copy.args(["-c", "git ls-files -z | xargs -0 cp --parents -P --target-directory \"$0\""]);
     output(copy.arg(&source).current_dir(root()))?;
@@ -91,7 +92,7 @@ fn build_elsewhere(release: &Release, sums: &Path) -> Result<()> {
         source,
         folder: elsewhere.clone(),
     };
-    let files = again.build()?;
+    let files = build(&again)?;
     let [first, second] =
         [sums, files.last().context("nothing was built")?.as_path()].map(fs::read_to_string);
     let (first, second) = (first?, second?);
