@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     api::{
-        port::PortView,
+        port::Port,
         selftest::{self, SelftestResult},
+        socket::Socket,
     },
     config::{Config, WatchedPort, WebDetails},
     event::broadcast::Follower,
@@ -25,7 +26,7 @@ use crate::{
     sinks::{EventLosses, EventQueue},
     sockets::on_port,
     store::{Filter, Reader, StoreQueue},
-    web::api::{Source, Talkers},
+    web::{Source, TalkerCounts},
 };
 use monitor_kernel::{Kernel, hooks::HookStatus};
 use monitor_ledger::PortFacts;
@@ -43,7 +44,7 @@ impl Source for Answers {
         self.config.borrow().web_details
     }
 
-    fn ports(&self, only: Option<u16>) -> Result<Vec<PortView>> {
+    fn ports(&self, only: Option<u16>) -> Result<Vec<Port>> {
         let config = Arc::clone(&self.config.borrow());
         let wanted = config.ports.iter().filter(|port| only.is_none_or(|only| port.number == only));
         // Events wait for the ledger, so it is locked for no more than this.
@@ -54,8 +55,8 @@ impl Source for Answers {
         let verdicts = |port| self.pipeline.tallies().of_port(port);
         let sockets = self.scanner.sockets();
         let view = |(port, facts): (&WatchedPort, PortFacts)| {
-            let sockets = on_port(&sockets, port.number).to_vec();
-            PortView::new(port, &facts, &verdicts(port.number), sockets)
+            let sockets = Socket::list(on_port(&sockets, port.number));
+            Port::of_agent(port, &facts, &verdicts(port.number), sockets)
         };
         Ok(known.into_iter().map(view).collect())
     }
@@ -64,9 +65,9 @@ impl Source for Answers {
         Ok(lock(&self.kernel).hooks())
     }
 
-    fn talkers(&self) -> Result<Talkers> {
+    fn talkers(&self) -> Result<TalkerCounts> {
         let kernel = lock(&self.kernel);
-        Ok(Talkers { sources: kernel.sources()?, talkers: kernel.talkers()? })
+        Ok(TalkerCounts { sources: kernel.sources()?, talkers: kernel.talkers()? })
     }
 
     fn events(&self, filter: &Filter) -> Result<Vec<String>> {

@@ -1,4 +1,4 @@
-//! Asking a running agent, over its Unix socket.
+//! The asking side: requests to a running agent over its Unix socket.
 
 use std::{io, path::Path, time::Duration};
 
@@ -16,39 +16,57 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::SOCKET;
+use super::{
+    SOCKET,
+    port::{Port, Ports},
+};
 
-/// Time for the whole answer: an agent that hangs must not keep its operator from looking.
+/// Time limit of a whole answer: an agent that hangs must not block the command that asks it.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Every port takes this much, with its counters after a scan.
+/// Limit of an answer's size: every port watched, with all its counters, takes this much.
 const MAX_BYTES: usize = 256 << 20;
 
-/// What is said of an agent that hangs.
+/// Error message of a request that hits [`LIMIT`].
 const SILENT: &str = "the agent does not answer";
 
-/// Asks the agent for `path`. `None` where none runs, or none that this user may ask.
+/// The watched ports. `None` where no agent runs, or none that this user may ask.
+///
+/// # Errors
+/// The agent hangs, answers with an error, or with something else.
+pub async fn ports() -> Result<Option<Vec<Port>>> {
+    Ok(ask::<Ports>("/api/v1/ports").await?.map(|answer| answer.ports))
+}
+
+/// Asks the agent for the JSON at `path`. `None` where no agent runs, or none that this user may
+/// ask.
+///
+/// # Errors
+/// The agent hangs, answers with an error, or with something else.
 pub async fn ask<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
     let body = read(path).await?;
     Ok(body.map(|body| serde_json::from_slice(&body)).transpose()?)
 }
 
 /// The same for an answer that is text.
+///
+/// # Errors
+/// As [`ask`].
 pub async fn ask_text(path: &str) -> Result<Option<String>> {
     let body = read(path).await?;
     Ok(body.map(|body| String::from_utf8(body.into())).transpose()?)
 }
 
-/// An answer that goes on.
+/// An answer without an end.
 #[derive(Debug)]
 pub struct Stream {
     body: Incoming,
-    /// Without it the connection counts as done with, and the agent ends it.
+    /// Keeps the connection open: without a sender hyper closes it.
     _sender: SendRequest<Empty<Bytes>>,
 }
 
 impl Stream {
-    /// What comes next; `None` at the end, also at one that was not meant to be.
+    /// The next bytes; `None` at the end and after an error.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             let frame = self.body.frame().await?.ok()?;
@@ -59,7 +77,10 @@ impl Stream {
     }
 }
 
-/// The same for an answer that goes on.
+/// The same for an answer without an end.
+///
+/// # Errors
+/// As [`ask`].
 pub async fn open(path: &str) -> Result<Option<Stream>> {
     timeout(LIMIT, open_at(Path::new(SOCKET), path)).await.context(SILENT)?
 }
@@ -83,7 +104,7 @@ async fn open_at(socket: &Path, path: &str) -> Result<Option<Stream>> {
         Err(error) => return Err(error).context("cannot ask the agent"),
     };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the answer.
+    // The task ends with the answer.
     tokio::spawn(connection);
     let request = Request::get(path).header(header::HOST, "agent").body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;

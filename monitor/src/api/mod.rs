@@ -1,9 +1,14 @@
-//! What the agent answers: one model of a port, a socket, a holder, a talker, a hook and an event,
-//! used by the server and by those that ask it.
+//! What a running agent says over its API: one serde model of a port, a socket, a holder, a talker, a
+//! hook and an event, written by the server and read by the commands that ask it.
 
 pub mod client;
+pub mod event;
+pub mod hook;
+mod named;
 pub mod port;
 pub mod selftest;
+pub mod socket;
+pub mod talker;
 
 /// The Unix socket of the agent.
 pub const SOCKET: &str = "/run/ghostport/api.sock";

@@ -1,63 +1,152 @@
-//! What is told of one watched port: the answer of the API, and what `check` adds to what it sees.
+//! A watched port: what the agent knows of it, and the sockets on it.
 
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    catalogue, classification::Tally, commands::check, config::WatchedPort, sockets::Socket,
-};
 use monitor_identify::Verdict;
 use monitor_ledger::{Cause, PortFacts, PortState};
+use serde::{Deserialize, Serialize};
 
-/// A watched port as the agent knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "every field is explained by its name")]
-pub struct PortView {
+use super::{named, socket::Socket};
+use crate::{catalogue, classification::Tally, config::WatchedPort};
+
+/// The answer of `/api/v1/ports`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ports {
+    /// In ascending order.
+    pub ports: Vec<Port>,
+}
+
+/// A port. What only a running agent knows is absent from the document of `check`, in part where an
+/// agent runs and entirely where none does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Its number.
     pub port: u16,
+    /// Name of the service that is registered for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service: Option<String>,
-    pub state: PortState,
-    pub dormant: bool,
+    /// State in the sense of the ledger.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub state: Option<PortState>,
+    /// Whether it is dormant.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dormant: Option<bool>,
+    /// Since when it is dormant.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dormant_since: Option<Timestamp>,
-    /// Seconds of quiet after which it is dormant again.
-    pub dormant_after_seconds: u64,
+    /// Quiet time after which it is dormant again, seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dormant_after_seconds: Option<u64>,
+    /// When the last packet was counted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_packet: Option<Timestamp>,
+    /// When it was last bound.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_bind: Option<Timestamp>,
-    pub awakenings: Awakenings,
-    pub bound_sockets: ByProtocol<u32>,
-    pub unexpected_binds: ByProtocol<u64>,
-    /// What payloads on it turned out to be since the agent started, the latest first.
+    /// How often it was awakened.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub awakenings: Option<Awakenings>,
+    /// Sockets that hold it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bound_sockets: Option<ByProtocol<u32>>,
+    /// Successful binds by processes that the configuration does not expect.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unexpected_binds: Option<ByProtocol<u64>>,
+    /// Verdicts on payloads since the agent started, the latest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub verdicts: Vec<VerdictView>,
-    /// As `check --json` has them; those of the last look.
-    #[serde(serialize_with = "check::serialize_sockets", skip_deserializing)]
+    pub verdicts: Vec<VerdictCount>,
+    /// The sockets on it, as of the last look.
+    #[serde(default)]
     pub sockets: Vec<Socket>,
 }
 
-/// How often a verdict was found, and the last time that it was.
+/// How often a verdict was found on a port, and when last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "every field is explained by its name")]
-pub struct VerdictView {
+pub struct VerdictCount {
+    /// Name of the verdict.
     pub verdict: String,
-    pub transport: String,
+    /// Transport protocol of the payloads.
+    #[serde(with = "named")]
+    pub transport: Protocol,
+    /// Name of the grade.
     pub grade: String,
+    /// Why, of the last one.
     pub reason: String,
+    /// Number of payloads.
     pub count: u64,
+    /// Time of the last one.
     pub last_seen: Timestamp,
+    /// Remote end of the last one.
     pub last_peer: SocketAddr,
 }
 
-impl VerdictView {
+/// How often a port was awakened, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awakenings {
+    /// By a packet.
+    pub packet: u64,
+    /// By a bind.
+    pub bind: u64,
+}
+
+/// A number for each transport protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names explain themselves")]
+pub struct ByProtocol<T> {
+    pub tcp: T,
+    pub udp: T,
+}
+
+impl<T> ByProtocol<T> {
+    fn of(number: impl Fn(Protocol) -> T) -> Self {
+        Self { tcp: number(Protocol::Tcp), udp: number(Protocol::Udp) }
+    }
+}
+
+impl Port {
+    /// A port of which only its sockets are known.
+    pub fn with_sockets(number: u16, sockets: Vec<Socket>) -> Self {
+        let service = catalogue::lookup(number).map(|service| service.name.to_owned());
+        Self { port: number, service, sockets, ..Self::default() }
+    }
+
+    /// A port as the agent knows it: from its configuration, the ledger, the classification of
+    /// payloads, and the last look at sockets.
+    pub fn of_agent(
+        watched: &WatchedPort,
+        facts: &PortFacts,
+        verdicts: &[(Protocol, Verdict, Tally)],
+        sockets: Vec<Socket>,
+    ) -> Self {
+        let verdicts = verdicts.iter();
+        Self {
+            state: Some(facts.state),
+            dormant: Some(facts.is_dormant()),
+            dormant_since: facts.dormant_since,
+            dormant_after_seconds: Some(watched.dormant_after.as_secs()),
+            last_packet: Protocol::ALL.into_iter().filter_map(|p| facts.last_packet(p)).max(),
+            last_bind: Protocol::ALL.into_iter().filter_map(|p| facts.last_bind(p)).max(),
+            awakenings: Some(Awakenings {
+                packet: facts.awakenings(Cause::Packet),
+                bind: facts.awakenings(Cause::Bind),
+            }),
+            bound_sockets: Some(ByProtocol::of(|protocol| facts.bound_sockets(protocol))),
+            unexpected_binds: Some(ByProtocol::of(|protocol| facts.unexpected_binds(protocol))),
+            verdicts: verdicts
+                .map(|(p, verdict, tally)| VerdictCount::new(*p, *verdict, tally))
+                .collect(),
+            ..Self::with_sockets(watched.number, sockets)
+        }
+    }
+}
+
+impl VerdictCount {
     fn new(protocol: Protocol, verdict: Verdict, tally: &Tally) -> Self {
         Self {
             verdict: verdict.name().to_owned(),
-            transport: protocol.name().to_owned(),
+            transport: protocol,
             grade: tally.grade.name().to_owned(),
             reason: tally.reason.clone(),
             count: tally.count,
@@ -67,57 +156,31 @@ impl VerdictView {
     }
 }
 
-/// How often the port was awakened, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "every field is explained by its name")]
-pub struct Awakenings {
-    pub packet: u64,
-    pub bind: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::{self, udp_socket};
 
-/// A number for each transport protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "every field is explained by its name")]
-pub struct ByProtocol<T> {
-    pub tcp: T,
-    pub udp: T,
-}
+    #[test]
+    fn the_answer_is_read_back_where_holders_are_unknown() {
+        let hidden = sockets::Socket { holders_unknown: true, ..udp_socket(2948) };
+        let sockets = Socket::list(&[hidden]);
+        let port = Port::of_agent(&WatchedPort::new(2948), &PortFacts::default(), &[], sockets);
+        let answer = serde_json::to_string(&Ports { ports: vec![port.clone()] }).expect("JSON");
+        let read: Ports = serde_json::from_str(&answer).expect("an answer");
+        assert_eq!(read.ports, [port]);
+        assert_eq!(read.ports[0].sockets[0].holders, None);
+    }
 
-impl PortView {
-    /// What the configuration and the ledger say, what was found there, and who was seen there.
-    pub fn new(
-        port: &WatchedPort,
-        facts: &PortFacts,
-        verdicts: &[(Protocol, Verdict, Tally)],
-        sockets: Vec<Socket>,
-    ) -> Self {
-        let [tcp, udp] = [Protocol::Tcp, Protocol::Udp];
-        Self {
-            port: port.number,
-            service: catalogue::lookup(port.number).map(|service| service.name.to_owned()),
-            state: facts.state,
-            dormant: facts.is_dormant(),
-            dormant_since: facts.dormant_since,
-            dormant_after_seconds: port.dormant_after.as_secs(),
-            last_packet: facts.last_packet(tcp).max(facts.last_packet(udp)),
-            last_bind: facts.last_bind(tcp).max(facts.last_bind(udp)),
-            awakenings: Awakenings {
-                packet: facts.awakenings(Cause::Packet),
-                bind: facts.awakenings(Cause::Bind),
-            },
-            bound_sockets: ByProtocol {
-                tcp: facts.bound_sockets(tcp),
-                udp: facts.bound_sockets(udp),
-            },
-            unexpected_binds: ByProtocol {
-                tcp: facts.unexpected_binds(tcp),
-                udp: facts.unexpected_binds(udp),
-            },
-            verdicts: verdicts
-                .iter()
-                .map(|(protocol, verdict, tally)| VerdictView::new(*protocol, *verdict, tally))
-                .collect(),
-            sockets,
-        }
+    #[test]
+    fn the_keys_of_an_agent_come_in_their_order() {
+        let port = Port::of_agent(&WatchedPort::new(2948), &PortFacts::default(), &[], Vec::new());
+        let expected = concat!(
+            r#"{"port":2948,"service":"wap-push","state":"quiet","dormant":false,"#,
+            r#""dormant_after_seconds":604800,"awakenings":{"packet":0,"bind":0},"#,
+            r#""bound_sockets":{"tcp":0,"udp":0},"unexpected_binds":{"tcp":0,"udp":0},"#,
+            r#""sockets":[]}"#,
+        );
+        assert_eq!(serde_json::to_string(&port).expect("JSON"), expected);
     }
 }

@@ -1,6 +1,13 @@
-//! Connections: who comes in, how it is ciphered, and when it ends.
+//! Connections: accepting, TLS, and their time limits.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Extension, Router};
 use hyper::{body::Incoming, server::conn::http1};
@@ -19,28 +26,29 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    MAX_CONNECTIONS,
-    api::Following,
     listener::{Listener, Stream},
     security::Security,
 };
 
+/// Connections served at once.
+pub(super) const MAX_CONNECTIONS: usize = 128;
+
 /// Time that a client has to send the head of a request, or to stay silent between two.
 pub(super) const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// The same while half of the places are taken: whoever has something to ask gets a place soon.
+/// The same while half of the connections are taken, so that idle ones make room soon.
 const CROWDED_HEAD_LIMIT: Duration = Duration::from_secs(1);
 
-/// Time after which a connection takes no further request, unless it is used to follow events.
+/// Time after which a connection takes no further request, unless it carries a stream of events.
 pub(super) const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
 
-/// Time for the request under way when a connection or the agent ends.
+/// Time for the request in progress when a connection or the agent ends.
 pub(super) const LAST_ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Time for a peer to acknowledge what it was sent.
+/// Time for a peer to acknowledge data (`TCP_USER_TIMEOUT`, RFC 5482).
 const ACKNOWLEDGE_LIMIT_MS: u32 = 10_000;
 
-/// Bytes of a request's head.
+/// Size limit of a request's head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Pause after an accept that failed for want of descriptors.
@@ -56,7 +64,7 @@ pub(super) struct ConnectionContext {
 }
 
 impl ConnectionContext {
-    /// How long a client that has come now may stay silent.
+    /// Time limit for the head of a request on a connection that begins now.
     fn head_limit(&self) -> Duration {
         if self.slots.available_permits() < MAX_CONNECTIONS / 2 {
             CROWDED_HEAD_LIMIT
@@ -66,15 +74,29 @@ impl ConnectionContext {
     }
 }
 
-/// Whether the client of a connection has shown a certificate that was verified.
+/// Whether the client of a connection has presented a certificate that was verified.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Certified(pub(super) bool);
 
-/// Serves whoever comes in, until the server stops.
+/// Set on a connection that carries a stream of events, which has no time limit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StreamFlag(Arc<AtomicBool>);
+
+impl StreamFlag {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Accepts and serves connections until the server stops.
 pub(super) async fn accept(listener: Listener, mut context: ConnectionContext) {
     let mut connections = JoinSet::new();
     loop {
-        // The slot comes after the connection, or an idle listener would keep one from the others.
+        // Connection first, slot second: an idle listener must not hold a slot.
         let accepted = async {
             let stream = next_connection(&listener).await;
             (stream, Arc::clone(&context.slots).acquire_owned().await)
@@ -86,25 +108,25 @@ pub(super) async fn accept(listener: Listener, mut context: ConnectionContext) {
         let context = context.clone();
         connections.spawn(async move {
             match stream {
-                Stream::Tcp(stream) => receive(stream, context).await,
-                Stream::Unix(stream) => converse(stream, context, Certified(false)).await,
+                Stream::Tcp(stream) => serve_tcp(stream, context).await,
+                Stream::Unix(stream) => serve_stream(stream, context, Certified(false)).await,
             }
             drop(slot);
         });
-        // Those that ended are collected on the way, or they would pile up.
+        // Finished tasks are collected here, or their results would pile up.
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
     connections.join_all().await;
 }
 
-/// Serves a connection from a host, ciphered if it is to be.
-async fn receive(stream: TcpStream, mut context: ConnectionContext) {
-    // A peer that takes nothing of its answer is cut off by the kernel; where that cannot be set,
-    // the time of the connection is still limited.
+/// Serves a TCP connection, over TLS where it is configured.
+async fn serve_tcp(stream: TcpStream, mut context: ConnectionContext) {
+    // The kernel cuts off a peer that does not read its answer. Where that cannot be set, the time
+    // limit of the connection remains.
     let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
     let tls = context.security.as_ref().and_then(|security| security.rules().tls());
-    let Some(tls) = tls else { return converse(stream, context, Certified(false)).await };
+    let Some(tls) = tls else { return serve_stream(stream, context, Certified(false)).await };
     let handshake = timeout(context.head_limit(), TlsAcceptor::from(tls).accept(stream));
     let stream = tokio::select! {
         handshake = handshake => handshake,
@@ -112,9 +134,9 @@ async fn receive(stream: TcpStream, mut context: ConnectionContext) {
     };
     match stream {
         Ok(Ok(stream)) => {
-            // A certificate that was not verified is not let through.
+            // The handshake fails for a certificate that cannot be verified.
             let certified = stream.get_ref().1.peer_certificates().is_some();
-            converse(stream, context, Certified(certified)).await;
+            serve_stream(stream, context, Certified(certified)).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -133,16 +155,16 @@ async fn next_connection(listener: &Listener) -> Stream {
     }
 }
 
-/// Serves one connection; on `stop`, to the end of the request under way.
-async fn converse(
+/// Serves one connection; on `stop`, to the end of the request in progress.
+async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     context: ConnectionContext,
     certified: Certified,
 ) {
     let head_limit = context.head_limit();
     let ConnectionContext { router, mut stop, .. } = context;
-    let following = Following::default();
-    let router = router.layer(Extension(following.clone())).layer(Extension(certified));
+    let flag = StreamFlag::default();
+    let router = router.layer(Extension(flag.clone())).layer(Extension(certified));
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -152,7 +174,7 @@ async fn converse(
     let mut connection = pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => Ok(outcome),
-        () = limit(&following) => Err(()),
+        () = limit(&flag) => Err(()),
         _ = stop.changed() => Err(()),
     };
     let outcome = match outcome {
@@ -167,10 +189,10 @@ async fn converse(
     }
 }
 
-/// The end of a connection that has one.
-async fn limit(following: &Following) {
+/// Ends when a connection's time is up; never where it carries a stream of events.
+async fn limit(flag: &StreamFlag) {
     sleep(CONNECTION_LIMIT).await;
-    if following.is_on() {
+    if flag.is_set() {
         std::future::pending::<()>().await;
     }
 }

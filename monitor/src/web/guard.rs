@@ -1,9 +1,9 @@
-//! Who may read the details: addresses, processes and command lines, which `/metrics` never tells.
-//! Pure.
+//! Decides which requests may read details: addresses, processes and command lines, which `/metrics`
+//! never contains. No I/O.
 //!
 //! A page in a browser on this host can reach a loopback listener, and by DNS rebinding it can make
-//! the browser believe that the listener is its own server. Such a request names the page's host in
-//! its `Host`, so a loopback name is asked for there.
+//! the browser take the listener for the page's own server. Such a request has the page's host in
+//! its `Host` header, so that has to be a loopback name.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Uri, header};
 
 use crate::config::WebDetails;
 
-/// How a request came in.
+/// What kind of listener a request arrived on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// The Unix socket, which has permissions of its own.
@@ -22,11 +22,11 @@ pub enum Endpoint {
     Network,
 }
 
-/// Whether it is known who sent a request, by a password or a certificate.
+/// Whether the sender of a request is authenticated, by a password or a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authenticated(pub bool);
 
-/// Why the details are kept, in words for whoever asked.
+/// Why a request may not read details, as a message for its sender; `None` if it may.
 pub fn refusal(
     details: WebDetails,
     endpoint: Endpoint,
@@ -52,8 +52,8 @@ pub fn refusal(
     }
 }
 
-/// Whether the request names this host as a loopback address, wherever it names one: in one `Host`,
-/// in the request line, and as the origin of a page.
+/// Whether every host that the request names is a loopback one: that of its only `Host` header, of
+/// the request line, and of each `Origin`.
 fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
@@ -103,37 +103,39 @@ mod tests {
         headers
     }
 
-    fn is_told(details: WebDetails, endpoint: Endpoint, hosts: &[&str]) -> bool {
-        refusal(details, endpoint, NOBODY, &Uri::from_static("/"), &headers(hosts, None)).is_none()
+    fn is_allowed(details: WebDetails, endpoint: Endpoint, hosts: &[&str]) -> bool {
+        refusal(details, endpoint, ANONYMOUS, &Uri::from_static("/"), &headers(hosts, None))
+            .is_none()
     }
 
-    const NOBODY: Authenticated = Authenticated(false);
+    const ANONYMOUS: Authenticated = Authenticated(false);
 
     #[test]
-    fn who_is_known_is_told_unless_nobody_is() {
-        let told = |details, endpoint| {
+    fn authenticated_senders_are_allowed_unless_details_are_never() {
+        let allowed = |details, endpoint| {
             let headers = headers(&["web1.example.org"], None);
             let uri = Uri::from_static("/");
             refusal(details, endpoint, Authenticated(true), &uri, &headers).is_none()
         };
         for endpoint in [Endpoint::Loopback, Endpoint::Network] {
             assert!(
-                told(WebDetails::Loopback, endpoint) && told(WebDetails::Authenticated, endpoint)
+                allowed(WebDetails::Loopback, endpoint)
+                    && allowed(WebDetails::Authenticated, endpoint)
             );
-            assert!(!told(WebDetails::Never, endpoint));
+            assert!(!allowed(WebDetails::Never, endpoint));
         }
     }
 
     #[test]
-    fn the_unix_socket_is_always_told() {
+    fn the_unix_socket_is_always_allowed() {
         for details in WebDetails::ALL {
-            assert!(is_told(details, Endpoint::Unix, &["anything"]));
+            assert!(is_allowed(details, Endpoint::Unix, &["anything"]));
         }
     }
 
     #[test]
-    fn a_loopback_listener_wants_a_loopback_host() {
-        let told = |hosts: &[&str]| is_told(WebDetails::Loopback, Endpoint::Loopback, hosts);
+    fn a_loopback_listener_requires_a_loopback_host() {
+        let allowed = |hosts: &[&str]| is_allowed(WebDetails::Loopback, Endpoint::Loopback, hosts);
         for host in [
             "localhost",
             "LOCALHOST:10948",
@@ -143,7 +145,7 @@ mod tests {
             "[::1]",
             "[::1]:10948",
         ] {
-            assert!(told(&[host]), "{host}");
+            assert!(allowed(&[host]), "{host}");
         }
         for host in [
             "",
@@ -162,42 +164,42 @@ mod tests {
             "0.0.0.0",
             "user@localhost",
         ] {
-            assert!(!told(&[host]), "{host}");
+            assert!(!allowed(&[host]), "{host}");
         }
-        assert!(!told(&[]), "no host at all");
-        assert!(!told(&["localhost", "evil.example"]), "two");
+        assert!(!allowed(&[]), "no host at all");
+        assert!(!allowed(&["localhost", "evil.example"]), "two");
     }
 
     #[test]
-    fn what_the_request_line_names_counts_as_well() {
+    fn the_host_in_the_request_line_is_checked() {
         let host = headers(&["localhost"], None);
-        let told = |uri| {
+        let allowed = |uri| {
             let uri = Uri::from_static(uri);
-            refusal(WebDetails::Loopback, Endpoint::Loopback, NOBODY, &uri, &host).is_none()
+            refusal(WebDetails::Loopback, Endpoint::Loopback, ANONYMOUS, &uri, &host).is_none()
         };
-        assert!(told("http://localhost:10948/api/v1/ports"));
-        assert!(!told("http://evil.example/api/v1/ports"));
+        assert!(allowed("http://localhost:10948/api/v1/ports"));
+        assert!(!allowed("http://evil.example/api/v1/ports"));
     }
 
     #[test]
-    fn a_page_of_another_origin_is_told_nothing() {
-        let told = |origin| {
+    fn a_page_of_another_origin_is_refused() {
+        let allowed = |origin| {
             let headers = headers(&["localhost:10948"], Some(origin));
             let uri = Uri::from_static("/");
-            refusal(WebDetails::Loopback, Endpoint::Loopback, NOBODY, &uri, &headers).is_none()
+            refusal(WebDetails::Loopback, Endpoint::Loopback, ANONYMOUS, &uri, &headers).is_none()
         };
-        assert!(told("http://localhost:10948"));
-        assert!(told("http://[::1]:10948"));
-        assert!(!told("http://evil.example"));
-        assert!(!told("null"));
+        assert!(allowed("http://localhost:10948"));
+        assert!(allowed("http://[::1]:10948"));
+        assert!(!allowed("http://evil.example"));
+        assert!(!allowed("null"));
     }
 
     #[test]
-    fn others_are_told_nothing() {
-        assert!(!is_told(WebDetails::Loopback, Endpoint::Network, &["127.0.0.1"]));
+    fn other_requests_are_refused() {
+        assert!(!is_allowed(WebDetails::Loopback, Endpoint::Network, &["127.0.0.1"]));
         for endpoint in [Endpoint::Loopback, Endpoint::Network] {
-            assert!(!is_told(WebDetails::Never, endpoint, &["127.0.0.1"]));
-            assert!(!is_told(WebDetails::Authenticated, endpoint, &["127.0.0.1"]));
+            assert!(!is_allowed(WebDetails::Never, endpoint, &["127.0.0.1"]));
+            assert!(!is_allowed(WebDetails::Authenticated, endpoint, &["127.0.0.1"]));
         }
     }
 }

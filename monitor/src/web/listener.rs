@@ -1,5 +1,4 @@
-//! Where the server listens: the addresses of the configuration, and a Unix socket for the commands
-//! of this host.
+//! Listeners: the addresses of the configuration, and a Unix socket for the commands of this host.
 
 use std::{
     fs::{self, Permissions},
@@ -13,10 +12,10 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::guard::Endpoint;
 
-/// The user and the group of the agent.
+/// Read and write for the user and the group of the agent.
 const SOCKET_MODE: u32 = 0o660;
 
-/// A place where the server listens.
+/// A socket that the server listens on.
 #[derive(Debug)]
 pub enum Listener {
     /// An address of `web.listen`.
@@ -28,17 +27,17 @@ pub enum Listener {
 /// A connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// From a host.
+    /// Over TCP.
     Tcp(TcpStream),
-    /// From this host.
+    /// Over the Unix socket.
     Unix(UnixStream),
 }
 
-/// The name of a socket in the filesystem, which goes with it.
+/// The path of a Unix socket, which is removed on drop.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
-/// An address that cannot be served on.
+/// An address that the server cannot listen on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}; {}", remedy(source))]
 pub struct BindError {
@@ -46,15 +45,33 @@ pub struct BindError {
     source: io::Error,
 }
 
+/// Listens on every address.
+///
+/// # Errors
+/// An address cannot be bound.
+pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BindError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        listeners.push(Listener::on_address(*address).await?);
+    }
+    Ok(listeners)
+}
+
 impl Listener {
     /// Listens on an address.
+    ///
+    /// # Errors
+    /// The address cannot be bound; the message says what to do.
     pub async fn on_address(address: SocketAddr) -> Result<Self, BindError> {
         let listener = TcpListener::bind(address).await;
         listener.map(Self::Tcp).map_err(|source| BindError { address, source })
     }
 
-    /// Listens on a Unix socket, in the place of one that an earlier agent left. It gets its name
-    /// when it has its permissions.
+    /// Listens on a Unix socket, in place of one that an earlier agent left. It appears under `path`
+    /// when its permissions are set.
+    ///
+    /// # Errors
+    /// The folder, the socket or its permissions cannot be made.
     pub fn on_socket(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -68,7 +85,7 @@ impl Listener {
         Ok(Self::Unix(listener, file))
     }
 
-    /// What may be told to those who come in here.
+    /// What kind of clients reach it.
     pub fn endpoint(&self) -> Endpoint {
         match (self, self.address()) {
             (Self::Unix(..), _) => Endpoint::Unix,
@@ -77,7 +94,7 @@ impl Listener {
         }
     }
 
-    /// The address, with the port that the kernel has chosen where 0 was asked for.
+    /// The address, with the port that the kernel chose for port 0; `None` for the Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Unix(..) => None,
@@ -86,6 +103,9 @@ impl Listener {
     }
 
     /// The next connection.
+    ///
+    /// # Errors
+    /// `accept(2)` fails, for want of descriptors for instance.
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0)),
@@ -97,7 +117,7 @@ impl Listener {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.0) {
-            tracing::debug!(%error, path = %self.0.display(), "the socket stays");
+            tracing::debug!(%error, path = %self.0.display(), "cannot remove the Unix socket");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The live page: one document without anything from elsewhere, which reads the API.
+//! The live page: one self-contained document that reads the API.
 
 use axum::{
     http::{StatusCode, header},
@@ -6,11 +6,11 @@ use axum::{
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// `NONCE` stands where a new one goes for each request.
+/// The document, in which `NONCE` is replaced by a new nonce for each request.
 const PAGE: &str = include_str!("page.html");
 
-/// The page, in which nothing runs but its own script. What it shows comes from programs that may
-/// wish it were otherwise.
+/// The page. Its content security policy allows its own script alone: names of programs, which it
+/// shows, may be hostile.
 pub(super) async fn page() -> Response {
     let mut random = [0; 16];
     match getrandom(&mut random, GetRandomFlags::NONBLOCK) {
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_has_the_nonce_runs() {
+    fn policy_allows_only_the_nonce() {
         let response = page_with(7);
         let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().expect("text");
         assert!(
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_from_elsewhere_and_nothing_told_is_markup() {
+    fn loads_nothing_and_inserts_no_markup() {
         for forbidden in ["http:", "https:", "src=", "innerHTML", "insertAdjacentHTML", "onclick"] {
             assert!(!PAGE.contains(forbidden), "{forbidden}");
         }

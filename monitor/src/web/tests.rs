@@ -1,5 +1,9 @@
 use std::{
-    sync::atomic::AtomicUsize,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -8,19 +12,22 @@ use monitor_common::flow::Protocol;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},
+    sync::watch,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use super::{
-    api::{Source, Talkers},
-    connection::{CONNECTION_LIMIT, HEAD_LIMIT, LAST_ANSWER_LIMIT},
+    api::MAX_STREAMS,
+    connection::{CONNECTION_LIMIT, HEAD_LIMIT, LAST_ANSWER_LIMIT, MAX_CONNECTIONS},
+    routes::MAX_LARGE,
     *,
 };
 use crate::{
-    api::port::PortView,
+    api::port::Port,
     config::{WatchedPort, WebDetails},
     event::broadcast::{Follower, Followers},
+    metrics::Exposition,
     store::{Filter, ReadError},
 };
 use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFacts};
@@ -46,13 +53,13 @@ impl Source for Known {
         WebDetails::Loopback
     }
 
-    fn ports(&self, only: Option<u16>) -> anyhow::Result<Vec<PortView>> {
+    fn ports(&self, only: Option<u16>) -> anyhow::Result<Vec<Port>> {
         let port = WatchedPort::new(2948);
-        let view = PortView::new(&port, &PortFacts::default(), &[], Vec::new());
+        let view = Port::of_agent(&port, &PortFacts::default(), &[], Vec::new());
         Ok(only.is_none_or(|only| only == 2948).then_some(view).into_iter().collect())
     }
 
-    fn talkers(&self) -> anyhow::Result<Talkers> {
+    fn talkers(&self) -> anyhow::Result<TalkerCounts> {
         let talker = |last, packets| TalkerFacts {
             port: 2948,
             protocol: Protocol::Udp,
@@ -63,7 +70,7 @@ impl Source for Known {
             last_window: 2,
         };
         let sources = PortSources { port: 2948, protocol: Protocol::Udp, addresses: 2 };
-        Ok(Talkers { sources: vec![sources], talkers: vec![talker(1, 9), talker(2, 3)] })
+        Ok(TalkerCounts { sources: vec![sources], talkers: vec![talker(1, 9), talker(2, 3)] })
     }
 
     fn hooks(&self) -> anyhow::Result<Vec<HookStatus>> {
@@ -463,7 +470,7 @@ async fn who_follows_is_not_cut_off() {
 async fn followers_leave_room_for_others() {
     let server = Server::of_text("").await;
     let mut followers = Vec::new();
-    for _ in 0..api::MAX_FOLLOWERS {
+    for _ in 0..MAX_STREAMS {
         followers.push(follow(&server, |said| said.contains("ghostport.bind")).await.0);
     }
     let (_, refused) = follow(&server, |said| said.contains("follow already")).await;

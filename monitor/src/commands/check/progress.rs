@@ -1,4 +1,4 @@
-//! A word on stderr for who waits.
+//! A message on stderr while something slow is going on.
 
 use std::{
     sync::mpsc::{RecvTimeoutError, Sender, channel},
@@ -6,21 +6,21 @@ use std::{
     time::Duration,
 };
 
-/// What takes no longer than this needs no explanation.
-const SILENCE: Duration = Duration::from_secs(1);
+/// Time before the message.
+const DELAY: Duration = Duration::from_secs(1);
 
-/// Says what takes long, for as long as this lives.
+/// Prints its message once, if it lives longer than [`DELAY`].
 pub(super) struct Progress {
-    /// Its end tells the thread.
+    /// Wakes the thread when it is dropped.
     _alive: Option<Sender<()>>,
 }
 
 impl Progress {
-    /// Says so after a second. Where there is no thread to be had, the work goes on in silence.
+    /// Starts the delay. Without a thread to wait for it there is no message.
     pub(super) fn start(what: &'static str) -> Self {
         let (alive, ended) = channel();
         let wait = move || {
-            if ended.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
+            if ended.recv_timeout(DELAY) == Err(RecvTimeoutError::Timeout) {
                 eprintln!("ghostport: {what} …");
             }
         };

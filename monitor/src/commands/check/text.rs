@@ -1,16 +1,19 @@
-//! The page for a terminal of 80 columns: a line a socket, below it one or more for each of its
-//! holders.
+//! The page for a terminal of 80 columns: one line for each socket, and below it lines for each of
+//! its holders.
 
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
 
-use super::report::{PortReport, Report, user};
-use crate::{process::Identity, sockets::Socket};
+use super::report::{PortReport, Report};
+use crate::api::{
+    port::Port,
+    socket::{Holder, Socket},
+};
 
 const WIDTH: usize = 80;
 
-/// Where holders begin, and what is said of them.
+/// Columns at which holders and their details begin.
 const INDENT: usize = 5;
 const DETAILS: usize = 14;
 
@@ -29,21 +32,22 @@ struct Page {
 impl Page {
     fn report(&mut self, report: &Report) -> fmt::Result {
         let (busy, quiet): (Vec<_>, Vec<_>) =
-            report.ports.iter().partition(|port| !port.sockets.is_empty());
-        for port in busy {
-            self.port(port)?;
+            report.ports.iter().partition(|report| !report.port.sockets.is_empty());
+        for busy in busy {
+            self.port(busy)?;
             let several = report.namespaces > 1;
-            port.sockets.iter().try_for_each(|socket| self.socket(socket, several))?;
+            busy.port.sockets.iter().try_for_each(|socket| self.socket(socket, several))?;
             writeln!(self.text)?;
         }
-        for port in quiet {
-            self.port(port)?;
+        for quiet in quiet {
+            self.port(quiet)?;
         }
         Ok(())
     }
 
     fn port(&mut self, report: &PortReport) -> fmt::Result {
-        let count = match (report.sockets.len(), report.bound_sockets) {
+        let sockets = &report.port.sockets;
+        let count = match (sockets.len(), report.known_to_agent) {
             (0, 0) => "nothing holds it or talks on it".to_owned(),
             (0, known) => format!("nothing found, but the agent knows of {known}"),
             (1, _) => "1 socket".to_owned(),
@@ -54,36 +58,36 @@ impl Page {
         } else {
             AnsiColor::Yellow.on_default().bold()
         };
-        let name = report.service.map(|name| format!(" {name}")).unwrap_or_default();
-        let port = self.styled(style, &report.port.to_string());
+        let name = report.port.service.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        let port = self.styled(style, &report.port.port.to_string());
         writeln!(self.text, "{port}{name}: {count}")?;
-        if report.sockets.is_empty() && !report.is_quiet() {
+        if sockets.is_empty() && !report.is_quiet() {
             self.line(
                 INDENT,
                 "in a namespace without a process; the live page and the API say who",
             )?;
         }
-        self.agent_facts(report)
+        self.agent_facts(&report.port)
     }
 
-    fn agent_facts(&mut self, report: &PortReport) -> fmt::Result {
-        let dormant = report.dormant.map(|is| if is { "dormant" } else { "not dormant" });
+    fn agent_facts(&mut self, port: &Port) -> fmt::Result {
+        let dormant = port.dormant.map(|is| if is { "dormant" } else { "not dormant" });
         let time = |what: &str, time: Option<jiff::Timestamp>| {
             time.map(|time| format!("{what} {time:.0}"))
         };
-        let verdicts = report.verdicts.iter().map(|verdict| {
+        let verdicts = port.verdicts.iter().map(|verdict| {
             let times = if verdict.count == 1 {
                 "once".to_owned()
             } else {
                 format!("{} times", verdict.count)
             };
-            Some(format!("{} over {} ({times})", verdict.verdict, verdict.transport))
+            Some(format!("{} over {} ({times})", verdict.verdict, verdict.transport.name()))
         });
         let facts = [
-            report.state.map(str::to_owned),
+            port.state.map(|state| state.name().to_owned()),
             dormant.map(str::to_owned),
-            time("last packet", report.last_packet),
-            time("last bind", report.last_bind),
+            time("last packet", port.last_packet),
+            time("last bind", port.last_bind),
         ];
         let mut line = String::new();
         for fact in facts.into_iter().chain(verdicts).flatten() {
@@ -97,16 +101,16 @@ impl Page {
         if line.is_empty() { Ok(()) } else { self.line(INDENT, &line) }
     }
 
-    fn socket(&mut self, socket: &Socket, tell_namespace: bool) -> fmt::Result {
-        let entry = &socket.entry;
-        let state = entry.tcp_state.map(|state| state.name()).unwrap_or_default();
-        let namespace = socket.netns_inode.filter(|_| tell_namespace);
+    fn socket(&mut self, socket: &Socket, with_namespace: bool) -> fmt::Result {
+        let (local, peer) = (socket.local(), socket.peer());
+        let state = socket.tcp_state.map(|state| state.name()).unwrap_or_default();
+        let namespace = socket.netns_inode.filter(|_| with_namespace);
         let namespace = namespace.map(|inode| format!(" netns {inode}")).unwrap_or_default();
-        let head = format!("{:<4} {state:<12} {}", entry.protocol.name(), entry.local);
+        let head = format!("{:<4} {state:<12} {}", socket.transport.name(), local);
         let room = WIDTH - 2 - namespace.len();
         // Two long addresses do not fit one line.
-        let one_line = entry.peer.map(|peer| format!("{head} → {peer}"));
-        match (one_line, entry.peer) {
+        let one_line = peer.map(|peer| format!("{head} → {peer}"));
+        match (one_line, peer) {
             (Some(line), _) if line.chars().count() < room => {
                 self.line(2, &format!("{line:<room$}{namespace}"))?;
             }
@@ -120,40 +124,39 @@ impl Page {
                 }
             }
         }
-        if socket.holders_unknown {
+        let Some(holders) = &socket.holders else {
             return self.line(INDENT, "who holds it is not visible to this user");
-        }
-        if socket.holders.is_empty() {
+        };
+        if holders.is_empty() {
             return self.line(INDENT, "no process holds it");
         }
-        socket.holders.iter().try_for_each(|holder| self.holder(holder))
+        holders.iter().try_for_each(|holder| self.holder(holder))
     }
 
-    fn holder(&mut self, holder: &Identity) -> fmt::Result {
+    fn holder(&mut self, holder: &Holder) -> fmt::Result {
         let name = holder.name.as_deref().unwrap_or("?");
         let mut head = format!("{:>8} {name}", holder.pid);
-        if let Some(user) = user(holder) {
+        if let Some(user) = &holder.user {
             let _ = write!(head, ", user {user}");
         }
-        let cgroup = holder.cgroup.as_deref();
-        if let Some(unit) = cgroup.and_then(|cgroup| cgroup.unit.as_ref()) {
-            let _ = write!(head, ", {}", unit.name);
+        if let Some(unit) = &holder.systemd_unit {
+            let _ = write!(head, ", {unit}");
         }
         self.line(INDENT, &head)?;
-        if let Some(id) = cgroup.and_then(|cgroup| cgroup.container_id.as_deref()) {
+        if let Some(id) = &holder.container_id {
             self.line(DETAILS, &format!("container {id}"))?;
         }
         if let Some(executable) = &holder.executable {
-            let deleted = if executable.is_deleted { " (deleted)" } else { "" };
-            self.line(DETAILS, &format!("{}{deleted}", executable.path))?;
+            let deleted = if holder.executable_is_deleted { " (deleted)" } else { "" };
+            self.line(DETAILS, &format!("{executable}{deleted}"))?;
         }
-        match &holder.command_line {
-            Some(line) => self.line(DETAILS, &format!("$ {}", line.arguments.join(" "))),
+        match &holder.command_args {
+            Some(arguments) => self.line(DETAILS, &format!("$ {}", arguments.join(" "))),
             None => Ok(()),
         }
     }
 
-    /// A line that is cut where the terminal ends.
+    /// A line, cut at the width of the terminal.
     fn line(&mut self, indent: usize, text: &str) -> fmt::Result {
         let line = format!("{:indent$}{}", "", fit(text, WIDTH - indent));
         writeln!(self.text, "{}", line.trim_end())
@@ -164,8 +167,8 @@ impl Page {
     }
 }
 
-/// Programs choose their names and arguments: none may speak to the terminal. What is too long
-/// ends in an ellipsis.
+/// Escapes control characters, which names and arguments of programs may contain, and cuts what is
+/// too long with an ellipsis.
 fn fit(text: &str, width: usize) -> String {
     let mut shown = String::new();
     for character in text.chars() {
@@ -183,7 +186,7 @@ fn fit(text: &str, width: usize) -> String {
     cut
 }
 
-/// Marks that turn the direction of writing, and so what a line seems to say.
+/// Marks that change the direction of writing, and with it how a line reads.
 const fn is_direction(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -193,12 +196,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_program_speaks_to_the_terminal() {
+    fn escapes_control_and_direction_characters() {
         assert_eq!(fit("a\u{1b}[2J\u{202e}b\n", 80), "a\\u{1b}[2J\\u{202e}b\\u{a}");
     }
 
     #[test]
-    fn what_is_too_long_is_cut() {
+    fn cuts_long_text_with_an_ellipsis() {
         assert_eq!(fit("four", 4), "four");
         assert_eq!(fit("fives", 4), "fiv…");
         assert_eq!(fit("\u{1b}\u{1b}", 4), "\\u{…");

@@ -22,8 +22,8 @@ use self::{
     interfaces::InterfaceReport,
 };
 use crate::{
+    api::client,
     cli::DoctorArgs,
-    commands::check,
     config::{Config, Overrides},
     metrics,
     terminal::{
@@ -127,8 +127,9 @@ impl Report {
         };
         facts::relieve(&mut facts, &hooks);
         // An agent may have been started with another configuration.
-        let watched = if running.is_some() { check::ask_agent().await.len() } else { 0 };
-        let watched_ports = if watched > 0 { watched } else { config.ports.len() };
+        let of_agent = if running.is_some() { client::ports().await.ok().flatten() } else { None };
+        let of_agent = of_agent.map(|ports| ports.len()).filter(|count| *count > 0);
+        let watched_ports = of_agent.unwrap_or(config.ports.len());
         Ok(Self {
             schema: "ghostport.doctor/1",
             health: health(&facts, &hooks),

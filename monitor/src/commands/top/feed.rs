@@ -4,18 +4,17 @@
 use std::{collections::VecDeque, time::Duration};
 
 use anyhow::Result;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
 
-use super::{
-    counts::{self, Counts},
+use super::counts::{self, Counts};
+use crate::api::{
+    client::{self, Stream},
+    event::Events,
     port::Port,
 };
-use crate::api::client::{self, Stream};
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -45,11 +44,7 @@ pub(super) enum News {
 
 /// The ports and what was counted of them; `None` where no agent runs, or none that answers us.
 pub(super) async fn ask() -> Result<Option<(Vec<Port>, Counts)>> {
-    #[derive(Deserialize)]
-    struct Answer {
-        ports: Vec<Port>,
-    }
-    let Some(Answer { ports }) = client::ask("/api/v1/ports").await? else { return Ok(None) };
+    let Some(ports) = client::ports().await? else { return Ok(None) };
     let metrics = client::ask_text("/metrics").await?;
     Ok(metrics.map(|text| (ports, counts::parse(&text))))
 }
@@ -73,7 +68,7 @@ pub(super) async fn look(news: mpsc::Sender<News>) {
 
 /// Tells what was stored last, and then what happens.
 pub(super) async fn follow(news: mpsc::Sender<News>) {
-    let mut told = Told::default();
+    let mut told = SeenEvents::default();
     while !news.is_closed() {
         // The stream first: what happens while the history is read is in both, and told once.
         if let Ok(Some(stream)) = client::open("/api/v1/events/stream").await {
@@ -88,17 +83,13 @@ pub(super) async fn follow(news: mpsc::Sender<News>) {
 
 /// Events that were stored last. An agent without a store has none, and says so in its log.
 async fn history() -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Answer {
-        events: Vec<Box<RawValue>>,
-    }
-    let answer = client::ask::<Answer>("/api/v1/events?limit=200").await;
+    let answer = client::ask::<Events>("/api/v1/events?limit=200").await;
     let events = answer.ok().flatten().map(|answer| answer.events).unwrap_or_default();
     events.into_iter().map(|event| event.get().to_owned()).collect()
 }
 
 /// Passes on the events of a stream until it ends, or nobody wants them.
-async fn pass_on(mut stream: Stream, news: &mpsc::Sender<News>, told: &mut Told) {
+async fn pass_on(mut stream: Stream, news: &mpsc::Sender<News>, told: &mut SeenEvents) {
     let mut parts = Parts::default();
     while let Some(bytes) = stream.next().await {
         for event in parts.take(&bytes) {
@@ -111,9 +102,9 @@ async fn pass_on(mut stream: Stream, news: &mpsc::Sender<News>, told: &mut Told)
 
 /// The events that were told last, so that none is told twice.
 #[derive(Debug, Default)]
-struct Told(VecDeque<String>);
+struct SeenEvents(VecDeque<String>);
 
-impl Told {
+impl SeenEvents {
     /// More than the history has.
     const LENGTH: usize = 400;
 
@@ -160,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn what_comes_twice_is_told_once() {
         let (news, mut receiver) = mpsc::channel(8);
-        let mut told = Told::default();
+        let mut told = SeenEvents::default();
         for event in ["a", "b", "a", "c"] {
             assert!(told.pass_on(event.to_owned(), &news).await);
         }

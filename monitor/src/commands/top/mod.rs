@@ -4,8 +4,8 @@
 
 mod counts;
 mod feed;
+mod holders;
 mod model;
-mod port;
 mod screen;
 mod view;
 

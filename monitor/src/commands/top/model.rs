@@ -4,11 +4,8 @@ use std::{cmp::Reverse, collections::VecDeque, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{
-    counts::{Count, Counts, Flow},
-    port::Port,
-};
-use crate::{config::quantity, terminal::event_table};
+use super::counts::{Count, Counts, Flow};
+use crate::{api::port::Port, config::quantity, terminal::event_table};
 
 /// Events that are remembered: more than any terminal has lines.
 const MAX_EVENTS: usize = 500;
@@ -86,7 +83,7 @@ impl Model {
     pub(super) fn look(&mut self, ports: Vec<Port>, counts: Counts, at: Duration) {
         let before = self.counted.take();
         let row = |port: Port| {
-            let number = port.view.port;
+            let number = port.port;
             let count = counts.get(&number).copied().unwrap_or_default();
             let rate = before.as_ref().map(|(then, before)| {
                 let before = before.get(&number).copied().unwrap_or_default();
@@ -137,12 +134,12 @@ impl Model {
 
     /// How many ports are awake, and how many have sockets.
     pub(super) fn summary(&self) -> (usize, usize) {
-        let awake = self.rows.iter().filter(|row| !row.port.view.dormant).count();
-        (awake, self.rows.iter().filter(|row| row.port.sockets() > 0).count())
+        let awake = self.rows.iter().filter(|row| row.port.dormant == Some(false)).count();
+        (awake, self.rows.iter().filter(|row| !row.port.sockets.is_empty()).count())
     }
 
     fn selected_port(&self) -> Option<u16> {
-        self.selection().map(|row| row.port.view.port)
+        self.selection().map(|row| row.port.port)
     }
 
     /// Sorts, and keeps the selection on its port.
@@ -151,30 +148,30 @@ impl Model {
         let flow = |row: &Row| row.rate.unwrap_or_default();
         let most = |value: f64| Reverse(value.max(0.0).to_bits());
         match self.sort {
-            Sort::Port => self.rows.sort_by_key(|row| row.port.view.port),
+            Sort::Port => self.rows.sort_by_key(|row| row.port.port),
             Sort::State => {
-                self.rows.sort_by_key(|row| (Reverse(row.port.view.state), row.port.view.port));
+                self.rows.sort_by_key(|row| (Reverse(row.port.state), row.port.port));
             }
             Sort::LastPacket => {
-                let key = |row: &Row| (Reverse(row.port.view.last_packet), row.port.view.port);
+                let key = |row: &Row| (Reverse(row.port.last_packet), row.port.port);
                 self.rows.sort_by_key(key);
             }
             Sort::Packets => self.rows.sort_by_key(|row| {
                 let rate = flow(row);
-                (most(rate.ingress.packets + rate.egress.packets), row.port.view.port)
+                (most(rate.ingress.packets + rate.egress.packets), row.port.port)
             }),
             Sort::Bytes => self.rows.sort_by_key(|row| {
                 let rate = flow(row);
-                (most(rate.ingress.bytes + rate.egress.bytes), row.port.view.port)
+                (most(rate.ingress.bytes + rate.egress.bytes), row.port.port)
             }),
             Sort::Attempts => {
-                self.rows.sort_by_key(|row| (most(row.count.attempts), row.port.view.port));
+                self.rows.sort_by_key(|row| (most(row.count.attempts), row.port.port));
             }
         }
         if self.reversed {
             self.rows.reverse();
         }
-        let at = self.rows.iter().position(|row| Some(row.port.view.port) == kept);
+        let at = self.rows.iter().position(|row| Some(row.port.port) == kept);
         self.selected = at.unwrap_or(self.selected).min(self.rows.len().saturating_sub(1));
     }
 }
@@ -225,23 +222,29 @@ pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    pub(in crate::commands::top) fn port(
-        number: u16,
-        state: &str,
-        sockets: serde_json::Value,
-    ) -> Port {
+    /// A port as the agent answers it; `sockets` need only the keys that matter.
+    pub(in crate::commands::top) fn port(number: u16, state: &str, sockets: &[Value]) -> Port {
         let dormant = state == "quiet";
+        let with_defaults = |socket: &Value| {
+            let mut whole = json!({
+                "transport": "udp", "family": "ipv4", "local_address": "0.0.0.0",
+                "local_port": number, "side": "local",
+            });
+            let keys = socket.as_object().into_iter().flatten();
+            keys.for_each(|(key, value)| whole[key] = value.clone());
+            whole
+        };
         let port = json!({
             "port": number, "service": "wap-push", "state": state, "dormant": dormant,
             "dormant_after_seconds": 604800, "awakenings": {"packet": 1, "bind": 0},
             "bound_sockets": {"tcp": 0, "udp": 0}, "unexpected_binds": {"tcp": 0, "udp": 0},
             "dormant_since": dormant.then_some("2026-11-20T08:00:00Z"),
             "last_packet": (!dormant).then_some("2026-11-21T08:00:00Z"),
-            "sockets": sockets,
+            "sockets": sockets.iter().map(with_defaults).collect::<Vec<_>>(),
         });
         serde_json::from_value(port).expect("a port")
     }
@@ -256,11 +259,11 @@ pub(super) mod tests {
     }
 
     fn numbers(model: &Model) -> Vec<u16> {
-        model.rows.iter().map(|row| row.port.view.port).collect()
+        model.rows.iter().map(|row| row.port.port).collect()
     }
 
     fn quiet(numbers: &[u16]) -> Vec<Port> {
-        numbers.iter().map(|number| port(*number, "quiet", json!([]))).collect()
+        numbers.iter().map(|number| port(*number, "quiet", &[])).collect()
     }
 
     #[test]
@@ -297,7 +300,7 @@ pub(super) mod tests {
     #[test]
     fn every_order_begins_with_what_is_most_remarkable() {
         let mut model = Model::default();
-        let ports = || vec![port(1, "quiet", json!([])), port(2, "bound", json!([]))];
+        let ports = || vec![port(1, "quiet", &[]), port(2, "bound", &[])];
         model.look(ports(), counts(&[(1, 0.0), (2, 0.0)]), Duration::ZERO);
         model.look(ports(), counts(&[(1, 1.0), (2, 9.0)]), Duration::from_secs(1));
         let mut seen = Vec::new();

@@ -9,7 +9,10 @@ use ratatui::{
     widgets::{Cell, Paragraph, Row as TableRow, Table, TableState},
 };
 
-use super::model::{Model, Row, ago, short};
+use super::{
+    holders,
+    model::{Model, Row, ago, short},
+};
 use crate::terminal::event_table;
 use monitor_ledger::PortState;
 
@@ -74,8 +77,10 @@ fn draw_ports(frame: &mut Frame<'_>, area: Rect, model: &Model, now: Timestamp, 
 }
 
 fn table_row(row: &Row, now: Timestamp, in_colour: bool) -> TableRow<'static> {
-    let view = &row.port.view;
-    let dormant = match (view.dormant, view.dormant_since) {
+    let port = &row.port;
+    let state = port.state.unwrap_or_default();
+    let is_dormant = port.dormant != Some(false);
+    let dormant = match (is_dormant, port.dormant_since) {
         (true, Some(since)) => ago(since, now),
         (true, None) => "yes".to_owned(),
         (false, _) => "awake".to_owned(),
@@ -84,18 +89,18 @@ fn table_row(row: &Row, now: Timestamp, in_colour: bool) -> TableRow<'static> {
         row.rate.as_ref().map_or("-".to_owned(), |rate| short(of(rate)))
     };
     let cells = [
-        view.port.to_string(),
-        view.service.clone().unwrap_or_default(),
-        view.state.name().to_owned(),
+        port.port.to_string(),
+        port.service.clone().unwrap_or_default(),
+        state.name().to_owned(),
         dormant,
         rate(|rate| rate.ingress.packets),
         rate(|rate| rate.egress.packets),
         rate(|rate| rate.ingress.bytes),
         rate(|rate| rate.egress.bytes),
         short(row.count.attempts),
-        row.port.holders(),
+        holders::names(port),
     ];
-    TableRow::new(cells.map(Cell::from)).style(style(view.state, view.dormant, in_colour))
+    TableRow::new(cells.map(Cell::from)).style(style(state, is_dormant, in_colour))
 }
 
 fn style(state: PortState, dormant: bool, in_colour: bool) -> Style {
@@ -115,7 +120,7 @@ fn warning(in_colour: bool) -> Style {
 
 fn detail_line(model: &Model) -> Line<'static> {
     let Some(row) = model.selection() else { return Line::default() };
-    Line::styled(format!("{}: {}", row.port.view.port, row.port.details()), Modifier::ITALIC)
+    Line::styled(format!("{}: {}", row.port.port, holders::details(&row.port)), Modifier::ITALIC)
 }
 
 /// The newest events, of which the last is at the bottom.
@@ -154,9 +159,9 @@ mod tests {
         });
         let ports = || {
             vec![
-                port(2923, "quiet", json!([])),
-                port(2948, "served", json!([socket])),
-                port(2949, "probed", json!([{"transport": "udp", "holders": []}])),
+                port(2923, "quiet", &[]),
+                port(2948, "served", std::slice::from_ref(&socket)),
+                port(2949, "probed", &[json!({"transport": "udp", "holders": []})]),
             ]
         };
         model.look(ports(), counts(&[(2948, 0.0)]), Duration::ZERO);
@@ -203,7 +208,7 @@ mod tests {
     #[test]
     fn the_selection_is_always_seen() {
         let mut model = Model::default();
-        let ports = (1..=500).map(|number| port(number, "quiet", json!([]))).collect();
+        let ports = (1..=500).map(|number| port(number, "quiet", &[])).collect();
         model.look(ports, counts(&[]), Duration::ZERO);
         for command in [Command::Last, Command::Move(-250), Command::First] {
             model.obey(command);

@@ -1,0 +1,169 @@
+//! A socket on a watched port and the processes that hold it.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use monitor_common::flow::{Protocol, Side};
+use serde::{Deserialize, Serialize};
+
+use super::named;
+use crate::{
+    process::Identity,
+    sockets::{self, TcpState},
+};
+
+/// A socket that has the port at one of its ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// Transport protocol.
+    #[serde(with = "named")]
+    pub transport: Protocol,
+    /// Family of the local address. An IPv6 socket may take IPv4, too.
+    #[serde(with = "named")]
+    pub family: Family,
+    /// Address of this end.
+    pub local_address: IpAddr,
+    /// Port of this end.
+    pub local_port: u16,
+    /// Address of the other end of a connected socket.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub peer_address: Option<IpAddr>,
+    /// Port of the other end of a connected socket.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub peer_port: Option<u16>,
+    /// State of a TCP socket.
+    #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
+    pub tcp_state: Option<TcpState>,
+    /// At which end the port is.
+    #[serde(with = "named")]
+    pub side: Side,
+    /// Inode of the network namespace, as in `/proc/PID/ns/net`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub netns_inode: Option<u32>,
+    /// The processes that have a descriptor of it; absent where they could not be looked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub holders: Option<Vec<Arc<Holder>>>,
+}
+
+/// Address family of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names explain themselves")]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+/// A process that holds a socket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Holder {
+    /// Process id.
+    pub pid: u32,
+    /// Process id of the parent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parent_pid: Option<u32>,
+    /// Path of the executable, in the mount namespace of the process.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub executable: Option<String>,
+    /// Whether the executable has been deleted. Not part of the JSON.
+    #[serde(skip)]
+    pub executable_is_deleted: bool,
+    /// Name of the leading thread.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// Arguments, the name of the program first.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub command_args: Option<Vec<String>>,
+    /// Name of the effective user, or its number where it has no name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<String>,
+    /// Id of the container.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container_id: Option<String>,
+    /// The systemd unit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub systemd_unit: Option<String>,
+}
+
+impl Socket {
+    /// Converts sockets as a look found them. Sockets of one process share its [`Holder`].
+    pub fn list(sockets: &[sockets::Socket]) -> Vec<Self> {
+        // The identities are alive as long as `sockets`, so an address stands for one of them.
+        let mut holders = HashMap::<*const Identity, Arc<Holder>>::new();
+        let mut holder = |identity: &Arc<Identity>| {
+            let holder = holders.entry(Arc::as_ptr(identity));
+            Arc::clone(holder.or_insert_with(|| Arc::new(Holder::from(&**identity))))
+        };
+        sockets.iter().map(|socket| Self::new(socket, &mut holder)).collect()
+    }
+
+    fn new(
+        socket: &sockets::Socket,
+        holder: &mut impl FnMut(&Arc<Identity>) -> Arc<Holder>,
+    ) -> Self {
+        let entry = &socket.entry;
+        let holders = (!socket.holders_unknown).then(|| socket.holders.iter().map(holder));
+        Self {
+            transport: entry.protocol,
+            family: if entry.local.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 },
+            local_address: entry.local.ip(),
+            local_port: entry.local.port(),
+            peer_address: entry.peer.map(|peer| peer.ip()),
+            peer_port: entry.peer.map(|peer| peer.port()),
+            tcp_state: entry.tcp_state,
+            side: socket.side,
+            netns_inode: socket.netns_inode,
+            holders: holders.map(Iterator::collect),
+        }
+    }
+
+    /// This end.
+    pub fn local(&self) -> SocketAddr {
+        (self.local_address, self.local_port).into()
+    }
+
+    /// The other end of a connected socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        Some((self.peer_address?, self.peer_port?).into())
+    }
+}
+
+impl From<&Identity> for Holder {
+    fn from(identity: &Identity) -> Self {
+        let cgroup = identity.cgroup.as_deref();
+        let user = identity.effective_user.as_ref();
+        Self {
+            pid: identity.pid,
+            parent_pid: identity.parent_pid,
+            executable: identity.executable.as_ref().map(|executable| executable.path.clone()),
+            executable_is_deleted: identity
+                .executable
+                .as_ref()
+                .is_some_and(|executable| executable.is_deleted),
+            name: identity.name.clone(),
+            command_args: identity.command_line.as_ref().map(|line| line.arguments.clone()),
+            user: user.map(|user| user.name.clone().unwrap_or_else(|| user.id.to_string())),
+            container_id: cgroup.and_then(|cgroup| cgroup.container_id.clone()),
+            systemd_unit: cgroup.and_then(|cgroup| Some(cgroup.unit.as_ref()?.name.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::udp_socket;
+
+    #[test]
+    fn json_is_read_back_as_it_was_written() {
+        let known = udp_socket(2948);
+        let hidden = sockets::Socket { holders_unknown: true, ..udp_socket(2948) };
+        let sockets = Socket::list(&[known, hidden]);
+        let json = serde_json::to_value(&sockets).expect("JSON");
+        assert_eq!(json[0]["holders"], serde_json::json!([]));
+        assert_eq!(json[1].get("holders"), None, "unknown is absent");
+        assert_eq!(serde_json::from_value::<Vec<Socket>>(json).expect("sockets"), sockets);
+    }
+}

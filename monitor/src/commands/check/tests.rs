@@ -1,0 +1,127 @@
+use jiff::Timestamp;
+use monitor_common::flow::Protocol;
+use monitor_ledger::PortState;
+use serde_json::json;
+
+use super::{
+    report::{Outcome, Report},
+    *,
+};
+use crate::{
+    api::port::{ByProtocol, VerdictCount},
+    sockets::{Look, Socket, Unseen, udp_socket},
+};
+
+fn report(sockets: Vec<Socket>, unseen: Unseen) -> Report {
+    let agent = Port {
+        state: Some(PortState::Bound),
+        dormant: Some(false),
+        dormant_after_seconds: Some(60),
+        last_packet: Some(Timestamp::UNIX_EPOCH),
+        last_bind: Some(Timestamp::UNIX_EPOCH),
+        bound_sockets: Some(ByProtocol::default()),
+        verdicts: vec![VerdictCount {
+            verdict: "http".to_owned(),
+            transport: Protocol::Tcp,
+            grade: "confirmed".to_owned(),
+            reason: "a method".to_owned(),
+            count: 3,
+            last_seen: Timestamp::UNIX_EPOCH,
+            last_peer: ([127, 0, 0, 1], 9).into(),
+        }],
+        ..Port::default()
+    };
+    let look = Look { sockets, namespaces: 1, unseen };
+    Report::new(&[2947, 2948], look, BTreeMap::from([(2948, agent)]))
+}
+
+#[test]
+fn is_quiet_only_if_everything_was_seen() {
+    let nothing = Unseen::default();
+    assert_eq!(report(vec![], nothing).outcome(), Outcome::Quiet);
+    for unseen in [Unseen { namespaces: 1, ..nothing }, Unseen { processes: 1, ..nothing }] {
+        assert_eq!(report(vec![], unseen).outcome(), Outcome::Unsure);
+        assert_eq!(report(vec![udp_socket(2948)], unseen).outcome(), Outcome::Found);
+        assert_eq!(report(vec![], unseen).warnings().len(), 1);
+    }
+    let holders = Unseen { holders: 1, ..nothing };
+    assert_eq!(report(vec![], holders).outcome(), Outcome::Quiet);
+}
+
+#[test]
+fn sockets_that_only_the_agent_knows_are_reported() {
+    let agent = Port {
+        state: Some(PortState::Bound),
+        bound_sockets: Some(ByProtocol { tcp: 1, udp: 0 }),
+        ..Port::default()
+    };
+    let look = Look { sockets: vec![], namespaces: 1, unseen: Unseen::default() };
+    let report = Report::new(&[2948], look, BTreeMap::from([(2948, agent)]));
+    assert_eq!(report.outcome(), Outcome::Found);
+    let page = text::page(&report, false);
+    assert!(page.contains("the agent knows of 1") && !page.contains("nothing holds"), "{page}");
+}
+
+#[test]
+fn long_addresses_leave_room_for_the_namespace() {
+    let address = ([0xfe80, 0, 0, 1, 0x1234, 0x5678, 0x9abc, 0xdef0], 2948).into();
+    let mut socket = udp_socket(2948);
+    (socket.entry.local, socket.netns_inode) = (address, Some(4_026_531_840));
+    let look = Look { sockets: vec![socket], namespaces: 2, unseen: Unseen::default() };
+    let page = text::page(&Report::new(&[2948], look, BTreeMap::new()), false);
+    assert!(page.contains("netns 4026531840"), "{page}");
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+}
+
+#[test]
+fn unknown_holders_are_not_reported_as_none() {
+    let hidden = Socket { holders_unknown: true, ..udp_socket(2948) };
+    let report = report(vec![hidden], Unseen { holders: 7, ..Unseen::default() });
+    let document = serde_json::to_value(&report).expect("a document");
+    assert_eq!(document["ports"][1]["sockets"][0].get("holders"), None, "{document}");
+    let page = text::page(&report, false);
+    assert!(page.contains("who holds it is not visible to this user"), "{page}");
+    assert!(!page.contains("no process"), "{page}");
+}
+
+#[test]
+fn facts_of_the_agent_are_added() {
+    let document = json!({
+        "schema": "ghostport.check/1",
+        "ports": [
+            {"port": 2947, "service": "gpsd", "sockets": []},
+            {
+                "port": 2948,
+                "service": "wap-push",
+                "state": "bound",
+                "dormant": false,
+                "last_packet": "1970-01-01T00:00:00Z",
+                "last_bind": "1970-01-01T00:00:00Z",
+                "verdicts": [{
+                    "verdict": "http",
+                    "transport": "tcp",
+                    "grade": "confirmed",
+                    "reason": "a method",
+                    "count": 3,
+                    "last_seen": "1970-01-01T00:00:00Z",
+                    "last_peer": "127.0.0.1:9",
+                }],
+                "sockets": [{
+                    "transport": "udp",
+                    "family": "ipv4",
+                    "local_address": "127.0.0.1",
+                    "local_port": 2948,
+                    "side": "local",
+                    "holders": [],
+                }],
+            },
+        ],
+    });
+    let report = report(vec![udp_socket(2948)], Unseen::default());
+    assert_eq!(serde_json::to_value(&report).expect("a document"), document);
+    let page = text::page(&report, false);
+    let facts = "     bound, not dormant, last packet 1970-01-01T00:00:00Z,\n     \
+        last bind 1970-01-01T00:00:00Z, http over tcp (3 times)\n";
+    assert!(page.contains(facts), "{page}");
+    assert!(!page.contains('\u{1b}') && text::page(&report, true).contains('\u{1b}'));
+}

@@ -1,0 +1,67 @@
+//! `/api/v1` and the live page: what the agent knows, with the details that no metric may carry.
+//!
+//! One file for each route; `answer` is what they have in common.
+
+mod answer;
+mod events;
+mod hooks;
+mod ports;
+mod stream;
+mod talkers;
+
+use axum::{
+    Extension, Router,
+    extract::{Request, State as AxumState},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::Response,
+    routing::{any, get},
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+#[cfg(test)]
+pub(super) use self::answer::MAX_STREAMS;
+use self::answer::{Api, problem};
+use super::{
+    guard::{self, Authenticated, Endpoint},
+    page,
+    source::SharedSource,
+};
+
+/// The routes and the live page, each behind the guard, until `stop` is closed.
+pub(super) fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
+    let api = Api::new(Arc::clone(&source), stop);
+    Router::new()
+        .route("/api/v1/ports", get(ports::all))
+        .route("/api/v1/ports/{port}", get(ports::one))
+        .route("/api/v1/events", get(events::stored))
+        .route("/api/v1/events/stream", get(stream::events))
+        .route("/api/v1/talkers", get(talkers::talkers))
+        .route("/api/v1/hooks", get(hooks::hooks))
+        .route("/api/{*rest}", any(unknown))
+        .route("/", get(page::page))
+        .method_not_allowed_fallback(async || {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
+        })
+        .layer(middleware::from_fn_with_state(source, admit))
+        .with_state(api)
+}
+
+/// Passes a request on to its route, or refuses it with the reason.
+async fn admit(
+    AxumState(source): AxumState<SharedSource>,
+    Extension(endpoint): Extension<Endpoint>,
+    Extension(sender): Extension<Authenticated>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match guard::refusal(source.details(), endpoint, sender, request.uri(), request.headers()) {
+        None => next.run(request).await,
+        Some(why) => problem(StatusCode::FORBIDDEN, why),
+    }
+}
+
+async fn unknown() -> Response {
+    problem(StatusCode::NOT_FOUND, "there is nothing here: docs/reference/http.md lists the routes")
+}

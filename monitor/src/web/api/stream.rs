@@ -1,0 +1,89 @@
+//! `/api/v1/events/stream`: server-sent events,
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+
+use std::{io, time::Duration};
+
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::{
+    sync::{broadcast::error::RecvError, watch},
+    time::timeout,
+};
+
+use super::answer::{Api, MAX_STREAMS, problem};
+use crate::{
+    event::broadcast::{Follower, Told},
+    web::connection::StreamFlag,
+};
+
+/// Silence after which a comment is sent, so that neither end takes the connection for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Events as they happen.
+pub(super) async fn events(
+    State(api): State<Api>,
+    Extension(flag): Extension<StreamFlag>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(permit) = api.streams.try_acquire_owned() else {
+        let why = format!("{MAX_STREAMS} follow already: ask again when one has gone");
+        return problem(StatusCode::SERVICE_UNAVAILABLE, &why);
+    };
+    flag.set();
+    let events = frames(api.source.follow(), last_event_id(&headers), api.stop).map(move |bytes| {
+        // Released with the stream.
+        let _ = &permit;
+        bytes
+    });
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    (headers, Body::from_stream(events)).into_response()
+}
+
+/// The last event that a reconnecting client has received.
+fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+/// The frame for missing events, with their number where it is known.
+fn lost(count: Option<u64>) -> String {
+    let count = count.map(|count| format!("\"lost\":{count}")).unwrap_or_default();
+    format!("event: lost\ndata: {{{count}}}\n\n")
+}
+
+/// The frames for a client whose last event is `last`, until `stop` is closed.
+fn frames(
+    follower: Follower,
+    last: Option<u64>,
+    stop: watch::Receiver<()>,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    // The first line is sent at once, so that the client sees its request accepted.
+    let mut greeting = ": ghostport\n\n".to_owned();
+    match last.map(|last| follower.missed_since(last)) {
+        None | Some(Some(0)) => {}
+        Some(missed) => greeting.push_str(&lost(missed)),
+    }
+    let greeting = stream::once(async { Ok(Bytes::from(greeting)) });
+    let events = stream::unfold((follower, stop), |(mut follower, mut stop)| async {
+        let received = tokio::select! {
+            // Events from before the stop are sent first.
+            biased;
+            received = timeout(KEEP_ALIVE, follower.next()) => received,
+            _ = stop.changed() => return None,
+        };
+        let text = match received {
+            Err(_) => ": still here\n\n".to_owned(),
+            Ok(Ok(Told { number, line })) => format!("id: {number}\ndata: {line}\n\n"),
+            Ok(Err(RecvError::Lagged(count))) => lost(Some(count)),
+            Ok(Err(RecvError::Closed)) => return None,
+        };
+        Some((Ok(Bytes::from(text)), (follower, stop)))
+    });
+    greeting.chain(events)
+}

@@ -1,0 +1,132 @@
+//! The routes for monitoring: `/metrics`, `/healthz`, `/readyz`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State as AxumState,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures_util::{StreamExt as _, stream};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{security::Security, source::SharedSource};
+use crate::metrics::Exposition;
+
+/// Size from which an exposition counts as large: that of tens of thousands of ports. Only so many
+/// are in flight at once, because a slow client keeps one in memory.
+const LARGE: usize = 4 << 20;
+pub(super) const MAX_LARGE: usize = 2;
+
+/// The content type that Prometheus 3 expects.
+const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the routes answer from.
+#[derive(Clone)]
+pub struct State {
+    /// Makes the exposition.
+    pub exposition: Exposition,
+    /// Whether every hook has been tried.
+    pub ready: Arc<AtomicBool>,
+    /// TLS and authentication of clients over TCP; `None` for neither.
+    pub security: Option<Arc<Security>>,
+    /// The details, which not every client may read.
+    pub source: SharedSource,
+}
+
+impl State {
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Routes {
+    state: State,
+    /// Serializes the making of expositions: one of thousands of ports takes memory.
+    scrape: Arc<Semaphore>,
+    /// Permits for large answers in flight.
+    large: Arc<Semaphore>,
+}
+
+/// The routes.
+pub(super) fn router(state: State) -> Router {
+    let routes = Routes {
+        state,
+        scrape: Arc::new(Semaphore::new(1)),
+        large: Arc::new(Semaphore::new(MAX_LARGE)),
+    };
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .with_state(routes)
+}
+
+async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
+    // Before the hooks are attached series are missing, and `increase()` misses the first value of a
+    // series that appears later.
+    if !routes.state.is_ready() {
+        return not_ready();
+    }
+    let Ok(turn) = routes.scrape.acquire_owned().await else {
+        return failure("the agent is stopping");
+    };
+    // The permit moves along: when the client goes away the work goes on, and so must the turn.
+    let make = routes.state.exposition;
+    let exposition = spawn_blocking(move || {
+        let exposition = make();
+        drop(turn);
+        exposition
+    });
+    match exposition.await {
+        Ok(Ok(text)) => respond(text, &routes.large),
+        Ok(Err(error)) => failure(&format!("{error:#}")),
+        Err(error) => failure(&error.to_string()),
+    }
+}
+
+/// The response with the exposition. A large one holds a permit until it is sent.
+fn respond(pieces: Vec<String>, large: &Arc<Semaphore>) -> Response {
+    let length: usize = pieces.iter().map(String::len).sum();
+    let body = if length < LARGE {
+        Body::from(pieces.concat())
+    } else {
+        let Ok(permit) = Arc::clone(large).try_acquire_owned() else {
+            let why = "others read as much and take their time: ask again\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+        };
+        // Each piece is freed when it is sent, and the permit released with the last one.
+        Body::from_stream(stream::iter(pieces).map(move |piece| {
+            let _ = &permit;
+            Ok::<_, std::io::Error>(Bytes::from(piece))
+        }))
+    };
+    let headers = [
+        (header::CONTENT_TYPE, EXPOSITION_TYPE.to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    (headers, body).into_response()
+}
+
+fn failure(why: &str) -> Response {
+    tracing::error!(why, "the metrics cannot be read");
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be read: {why}\n"))
+        .into_response()
+}
+
+async fn readyz(AxumState(routes): AxumState<Routes>) -> Response {
+    if routes.state.is_ready() { "ready\n".into_response() } else { not_ready() }
+}
+
+fn not_ready() -> Response {
+    let why = "not ready: hooks are being attached or taken down\n";
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+}

@@ -1,0 +1,53 @@
+//! What the routes of the API read from; the agent implements it.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFacts};
+
+use crate::{api::port::Port, config::WebDetails, event::broadcast::Follower, store::Filter};
+
+/// Where the answers come from.
+pub trait Source: Send + Sync {
+    /// Who may read details over TCP.
+    fn details(&self) -> WebDetails;
+
+    /// Every watched port, or only this one.
+    ///
+    /// # Errors
+    /// The agent cannot read what it needs for the answer.
+    fn ports(&self, only: Option<u16>) -> Result<Vec<Port>>;
+
+    /// The remote addresses that exchange packets with the watched ports.
+    ///
+    /// # Errors
+    /// The maps cannot be read.
+    fn talkers(&self) -> Result<TalkerCounts>;
+
+    /// Every hook.
+    ///
+    /// # Errors
+    /// The agent cannot read what it needs for the answer.
+    fn hooks(&self) -> Result<Vec<HookStatus>>;
+
+    /// Stored events, newest last, each as one line of JSON.
+    ///
+    /// # Errors
+    /// [`ReadError`](crate::store::ReadError) where the store cannot be read.
+    fn events(&self, filter: &Filter) -> Result<Vec<String>>;
+
+    /// Events from now on.
+    fn follow(&self) -> Follower;
+}
+
+/// Remote addresses as the kernel side counts them.
+#[derive(Clone, Debug, Default)]
+pub struct TalkerCounts {
+    /// Estimated number of addresses of each port.
+    pub sources: Vec<PortSources>,
+    /// The addresses with the most packets, most first.
+    pub talkers: Vec<TalkerFacts>,
+}
+
+/// The source that all connections share.
+pub type SharedSource = Arc<dyn Source>;
