@@ -30,11 +30,21 @@ use super::{
 const BPFFS: &str = "/sys/fs/bpf";
 const TRACEFS: &str = "/sys/kernel/tracing";
 
+/// What [`World::shield`] keeps.
+const LAYERS: &str = "/run/layers";
+
+/// What an agent of this machine has, apart from its pins and what is in `/run`.
+const INSTALLATION: [&str; 3] = ["/etc/ghostport", "/var/lib/ghostport", "/var/log/ghostport"];
+
+/// Folders in which an agent makes its own if it is not there.
+const WRITTEN: [&str; 2] = ["/var/lib", "/var/log"];
+
 /// Namespaces are cheap, but the tests measure what the whole machine does.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A network and a mount namespace, with a BPF filesystem, tracefs and an empty `/run`. They belong
-/// to the thread of the test, to what it starts, and vanish with the last of them.
+/// A network and a mount namespace, with a BPF filesystem, tracefs, an empty `/run` and nothing of
+/// an agent that is installed on this machine. They belong to the thread of the test, to what it
+/// starts, and vanish with the last of them.
 pub struct World(());
 
 /// Runs a test in a world of its own.
@@ -66,7 +76,25 @@ impl World {
         mount_new("bpf", BPFFS);
         mount_new("tracefs", TRACEFS);
         sh("ip link set lo up");
-        Self(())
+        let world = Self(());
+        world.hide_installation();
+        world
+    }
+
+    /// Puts empty folders in place of those of this machine's agent; where there are none, what is
+    /// written there stays in this world.
+    fn hide_installation(&self) {
+        for folder in INSTALLATION {
+            let parent = Path::new(folder).parent().and_then(Path::to_str).expect("a folder");
+            if !Path::new(folder).exists() {
+                if WRITTEN.contains(&parent) {
+                    self.shield(&[parent]);
+                }
+                continue;
+            }
+            mount("tmpfs", folder, "tmpfs", MountFlags::empty(), Some(c"mode=0755"))
+                .unwrap_or_else(|error| panic!("tmpfs on {folder}: {error}"));
+        }
     }
 
     /// Path of a file of this test.
@@ -74,13 +102,14 @@ impl World {
         Path::new(Self::DIR).join(name)
     }
 
-    /// What is written below these folders of the host stays in this world.
+    /// What is written below these folders of the host stays in this world, which sees them without
+    /// what belongs to this machine's agent.
     pub fn shield(&self, folders: &[&str]) {
-        for (number, folder) in folders.iter().enumerate() {
-            let [upper, work] =
-                ["upper", "work"].map(|kind| self.path(&format!("{kind}-{number}")));
+        for folder in folders {
+            let layers = Path::new(LAYERS).join(folder.trim_start_matches('/').replace('/', "-"));
+            let [upper, work] = ["upper", "work"].map(|kind| layers.join(kind));
             for layer in [&upper, &work] {
-                fs::create_dir(layer).expect("a folder");
+                fs::create_dir_all(layer).expect("a folder");
             }
             let layers = format!(
                 "lowerdir={folder},upperdir={},workdir={}",
@@ -90,6 +119,12 @@ impl World {
             let layers = CString::new(layers).expect("no NUL");
             mount("overlay", *folder, "overlay", MountFlags::empty(), Some(&*layers))
                 .unwrap_or_else(|error| panic!("overlay on {folder}: {error}"));
+            for place in INSTALLATION.map(Path::new) {
+                if place.starts_with(folder) && place.exists() {
+                    // Of the upper layer, which is ours.
+                    fs::remove_dir_all(place).expect("removed");
+                }
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
+use self::installation::Installation;
 use crate::{
     packages::Need,
     privilege::{as_root, is_root},
@@ -11,6 +12,8 @@ use crate::{
     vm,
     workspace::{cargo, shown},
 };
+
+mod installation;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -33,12 +36,14 @@ const SUITES: &[Suite] = &[
     Suite { name: "integration tests, as root", targets: &["--test", "*"], kernel: true },
 ];
 
+const UNTOUCHED: &str = "what an agent of this machine has is as it was";
 const OTHER_KERNELS: &str = "other kernels, under emulation";
 
 /// Runs all suites even if one fails. `cargo test` rather than a better runner, because every
 /// machine has it and its last lines are the same everywhere.
 pub(crate) fn test(args: &Args) -> Result<ExitCode> {
     setup(&[Need::Tests])?;
+    let before = Installation::look()?;
     let mut outcomes = Vec::new();
     for suite in SUITES {
         eprintln!("\ntest: {}", suite.name);
@@ -47,6 +52,7 @@ pub(crate) fn test(args: &Args) -> Result<ExitCode> {
             command.status().with_context(|| format!("cannot start {}", shown(&command)))?;
         outcomes.push((suite.name, status.success()));
     }
+    outcomes.push((UNTOUCHED, is_untouched(&before)?));
     match vm::unfit() {
         // Arguments are for the test programs of this machine.
         None if args.harness.is_empty() => outcomes.push((OTHER_KERNELS, vm::test()?)),
@@ -59,6 +65,20 @@ pub(crate) fn test(args: &Args) -> Result<ExitCode> {
     }
     let passed = outcomes.iter().all(|(_, passed)| *passed);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the tests have left alone what belongs to an agent of this machine.
+fn is_untouched(before: &Installation) -> Result<bool> {
+    eprintln!("\ntest: {UNTOUCHED}");
+    if let Some(user) = before.user() {
+        eprintln!("skipped: process {user} is at work there");
+        return Ok(true);
+    }
+    let differences = before.differences(&Installation::look()?);
+    for difference in &differences {
+        eprintln!("{difference}");
+    }
+    Ok(differences.is_empty())
 }
 
 impl Suite {

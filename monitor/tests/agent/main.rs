@@ -3,6 +3,7 @@
 mod holders;
 mod identify_command;
 mod identity;
+mod isolation;
 mod life;
 mod live_page;
 mod manifests;

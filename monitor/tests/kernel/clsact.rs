@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, net::UdpSocket, process::Command, thread};
+use std::{collections::BTreeMap, net::UdpSocket, thread};
 
 use monitor_common::flow::{Direction, Protocol, Side};
 use monitor_kernel::{
@@ -11,37 +11,25 @@ use monitor_kernel::{
     interfaces::{Interface, Interfaces, Link},
     snapshot::Snapshot,
 };
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use testkit::namespaces::enter_new_network_and_mounts;
+use testkit::{sh, world::in_world};
 
 const PORT: u16 = 2948;
 
 /// The table of port indices is read by value, 128 KiB at a time.
 const STACK_SIZE: usize = 16 << 20;
 
-/// Runs `test` in namespaces of its own, with a BPF filesystem of its own.
-fn isolated(test: impl AsyncFnOnce() + Send) {
+/// Runs `test` in a world, on a thread that has this much stack.
+fn with_stack(test: impl AsyncFnOnce() + Send) {
     let body = || {
-        enter_new_network_and_mounts();
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
-        mount("bpf", "/sys/fs/bpf", "bpf", MountFlags::empty(), None).unwrap();
-        ip(&["link", "set", "lo", "up"]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(test());
     };
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().stack_size(STACK_SIZE);
-        thread.spawn_scoped(scope, body).unwrap().join().unwrap();
+    in_world(|_| {
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(STACK_SIZE);
+            thread.spawn_scoped(scope, body).unwrap().join().unwrap();
+        });
     });
-}
-
-fn ip(arguments: &[&str]) {
-    assert!(Command::new("ip").args(arguments).status().unwrap().success());
-}
-
-fn tc(arguments: &[&str]) -> String {
-    let output = Command::new("tc").args(arguments).output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn loopback() -> Interface {
@@ -68,7 +56,7 @@ fn start() -> Kernel {
 
 #[test]
 fn filters_count_both_directions_and_are_taken_down() {
-    isolated(async || {
+    with_stack(async || {
         let mut kernel = start();
         for hook in [Hook::Ingress, Hook::Egress] {
             kernel.attach_by(hook, HookMechanism::Clsact, &loopback()).unwrap();
@@ -77,19 +65,19 @@ fn filters_count_both_directions_and_are_taken_down() {
         let snapshot = kernel.snapshot().unwrap();
         assert_eq!(packets(&snapshot, Direction::Ingress, Side::Local), 7);
         assert_eq!(packets(&snapshot, Direction::Egress, Side::Remote), 7);
-        assert!(tc(&["qdisc", "show", "dev", "lo"]).contains("clsact"));
+        assert!(sh("tc qdisc show dev lo").contains("clsact"));
 
         let netlink = Interfaces::connect().unwrap();
         kernel.detach_hooks(&BTreeMap::from([(1, loopback())])).unwrap();
         assert_eq!(kernel.idle_qdiscs(), [1]);
         netlink.remove_empty_clsact(1).await;
-        assert!(!tc(&["qdisc", "show", "dev", "lo"]).contains("clsact"));
+        assert!(!sh("tc qdisc show dev lo").contains("clsact"));
     });
 }
 
 #[test]
 fn an_agent_that_was_killed_leaves_filters_to_the_next() {
-    isolated(async || {
+    with_stack(async || {
         let mut killed = start();
         killed.attach_by(Hook::Ingress, HookMechanism::Clsact, &loopback()).unwrap();
         drop(killed);
@@ -99,20 +87,20 @@ fn an_agent_that_was_killed_leaves_filters_to_the_next() {
         send(4);
         let snapshot = next.snapshot().unwrap();
         assert_eq!(packets(&snapshot, Direction::Ingress, Side::Local), 7);
-        let filters = tc(&["filter", "show", "dev", "lo", "ingress"]);
+        let filters = sh("tc filter show dev lo ingress");
         assert_eq!(filters.matches("direct-action").count(), 1, "{filters}");
     });
 }
 
 #[test]
 fn a_qdisc_of_others_stays() {
-    isolated(async || {
-        assert!(tc(&["qdisc", "add", "dev", "lo", "clsact"]).is_empty());
+    with_stack(async || {
+        assert!(sh("tc qdisc add dev lo clsact").is_empty());
         let mut kernel = start();
         kernel.attach_by(Hook::Ingress, HookMechanism::Clsact, &loopback()).unwrap();
         kernel.detach_hooks(&BTreeMap::from([(1, loopback())])).unwrap();
         assert_eq!(kernel.idle_qdiscs(), [] as [u32; 0]);
-        assert!(tc(&["qdisc", "show", "dev", "lo"]).contains("clsact"));
-        assert_eq!(tc(&["filter", "show", "dev", "lo", "ingress"]), "");
+        assert!(sh("tc qdisc show dev lo").contains("clsact"));
+        assert_eq!(sh("tc filter show dev lo ingress"), "");
     });
 }

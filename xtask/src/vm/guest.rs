@@ -95,7 +95,8 @@ impl Guest<'_> {
     fn filesystem(&self, programs: &Programs, tools: &Tools) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         archive.device(Path::new("/dev/console"), (5, 1));
-        for folder in ["/run", "/tmp", "/var/lib"] {
+        // Guests have no overlay filesystem: what the tests hide of an installation has to be there.
+        for folder in ["/run", "/tmp", "/var/lib/ghostport", "/var/log/ghostport"] {
             archive.folder(Path::new(folder));
         }
         archive.file(Path::new("/etc/passwd"), USERS.as_bytes());
