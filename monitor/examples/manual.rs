@@ -1,5 +1,5 @@
 //! Writes the manual pages of `ghostport` and its commands into a folder, which `cargo xtask dist`
-//! packs. An example, so that what it takes is not linked into the agent.
+//! packs. An example, so that nothing of it is linked into the agent.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 use clap::CommandFactory as _;
 use ghostport::cli::Cli;
 
-/// What the command line does not tell of itself.
+/// Sections that the definition of the command line does not have.
 const MORE: &str = r#".SH FILES
 .TP
 \fI/etc/ghostport/ghostport.yaml\fR
@@ -38,7 +38,7 @@ It ends and leaves the hooks to the next one.
 "#;
 
 fn main() -> io::Result<()> {
-    let folder = env::args_os().nth(1).ok_or_else(|| io::Error::other("which folder?"))?;
+    let folder = env::args_os().nth(1).ok_or_else(|| io::Error::other("usage: manual FOLDER"))?;
     let folder = PathBuf::from(folder);
     clap_mangen::generate_to(Cli::command(), &folder)?;
     File::options().append(true).open(folder.join("ghostport.1"))?.write_all(MORE.as_bytes())

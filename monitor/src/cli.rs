@@ -46,17 +46,17 @@ pub enum Command {
     /// Needs no running agent. Exits with 2 when there is no store, or none that can be read.
     #[command(after_help = "Example:\n  ghostport events --since 24h --kind awakened")]
     Events(EventsArgs),
-    /// Look once, without agent and BPF, who is on a watched port now
+    /// Look once, without agent and BPF, which sockets are on a watched port now
     ///
-    /// Tells who holds one or talks on one, in every network namespace.
+    /// Shows the holders and the peers, in every network namespace.
     ///
     /// Exits with 0 when nothing was found and everything was seen, with 1 when something was
     /// found, with 2 when nothing was found but not everything could be seen, or nothing at all.
     #[command(after_help = "Example:\n  ghostport check 2948 --json")]
     Check(CheckArgs),
-    /// Tell what this kernel and these privileges allow
+    /// Show what this kernel and these privileges allow
     ///
-    /// Of what they do not allow, it says what to do about it.
+    /// For what they do not allow, it says what to do.
     ///
     /// Exits with 0 when every hook has its best mechanism, with 1 when one is degraded, with 2
     /// when the agent cannot work.
@@ -84,7 +84,7 @@ pub enum Command {
     },
     /// Say what a payload or a capture really is, with the reason
     ///
-    /// FILE is a pcap or pcapng capture, of which every conversation is told; - reads a payload's
+    /// FILE is a pcap or pcapng capture, of which every conversation is identified; - reads a payload's
     /// bytes or a capture from standard input.
     #[command(
         after_help = "Example:\n  ghostport identify --udp --port 2948 --hex 'dc 06 01 ae 02 05 6a 00 45 c6'"
@@ -92,10 +92,10 @@ pub enum Command {
     Identify(IdentifyArgs),
     /// Show ports, holders, rates and events of the running agent, live
     ///
-    /// Takes a terminal and a running agent. Keys are told in its last line; q ends it.
+    /// Takes a terminal and a running agent. The last line shows the keys; q ends it.
     #[command(after_help = "Example:\n  ghostport top")]
     Top,
-    /// Tell what a port is registered for, and likely used for today
+    /// Show what a port is registered for, and likely used for today
     ///
     /// Without PORT, a table of all ports in the catalogue.
     #[command(after_help = "Example:\n  ghostport explain 2948 --sources")]
@@ -275,7 +275,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     quantity::parse_duration(text).ok_or_else(|| format!("expected {}", quantity::DURATION))
 }
 
-/// Of a file that is read again and again, and by whoever comes from another folder.
+/// The absolute path: a reload reads the file again, and the working directory may be another then.
 fn absolute_path(text: &str) -> Result<PathBuf, String> {
     std::path::absolute(text).map_err(|error| error.to_string())
 }

@@ -28,13 +28,13 @@ use monitor_identify::{
     Grade, Identification, Payload, Verdict, capture::connection_attempt, identify,
 };
 
-/// How long a connection attempt waits for a payload before it is told as what it is by itself.
+/// How long a connection attempt waits for a payload before it is classified by itself.
 const PATIENCE_NS: u64 = 10_000_000_000;
 
 /// Attempts that wait at once: more than are sampled in that time.
 const MAX_ATTEMPTS: usize = 1024;
 
-/// Both ends of a conversation, whoever began.
+/// Both ends of a conversation, in either direction.
 type Ends = (SocketAddr, SocketAddr);
 
 /// Turns samples into findings.
@@ -49,7 +49,7 @@ pub struct Examiner {
 /// A connection attempt.
 #[derive(Debug)]
 struct Attempt {
-    /// When it came; tells it from a later one between the same ends.
+    /// When it came; distinguishes it from a later one between the same ends.
     time_ns: u64,
     /// What it is if nothing follows.
     finding: Finding,
@@ -146,7 +146,7 @@ impl View {
         if !is_watched(peer.port()) {
             return None;
         }
-        // Over loopback both ends are this host's: the watched one is told of.
+        // Over loopback both ends are this host's: the finding is about the watched one.
         if sample.interface == LOOPBACK {
             let direction = match direction {
                 Direction::Ingress => Direction::Egress,

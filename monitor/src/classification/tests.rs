@@ -84,7 +84,7 @@ fn a_payload_is_told_at_once() {
     let finding = examiner.take(&back, watched).expect("a finding");
     assert_eq!(finding.identification.verdict, Verdict::Ssh);
     assert_eq!(finding.local.port(), 2948);
-    assert!(examiner.take(&get, |_| false).is_none(), "nobody watches any more");
+    assert!(examiner.take(&get, |_| false).is_none(), "the port is no longer watched");
 }
 
 #[test]

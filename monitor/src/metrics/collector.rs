@@ -73,7 +73,7 @@ fn families(
 /// The ports that have series.
 struct ShownPorts {
     ports: PortSet,
-    /// Whether their series at 0 are told, too.
+    /// Whether their series at 0 are exported, too.
     with_zeros: bool,
 }
 
@@ -112,7 +112,7 @@ fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
     let mut packets = shown.family(&names::PACKETS);
     let mut bytes = shown.family(&names::BYTES);
     let mut attempts = shown.family(&names::CONNECTION_ATTEMPTS);
-    // Two interfaces have one name while they are renamed, and a series may be told only once.
+    // Two interfaces have one name while they are renamed, and a series may appear only once.
     let mut rows = BTreeMap::<(&str, u16), PortCounters>::new();
     for row in snapshot.traffic.iter().filter(|row| shown.contains(row.port)) {
         add(rows.entry((&row.interface, row.port)).or_default(), &row.counters);
@@ -191,9 +191,9 @@ fn sockets(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
 
 fn sources(snapshot: &Snapshot, shown: &ShownPorts) -> Family {
     let mut sources = shown.family(&names::SOURCES);
-    // Those of the ports that nobody talks on, which are nearly all, would be many.
-    let is_told = |row: &&PortSources| row.addresses > 0 && shown.contains(row.port);
-    for row in snapshot.sources.iter().filter(is_told) {
+    // Nearly all ports have no remote address; their series would be many.
+    let has_addresses = |row: &&PortSources| row.addresses > 0 && shown.contains(row.port);
+    for row in snapshot.sources.iter().filter(has_addresses) {
         sources.add(&[&row.port.to_string(), row.protocol.name()], row.addresses as f64);
     }
     sources
@@ -487,7 +487,7 @@ mod tests {
         assert_eq!(count(&format!("{}{{", names::BINDS.name)), 0);
         assert_eq!(count(&format!("{}{{", names::PORT_STATE.name)), 65535);
         assert_eq!(count(&format!(r#"{}{{port="7",state="quiet"}} 1"#, names::PORT_STATE.name)), 1);
-        // Who is awake is told as well as who is not.
+        // Ports that are awake have a series as well as dormant ones.
         assert_eq!(count(&format!("{}{{", names::DORMANT.name)), 65535);
         assert_eq!(count(&format!("# TYPE {} ", names::PACKETS.name)), 1);
     }

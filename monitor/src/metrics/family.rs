@@ -16,7 +16,7 @@ const BATCH: usize = 512;
 /// A family that is being filled.
 pub(super) struct Family {
     metric: &'static Metric,
-    /// Whether series at 0 are told.
+    /// Whether series at 0 are exported.
     with_zeros: bool,
     batch: Vec<proto::Metric>,
     text: String,
@@ -95,7 +95,7 @@ impl Family {
         }
     }
 
-    /// Takes off the two lines that begin a family: they are told once.
+    /// Removes the two lines that begin a family, which may appear only once.
     fn drop_head(&mut self, begin: usize) {
         let mut line_ends = self.text[begin..].match_indices('\n').map(|(end, _)| end + 1);
         if let Some(head) = line_ends.nth(1) {

@@ -1,4 +1,4 @@
-//! The exposition: every metric's declaration, and its values built anew for each scrape.
+//! The exposition: the declaration of every metric, and its values, which are built for each scrape.
 
 mod collector;
 mod family;
@@ -56,7 +56,7 @@ impl LedgerFacts {
 pub struct IdentifiedCounts {
     /// By port, protocol and verdict.
     pub rows: Vec<(u16, Protocol, Verdict, u64)>,
-    /// Findings on more ports than are told apart.
+    /// Findings on ports beyond those that have series of their own.
     pub uncounted: u64,
     /// Samples that found the queue full.
     pub lost: u64,

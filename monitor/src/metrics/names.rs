@@ -55,7 +55,7 @@ metrics! {
     /// Closing.
     CLOSES: COUNTER "ghostport_closes_total" ["port", "protocol"]
         "Sockets that gave a watched port back.";
-    /// Binds by somebody else.
+    /// Binds by unexpected processes.
     UNEXPECTED_BINDS: COUNTER "ghostport_unexpected_binds_total" ["port", "protocol"]
         "Successful binds to a watched port by callers that its expect list does not name.";
     /// Holders.
@@ -85,7 +85,7 @@ metrics! {
     /// Verdicts.
     PAYLOADS_IDENTIFIED: COUNTER "ghostport_payloads_identified_total" ["port", "protocol", "verdict"]
         "Conversations on a watched port by what their first payload is; a verdict has a series from its first sight on.";
-    /// Payloads that nobody looked at.
+    /// Payloads that were not identified.
     PAYLOADS_SKIPPED: COUNTER "ghostport_payloads_skipped_total" ["cause"]
         "First payloads and connection attempts that were not looked at, by cause.";
     /// Name of a port.
@@ -100,7 +100,7 @@ metrics! {
     /// Failures of the kernel side.
     KERNEL_ERRORS: COUNTER "ghostport_kernel_errors_total" ["cause"]
         "What the kernel side could not do, by cause.";
-    /// Looks that found something else than the events told.
+    /// Scans of sockets whose result contradicted the events.
     HOLDER_DIFFERENCES: COUNTER "ghostport_holder_differences_total" []
         "Times that a look at all sockets found a port held, or free, and the events said otherwise.";
     /// Fill of maps.

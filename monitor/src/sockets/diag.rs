@@ -17,7 +17,7 @@ use rustix::net::{
 
 use super::socket::{Entry, TcpState};
 
-/// More ports than that are told apart here. The kernel checks a filter in quadratic time.
+/// With more ports, sockets are filtered here: the kernel checks a filter in quadratic time.
 const MAX_FILTERED_PORTS: usize = 16;
 
 /// The kernel fills up to 32 KiB at once.

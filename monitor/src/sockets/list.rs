@@ -111,7 +111,7 @@ fn through(door: &Door, inode: u32, watched: &Watched<'_>) -> io::Result<Found> 
             let lists = door.lists().ok_or(refusal)?;
             let entries = collect(watched, |visit| proc_net::list(&lists, visit))?;
             let lists = identity(&lists).ok();
-            // Whoever opened the door may have left while the lists were read.
+            // The process through which the namespace was reached may have ended meanwhile.
             door.open(inode)?;
             Ok(Found { entries, lists })
         }

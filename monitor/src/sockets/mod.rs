@@ -10,10 +10,10 @@
 //! ```
 //!
 //! A look takes the kernel's list of sockets of each namespace, and then finds the descriptors of
-//! those on watched ports in every process; where there is no such socket, nobody is searched. It
+//! those on watched ports in every process; without such a socket, no process is searched. It
 //! needs CAP_SYS_ADMIN to enter other namespaces; without it their lists are read from `/proc`.
 //!
-//! Where the kernel side tells which sockets are open, no descriptors are searched, and sockets in
+//! Where the kernel side lists open sockets, no descriptors are searched, and sockets in
 //! namespaces that could not be listed are found as well ([`look_with`]).
 
 mod descriptors;
@@ -69,8 +69,8 @@ pub struct Unseen {
     pub holders: usize,
 }
 
-/// Looks for sockets on `ports` and their holders. An error if `/proc` cannot be read; what of it
-/// cannot is told in [`Look::unseen`].
+/// Looks for sockets on `ports` and their holders. An error if `/proc` cannot be read;
+/// parts that cannot be read are in [`Look::unseen`].
 pub fn look(ports: &[u16], joiner: &mut Joiner) -> io::Result<Look> {
     look_with(ports, joiner, || None)
 }
@@ -158,7 +158,7 @@ struct Holders {
 }
 
 impl Holders {
-    /// Adds those that the kernel side tells. Returns the inodes of sockets of which nobody could be
+    /// Adds holders that the kernel side lists. Returns the inodes of sockets whose holder could not be
     /// found in `/proc`: the process has ended, or has another id where `/proc` is of another pid
     /// namespace.
     fn add_open(&mut self, open: &[HeldSocket], joiner: &mut Joiner) -> HashSet<u32> {

@@ -56,8 +56,8 @@ impl Door {
 }
 
 impl Namespaces {
-    /// Looks at every process and thread, and at what is mounted. A namespace in which there is
-    /// nobody and which has no name is not found: sockets alone may keep one.
+    /// Looks at every process and thread, and at what is mounted. A namespace without a
+    /// process and without a name is not found, although a socket may keep one.
     pub(super) fn find(proc: &OwnedFd) -> io::Result<Self> {
         let mut found = Self::default();
         numbered::each(proc, |name| {

@@ -1,4 +1,4 @@
-//! Open sockets as the kernel side tells them: who holds which, and those that no list had.
+//! Open sockets as the kernel side lists them: their holders, and sockets that no other list has.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -53,7 +53,7 @@ pub(super) fn complete(
     }
 }
 
-/// `None` for what the kernel side never tells.
+/// `None` for records that the kernel side never makes.
 fn entry(record: &HeldSocket) -> Option<Entry> {
     let end = |address, port| Some(SocketAddr::new(ip(record.family, address)?, port));
     let protocol = Protocol::from_ip_number(record.protocol)?;

@@ -19,10 +19,10 @@ pub struct Socket {
     /// What the kernel lists.
     pub entry: Entry,
     /// Every process that has a descriptor of it, in the order of their ids. None for a socket
-    /// whose process is gone (`TIME_WAIT`, orphans), one that nobody has accepted yet, one of the
+    /// whose process is gone (`TIME_WAIT`, orphans), a connection that was not accepted yet, one of the
     /// kernel's own (NFS, for instance), and one whose holders may not be seen.
     pub holders: Vec<Arc<Identity>>,
-    /// Whether somebody may, though nobody was found: not every process could be looked at.
+    /// Whether there may be more holders than were found: not every process could be searched.
     pub holders_unknown: bool,
 }
 

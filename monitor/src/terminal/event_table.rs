@@ -90,7 +90,7 @@ fn what(event: &Value) -> String {
         .unwrap_or_default()
 }
 
-/// The two largest units: nobody wants to know the seconds of a week.
+/// The two largest units: the seconds of a week do not matter.
 fn coarse(duration: Duration) -> Duration {
     let seconds = duration.as_secs();
     let unit = match seconds {
@@ -141,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn sleep_is_told_in_two_units() {
+    fn dormancy_is_shown_in_two_units() {
         let cases = [(59, "59s"), (3_661, "1h1m"), (90_061, "1d1h"), (0, "0s")];
-        for (seconds, told) in cases {
+        for (seconds, shown) in cases {
             let event = serde_json::json!({ "ghostport.dormant_for_seconds": seconds });
-            assert_eq!(what(&event), format!("slept {told}"));
+            assert_eq!(what(&event), format!("slept {shown}"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! An error as one message.
 
-/// What went wrong and what led to it, in one line. A cause that the message before it has told
-/// already, as those of most libraries do, is not told again.
+/// The error and its causes, in one line. A cause that the message before it contains already, as
+/// messages of most libraries do, is not repeated.
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -21,13 +21,13 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot listen: {source}; stop the other")]
-    struct Told {
+    struct Listening {
         source: io::Error,
     }
 
     #[test]
-    fn a_cause_is_told_once() {
-        let error = anyhow::Error::new(Told { source: io::Error::other("in use") });
+    fn a_cause_is_not_repeated() {
+        let error = anyhow::Error::new(Listening { source: io::Error::other("in use") });
         assert_eq!(
             message(&error.context("no start")),
             "no start: cannot listen: in use; stop the other"
