@@ -21,9 +21,9 @@ use crate::{
         socket::Socket,
     },
     config::{Config, WatchedPort, WebDetails},
-    event::broadcast::Follower,
+    event::{EventLosses, broadcast::Subscriber},
     metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
-    sinks::{EventLosses, EventQueue},
+    sinks::EventQueue,
     sockets::on_port,
     store::{Filter, Reader, StoreQueue},
     web::{Source, TalkerCounts},
@@ -79,8 +79,8 @@ impl Source for Answers {
         Ok(events)
     }
 
-    fn follow(&self) -> Follower {
-        self.pipeline.follow()
+    fn subscribe(&self) -> Subscriber {
+        self.pipeline.subscribe()
     }
 }
 

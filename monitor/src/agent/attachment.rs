@@ -83,7 +83,7 @@ impl Agent {
             ),
             None => tracing::warn!(hook = %status.hook, interface, passed_over, "not attached"),
         }
-        self.pipeline.tell(Event::hook_changed(Timestamp::now(), status, &self.context));
+        self.pipeline.emit(Event::hook_changed(Timestamp::now(), status, &self.context));
     }
 }
 

@@ -4,19 +4,21 @@ use std::time::Instant;
 
 use monitor_kernel::wait::wait_until;
 
-/// How one writer waits for one queue.
+/// How one writer waits for room in one queue.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Patience {
-    /// The queue was full for too long, and still is.
-    has_ended: bool,
+pub struct BoundedWait {
+    /// The last wait ended without room.
+    timed_out: bool,
 }
 
-impl Patience {
-    /// Waits until `has_room`, but not beyond `deadline`. Who has waited in vain does not wait
-    /// again before there was room.
+impl BoundedWait {
+    /// Waits until `has_room` returns `true`, at most until `deadline`.
+    ///
+    /// After a wait that ended without room, this does not wait until there was room again: a queue
+    /// that is stuck delays its writer once.
     pub fn wait(&mut self, deadline: Instant, has_room: impl Fn() -> bool) {
-        let has_room = if self.has_ended { has_room() } else { wait_until(deadline, has_room) };
-        self.has_ended = !has_room;
+        let has_room = if self.timed_out { has_room() } else { wait_until(deadline, has_room) };
+        self.timed_out = !has_room;
     }
 }
 
@@ -27,24 +29,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_that_is_emptied_is_waited_for() {
+    fn waits_for_room() {
         let asked = Cell::new(0);
         let has_room = || asked.replace(asked.get() + 1) == 3;
         let deadline = Instant::now() + Duration::from_secs(60);
-        Patience::default().wait(deadline, has_room);
+        BoundedWait::default().wait(deadline, has_room);
         assert_eq!(asked.get(), 4);
     }
 
     #[test]
-    fn nobody_waits_in_vain_twice() {
-        let mut patience = Patience::default();
+    fn a_stuck_queue_delays_its_writer_once() {
+        let mut wait = BoundedWait::default();
         let start = Instant::now();
-        patience.wait(start + Duration::from_millis(20), || false);
+        wait.wait(start + Duration::from_millis(20), || false);
         assert!(start.elapsed() >= Duration::from_millis(20));
         let later = Instant::now() + Duration::from_secs(60);
-        patience.wait(later, || false);
-        patience.wait(later, || true);
+        wait.wait(later, || false);
+        wait.wait(later, || true);
         assert!(start.elapsed() < Duration::from_secs(30));
-        assert!(!patience.has_ended, "there was room: the next one is waited for");
+        assert!(!wait.timed_out, "there was room, so the next wait is a wait again");
     }
 }

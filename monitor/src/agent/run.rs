@@ -79,7 +79,7 @@ pub async fn run(options: Options) -> Result<()> {
         agent.abandon_start().await;
         return Err(error);
     }
-    agent.pipeline.tell(Event::agent_started(Timestamp::now(), build.version, &agent.context));
+    agent.pipeline.emit(Event::agent_started(Timestamp::now(), build.version, &agent.context));
     let stop = match agent.run_loop(streams, scans, &mut signals).await {
         Ok(stop) => stop,
         Err(error) => {

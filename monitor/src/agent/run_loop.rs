@@ -41,10 +41,10 @@ impl Agent {
         let mut next_reading = Instant::now();
         loop {
             tokio::select! {
-                read = streams.events.read(|record, command| pipeline.call(record, command)) => {
+                read = streams.events.receive(|record| pipeline.submit_call(record)) => {
                     read.context("the event ring cannot be read")?;
                 }
-                read = streams.samples.read(|sample| pipeline.sample(sample)) => {
+                read = streams.samples.read(|sample| pipeline.submit_sample(sample)) => {
                     read.context("the sample ring cannot be read")?;
                 }
                 () = sleep_until(next_reading) => {
@@ -52,8 +52,8 @@ impl Agent {
                 }
                 Some(scan) = scans.recv() => {
                     // The pipeline takes every call made during a scan before the scan itself.
-                    streams.events.drain(|record, command| pipeline.call(record, command));
-                    pipeline.hold(scan.at, scan.sockets);
+                    streams.events.receive_pending(|record| pipeline.submit_call(record));
+                    pipeline.submit_scan(scan.at, scan.sockets);
                 }
                 forwarded = streams.log.forward() => forwarded?,
                 changed = self.interfaces.changed() => {
@@ -88,8 +88,8 @@ impl Agent {
             kernel.port_counters()
         });
         let counters = counters.await?;
-        streams.events.drain(|record, command| self.pipeline.call(record, command));
-        self.pipeline.read(at, counters);
+        streams.events.receive_pending(|record| self.pipeline.submit_call(record));
+        self.pipeline.submit_counters(at, counters);
         let pause = began.elapsed() * READING_PAUSE_FACTOR;
         Ok(began + pause.clamp(READING_PERIOD, LONGEST_READING_PERIOD))
     }

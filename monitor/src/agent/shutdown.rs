@@ -18,7 +18,7 @@ impl Agent {
         self.manager.stopping();
         self.ready.store(false, Ordering::Relaxed);
         let detached = if keep_attached { Ok(()) } else { self.detach().await };
-        self.pipeline.tell(Event::agent_stopped(Timestamp::now(), reason, &self.context));
+        self.pipeline.emit(Event::agent_stopped(Timestamp::now(), reason, &self.context));
         self.close_queues().await;
         detached
     }

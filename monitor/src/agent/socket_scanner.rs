@@ -94,7 +94,7 @@ pub async fn run(
         tokio::select! {
             changed = config.changed() => if changed.is_err() { return },
             () = sleep_until(next) => {}
-            () = async { pipeline.stirred().await; sleep_until(soon).await } => {}
+            () = async { pipeline.socket_changed().await; sleep_until(soon).await } => {}
         }
     }
 }

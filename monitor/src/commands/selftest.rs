@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use monitor_common::{
     flow::{Direction, LOOPBACK, Protocol, Side},
-    socket_event::{SocketEvent, SocketEventKind},
+    socket_record::{Call, SocketRecord},
 };
 
 use crate::{
@@ -105,13 +105,13 @@ struct Seen {
 impl Seen {
     fn update(&mut self, kernel: &Kernel, streams: &mut Streams, port: u16) {
         // Socket hooks see every namespace: other processes may bind the port as well.
-        let is_ours = |record: &SocketEvent| {
+        let is_ours = |record: &SocketRecord| {
+            let caller = record.caller.as_ref();
             record.port == port
-                && record.tgid == std::process::id()
-                && record.kind == SocketEventKind::Bind as u8
-                && record.errno == 0
+                && record.call == Call::Bind { errno: None }
+                && caller.is_some_and(|caller| caller.tgid == std::process::id())
         };
-        streams.events.drain(|record, _| self.bind |= is_ours(record));
+        streams.events.receive_pending(|record| self.bind |= is_ours(&record));
         let counters = kernel.port_counters();
         let counted = |direction| {
             let packets = |side| {

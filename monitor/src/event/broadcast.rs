@@ -1,26 +1,30 @@
-//! Those who follow events as they are told, and the numbers by which they know what they missed.
+//! Events as they happen, numbered, for those who subscribe.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// Events that a follower may be behind.
+use super::encode::JsonLine;
+
+/// Events that a subscriber may lag behind before it loses some.
 const CAPACITY: usize = 1024;
 
-/// An event on its way to those who follow.
+/// An event with its number in the broadcast.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// One more than that of the event before; no other event of this or an earlier agent has it.
+pub struct NumberedEvent {
+    /// One more than the number of the event before. No other event of this or an earlier agent has
+    /// the same number.
     pub number: u64,
-    /// The event as one line of JSON.
-    pub line: Arc<str>,
+    /// The event.
+    pub line: JsonLine,
 }
 
-/// Where events are told; clones share it.
+/// Sends every event to every subscriber. Clones share the subscribers.
 #[derive(Clone, Debug)]
-pub struct Followers {
-    sender: broadcast::Sender<Told>,
-    /// Held while an event is numbered and sent, so that whoever comes knows where the numbers are.
+pub struct EventBroadcast {
+    sender: broadcast::Sender<NumberedEvent>,
+    /// Locked while an event is numbered and sent, so that a new subscriber knows the number of the
+    /// first event that it receives.
     numbers: Arc<Mutex<Numbers>>,
 }
 
@@ -30,60 +34,60 @@ struct Numbers {
     next: u64,
 }
 
-/// One who follows.
+/// Receives events from an [`EventBroadcast`].
 #[derive(Debug)]
-pub struct Follower {
-    receiver: broadcast::Receiver<Told>,
+pub struct Subscriber {
+    receiver: broadcast::Receiver<NumberedEvent>,
+    /// The numbers at the time of the subscription.
     numbers: Numbers,
 }
 
-impl Followers {
-    /// Nobody yet. The first event has the number `first`: microseconds since the epoch are later
-    /// than any number of an earlier agent, as long as none told a million events a second.
+impl EventBroadcast {
+    /// A broadcast without subscribers, whose first event has the number `first`.
+    ///
+    /// Microseconds since the epoch exceed every number of an earlier agent, unless that agent sent
+    /// more than a million events a second.
     pub fn new(first: u64) -> Self {
         let numbers = Arc::new(Mutex::new(Numbers { first, next: first }));
         Self { sender: broadcast::channel(CAPACITY).0, numbers }
     }
 
-    /// Tells an event, which is made only if somebody follows; it has a number in any case.
-    pub fn tell(&self, line: impl FnOnce() -> Option<Arc<str>>) {
+    /// Numbers an event and sends it to the subscribers.
+    pub fn send(&self, line: &JsonLine) {
         let mut numbers = self.lock();
         let number = numbers.next;
         numbers.next += 1;
-        if self.sender.receiver_count() > 0
-            && let Some(line) = line()
-        {
-            // Nobody may be there any more.
-            let _ = self.sender.send(Told { number, line });
-        }
+        // An error means that there are no subscribers.
+        let _ = self.sender.send(NumberedEvent { number, line: line.clone() });
     }
 
-    /// Every event from now on.
-    pub fn follow(&self) -> Follower {
+    /// Subscribes to every event from now on.
+    pub fn subscribe(&self) -> Subscriber {
         let numbers = self.lock();
-        Follower { receiver: self.sender.subscribe(), numbers: *numbers }
+        Subscriber { receiver: self.sender.subscribe(), numbers: *numbers }
     }
 
-    /// A poisoned lock guards numbers that are as good as before.
+    /// A panic while the lock was held leaves the numbers valid.
     fn lock(&self) -> MutexGuard<'_, Numbers> {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Follower {
-    /// How many events came after the one with the number `last` and before this follower. `None`
-    /// where another agent told that one, or nobody.
+impl Subscriber {
+    /// How many events were sent after number `last` and before this subscription. `None` if this
+    /// agent sent no event with that number.
     pub fn missed_since(&self, last: u64) -> Option<u64> {
         let Numbers { first, next } = self.numbers;
         (first..next).contains(&last).then(|| next - 1 - last)
     }
 
-    /// The next event.
+    /// Waits for the next event.
     ///
     /// # Errors
     ///
-    /// So many were lost, because this follower was too slow; or the agent has ended.
-    pub async fn next(&mut self) -> Result<Told, RecvError> {
+    /// [`RecvError::Lagged`] if this subscriber was too slow and lost events, and
+    /// [`RecvError::Closed`] if the agent has ended.
+    pub async fn next(&mut self) -> Result<NumberedEvent, RecvError> {
         self.receiver.recv().await
     }
 }
@@ -92,30 +96,30 @@ impl Follower {
 mod tests {
     use super::*;
 
-    fn line() -> Option<Arc<str>> {
-        Some("{}".into())
+    fn line() -> JsonLine {
+        JsonLine::from("{}".to_owned())
     }
 
     #[tokio::test]
-    async fn numbers_go_on_when_nobody_follows() {
-        let followers = Followers::new(100);
-        followers.tell(|| panic!("nobody reads it"));
-        let mut follower = followers.follow();
-        followers.tell(line);
-        assert_eq!(follower.next().await, Ok(Told { number: 101, line: "{}".into() }));
+    async fn numbers_events_without_subscribers() {
+        let broadcast = EventBroadcast::new(100);
+        broadcast.send(&line());
+        let mut subscriber = broadcast.subscribe();
+        broadcast.send(&line());
+        assert_eq!(subscriber.next().await, Ok(NumberedEvent { number: 101, line: line() }));
     }
 
     #[test]
-    fn whoever_comes_back_knows_what_was_missed() {
-        let followers = Followers::new(100);
+    fn counts_the_events_that_a_returning_subscriber_missed() {
+        let broadcast = EventBroadcast::new(100);
         for _ in 0..5 {
-            followers.tell(line);
+            broadcast.send(&line());
         }
-        let follower = followers.follow();
-        assert_eq!(follower.missed_since(104), Some(0));
-        assert_eq!(follower.missed_since(100), Some(4));
-        assert_eq!(follower.missed_since(99), None, "of an earlier agent");
-        assert_eq!(follower.missed_since(105), None, "of nobody");
-        assert_eq!(follower.missed_since(u64::MAX), None);
+        let subscriber = broadcast.subscribe();
+        assert_eq!(subscriber.missed_since(104), Some(0));
+        assert_eq!(subscriber.missed_since(100), Some(4));
+        assert_eq!(subscriber.missed_since(99), None, "of an earlier agent");
+        assert_eq!(subscriber.missed_since(105), None, "not sent yet");
+        assert_eq!(subscriber.missed_since(u64::MAX), None);
     }
 }

@@ -1,18 +1,15 @@
-use monitor_common::socket_event::TASK_NAME_LEN;
+//! Fields of events, from the records of the kernel side.
+
+use jiff::Timestamp;
+use monitor_common::{
+    socket_event::{Mechanism, SocketEvent, SocketEventKind, TASK_NAME_LEN},
+    socket_record::{CapturedCommandLine, SocketRecord},
+};
+use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, PassedOver};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use monitor_kernel::hooks::{Hook, HookMechanism, PassedOver};
-
-#[test]
-fn kinds_are_the_names_without_their_prefix() {
-    for name in EventName::ALL {
-        let full = serde_json::to_value(name).expect("a name");
-        assert_eq!(full, format!("ghostport.{}", name.kind()));
-        assert_eq!(EventName::from_kind(name.kind()), Some(name));
-    }
-}
 
 pub(super) fn context() -> EventContext {
     EventContext { host_name: "host".into(), clock_offset_ns: 1_700_000_000_000_000_000 }
@@ -51,48 +48,63 @@ pub(super) fn record() -> SocketEvent {
     }
 }
 
-fn line(event: &Event) -> String {
-    String::from_utf8(event.to_line().expect("a line")).expect("text")
+pub(super) fn line(event: &Event) -> String {
+    EncodedEvent::new(event.clone()).expect("JSON").line.as_line().to_owned()
+}
+
+/// The event of a call, as far as the kernel side knows it.
+fn event(record: &SocketRecord) -> Event {
+    let time = context().time_of_day(record.time_ns).expect("a time");
+    let call = Call::new(record, &context());
+    Event::new(time, EventBody::from_call(call, record.call, None), &context())
+}
+
+fn decoded(event: &SocketEvent) -> SocketRecord {
+    SocketRecord::try_from(event).expect("a record")
+}
+
+/// The event of a call with this beginning of a command line.
+fn event_with(command_line: &[u8], is_truncated: bool) -> Event {
+    let mut decoded = decoded(&record());
+    let caller = decoded.caller.as_mut().expect("a caller");
+    caller.command_line = Some(CapturedCommandLine { bytes: command_line.into(), is_truncated });
+    event(&decoded)
 }
 
 fn socket_line(record: &SocketEvent) -> String {
-    line(&Event::from_socket_event(record, None, &context()).expect("an event"))
+    line(&event(&decoded(record)))
 }
 
-fn args_of(record: &SocketEvent, command_line: &[u8]) -> CallerFields {
-    let event = Event::from_socket_event(record, Some(command_line), &context());
-    event.expect("an event").caller.expect("a caller")
+fn args_of(command_line: &[u8], is_truncated: bool) -> CallerFields {
+    event_with(command_line, is_truncated).caller().expect("a caller").clone()
 }
 
 #[test]
-fn bind_tells_everything() {
+fn a_bind_has_every_field_that_is_known() {
     insta::assert_snapshot!(socket_line(&record()), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.transport":"udp","network.type":"ipv4","network.local.address":"127.0.0.1","network.local.port":2948,"ghostport.service":"wap-push","ghostport.result":"success","ghostport.netns_inode":4026531840,"process.pid":100,"process.parent_pid":99,"process.creation.time":"2023-11-14T22:13:20.500000003Z","process.executable.name":"bearerbox","thread.id":101,"thread.name":"worker","process.user.id":0,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.cgroup_id":4711,"ghostport.mechanism":"cgroup"}"#);
 }
 
 #[test]
-fn command_lines_are_told_by_argument() {
-    let event = Event::from_socket_event(&record(), Some(b"bb\0-v\0\0x=1"), &context());
-    let line = line(&event.expect("an event"));
+fn splits_command_lines_into_arguments() {
+    let line = line(&event_with(b"bb\0-v\0\0x=1", false));
     assert!(line.contains(r#""process.command_args":["bb","-v","","x=1"],"thread.id""#), "{line}");
 }
 
 #[test]
 fn a_title_is_one_argument() {
-    let args = |bytes| args_of(&record(), bytes).command_args.expect("arguments");
+    let args = |bytes| args_of(bytes, false).command_args.expect("arguments");
     assert_eq!(args(b"nginx: worker\0\0\0\0"), ["nginx: worker"]);
     assert_eq!(args(b"a\xff\0"), ["a\\xff"]);
 }
 
 #[test]
-fn what_was_cut_off_a_command_line_is_admitted() {
-    let whole = SocketEvent { command_line_len: 4, ..record() };
-    assert!(!args_of(&whole, b"a\0b\0").command_args_truncated);
-    let longer = SocketEvent { command_line_len: 5, ..record() };
-    assert!(args_of(&longer, b"a\0b\0").command_args_truncated);
+fn marks_truncated_command_lines() {
+    assert!(!args_of(b"a\0b\0", false).command_args_truncated);
+    assert!(args_of(b"a\0b\0", true).command_args_truncated);
 }
 
 #[test]
-fn what_is_not_known_is_absent() {
+fn unknown_fields_are_absent() {
     let record = SocketEvent {
         cgroup_id: 0,
         port: 60001,
@@ -105,7 +117,7 @@ fn what_is_not_known_is_absent() {
 }
 
 #[test]
-fn refused_bind_names_the_error() {
+fn a_refused_bind_names_the_error() {
     let refused = |errno| socket_line(&SocketEvent { errno, ..record() });
     assert!(refused(98).contains(
         r#""event.name":"ghostport.bind_failed","host.name":"host","network.transport":"udp""#
@@ -125,7 +137,7 @@ fn listen_and_close_have_no_result() {
 }
 
 #[test]
-fn interrupt_context_is_nobody() {
+fn a_call_in_interrupt_context_has_no_process() {
     let line = socket_line(&SocketEvent { tgid: 0, ..record() });
     assert!(!line.contains("process.") && !line.contains("thread."), "{line}");
     assert!(!line.contains("cgroup_id"), "{line}");
@@ -146,18 +158,14 @@ fn names_are_text_whatever_their_bytes() {
 }
 
 #[test]
-fn records_that_make_no_sense_are_refused() {
-    let error = |record: SocketEvent| Event::from_socket_event(&record, None, &context()).err();
-    assert_eq!(error(SocketEvent { kind: 0, ..record() }), Some(DecodeError::Kind(0)));
-    let mechanism = error(SocketEvent { mechanism: 77, ..record() });
-    assert_eq!(mechanism, Some(DecodeError::Mechanism(77)));
+fn rejects_times_outside_the_calendar() {
+    assert!(context().time_of_day(record().time_ns).is_some());
     let offset = EventContext { clock_offset_ns: i128::from(i64::MAX) * 1000, ..context() };
-    let time = Event::from_socket_event(&record(), None, &offset).err();
-    assert_eq!(time, Some(DecodeError::Time(1_000_000_007)));
+    assert_eq!(offset.time_of_day(record().time_ns), None);
 }
 
 #[test]
-fn the_agent_tells_of_itself() {
+fn the_agent_reports_start_and_stop() {
     let started = Event::agent_started(Timestamp::UNIX_EPOCH, "0.1.0", &context());
     insta::assert_snapshot!(line(&started), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_started","host.name":"host","service.version":"0.1.0"}"#);
     let stopped = Event::agent_stopped(Timestamp::UNIX_EPOCH, "SIGTERM", &context());
@@ -165,7 +173,7 @@ fn the_agent_tells_of_itself() {
 }
 
 #[test]
-fn a_changed_hook_tells_its_mechanism_and_why() {
+fn a_changed_hook_names_its_mechanism_and_the_reasons() {
     let mut status = HookStatus {
         hook: Hook::Ingress,
         interface: Some("eth0".into()),
@@ -185,7 +193,7 @@ fn a_changed_hook_tells_its_mechanism_and_why() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_json_or_an_error(
+    fn any_record_is_one_line_of_json(
         bytes in prop::collection::vec(any::<u8>(), size_of::<SocketEvent>()),
         kind in 0_u8..5,
         mechanism in 0_u8..6,
@@ -194,8 +202,14 @@ proptest! {
     ) {
         let random: SocketEvent = bytemuck::pod_read_unaligned(&bytes);
         let record = SocketEvent { kind, mechanism, time_ns, ..random };
-        if let Ok(event) = Event::from_socket_event(&record, Some(&command_line), &context()) {
-            let line = line(&event);
+        if let Ok(mut record) = SocketRecord::try_from(&record)
+            && context().time_of_day(record.time_ns).is_some()
+        {
+            if let Some(caller) = &mut record.caller {
+                let (bytes, is_truncated) = (command_line.into(), false);
+                caller.command_line = Some(CapturedCommandLine { bytes, is_truncated });
+            }
+            let line = line(&event(&record));
             prop_assert_eq!(line.matches('\n').count(), 1);
             let value: Value = serde_json::from_str(&line).expect("JSON");
             let object = value.as_object().expect("an object");

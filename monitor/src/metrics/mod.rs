@@ -14,7 +14,7 @@ pub use self::{
     collector::{MAX_PREINITIALISED_PORTS, render},
     process::ProcessFacts,
 };
-use crate::{api::selftest::SelftestResult, classification::Tallies, sinks::EventLosses};
+use crate::{api::selftest::SelftestResult, classification::Tallies, event::EventLosses};
 use monitor_identify::Verdict;
 use monitor_ledger::{Ledger, PortFacts};
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use monitor_common::socket_event::{SocketEvent, known};
+use monitor_common::socket_record::Caller;
 
 use super::{proc_dir::ProcessDir, stat::Stat};
 
@@ -19,15 +19,12 @@ pub(crate) enum Birth {
 }
 
 impl Birth {
-    /// Of the process that made a call.
+    /// Of the process that made a call at the time `called_at_ns`.
     ///
     /// Before Linux 5.8 the time of the call is that of `CLOCK_MONOTONIC`, which is behind: a
     /// process may be missed for that, and none is mistaken.
-    pub(crate) fn of_caller(record: &SocketEvent) -> Self {
-        if record.known & known::START_TIME == 0 {
-            return Self::NotAfter(to_ticks(record.time_ns));
-        }
-        Self::at(record.start_time_ns)
+    pub(crate) fn of_caller(caller: &Caller, called_at_ns: u64) -> Self {
+        caller.start_time_ns.map_or(Self::NotAfter(to_ticks(called_at_ns)), Self::at)
     }
 
     /// At this time of `CLOCK_BOOTTIME`.

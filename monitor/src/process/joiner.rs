@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use monitor_common::socket_event::{SocketEvent, known};
+use monitor_common::socket_record::{Caller, SocketRecord};
 
 use super::{
     birth::{Birth, to_nanoseconds},
@@ -77,25 +77,19 @@ impl Joiner {
         self.with_command_lines = wanted;
     }
 
-    /// Who made the call that `record` tells of; `None` for a call that no process made.
+    /// The process that made the call of `record`; `None` for a call that no process made.
     ///
-    /// `command_line` is what the kernel side captured: NUL behind every argument. What was
-    /// captured at the moment of the call goes before what `/proc` says afterwards.
-    pub fn identify(
-        &mut self,
-        record: &SocketEvent,
-        command_line: Option<&[u8]>,
-    ) -> Option<Identity> {
-        if record.tgid == 0 {
-            return None;
-        }
+    /// What the kernel side captured at the moment of the call takes precedence over what `/proc`
+    /// says afterwards.
+    pub fn identify(&mut self, record: &SocketRecord) -> Option<Identity> {
+        let caller = record.caller.as_ref()?;
         self.users.refresh();
-        let mut identity = self.captured(record, command_line);
-        let birth = Birth::of_caller(record);
-        let arguments_at = NonZeroU32::new(record.arguments_at);
+        let mut identity = self.captured(caller);
+        let birth = Birth::of_caller(caller, record.time_ns);
+        let arguments_at = caller.arguments_at;
         if self.was_just_seen(&identity, arguments_at) {
             self.complete_from_memory(&mut identity, arguments_at);
-        } else if let Ok((process, stat)) = birth.find(record.tgid) {
+        } else if let Ok((process, stat)) = birth.find(caller.tgid) {
             self.complete(&mut identity, &process, stat, arguments_at);
             identity.ancestors = self.lineage.of(identity.parent_pid, birth.latest());
             self.remember(&identity, arguments_at);
@@ -128,25 +122,22 @@ impl Joiner {
         Ok(identity)
     }
 
-    /// What the record says.
-    fn captured(&mut self, record: &SocketEvent, command_line: Option<&[u8]>) -> Identity {
-        let knows = |bit| record.known & bit != 0;
-        let start_time_ns = knows(known::START_TIME).then_some(record.start_time_ns);
+    /// What the kernel side captured.
+    fn captured(&mut self, caller: &Caller) -> Identity {
+        let command_line = caller.command_line.as_ref().filter(|_| self.with_command_lines);
         Identity {
-            parent_pid: knows(known::PARENT).then_some(record.parent_tgid),
-            start_time_ns,
-            creation_time: start_time_ns.and_then(|time| self.time_of_day(time)),
-            name: text::name(&record.process_name).filter(|_| knows(known::PROCESS_NAME)),
-            command_line: command_line.filter(|_| self.with_command_lines).map(|bytes| {
-                CommandLine {
-                    arguments: text::arguments(bytes),
-                    is_truncated: bytes.len() < record.command_line_len as usize,
-                }
+            parent_pid: caller.parent_tgid,
+            start_time_ns: caller.start_time_ns,
+            creation_time: caller.start_time_ns.and_then(|time| self.time_of_day(time)),
+            name: caller.process_name.and_then(|name| text::name(name.as_bytes())),
+            command_line: command_line.map(|line| CommandLine {
+                arguments: text::arguments(&line.bytes),
+                is_truncated: line.is_truncated,
             }),
-            real_user: Some(self.user(record.uid)),
-            effective_user: knows(known::EFFECTIVE_UID).then(|| self.user(record.effective_uid)),
-            cgroup: self.cgroups.by_id(record.cgroup_id),
-            ..Identity::unknown(record.tgid)
+            real_user: Some(self.user(caller.uid)),
+            effective_user: caller.effective_uid.map(|uid| self.user(uid)),
+            cgroup: caller.cgroup_id.and_then(|id| self.cgroups.by_id(id.get())),
+            ..Identity::unknown(caller.tgid)
         }
     }
 

@@ -6,13 +6,13 @@
 //!
 //! ```no_run
 //! use ghostport::process::Joiner;
-//! use monitor_common::socket_event::SocketEvent;
+//! use monitor_common::socket_record::SocketRecord;
 //!
 //! // On a thread of its own, with the records that the ring buffer had:
-//! fn tell(records: impl Iterator<Item = (SocketEvent, Option<Vec<u8>>)>) {
+//! fn print(records: impl Iterator<Item = SocketRecord>) {
 //!     let mut joiner = Joiner::new(true);
-//!     for (record, command_line) in records {
-//!         let Some(caller) = joiner.identify(&record, command_line.as_deref()) else { continue };
+//!     for record in records {
+//!         let Some(caller) = joiner.identify(&record) else { continue };
 //!         let container = caller.cgroup.as_ref().and_then(|cgroup| cgroup.container_id.as_deref());
 //!         println!("{} {:?} {container:?}", caller.pid, caller.executable);
 //!     }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytemuck::Zeroable as _;
-use monitor_common::socket_event::{SocketEvent, known};
+use monitor_common::{
+    socket_event::{Mechanism, SocketEvent, SocketEventKind, known},
+    socket_record::{CapturedCommandLine, SocketRecord},
+};
 
 use super::{birth::to_nanoseconds, proc_dir::ProcessDir, stat::Stat, *};
 use monitor_kernel::attach::cgroup_root;
@@ -33,8 +36,22 @@ fn record(pid: u32) -> SocketEvent {
         process_name,
         arguments_at: stat.arguments_at.expect("a program").get(),
         known: known::PARENT | known::START_TIME | known::PROCESS_NAME,
+        kind: SocketEventKind::Bind as u8,
+        mechanism: Mechanism::Fexit as u8,
         ..SocketEvent::zeroed()
     }
+}
+
+/// The record as it enters, with the beginning of a command line.
+fn decoded(event: &SocketEvent, captured: Option<&[u8]>) -> SocketRecord {
+    let mut record = SocketRecord::try_from(event).expect("a record");
+    if let Some(caller) = &mut record.caller {
+        caller.command_line = captured.map(|bytes| CapturedCommandLine {
+            bytes: bytes.into(),
+            is_truncated: bytes.len() < event.command_line_len as usize,
+        });
+    }
+    record
 }
 
 /// A process that does nothing until it is told to end.
@@ -70,7 +87,7 @@ impl Drop for Idle {
 }
 
 fn identify(joiner: &mut Joiner, record: &SocketEvent) -> Identity {
-    joiner.identify(record, None).expect("a process")
+    joiner.identify(&decoded(record, None)).expect("a process")
 }
 
 #[test]
@@ -130,7 +147,7 @@ fn the_captured_command_line_is_completed_and_never_replaced() {
     let mut joiner = Joiner::new(true);
     let mut arguments = |captured: &[u8], length| {
         let record = SocketEvent { command_line_len: length, ..record(idle.pid()) };
-        let identity = joiner.identify(&record, Some(captured)).expect("a process");
+        let identity = joiner.identify(&decoded(&record, Some(captured))).expect("a process");
         let line = identity.command_line.expect("a line");
         (line.arguments.join(" "), line.is_truncated, identity.executable.is_some())
     };
@@ -182,7 +199,7 @@ fn a_process_that_is_gone_is_named_by_what_was_captured() {
     let record = record(idle.pid());
     let close = SocketEvent { kind: 3, arguments_at: 0, ..record };
     let mut joiner = Joiner::new(true);
-    let living = joiner.identify(&record, Some(b"cat\0-\0-\0")).expect("a process");
+    let living = joiner.identify(&decoded(&record, Some(b"cat\0-\0-\0"))).expect("a process");
     idle.end();
     // Whoever saw it alive remembers; under another name it may have been another program.
     assert_eq!(identify(&mut joiner, &close), living);
@@ -190,7 +207,7 @@ fn a_process_that_is_gone_is_named_by_what_was_captured() {
     assert_eq!(identify(&mut joiner, &renamed).executable, None);
     // Who did not has what the kernel side told, and the parent.
     let mut joiner = Joiner::new(true);
-    let gone = joiner.identify(&record, Some(b"cat\0-\0-\0")).expect("a process");
+    let gone = joiner.identify(&decoded(&record, Some(b"cat\0-\0-\0"))).expect("a process");
     assert_eq!(gone.name.as_deref(), Some("cat"));
     assert_eq!(gone.command_line, living.command_line);
     assert_eq!(gone.executable, None);
@@ -222,7 +239,8 @@ fn a_younger_parent_is_none() {
 
 #[test]
 fn interrupts_are_nobody() {
-    assert_eq!(Joiner::new(true).identify(&SocketEvent::zeroed(), None), None);
+    let interrupt = decoded(&SocketEvent { tgid: 0, ..record(id()) }, None);
+    assert_eq!(Joiner::new(true).identify(&interrupt), None);
 }
 
 #[test]

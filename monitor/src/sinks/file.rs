@@ -10,7 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{local::Local, told::Told};
+use super::local::Local;
+use crate::event::EncodedEvent;
 
 /// An open file that lines are appended to.
 ///
@@ -32,8 +33,8 @@ enum Target {
 }
 
 impl Local for Lines {
-    fn write(&mut self, told: &Told) -> io::Result<()> {
-        self.append(&told.line)
+    fn write(&mut self, encoded: &EncodedEvent) -> io::Result<()> {
+        self.append(encoded.line.as_line().as_bytes())
     }
 
     /// The open file stays where none can be opened in its place. What is wrong shows at the next

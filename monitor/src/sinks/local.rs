@@ -2,15 +2,13 @@
 
 use std::io;
 
-use super::{
-    queue::{Queue, Work},
-    told::Told,
-};
+use super::queue::{Queue, Work};
+use crate::event::EncodedEvent;
 
 /// A sink that takes one event after the other.
 pub(super) trait Local: Send {
     /// Writes an event, or says why it is lost.
-    fn write(&mut self, told: &Told) -> io::Result<()>;
+    fn write(&mut self, encoded: &EncodedEvent) -> io::Result<()>;
 
     /// Opens anew what it writes to.
     fn reopen(&mut self) {}
@@ -23,8 +21,8 @@ pub(super) async fn work(mut sink: Box<dyn Local>, queue: &Queue) {
             Work::Reopen => sink.reopen(),
             Work::End => return,
             Work::Events(events) => {
-                for told in events {
-                    match sink.write(&told) {
+                for encoded in events {
+                    match sink.write(&encoded) {
                         Ok(()) => queue.delivered(1),
                         Err(error) => queue.lost(1, error),
                     }

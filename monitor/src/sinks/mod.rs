@@ -9,6 +9,8 @@
 
 mod alertmanager;
 mod backoff;
+mod dispatch;
+mod error;
 mod file;
 mod http;
 mod journal;
@@ -20,201 +22,14 @@ mod remote;
 mod sentence;
 #[cfg(test)]
 mod testing;
-mod told;
+#[cfg(test)]
+mod tests;
 mod webhook;
 mod worker;
 
-use std::{
-    fmt, io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+pub use self::{
+    alertmanager::IsAwake,
+    dispatch::{EventQueue, PreparedSinks, open},
+    error::SinkError,
+    worker::Sink,
 };
-
-use tokio::{task::JoinSet, time::timeout};
-
-pub use self::worker::Sink;
-use self::{told::Told, worker::Worker};
-use crate::{config::SinkConfig, event::Event};
-
-/// Time that a sink gets to write what is queued when a reload removes it.
-const LEAVE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Whether something goes on at a port: its state is another one than quiet.
-pub type IsAwake = Arc<dyn Fn(u16) -> bool + Send + Sync>;
-
-/// The way to the sinks; clones share the queues.
-#[derive(Clone)]
-pub struct EventQueue {
-    shared: Arc<Shared>,
-}
-
-/// Events that were told, and did not get where they should.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EventLosses {
-    /// A queue was full that lies before sinks and store.
-    pub queue: u64,
-    /// A sink or the store did not take it; counted for each of them.
-    pub sink: u64,
-}
-
-/// A sink that cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write events to {sink}: {source}")]
-pub struct SinkError {
-    sink: String,
-    source: io::Error,
-}
-
-/// The sinks of a configuration that is not in force yet: see [`EventQueue::prepare`].
-pub struct PreparedSinks {
-    configs: Vec<SinkConfig>,
-    /// Sinks that are not at work yet.
-    added: Vec<Worker>,
-}
-
-struct Shared {
-    workers: Mutex<Workers>,
-    lost: Arc<AtomicU64>,
-    is_awake: IsAwake,
-}
-
-#[derive(Default)]
-struct Workers {
-    at_work: Vec<Worker>,
-    /// Those that a reload has removed, as long as they write what they have.
-    leaving: JoinSet<()>,
-}
-
-impl EventQueue {
-    /// Starts a thread for each sink.
-    pub fn start(sinks: Vec<Sink>, is_awake: IsAwake) -> Result<Self, SinkError> {
-        let shared = Shared { workers: Mutex::default(), lost: Arc::default(), is_awake };
-        for sink in sinks {
-            let worker = shared.start(sink)?;
-            shared.lock().at_work.push(worker);
-        }
-        Ok(Self { shared: Arc::new(shared) })
-    }
-
-    /// Queues `event` for every sink that wants it, or counts it as lost.
-    pub fn send(&self, event: Event) {
-        let told = Told::new(event).map(Arc::new);
-        let workers = self.shared.lock();
-        match told {
-            Ok(told) => workers.at_work.iter().for_each(|worker| worker.send(&told)),
-            Err(error) => {
-                self.shared.lost.fetch_add(workers.at_work.len() as u64, Relaxed);
-                tracing::error!("an event cannot be written as JSON: {error}");
-            }
-        }
-    }
-
-    /// Whether an event would find room in every queue now.
-    pub fn has_room(&self) -> bool {
-        self.shared.lock().at_work.iter().all(Worker::has_room)
-    }
-
-    /// Events lost so far, counted for each sink.
-    pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Relaxed)
-    }
-
-    /// Opens every file anew.
-    pub fn reopen(&self) {
-        self.shared.lock().at_work.iter().for_each(Worker::reopen);
-    }
-
-    /// Opens those sinks of `configs` that are not at work, and starts their threads. They are
-    /// closed again if the result is dropped.
-    pub fn prepare(&self, configs: &[SinkConfig]) -> Result<PreparedSinks, SinkError> {
-        let added = self.shared.start_missing(configs)?;
-        Ok(PreparedSinks { configs: configs.to_vec(), added })
-    }
-
-    /// Writes to the sinks of `next` from now on. A sink that is at work already stays, with what
-    /// is queued for it; one that is no longer wanted gets a moment to write what it has.
-    pub fn replace(&self, next: PreparedSinks) {
-        let PreparedSinks { configs, mut added } = next;
-        let mut workers = self.shared.lock();
-        let mut kept = std::mem::take(&mut workers.at_work);
-        for config in &configs {
-            let is_it = |worker: &Worker| worker.config() == config;
-            let next = [&mut kept, &mut added]
-                .into_iter()
-                .find_map(|from| from.iter().position(is_it).map(|index| from.remove(index)));
-            workers.at_work.extend(next);
-        }
-        // Those that have ended are collected on the way.
-        while workers.leaving.try_join_next().is_some() {}
-        for worker in kept {
-            workers.leaving.spawn(worker.end(LEAVE_LIMIT));
-        }
-    }
-
-    /// Writes what is queued, and ends the threads; `false` if something is lost because that took
-    /// longer than `limit`.
-    pub async fn close(&self, limit: Duration) -> bool {
-        let (mut leaving, ends) = {
-            let mut workers = self.shared.lock();
-            let leaving = std::mem::take(&mut workers.leaving);
-            (leaving, workers.at_work.iter_mut().map(Worker::close).collect::<Vec<_>>())
-        };
-        let all = async {
-            for end in ends {
-                end.await;
-            }
-            while leaving.join_next().await.is_some() {}
-        };
-        let _ = timeout(limit, all).await;
-        self.shared.lock().at_work.iter().map(Worker::abandon).sum::<u64>() == 0
-    }
-}
-
-impl fmt::Debug for EventQueue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventQueue").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for PreparedSinks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PreparedSinks").field("configs", &self.configs).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn start(&self, sink: Sink) -> Result<Worker, SinkError> {
-        Worker::start(sink, &self.lost, &self.is_awake)
-    }
-
-    /// Starts those of `configs` that are not at work. Nobody waits meanwhile: a sink may take its
-    /// time to be opened.
-    fn start_missing(&self, configs: &[SinkConfig]) -> Result<Vec<Worker>, SinkError> {
-        let mut there: Vec<SinkConfig> =
-            self.lock().at_work.iter().map(|worker| worker.config().clone()).collect();
-        let mut is_missing = |config: &&SinkConfig| match there.iter().position(|c| c == *config) {
-            Some(index) => {
-                there.swap_remove(index);
-                false
-            }
-            None => true,
-        };
-        let missing = configs.iter().filter(|config| is_missing(config));
-        missing.map(|config| self.start(Sink::open(config.clone())?)).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Workers> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Opens the sinks of `configs`.
-pub fn open(configs: &[SinkConfig]) -> Result<Vec<Sink>, SinkError> {
-    configs.iter().cloned().map(Sink::open).collect()
-}
-
-#[cfg(test)]
-mod tests;

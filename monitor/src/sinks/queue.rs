@@ -11,7 +11,8 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::{losses::Losses, told::Told};
+use super::losses::Losses;
+use crate::event::EncodedEvent;
 
 /// Events that wait for one sink at most.
 pub(super) const CAPACITY: usize = 8192;
@@ -32,7 +33,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    events: VecDeque<Arc<Told>>,
+    events: VecDeque<Arc<EncodedEvent>>,
     bytes: usize,
     /// What the sink has taken over and not delivered yet.
     held: u64,
@@ -45,7 +46,7 @@ struct State {
 #[derive(Debug)]
 pub(super) enum Work {
     /// To deliver these, the oldest of the queue. It tells the queue when it is done with them.
-    Events(Vec<Arc<Told>>),
+    Events(Vec<Arc<EncodedEvent>>),
     /// To open anew what it writes to.
     Reopen,
     /// To end: nothing is left, and nothing will come.
@@ -63,11 +64,13 @@ impl Queue {
     }
 
     /// Queues an event, or counts it as lost.
-    pub(super) fn push(&self, told: &Arc<Told>) {
+    pub(super) fn push(&self, encoded: &Arc<EncodedEvent>) {
         let mut state = self.lock();
         let refused = if state.closing {
             Some("the sink is closed")
-        } else if state.events.len() >= CAPACITY || state.bytes + told.line.len() > CAPACITY_BYTES {
+        } else if state.events.len() >= CAPACITY
+            || state.bytes + encoded.line.size() > CAPACITY_BYTES
+        {
             Some("it does not keep up, and its queue is full")
         } else {
             None
@@ -76,8 +79,8 @@ impl Queue {
             drop(state);
             return self.losses.lose(1, why);
         }
-        state.bytes += told.line.len();
-        state.events.push_back(Arc::clone(told));
+        state.bytes += encoded.line.size();
+        state.events.push_back(Arc::clone(encoded));
         drop(state);
         self.news.notify_one();
     }
@@ -178,9 +181,9 @@ impl State {
             return self.closing.then_some(Work::End);
         }
         let mut room = BATCH_BYTES;
-        let fits = |told: &&Arc<Told>| {
-            let fits = told.line.len() <= room;
-            room = room.saturating_sub(told.line.len());
+        let fits = |encoded: &&Arc<EncodedEvent>| {
+            let fits = encoded.line.size() <= room;
+            room = room.saturating_sub(encoded.line.size());
             fits
         };
         let batch: Vec<_> = self.events.iter().take(most).take_while(fits).cloned().collect();
@@ -192,7 +195,7 @@ impl State {
     /// Returns how many there were to remove: none, once they were given up.
     fn remove(&mut self, count: usize) -> usize {
         let count = count.min(self.events.len());
-        let bytes: usize = self.events.drain(..count).map(|told| told.line.len()).sum();
+        let bytes: usize = self.events.drain(..count).map(|encoded| encoded.line.size()).sum();
         self.bytes -= bytes;
         count
     }

@@ -9,8 +9,8 @@ use super::{
     backoff::{Backoff, jitter},
     http::{Answer, Client, Post},
     queue::{Queue, Work},
-    told::Told,
 };
+use crate::event::EncodedEvent;
 
 /// Events of one request.
 const BATCH: usize = 256;
@@ -21,7 +21,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 /// How a receiver wants to be told, and what its answers mean.
 pub(super) trait Format: Send {
     /// The request that tells `events`.
-    fn post(&self, events: &[Arc<Told>]) -> Post;
+    fn post(&self, events: &[Arc<EncodedEvent>]) -> Post;
 
     /// Whether a refusal may be followed by success.
     fn is_passing(&self, status: StatusCode) -> bool {

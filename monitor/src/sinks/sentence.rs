@@ -1,10 +1,10 @@
-//! An event in one sentence, for those who read logs, and how much it matters. Pure.
+//! An event as a sentence for logs, and its severity. Pure.
 
 use std::time::Duration;
 
 use crate::{
     config::quantity,
-    event::{Errno, Event, EventName},
+    event::{Awakened, CallerFields, Errno, Event, EventBody, FailedBind, HookChanged},
 };
 
 /// How much an event matters.
@@ -12,91 +12,91 @@ use crate::{
 pub(super) enum Severity {
     /// For the record.
     Info,
-    /// Somebody should look at it.
+    /// An operator should look at it.
     Warning,
 }
 
 impl Severity {
     pub(super) const fn of(event: &Event) -> Self {
-        match event.name {
-            EventName::Awakened | EventName::UnexpectedOwner => Self::Warning,
-            EventName::HookChanged if event.mechanism.is_none() => Self::Warning,
+        match &event.body {
+            EventBody::Awakened(_) | EventBody::UnexpectedOwner(_) => Self::Warning,
+            EventBody::HookChanged(changed) if changed.mechanism.is_none() => Self::Warning,
             _ => Self::Info,
         }
     }
 }
 
-/// What has happened, and who did it.
+/// What happened, with the process where one is known.
 pub(super) fn sentence(event: &Event) -> String {
-    let (who, port) = (who(event), port(event));
-    let reason = || event.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-    match event.name {
-        EventName::Bind => format!("{who} bound {port}"),
-        EventName::BindFailed => format!("{who} was refused {port}{}", errno(event)),
-        EventName::Listen => format!("{who} listens on {port}"),
-        EventName::Close => format!("{who} gave {port} back"),
-        EventName::Awakened => format!("{port} awakened{}{}", slept(event), reason()),
-        EventName::Dormant => format!("{port} is dormant"),
-        EventName::Identified => format!("{} on {port}{}", verdict(event), reason()),
-        EventName::UnexpectedOwner => format!("{who} is not expected on {port}, and bound it"),
-        EventName::AgentStarted => "the agent is at work".into(),
-        EventName::AgentStopped => format!("the agent ends{}", reason()),
-        EventName::HookChanged => hook(event),
+    let (caller, port) = (caller(event), port(event));
+    match &event.body {
+        EventBody::Bind(_) => format!("{caller} bound {port}"),
+        EventBody::BindFailed(failed) => format!("{caller} was refused {port}: {}", error(failed)),
+        EventBody::Listen(_) => format!("{caller} listens on {port}"),
+        EventBody::Close(_) => format!("{caller} gave {port} back"),
+        EventBody::Awakened(awakened) => {
+            let after = dormancy(awakened).map(|dormancy| format!(" after {dormancy}"));
+            format!("{port} awakened{}: {}", after.unwrap_or_default(), awakened.wake)
+        }
+        EventBody::Dormant(_) => format!("{port} is dormant"),
+        EventBody::Identified(identified) => {
+            let identification = &identified.identification;
+            format!("{} on {port}: {}", identification.verdict.name(), identification.reason)
+        }
+        EventBody::UnexpectedOwner(_) => {
+            format!("{caller} is not expected on {port}, and bound it")
+        }
+        EventBody::AgentStarted { .. } => "the agent is at work".into(),
+        EventBody::AgentStopped { reason } => format!("the agent ends: {reason}"),
+        EventBody::HookChanged(changed) => hook(changed),
     }
 }
 
-/// `http`, or that nobody knows.
-fn verdict(event: &Event) -> &'static str {
-    event.conversation.as_ref().map_or("something", |conversation| conversation.verdict.name())
-}
-
 /// `nc[4711]`, as far as it is known.
-pub(super) fn who(event: &Event) -> String {
-    let Some(caller) = &event.caller else { return "somebody".into() };
-    let name = caller.executable_name.as_deref().or(caller.thread_name.as_deref());
-    format!("{}[{}]", name.unwrap_or("process "), caller.pid)
+pub(super) fn caller(event: &Event) -> String {
+    let Some(caller) = event.caller() else { return "an unknown process".into() };
+    let CallerFields { executable_name, thread_name, pid, .. } = caller;
+    let name = executable_name.as_deref().or(thread_name.as_deref());
+    format!("{}[{pid}]", name.unwrap_or("process "))
 }
 
 /// `port 2948/tcp (wap-push)`, as far as it is known.
 pub(super) fn port(event: &Event) -> String {
-    let Some(socket) = &event.socket else { return "a port".into() };
-    let number = event.port().map_or("?".into(), |port| port.to_string());
-    let transport = socket.transport.map(|name| format!("/{name}")).unwrap_or_default();
-    let service = socket.service.map(|name| format!(" ({name})")).unwrap_or_default();
-    format!("port {number}{transport}{service}")
+    let (Some(socket), Some(number)) = (event.socket(), event.port()) else {
+        return "a port".into();
+    };
+    let transport = socket.transport.map(|protocol| format!("/{}", protocol.name()));
+    let service = socket.service.map(|name| format!(" ({name})"));
+    format!("port {number}{}{}", transport.unwrap_or_default(), service.unwrap_or_default())
 }
 
-/// How long the port had slept, in words of its own.
-pub(super) fn slept_for(event: &Event) -> Option<String> {
-    let slept = Duration::try_from_secs_f64(event.dormant_for_seconds?).ok()?;
-    (slept.as_secs() > 0).then(|| quantity::format_duration(Duration::from_secs(slept.as_secs())))
+/// How long the port was dormant, in words; `None` for less than a second.
+pub(super) fn dormancy(awakened: &Awakened) -> Option<String> {
+    let seconds = awakened.dormant_for.as_secs();
+    (seconds > 0).then(|| quantity::format_duration(Duration::from_secs(seconds)))
 }
 
-fn slept(event: &Event) -> String {
-    slept_for(event).map(|slept| format!(" after {slept}")).unwrap_or_default()
-}
-
-fn errno(event: &Event) -> String {
-    match event.socket.as_ref().and_then(|socket| socket.errno) {
-        Some(Errno::Name(name)) => format!(": {name}"),
-        Some(Errno::Number(number)) => format!(": error {number}"),
-        None => String::new(),
+fn error(failed: &FailedBind) -> String {
+    match failed.error() {
+        Errno::Name(name) => name.to_owned(),
+        Errno::Number(number) => format!("error {number}"),
     }
 }
 
-fn hook(event: &Event) -> String {
-    let Some(hook) = &event.hook else { return "a hook has changed".into() };
-    let interface = hook.interface.as_deref().map(|name| format!(" of {name}")).unwrap_or_default();
-    match event.mechanism {
-        Some(mechanism) => format!("the hook {}{interface} is served by {mechanism}", hook.hook),
-        None => format!("the hook {}{interface} is not attached", hook.hook),
+fn hook(changed: &HookChanged) -> String {
+    let hook = changed.hook.name();
+    let interface = changed.interface.as_deref().map(|name| format!(" of {name}"));
+    let interface = interface.unwrap_or_default();
+    match changed.mechanism {
+        Some(mechanism) => format!("the hook {hook}{interface} is served by {mechanism}"),
+        None => format!("the hook {hook}{interface} is not attached"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sinks::testing;
+    use crate::{event::EventName, sinks::testing};
 
     #[test]
     fn every_event_is_a_sentence() {
@@ -106,28 +106,26 @@ mod tests {
             sentences,
             [
                 "nc[4711] bound port 2948/tcp (wap-push)",
-                "nc[4711] was refused port 2948/tcp (wap-push)",
+                "nc[4711] was refused port 2948/tcp (wap-push): EADDRINUSE",
                 "nc[4711] listens on port 2948/tcp (wap-push)",
                 "nc[4711] gave port 2948/tcp (wap-push) back",
                 "port 2948/tcp (wap-push) awakened after 1m30s: tcp bind",
                 "port 2948/tcp (wap-push) is dormant",
-                "something on port 2948/tcp (wap-push): tcp bind",
+                "http on port 2948/tcp (wap-push): a method and a target of HTTP, then HTTP/1",
                 "nc[4711] is not expected on port 2948/tcp (wap-push), and bound it",
                 "the agent is at work",
-                "the agent ends: tcp bind",
-                "a hook has changed",
+                "the agent ends: SIGTERM",
+                "the hook ingress of eth0 is not attached",
             ]
         );
     }
 
     #[test]
-    fn what_is_not_known_is_not_said() {
-        let event = Event {
-            caller: None,
-            socket: None,
-            reason: None,
-            ..testing::event(EventName::BindFailed)
-        };
-        assert_eq!(sentence(&event), "somebody was refused a port");
+    fn unknown_fields_are_left_out() {
+        let mut event = testing::event(EventName::BindFailed);
+        let EventBody::BindFailed(failed) = &mut event.body else { panic!("a refused bind") };
+        failed.bind.call.caller = None;
+        failed.bind.call.socket.local_port = None;
+        assert_eq!(sentence(&event), "an unknown process was refused a port: EADDRINUSE");
     }
 }

@@ -1,32 +1,103 @@
-//! An event with everything that a sink may tell, for the tests of the sinks.
+//! Events with everything that a sink may write, for the tests of the sinks.
+
+use std::{num::NonZeroU32, time::Duration};
 
 use jiff::Timestamp;
+use monitor_common::{
+    flow::{Direction, Protocol},
+    socket_event::Mechanism,
+    socket_record::Family,
+};
+use monitor_identify::{Payload, identify};
+use monitor_kernel::hooks::Hook;
+use monitor_ledger::{BindEvidence, Wake};
 
-use crate::event::{CallerFields, Event, EventContext, EventName, IdentityFields, SocketFields};
-use monitor_ledger::Cause;
+use crate::event::{
+    Awakened, AwakenedBy, Bind, Call, CallerFields, Event, EventBody, EventContext, EventName,
+    FailedBind, HookChanged, Identified, IdentityFields, SocketFields, UnexpectedOwner,
+};
 
-/// `nc[4711]` and TCP port 2948 of `web1`.
+/// An event of `nc[4711]` and TCP port 2948 of `web1`.
 pub(super) fn event(name: EventName) -> Event {
     let context = EventContext { host_name: "web1".into(), clock_offset_ns: 0 };
-    let time = Timestamp::new(1, 1).expect("a time");
-    Event {
-        name,
-        socket: Some(SocketFields {
-            transport: Some("tcp"),
-            network_type: Some("ipv4"),
-            local_address: Some([127, 0, 0, 1].into()),
-            local_port: Some(2948),
-            service: Some("wap-push"),
-            result: Some("success"),
-            errno: None,
-            netns_inode: Some(4_026_531_840),
+    Event::new(Timestamp::new(1, 1).expect("a time"), body(name), &context)
+}
+
+/// A port that awakened because of a bind that was refused.
+pub(super) fn awakened_by_refused_bind() -> Event {
+    let EventBody::BindFailed(failed) = body(EventName::BindFailed) else {
+        unreachable!("the body of that name")
+    };
+    let body = awakened(AwakenedBy::FailedBind(failed), BindEvidence::Refused);
+    Event { body, ..event(EventName::Awakened) }
+}
+
+fn body(name: EventName) -> EventBody {
+    match name {
+        EventName::Bind => EventBody::Bind(bind()),
+        EventName::BindFailed => EventBody::BindFailed(FailedBind {
+            bind: bind(),
+            errno: NonZeroU32::new(98).expect("not zero"),
         }),
-        caller: Some(caller()),
-        expected: Some(false),
-        dormant_for_seconds: Some(90.5),
-        cause: Some(Cause::Bind),
-        reason: Some("tcp bind".into()),
-        ..Event::agent_stopped(time, "", &context)
+        EventName::Listen => EventBody::Listen(call()),
+        EventName::Close => EventBody::Close(call()),
+        EventName::Awakened => awakened(AwakenedBy::Bind(bind()), BindEvidence::Bound),
+        EventName::Dormant => EventBody::Dormant(socket()),
+        EventName::Identified => EventBody::Identified(identified()),
+        EventName::UnexpectedOwner => EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call())),
+        EventName::AgentStarted => EventBody::AgentStarted { version: "0.1.0" },
+        EventName::AgentStopped => EventBody::AgentStopped { reason: "SIGTERM".into() },
+        EventName::HookChanged => EventBody::HookChanged(HookChanged {
+            hook: Hook::Ingress,
+            interface: Some("eth0".into()),
+            mechanism: None,
+            reason: Some("xdp-native: not allowed".into()),
+        }),
+    }
+}
+
+fn awakened(by: AwakenedBy, evidence: BindEvidence) -> EventBody {
+    let wake = Wake::Bind { protocol: Protocol::Tcp, evidence };
+    EventBody::Awakened(Awakened { by, wake, dormant_for: Duration::from_millis(90_500) })
+}
+
+fn bind() -> Bind {
+    Bind { call: call(), expected: Some(false) }
+}
+
+fn call() -> Call {
+    Call { socket: socket(), caller: Some(caller()), mechanism: Mechanism::Fexit }
+}
+
+fn socket() -> SocketFields {
+    SocketFields {
+        transport: Some(Protocol::Tcp),
+        family: Some(Family::Ipv4),
+        local_address: Some([127, 0, 0, 1].into()),
+        local_port: Some(2948),
+        service: Some("wap-push"),
+        netns_inode: Some(4_026_531_840),
+    }
+}
+
+fn identified() -> Identified {
+    let bytes = b"GET / HTTP/1.1\r\n\r\n";
+    Identified {
+        socket: socket(),
+        port: 2948,
+        peer: ([192, 0, 2, 7], 40_000).into(),
+        interface: Some("eth0".into()),
+        direction: Direction::Ingress,
+        identification: identify(&Payload {
+            bytes,
+            wire_len: bytes.len(),
+            transport: Some(Protocol::Tcp),
+            source_port: Some(40_000),
+            destination_port: Some(2948),
+            direction: Some(Direction::Ingress),
+        }),
+        payload_size: Some(bytes.len()),
+        kept: None,
     }
 }
 

@@ -1,23 +1,29 @@
 use std::{
     fs::{self, File},
-    io::Read,
-    os::unix::fs::PermissionsExt,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::atomic::AtomicU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use testkit::logged::logged;
 
 use super::{
-    file::Lines,
+    dispatch::{EventQueue, open},
+    file::{self, Lines},
     losses::Losses,
-    queue::{Queue, Work},
-    *,
+    queue::{self, Queue, Work},
 };
-use crate::event::EventContext;
+use crate::{
+    config::SinkConfig,
+    event::{EncodedEvent, Event, EventContext},
+};
 
 /// A directory that is removed with everything in it.
 struct Directory(PathBuf);
@@ -52,8 +58,8 @@ fn lines(path: &Path) -> Lines {
     Lines::file(path.to_owned()).expect("a file")
 }
 
-fn told(reason: &str) -> Arc<Told> {
-    Arc::new(Told::new(event(reason)).expect("JSON"))
+fn encoded(reason: &str) -> Arc<EncodedEvent> {
+    Arc::new(EncodedEvent::new(event(reason)).expect("JSON"))
 }
 
 fn file(path: &Path) -> SinkConfig {
@@ -87,7 +93,7 @@ async fn events_are_appended_in_order() {
     fs::write(&path, "before\n").expect("written");
     let queue = start(&[file(&path)]);
     for number in 0..1000 {
-        queue.send(event(&number.to_string()));
+        queue.send(&encoded(&number.to_string()));
     }
     assert!(queue.close(Duration::from_secs(10)).await);
     let contents = contents(&path);
@@ -98,7 +104,7 @@ async fn events_are_appended_in_order() {
     }
     assert_eq!(queue.lost(), 0);
 
-    queue.send(event("late"));
+    queue.send(&encoded("late"));
     assert_eq!(queue.lost(), 1);
     assert!(queue.close(Duration::from_secs(10)).await, "closing twice does no harm");
 }
@@ -217,12 +223,12 @@ async fn sinks_can_be_replaced() {
     let directory = Directory::new();
     let [first, second, third] = ["1", "2", "3"].map(|name| directory.0.join(name));
     let queue = start(&[file(&first), file(&second)]);
-    queue.send(event("one"));
+    queue.send(&encoded("one"));
     queue.replace(queue.prepare(&[file(&second), file(&third), file(&third)]).expect("prepared"));
-    queue.send(event("two"));
+    queue.send(&encoded("two"));
     let nowhere = file(Path::new("/proc/nonexistent/x"));
     assert!(queue.prepare(&[nowhere]).is_err(), "and all stay");
-    queue.send(event("three"));
+    queue.send(&encoded("three"));
     assert!(queue.close(Duration::from_secs(10)).await);
     let counts = [&first, &second, &third].map(|path| contents(path).lines().count());
     assert_eq!(counts, [1, 3, 4], "a sink that is there twice writes twice");
@@ -236,7 +242,7 @@ async fn what_is_queued_survives_a_reload() {
     pipe(&path);
     let queue = start(&[file(&path)]);
     for _ in 0..2000 {
-        queue.send(event("more than fits into a pipe"));
+        queue.send(&encoded("more than fits into a pipe"));
     }
     queue.replace(queue.prepare(&[SinkConfig::Stdout, file(&path)]).expect("prepared"));
     let reading = read_to_end(&path);
@@ -264,7 +270,7 @@ async fn a_sink_that_hangs_holds_up_nobody() {
     let start = Instant::now();
     let mut sent = 0;
     while queue.lost() < 10 {
-        queue.send(event("fills the pipe, then the queue"));
+        queue.send(&encoded("fills the pipe, then the queue"));
         sent += 1;
         // The other one is to keep up.
         while sent % 1000 == 0 && contents(&fine).lines().count() + 100 < sent {
@@ -285,8 +291,8 @@ async fn a_sink_that_hangs_holds_up_nobody() {
 #[tokio::test]
 async fn a_queue_is_bounded_in_events_and_in_bytes() {
     let queue = queue();
-    let small = told("small");
-    let large = told(&"x".repeat(1 << 20));
+    let small = encoded("small");
+    let large = encoded(&"x".repeat(1 << 20));
     let mut lost = 0;
     while lost == 0 && queue.losses().total() == 0 {
         queue.push(&small);
@@ -307,7 +313,7 @@ async fn a_queue_is_bounded_in_events_and_in_bytes() {
 async fn what_is_given_up_is_counted_once() {
     let queue = queue();
     for _ in 0..5 {
-        queue.push(&told("x"));
+        queue.push(&encoded("x"));
     }
     queue.delivered(1);
     queue.taken_over(1);

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{http::Post, remote::Format, told::Told};
-use crate::config::HttpUrl;
+use super::{http::Post, remote::Format};
+use crate::{config::HttpUrl, event::EncodedEvent};
 
 /// One array of events a request.
 #[derive(Debug)]
 pub(super) struct Webhook(pub(super) HttpUrl);
 
 impl Format for Webhook {
-    fn post(&self, events: &[Arc<Told>]) -> Post {
-        let json: Vec<&[u8]> = events.iter().map(|told| told.json()).collect();
-        let body = [b"[".as_slice(), &json.join(b",".as_slice()), b"]"].concat();
+    fn post(&self, events: &[Arc<EncodedEvent>]) -> Post {
+        let objects: Vec<&str> = events.iter().map(|encoded| encoded.line.json()).collect();
+        let body = format!("[{}]", objects.join(","));
         Post { uri: self.0.uri().clone(), content_type: "application/json", body: body.into() }
     }
 }

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    IsAwake, SinkError,
-    alertmanager::{self, Alertmanager},
+    alertmanager::{self, Alertmanager, IsAwake},
+    error::SinkError,
     file::Lines,
     http::Client,
     journal::Journal,
@@ -24,10 +24,12 @@ use super::{
     otlp::Otlp,
     queue::Queue,
     remote::{self, Format},
-    told::Told,
     webhook::Webhook,
 };
-use crate::{config::SinkConfig, event::Event};
+use crate::{
+    config::SinkConfig,
+    event::{EncodedEvent, Event},
+};
 
 /// A sink that is open, and not at work yet.
 pub struct Sink {
@@ -131,9 +133,9 @@ impl Worker {
         &self.config
     }
 
-    pub(super) fn send(&self, told: &Arc<Told>) {
-        if (self.wants)(&told.event) {
-            self.queue.push(told);
+    pub(super) fn send(&self, encoded: &Arc<EncodedEvent>) {
+        if (self.wants)(&encoded.event) {
+            self.queue.push(encoded);
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::{Record, StoreError, schema};
+use super::{error::StoreError, record::Record, schema};
 use crate::config::StoreConfig;
 use monitor_ledger::{Changes, Saved, SavedPort};
 
@@ -226,7 +226,7 @@ fn insert(transaction: &Transaction<'_>, records: &[Record]) -> Result<(), Store
     let sql = "INSERT INTO events (time_ns, port, kind, line) VALUES (?1, ?2, ?3, ?4)";
     let mut statement = transaction.prepare(sql)?;
     for Record { time_ns, port, kind, line } in records {
-        statement.execute(params![time_ns, port, kind, line])?;
+        statement.execute(params![time_ns, port, kind, line.json()])?;
     }
     Ok(())
 }

@@ -9,9 +9,9 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Record, StoreError,
     database::{Database, KeptLedger, beside},
-    record::nanoseconds,
+    error::StoreError,
+    record::{Record, nanoseconds},
 };
 use crate::config::StoreConfig;
 use monitor_ledger::Changes;
@@ -243,7 +243,7 @@ impl Store {
 
 /// Bytes that a record takes with its places in the indices, roughly and rather too many.
 fn size_on_disk(record: &Record) -> u64 {
-    (record.line.len() as u64 + 128) * 5 / 4
+    (record.line.size() as u64 + 128) * 5 / 4
 }
 
 /// Both changes as one: where both say something, the later one is right.

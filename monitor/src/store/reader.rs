@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params};
 
 use super::{
-    StoreError,
     database::{FileId, beside, file_id},
+    error::StoreError,
     record::nanoseconds,
     schema,
 };

@@ -1,10 +1,10 @@
-//! One event as it is kept.
+//! An event as the store keeps it.
 
 use jiff::Timestamp;
 
-use crate::event::Event;
+use crate::event::{EncodedEvent, JsonLine};
 
-/// One event as it is kept: its line, and what it is looked for by.
+/// An event as the store keeps it: its JSON, and the columns that it is searched by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Time of day, nanoseconds since 1970.
@@ -13,23 +13,22 @@ pub struct Record {
     pub port: Option<u16>,
     /// Its kind, without `ghostport.`.
     pub kind: &'static str,
-    /// The event as one JSON object, without line feed.
-    pub line: String,
+    /// The event as JSON, shared with the stream and the sinks.
+    pub line: JsonLine,
 }
 
-impl Record {
-    /// `event` as it is kept.
-    pub fn new(event: &Event) -> serde_json::Result<Self> {
-        Ok(Self {
-            time_ns: nanoseconds(event.time),
-            port: event.port(),
-            kind: event.name.kind(),
-            line: serde_json::to_string(event)?,
-        })
+impl From<&EncodedEvent> for Record {
+    fn from(encoded: &EncodedEvent) -> Self {
+        Self {
+            time_ns: nanoseconds(encoded.event.time),
+            port: encoded.event.port(),
+            kind: encoded.event.name().kind(),
+            line: encoded.line.clone(),
+        }
     }
 }
 
-/// Nanoseconds since 1970, in the range of the database, which ends in 2262.
+/// Nanoseconds since 1970, clamped to the range of the database, which ends in 2262.
 pub(super) fn nanoseconds(time: Timestamp) -> i64 {
     let nanoseconds = time.as_nanosecond();
     nanoseconds.clamp(i64::MIN.into(), i64::MAX.into()) as i64

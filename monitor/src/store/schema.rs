@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// `PRAGMA application_id`: that the database is one of ghostport ("ghpt").
 pub(super) const APPLICATION: i32 = 0x6768_7074;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFacts};
 
-use crate::{api::port::Port, config::WebDetails, event::broadcast::Follower, store::Filter};
+use crate::{api::port::Port, config::WebDetails, event::broadcast::Subscriber, store::Filter};
 
 /// Where the answers come from.
 pub trait Source: Send + Sync {
@@ -37,7 +37,7 @@ pub trait Source: Send + Sync {
     fn events(&self, filter: &Filter) -> Result<Vec<String>>;
 
     /// Events from now on.
-    fn follow(&self) -> Follower;
+    fn subscribe(&self) -> Subscriber;
 }
 
 /// Remote addresses as the kernel side counts them.

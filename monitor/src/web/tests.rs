@@ -26,7 +26,10 @@ use super::{
 use crate::{
     api::port::Port,
     config::{WatchedPort, WebDetails},
-    event::broadcast::{Follower, Followers},
+    event::{
+        JsonLine,
+        broadcast::{EventBroadcast, Subscriber},
+    },
     metrics::Exposition,
     store::{Filter, ReadError},
 };
@@ -35,12 +38,12 @@ use monitor_ledger::PortFacts;
 
 /// Who knows of one port that nothing happened there.
 struct Known {
-    followers: Followers,
+    broadcast: EventBroadcast,
 }
 
 impl Known {
     fn shared() -> Arc<Self> {
-        Arc::new(Self { followers: Followers::new(7) })
+        Arc::new(Self { broadcast: EventBroadcast::new(7) })
     }
 }
 
@@ -85,10 +88,11 @@ impl Source for Known {
         Ok(vec![event; filter.limit.unwrap_or(0).min(2) as usize])
     }
 
-    fn follow(&self) -> Follower {
-        let follower = self.followers.follow();
-        self.followers.tell(|| Some(r#"{"event.name":"ghostport.bind"}"#.into()));
-        follower
+    fn subscribe(&self) -> Subscriber {
+        let subscriber = self.broadcast.subscribe();
+        let json = r#"{"event.name":"ghostport.bind"}"#.to_owned();
+        self.broadcast.send(&JsonLine::from(json));
+        subscriber
     }
 }
 

@@ -12,7 +12,10 @@ use std::{
 
 use bytemuck::Zeroable as _;
 use ghostport::process::{Identity, Joiner};
-use monitor_common::socket_event::{SocketEvent, known};
+use monitor_common::{
+    socket_event::{Mechanism, SocketEvent, SocketEventKind, known},
+    socket_record::{CapturedCommandLine, SocketRecord},
+};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 const ID: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
@@ -30,6 +33,18 @@ fn gone(cgroup_id: u64) -> SocketEvent {
     (record.tgid, record.pid) = (id(), id());
     (record.start_time_ns, record.known) = (u64::MAX, known::START_TIME);
     record.cgroup_id = cgroup_id;
+    (record.kind, record.mechanism) = (SocketEventKind::Bind as u8, Mechanism::Fexit as u8);
+    record
+}
+
+/// The record as it enters, with a whole command line.
+fn decoded(event: &SocketEvent, line: Option<&[u8]>) -> SocketRecord {
+    let mut record = SocketRecord::try_from(event).expect("a record");
+    if let Some(caller) = &mut record.caller {
+        let captured =
+            |bytes: &[u8]| CapturedCommandLine { bytes: bytes.into(), is_truncated: false };
+        caller.command_line = line.map(captured);
+    }
     record
 }
 
@@ -45,15 +60,16 @@ fn the_container_of_a_process_that_is_gone_is_known_by_its_group() {
     let parent = hierarchy.join(format!("gp-identity-{}", id()));
     let group = parent.join(format!("docker-{ID}.scope"));
     fs::create_dir_all(&group).expect("a group");
-    let record = gone(fs::metadata(&group).expect("a group").ino());
+    let record = decoded(&gone(fs::metadata(&group).expect("a group").ino()), None);
+    let same = record.clone();
     let mut joiner = Joiner::new(true);
-    let by_handle = container(joiner.identify(&record, None));
+    let by_handle = container(joiner.identify(&record));
     // A thread without the capability to open a folder by its id.
     let by_walk = thread::spawn(move || {
         let sets = capabilities(None).expect("capabilities");
         let effective = sets.effective - CapabilitySet::DAC_READ_SEARCH;
         set_capabilities(None, CapabilitySets { effective, ..sets }).expect("fewer");
-        container(Joiner::new(true).identify(&record, None))
+        container(Joiner::new(true).identify(&same))
     });
     let by_walk = by_walk.join().expect("no panic");
     fs::remove_dir(&group).expect("removed");
@@ -61,8 +77,8 @@ fn the_container_of_a_process_that_is_gone_is_known_by_its_group() {
     assert_eq!(by_handle.as_deref(), Some(ID));
     assert_eq!(by_walk.as_deref(), Some(ID));
     // Who knew it remembers it, and nobody finds another one for it.
-    assert_eq!(container(joiner.identify(&record, None)).as_deref(), Some(ID));
-    let unknown = Joiner::new(true).identify(&record, None).expect("a process");
+    assert_eq!(container(joiner.identify(&record)).as_deref(), Some(ID));
+    let unknown = Joiner::new(true).identify(&record).expect("a process");
     assert_eq!(unknown.cgroup, None);
 }
 
@@ -100,8 +116,9 @@ fn what_a_join_costs() {
         let mut nanoseconds: Vec<u128> = records
             .iter()
             .map(|record| {
+                let record = decoded(record, line);
                 let start = Instant::now();
-                let identity = joiner.identify(record, line).expect("a process");
+                let identity = joiner.identify(&record).expect("a process");
                 let taken = start.elapsed().as_nanos();
                 assert_eq!(identity.executable.is_some(), alive, "{identity:?}");
                 taken

@@ -42,7 +42,8 @@ fn event(minutes: i64, kind: &'static str, port: Option<u16>, fields: &str) -> R
         kind,
         line: format!(
             r#"{{"schema":"ghostport.event/1","time":"{time:.9}","event.name":"ghostport.{kind}"{port_field}{comma}{fields}}}"#
-        ),
+        )
+        .into(),
     }
 }
 
@@ -271,10 +272,10 @@ fn followers_see_what_comes() {
         let records = some();
         let (yaml, mut store) = history(world, &records[..1]);
         let mut follower = Follower::start(&yaml);
-        assert_eq!(follower.line(), records[0].line);
+        assert_eq!(follower.line(), records[0].line.json());
         for record in &records[1..] {
             assert_eq!(store.keep(std::slice::from_ref(record), None), 0);
-            assert_eq!(follower.line(), record.line);
+            assert_eq!(follower.line(), record.line.json());
         }
         // A damaged store is set aside, and another one takes its place.
         drop(store);
@@ -282,7 +283,7 @@ fn followers_see_what_comes() {
         fs::rename(&path, world.path("aside.db")).expect("renamed");
         let mut store = Store::open(&config(path));
         assert_eq!(store.keep(&records[..1], None), 0);
-        assert_eq!(follower.line(), records[0].line);
+        assert_eq!(follower.line(), records[0].line.json());
         kill_process(Pid::from_child(&follower.0), Signal::INT).expect("signalled");
         assert_eq!(follower.end(), Some(0));
     });
@@ -294,7 +295,7 @@ fn a_follower_that_nobody_reads_ends() {
         let records = some();
         let (yaml, _store) = history(world, &records[..1]);
         let mut follower = Follower::start(&yaml);
-        assert_eq!(follower.line(), records[0].line);
+        assert_eq!(follower.line(), records[0].line.json());
         let Follower(mut child, stdout) = follower;
         drop(stdout);
         let status = eventually("the end of the follower", || child.try_wait().expect("waited"));

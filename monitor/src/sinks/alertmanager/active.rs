@@ -55,7 +55,7 @@ struct Entry {
 impl Active {
     /// Takes in an event; `false` if there is no room for its alert.
     pub(super) fn raise(&mut self, event: &Event, labels: &Labels, now: Instant) -> bool {
-        let port = event.socket.as_ref().and_then(|socket| socket.local_port);
+        let port = event.socket().and_then(|socket| socket.local_port);
         let (Some(name), Some(port)) = (AlertName::of(event), port) else { return true };
         let key = Key { name, port, protocol: name.protocol(event) };
         if self.0.len() >= CAPACITY && !self.0.contains_key(&key) {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use monitor_common::socket_event::BindResult;
+use monitor_common::flow::Protocol;
 use serde::Serialize;
 
 use crate::{
-    event::{CallerFields, Event, EventName},
-    sinks::sentence::{port, slept_for, who},
+    event::{AwakenedBy, CallerFields, Event, EventBody},
+    sinks::sentence::{caller, dormancy, port},
 };
 use monitor_ledger::Cause;
 
@@ -54,11 +54,11 @@ impl AlertName {
 
     /// The alert that an event raises.
     pub(super) fn of(event: &Event) -> Option<Self> {
-        match event.name {
-            EventName::Awakened if event.cause == Some(Cause::Bind) => {
+        match &event.body {
+            EventBody::Awakened(awakened) if awakened.wake.cause() == Cause::Bind => {
                 Some(Self::BindOnDormantPort)
             }
-            EventName::UnexpectedOwner => Some(Self::UnexpectedOwner),
+            EventBody::UnexpectedOwner(_) => Some(Self::UnexpectedOwner),
             _ => None,
         }
     }
@@ -68,7 +68,9 @@ impl AlertName {
     pub(super) fn protocol(self, event: &Event) -> Option<&'static str> {
         match self {
             Self::BindOnDormantPort => None,
-            Self::UnexpectedOwner => event.socket.as_ref().and_then(|socket| socket.transport),
+            Self::UnexpectedOwner => {
+                event.socket().and_then(|socket| socket.transport).map(Protocol::name)
+            }
         }
     }
 }
@@ -95,7 +97,7 @@ impl Labels {
         if name == AlertName::BindOnDormantPort {
             labels.insert("cause".into(), Cause::Bind.name().into());
         }
-        let port = event.socket.as_ref().and_then(|socket| socket.local_port);
+        let port = event.socket().and_then(|socket| socket.local_port);
         labels.extend(port.map(|port| ("port".to_owned(), port.to_string())));
         let protocol = name.protocol(event);
         labels.extend(protocol.map(|protocol| ("protocol".to_owned(), protocol.to_owned())));
@@ -106,30 +108,37 @@ impl Labels {
 /// What is known: names are those of the event's fields, with underscores.
 pub(super) fn annotations(name: AlertName, event: &Event) -> BTreeMap<&'static str, String> {
     let (port, host) = (port(event), &event.host_name);
-    let slept = slept_for(event).map(|slept| format!(", dormant for {slept},"));
-    let slept = slept.unwrap_or_default();
+    let dormant = dormant_for(event).map(|dormancy| format!(", dormant for {dormancy},"));
+    let dormant = dormant.unwrap_or_default();
     let summary = match (name, refusal(event)) {
         (AlertName::UnexpectedOwner, _) => format!("An unexpected program bound {port} of {host}"),
-        (_, None) => format!("Dormant {port} of {host}{slept} was bound"),
-        (_, Some(why)) => format!("A bind of dormant {port} of {host}{slept} was refused: {why}"),
+        (_, None) => format!("Dormant {port} of {host}{dormant} was bound"),
+        (_, Some(why)) => format!("A bind of dormant {port} of {host}{dormant} was refused: {why}"),
     };
     let did = if refusal(event).is_some() { "tried to bind" } else { "bound" };
     let mut annotations = BTreeMap::from([
-        ("description", format!("{} {did} {port}.", who(event))),
+        ("description", format!("{} {did} {port}.", caller(event))),
         ("runbook_url", format!("{RUNBOOK}#{}", name.as_str().to_ascii_lowercase())),
         ("summary", summary),
         ("time", event.time.to_string()),
     ]);
-    let socket = event.socket.as_ref();
-    let address = socket.and_then(|socket| socket.local_address).map(|address| address.to_string());
+    let address = event.socket().and_then(|socket| socket.local_address);
+    let address = address.map(|address| address.to_string());
     annotations.extend(address.map(|address| ("network_local_address", address)));
-    annotations.extend(event.caller.as_ref().into_iter().flat_map(process));
+    annotations.extend(event.caller().into_iter().flat_map(process));
     annotations
 }
 
-/// The result of a bind that did not succeed.
+/// The result of the bind that awakened the port, if it was refused.
 fn refusal(event: &Event) -> Option<&'static str> {
-    event.socket.as_ref()?.result.filter(|result| *result != BindResult::Success.name())
+    let EventBody::Awakened(awakened) = &event.body else { return None };
+    let AwakenedBy::FailedBind(failed) = &awakened.by else { return None };
+    Some(failed.result().name())
+}
+
+fn dormant_for(event: &Event) -> Option<String> {
+    let EventBody::Awakened(awakened) = &event.body else { return None };
+    dormancy(awakened)
 }
 
 fn process(caller: &CallerFields) -> impl Iterator<Item = (&'static str, String)> + use<> {

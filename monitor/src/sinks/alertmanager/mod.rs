@@ -30,9 +30,8 @@ use super::{
     http::{Client, Post},
     queue::{Queue, Work},
     remote::is_passing,
-    told::Told,
 };
-use crate::config::HttpUrl;
+use crate::{config::HttpUrl, event::EncodedEvent};
 
 /// Events that are looked at together.
 const BATCH: usize = 256;
@@ -42,6 +41,9 @@ const ALERTS: usize = 64;
 
 /// How often the ports are looked at whose alerts are active.
 const LOOK_PERIOD: Duration = Duration::from_secs(15);
+
+/// Whether the state of a port is another one than quiet.
+pub type IsAwake = Arc<dyn Fn(u16) -> bool + Send + Sync>;
 
 /// An Alertmanager.
 #[derive(Debug)]
@@ -127,9 +129,9 @@ impl Alertmanager {
         }
     }
 
-    fn take_over(&self, events: &[Arc<Told>], active: &mut Active, queue: &Queue) {
-        for told in events {
-            if !active.raise(&told.event, &self.labels, Instant::now()) {
+    fn take_over(&self, events: &[Arc<EncodedEvent>], active: &mut Active, queue: &Queue) {
+        for encoded in events {
+            if !active.raise(&encoded.event, &self.labels, Instant::now()) {
                 queue.losses().lose(1, "too many alerts are active");
             }
         }

@@ -1,9 +1,11 @@
+use monitor_common::flow::{Direction, Protocol, Side};
+use monitor_ledger::Wake;
+
 use super::{active::CAPACITY, alert::Alert, *};
 use crate::{
-    event::{Event, EventName},
+    event::{Awakened, AwakenedBy, Event, EventBody, EventName},
     sinks::testing,
 };
-use monitor_ledger::Cause;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -22,7 +24,10 @@ fn alerts(active: &Active, now: Instant) -> Vec<Alert> {
 
 fn on_port(port: u16) -> Event {
     let mut event = testing::event(EventName::Awakened);
-    event.socket.as_mut().expect("a socket").local_port = Some(port);
+    let EventBody::Awakened(Awakened { by: AwakenedBy::Bind(bind), .. }) = &mut event.body else {
+        panic!("no bind")
+    };
+    bind.call.socket.local_port = Some(port);
     event
 }
 
@@ -57,8 +62,7 @@ fn labels_are_those_of_the_rules() {
 
 #[test]
 fn a_bind_that_was_refused_is_told_as_one() {
-    let mut event = on_port(2948);
-    event.socket.as_mut().expect("a socket").result = Some("in_use");
+    let event = testing::awakened_by_refused_bind();
     let now = Instant::now();
     let mut active = Active::default();
     raise(&mut active, &event, now);
@@ -69,7 +73,10 @@ fn a_bind_that_was_refused_is_told_as_one() {
 
 #[test]
 fn only_what_alarms_is_wanted() {
-    let packet = Event { cause: Some(Cause::Packet), ..testing::event(EventName::Awakened) };
+    let mut packet = testing::event(EventName::Awakened);
+    let EventBody::Awakened(awakened) = &mut packet.body else { panic!("not awakened") };
+    awakened.wake =
+        Wake::Packet { protocol: Protocol::Tcp, direction: Direction::Ingress, side: Side::Local };
     assert!(!is_alarming(&packet));
     assert!(!is_alarming(&testing::event(EventName::Bind)));
     assert!(is_alarming(&testing::event(EventName::Awakened)));

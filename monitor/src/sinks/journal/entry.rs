@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::sinks::{
-    sentence::{Severity, sentence},
-    told::Told,
+use crate::{
+    event::EncodedEvent,
+    sinks::sentence::{Severity, sentence},
 };
 
 /// `LOG_WARNING` and `LOG_INFO` of syslog(3).
@@ -12,16 +12,16 @@ const WARNING: u8 = 4;
 const INFO: u8 = 6;
 
 /// The datagram.
-pub(super) fn entry(told: &Told) -> Vec<u8> {
+pub(super) fn entry(encoded: &EncodedEvent) -> Vec<u8> {
     let mut entry = Vec::new();
-    let priority = match Severity::of(&told.event) {
+    let priority = match Severity::of(&encoded.event) {
         Severity::Info => INFO,
         Severity::Warning => WARNING,
     };
-    push(&mut entry, "MESSAGE", &sentence(&told.event));
+    push(&mut entry, "MESSAGE", &sentence(&encoded.event));
     push(&mut entry, "PRIORITY", &priority.to_string());
     push(&mut entry, "SYSLOG_IDENTIFIER", "ghostport");
-    let fields: Value = serde_json::from_slice(told.json()).unwrap_or_default();
+    let fields: Value = serde_json::from_str(encoded.line.json()).unwrap_or_default();
     for (key, value) in fields.as_object().into_iter().flatten() {
         push_value(&mut entry, &field_name(key), value);
     }

@@ -22,7 +22,8 @@ use rustix::{
 };
 
 use self::entry::entry;
-use super::{local::Local, told::Told};
+use super::local::Local;
+use crate::event::EncodedEvent;
 
 /// Where journald listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -53,8 +54,8 @@ impl Journal {
 }
 
 impl Local for Journal {
-    fn write(&mut self, told: &Told) -> io::Result<()> {
-        self.send(&entry(told))
+    fn write(&mut self, encoded: &EncodedEvent) -> io::Result<()> {
+        self.send(&entry(encoded))
     }
 }
 

@@ -39,8 +39,8 @@ impl Drop for Journald {
     }
 }
 
-fn told(name: EventName) -> Told {
-    Told::new(testing::event(name)).expect("JSON")
+fn encoded(name: EventName) -> EncodedEvent {
+    EncodedEvent::new(testing::event(name)).expect("JSON")
 }
 
 /// The fields of an entry, read as journald reads them.
@@ -69,7 +69,7 @@ fn fields(mut entry: &[u8]) -> Vec<(String, String)> {
 fn every_field_is_one_of_the_journal() {
     let journald = Journald::new("fields");
     let mut journal = Journal::at(journald.path.clone()).expect("a sink");
-    journal.write(&told(EventName::Awakened)).expect("written");
+    journal.write(&encoded(EventName::Awakened)).expect("written");
     let fields = fields(&journald.datagram());
     let all = |name: &str| -> Vec<&str> {
         fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
@@ -120,10 +120,10 @@ fn journald_may_be_away_and_come_back() {
     let path = gone.path.clone();
     let mut journal = Journal::at(path.clone()).expect("a sink");
     drop(gone);
-    assert!(journal.write(&told(EventName::Bind)).is_err());
+    assert!(journal.write(&encoded(EventName::Bind)).is_err());
     let back = Journald::new("gone");
     assert_eq!(back.path, path);
-    journal.write(&told(EventName::Bind)).expect("written");
+    journal.write(&encoded(EventName::Bind)).expect("written");
     let message = "MESSAGE=nc[4711] bound port 2948/tcp (wap-push)\n";
     assert!(back.datagram().starts_with(message.as_bytes()));
 }

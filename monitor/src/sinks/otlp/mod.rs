@@ -21,9 +21,11 @@ use super::{
     http::Post,
     remote::Format,
     sentence::{Severity, sentence},
-    told::Told,
 };
-use crate::config::HttpUrl;
+use crate::{
+    config::HttpUrl,
+    event::{EncodedEvent, SCHEMA},
+};
 
 /// Fields of an event that have a place of their own in a record.
 const PLACED: [&str; 4] = ["schema", "time", "event.name", "host.name"];
@@ -45,7 +47,7 @@ impl Otlp {
 }
 
 impl Format for Otlp {
-    fn post(&self, events: &[Arc<Told>]) -> Post {
+    fn post(&self, events: &[Arc<EncodedEvent>]) -> Post {
         let body = request(events, Timestamp::now()).encode_to_vec();
         Post { uri: self.uri.clone(), content_type: "application/x-protobuf", body: body.into() }
     }
@@ -68,17 +70,17 @@ impl Format for Otlp {
     }
 }
 
-fn request(events: &[Arc<Told>], now: Timestamp) -> ExportLogsServiceRequest {
+fn request(events: &[Arc<EncodedEvent>], now: Timestamp) -> ExportLogsServiceRequest {
     let version = env!("CARGO_PKG_VERSION");
     let mut attributes = vec![text("service.name", "ghostport"), text("service.version", version)];
     // All of them are of this host.
-    attributes.extend(events.first().map(|told| text("host.name", &told.event.host_name)));
+    attributes.extend(events.first().map(|encoded| text("host.name", &encoded.event.host_name)));
     let scope = InstrumentationScope {
         name: "ghostport".into(),
         version: version.into(),
-        attributes: vec![text("schema", crate::event::SCHEMA)],
+        attributes: vec![text("schema", SCHEMA)],
     };
-    let log_records = events.iter().map(|told| record(told, now)).collect();
+    let log_records = events.iter().map(|encoded| record(encoded, now)).collect();
     ExportLogsServiceRequest {
         resource_logs: vec![ResourceLogs {
             resource: Some(Resource { attributes }),
@@ -87,25 +89,25 @@ fn request(events: &[Arc<Told>], now: Timestamp) -> ExportLogsServiceRequest {
     }
 }
 
-fn record(told: &Told, now: Timestamp) -> LogRecord {
-    let fields: Value = serde_json::from_slice(told.json()).unwrap_or_default();
-    let (severity_number, severity_text) = match Severity::of(&told.event) {
+fn record(encoded: &EncodedEvent, now: Timestamp) -> LogRecord {
+    let fields: Value = serde_json::from_str(encoded.line.json()).unwrap_or_default();
+    let (severity_number, severity_text) = match Severity::of(&encoded.event) {
         Severity::Info => (INFO, "INFO"),
         Severity::Warning => (WARN, "WARN"),
     };
     LogRecord {
-        time_unix_nano: nanoseconds(told.event.time),
+        time_unix_nano: nanoseconds(encoded.event.time),
         observed_time_unix_nano: nanoseconds(now),
         severity_number,
         severity_text: severity_text.into(),
-        body: Some(AnyValue::from(Value::String(sentence(&told.event)))),
+        body: Some(AnyValue::from(Value::String(sentence(&encoded.event)))),
         attributes: match fields {
             Value::Object(fields) => message::key_values(
                 fields.into_iter().filter(|(key, _)| !PLACED.contains(&key.as_str())),
             ),
             _ => Vec::new(),
         },
-        event_name: format!("ghostport.{}", told.event.name.kind()),
+        event_name: format!("ghostport.{}", encoded.event.name().kind()),
     }
 }
 

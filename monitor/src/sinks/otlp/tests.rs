@@ -17,9 +17,9 @@ fn find<'a>(attributes: &'a [Theirs], key: &str) -> &'a TheirValue {
 
 /// What is sent, as the definition of the protocol reads it.
 fn decoded(event: Event) -> collector::ExportLogsServiceRequest {
-    let told = Arc::new(Told::new(event).expect("JSON"));
+    let encoded = Arc::new(EncodedEvent::new(event).expect("JSON"));
     let otlp = Otlp::new(&"http://127.0.0.1:4318/".parse().expect("a URL"));
-    let post = otlp.post(&[told]);
+    let post = otlp.post(&[encoded]);
     assert_eq!(post.uri, "http://127.0.0.1:4318/v1/logs");
     assert_eq!(post.content_type, "application/x-protobuf");
     collector::ExportLogsServiceRequest::decode(post.body).expect("OTLP")
@@ -43,13 +43,19 @@ fn a_record_is_what_the_protocol_says() {
     assert_eq!(body, Some(&TheirValue::StringValue(sentence.into())));
     assert_eq!(find(&record.attributes, "network.local.port"), &TheirValue::IntValue(2948));
     assert_eq!(find(&record.attributes, "ghostport.expected"), &TheirValue::BoolValue(false));
-    let slept = find(&record.attributes, "ghostport.dormant_for_seconds");
-    assert_eq!(slept, &TheirValue::DoubleValue(90.5));
     let TheirValue::ArrayValue(args) = find(&record.attributes, "process.command_args") else {
         panic!("a list")
     };
     assert_eq!(args.values.len(), 3);
     assert!(record.attributes.iter().all(|attribute| !PLACED.contains(&attribute.key.as_str())));
+}
+
+#[test]
+fn writes_seconds_as_a_double() {
+    let request = decoded(testing::event(EventName::Awakened));
+    let attributes = &request.resource_logs[0].scope_logs[0].log_records[0].attributes;
+    let seconds = find(attributes, "ghostport.dormant_for_seconds");
+    assert_eq!(seconds, &TheirValue::DoubleValue(90.5));
 }
 
 #[test]

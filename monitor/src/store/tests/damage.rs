@@ -21,7 +21,7 @@ fn what_is_no_database_is_set_aside() {
     let [file] = &aside(&directory)[..] else { panic!("{:?}", aside(&directory)) };
     assert_eq!(fs::read_to_string(file).expect("the text"), text);
     assert!(log.contains(&file.display().to_string()), "{log}");
-    assert_eq!(all(&config.path), [record(1).line]);
+    assert_eq!(all(&config.path), [record(1).line.json()]);
 }
 
 /// A database that is full of events, with its middle overwritten.
@@ -44,7 +44,7 @@ fn damage_is_found_when_it_is_met() {
     let mut store = Store::open(&config);
     assert_eq!(store.keep(&[record(7)], Some(ledger().take_changes())), 0);
     assert_eq!(aside(&directory).len(), 1);
-    assert_eq!(all(&config.path), [record(7).line]);
+    assert_eq!(all(&config.path), [record(7).line.json()]);
     assert_eq!(integrity(&config.path), "ok");
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::answer::{Api, MAX_STREAMS, problem};
 use crate::{
-    event::broadcast::{Follower, Told},
+    event::broadcast::{NumberedEvent, Subscriber},
     web::connection::StreamFlag,
 };
 
@@ -36,11 +36,12 @@ pub(super) async fn events(
         return problem(StatusCode::SERVICE_UNAVAILABLE, &why);
     };
     flag.set();
-    let events = frames(api.source.follow(), last_event_id(&headers), api.stop).map(move |bytes| {
-        // Released with the stream.
-        let _ = &permit;
-        bytes
-    });
+    let events =
+        frames(api.source.subscribe(), last_event_id(&headers), api.stop).map(move |bytes| {
+            // Released with the stream.
+            let _ = &permit;
+            bytes
+        });
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     (headers, Body::from_stream(events)).into_response()
@@ -59,31 +60,34 @@ fn lost(count: Option<u64>) -> String {
 
 /// The frames for a client whose last event is `last`, until `stop` is closed.
 fn frames(
-    follower: Follower,
+    subscriber: Subscriber,
     last: Option<u64>,
     stop: watch::Receiver<()>,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     // The first line is sent at once, so that the client sees its request accepted.
     let mut greeting = ": ghostport\n\n".to_owned();
-    match last.map(|last| follower.missed_since(last)) {
+    match last.map(|last| subscriber.missed_since(last)) {
         None | Some(Some(0)) => {}
         Some(missed) => greeting.push_str(&lost(missed)),
     }
     let greeting = stream::once(async { Ok(Bytes::from(greeting)) });
-    let events = stream::unfold((follower, stop), |(mut follower, mut stop)| async {
+    let events = stream::unfold((subscriber, stop), |(mut subscriber, mut stop)| async {
         let received = tokio::select! {
             // Events from before the stop are sent first.
             biased;
-            received = timeout(KEEP_ALIVE, follower.next()) => received,
+            received = timeout(KEEP_ALIVE, subscriber.next()) => received,
             _ = stop.changed() => return None,
         };
         let text = match received {
             Err(_) => ": still here\n\n".to_owned(),
-            Ok(Ok(Told { number, line })) => format!("id: {number}\ndata: {line}\n\n"),
+            Ok(Ok(NumberedEvent { number, line })) => {
+                // The line ends with a line feed, and the empty line after it ends the message.
+                format!("id: {number}\ndata: {}\n", line.as_line())
+            }
             Ok(Err(RecvError::Lagged(count))) => lost(Some(count)),
             Ok(Err(RecvError::Closed)) => return None,
         };
-        Some((Ok(Bytes::from(text)), (follower, stop)))
+        Some((Ok(Bytes::from(text)), (subscriber, stop)))
     });
     greeting.chain(events)
 }

@@ -1,0 +1,214 @@
+//! The handle of the pipeline: what the rest of the agent sends to it and reads from it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use monitor_common::{sample::Sample, socket_record::SocketRecord};
+use monitor_kernel::snapshot::Snapshot;
+use monitor_ledger::{ClockReading, Ledger};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    message::{Message, Shared},
+    shared_ledger::{SharedLedger, lock},
+    worker::Worker,
+};
+use crate::{
+    classification::Tallies,
+    config::{PayloadKeep, WatchedPort},
+    event::{
+        Event, EventContext,
+        broadcast::{EventBroadcast, Subscriber},
+    },
+    sinks::EventQueue,
+    sockets::Socket,
+    store::StoreQueue,
+};
+
+/// Messages that wait at most: many times what the ring buffer holds.
+const QUEUE_CAPACITY: usize = 16_384;
+
+/// The handle of the pipeline. Clones share one queue.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    messages: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+    ledger: SharedLedger,
+    tallies: Arc<Mutex<Tallies>>,
+    broadcast: EventBroadcast,
+}
+
+/// What the pipeline starts with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The ledger, restored or new.
+    pub ledger: SharedLedger,
+    /// The watched ports.
+    pub ports: Vec<WatchedPort>,
+    /// What is kept of payloads.
+    pub keep: PayloadKeep,
+    /// Whether events have command lines.
+    pub command_lines: bool,
+    /// What all events have in common.
+    pub context: EventContext,
+    /// The sinks.
+    pub queue: EventQueue,
+    /// The store of events and ledger.
+    pub store: StoreQueue,
+}
+
+impl Pipeline {
+    /// Starts the thread.
+    pub fn start(parts: Parts) -> std::io::Result<Self> {
+        let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
+        let pipeline = Self {
+            messages,
+            shared: Arc::default(),
+            ledger: Arc::clone(&parts.ledger),
+            tallies: Arc::default(),
+            broadcast: EventBroadcast::new(Timestamp::now().as_microsecond().unsigned_abs()),
+        };
+        let Self { shared, tallies, broadcast, .. } = &pipeline;
+        let worker = Worker::new(parts, Arc::clone(shared), Arc::clone(tallies), broadcast.clone());
+        thread::Builder::new().name("pipeline".into()).spawn(move || worker.run(receiver))?;
+        Ok(pipeline)
+    }
+
+    /// Queues a socket call, or counts it as lost.
+    pub fn submit_call(&self, record: SocketRecord) {
+        if self.messages.try_send(Message::Call(Box::new(record))).is_err() {
+            self.shared.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Queues a sample, or counts it as lost.
+    pub fn submit_sample(&self, sample: Sample) {
+        if self.messages.try_send(Message::Sample(Box::new(sample))).is_err() {
+            self.shared.lost_samples.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Queues an event of the agent itself, or counts it as lost.
+    pub fn emit(&self, event: Event) {
+        if self.messages.try_send(Message::Event(Box::new(event))).is_err() {
+            self.shared.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Queues the kernel's counters as they were at `at`. Every call that they count has to be
+    /// submitted before.
+    ///
+    /// They are dropped if others are queued or the queue is full, because the next counters
+    /// include them.
+    pub fn submit_counters(&self, at: ClockReading, counters: Snapshot) {
+        if self.shared.counters_queued.swap(true, Relaxed) {
+            return;
+        }
+        if self.messages.try_send(Message::Counters(at, Box::new(counters))).is_err() {
+            self.shared.counters_queued.store(false, Relaxed);
+        }
+    }
+
+    /// Queues the sockets on the watched ports that a scan found which began at `at`. Every call
+    /// before the end of the scan has to be submitted before.
+    ///
+    /// They are dropped if the queue is full, because the next scan finds them again.
+    pub fn submit_scan(&self, at: ClockReading, sockets: Arc<[Socket]>) {
+        let _ = self.messages.try_send(Message::Scan(at, sockets));
+    }
+
+    /// Watches `ports` and keeps `keep` of payloads from now on.
+    pub async fn watch(&self, ports: Vec<WatchedPort>, keep: PayloadKeep, now: ClockReading) {
+        self.send(Message::Watch(ports, keep, now)).await;
+    }
+
+    /// Waits until everything that is queued now is done; `false` if that takes longer than
+    /// `limit`.
+    pub async fn flush(&self, limit: Duration) -> bool {
+        let (done, flushed) = oneshot::channel();
+        let flush = async {
+            self.send(Message::Flush(done)).await;
+            // An error means that the thread has ended.
+            let _ = flushed.await;
+        };
+        tokio::time::timeout(limit, flush).await.is_ok()
+    }
+
+    /// What payloads turned out to be so far.
+    pub fn tallies(&self) -> MutexGuard<'_, Tallies> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Samples that found the queue full.
+    pub fn lost_samples(&self) -> u64 {
+        self.shared.lost_samples.load(Relaxed)
+    }
+
+    /// Calls and events that found the queue full.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Relaxed)
+    }
+
+    /// How often a scan found a port held that was free according to the events, or the other way
+    /// round. Binds and closes during the scan may be among them.
+    pub fn differences(&self) -> u64 {
+        self.shared.differences.load(Relaxed)
+    }
+
+    /// Waits until a socket on a watched port was opened or closed since this last returned.
+    pub async fn socket_changed(&self) {
+        self.shared.socket_changed.notified().await;
+    }
+
+    /// The ledger as it is now.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    /// Subscribes to every event from now on.
+    pub fn subscribe(&self) -> Subscriber {
+        self.broadcast.subscribe()
+    }
+
+    async fn send(&self, message: Message) {
+        // An error means that the thread has ended, and there is nothing left to do.
+        let _ = self.messages.send(message).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_ledger::{CounterEpoch, Start};
+
+    use super::*;
+
+    const NOW: ClockReading = ClockReading { wall: Timestamp::UNIX_EPOCH, boottime_ns: 0 };
+
+    /// A pipeline whose thread does not run.
+    fn stuck() -> (Pipeline, mpsc::Receiver<Message>) {
+        let (messages, receiver) = mpsc::channel(8);
+        let counters = CounterEpoch { id: String::new(), adopted: false };
+        let ledger = Ledger::new(Start { at: NOW, boot_id: String::new(), counters });
+        let pipeline = Pipeline {
+            messages,
+            shared: Arc::default(),
+            ledger: Arc::new(Mutex::new(ledger)),
+            tallies: Arc::default(),
+            broadcast: EventBroadcast::new(0),
+        };
+        (pipeline, receiver)
+    }
+
+    #[test]
+    fn queues_counters_once() {
+        let (pipeline, receiver) = stuck();
+        for _ in 0..3 {
+            pipeline.submit_counters(NOW, Snapshot::default());
+        }
+        assert_eq!(receiver.len(), 1);
+    }
+}

@@ -1,0 +1,80 @@
+//! A scan's sockets compared with the ledger and with the expected owners.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    sync::Arc,
+};
+
+use monitor_common::flow::Protocol;
+use monitor_ledger::{FoundHeld, Held, Ledger, PortFacts};
+
+use super::expectation::owner;
+use crate::{
+    config::{self, WatchedPort},
+    process::Identity,
+    sockets::{Entry, Socket, TcpState},
+};
+
+/// How many sockets hold each port.
+pub(super) fn held(sockets: &[Socket]) -> Vec<Held> {
+    let mut ports = BTreeMap::<(u16, &str), Held>::new();
+    for socket in sockets.iter().filter(|socket| socket.holds_port()) {
+        let (port, protocol) = (socket.port, socket.entry.protocol);
+        let none = Held { port, protocol, sockets: 0, can_answer: false };
+        let held = ports.entry((port, protocol.name())).or_insert(none);
+        held.sockets += 1;
+        held.can_answer |=
+            protocol == Protocol::Udp || socket.entry.tcp_state != Some(TcpState::Bound);
+    }
+    ports.into_values().collect()
+}
+
+/// Counts the ports that are held according to the events and free according to the scan, or the
+/// other way round.
+pub(super) fn differences(ledger: &Ledger, held: &[Held]) -> u64 {
+    let held = held.iter().filter(|held| held.sockets > 0);
+    let held: HashSet<(u16, usize)> = held.map(|h| (h.port, h.protocol as usize)).collect();
+    let differ = |port, facts: &PortFacts| {
+        let differ = |protocol: &Protocol| {
+            (facts.bound_sockets(*protocol) > 0) != held.contains(&(port, *protocol as usize))
+        };
+        Protocol::ALL.into_iter().filter(differ).count() as u64
+    };
+    ledger.all_facts().map(|(port, facts)| differ(port, &facts)).sum()
+}
+
+/// The sockets behind `found`, whose bind was not seen, that no expected process holds.
+///
+/// A socket without a known holder counts only if `port` expects no process at all.
+pub(super) fn unexpected<'a>(
+    port: &WatchedPort,
+    found: &FoundHeld,
+    sockets: &'a [Socket],
+) -> Vec<&'a Socket> {
+    // An accepted connection has not bound its port, and a UDP socket may have been given its port
+    // by the kernel.
+    let may_be_automatic = found.protocol == Protocol::Udp && is_in_automatic_range(found.port);
+    let is_expected = |holder: &Arc<Identity>| config::is_expected(&port.expect, &owner(holder));
+    let is_bound = |socket: &&Socket| {
+        let Entry { protocol, peer, .. } = socket.entry;
+        let is_found = (socket.port, protocol) == (found.port, found.protocol);
+        is_found && socket.holds_port() && peer.is_none() && !may_be_automatic
+    };
+    let is_unexpected = |socket: &&Socket| {
+        let is_known = port.expect.is_empty() || !socket.holders.is_empty();
+        is_known && !socket.holders.iter().any(is_expected)
+    };
+    sockets.iter().filter(is_bound).filter(is_unexpected).collect()
+}
+
+/// Whether the kernel may give `port` to a socket of this network namespace that is bound to port
+/// 0.
+fn is_in_automatic_range(port: u16) -> bool {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = range.split_whitespace().map(str::parse);
+    match (ends.next(), ends.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => (first..=last).contains(&port),
+        _ => true,
+    }
+}

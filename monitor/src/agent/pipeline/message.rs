@@ -1,0 +1,51 @@
+//! What the queue of the pipeline carries, and what both of its ends share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
+
+use monitor_common::{sample::Sample, socket_record::SocketRecord};
+use monitor_kernel::snapshot::Snapshot;
+use monitor_ledger::ClockReading;
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    config::{PayloadKeep, WatchedPort},
+    event::Event,
+    sockets::Socket,
+};
+
+/// Work for the thread of the pipeline.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A socket call.
+    Call(Box<SocketRecord>),
+    /// A sampled packet.
+    Sample(Box<Sample>),
+    /// The kernel's counters at a time.
+    Counters(ClockReading, Box<Snapshot>),
+    /// The sockets on the watched ports that a scan found, and when the scan began.
+    Scan(ClockReading, Arc<[Socket]>),
+    /// An event of the agent itself.
+    Event(Box<Event>),
+    /// Other ports to watch, and what to keep of payloads.
+    Watch(Vec<WatchedPort>, PayloadKeep, ClockReading),
+    /// Saves the ledger, then answers.
+    Flush(oneshot::Sender<()>),
+}
+
+/// What the thread and the handles share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Socket calls and events that were lost.
+    pub(super) lost: AtomicU64,
+    /// Samples that were lost.
+    pub(super) lost_samples: AtomicU64,
+    /// Ports whose holders differed between the events and a scan.
+    pub(super) differences: AtomicU64,
+    /// Whether counters are queued. Those of thousands of ports take megabytes.
+    pub(super) counters_queued: AtomicBool,
+    /// Notified when a socket on a watched port was opened or closed.
+    pub(super) socket_changed: Notify,
+}

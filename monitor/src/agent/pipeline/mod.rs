@@ -1,0 +1,21 @@
+//! From records, counters and scans to events.
+//!
+//! A thread with one queue identifies the callers of socket calls, classifies samples, feeds the
+//! ledger, and emits events to the sinks, the store and the subscribers. It is a thread of its own
+//! because reads of `/proc` may block it. Meanwhile the agent moves records from the ring buffers
+//! to the queue; a record that finds the queue full is counted as lost.
+//!
+//! The order of the queue matters: a socket call comes before the counters that count it, and
+//! before the result of the scan during which it happened.
+
+mod expectation;
+mod handle;
+mod holders;
+mod message;
+mod shared_ledger;
+mod worker;
+
+pub use self::{
+    handle::{Parts, Pipeline},
+    shared_ledger::SharedLedger,
+};

@@ -1,0 +1,408 @@
+//! The thread of the pipeline.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    process,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use monitor_common::{
+    sample::Sample,
+    socket_record::{Call, SocketRecord},
+};
+use monitor_kernel::{
+    clock::{EventClock, SteadyOffset},
+    snapshot::Snapshot,
+};
+use monitor_ledger::{CallKind, Change, ClockReading, FoundHeld, SocketCall, Transition, Watched};
+use tokio::sync::mpsc;
+
+use super::{
+    expectation::owner,
+    handle::Parts,
+    holders,
+    message::{Message, Shared},
+    shared_ledger::{SharedLedger, lock},
+};
+use crate::{
+    agent::bounded_wait::BoundedWait,
+    classification::{Examiner, Finding, Tallies},
+    config::{self, PayloadKeep, WatchedPort},
+    event::{self, EncodedEvent, Event, EventBody, EventContext, broadcast::EventBroadcast},
+    process::{Identity, Joiner},
+    sinks::EventQueue,
+    sockets::Socket,
+    store::StoreQueue,
+};
+
+/// How often the ledger is saved, beside every reading of counters that finds a port changed. It is
+/// the most that a crash can make the ledger forget.
+const SAVE_PERIOD: Duration = Duration::from_secs(5);
+
+/// The same for unexpected binds, whose count must not go back when the agent is killed.
+const UNEXPECTED_SAVE_PERIOD: Duration = Duration::from_millis(50);
+
+/// How long the events of one reading or scan wait for room in the queue of the store: a port scan
+/// may awaken all ports at once. Socket calls wait in the queue of the pipeline meanwhile.
+const STORE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long an event waits for room in the queues of the sinks, which are useful without some
+/// events as well.
+const SINK_WAIT: Duration = Duration::from_millis(50);
+
+pub(super) struct Worker {
+    joiner: Joiner,
+    clock: SteadyOffset,
+    ledger: SharedLedger,
+    ports: BTreeMap<u16, WatchedPort>,
+    keep: PayloadKeep,
+    examiner: Examiner,
+    tallies: Arc<Mutex<Tallies>>,
+    /// Names of the interfaces by index, from the last counters.
+    interfaces: HashMap<u32, String>,
+    /// Whether events have command lines. Records that an earlier agent left may have one in any
+    /// case.
+    command_lines: bool,
+    context: EventContext,
+    sinks: EventQueue,
+    store: StoreQueue,
+    saved_at: Instant,
+    /// Whether a port has changed since `saved_at`.
+    has_changes: bool,
+    /// Whether a scan has been compared with the ledger.
+    has_scanned: bool,
+    store_wait: BoundedWait,
+    sink_wait: BoundedWait,
+    shared: Arc<Shared>,
+    broadcast: EventBroadcast,
+    /// Transitions that are not emitted yet. The allocation is kept.
+    transitions: Vec<Transition>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        parts: Parts,
+        shared: Arc<Shared>,
+        tallies: Arc<Mutex<Tallies>>,
+        broadcast: EventBroadcast,
+    ) -> Self {
+        Self {
+            joiner: Joiner::new(parts.command_lines),
+            clock: SteadyOffset::new(EventClock::Boottime),
+            ledger: parts.ledger,
+            ports: by_number(parts.ports),
+            keep: parts.keep,
+            examiner: Examiner::default(),
+            tallies,
+            interfaces: HashMap::new(),
+            command_lines: parts.command_lines,
+            context: parts.context,
+            sinks: parts.queue,
+            store: parts.store,
+            saved_at: Instant::now(),
+            has_changes: false,
+            has_scanned: false,
+            store_wait: BoundedWait::default(),
+            sink_wait: BoundedWait::default(),
+            shared,
+            broadcast,
+            transitions: Vec::new(),
+        }
+    }
+
+    /// Runs until every handle is dropped.
+    pub(super) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        while let Some(message) = messages.blocking_recv() {
+            match message {
+                Message::Call(record) => self.record_call(*record),
+                Message::Sample(sample) => self.classify(&sample),
+                Message::Counters(at, counters) => {
+                    self.shared.counters_queued.store(false, Relaxed);
+                    self.read_counters(at, &counters);
+                }
+                Message::Scan(at, sockets) => self.reconcile(at, &sockets),
+                Message::Event(event) => self.emit(*event),
+                Message::Watch(ports, keep, now) => {
+                    self.keep = keep;
+                    self.watch(ports, now);
+                }
+                Message::Flush(done) => {
+                    self.save();
+                    // An error means that the caller has stopped waiting.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn record_call(&mut self, mut record: SocketRecord) {
+        self.context.clock_offset_ns = self.clock.to_wall_clock_ns();
+        let Some(time) = self.context.time_of_day(record.time_ns) else {
+            return tracing::error!("time {} ns of a socket event is out of range", record.time_ns);
+        };
+        if let Some(caller) = record.caller.as_mut().filter(|_| !self.command_lines) {
+            caller.command_line = None;
+        }
+        let caller = self.joiner.identify(&record).filter(|_| !is_our_close(&record));
+        let expected = self.is_expected(&record, caller.as_ref());
+        if let Some(call) = socket_call(&record, time, expected) {
+            lock(&self.ledger).record_call(&call, &mut self.transitions);
+        }
+        let event = self.event(&record, time, caller.as_ref(), expected);
+        self.emit(event.clone());
+        let unexpected = event.unexpected_owner();
+        let is_unexpected = unexpected.is_some();
+        if let Some(unexpected) = unexpected {
+            self.emit(unexpected);
+            self.has_changes = true;
+        }
+        self.emit_transitions(Some(&event));
+        if is_unexpected && self.saved_at.elapsed() >= UNEXPECTED_SAVE_PERIOD {
+            self.save();
+        }
+        if self.ports.contains_key(&record.port) && record.call.errno().is_none() {
+            self.shared.socket_changed.notify_one();
+        }
+    }
+
+    /// Whether the configuration expects the caller of a bind to a watched port.
+    fn is_expected(&self, record: &SocketRecord, caller: Option<&Identity>) -> Option<bool> {
+        let port = self.ports.get(&record.port)?;
+        matches!(record.call, Call::Bind { .. })
+            .then(|| config::is_expected(&port.expect, &caller.map(owner).unwrap_or_default()))
+    }
+
+    fn event(
+        &self,
+        record: &SocketRecord,
+        time: Timestamp,
+        caller: Option<&Identity>,
+        expected: Option<bool>,
+    ) -> Event {
+        let mut call = event::Call::new(record, &self.context);
+        match caller {
+            Some(caller) => call.complete(caller),
+            None => call.caller = None,
+        }
+        Event::new(time, EventBody::from_call(call, record.call, expected), &self.context)
+    }
+
+    fn classify(&mut self, sample: &Sample) {
+        let ports = &self.ports;
+        if let Some(finding) = self.examiner.take(sample, |port| ports.contains_key(&port)) {
+            self.emit_finding(&finding);
+        }
+    }
+
+    fn emit_finding(&mut self, finding: &Finding) {
+        self.context.clock_offset_ns = self.clock.to_wall_clock_ns();
+        let interface = self.interfaces.get(&finding.interface).map(String::as_str);
+        let event = Event::identified(finding, interface, self.keep, &self.context);
+        // `None` means that its time is out of range.
+        let Some(event) = event else { return };
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.count(finding, event.time);
+        drop(tallies);
+        self.emit(event);
+    }
+
+    fn read_counters(&mut self, at: ClockReading, counters: &Snapshot) {
+        self.name_interfaces(counters);
+        for finding in self.examiner.expire(at.boottime_ns) {
+            self.emit_finding(&finding);
+        }
+        let mut ledger = lock(&self.ledger);
+        let mut reading = ledger.begin_reading(at, &mut self.transitions);
+        // Binds first: packets that follow a bind did not awaken the port.
+        for row in &counters.sockets {
+            reading.sockets(row.port, &row.counters);
+        }
+        for row in &counters.traffic {
+            reading.traffic(row.interface_index, row.port, &row.counters);
+        }
+        reading.finish();
+        drop(ledger);
+        self.emit_transitions(None);
+        if self.has_changes || self.saved_at.elapsed() >= SAVE_PERIOD {
+            self.save();
+        }
+    }
+
+    fn name_interfaces(&mut self, counters: &Snapshot) {
+        self.interfaces.clear();
+        // The rows of an interface are adjacent.
+        for rows in counters.traffic.chunk_by(|a, b| a.interface_index == b.interface_index) {
+            if let Some(row) = rows.first() {
+                self.interfaces.insert(row.interface_index, row.interface.clone());
+            }
+        }
+    }
+
+    /// Saves the changes of the ledger. Changes that the store does not take now are saved the next
+    /// time.
+    fn save(&mut self) {
+        self.saved_at = Instant::now();
+        self.has_changes = false;
+        let mut ledger = lock(&self.ledger);
+        if self.store.needs_whole_ledger() {
+            ledger.mark_unsaved();
+        }
+        if let Err(changes) = self.store.save(ledger.take_changes()) {
+            ledger.requeue(&changes);
+        }
+    }
+
+    /// Brings the ledger in line with the sockets that a scan found.
+    fn reconcile(&mut self, at: ClockReading, sockets: &[Socket]) {
+        let held = holders::held(sockets);
+        let mut ledger = lock(&self.ledger);
+        if self.has_scanned {
+            let differences = holders::differences(&ledger, &held);
+            self.shared.differences.fetch_add(differences, Relaxed);
+        }
+        // The first scan finds sockets that were opened before the agent started. They are no
+        // differences.
+        self.has_scanned = true;
+        let found = ledger.record_holders(at, held, &mut self.transitions);
+        drop(ledger);
+        for found in found {
+            self.emit_unexpected_holders(at, &found, sockets);
+        }
+        self.emit_transitions(None);
+    }
+
+    fn emit_unexpected_holders(&mut self, at: ClockReading, found: &FoundHeld, sockets: &[Socket]) {
+        let Some(port) = self.ports.get(&found.port) else { return };
+        let unexpected = holders::unexpected(port, found, sockets);
+        for socket in &unexpected {
+            let holder = socket.holders.first().map(Arc::as_ref);
+            self.emit(Event::unexpected_holder(socket, holder, at.wall, &self.context));
+        }
+        lock(&self.ledger).count_unexpected_binds(found, unexpected.len() as u64);
+        self.has_changes |= !unexpected.is_empty();
+    }
+
+    fn watch(&mut self, ports: Vec<WatchedPort>, now: ClockReading) {
+        lock(&self.ledger).watch(ports.iter().map(Watched::from), now);
+        self.ports = by_number(ports);
+    }
+
+    /// Emits the events of the transitions since the last call. `call` is the event of the call
+    /// that caused them, if a call did.
+    fn emit_transitions(&mut self, call: Option<&Event>) {
+        let mut transitions = std::mem::take(&mut self.transitions);
+        self.has_changes |= !transitions.is_empty();
+        let must_save = transitions.iter().any(must_save);
+        let deadline = Instant::now() + STORE_WAIT;
+        for transition in transitions.drain(..) {
+            if let Some(event) = Event::from_transition(&transition, call, &self.context) {
+                // A call has few transitions, and other calls are queued behind it.
+                if call.is_none() {
+                    self.wait_for_room(deadline);
+                }
+                self.emit(event);
+            }
+        }
+        self.transitions = transitions;
+        if must_save {
+            self.save();
+        }
+    }
+
+    fn wait_for_room(&mut self, deadline: Instant) {
+        self.store_wait.wait(deadline, || self.store.has_room());
+        // A sink that keeps up has room at once; one that hangs does not delay the others.
+        self.sink_wait.wait(Instant::now() + SINK_WAIT, || self.sinks.has_room());
+    }
+
+    /// Encodes an event once, for the subscribers, the store and the sinks.
+    fn emit(&self, event: Event) {
+        match EncodedEvent::new(event) {
+            Ok(encoded) => {
+                let encoded = Arc::new(encoded);
+                self.broadcast.send(&encoded.line);
+                self.store.send(&encoded);
+                self.sinks.send(&encoded);
+            }
+            Err(error) => {
+                self.shared.lost.fetch_add(1, Relaxed);
+                tracing::error!("cannot encode an event as JSON: {error}");
+            }
+        }
+    }
+}
+
+/// Whether the ledger must be saved at once. A program that binds and closes in a loop changes the
+/// state of a port many thousand times a second; such changes wait for the next reading, so that
+/// they do not wear the disk.
+const fn must_save(transition: &Transition) -> bool {
+    matches!(transition.change, Change::Awakened { .. } | Change::Dormant)
+}
+
+fn by_number(ports: Vec<WatchedPort>) -> BTreeMap<u16, WatchedPort> {
+    ports.into_iter().map(|port| (port.number, port)).collect()
+}
+
+impl From<&WatchedPort> for Watched {
+    fn from(port: &WatchedPort) -> Self {
+        Self {
+            port: port.number,
+            dormant_after: port.dormant_after,
+            has_owners: !port.expect.is_empty(),
+        }
+    }
+}
+
+/// Whether this agent closed the socket. A scan that looks at a descriptor keeps its socket open
+/// for a moment; which process closed it meanwhile is unknown.
+fn is_our_close(record: &SocketRecord) -> bool {
+    let is_ours = record.caller.as_ref().is_some_and(|caller| caller.tgid == process::id());
+    is_ours && record.call == Call::Close
+}
+
+/// The call for the ledger; `None` if the protocol is unknown.
+fn socket_call(
+    record: &SocketRecord,
+    wall: Timestamp,
+    expected: Option<bool>,
+) -> Option<SocketCall> {
+    let kind = match record.call {
+        Call::Bind { errno: None } => CallKind::Bind { expected: expected != Some(false) },
+        Call::Bind { errno: Some(_) } => CallKind::BindRefused,
+        Call::Listen => CallKind::Listen,
+        Call::Close => CallKind::Close,
+    };
+    let at = ClockReading { wall, boottime_ns: record.time_ns };
+    Some(SocketCall { at, port: record.port, protocol: record.protocol?, kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use monitor_common::socket_event::{Mechanism, SocketEvent, SocketEventKind};
+    use monitor_ledger::PortState;
+
+    use super::*;
+
+    #[test]
+    fn ignores_the_caller_of_its_own_closes_only() {
+        let is_ours = |kind: SocketEventKind, tgid| {
+            let (kind, mechanism) = (kind as u8, Mechanism::Fexit as u8);
+            let event = SocketEvent { kind, mechanism, tgid, ..SocketEvent::zeroed() };
+            is_our_close(&SocketRecord::try_from(&event).expect("a record"))
+        };
+        assert!(is_ours(SocketEventKind::Close, process::id()));
+        assert!(!is_ours(SocketEventKind::Close, process::id() + 1));
+        assert!(!is_ours(SocketEventKind::Bind, process::id()));
+    }
+
+    #[test]
+    fn saves_at_once_only_what_lasts() {
+        let (from, to) = (PortState::Quiet, PortState::Bound);
+        let of = |change| Transition { port: 2948, time: Timestamp::UNIX_EPOCH, change };
+        assert!(!must_save(&of(Change::State { from, to })));
+        assert!(must_save(&of(Change::Dormant)));
+    }
+}

@@ -1,0 +1,265 @@
+//! An event as JSON: one object on one line, made once and shared.
+
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
+
+use jiff::Timestamp;
+use monitor_common::{flow::Direction, socket_event::BindResult};
+use monitor_identify::{Details, Grade, Verdict};
+use serde::Serialize;
+
+use super::{
+    body::{
+        Awakened, AwakenedBy, Bind, Call, Event, EventBody, FailedBind, HookChanged, Identified,
+        UnexpectedOwner,
+    },
+    caller::{CallerFields, nanosecond_rfc3339},
+    name::EventName,
+    socket::{Errno, SocketFields},
+};
+use crate::classification::Kept;
+
+/// Version of the format. A field may be added to it; none is renamed or removed.
+pub const SCHEMA: &str = "ghostport.event/1";
+
+/// An event with its JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedEvent {
+    /// The event.
+    pub event: Event,
+    /// Its JSON.
+    pub line: JsonLine,
+}
+
+/// A JSON object as a line of text. Clones share the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonLine(Arc<str>);
+
+impl EncodedEvent {
+    /// Encodes `event`.
+    ///
+    /// # Errors
+    ///
+    /// None that an event is known to cause: it has neither keys nor numbers that JSON lacks.
+    pub fn new(event: Event) -> serde_json::Result<Self> {
+        let json = serde_json::to_string(&Document::from(&event))?;
+        Ok(Self { event, line: JsonLine::from(json) })
+    }
+}
+
+impl JsonLine {
+    /// The object, without a line feed.
+    pub fn json(&self) -> &str {
+        self.0.strip_suffix('\n').unwrap_or(&self.0)
+    }
+
+    /// Bytes of the object with its line feed.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The object with a line feed.
+    pub fn as_line(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for JsonLine {
+    /// From an object that has no line feed in it.
+    fn from(mut json: String) -> Self {
+        json.push('\n');
+        Self(json.into())
+    }
+}
+
+/// Every field of every kind, in the order in which they are written.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    #[serde(serialize_with = "nanosecond_rfc3339")]
+    time: Timestamp,
+    #[serde(rename = "event.name")]
+    name: EventName,
+    #[serde(rename = "host.name")]
+    host_name: &'a str,
+    #[serde(flatten)]
+    socket: Option<&'a SocketFields>,
+    #[serde(rename = "ghostport.result", skip_serializing_if = "Option::is_none")]
+    result: Option<&'static str>,
+    #[serde(rename = "ghostport.errno", skip_serializing_if = "Option::is_none")]
+    errno: Option<Errno>,
+    #[serde(rename = "ghostport.netns_inode", skip_serializing_if = "Option::is_none")]
+    netns_inode: Option<u32>,
+    #[serde(flatten)]
+    conversation: Option<ConversationFields<'a>>,
+    #[serde(flatten)]
+    caller: Option<&'a CallerFields>,
+    #[serde(rename = "ghostport.expected", skip_serializing_if = "Option::is_none")]
+    expected: Option<bool>,
+    #[serde(rename = "ghostport.dormant_for_seconds", skip_serializing_if = "Option::is_none")]
+    dormant_for_seconds: Option<f64>,
+    #[serde(flatten)]
+    hook: Option<HookFields<'a>>,
+    #[serde(rename = "service.version", skip_serializing_if = "Option::is_none")]
+    agent_version: Option<&'static str>,
+    #[serde(rename = "ghostport.mechanism", skip_serializing_if = "Option::is_none")]
+    mechanism: Option<&'static str>,
+    #[serde(rename = "ghostport.reason", skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'a, str>>,
+}
+
+/// The conversation of an identification, beside its local end.
+#[derive(Serialize)]
+struct ConversationFields<'a> {
+    #[serde(rename = "ghostport.port")]
+    port: u16,
+    #[serde(rename = "network.peer.address")]
+    peer_address: IpAddr,
+    #[serde(rename = "network.peer.port")]
+    peer_port: u16,
+    #[serde(rename = "network.interface.name", skip_serializing_if = "Option::is_none")]
+    interface: Option<&'a str>,
+    #[serde(rename = "network.io.direction")]
+    io_direction: &'static str,
+    #[serde(rename = "ghostport.verdict")]
+    verdict: Verdict,
+    #[serde(rename = "ghostport.grade")]
+    grade: Grade,
+    #[serde(rename = "ghostport.details", skip_serializing_if = "Details::is_empty")]
+    details: &'a Details,
+    #[serde(rename = "ghostport.payload_size", skip_serializing_if = "Option::is_none")]
+    payload_size: Option<usize>,
+    #[serde(rename = "ghostport.payload_sha256", skip_serializing_if = "Option::is_none")]
+    payload_sha256: Option<&'a str>,
+    #[serde(rename = "ghostport.payload_hex", skip_serializing_if = "Option::is_none")]
+    payload_hex: Option<&'a str>,
+}
+
+/// The hook of a change, beside its mechanism.
+#[derive(Serialize)]
+struct HookFields<'a> {
+    #[serde(rename = "ghostport.hook")]
+    hook: &'static str,
+    #[serde(rename = "network.interface.name", skip_serializing_if = "Option::is_none")]
+    interface: Option<&'a str>,
+}
+
+impl<'a> From<&'a Event> for Document<'a> {
+    fn from(event: &'a Event) -> Self {
+        let mut document = Self {
+            schema: SCHEMA,
+            time: event.time,
+            name: event.name(),
+            host_name: &event.host_name,
+            socket: None,
+            result: None,
+            errno: None,
+            netns_inode: None,
+            conversation: None,
+            caller: None,
+            expected: None,
+            dormant_for_seconds: None,
+            hook: None,
+            agent_version: None,
+            mechanism: None,
+            reason: None,
+        };
+        match &event.body {
+            EventBody::Bind(bind) => document.bind(bind),
+            EventBody::BindFailed(failed) => document.failed_bind(failed),
+            EventBody::Listen(call) | EventBody::Close(call) => document.call(call),
+            EventBody::Awakened(awakened) => document.awakened(awakened),
+            EventBody::Dormant(socket) => document.socket(socket),
+            EventBody::Identified(identified) => document.identified(identified),
+            EventBody::UnexpectedOwner(owner) => document.unexpected_owner(owner),
+            EventBody::AgentStarted { version } => document.agent_version = Some(version),
+            EventBody::AgentStopped { reason } => document.reason = Some(reason.into()),
+            EventBody::HookChanged(changed) => document.hook_changed(changed),
+        }
+        document
+    }
+}
+
+impl<'a> Document<'a> {
+    fn socket(&mut self, socket: &'a SocketFields) {
+        self.socket = Some(socket);
+        self.netns_inode = socket.netns_inode;
+    }
+
+    fn call(&mut self, call: &'a Call) {
+        self.socket(&call.socket);
+        self.caller = call.caller.as_ref();
+        self.mechanism = Some(call.mechanism.name());
+    }
+
+    fn bind(&mut self, bind: &'a Bind) {
+        self.call(&bind.call);
+        self.result = Some(BindResult::Success.name());
+        self.expected = bind.expected;
+    }
+
+    fn failed_bind(&mut self, failed: &'a FailedBind) {
+        self.bind(&failed.bind);
+        self.result = Some(failed.result().name());
+        self.errno = Some(failed.error());
+    }
+
+    fn awakened(&mut self, awakened: &'a Awakened) {
+        match &awakened.by {
+            AwakenedBy::Bind(bind) => self.bind(bind),
+            AwakenedBy::FailedBind(failed) => self.failed_bind(failed),
+            AwakenedBy::Call(call) => self.call(call),
+            AwakenedBy::Port(socket) => self.socket(socket),
+        }
+        self.dormant_for_seconds = Some(awakened.dormant_for.as_secs_f64());
+        self.reason = Some(awakened.wake.to_string().into());
+    }
+
+    fn identified(&mut self, identified: &'a Identified) {
+        self.socket(&identified.socket);
+        let identification = &identified.identification;
+        let (payload_sha256, payload_hex) = match &identified.kept {
+            Some(Kept::Hash(hash)) => (Some(hash.as_str()), None),
+            Some(Kept::Bytes(bytes)) => (None, Some(bytes.as_str())),
+            None => (None, None),
+        };
+        self.conversation = Some(ConversationFields {
+            port: identified.port,
+            peer_address: identified.peer.ip(),
+            peer_port: identified.peer.port(),
+            interface: identified.interface.as_deref(),
+            io_direction: match identified.direction {
+                Direction::Ingress => "receive",
+                Direction::Egress => "transmit",
+            },
+            verdict: identification.verdict,
+            grade: identification.grade,
+            details: &identification.details,
+            payload_size: identified.payload_size,
+            payload_sha256,
+            payload_hex,
+        });
+        self.reason = Some(identification.reason.as_ref().into());
+    }
+
+    fn unexpected_owner(&mut self, owner: &'a UnexpectedOwner) {
+        match owner {
+            UnexpectedOwner::Bound(call) => {
+                self.call(call);
+                self.result = Some(BindResult::Success.name());
+            }
+            UnexpectedOwner::FoundOpen { socket, holder } => {
+                self.socket(socket);
+                self.caller = holder.as_ref();
+                self.reason = Some("it was found open, bound unseen".into());
+            }
+        }
+        self.expected = Some(false);
+    }
+
+    fn hook_changed(&mut self, changed: &'a HookChanged) {
+        self.hook =
+            Some(HookFields { hook: changed.hook.name(), interface: changed.interface.as_deref() });
+        self.mechanism = changed.mechanism.map(|mechanism| mechanism.name());
+        self.reason = changed.reason.as_deref().map(Cow::from);
+    }
+}

@@ -1,0 +1,94 @@
+//! Names of events.
+
+use serde::Serialize;
+
+/// Kind of an event, the value of `event.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum EventName {
+    /// A socket was bound to a watched port.
+    #[serde(rename = "ghostport.bind")]
+    Bind,
+    /// A bind to a watched port was refused.
+    #[serde(rename = "ghostport.bind_failed")]
+    BindFailed,
+    /// A TCP socket on a watched port began to listen.
+    #[serde(rename = "ghostport.listen")]
+    Listen,
+    /// A socket on a watched port was closed.
+    #[serde(rename = "ghostport.close")]
+    Close,
+    /// Something happened at a port that was dormant.
+    #[serde(rename = "ghostport.awakened")]
+    Awakened,
+    /// A port was quiet for long enough to count as dormant.
+    #[serde(rename = "ghostport.dormant")]
+    Dormant,
+    /// A payload or a connection attempt was identified.
+    #[serde(rename = "ghostport.identified")]
+    Identified,
+    /// A process that the configuration does not expect bound a watched port.
+    #[serde(rename = "ghostport.unexpected_owner")]
+    UnexpectedOwner,
+    /// The agent started.
+    #[serde(rename = "ghostport.agent_started")]
+    AgentStarted,
+    /// The agent stops.
+    #[serde(rename = "ghostport.agent_stopped")]
+    AgentStopped,
+    /// A hook is served by another mechanism than before, or by none.
+    #[serde(rename = "ghostport.hook_changed")]
+    HookChanged,
+}
+
+impl EventName {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Bind,
+        Self::BindFailed,
+        Self::Listen,
+        Self::Close,
+        Self::Awakened,
+        Self::Dormant,
+        Self::Identified,
+        Self::UnexpectedOwner,
+        Self::AgentStarted,
+        Self::AgentStopped,
+        Self::HookChanged,
+    ];
+
+    /// The kind alone: the name without `ghostport.`.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::BindFailed => "bind_failed",
+            Self::Listen => "listen",
+            Self::Close => "close",
+            Self::Awakened => "awakened",
+            Self::Dormant => "dormant",
+            Self::Identified => "identified",
+            Self::UnexpectedOwner => "unexpected_owner",
+            Self::AgentStarted => "agent_started",
+            Self::AgentStopped => "agent_stopped",
+            Self::HookChanged => "hook_changed",
+        }
+    }
+
+    /// The name whose [`Self::kind`] is `kind`.
+    pub fn from_kind(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| name.kind() == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_the_names_without_their_prefix() {
+        for name in EventName::ALL {
+            let full = serde_json::to_value(name).expect("a name");
+            assert_eq!(full, format!("ghostport.{}", name.kind()));
+            assert_eq!(EventName::from_kind(name.kind()), Some(name));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Events that are no record of the kernel side: findings, transitions of ports, sockets that were
+//! found open, hooks, and the agent itself.
+
+use jiff::Timestamp;
+use monitor_kernel::hooks::HookStatus;
+use monitor_ledger::{Cause, Change, Transition};
+
+use super::{
+    body::{
+        Awakened, AwakenedBy, Bind, Event, EventBody, HookChanged, Identified, UnexpectedOwner,
+    },
+    caller::CallerFields,
+    context::EventContext,
+    socket::{SocketFields, service},
+};
+use crate::{classification::Finding, config::PayloadKeep, process::Identity, sockets::Socket};
+
+impl Event {
+    /// A finding. `interface` is the name of the interface that the packet crossed. `None` if the
+    /// time of the finding is outside the range of the calendar.
+    pub fn identified(
+        finding: &Finding,
+        interface: Option<&str>,
+        keep: PayloadKeep,
+        context: &EventContext,
+    ) -> Option<Self> {
+        let time = context.time_of_day(finding.time_ns)?;
+        let payload = finding.payload.as_ref();
+        let body = EventBody::Identified(Identified {
+            socket: SocketFields {
+                service: service(finding.port),
+                ..SocketFields::at(finding.protocol, finding.local)
+            },
+            port: finding.port,
+            peer: finding.peer,
+            interface: interface.map(ToOwned::to_owned),
+            direction: finding.direction,
+            identification: finding.identification.clone(),
+            payload_size: payload.map(|payload| payload.size),
+            kept: payload.and_then(|payload| payload.kept(keep)),
+        });
+        Some(Self::new(time, body, context))
+    }
+
+    /// The event of an unexpected owner, if this is a bind that succeeded and whose caller the
+    /// configuration does not expect.
+    pub fn unexpected_owner(&self) -> Option<Self> {
+        let EventBody::Bind(Bind { call, expected: Some(false) }) = &self.body else { return None };
+        let body = EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call.clone()));
+        Some(Self { body, ..self.clone() })
+    }
+
+    /// A socket that was found open at `time`, whose bind was not seen and whose holder the
+    /// configuration does not expect.
+    pub fn unexpected_holder(
+        socket: &Socket,
+        holder: Option<&Identity>,
+        time: Timestamp,
+        context: &EventContext,
+    ) -> Self {
+        let found = UnexpectedOwner::FoundOpen {
+            socket: SocketFields {
+                netns_inode: socket.netns_inode,
+                ..SocketFields::at(socket.entry.protocol, socket.entry.local)
+            },
+            holder: holder.map(CallerFields::found),
+        };
+        Self::new(time, EventBody::UnexpectedOwner(found), context)
+    }
+
+    /// A transition of a port, if it is one that makes an event. `call` is the event of the call
+    /// that caused it, if a call did.
+    pub fn from_transition(
+        transition: &Transition,
+        call: Option<&Self>,
+        context: &EventContext,
+    ) -> Option<Self> {
+        let port = SocketFields::on_port(transition.port);
+        let body = match transition.change {
+            Change::Awakened { wake, dormant_for } => {
+                let call = call.filter(|_| wake.cause() == Cause::Bind);
+                let mut by = call.and_then(AwakenedBy::call_of).unwrap_or(AwakenedBy::Port(port));
+                by.socket_mut().transport = Some(wake.protocol());
+                EventBody::Awakened(Awakened { by, wake, dormant_for })
+            }
+            Change::Dormant => EventBody::Dormant(port),
+            Change::State { .. } => return None,
+        };
+        Some(Self::new(transition.time, body, context))
+    }
+
+    /// The agent started at `time`.
+    pub fn agent_started(time: Timestamp, version: &'static str, context: &EventContext) -> Self {
+        Self::new(time, EventBody::AgentStarted { version }, context)
+    }
+
+    /// The agent stops at `time`.
+    pub fn agent_stopped(time: Timestamp, reason: &str, context: &EventContext) -> Self {
+        Self::new(time, EventBody::AgentStopped { reason: reason.to_owned() }, context)
+    }
+
+    /// A hook has the state `status` since `time`.
+    pub fn hook_changed(time: Timestamp, status: &HookStatus, context: &EventContext) -> Self {
+        let reasons: Vec<String> = status
+            .passed_over
+            .iter()
+            .map(|passed| format!("{}: {}", passed.mechanism, passed.why))
+            .collect();
+        let changed = HookChanged {
+            hook: status.hook,
+            interface: status.interface.clone(),
+            mechanism: status.attached,
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+        };
+        Self::new(time, EventBody::HookChanged(changed), context)
+    }
+}
+
+impl AwakenedBy {
+    /// The call that `event` is about.
+    fn call_of(event: &Event) -> Option<Self> {
+        match &event.body {
+            EventBody::Bind(bind) => Some(Self::Bind(bind.clone())),
+            EventBody::BindFailed(failed) => Some(Self::FailedBind(failed.clone())),
+            EventBody::Listen(call) | EventBody::Close(call) => Some(Self::Call(call.clone())),
+            _ => None,
+        }
+    }
+}

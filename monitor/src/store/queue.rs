@@ -1,0 +1,110 @@
+//! The queue before the store, into the thread that writes.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use monitor_ledger::Changes;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{
+    keeper::Store,
+    record::Record,
+    writer::{Message, Shared, Writer},
+};
+use crate::{
+    config::StoreConfig,
+    event::{EncodedEvent, EventLosses},
+};
+
+/// Messages that wait for the writer at most.
+const QUEUE_CAPACITY: usize = 8192;
+
+/// The way to the store; clones share one queue.
+#[derive(Clone, Debug)]
+pub struct StoreQueue {
+    messages: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+}
+
+impl StoreQueue {
+    /// Starts the writer.
+    pub fn start(store: Store) -> io::Result<Self> {
+        let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
+        let shared = Arc::new(Shared::default());
+        let writer = Writer::new(store, Arc::clone(&shared));
+        thread::Builder::new().name("store".into()).spawn(move || writer.run(receiver))?;
+        Ok(Self { messages, shared })
+    }
+
+    /// Queues an event, or counts it as lost.
+    pub fn send(&self, encoded: &EncodedEvent) {
+        let message = Message::Event(Record::from(encoded));
+        let is_lost = self.messages.try_send(message).is_err();
+        self.shared.lost_in_queue.fetch_add(u64::from(is_lost), Relaxed);
+    }
+
+    /// Whether an event would find room now.
+    pub fn has_room(&self) -> bool {
+        self.messages.capacity() > 0
+    }
+
+    /// Queues changes of the ledger. What finds the queue full comes back: see
+    /// [`monitor_ledger::Ledger::requeue`].
+    pub fn save(&self, changes: Changes) -> Result<(), Box<Changes>> {
+        self.messages.try_send(Message::Ledger(Box::new(changes))).map_err(|error| {
+            match error.into_inner() {
+                Message::Ledger(changes) => changes,
+                _ => unreachable!("the message is the one that was sent"),
+            }
+        })
+    }
+
+    /// Whether the database was begun anew since this was last asked, and lacks every port of the
+    /// ledger that is not saved again.
+    pub fn needs_whole_ledger(&self) -> bool {
+        self.shared.begun_anew.swap(false, Relaxed)
+    }
+
+    /// What was lost so far: by the queue, and because nothing could be written.
+    pub fn losses(&self) -> EventLosses {
+        EventLosses {
+            queue: self.shared.lost_in_queue.load(Relaxed),
+            sink: self.shared.lost_in_store.load(Relaxed),
+        }
+    }
+
+    /// Keeps `retain` and `max_size` of `config` from now on. Another path needs another store. A
+    /// writer that hangs with its disk keeps them when it goes on.
+    pub fn limit(&self, config: &StoreConfig) {
+        *self.shared.next_limits() = Some(config.clone());
+        // A queue without room wakes the writer as well.
+        let _ = self.messages.try_send(Message::Limit);
+    }
+
+    /// Waits until everything that is queued now is committed, or counted as lost.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.messages.send(Message::Flush(done)).await.is_ok() {
+            // An error means that the writer has ended.
+            let _ = flushed.await;
+        }
+    }
+
+    /// Writes what is queued and closes the database; `false` if that took longer than `limit`.
+    pub async fn close(&self, limit: Duration) -> bool {
+        let close = async {
+            let (done, closed) = oneshot::channel();
+            if self.messages.send(Message::Close(done)).await.is_ok() {
+                let _ = closed.await;
+            }
+        };
+        timeout(limit, close).await.is_ok()
+    }
+}
