@@ -9,14 +9,14 @@ use prometheus::{
 
 use super::names::Metric;
 
-/// Series that are made before they become text. As objects they take ten times as much memory,
-/// and tens of thousands of watched ports make a million of them.
+/// Series that are held as objects before they are encoded. An object takes ten times the memory of
+/// its text, and tens of thousands of watched ports have a million series.
 const BATCH: usize = 512;
 
 /// A family that is being filled.
 pub(super) struct Family {
     metric: &'static Metric,
-    /// Whether series at 0 are exported.
+    /// Whether series at 0 are included.
     with_zeros: bool,
     batch: Vec<proto::Metric>,
     text: String,
@@ -34,7 +34,7 @@ impl Family {
         family
     }
 
-    /// One that has room for zeros, or has not.
+    /// The family with or without series at 0.
     pub(super) fn with_zeros(self, with_zeros: bool) -> Self {
         Self { with_zeros, ..self }
     }
@@ -95,7 +95,7 @@ impl Family {
         }
     }
 
-    /// Removes the two lines that begin a family, which may appear only once.
+    /// Removes the two lines that begin a family from every batch but the first.
     fn drop_head(&mut self, begin: usize) {
         let mut line_ends = self.text[begin..].match_indices('\n').map(|(end, _)| end + 1);
         if let Some(head) = line_ends.nth(1) {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_one_family() {
+    fn batches_form_one_family() {
         let mut family = Family::new(&names::LISTENS);
         let count = 2 * BATCH + 7;
         for port in 0..count {

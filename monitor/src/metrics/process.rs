@@ -5,7 +5,7 @@ use procfs::{
     process::{LimitValue, Process},
 };
 
-/// What the kernel says of this process.
+/// Resource usage of this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProcessFacts {
     /// User and system time, seconds.

@@ -1,4 +1,4 @@
-//! What can be told of a host without touching a hook: kernel, privileges, mounts, limits.
+//! The facts about a host that need no hook: kernel, privileges, mounts, limits.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -8,11 +8,9 @@ use rustix::{
 };
 use serde::Serialize;
 
-use super::hooks::HookReport;
 use monitor_kernel::{
     KernelTypes, attach,
     capabilities::{self, CAPABILITIES, Capability},
-    hooks::{Hook, HookMechanism},
     limits,
     lockdown::{self, Lockdown},
     pins::{self, Running},
@@ -21,21 +19,22 @@ use monitor_kernel::{
 
 const BPFFS: &str = "/sys/fs/bpf";
 
-/// Something that the kernel side needs, is better with, or that explains what it finds.
+/// A fact about the host: something that the kernel side requires or profits from, or that explains
+/// its state.
 #[derive(Debug, Serialize)]
 pub(super) struct Fact {
-    /// Part of the page that it belongs to.
+    /// Section of the page.
     pub(super) group: &'static str,
     pub(super) name: &'static str,
     pub(super) value: String,
     pub(super) ok: bool,
-    /// What is lost, where it is not ok.
+    /// What is lost where it is not ok.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) costs: Option<String>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remedy: Option<String>,
-    /// Whether it keeps the agent from working at all.
+    /// Whether the agent cannot work at all.
     is_fatal: bool,
 }
 
@@ -58,7 +57,7 @@ impl Fact {
     }
 }
 
-/// Everything there is to tell; the privileges are those of the agent, where one runs.
+/// All facts; the privileges are those of the agent where one runs, else of this process.
 pub(super) fn of_host(running: Option<&Running>) -> Vec<Fact> {
     let agent = running.and_then(|running| running.pid);
     let facts = [
@@ -78,28 +77,8 @@ pub(super) fn of_host(running: Option<&Running>) -> Vec<Fact> {
     facts.into_iter().flatten().chain(capabilities).chain(rest.into_iter().flatten()).collect()
 }
 
-/// Takes back what a fact costs where no hook has a use for it: who has fexit or kprobe for binds
-/// and closes misses neither tracefs nor cgroups.
-pub(super) fn relieve(facts: &mut [Fact], hooks: &[HookReport]) {
-    let serves = |hook: Hook| {
-        hooks.iter().any(|report| {
-            report.hook == hook
-                && matches!(report.mechanism, Some(HookMechanism::Fexit | HookMechanism::Kprobe))
-        })
-    };
-    if !(serves(Hook::Bind) && serves(Hook::Close)) {
-        return;
-    }
-    for fact in facts.iter_mut().filter(|fact| [TRACEFS, CGROUP2].contains(&fact.name)) {
-        if !fact.ok {
-            fact.value.push_str("; nothing here needs it");
-        }
-        (fact.ok, fact.costs, fact.remedy) = (true, None, None);
-    }
-}
-
-const TRACEFS: &str = "tracefs";
-const CGROUP2: &str = "cgroup2";
+pub(super) const TRACEFS: &str = "tracefs";
+pub(super) const CGROUP2: &str = "cgroup2";
 const KERNEL: &str = "Kernel";
 const PRIVILEGES: &str = "Privileges";
 const MOUNTS: &str = "Mounts and limits";
@@ -110,7 +89,7 @@ fn release() -> Fact {
     Fact::ok(KERNEL, "release", format!("{release} {}", system.machine().to_string_lossy()))
 }
 
-/// What is lost where no program can read a socket.
+/// What is lost where no BPF program can read a socket.
 const WITHOUT_SOCKETS: &str =
     "refused binds are not seen, and little is known of who binds and is gone at once";
 
@@ -153,7 +132,7 @@ fn security_modules() -> Fact {
     Fact::ok(KERNEL, "LSMs", list)
 }
 
-/// Told to root alone; where it cannot be read nothing follows from it.
+/// Readable by root alone; absent otherwise.
 fn just_in_time() -> Option<Fact> {
     let fact = |value: &str| Fact::ok(KERNEL, "BPF JIT", value);
     match sysctl("net/core/bpf_jit_enable")?.as_str() {
@@ -173,7 +152,7 @@ fn unprivileged_bpf() -> Option<Fact> {
     Some(Fact::ok(KERNEL, "unprivileged BPF", value))
 }
 
-/// Capabilities in a user namespace are none for the kernel side.
+/// BPF needs capabilities in the initial user namespace.
 fn user_namespace() -> Option<Fact> {
     let map = fs::read_to_string("/proc/self/uid_map").ok()?;
     let is_initial = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
@@ -196,7 +175,7 @@ fn pid_namespace() -> Option<Fact> {
     })
 }
 
-/// Where it is another's, that is somebody's choice, and worth knowing.
+/// Another network namespace is a choice of the operator, and reported as no defect.
 fn network_namespace() -> Option<Fact> {
     let inode = |process: &str| Some(fs::metadata(format!("/proc/{process}/ns/net")).ok()?.ino());
     (inode("self")? != inode("1")?).then(|| {
@@ -222,7 +201,7 @@ fn capability_facts(agent: Option<i32>) -> Vec<Fact> {
         if !missing.contains(capability) {
             return fact;
         }
-        // One remedy serves them all.
+        // All of them have the same remedy.
         let remedy = if missing.first() == Some(capability) {
             capabilities::remedy()
         } else {
@@ -289,7 +268,7 @@ fn memlock() -> Fact {
     }
 }
 
-/// What tells who holds a port: the iterator over open files, or why it does not.
+/// The source for the holders of ports: the iterator over open files, or why it cannot be used.
 pub(super) fn holders(iterator: Result<(), &str>) -> Fact {
     let fact = |value: String| Fact::ok("Holders of ports", "source", value);
     match iterator {

@@ -1,4 +1,4 @@
-//! The hooks: as a running agent has them, or as they turn out when they are tried.
+//! The hooks: those of a running agent, or the results of trying them.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -67,7 +67,7 @@ impl HookReport {
     }
 }
 
-/// What would serve a hook better, beside the facts that stand in its way.
+/// What would get a hook a better mechanism, beside the remedies of the facts.
 fn remedy(status: &HookStatus, config: &Config) -> Option<&'static str> {
     use HookMechanism::{Cgroup, CgroupSuccess, Tracepoint, XdpGeneric};
     let is_traffic = matches!(status.hook, Hook::Ingress | Hook::Egress);
@@ -97,7 +97,7 @@ pub(super) fn attached(
     (hooks.iter().map(report).collect(), None)
 }
 
-/// What a trial found out.
+/// The results of a trial.
 struct Trial {
     sockets: Vec<HookStatus>,
     loopback: Vec<HookStatus>,
@@ -105,7 +105,7 @@ struct Trial {
     holders_obstacle: Option<String>,
 }
 
-/// The hooks as they turn out when they are tried, and the memory that the maps take.
+/// The results of trying the hooks, and the memory of the maps in bytes.
 pub(super) fn tried(
     config: &Config,
     interfaces: &[Interface],
@@ -152,8 +152,8 @@ fn try_hooks(config: &Config, interfaces: &[Interface], is_private: bool) -> Res
     Ok(Trial { sockets, loopback, memory, holders_obstacle })
 }
 
-/// What the trial on a loopback interface says of another one: what its kind of packets rules out
-/// is known, and native XDP is up to its driver.
+/// The expectation for `interface` from the trial on a loopback one: its link type rules mechanisms
+/// out, and whether native XDP works depends on its driver.
 fn expected(
     status: &HookStatus,
     interface: &Interface,

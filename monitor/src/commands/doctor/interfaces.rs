@@ -1,4 +1,4 @@
-//! The interfaces: which are counted, whose driver they have, and by which mechanism.
+//! The interfaces: driver, MTU, whether they are counted, and by which mechanism.
 
 use serde::Serialize;
 
@@ -37,8 +37,8 @@ pub(super) fn counted(config: &Config, all: &[Interface]) -> Vec<Interface> {
     all.iter().filter(|interface| config.interfaces.counts(&interface.name)).cloned().collect()
 }
 
-/// The configuration of a running agent may be another than the one that is known here: what it
-/// has hooks for it counts.
+/// The report on every interface. A running agent may have another configuration than this command:
+/// it counts those that it has hooks on.
 pub(super) fn reports(
     counted: &[Interface],
     all: &[Interface],

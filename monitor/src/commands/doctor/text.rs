@@ -5,18 +5,18 @@ use std::fmt::{self, Write as _};
 use anstyle::{AnsiColor, Style};
 
 use super::{
-    Health, Report,
     facts::Fact,
     hooks::{HookReport, HookState},
+    report::{Health, Report},
 };
 use crate::terminal::wrap::wrap;
 
 const WIDTH: usize = 80;
 
-/// Where the explanation of a line begins.
+/// Indentation of explanations.
 const INDENT: &str = "      ";
 
-/// How a line stands.
+/// Sign in front of a line.
 #[derive(Clone, Copy)]
 enum Mark {
     Fine,
@@ -119,18 +119,18 @@ impl Page {
         writeln!(self.text, "{}", line.trim_end())
     }
 
-    /// Interfaces of which there is the same to say share a line.
+    /// The hooks; interfaces whose hooks are alike share an entry.
     fn hooks(&mut self, report: &Report) -> fmt::Result {
         if report.hooks.is_empty() {
             return Ok(());
         }
         self.heading("Hooks")?;
-        let mut told: Vec<&HookReport> = Vec::new();
+        let mut shown: Vec<&HookReport> = Vec::new();
         for hook in &report.hooks {
-            if told.iter().any(|other| is_alike(other, hook)) {
+            if shown.iter().any(|other| is_alike(other, hook)) {
                 continue;
             }
-            told.push(hook);
+            shown.push(hook);
             let alike = report.hooks.iter().filter(|other| is_alike(other, hook));
             let names: Vec<&str> = alike.filter_map(|hook| hook.interface.as_deref()).collect();
             self.hook(hook, &names.join(", "))?;

@@ -1,8 +1,9 @@
 //! TLS and basic authentication of the web server, by the file that `web.config_file` names.
 //!
-//! The file and those that it names are looked at whenever a connection or a request comes, and read
-//! again if they are not those that were read: a certificate is replaced without a restart. A look is
-//! a few system calls. What cannot be read leaves what was read before in force.
+//! For each connection and request the metadata of the file, and of those that it names, is compared
+//! with that of the last reading, and they are read again after a change: a certificate can be
+//! replaced without a restart. The comparison takes a few system calls. Where reading fails, the
+//! previous rules stay in force.
 
 mod password;
 #[cfg(test)]
@@ -22,20 +23,20 @@ use tokio_rustls::rustls::ServerConfig;
 use self::{password::Passwords, tls::TlsError};
 use crate::config::{ConfigError, WebFile};
 
-/// What the file asks for, read again when it has changed.
+/// The rules of the file, read again after a change.
 #[derive(Debug)]
 pub struct Security {
     path: PathBuf,
     current: Mutex<Current>,
 }
 
-/// Why what the file asks for cannot be done.
+/// Why the file cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
-    /// The file itself is wrong.
+    /// The file itself is invalid.
     #[error(transparent)]
     File(#[from] ConfigError),
-    /// A certificate or a key is.
+    /// A certificate or a key is invalid.
     #[error("{}: {source}", path.display())]
     Tls {
         /// The file.
@@ -48,15 +49,15 @@ pub enum SecurityError {
 #[derive(Debug)]
 struct Current {
     rules: Arc<Rules>,
-    /// What the files looked like when they were read, well or not.
+    /// Metadata of the files at the last reading, successful or not.
     stamps: Vec<Stamp>,
 }
 
-/// What the files ask for, and is not in force yet: see [`Security::prepare`].
+/// Rules that are read and not in force yet: see [`Security::prepare`].
 #[derive(Debug)]
 pub struct PreparedRules(Current);
 
-/// What is asked of those who connect.
+/// What the server requires of its clients.
 #[derive(Debug)]
 pub(super) struct Rules {
     tls: Option<Arc<ServerConfig>>,
@@ -65,27 +66,33 @@ pub(super) struct Rules {
     files: Vec<PathBuf>,
 }
 
-/// By which a file is known to have changed; `None` for one that is not there.
+/// Metadata that changes with a file: device, inode, modification time, size. `None` without a file.
 type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
 impl Security {
     /// Reads the file and those that it names.
+    ///
+    /// # Errors
+    /// The file, a certificate or a key cannot be read or is invalid.
     pub fn load(path: &Path) -> Result<Self, SecurityError> {
         let current = Mutex::new(Current::load(path)?);
         Ok(Self { path: path.to_owned(), current })
     }
 
-    /// Reads the files again; what they ask for is in force once it is given to [`Self::replace`].
+    /// Reads the files again. Their rules are in force after [`Self::replace`].
+    ///
+    /// # Errors
+    /// As [`Self::load`].
     pub fn prepare(&self) -> Result<PreparedRules, SecurityError> {
         Current::load(&self.path).map(PreparedRules)
     }
 
-    /// Asks for this from the next connection and request on.
+    /// Puts rules in force for connections and requests from now on.
     pub fn replace(&self, PreparedRules(next): PreparedRules) {
         *self.current() = next;
     }
 
-    /// What is asked now.
+    /// The rules in force.
     pub(super) fn rules(&self) -> Arc<Rules> {
         let mut current = self.current();
         let stamps = self.stamps(&current.rules.files);
@@ -120,7 +127,7 @@ impl Security {
 
 impl Current {
     fn load(path: &Path) -> Result<Self, SecurityError> {
-        // The stamps come first: a change in between is seen the next time.
+        // Metadata first: a change in between is noticed the next time.
         let seen = stamp(path);
         let rules = Rules::load(path)?;
         let stamps = std::iter::once(seen).chain(rules.files.iter().map(|f| stamp(f))).collect();
@@ -143,12 +150,12 @@ impl Rules {
         })
     }
 
-    /// How connections are ciphered; `None` for not at all.
+    /// TLS; `None` for plain connections.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.tls.clone()
     }
 
-    /// Whether everybody is asked for a password.
+    /// Whether every request needs a password.
     pub(super) fn asks_for_password(&self) -> bool {
         !self.passwords.is_empty()
     }
@@ -161,7 +168,7 @@ impl Rules {
         }
     }
 
-    /// Adds what every answer has.
+    /// Adds the headers that every response has.
     pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());

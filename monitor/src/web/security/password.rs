@@ -1,8 +1,8 @@
 //! Basic authentication, RFC 7617, against bcrypt hashes.
 //!
-//! A hash is meant to take long, and a scrape is not: what was right once is remembered, as a keyed
-//! digest, until the file changes. What is not remembered is compared elsewhere than on the agent's
-//! runtime, one at a time, so that wrong passwords cost others nothing but one CPU.
+//! bcrypt is slow by design, and a scrape must not be: credentials that were verified once are
+//! remembered as a keyed digest until the file changes. Others are verified on a blocking thread, one
+//! at a time, so that wrong passwords occupy one CPU at most and never the agent's runtime.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::{hmac, rand::SystemRandom};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// Right passwords that are remembered: many more than there are users.
+/// Digests that are remembered: many more than there are users.
 const MAX_REMEMBERED: usize = 1024;
 
 /// A user's name and a password.
@@ -24,7 +24,7 @@ pub(super) struct Credentials {
     password: String,
 }
 
-/// The users, and the passwords that were right.
+/// The users, and digests of credentials that were verified.
 #[derive(Debug)]
 pub(super) struct Passwords {
     users: BTreeMap<String, String>,
@@ -49,13 +49,13 @@ impl Passwords {
         self.digest(credentials).is_some_and(|digest| remembered.contains(&digest))
     }
 
-    /// Whether these are right.
+    /// Whether the credentials are those of a user.
     pub(super) async fn check(self: &Arc<Self>, credentials: Credentials) -> bool {
         if self.remembers(&credentials) {
             return true;
         }
         let Ok(_turn) = self.turn.acquire().await else { return false };
-        // Somebody may have been compared with the same meanwhile.
+        // Another request may have verified the same credentials meanwhile.
         if self.remembers(&credentials) {
             return true;
         }

@@ -1,0 +1,170 @@
+//! The arguments of each command.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgGroup, Args, Subcommand};
+use jiff::Timestamp;
+
+use super::values;
+use crate::{
+    config::{DEFAULT_PATH, Overrides, Pattern, listen},
+    event::EventName,
+    store::Filter,
+    terminal::logging::{LogFormat, LogLevel},
+};
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Serve on ADDRESS instead of web.listen; may be given several times
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", value_parser = listen::parse)]
+    pub listen_addresses: Vec<SocketAddr>,
+    /// Take TLS and passwords of the server from FILE instead of web.config_file
+    #[arg(long = "web.config.file", value_name = "FILE", value_parser = values::absolute_path)]
+    pub web_config_file: Option<PathBuf>,
+    /// Count only this interface, by name or glob, instead of interfaces.include and exclude; may
+    /// be given several times
+    #[arg(long = "interface", value_name = "INTERFACE")]
+    pub interfaces: Vec<Pattern>,
+    /// Leave the hooks attached and counting when the agent stops
+    #[arg(long)]
+    pub keep_attached: bool,
+    /// How much is logged to stderr
+    #[arg(long = "log.level", value_name = "LEVEL", default_value_t, value_enum)]
+    pub log_level: LogLevel,
+    /// How it is logged
+    #[arg(long = "log.format", value_name = "FORMAT", default_value_t, value_enum)]
+    pub log_format: LogFormat,
+}
+
+/// Arguments of `events`.
+#[derive(Args, Debug)]
+pub struct EventsArgs {
+    /// The configuration file, which says where the store is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Only events of the last DURATION, as 24h or 1h30m
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub since: Option<Duration>,
+    /// Only events about this port
+    #[arg(long, value_name = "PORT", value_parser = values::port)]
+    pub port: Option<u16>,
+    /// Only events of this kind
+    #[arg(long, value_name = "KIND", value_parser = values::event_kind())]
+    pub kind: Option<EventName>,
+    /// Go on with what comes, until SIGINT; the store is looked at four times a second
+    #[arg(long)]
+    pub follow: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The ports to look at [default: those of the configuration]
+    #[arg(value_name = "PORT", value_parser = values::port)]
+    pub ports: Vec<u16>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Arguments of `identify`.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("source").required(true)))]
+pub struct IdentifyArgs {
+    /// It came by UDP; of a capture, show only what did
+    #[arg(long, conflicts_with = "tcp")]
+    pub udp: bool,
+    /// It came by TCP; of a capture, tell only what did
+    #[arg(long)]
+    pub tcp: bool,
+    /// It went to port P; of a capture, show only what went there or came from there
+    #[arg(long, value_name = "P", value_parser = values::port)]
+    pub port: Option<u16>,
+    /// Print one JSON object, of a capture one a line
+    #[arg(long)]
+    pub json: bool,
+    /// The payload in hexadecimal digits; blanks, colons and 0x do not matter
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true, group = "source")]
+    pub hex: Option<String>,
+    /// A capture, or - for standard input
+    #[arg(value_name = "FILE", group = "source")]
+    pub file: Option<PathBuf>,
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The port
+    #[arg(value_name = "PORT", value_parser = values::port)]
+    pub port: Option<u16>,
+    /// Say where the facts are from
+    #[arg(long)]
+    pub sources: bool,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Validate the configuration; exits with 2 and names file, line and column of an error
+    #[command(after_help = "Example:\n  ghostport config check --config ghostport.yaml")]
+    Check(ConfigArgs),
+    /// Print the effective configuration with every key
+    #[command(after_help = "Example:\n  ghostport config show > ghostport.yaml")]
+    Show(ConfigArgs),
+}
+
+/// Which configuration file is read.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// Read FILE
+    #[arg(long = "config", value_name = "FILE", help = format!("Read FILE [default: {DEFAULT_PATH}, if it exists]"))]
+    pub path: Option<PathBuf>,
+}
+
+impl CheckArgs {
+    /// The ports to look at in ascending order, each once; `None` for those of the configuration.
+    pub fn ports(&self) -> Option<Vec<u16>> {
+        let ports: BTreeSet<u16> = self.ports.iter().copied().collect();
+        (!ports.is_empty()).then(|| ports.into_iter().collect())
+    }
+}
+
+impl RunArgs {
+    /// The settings that take precedence over the configuration file.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            web_listen: self.listen_addresses.clone(),
+            web_config_file: self.web_config_file.clone(),
+            interfaces: self.interfaces.clone(),
+        }
+    }
+}
+
+impl EventsArgs {
+    /// The filter that the arguments mean at the time `now`.
+    pub fn filter(&self, now: Timestamp) -> Filter {
+        let since = self.since.map(|since| now.checked_sub(since).unwrap_or(Timestamp::MIN));
+        Filter { since, port: self.port, kind: self.kind, limit: None }
+    }
+}

@@ -1,0 +1,29 @@
+//! Parsers of values on the command line.
+
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::{config::quantity, event::EventName};
+
+/// A port other than 0.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().map(NonZeroU16::get);
+    port.map_err(|_| "expected a port from 1 to 65535".to_owned())
+}
+
+/// A duration as the configuration has them.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    quantity::parse_duration(text).ok_or_else(|| format!("expected {}", quantity::DURATION))
+}
+
+/// The absolute path of a file that is read again later, when the working folder may be another one.
+pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).map_err(|error| error.to_string())
+}
+
+/// A kind of event, with the known ones in the help.
+pub(super) fn event_kind() -> impl TypedValueParser<Value = EventName> {
+    PossibleValuesParser::new(EventName::ALL.map(EventName::kind))
+        .try_map(|kind| EventName::from_kind(&kind).ok_or("no such kind"))
+}

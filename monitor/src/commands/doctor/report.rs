@@ -1,0 +1,174 @@
+//! The report: facts, interfaces and hooks of this host, and the health that follows from them.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Result;
+use monitor_kernel::{
+    hooks::{Hook, HookMechanism},
+    lockdown::Lockdown,
+    memory, pins,
+};
+use serde::Serialize;
+
+use super::{
+    facts::{self, CGROUP2, Fact, TRACEFS},
+    hooks::{self, HookReport, HookState},
+    interfaces::{self, InterfaceReport},
+};
+use crate::{api::client, config::Config, metrics};
+
+/// How well the agent can work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Health {
+    /// Everything is seen.
+    Full,
+    /// Something is lost.
+    Degraded,
+    /// The agent cannot work.
+    Broken,
+}
+
+impl Health {
+    /// The code that doctor exits with.
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Full => 0,
+            Self::Degraded => 1,
+            Self::Broken => 2,
+        }
+    }
+}
+
+impl From<Health> for ExitCode {
+    fn from(health: Health) -> Self {
+        Self::from(health.code())
+    }
+}
+
+/// The document of `doctor --json`, from which the page is written, too.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    schema: &'static str,
+    #[serde(rename = "verdict")]
+    pub(super) health: Health,
+    kernel: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lockdown: Option<Lockdown>,
+    pub(super) agent: AgentState,
+    pub(super) facts: Vec<Fact>,
+    pub(super) interfaces: Vec<InterfaceReport>,
+    pub(super) hooks: Vec<HookReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kernel_memory_bytes: Option<u64>,
+    pub(super) watched_ports: usize,
+    /// Whether ports without activity have no series in the metrics.
+    pub(super) quiet_series_omitted: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct AgentState {
+    pub(super) running: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pid: Option<i32>,
+}
+
+impl Report {
+    /// Looks at this host as the agent would with this configuration.
+    pub(super) async fn make(config: &Config) -> Result<Self> {
+        let running = pins::running(Path::new(pins::ROOT));
+        let pid = running.as_ref().and_then(|running| running.pid);
+        let mut facts = facts::of_host(running.as_ref());
+        let all = interfaces::all().await;
+        let counted = interfaces::counted(config, &all);
+        let (hooks, kernel_memory_bytes) = match &running {
+            Some(running) => {
+                facts.extend(running.holders().map(facts::holders));
+                hooks::attached(running, config, &counted)
+            }
+            None if facts.iter().any(Fact::is_fatal) => (Vec::new(), None),
+            None => hooks::tried(config, &counted, &mut facts),
+        };
+        relieve(&mut facts, &hooks);
+        // An agent may have been started with another configuration.
+        let of_agent = if running.is_some() { client::ports().await.ok().flatten() } else { None };
+        let of_agent = of_agent.map(|ports| ports.len()).filter(|count| *count > 0);
+        let watched_ports = of_agent.unwrap_or(config.ports.len());
+        Ok(Self {
+            schema: "ghostport.doctor/1",
+            health: health(&facts, &hooks),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            lockdown: Lockdown::in_force(),
+            agent: AgentState { running: running.is_some(), pid },
+            facts,
+            interfaces: interfaces::reports(&counted, &all, &hooks),
+            hooks,
+            kernel_memory_bytes: kernel_memory_bytes
+                .or_else(|| memory::of_maps(u32::try_from(pid?).ok()?).ok()),
+            watched_ports,
+            quiet_series_omitted: watched_ports > metrics::MAX_PREINITIALISED_PORTS,
+        })
+    }
+}
+
+fn health(facts: &[Fact], hooks: &[HookReport]) -> Health {
+    let unserved = |hook: &HookReport| hook.state == HookState::Unserved;
+    if facts.iter().any(Fact::is_fatal) || hooks.iter().all(unserved) {
+        Health::Broken
+    } else if facts.iter().any(|fact| !fact.ok) || hooks.iter().any(HookReport::loses_something) {
+        Health::Degraded
+    } else {
+        Health::Full
+    }
+}
+
+/// Marks tracefs and cgroup2 as ok where no hook needs them: with fexit or kprobe for binds and
+/// closes.
+fn relieve(facts: &mut [Fact], hooks: &[HookReport]) {
+    let serves = |hook: Hook| {
+        hooks.iter().any(|report| {
+            report.hook == hook
+                && matches!(report.mechanism, Some(HookMechanism::Fexit | HookMechanism::Kprobe))
+        })
+    };
+    if !(serves(Hook::Bind) && serves(Hook::Close)) {
+        return;
+    }
+    for fact in facts.iter_mut().filter(|fact| [TRACEFS, CGROUP2].contains(&fact.name)) {
+        if !fact.ok {
+            fact.value.push_str("; nothing here needs it");
+        }
+        (fact.ok, fact.costs, fact.remedy) = (true, None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monitor_kernel::hooks::HookStatus;
+
+    fn hook(attached: Option<HookMechanism>) -> HookReport {
+        let status = HookStatus {
+            hook: Hook::Bind,
+            interface: None,
+            attached,
+            adopted: false,
+            passed_over: Vec::new(),
+        };
+        HookReport::new(&status, HookState::Attached, &Config::default())
+    }
+
+    #[test]
+    fn health_is_that_of_the_worst_fact_or_hook() {
+        let fine = || Fact::ok("Mounts", "a mount", "there");
+        let lost = || fine().lost("something", "something else");
+        let full = || hook(Some(HookMechanism::Fexit));
+        assert_eq!(health(&[fine()], &[full()]), Health::Full);
+        assert_eq!(health(&[fine(), lost()], &[full()]), Health::Degraded);
+        assert_eq!(health(&[], &[full(), hook(None)]), Health::Degraded);
+        assert_eq!(health(&[], &[hook(Some(HookMechanism::Cgroup))]), Health::Degraded);
+        assert_eq!(health(&[], &[hook(None)]), Health::Broken);
+        assert_eq!(health(&[lost().fatal()], &[full()]), Health::Broken);
+        assert_eq!(health(&[fine()], &[]), Health::Broken);
+    }
+}

@@ -1,0 +1,63 @@
+//! From a snapshot of the kernel side to the text exposition. No I/O: the arguments have everything.
+
+mod agent;
+mod ports;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+use anyhow::Result;
+use monitor_kernel::snapshot::Snapshot;
+
+pub use self::shown::MAX_PREINITIALISED_PORTS;
+use self::shown::ShownPorts;
+use super::{
+    facts::{AgentStatus, LedgerFacts},
+    family::Family,
+    names,
+    process::ProcessFacts,
+};
+
+/// The exposition in the text format, version 0.0.4, one piece for each family: with tens of thousands
+/// of ports it is too large to be joined.
+///
+/// # Errors
+/// A family cannot be encoded, which is a defect of its series.
+pub fn render(
+    snapshot: &Snapshot,
+    ledger: &LedgerFacts,
+    status: &AgentStatus,
+    process: Option<&ProcessFacts>,
+) -> Result<Vec<String>> {
+    let families = families(snapshot, ledger, status, process).into_iter().map(Family::finish);
+    let families: Vec<Option<(&str, String)>> = families.collect::<prometheus::Result<_>>()?;
+    let mut families: Vec<(&str, String)> = families.into_iter().flatten().collect();
+    families.sort_unstable_by_key(|(name, _)| *name);
+    Ok(families.into_iter().map(|(_, text)| text).collect())
+}
+
+/// All families.
+fn families(
+    snapshot: &Snapshot,
+    ledger: &LedgerFacts,
+    status: &AgentStatus,
+    process: Option<&ProcessFacts>,
+) -> Vec<Family> {
+    let shown = ShownPorts::new(snapshot, ledger);
+    let mut families = traffic::traffic(snapshot, &shown);
+    families.push(traffic::unclassified(snapshot));
+    families.extend(ports::sockets(snapshot, &shown));
+    families.extend(ports::states(ledger, &shown));
+    families.push(Family::of_one(&names::COVERAGE_GAP, ledger.coverage_gap.as_secs_f64()));
+    families.push(traffic::sources(snapshot, &shown));
+    families.extend(agent::payloads(snapshot, status));
+    families.push(ports::port_info(snapshot, &shown));
+    families.push(agent::hooks(snapshot));
+    families.extend(agent::losses(snapshot, status));
+    families.push(Family::of_one(&names::HOLDER_DIFFERENCES, ledger.differences as f64));
+    families.extend(agent::maps(snapshot));
+    families.extend(agent::agent(status));
+    families.extend(process.map(agent::process).into_iter().flatten());
+    families
+}

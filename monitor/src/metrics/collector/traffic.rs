@@ -1,0 +1,84 @@
+//! What the traffic hooks count: packets, bytes, connection attempts, remote addresses.
+
+use std::collections::BTreeMap;
+
+use monitor_common::{
+    flow::{Direction, PortCounters, Protocol, Side, Traffic},
+    packet::Unclassified,
+};
+use monitor_kernel::snapshot::{PortSources, Snapshot};
+
+use super::shown::ShownPorts;
+use crate::metrics::{family::Family, names};
+
+pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
+    let mut packets = shown.family(&names::PACKETS);
+    let mut bytes = shown.family(&names::BYTES);
+    let mut attempts = shown.family(&names::CONNECTION_ATTEMPTS);
+    // Two interfaces can have the same name while they are renamed, and a series must be unique.
+    let mut rows = BTreeMap::<(&str, u16), PortCounters>::new();
+    for row in snapshot.traffic.iter().filter(|row| shown.contains(row.port)) {
+        add(rows.entry((&row.interface, row.port)).or_default(), &row.counters);
+    }
+    for ((interface, port), counters) in &rows {
+        let port = port.to_string();
+        for direction in Direction::ALL {
+            for side in Side::ALL {
+                for protocol in Protocol::ALL {
+                    let labels =
+                        [interface, &*port, protocol.name(), direction.name(), side.name()];
+                    let traffic = counters.traffic(protocol, direction, side);
+                    packets.add(&labels, traffic.packets as f64);
+                    bytes.add(&labels, traffic.bytes as f64);
+                }
+                let count = counters.connection_attempts[direction as usize][side as usize];
+                let labels = [interface, &*port, direction.name(), side.name()];
+                attempts.add(&labels, count as f64);
+            }
+        }
+    }
+    vec![packets, bytes, attempts]
+}
+
+fn add(sum: &mut PortCounters, counters: &PortCounters) {
+    let traffic = counters.traffic.as_flattened().as_flattened();
+    let sums = sum.traffic.as_flattened_mut().as_flattened_mut();
+    for (sum, Traffic { packets, bytes }) in sums.iter_mut().zip(traffic) {
+        sum.packets += packets;
+        sum.bytes += bytes;
+    }
+    let attempts = counters.connection_attempts.as_flattened();
+    for (sum, count) in sum.connection_attempts.as_flattened_mut().iter_mut().zip(attempts) {
+        *sum += count;
+    }
+}
+
+pub(super) fn unclassified(snapshot: &Snapshot) -> Family {
+    let mut family = Family::new(&names::UNCLASSIFIED_PACKETS);
+    let mut rows = BTreeMap::<&str, [[u64; Unclassified::COUNT]; 2]>::new();
+    for row in &snapshot.unclassified {
+        let sums = rows.entry(&row.interface).or_default().as_flattened_mut();
+        for (sum, count) in sums.iter_mut().zip(row.counters.packets.as_flattened()) {
+            *sum += count;
+        }
+    }
+    for (interface, packets) in rows {
+        for direction in Direction::ALL {
+            for cause in Unclassified::ALL {
+                let count = packets[direction as usize][cause as usize];
+                family.add(&[interface, direction.name(), cause.name()], count as f64);
+            }
+        }
+    }
+    family
+}
+
+pub(super) fn sources(snapshot: &Snapshot, shown: &ShownPorts) -> Family {
+    let mut sources = shown.family(&names::SOURCES);
+    // Nearly all ports have no remote address: those series are left out.
+    let is_shown = |row: &&PortSources| row.addresses > 0 && shown.contains(row.port);
+    for row in snapshot.sources.iter().filter(is_shown) {
+        sources.add(&[&row.port.to_string(), row.protocol.name()], row.addresses as f64);
+    }
+    sources
+}
