@@ -116,11 +116,11 @@ impl SocketScanner {
     }
 
     fn scan(&self, ports: &[u16]) -> io::Result<Arc<[Socket]>> {
-        let look = sockets::look_with(ports, &mut lock(&self.processes), || self.ask_kernel())?;
-        if look.unseen.namespaces > 0 {
-            tracing::debug!(namespaces = look.unseen.namespaces, "not every namespace was seen");
+        let result = sockets::scan_with(ports, &mut lock(&self.processes), || self.ask_kernel())?;
+        if result.unseen.namespaces > 0 {
+            tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
         }
-        let sockets: Arc<[Socket]> = look.sockets.into();
+        let sockets: Arc<[Socket]> = result.sockets.into();
         *lock(&self.sockets) = Arc::clone(&sockets);
         Ok(sockets)
     }

@@ -1,4 +1,4 @@
-//! Which processes have a descriptor of a socket: `/proc/PID/fd`.
+//! Descriptors of sockets, found in `/proc/PID/fd` of every process.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,19 +19,19 @@ pub(super) struct Descriptor {
     pub(super) path: String,
 }
 
-/// Descriptors of the sockets that were looked for, one a process, by the socket's inode.
+/// Descriptors of the sockets that were searched for, one a process, by the socket's inode.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) by_inode: HashMap<u32, Vec<Descriptor>>,
-    /// Processes whose descriptors may not be seen.
+    /// Processes whose descriptors may not be read.
     pub(super) unreadable: usize,
 }
 
-/// Looks through every process.
+/// Searches every process.
 ///
-/// Threads share the descriptors of their process nearly always, and are looked through only for
-/// sockets that were found with no process: a thread may have descriptors of its own, and has those
-/// of the process for itself when the leading thread has ended (`unshare(2)`, `pthread_exit(3)`).
+/// Threads nearly always share the descriptors of their process. They are searched only for sockets
+/// that no process was found to have: a thread may have descriptors of its own (`unshare(2)`), and
+/// is the only one that shows them when the leading thread has ended (`pthread_exit(3)`).
 pub(super) fn find(proc: &OwnedFd, inodes: &HashSet<u32>) -> io::Result<Found> {
     let mut found = Found::default();
     if inodes.is_empty() {
@@ -39,7 +39,7 @@ pub(super) fn find(proc: &OwnedFd, inodes: &HashSet<u32>) -> io::Result<Found> {
     }
     numbered::each(proc, |name| {
         let Some(pid) = numbered::number(name) else { return };
-        if let Err(error) = found.look(proc, pid, "fd", inodes)
+        if let Err(error) = found.search(proc, pid, "fd", inodes)
             && error.kind() == io::ErrorKind::PermissionDenied
         {
             found.unreadable += 1;
@@ -50,7 +50,7 @@ pub(super) fn find(proc: &OwnedFd, inodes: &HashSet<u32>) -> io::Result<Found> {
     if !missing.is_empty() {
         numbered::each(proc, |name| {
             if let Some(pid) = numbered::number(name) {
-                found.look_at_threads(proc, pid, &missing);
+                found.search_threads(proc, pid, &missing);
             }
         })?;
     }
@@ -58,20 +58,20 @@ pub(super) fn find(proc: &OwnedFd, inodes: &HashSet<u32>) -> io::Result<Found> {
 }
 
 impl Found {
-    fn look_at_threads(&mut self, proc: &OwnedFd, pid: u32, inodes: &HashSet<u32>) {
+    fn search_threads(&mut self, proc: &OwnedFd, pid: u32, inodes: &HashSet<u32>) {
         if !has_threads(proc, pid) {
             return;
         }
         let Ok(threads) = numbered::open(proc, &format!("{pid}/task")) else { return };
-        // A process or thread that is gone by now holds nothing.
+        // A process or thread that has ended holds nothing.
         let _ = numbered::each(&threads, |name| {
             if let Some(thread) = numbered::number(name) {
-                let _ = self.look(proc, pid, &format!("task/{thread}/fd"), inodes);
+                let _ = self.search(proc, pid, &format!("task/{thread}/fd"), inodes);
             }
         });
     }
 
-    fn look(
+    fn search(
         &mut self,
         proc: &OwnedFd,
         pid: u32,
@@ -94,7 +94,8 @@ impl Found {
     }
 }
 
-/// Whether there is more than the leading thread: a folder has two links more than it has folders.
+/// Whether a process has more than its leading thread: a folder has two links, and one for each
+/// folder in it.
 pub(super) fn has_threads(proc: &OwnedFd, pid: u32) -> bool {
     statat(proc, format!("{pid}/task"), AtFlags::empty()).is_ok_and(|task| task.st_nlink > 3)
 }
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_are_known_from_files() {
+    fn only_links_of_sockets_have_an_inode() {
         assert_eq!(socket_inode(b"socket:[4711]"), Some(4711));
         assert_eq!(socket_inode(b"pipe:[4711]"), None);
         assert_eq!(socket_inode(b"/tmp/socket:[4711]"), None);

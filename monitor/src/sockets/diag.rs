@@ -1,8 +1,8 @@
 //! The kernel's list of sockets by `sock_diag(7)`, of the calling thread's network namespace.
 //!
-//! Only what has a watched port is sent, where the ports are few: the kernel runs a filter
-//! (`inet_diag_bc_run` in `net/ipv4/inet_diag.c`). TCP is asked in the older form of the request,
-//! which lists both families in one walk over the hash tables.
+//! For few ports the kernel runs a filter and sends only sockets that have one of them
+//! (`inet_diag_bc_run` in `net/ipv4/inet_diag.c`). For TCP the request has its older form, which
+//! lists both families in one walk over the hash tables.
 
 use std::{
     io,
@@ -17,7 +17,8 @@ use rustix::net::{
 
 use super::socket::{Entry, TcpState};
 
-/// With more ports, sockets are filtered here: the kernel checks a filter in quadratic time.
+/// With more ports everything is listed and filtered here: the kernel verifies a filter in quadratic
+/// time.
 const MAX_FILTERED_PORTS: usize = 16;
 
 /// The kernel fills up to 32 KiB at once.
@@ -98,8 +99,8 @@ struct Answer {
     inode: u32,
 }
 
-/// Calls `visit` with every TCP and UDP socket of the calling thread's network namespace, or, as
-/// the kernel likes, with those alone that have one of these ports at one of their ends.
+/// Calls `visit` with every TCP and UDP socket of the calling thread's network namespace that has
+/// one of these ports at one of its ends, and, where the ports are many, with all others too.
 pub(super) fn list(ports: &[u16], mut visit: impl FnMut(Entry)) -> io::Result<()> {
     const UDP: u8 = 17;
     let filter = filter(ports);
@@ -137,7 +138,7 @@ enum Progress {
     Done,
 }
 
-/// Takes a datagram apart.
+/// Reads the messages of a datagram.
 fn read(
     mut datagram: &[u8],
     protocol: Protocol,
@@ -170,7 +171,7 @@ fn beginning<T: Pod>(bytes: &[u8]) -> Option<T> {
 }
 
 impl Answer {
-    /// `None` for what is neither IPv4 nor IPv6.
+    /// `None` for a family other than IPv4 and IPv6.
     fn entry(&self, protocol: Protocol) -> Option<Entry> {
         let end = |address, port| {
             Some(SocketAddr::new(ip(self.family, address)?, u16::from_be_bytes(port)))
@@ -214,16 +215,16 @@ fn message(kind: u16, request: &[u8], filter: &[u8]) -> Vec<u8> {
 #[repr(C)]
 struct Operation {
     code: u8,
-    /// Bytes to go on where the test holds.
+    /// Bytes to jump if the test holds.
     yes: u8,
-    /// Bytes to go on where it does not; behind a test of a port, that port.
+    /// Bytes to jump if it does not; in the operation behind a test of a port, that port.
     no: u16,
 }
 
-/// A filter that lets pass what has one of these ports; empty where it would be long.
+/// A filter that accepts sockets with one of these ports; empty if there are too many.
 ///
-/// A program accepts by ending just at its end. Each test is followed by a jump there, because a
-/// test itself cannot jump that far, and the last one goes beyond it.
+/// A program accepts by jumping exactly to its end, and rejects by jumping beyond. Each test is
+/// followed by a jump to the end, because a test itself cannot jump that far.
 fn filter(ports: &[u16]) -> Vec<u8> {
     const JUMP: u8 = 1;
     const LOCAL_PORT_IS: u8 = 11;
@@ -255,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    /// `inet_diag_bc_run`, for the operations that are used.
+    /// `inet_diag_bc_run`, for the operations that a filter has.
     fn accepts(program: &[u8], local: u16, peer: u16) -> bool {
         let operation = |at: usize| beginning::<Operation>(&program[at..]).expect("in range");
         let (mut at, end) = (0, program.len());
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_passes_watched_ports_alone() {
+    fn filter_accepts_these_ports_only() {
         let ports: Vec<u16> = (0..16).map(|index| 2900 + index * 3).collect();
         for length in 1..=ports.len() {
             let (watched, program) = (&ports[..length], filter(&ports[..length]));
@@ -286,7 +287,7 @@ mod tests {
         assert!(filter(&(1..=17).collect::<Vec<u16>>()).is_empty());
     }
 
-    /// What is listed with a filter for these ports, and has the port in question.
+    /// Sockets with a local `port` in the list that is filtered for `ports`.
     fn listed(ports: &[u16], port: u16) -> Vec<(Protocol, Option<TcpState>, Option<SocketAddr>)> {
         let mut found = Vec::new();
         let visit = |entry: Entry| {
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_lists_what_is_asked_for() {
+    fn kernel_lists_sockets_of_these_ports() {
         let listener = TcpListener::bind("[::1]:0").expect("bound");
         let server = listener.local_addr().expect("an address");
         let client = TcpStream::connect(server).expect("connected");
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told() {
+    fn returns_the_errno_of_a_refusal() {
         let errno = -libc::ENOENT;
         let header = Header { length: 36, kind: NLMSG_ERROR, flags: 0, sequence: 1, port: 0 };
         let refusal = [bytemuck::bytes_of(&header), &errno.to_ne_bytes(), &[0; 16]].concat();

@@ -10,8 +10,9 @@ use std::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
-    Watched, diag,
-    namespaces::{Door, Namespaces},
+    diag,
+    namespaces::{NamespacePath, Namespaces},
+    port_filter::PortFilter,
     proc_net,
     socket::Entry,
 };
@@ -19,32 +20,32 @@ use super::{
 /// The folder with the lists of the calling thread's namespace.
 const HERE: &str = "/proc/thread-self/net";
 
-/// Sockets on watched ports, each with the inode of its namespace, if that may be seen.
+/// Sockets on the ports, each with the inode of its namespace, if that may be seen.
 #[derive(Debug, Default)]
-pub(super) struct Listed {
+pub(super) struct SocketList {
     pub(super) entries: Vec<(Option<u32>, Entry)>,
     /// Namespaces that were listed.
     pub(super) namespaces: usize,
     /// Namespaces that could not be.
     pub(super) refused: usize,
-    /// Processes that may be in further ones.
+    /// Processes that may be in further namespaces.
     pub(super) unplaced: usize,
-    /// What the lists are known by: the inode of one of them.
+    /// The inodes of a file in each `net` folder that was read: they identify the namespace.
     lists: HashSet<u64>,
 }
 
-impl Listed {
-    /// Lists all of them. The calling thread is in `own`, and somewhere else afterwards.
-    pub(super) fn of_all(namespaces: &Namespaces, own: u32, watched: &Watched<'_>) -> Self {
+impl SocketList {
+    /// Lists all of them. The calling thread is in `own` before, and in any other afterwards.
+    pub(super) fn of_all(namespaces: &Namespaces, own: u32, filter: &PortFilter<'_>) -> Self {
         let mut listed = Self::default();
-        listed.add(own, here(watched));
-        for (&inode, doors) in &namespaces.doors {
+        listed.add(own, here(filter));
+        for (&inode, paths) in &namespaces.paths {
             if inode != own {
-                listed.add(inode, through_any(doors, inode, watched));
+                listed.add(inode, through_any(paths, inode, filter));
             }
         }
         for process in &namespaces.hidden {
-            if let Err(error) = listed.add_of(process, watched)
+            if let Err(error) = listed.add_of(process, filter)
                 && !is_gone(&error)
             {
                 listed.unplaced += 1;
@@ -60,7 +61,7 @@ impl Listed {
                 self.entries.extend(entries.into_iter().map(|entry| (Some(inode), entry)));
                 self.lists.extend(lists);
             }
-            // Everybody who was in it has left, and so it is no more.
+            // Its last process has left it, and it has ended.
             Err(error) if is_gone(&error) => {}
             Err(error) => {
                 tracing::debug!(%error, inode, "the sockets of a network namespace stay unknown");
@@ -69,12 +70,12 @@ impl Listed {
         }
     }
 
-    /// Adds the namespace of a process that does not show where it is: anybody may read the lists
-    /// there, which are those of a known namespace if their inodes are (`fs/proc/proc_net.c`).
-    fn add_of(&mut self, process: &Path, watched: &Watched<'_>) -> io::Result<()> {
+    /// Adds the namespace of a process that hides which one it is in. Its lists are readable by every
+    /// user, and those of a known namespace have known inodes (`fs/proc/proc_net.c`).
+    fn add_of(&mut self, process: &Path, filter: &PortFilter<'_>) -> io::Result<()> {
         let lists = process.join("net");
         if self.lists.insert(identity(&lists)?) {
-            let entries = collect(watched, |visit| proc_net::list(&lists, visit))?;
+            let entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
             self.namespaces += 1;
             self.entries.extend(entries.into_iter().map(|entry| (None, entry)));
         }
@@ -85,16 +86,16 @@ impl Listed {
 /// What was found in a namespace.
 struct Found {
     entries: Vec<Entry>,
-    /// What its lists are known by.
+    /// The inode of a file in its `net` folder.
     lists: Option<u64>,
 }
 
-/// Tries one way after the other; the first error that is more than an open door that has closed
-/// is the one that counts.
-fn through_any(doors: &[Door], inode: u32, watched: &Watched<'_>) -> io::Result<Found> {
+/// Tries one path after the other. Of their errors the first counts that is not about a path that
+/// is gone.
+fn through_any(paths: &[NamespacePath], inode: u32, filter: &PortFilter<'_>) -> io::Result<Found> {
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
-    for door in doors {
-        match through(door, inode, watched) {
+    for path in paths {
+        match through(path, inode, filter) {
             Ok(found) => return Ok(found),
             Err(error) if is_gone(&failure) => failure = error,
             Err(_) => {}
@@ -103,42 +104,42 @@ fn through_any(doors: &[Door], inode: u32, watched: &Watched<'_>) -> io::Result<
     Err(failure)
 }
 
-fn through(door: &Door, inode: u32, watched: &Watched<'_>) -> io::Result<Found> {
-    let namespace = door.open(inode)?;
+fn through(path: &NamespacePath, inode: u32, filter: &PortFilter<'_>) -> io::Result<Found> {
+    let namespace = path.open(inode)?;
     match move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)) {
-        Ok(()) => here(watched),
+        Ok(()) => here(filter),
         Err(refusal) => {
-            let lists = door.lists().ok_or(refusal)?;
-            let entries = collect(watched, |visit| proc_net::list(&lists, visit))?;
+            let lists = path.lists().ok_or(refusal)?;
+            let entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
             let lists = identity(&lists).ok();
-            // The process through which the namespace was reached may have ended meanwhile.
-            door.open(inode)?;
+            // The process may have left the namespace while the lists were read.
+            path.open(inode)?;
             Ok(Found { entries, lists })
         }
     }
 }
 
-/// Those of the calling thread's namespace.
-fn here(watched: &Watched<'_>) -> io::Result<Found> {
+/// The sockets of the calling thread's namespace.
+fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
     let here = Path::new(HERE);
-    let entries = collect(watched, |visit| diag::list(watched.ports, visit))
-        .or_else(|_| collect(watched, |visit| proc_net::list(here, visit)))?;
+    let entries = collect(filter, |visit| diag::list(filter.ports, visit))
+        .or_else(|_| collect(filter, |visit| proc_net::list(here, visit)))?;
     Ok(Found { entries, lists: identity(here).ok() })
 }
 
-/// The inode of a list that every namespace has.
+/// The inode of a file that the `net` folder of every namespace has.
 fn identity(lists: &Path) -> io::Result<u64> {
     Ok(fs::metadata(lists.join("dev"))?.ino())
 }
 
-/// Those on watched ports.
+/// The sockets of a list that have one of the ports.
 fn collect(
-    watched: &Watched<'_>,
+    filter: &PortFilter<'_>,
     list: impl FnOnce(&mut dyn FnMut(Entry)) -> io::Result<()>,
 ) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     list(&mut |entry| {
-        if watched.ends(&entry).iter().any(Option::is_some) {
+        if filter.matches(&entry) {
             entries.push(entry);
         }
     })?;

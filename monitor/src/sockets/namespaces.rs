@@ -1,4 +1,4 @@
-//! Every network namespace of this host, and the ways into each.
+//! Every network namespace of this host, and the paths that lead into each.
 
 use std::{
     collections::BTreeMap,
@@ -14,50 +14,50 @@ use rustix::fs::readlinkat_raw;
 use super::{descriptors::has_threads, numbered};
 use crate::process::proc_dir::namespace_inode;
 
-/// A process may end before its namespace is entered; so many may.
-const MAX_DOORS: usize = 4;
+/// Paths that are kept for a namespace: a process may end before its namespace is entered.
+const MAX_PATHS: usize = 4;
 
-/// The namespaces there are.
+/// The namespaces of this host.
 #[derive(Debug, Default)]
 pub(super) struct Namespaces {
-    /// By their inodes.
-    pub(super) doors: BTreeMap<u32, Vec<Door>>,
-    /// The folders of processes of which it may not be seen in which namespace they are.
+    /// Paths into each, by its inode.
+    pub(super) paths: BTreeMap<u32, Vec<NamespacePath>>,
+    /// The folders of processes whose namespace may not be seen.
     pub(super) hidden: Vec<PathBuf>,
 }
 
-/// A way into a namespace.
+/// A path into a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum NamespacePath {
     /// The folder of a process or thread that is in it.
     Member(PathBuf),
-    /// A file that it was given as a name, by `ip netns` or a container runtime.
-    Name(PathBuf),
+    /// A file that it is mounted on, by `ip netns` or a container runtime.
+    Mounted(PathBuf),
 }
 
-impl Door {
-    /// The file that leads to the namespace, if it is that one still.
+impl NamespacePath {
+    /// The file of the namespace, if the path still leads to this one.
     pub(super) fn open(&self, inode: u32) -> io::Result<File> {
         let file = match self {
             Self::Member(folder) => File::open(folder.join("ns/net"))?,
-            Self::Name(path) => File::open(path)?,
+            Self::Mounted(path) => File::open(path)?,
         };
         let is_same = file.metadata()?.ino() == u64::from(inode);
         if is_same { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// The folder with its lists of sockets.
+    /// The folder with its lists of sockets; `None` for a mount, which has none.
     pub(super) fn lists(&self) -> Option<PathBuf> {
         match self {
             Self::Member(folder) => Some(folder.join("net")),
-            Self::Name(_) => None,
+            Self::Mounted(_) => None,
         }
     }
 }
 
 impl Namespaces {
-    /// Looks at every process and thread, and at what is mounted. A namespace without a
-    /// process and without a name is not found, although a socket may keep one.
+    /// Visits every process, thread and mount. A namespace that has neither is not found: sockets
+    /// alone can keep one.
     pub(super) fn find(proc: &OwnedFd) -> io::Result<Self> {
         let mut found = Self::default();
         numbered::each(proc, |name| {
@@ -65,8 +65,8 @@ impl Namespaces {
                 found.look_at(proc, pid);
             }
         })?;
-        for (inode, path) in named() {
-            found.add(inode, Door::Name(path));
+        for (inode, path) in mounted() {
+            found.add(inode, NamespacePath::Mounted(path));
         }
         Ok(found)
     }
@@ -82,7 +82,7 @@ impl Namespaces {
             return;
         }
         let Ok(threads) = numbered::open(proc, &format!("{pid}/task")) else { return };
-        // A thread that is gone by now is nowhere.
+        // A thread that has ended is in no namespace.
         let _ = numbered::each(&threads, |name| {
             if let Some(thread) = numbered::number(name).filter(|thread| *thread != pid) {
                 let _ = self.look(proc, &format!("{pid}/task/{thread}"));
@@ -94,20 +94,20 @@ impl Namespaces {
         let mut room = [MaybeUninit::uninit(); 32];
         let (link, _) = readlinkat_raw(proc, format!("{member}/ns/net"), &mut room)?;
         if let Some(inode) = namespace_inode(link)
-            && self.doors.get(&inode).is_none_or(|doors| doors.len() < MAX_DOORS)
+            && self.paths.get(&inode).is_none_or(|paths| paths.len() < MAX_PATHS)
         {
-            self.add(inode, Door::Member(Path::new("/proc").join(member)));
+            self.add(inode, NamespacePath::Member(Path::new("/proc").join(member)));
         }
         Ok(())
     }
 
-    fn add(&mut self, inode: u32, door: Door) {
-        self.doors.entry(inode).or_default().push(door);
+    fn add(&mut self, inode: u32, path: NamespacePath) {
+        self.paths.entry(inode).or_default().push(path);
     }
 }
 
-/// Namespaces that are mounted somewhere.
-fn named() -> Vec<(u32, PathBuf)> {
+/// Namespaces that are mounted on a file.
+fn mounted() -> Vec<(u32, PathBuf)> {
     let mounts = procfs::process::Process::myself().and_then(|myself| myself.mountinfo());
     let mounts = mounts.into_iter().flatten().filter(|mount| mount.fs_type == "nsfs");
     mounts

@@ -4,7 +4,7 @@ use std::{ffi::CStr, io, mem::MaybeUninit, os::fd::OwnedFd};
 
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, seek};
 
-/// Room for some 300 entries a call.
+/// Bytes of one call, some 300 entries.
 const ROOM: usize = 8192;
 
 /// Opens a folder below another one.
@@ -13,8 +13,8 @@ pub(super) fn open(parent: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
     Ok(openat(parent, path, flags, Mode::empty())?)
 }
 
-/// Calls `visit` with the name of every entry that is a number, from the first one on. An error if
-/// the folder goes away meanwhile.
+/// Calls `visit` with the name of every entry that is a number, from the first one on. An error
+/// means that the folder was removed meanwhile.
 pub(super) fn each(folder: &OwnedFd, mut visit: impl FnMut(&CStr)) -> io::Result<()> {
     seek(folder, SeekFrom::Start(0))?;
     let mut room = [MaybeUninit::uninit(); ROOM];
@@ -29,7 +29,7 @@ pub(super) fn each(folder: &OwnedFd, mut visit: impl FnMut(&CStr)) -> io::Result
     Ok(())
 }
 
-/// The number that a name is.
+/// The number that is the name.
 pub(super) fn number(name: &CStr) -> Option<u32> {
     name.to_str().ok()?.parse().ok()
 }

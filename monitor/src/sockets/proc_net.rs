@@ -1,6 +1,6 @@
 //! The kernel's list of sockets in `/proc/…/net`: for namespaces that may not be entered, and for
-//! kernels without `sock_diag`. It takes the kernel longer, and a TCP socket that is bound and
-//! neither listens nor is connected is not in it.
+//! kernels without `sock_diag`. It is slower to read, and lacks TCP sockets that are bound and
+//! neither listen nor are connected.
 
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ pub(super) fn list(folder: &Path, mut visit: impl FnMut(Entry)) -> io::Result<()
         ("udp6", Protocol::Udp),
     ] {
         let file = match File::open(folder.join(name)) {
-            // No IPv6 on this kernel, if the rest is there.
+            // This kernel has no IPv6.
             Err(error) if error.kind() == io::ErrorKind::NotFound && name.ends_with('6') => {
                 continue;
             }
@@ -40,7 +40,7 @@ pub(super) fn list(folder: &Path, mut visit: impl FnMut(Entry)) -> io::Result<()
     Ok(())
 }
 
-/// `None` for the line of titles.
+/// `None` for the heading.
 fn entry(line: &str, protocol: Protocol) -> Option<Entry> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let local = end(fields.next()?)?;
@@ -57,7 +57,7 @@ fn entry(line: &str, protocol: Protocol) -> Option<Entry> {
     })
 }
 
-/// Address and port; the address in words as they lie in memory.
+/// Address and port. The address is written as 32-bit words in this machine's byte order.
 fn end(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let word = |at: usize| {
@@ -84,7 +84,7 @@ mod tests {
 
     #[cfg(target_endian = "little")]
     #[test]
-    fn lines_are_read() {
+    fn reads_lines_of_both_families() {
         let line = "   1: 0100007F:0B84 0200007F:E10E 01 00000000:00000001 00:00000000 00000000     \
                     0        0 23910106 2 000000006189e9b7 100 0 0 10 0\n";
         let established = Entry {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_writes_such_lines() {
+    fn reads_what_the_kernel_writes() {
         let socket = UdpSocket::bind("[::1]:0").expect("bound");
         let local = socket.local_addr().expect("an address");
         let mut found = 0;

@@ -11,29 +11,30 @@ use crate::process::Identity;
 pub struct Socket {
     /// The watched port.
     pub port: u16,
-    /// Whose end it is: [`Side::Local`] where this socket holds it, also if it is the peer's too.
+    /// Which end has it: [`Side::Local`] if this socket's own does, [`Side::Remote`] if only the
+    /// peer's does.
     pub side: Side,
-    /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`; absent where that may not
+    /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`; `None` where that may not
     /// be seen.
     pub netns_inode: Option<u32>,
-    /// What the kernel lists.
+    /// The socket in the kernel's list.
     pub entry: Entry,
-    /// Every process that has a descriptor of it, in the order of their ids. None for a socket
-    /// whose process is gone (`TIME_WAIT`, orphans), a connection that was not accepted yet, one of the
-    /// kernel's own (NFS, for instance), and one whose holders may not be seen.
+    /// Every process that has a descriptor of it, in the order of their ids. Empty for a socket
+    /// whose process has ended (`TIME_WAIT`, orphans), that is not accepted yet, that the kernel has
+    /// for itself (NFS, for instance), and whose holders may not be seen.
     pub holders: Vec<Arc<Identity>>,
-    /// Whether there may be more holders than were found: not every process could be searched.
+    /// Whether it may have holders although none was found: not every process could be searched.
     pub holders_unknown: bool,
 }
 
 impl Socket {
-    /// Whether it holds its port. One without a file behind it holds nothing: the kernel only
-    /// remembers it.
+    /// Whether it holds its port. A socket without a file behind it is only a state that the kernel
+    /// keeps.
     pub fn holds_port(&self) -> bool {
         self.side == Side::Local && self.entry.inode != 0
     }
 
-    /// By port; those that hold it first, those that listen or wait before the connections.
+    /// By port; local sockets before remote ones, unconnected ones before connections.
     pub(super) fn order(&self) -> impl Ord + use<> {
         let Entry { protocol, local, peer, inode, .. } = self.entry;
         let ends = (peer.is_some(), local, peer);
@@ -73,13 +74,13 @@ pub(crate) fn udp_socket(port: u16) -> Socket {
 pub struct Entry {
     /// TCP or UDP; a subflow of MPTCP is TCP.
     pub protocol: Protocol,
-    /// This end. An IPv6 socket that takes IPv4, too, is IPv6.
+    /// This end. An IPv6 socket that accepts IPv4 as well has an IPv6 address.
     pub local: SocketAddr,
-    /// The other end of one that is connected.
+    /// The other end, if the socket is connected.
     pub peer: Option<SocketAddr>,
     /// State of a TCP socket.
     pub tcp_state: Option<TcpState>,
-    /// Inode; 0 for a socket that no file leads to.
+    /// Inode; 0 for a socket without a file.
     pub inode: u32,
 }
 
@@ -107,12 +108,12 @@ impl TcpState {
         match number {
             1 => Some(Self::Established),
             2 => Some(Self::SynSent),
-            // Twelve is a request that has no socket yet.
+            // Twelve is TCP_NEW_SYN_RECV: a request that has no socket yet.
             3 | 12 => Some(Self::SynReceived),
             4 => Some(Self::FinWait1),
             5 => Some(Self::FinWait2),
             6 => Some(Self::TimeWait),
-            // A closed socket is listed as long as it is bound; thirteen says the same.
+            // A closed socket is listed while it is bound; thirteen is TCP_BOUND_INACTIVE.
             7 | 13 => Some(Self::Bound),
             8 => Some(Self::CloseWait),
             9 => Some(Self::LastAck),
@@ -122,7 +123,7 @@ impl TcpState {
         }
     }
 
-    /// Name, as OpenTelemetry's `network.connection.state` has it but for `bound`.
+    /// Name in OpenTelemetry's `network.connection.state`, which has no `bound`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Established => "established",

@@ -51,8 +51,8 @@ async fn report(args: &CheckArgs) -> Result<Report> {
     };
     let agent = ports_of_agent().await;
     let _progress = Progress::start("looking at every process and network namespace");
-    let look = sockets::look(&ports, &mut Joiner::new(true)).context("cannot look")?;
-    Ok(Report::new(&ports, look, agent))
+    let scan = sockets::scan(&ports, &mut Joiner::new(true)).context("cannot look")?;
+    Ok(Report::new(&ports, scan, agent))
 }
 
 /// The ports that a running agent watches; none without an agent that answers.

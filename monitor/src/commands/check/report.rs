@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     api::{port::Port, socket::Socket},
-    sockets::{self, Look, Unseen},
+    sockets::{self, ScanResult, Unseen},
 };
 
 /// Version of the document; a field may be added to it, none renamed or removed.
@@ -80,10 +80,10 @@ impl PortReport {
 }
 
 impl Report {
-    /// `ports` and what a look found on them; `agent` has the ports that a running agent watches.
-    pub(super) fn new(ports: &[u16], look: Look, mut agent: BTreeMap<u16, Port>) -> Self {
+    /// `ports` and what a scan found on them; `agent` has the ports that a running agent watches.
+    pub(super) fn new(ports: &[u16], scan: ScanResult, mut agent: BTreeMap<u16, Port>) -> Self {
         let mut sockets: BTreeMap<u16, Vec<sockets::Socket>> = BTreeMap::new();
-        for socket in look.sockets {
+        for socket in scan.sockets {
             sockets.entry(socket.port).or_default().push(socket);
         }
         let report = |port: &u16| {
@@ -93,8 +93,8 @@ impl Report {
         Self {
             schema: SCHEMA,
             ports: ports.iter().map(report).collect(),
-            namespaces: look.namespaces,
-            unseen: look.unseen,
+            namespaces: scan.namespaces,
+            unseen: scan.unseen,
         }
     }
 

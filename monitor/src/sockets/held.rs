@@ -8,33 +8,33 @@ use std::{
 use monitor_common::{flow::Protocol, held_socket::HeldSocket};
 
 use super::{
-    Watched,
+    port_filter::PortFilter,
     socket::{Entry, TcpState},
 };
 
 /// A process by its id and when it was made, nanoseconds of `CLOCK_BOOTTIME`.
 pub(super) type Born = (u32, u64);
 
-/// Who holds each socket, by the socket's inode. Threads with descriptors of their own, and several
-/// descriptors of one socket, make their process no second holder.
-pub(super) fn by_inode(open: &[HeldSocket]) -> HashMap<u32, BTreeSet<Born>> {
+/// The holders of each socket, by its inode. A process is one holder, however many of its threads
+/// and descriptors lead to the socket.
+pub(super) fn by_inode(held: &[HeldSocket]) -> HashMap<u32, BTreeSet<Born>> {
     let mut holders = HashMap::<u32, BTreeSet<Born>>::new();
-    for record in open {
+    for record in held {
         let born = (record.tgid, record.start_time_ns);
         holders.entry(record.socket_inode).or_default().insert(born);
     }
     holders
 }
 
-/// Adds the sockets that no list had, and the namespaces of those in a list that did not say its
+/// Adds the sockets that no other list has, and the namespaces of those whose list did not show its
 /// own.
-pub(super) fn complete(
+pub(super) fn add_unlisted(
     listed: &mut Vec<(Option<u32>, Entry)>,
-    open: &[HeldSocket],
-    watched: &Watched<'_>,
+    held: &[HeldSocket],
+    filter: &PortFilter<'_>,
 ) {
     let netns_of: HashMap<u32, u32> =
-        open.iter().map(|record| (record.socket_inode, record.netns_inode)).collect();
+        held.iter().map(|record| (record.socket_inode, record.netns_inode)).collect();
     for (netns_inode, entry) in &mut *listed {
         if netns_inode.is_none() {
             *netns_inode = netns_of.get(&entry.inode).copied();
@@ -42,18 +42,16 @@ pub(super) fn complete(
     }
     let mut known: HashSet<(Option<u32>, u32)> =
         listed.iter().map(|(netns_inode, entry)| (*netns_inode, entry.inode)).collect();
-    for record in open {
+    for record in held {
         let Some(entry) = entry(record) else { continue };
         let netns_inode = Some(record.netns_inode);
-        if watched.ends(&entry).iter().any(Option::is_some)
-            && known.insert((netns_inode, entry.inode))
-        {
+        if filter.matches(&entry) && known.insert((netns_inode, entry.inode)) {
             listed.push((netns_inode, entry));
         }
     }
 }
 
-/// `None` for records that the kernel side never makes.
+/// `None` for a record that the kernel side never writes.
 fn entry(record: &HeldSocket) -> Option<Entry> {
     let end = |address, port| Some(SocketAddr::new(ip(record.family, address)?, port));
     let protocol = Protocol::from_ip_number(record.protocol)?;
@@ -111,29 +109,29 @@ mod tests {
     }
 
     #[test]
-    fn what_no_list_had_is_added_once() {
+    fn adds_a_socket_that_no_list_has_once() {
         let mut list = vec![listed(Some(HERE), 1)];
         let found = [open(HERE, 1), open(THERE, 2), open(THERE, 2)];
-        complete(&mut list, &found, &Watched::new(&[2948]));
+        add_unlisted(&mut list, &found, &PortFilter::new(&[2948]));
         assert_eq!(list, [listed(Some(HERE), 1), listed(Some(THERE), 2)]);
     }
 
     #[test]
-    fn a_list_without_a_namespace_learns_its_own() {
+    fn adds_the_namespace_of_a_list_without_one() {
         let mut list = vec![listed(None, 1), listed(None, 3)];
-        complete(&mut list, &[open(THERE, 1)], &Watched::new(&[2948]));
+        add_unlisted(&mut list, &[open(THERE, 1)], &PortFilter::new(&[2948]));
         assert_eq!(list, [listed(Some(THERE), 1), listed(None, 3)]);
     }
 
     #[test]
-    fn a_port_that_is_watched_no_more_is_left_out() {
+    fn leaves_out_a_port_that_is_no_longer_watched() {
         let mut list = Vec::new();
-        complete(&mut list, &[open(HERE, 1)], &Watched::new(&[2949]));
+        add_unlisted(&mut list, &[open(HERE, 1)], &PortFilter::new(&[2949]));
         assert!(list.is_empty());
     }
 
     #[test]
-    fn a_process_holds_a_socket_once() {
+    fn counts_a_process_as_one_holder() {
         let child = HeldSocket { tgid: 8, start_time_ns: 2, ..open(HERE, 1) };
         let holders = by_inode(&[open(HERE, 1), child, open(HERE, 1), open(HERE, 2)]);
         let both = BTreeSet::from([(7, 1), (8, 2)]);
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_has_its_peer_and_state() {
+    fn reads_peer_and_state_of_a_connection() {
         let mut record = open(HERE, 1);
         record.peer_address[15] = 1;
         let connection =

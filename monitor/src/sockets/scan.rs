@@ -1,0 +1,94 @@
+//! A scan: the kernel's lists of sockets, and the holders of what they have.
+
+use std::{fs, io, os::unix::fs::MetadataExt as _, thread};
+
+use monitor_common::held_socket::HeldSocket;
+use rustix::fs::{Mode, OFlags};
+
+use super::{
+    descriptors, held, holders::Holders, list::SocketList, namespaces::Namespaces,
+    port_filter::PortFilter, socket::Socket,
+};
+use crate::process::Joiner;
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub struct ScanResult {
+    /// Sockets that have one of the ports at one of their ends, by port. A socket whose ends have
+    /// two different ones is there twice.
+    pub sockets: Vec<Socket>,
+    /// Network namespaces whose sockets were listed.
+    pub namespaces: usize,
+    /// What was not seen.
+    pub unseen: Unseen,
+}
+
+/// What a scan had no permission to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// Network namespaces whose sockets could not be listed.
+    pub namespaces: usize,
+    /// Processes that may be in further namespaces.
+    pub processes: usize,
+    /// Processes that may hold sockets that were found.
+    pub holders: usize,
+}
+
+/// Finds the sockets on `ports` and their holders. An error means that `/proc` cannot be read;
+/// parts of it that cannot are counted in [`ScanResult::unseen`].
+pub fn scan(ports: &[u16], processes: &mut Joiner) -> io::Result<ScanResult> {
+    scan_with(ports, processes, || None)
+}
+
+/// [`scan`] with the kernel side's list of open sockets; `None` if it has none.
+///
+/// `held_sockets` is called after the lists of the namespaces are read: a socket that is opened in
+/// between is added, while the other order would show it without a holder.
+pub fn scan_with(
+    ports: &[u16],
+    processes: &mut Joiner,
+    held_sockets: impl FnOnce() -> Option<Vec<HeldSocket>>,
+) -> io::Result<ScanResult> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+    let own = fs::metadata("/proc/thread-self/ns/net")?.ino() as u32;
+    let namespaces = Namespaces::find(&proc)?;
+    let filter = PortFilter::new(ports);
+    // A thread that has entered another namespace does not return to its own.
+    let mut listed = thread::scope(|scope| {
+        let list = || SocketList::of_all(&namespaces, own, &filter);
+        thread::Builder::new()
+            .name("namespaces".into())
+            .spawn_scoped(scope, list)?
+            .join()
+            .map_err(|_| io::Error::other("the thread that lists sockets has panicked"))
+    })?;
+    let mut holders = Holders::default();
+    let searched = if let Some(held) = held_sockets() {
+        held::add_unlisted(&mut listed.entries, &held, &filter);
+        holders.add_listed(&held, processes)
+    } else {
+        let inodes = listed.entries.iter().map(|(_, entry)| entry.inode);
+        inodes.filter(|inode| *inode != 0).collect()
+    };
+    let found = descriptors::find(&proc, &searched)?;
+    let unseen = Unseen {
+        namespaces: listed.refused,
+        processes: listed.unplaced,
+        holders: found.unreadable,
+    };
+    holders.add_found(found, processes);
+    let sockets = listed.entries.iter().flat_map(|&(netns_inode, entry)| {
+        filter.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
+    });
+    let mut sockets: Vec<Socket> = sockets
+        .map(|(netns_inode, entry, (port, side))| {
+            let holders = holders.of(entry.inode);
+            // A connection without a file behind it, as one in TIME_WAIT, has no inode.
+            let holders_unknown = holders.is_empty() && entry.inode != 0 && unseen.holders > 0;
+            Socket { port, side, netns_inode, entry, holders, holders_unknown }
+        })
+        .collect();
+    sockets.sort_by_key(Socket::order);
+    Ok(ScanResult { sockets, namespaces: listed.namespaces, unseen })
+}
