@@ -1,13 +1,21 @@
-//! How much speaks for a structure.
+//! How much evidence a payload has for a structure.
 //!
-//! A field that random bytes fill rightly once in 2ⁿ times counts n bits. Fields are summed up, and
-//! [`ENOUGH`] of them make a verdict: of ten million random and mutated payloads none gets there.
-//! Single bytes never do: `byte[1] == 6`, the naive test for a WSP push, is 8 bits.
+//! A field that random bytes match once in 2ⁿ times counts n bits. The bits of all fields add up to
+//! the grade of a verdict. Legacy verdicts take [`ENOUGH`]: of ten million random and mutated
+//! payloads none gets there. Single bytes never do: `byte[1] == 6`, the naive test for a WSP push,
+//! is 8 bits.
 
-use crate::reader::is_printable;
+use crate::{Grade, reader::is_printable};
 
-/// Bits of evidence below which there is no verdict.
+/// Bits of evidence below which there is no legacy verdict, and no verdict is confirmed.
 pub(crate) const ENOUGH: Evidence = Evidence(31);
+/// Bits of evidence from which a verdict is consistent: one random payload in a million.
+const CONSISTENT: Evidence = Evidence(20);
+/// Bits of evidence from which a verdict is suspect: one random payload in sixteen thousand.
+const SUSPECT: Evidence = Evidence(14);
+
+/// Bits of evidence in a port that is registered for the protocol.
+pub(crate) const REGISTERED_PORT: u32 = 4;
 
 /// Bits of evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,9 +26,9 @@ impl Evidence {
         Self(bits)
     }
 
-    /// Of printable text: two of three bytes are none. Other text is no evidence.
+    /// The evidence in printable text: two of three bytes are not printable. Other text has none.
     pub(crate) fn of_text(text: &[u8]) -> Self {
-        // More would let a long text make up for what is wrong elsewhere.
+        // More would let a long text outweigh what is wrong elsewhere.
         Self(if is_printable(text) { text.len().min(16) as u32 } else { 0 })
     }
 
@@ -32,12 +40,22 @@ impl Evidence {
         self.0 += other.0;
     }
 
-    /// Whether it is enough although something speaks against it.
+    /// Whether it is enough although another field contradicts it.
     pub(crate) fn is_plenty(self) -> bool {
         self.0 >= ENOUGH.0 + 8
     }
 
     pub(crate) fn is_enough(self) -> bool {
         self >= ENOUGH
+    }
+
+    /// The grade that this much evidence makes; `None` if it makes no verdict.
+    pub(crate) fn grade(self) -> Option<Grade> {
+        match self {
+            _ if self >= ENOUGH => Some(Grade::Confirmed),
+            _ if self >= CONSISTENT => Some(Grade::Consistent),
+            _ if self >= SUSPECT => Some(Grade::Suspect),
+            _ => None,
+        }
     }
 }

@@ -4,30 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::{Details, Verdict};
-
-/// How sure a verdict is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Grade {
-    /// Malformed, or little speaks for it.
-    Suspect,
-    /// Everything that is there fits, and something that would prove it is not there.
-    Consistent,
-    /// The structure holds to its end, or a signature that nothing else has is there.
-    Confirmed,
-}
-
-impl Grade {
-    /// Name in JSON and on the page.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Suspect => "suspect",
-            Self::Consistent => "consistent",
-            Self::Confirmed => "confirmed",
-        }
-    }
-}
+use crate::{Details, Grade, Verdict, evidence::Evidence};
 
 /// What a payload is, how sure that is, and why.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,6 +38,16 @@ impl Identification {
     /// Malformed, or little speaks for it.
     pub(crate) fn suspect(verdict: Verdict, reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(verdict, Grade::Suspect, reason)
+    }
+
+    /// A verdict whose grade follows from the evidence; `None` if there is too little.
+    pub(crate) fn graded(
+        verdict: Verdict,
+        bits: u32,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Option<Self> {
+        let grade = Evidence::bits(bits).grade()?;
+        Some(Self::new(verdict, grade, reason))
     }
 
     /// The same with these details.

@@ -12,6 +12,7 @@ pub mod capture;
 mod details;
 mod evidence;
 mod fallback;
+mod grade;
 mod identification;
 mod identify;
 mod legacy;
@@ -23,7 +24,8 @@ mod signature;
 mod verdict;
 
 pub use details::{Details, hex};
-pub use identification::{Grade, Identification};
+pub use grade::Grade;
+pub use identification::Identification;
 pub use identify::identify;
 pub use payload::Payload;
 pub use verdict::Verdict;

@@ -51,6 +51,14 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
+    pub(crate) fn le16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn be64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
     pub(crate) fn le32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
@@ -106,6 +114,16 @@ pub(crate) fn first_line(text: &[u8]) -> &[u8] {
 /// Whether `needle` lies somewhere in `haystack`.
 pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Whether text begins with `prefix`, in letters of either case.
+pub(crate) fn starts_with_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Whether all bytes are printable ASCII, tabs or line ends.
+pub(crate) fn is_plain_text(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e | b'\t' | b'\r' | b'\n'))
 }
 
 /// Whether all bytes are printable ASCII.

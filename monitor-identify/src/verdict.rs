@@ -116,6 +116,140 @@ verdicts! {
     Wireguard = "wireguard",
     /// Mining of a cryptocurrency.
     Mining = "mining",
+    /// A command line without a protocol: a reverse or bind shell, or a worm's commands.
+    Shell = "shell",
+    /// The Gh0st family of remote access trojans.
+    Gh0st = "gh0st",
+    /// Metasploit's Meterpreter and its stages.
+    Meterpreter = "meterpreter",
+    /// Java Debug Wire Protocol.
+    Jdwp = "jdwp",
+    /// Lightweight Directory Access Protocol.
+    Ldap = "ldap",
+    /// DCE/RPC, as Windows speaks it.
+    Dcerpc = "dcerpc",
+    /// Kerberos 5.
+    Kerberos = "kerberos",
+    /// NetBIOS over TCP and UDP.
+    Netbios = "netbios",
+    /// Internet Relay Chat.
+    Irc = "irc",
+    /// Post Office Protocol 3.
+    Pop3 = "pop3",
+    /// Internet Message Access Protocol.
+    Imap = "imap",
+    /// Extensible Messaging and Presence Protocol.
+    Xmpp = "xmpp",
+    /// Network News Transfer Protocol.
+    Nntp = "nntp",
+    /// Real-Time Streaming Protocol.
+    Rtsp = "rtsp",
+    /// OpenVPN.
+    Openvpn = "openvpn",
+    /// Internet Key Exchange of IPsec.
+    Ike = "ike",
+    /// Tabular Data Stream of SQL Server and Sybase.
+    Tds = "tds",
+    /// Transparent Network Substrate of Oracle.
+    Tns = "tns",
+    /// DRDA of DB2 and Derby.
+    Db2 = "db2",
+    /// Apache Kafka.
+    Kafka = "kafka",
+    /// Apache Cassandra.
+    Cassandra = "cassandra",
+    /// The transport of Elasticsearch and OpenSearch.
+    Elasticsearch = "elasticsearch",
+    /// Apache ZooKeeper.
+    Zookeeper = "zookeeper",
+    /// NATS.
+    Nats = "nats",
+    /// STOMP.
+    Stomp = "stomp",
+    /// ZeroMQ.
+    Zmtp = "zmtp",
+    /// Apache Thrift.
+    Thrift = "thrift",
+    /// General Inter-ORB Protocol of CORBA.
+    Giop = "giop",
+    /// Apache JServ Protocol.
+    Ajp13 = "ajp13",
+    /// T3 of WebLogic.
+    T3 = "t3",
+    /// Bitcoin and its descendants.
+    Bitcoin = "bitcoin",
+    /// Nodes of Ethereum.
+    Ethereum = "ethereum",
+    /// ISO transport over TCP.
+    Cotp = "cotp",
+    /// S7comm of Siemens.
+    S7comm = "s7comm",
+    /// Modbus over TCP.
+    Modbus = "modbus",
+    /// DNP3.
+    Dnp3 = "dnp3",
+    /// BACnet/IP.
+    Bacnet = "bacnet",
+    /// EtherNet/IP.
+    Enip = "enip",
+    /// IEC 60870-5-104.
+    Iec104 = "iec104",
+    /// OPC UA.
+    Opcua = "opcua",
+    /// Simple Service Discovery Protocol of UPnP.
+    Ssdp = "ssdp",
+    /// Multicast DNS.
+    Mdns = "mdns",
+    /// Sun's remote procedure calls.
+    Sunrpc = "sunrpc",
+    /// Trivial File Transfer Protocol.
+    Tftp = "tftp",
+    /// Constrained Application Protocol.
+    Coap = "coap",
+    /// Valve's server queries.
+    SourceQuery = "source-query",
+    /// IPMI and ASF.
+    Ipmi = "ipmi",
+    /// Short Message Peer-to-Peer.
+    Smpp = "smpp",
+    /// GPRS Tunnelling Protocol.
+    Gtp = "gtp",
+    /// Diameter.
+    Diameter = "diameter",
+    /// RADIUS.
+    Radius = "radius",
+    /// TACACS+.
+    Tacacs = "tacacs",
+    /// Syslog.
+    Syslog = "syslog",
+    /// NetFlow and IPFIX.
+    Netflow = "netflow",
+    /// DHCP and BOOTP.
+    Dhcp = "dhcp",
+    /// Zabbix.
+    Zabbix = "zabbix",
+    /// Munin.
+    Munin = "munin",
+    /// X Window System.
+    X11 = "x11",
+    /// rsync.
+    Rsync = "rsync",
+    /// Git.
+    Git = "git",
+    /// Real-time Transport Protocol.
+    Rtp = "rtp",
+    /// RTP Control Protocol.
+    Rtcp = "rtcp",
+    /// Media Gateway Control Protocol.
+    Mgcp = "mgcp",
+    /// H.323.
+    H323 = "h323",
+    /// Skinny Client Control Protocol of Cisco.
+    Skinny = "skinny",
+    /// Point-to-Point Tunneling Protocol.
+    Pptp = "pptp",
+    /// Border Gateway Protocol.
+    Bgp = "bgp",
     /// JSON of no known protocol.
     Json = "json",
     /// Text of no known protocol.
@@ -130,6 +264,8 @@ verdicts! {
     ScanZgrab = "scan-zgrab",
     /// A connection attempt that never became a connection.
     ScanSyn = "scan-syn",
+    /// A segment of TCP that belongs to no connection and has flags that no client begins with.
+    ScanStealth = "scan-stealth",
     /// A conversation without a byte of payload.
     Empty = "empty",
     /// None of these.
@@ -151,12 +287,17 @@ impl Verdict {
     pub const fn is_scan(self) -> bool {
         matches!(
             self,
-            Self::ScanZmap | Self::ScanMasscan | Self::ScanNmap | Self::ScanZgrab | Self::ScanSyn
+            Self::ScanZmap
+                | Self::ScanMasscan
+                | Self::ScanNmap
+                | Self::ScanZgrab
+                | Self::ScanSyn
+                | Self::ScanStealth
         )
     }
 
-    /// How much it tells, from nothing to an attack: of two directions of a conversation, the one
-    /// that tells more says what it is.
+    /// How specific it is, from nothing to an attack: of the verdicts on the two directions of a
+    /// conversation, the more specific one is the conversation's.
     pub const fn specificity(self) -> u8 {
         match self {
             Self::Empty => 0,

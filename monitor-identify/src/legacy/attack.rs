@@ -14,17 +14,25 @@ const NOTIFLOOD_START: &[u8] =
 /// Behind the transaction id: version 1.0 and a sender in its odd encoding.
 const NOTIFLOOD_SENDER: &[u8] = b"\x00\x8d\x90\x89\x1f\x3d\x80\x1f\x3a\x83";
 
-/// Transaction ids that the tool sends have 56 bytes in a flood, and some 264 in a crash.
+/// Transaction ids that the tool sends have 56 bytes in a flood, and some 264 in a crash, all alike.
 const LONGEST_FLOOD_ID: usize = 255;
+const SHORTEST_FLOOD_ID: usize = 32;
 
-/// The tool NotiFlood, by what it alone sends.
+/// The tool NotiFlood, by what it alone sends. Its first bytes are those of any notification with
+/// transaction 0: it takes its sender field, or its transaction id of one letter.
 pub(super) fn notiflood(payload: &Payload<'_>) -> Option<Identification> {
     let rest = payload.bytes.strip_prefix(NOTIFLOOD_START)?;
     let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-    if !is_printable(&rest[..end]) {
+    let id = &rest[..end];
+    if !is_printable(id) {
         return None;
     }
-    let mut identification = if contains(rest, NOTIFLOOD_SENDER) {
+    let has_sender = contains(rest, NOTIFLOOD_SENDER);
+    let is_filled = end >= SHORTEST_FLOOD_ID && id.iter().all(|byte| *byte == id[0]);
+    if !has_sender && !is_filled {
+        return None;
+    }
+    let mut identification = if has_sender {
         Identification::confirmed(
             Verdict::Notiflood,
             "attack traffic aimed at old handsets: first bytes and sender field are those of the \
@@ -34,7 +42,7 @@ pub(super) fn notiflood(payload: &Payload<'_>) -> Option<Identification> {
         Identification::consistent(
             Verdict::Notiflood,
             "attack traffic aimed at old handsets: the first 39 bytes are those of the tool \
-             NotiFlood, as far as it was captured; Linux hosts are not affected",
+             NotiFlood, and its transaction id is one letter repeated; Linux hosts are not affected",
         )
     };
     let details = &mut identification.details;

@@ -1,6 +1,9 @@
 //! The content type that a WSP body is announced with, WAP-230-WSP §8.4.2.24.
 
-use super::header::{Broken, Value, length};
+use super::{
+    header::{Broken, Value, length},
+    media_types::{MEDIA_TYPES, long_name},
+};
 use crate::{
     details::shown,
     evidence::Evidence,
@@ -24,6 +27,8 @@ pub(super) struct ContentType<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Media<'a> {
     Code(u8),
+    /// One of the registrations above 0x200.
+    LongCode(u16),
     Text(&'a [u8]),
     /// Text of which the end is not there.
     Beginning(&'a [u8]),
@@ -46,6 +51,8 @@ pub(super) enum Kind {
 mod parameter {
     pub(super) const CHARSET: u8 = 0x81;
     pub(super) const SEC: u8 = 0x91;
+    /// The code that authenticates a provisioning document: forty hexadecimal digits.
+    pub(super) const MAC: u8 = 0x92;
 }
 
 const UTF_8: u64 = 106;
@@ -95,6 +102,12 @@ impl<'a> ContentType<'a> {
                 };
                 (Media::Code(code), Evidence::bits(bits))
             }
+            Value::Data([high, low]) if long_name(u16::from_be_bytes([*high, *low])).is_some() => {
+                (Media::LongCode(u16::from_be_bytes([*high, *low])), Evidence::bits(14))
+            }
+            Value::Data([code]) if usize::from(*code) < MEDIA_TYPES.len() => {
+                (Media::Code(*code), Evidence::bits(1))
+            }
             Value::Text(text) if is_media_type(text) => {
                 let mut evidence = Evidence::of_text(text);
                 evidence.add(8);
@@ -127,6 +140,9 @@ impl<'a> ContentType<'a> {
                 self.security = Some(number as u8);
                 self.evidence.add(12);
             }
+            (Some(parameter::MAC), _, _) if value.text().is_some_and(is_code) => {
+                self.evidence.add(16);
+            }
             (_, Value::Short(_), _) => {}
             (_, Value::Text(name), _) if is_printable(name) => {
                 self.evidence.join(Evidence::of_text(name));
@@ -141,6 +157,9 @@ impl<'a> ContentType<'a> {
         match self.media {
             Media::Text(text) => shown(text),
             Media::Beginning(text) => format!("{}…", shown(text)),
+            Media::LongCode(code) => {
+                long_name(code).map_or_else(|| format!("0x{code:04x}"), str::to_owned)
+            }
             Media::Code(code) => match MEDIA_TYPES.get(usize::from(code)) {
                 Some(name) => (*name).to_owned(),
                 None => format!("0x{code:02x}"),
@@ -152,6 +171,9 @@ impl<'a> ContentType<'a> {
         match self.media {
             Media::Code(code) => kind_of_code(code),
             Media::Text(text) => kind_of_name(text),
+            Media::LongCode(code) => {
+                long_name(code).map_or(Kind::Other, |name| kind_of_name(name.as_bytes()))
+            }
             Media::Beginning(_) => Kind::Other,
         }
     }
@@ -159,7 +181,7 @@ impl<'a> ContentType<'a> {
 
 /// Types that are pushed, of no shape that could be checked: multipart messages, initiations of
 /// sessions, notifications of SyncML, rights.
-const PUSHED: [u8; 7] = [0x23, 0x26, 0x33, 0x34, 0x44, 0x48, 0x4e];
+const PUSHED: [u8; 8] = [0x23, 0x26, 0x33, 0x34, 0x44, 0x48, 0x4e, 0x58];
 
 const fn kind_of_code(code: u8) -> Kind {
     match code {
@@ -186,6 +208,11 @@ fn kind_of_name(name: &[u8]) -> Kind {
     }
 }
 
+/// Whether text is a message authentication code.
+fn is_code(text: &[u8]) -> bool {
+    text.len() == 40 && text.iter().all(u8::is_ascii_hexdigit)
+}
+
 /// Whether text is `type/subtype`, perhaps with parameters.
 fn is_media_type(text: &[u8]) -> bool {
     let Some(slash) = text.iter().position(|byte| *byte == b'/') else { return false };
@@ -200,91 +227,6 @@ fn is_media_type(text: &[u8]) -> bool {
         && subtype.iter().all(is_of_name)
         && is_printable(parameters)
 }
-
-/// By their number in the registry of the Open Mobile Naming Authority.
-const MEDIA_TYPES: [&str; 0x51] = [
-    "*/*",
-    "text/*",
-    "text/html",
-    "text/plain",
-    "text/x-hdml",
-    "text/x-ttml",
-    "text/x-vCalendar",
-    "text/x-vCard",
-    "text/vnd.wap.wml",
-    "text/vnd.wap.wmlscript",
-    "text/vnd.wap.wta-event",
-    "multipart/*",
-    "multipart/mixed",
-    "multipart/form-data",
-    "multipart/byteranges",
-    "multipart/alternative",
-    "application/*",
-    "application/java-vm",
-    "application/x-www-form-urlencoded",
-    "application/x-hdmlc",
-    "application/vnd.wap.wmlc",
-    "application/vnd.wap.wmlscriptc",
-    "application/vnd.wap.wta-eventc",
-    "application/vnd.wap.uaprof",
-    "application/vnd.wap.wtls-ca-certificate",
-    "application/vnd.wap.wtls-user-certificate",
-    "application/x-x509-ca-cert",
-    "application/x-x509-user-cert",
-    "image/*",
-    "image/gif",
-    "image/jpeg",
-    "image/tiff",
-    "image/png",
-    "image/vnd.wap.wbmp",
-    "application/vnd.wap.multipart.*",
-    "application/vnd.wap.multipart.mixed",
-    "application/vnd.wap.multipart.form-data",
-    "application/vnd.wap.multipart.byteranges",
-    "application/vnd.wap.multipart.alternative",
-    "application/xml",
-    "text/xml",
-    "application/vnd.wap.wbxml",
-    "application/x-x968-cross-cert",
-    "application/x-x968-ca-cert",
-    "application/x-x968-user-cert",
-    "text/vnd.wap.si",
-    "application/vnd.wap.sic",
-    "text/vnd.wap.sl",
-    "application/vnd.wap.slc",
-    "text/vnd.wap.co",
-    "application/vnd.wap.coc",
-    "application/vnd.wap.multipart.related",
-    "application/vnd.wap.sia",
-    "text/vnd.wap.connectivity-xml",
-    "application/vnd.wap.connectivity-wbxml",
-    "application/pkcs7-mime",
-    "application/vnd.wap.hashed-certificate",
-    "application/vnd.wap.signed-certificate",
-    "application/vnd.wap.cert-response",
-    "application/xhtml+xml",
-    "application/wml+xml",
-    "text/css",
-    "application/vnd.wap.mms-message",
-    "application/vnd.wap.rollover-certificate",
-    "application/vnd.wap.locc+wbxml",
-    "application/vnd.wap.loc+xml",
-    "application/vnd.syncml.dm+wbxml",
-    "application/vnd.syncml.dm+xml",
-    "application/vnd.syncml.notification",
-    "application/vnd.wap.xhtml+xml",
-    "application/vnd.wv.csp.cir",
-    "application/vnd.oma.dd+xml",
-    "application/vnd.oma.drm.message",
-    "application/vnd.oma.drm.content",
-    "application/vnd.oma.drm.rights+xml",
-    "application/vnd.oma.drm.rights+wbxml",
-    "application/vnd.wv.csp+xml",
-    "application/vnd.wv.csp+wbxml",
-    "application/vnd.syncml.ds.notification",
-    "audio/*",
-    "video/*",
-];
 
 #[cfg(test)]
 mod tests {

@@ -152,12 +152,19 @@ impl<'a> Headers<'a> {
         // their bits.
         let bits = match (number, value) {
             (name::APPLICATION_ID, Value::Short(id)) if application(id).is_some() => 12,
+            (name::APPLICATION_ID, Value::Short(_)) => 4,
+            // Its length and its number are right as well.
+            (name::APPLICATION_ID, Value::Data([_, _])) if is_known_long(value) => 22,
             (name::APPLICATION_ID, Value::Data(id)) if matches!(id.len(), 1..=4) => 8,
             (name::APPLICATION_ID, Value::Text(id)) if is_address(id) => 16,
             (name::PUSH_FLAG, Value::Short(flags)) if flags <= 7 => 9,
             (name::CONTENT_LENGTH, _) if value.number() == Some(body_len as u64) => 14,
             (name::CONTENT_LENGTH, _) if value.number().is_some() => 6,
             (name::INITIATOR_URI, Value::Text(uri)) if is_address(uri) => 16,
+            // Senders put names and telephone numbers there as well.
+            (name::INITIATOR_URI, Value::Text(text)) if is_printable(text) && text.len() > 2 => {
+                6 + text.len().min(4) as u32
+            }
             (name::ENCODING_VERSION, Value::Short(_)) => 3,
             (name::USER_AGENT | name::SERVER, Value::Text(text)) if is_agent(text) => 12,
             (name::APPLICATION_ID | name::PUSH_FLAG | name::CONTENT_LENGTH, _)
@@ -232,8 +239,39 @@ const APPLICATIONS: [&str; 11] = [
     "x-wap-application:wv.ua",
 ];
 
+/// Applications with numbers above those.
+const LONG_APPLICATIONS: [(u64, &str); 18] = [
+    (0x0010, "x-oma-application:ulp.ua"),
+    (0x8000, "x-wap-microsoft:localcontent.ua"),
+    (0x8001, "x-wap-microsoft:IMclient.ua"),
+    (0x8002, "x-wap-docomo:imode.mail.ua"),
+    (0x8003, "x-wap-docomo:imode.mr.ua"),
+    (0x8004, "x-wap-docomo:imode.mf.ua"),
+    (0x8005, "x-motorola:location.ua"),
+    (0x8006, "x-motorola:now.ua"),
+    (0x8007, "x-motorola:otaprov.ua"),
+    (0x8008, "x-motorola:browser.ua"),
+    (0x8009, "x-motorola:splash.ua"),
+    (0x800b, "x-wap-nai:mvsw.command"),
+    (0x8010, "x-wap-openwave:iota.ua"),
+    (0x9000, "x-wap-docomo:imode.mail2.ua"),
+    (0x9001, "x-oma-nec:otaprov.ua"),
+    (0x9002, "x-oma-nokia:call.ua"),
+    (0x9003, "x-oma-coremobility:sqa.ua"),
+    (0x9010, "x-oma-docomo:xmd.mail.ua"),
+];
+
 fn application(id: u8) -> Option<&'static str> {
-    APPLICATIONS.get(usize::from(id)).copied()
+    APPLICATIONS.get(usize::from(id)).copied().or_else(|| long_application(id.into()))
+}
+
+fn long_application(id: u64) -> Option<&'static str> {
+    LONG_APPLICATIONS.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
+}
+
+/// Whether it is the number of an application, in two bytes.
+fn is_known_long(value: Value<'_>) -> bool {
+    value.number().is_some_and(|id| long_application(id).is_some())
 }
 
 /// The application that an id stands for.
@@ -241,7 +279,9 @@ pub(super) fn application_name(id: Value<'_>) -> String {
     match (id, id.number()) {
         (Value::Text(text), _) => crate::details::shown(text),
         (_, Some(number @ 0..=0x7f)) => named(application(number as u8), number as u8).into_owned(),
-        (_, Some(number)) => format!("0x{number:x}"),
+        (_, Some(number)) => {
+            long_application(number).map_or_else(|| format!("0x{number:x}"), str::to_owned)
+        }
         (_, None) => "unreadable".to_owned(),
     }
 }

@@ -12,6 +12,7 @@ mod cir;
 mod content_type;
 mod gsm7;
 mod header;
+mod media_types;
 mod mms;
 mod port;
 mod provisioning;

@@ -7,13 +7,17 @@ use super::wbxml::{Document, Token};
 use crate::details::{Details, shown};
 
 pub(super) const PUBLIC_ID: u8 = 0x0b;
+pub(super) const NAME: &[u8] = b"-//WAPFORUM//DTD PROV 1.0//EN";
 
 /// Settings that are put down.
 const MAX_SETTINGS: usize = 32;
 
 /// Puts down what a document sets, in its order: `[GROUP]`, then `NAME=value`.
 pub(super) fn describe(body: &[u8], details: &mut Details) {
-    let Some(document) = Document::read(body) else { return };
+    let Some(document) = Document::read(body).filter(|document| document.is(PUBLIC_ID, NAME))
+    else {
+        return;
+    };
     let mut settings: Vec<String> = Vec::new();
     let mut tokens = document.tokens();
     while let Some(token) = tokens.next() {

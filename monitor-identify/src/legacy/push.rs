@@ -65,6 +65,8 @@ enum State {
     },
     /// This size is larger than the packet.
     TooLarge(&'static str),
+    /// The headers end this many bytes before their size says, where the body begins.
+    Short(usize),
     Malformed,
 }
 
@@ -99,7 +101,11 @@ impl<'a> Push<'a> {
         let is_field_too_large = missing == 0
             && walked == Err(Broken::PastEnd)
             && claims_more_than_is_left(region, body);
+        let short = (walked == Err(Broken::Malformed) && !is_open && !content_type.is_too_large)
+            .then(|| short_by(content_type.kind(), rest, headers_len, region.rest().len()))
+            .flatten();
         let state = match walked {
+            _ if short.is_some() => State::Short(short.unwrap_or_default()),
             _ if content_type.is_too_large && missing == 0 => State::TooLarge("Content-Type"),
             _ if is_too_large => State::TooLarge("HeadersLen"),
             _ if is_cut => State::Cut { seen: rest.len(), headers_len },
@@ -110,6 +116,7 @@ impl<'a> Push<'a> {
         // Where the size of the headers is wrong, the body is what cannot be a header.
         let body = match state {
             State::Whole => body,
+            State::Short(bytes) => rest.get(headers_len - bytes..).unwrap_or_default(),
             State::Cut { .. } => &[],
             State::TooLarge(_) | State::Malformed => region.rest(),
         };
@@ -156,6 +163,14 @@ impl<'a> Push<'a> {
                 );
                 return Identification::consistent(verdict, reason);
             }
+            State::Short(bytes) => {
+                let (verdict, _) = self.by_content_type();
+                let reason = format!(
+                    "a WSP push whose body is what its content type says; the size of its headers \
+                     is too large by {bytes}"
+                );
+                return Identification::consistent(verdict, reason);
+            }
             State::Whole => {}
         }
         if self.agreement == Agreement::Disagrees {
@@ -167,6 +182,13 @@ impl<'a> Push<'a> {
         }
         if self.content_type.kind() == Kind::Mms && self.agreement == Agreement::Agrees {
             return self.judge_message(payload);
+        }
+        if self.agreement == Agreement::Unknown && self.content_type.kind() != Kind::Other {
+            return Identification::consistent(
+                Verdict::WspPush,
+                "a WSP push whose headers end where their size says; its body is not there, or too \
+                 short to be checked",
+            );
         }
         let (verdict, reason) = self.by_content_type();
         let is_proven = self.agreement == Agreement::Agrees;
@@ -268,8 +290,19 @@ fn bits_of_end(state: State, is_to_the_end: bool, broken: Option<u8>, is_at_home
             of_size + of_field + home
         }
         State::Cut { .. } => home,
-        State::Malformed => 0,
+        State::Short(_) | State::Malformed => 0,
     }
+}
+
+/// How many bytes too many the size of the headers counts, where a walk of them stopped shortly
+/// before their end and a body that agrees begins there.
+fn short_by(kind: Kind, rest: &[u8], headers_len: usize, left: usize) -> Option<usize> {
+    const MOST: usize = 4;
+    const ENOUGH: u32 = 16;
+    let body = rest.get(headers_len.checked_sub(left)?..)?;
+    let (agreement, bits) = agreement(kind, body);
+    let is_body = agreement == Agreement::Agrees && bits >= ENOUGH;
+    (left <= MOST && is_body && kind != Kind::Text).then_some(left)
 }
 
 /// The content type at the start of the headers, which may be `open`: packet or capture end before

@@ -5,7 +5,9 @@ use super::wbxml::{Document, Token};
 use crate::details::Details;
 
 pub(super) const INDICATION_PUBLIC_ID: u8 = 0x05;
+pub(super) const INDICATION_NAME: &[u8] = b"-//WAPFORUM//DTD SI 1.0//EN";
 pub(super) const LOADING_PUBLIC_ID: u8 = 0x06;
+pub(super) const LOADING_NAME: &[u8] = b"-//WAPFORUM//DTD SL 1.0//EN";
 
 /// What an attribute's token says.
 enum Attribute {
@@ -25,13 +27,14 @@ const MAX_ADDRESS: usize = 1024;
 /// Puts down what an indication or loading says.
 pub(super) fn describe(body: &[u8], details: &mut Details) {
     let Some(document) = Document::read(body) else { return };
+    let is_loading = document.is(LOADING_PUBLIC_ID, LOADING_NAME);
     let mut attribute = Attribute::Other;
     let mut address: Option<Vec<u8>> = None;
     let mut is_content = false;
     for token in document.tokens() {
         match token {
             Token::Attribute(number) => {
-                attribute = meaning(document.public_id, number);
+                attribute = meaning(is_loading, number);
                 match attribute {
                     Attribute::Action(action) => details.set("action", action),
                     Attribute::Address(start) => address = Some(start.into()),
@@ -72,8 +75,8 @@ fn append(attribute: &Attribute, address: &mut Option<Vec<u8>>, part: &[u8]) {
     }
 }
 
-const fn meaning(public_id: u64, number: u8) -> Attribute {
-    if public_id == LOADING_PUBLIC_ID as u64 {
+const fn meaning(is_loading: bool, number: u8) -> Attribute {
+    if is_loading {
         return match number {
             0x05 => Attribute::Action("execute-low"),
             0x06 => Attribute::Action("execute-high"),

@@ -2,8 +2,10 @@
 //! inside WTP.
 
 use super::{
-    content_type::ContentType,
+    agreement::{Agreement, agreement},
+    content_type::{ContentType, Kind},
     header::Headers,
+    mms,
     push::{CONFIRMED_PUSH, PUSH, Push},
 };
 use crate::{
@@ -131,8 +133,14 @@ fn reply(reader: &mut Reader<'_>, missing: usize) -> Option<Pdu> {
     pdu.evidence.add(2 + 6);
     pdu.evidence.join(content_type.evidence);
     pdu.evidence.join(headers.evidence);
+    // Of what a gateway fetches, multimedia messages and WBXML can be checked.
+    let (agreement, body_bits) = agreement(content_type.kind(), reader.rest());
+    pdu.evidence.add(body_bits);
     pdu.details.set("status", status);
     pdu.details.set("content_type", content_type.name());
+    if agreement == Agreement::Agrees && content_type.kind() == Kind::Mms {
+        mms::Message::read(reader.rest()).describe(&mut pdu.details);
+    }
     describe(&headers, &mut pdu.details);
     Some(pdu)
 }

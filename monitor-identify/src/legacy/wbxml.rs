@@ -7,6 +7,10 @@ use crate::reader::Reader;
 pub(super) struct Document<'a> {
     /// Which kind of document it is, from the registry of the Open Mobile Naming Authority.
     pub(super) public_id: u64,
+    /// Where its name is in the string table, if it has no number.
+    name_at: usize,
+    /// Bits of evidence in version, character set and string table.
+    bits: u32,
     strings: &'a [u8],
     body: &'a [u8],
 }
@@ -28,32 +32,71 @@ pub(super) enum Token<'a> {
     End,
 }
 
-const UTF_8: u8 = 0x6a;
-
-/// Whether a body begins as every push that was ever seen does: version 1.1 to 1.3, this kind of
-/// document, UTF-8.
-pub(super) fn begins(body: &[u8], public_id: u8) -> bool {
-    matches!(body, [0x01..=0x03, kind, UTF_8, ..] if *kind == public_id)
+/// Character sets that documents are written in, by their IANA numbers: ASCII, ISO 8859, Shift JIS,
+/// UTF-8, GBK, UCS-2, UTF-16 and Big5.
+const fn is_charset(number: u64) -> bool {
+    matches!(number, 3..=12 | 17 | 106 | 113 | 1000 | 1013..=1015 | 2026)
 }
 
-/// Whether a body may begin a document of any kind.
-pub(super) fn begins_any(body: &[u8]) -> bool {
-    matches!(body, [0x01..=0x03, 0x02..=0x7f, UTF_8, ..] | [0x01..=0x03, 0x00, _, UTF_8, ..])
+const UTF_8: u64 = 106;
+const US_ASCII: u64 = 3;
+const ISO_8859_1: u64 = 4;
+
+/// Kinds of documents, from the registry of the Open Mobile Naming Authority.
+const fn is_public_id(number: u64) -> bool {
+    matches!(number, 0x02..=0x12 | 0x0fd1..=0x0fd3 | 0x1101..=0x1205)
+}
+
+/// Bits of evidence in a body that begins a document of this kind: its version, its kind, which may
+/// be a name in its string table, its character set, and the size of that table.
+pub(super) fn evidence(body: &[u8], public_id: u8, name: &[u8]) -> Option<u32> {
+    let document = Document::read(body)?;
+    document.is(public_id, name).then_some(8 + document.bits)
+}
+
+/// Bits of evidence in a body that begins a document of any kind.
+pub(super) fn evidence_of_any(body: &[u8]) -> Option<u32> {
+    let document = Document::read(body)?;
+    let is_named = document.public_id == 0 && document.name_at < document.strings.len();
+    let of_kind = match document.public_id {
+        // WML, of which gateways have the most.
+        0x02 | 0x04 | 0x09 | 0x0a => 6,
+        id if is_public_id(id) => 3,
+        _ if is_named => 2,
+        1 => 0,
+        _ => return None,
+    };
+    Some(of_kind + document.bits)
 }
 
 impl<'a> Document<'a> {
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
-        reader.u8()?;
+        let version = reader.u8()?;
         let public_id = reader.uintvar()?;
-        if public_id == 0 {
-            // Its name, by its place in the string table.
-            reader.uintvar()?;
-        }
-        let _charset = reader.uintvar()?;
+        // Its name, by its place in the string table.
+        let name_at = if public_id == 0 { reader.size()? } else { 0 };
+        let charset = reader.uintvar()?;
         let len = reader.size()?;
         let strings = reader.take(len)?;
-        Some(Self { public_id, strings, body: reader.rest() })
+        // Version 1.0 has no character set.
+        if !(1..=3).contains(&version) || !is_charset(charset) {
+            return None;
+        }
+        let of_charset = if matches!(charset, UTF_8 | US_ASCII | ISO_8859_1) { 6 } else { 4 };
+        let bits = 6 + of_charset + if len == 0 { 2 } else { 0 };
+        Some(Self { public_id, name_at, bits, strings, body: reader.rest() })
+    }
+
+    /// Whether it is of this kind, by its number or by its name in the string table.
+    pub(super) fn is(&self, public_id: u8, name: &[u8]) -> bool {
+        match self.public_id {
+            0 => {
+                let strings = self.strings.get(self.name_at..).unwrap_or_default();
+                Reader::new(strings).text_to_nul() == Some(name)
+            }
+            id => id == u64::from(public_id),
+        }
     }
 
     /// The tokens, as far as they can be read.

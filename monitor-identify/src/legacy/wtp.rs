@@ -39,6 +39,11 @@ fn invoke(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     skip_items(header[0], &mut reader)?;
+    if class == 0
+        && let Some(found) = session_end(payload, header, &reader)
+    {
+        return Some(found);
+    }
     // One packet is the last of its message. Only pushes do without an answer, class 2.
     let is_push = matches!(reader.peek(), Some(PUSH | CONFIRMED_PUSH));
     if header[0] & TRAILER == 0 || (class != 2) != is_push {
@@ -47,6 +52,40 @@ fn invoke(payload: &Payload<'_>) -> Option<Identification> {
     let mut details = head("Invoke", header);
     details.set("class", class);
     carried(payload, &reader, details, 5 + 4)
+}
+
+/// A session's Disconnect or Suspend, which expects no answer: its type and the session's number,
+/// which on another port could be anything.
+fn session_end(
+    payload: &Payload<'_>,
+    header: [u8; 4],
+    content: &Reader<'_>,
+) -> Option<Identification> {
+    const DISCONNECT: u8 = 0x05;
+    const SUSPEND: u8 = 0x08;
+    let mut content = *content;
+    let name = match content.u8()? {
+        DISCONNECT => "Disconnect",
+        SUSPEND => "Suspend",
+        _ => return None,
+    };
+    let session = content.uintvar()?;
+    let is_bare = header[0] & 0x80 == 0 && header[0] & TRAILER != 0 && content.is_empty();
+    let is_there = is_bare && is_on_port(payload);
+    is_there.then(|| {
+        let mut details = head("Invoke", header);
+        details.set("class", 0);
+        details.set("pdu", name);
+        details.set("session_id", session);
+        let reason =
+            "a WTP transaction without an answer that ends a session of WSP, on WTP's port";
+        Identification::consistent(Verdict::Wtp, reason).with(details)
+    })
+}
+
+/// Whether a few bytes may be WTP: a whole datagram from or to its port.
+fn is_on_port(payload: &Payload<'_>) -> bool {
+    payload.transport == Some(Protocol::Udp) && payload.has_port(port::WTP) && !payload.is_cut()
 }
 
 /// The answer to one.
@@ -126,8 +165,7 @@ fn abort(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 fn short(payload: &Payload<'_>, details: Details) -> Option<Identification> {
-    let is_there = payload.has_port(port::WTP) && !payload.is_cut();
-    is_there.then(|| {
+    is_on_port(payload).then(|| {
         Identification::consistent(
             Verdict::Wtp,
             "the size and the first byte of a short WTP PDU, on WTP's port 9201",

@@ -95,8 +95,9 @@ fn status(bytes: &[u8]) -> Option<Identification> {
 }
 
 fn inline(bytes: &[u8]) -> Option<Identification> {
+    // AUTH is not among them: mail and FTP have it as well.
     const COMMANDS: [&[u8]; 6] =
-        [b"ping\r\n", b"info\r\n", b"config get ", b"auth ", b"slaveof ", b"command\r\n"];
+        [b"ping\r\n", b"info\r\n", b"config get ", b"config set ", b"slaveof ", b"command\r\n"];
     let line = first_line(bytes);
     let is_line = bytes.len() == line.len() + 2 && is_printable(line);
     let is_command = COMMANDS.into_iter().any(|command| {

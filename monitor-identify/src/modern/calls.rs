@@ -1,8 +1,11 @@
 //! Calls and their ways through NAT: SIP and STUN.
 
+use monitor_common::flow::Protocol;
+
 use crate::{
-    Identification, Payload, Verdict,
+    Grade, Identification, Payload, Verdict,
     details::Details,
+    evidence::Evidence,
     reader::{Reader, contains, first_line},
 };
 
@@ -12,8 +15,8 @@ pub(crate) fn sip(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     let line = first_line(payload.bytes);
-    let mut details = Details::default();
     if let Some(status) = line.strip_prefix(b"SIP/2.0 ") {
+        let mut details = Details::default();
         details.set_text("status", status);
         let reason = "the status line of a SIP response";
         return Some(Identification::confirmed(Verdict::Sip, reason).with(details));
@@ -24,6 +27,7 @@ pub(crate) fn sip(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     let uri = &uri[1..];
+    let mut details = Details::default();
     details.set_text("method", method);
     details.set_text("uri", uri);
     details.set_some_text("user_agent", user_agent(payload.bytes));
@@ -44,17 +48,44 @@ fn user_agent(bytes: &[u8]) -> Option<&[u8]> {
     lines.find_map(|line| line.strip_prefix(b"User-Agent:")).map(<[u8]>::trim_ascii)
 }
 
-/// RFC 8489 §5, and TURN, RFC 8656, which shares its header.
+/// RFC 8489 §5, RFC 3489 before it, and TURN, RFC 8656, which share their header. On TCP perhaps
+/// behind a length, RFC 4571.
 pub(crate) fn stun(payload: &Payload<'_>) -> Option<Identification> {
+    if let Some(found) = stun_message(payload.bytes, payload.wire_len) {
+        return Some(found);
+    }
+    let (len, rest) = payload.bytes.split_first_chunk()?;
+    let len = usize::from(u16::from_be_bytes(*len));
+    let is_framed = payload.may_be(Protocol::Tcp) && len + 2 <= payload.wire_len;
+    if is_framed { stun_message(rest, len) } else { None }
+}
+
+fn stun_message(bytes: &[u8], wire_len: usize) -> Option<Identification> {
+    const HEADER_LEN: usize = 20;
     const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-    let mut reader = Reader::new(payload.bytes);
+    let mut reader = Reader::new(bytes);
     let kind = reader.be16()?;
-    let len = reader.be16()?;
-    if kind >= 0x4000 || !len.is_multiple_of(4) || reader.array()? != MAGIC_COOKIE {
+    let len = usize::from(reader.be16()?);
+    let cookie: [u8; 4] = reader.array()?;
+    if kind >= 0x4000 {
         return None;
     }
+    let (grade, reason) = if cookie == MAGIC_COOKIE {
+        (Grade::Confirmed, "the magic cookie of STUN")
+    } else {
+        // Before RFC 5389 its place was a part of the transaction.
+        reader.take(12)?;
+        let is_kind = matches!(kind, 1 | 2 | 0x101 | 0x102 | 0x111 | 0x112);
+        let is_whole = len + HEADER_LEN == wire_len && wire_len == bytes.len();
+        if !is_kind || !is_whole {
+            return None;
+        }
+        let grade = Evidence::bits(13 + 14 + old_attributes(&mut reader)?).grade()?;
+        (grade, "the header of STUN as RFC 3489 has it: a type, and a length that agrees")
+    };
     let method = match kind & 0x3eef {
         0x001 => "Binding",
+        0x002 => "SharedSecret",
         0x003 => "Allocate",
         0x004 => "Refresh",
         0x006 => "Send",
@@ -72,5 +103,21 @@ pub(crate) fn stun(payload: &Payload<'_>) -> Option<Identification> {
     let mut details = Details::default();
     details.set("method", method);
     details.set("class", class);
-    Some(Identification::confirmed(Verdict::Stun, "the magic cookie of STUN").with(details))
+    Some(Identification::new(Verdict::Stun, grade, reason).with(details))
+}
+
+/// Bits of evidence in attributes that fill the message; `None` if they do not.
+fn old_attributes(reader: &mut Reader<'_>) -> Option<u32> {
+    let mut bits = 0;
+    while !reader.is_empty() {
+        let kind = reader.be16()?;
+        let value = reader.block16()?;
+        let is_assigned = matches!(kind, 1..=11 | 0x20 | 0x22 | 0x8000..=0x8070);
+        let is_address = matches!((kind, value), (1 | 2 | 4 | 5 | 11, [_, 1 | 2, ..]));
+        if !is_assigned {
+            return None;
+        }
+        bits += if is_address { 20 } else { 10 };
+    }
+    Some(bits)
 }

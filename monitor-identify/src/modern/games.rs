@@ -94,3 +94,41 @@ fn varint(reader: &mut Reader<'_>) -> Option<u32> {
     }
     None
 }
+
+/// Valve's server queries: four bytes of ones, a letter, and what it stands for.
+pub(crate) fn source_query(payload: &Payload<'_>) -> Option<Identification> {
+    let &[kind, ref content @ ..] = payload.bytes.strip_prefix(&[0xff; 4])? else { return None };
+    let mut details = Details::default();
+    let message = match (kind, content) {
+        (b'T', _) if content.starts_with(b"Source Engine Query\0") => "information request",
+        (b'U', _) if content.len() == 4 => "players request",
+        (b'V', _) if content.len() == 4 => "rules request",
+        (b'W' | b'i', _) if content.len() <= 4 => "challenge request",
+        (b'A', _) if content.len() == 4 => "challenge",
+        (b'I', [2..=48, text @ ..]) => {
+            let mut texts = text.split(|byte| *byte == 0);
+            let (name, map) = (texts.next()?, texts.next()?);
+            if name.iter().chain(map).any(|byte| *byte < 0x20) {
+                return None;
+            }
+            details.set_text("server", name);
+            details.set_text("map", map);
+            "information"
+        }
+        (b'm', _) if content.contains(&0) => "information of GoldSource",
+        (b'D', [_, _, ..]) => "players",
+        (b'E', [_, _, ..]) => "rules",
+        _ => return None,
+    };
+    if !payload.may_be(Protocol::Udp) {
+        return None;
+    }
+    let of_text = if kind == b'T' { 64 } else { 0 };
+    let bits = 32 + 5 + of_text - if matches!(kind, b'D' | b'E' | b'm') { 10 } else { 0 };
+    let reason = "a query of game servers as Valve's engines have it";
+    let found = Identification::graded(Verdict::SourceQuery, bits, reason)?;
+    let mut all = Details::default();
+    all.set("message", message);
+    all.append(details);
+    Some(found.with(all))
+}

@@ -1,77 +1,265 @@
-//! Servers that greet with `220`, and those who answer them: SMTP and FTP.
-
-use monitor_common::flow::Protocol;
+//! Mail servers, FTP servers, and their clients: SMTP, FTP, POP3, IMAP and NNTP.
 
 use crate::{
     Grade, Identification, Payload, Verdict,
     details::Details,
-    reader::{contains, first_line, is_printable},
+    reader::{first_line, is_printable, starts_with_ignoring_case as begins},
 };
 
-const MAIL_WORDS: [&[u8]; 6] = [b"smtp", b"postfix", b"exim", b"sendmail", b"mail", b"haraka"];
-const FTP_WORDS: [&[u8]; 3] = [b"ftp", b"filezilla", b"file transfer"];
+const MAIL_WORDS: [&[u8]; 8] =
+    [b"smtp", b"postfix", b"exim", b"sendmail", b"mail", b"haraka", b"mx.", b"mta"];
+const FTP_WORDS: [&[u8]; 5] = [b"ftp", b"filezilla", b"file transfer", b"proftpd", b"serv-u"];
 
-/// RFC 5321 §4.2.
+const POP3: u16 = 110;
+
+/// RFC 5321 §4.
 pub(crate) fn smtp(payload: &Payload<'_>) -> Option<Identification> {
     let line = line(payload)?;
-    if let Some(greeting) = greeting(line) {
-        let text = greeting.to_ascii_lowercase();
-        let is_mail = MAIL_WORDS.into_iter().any(|word| contains(&text, word));
-        let is_ftp = FTP_WORDS.into_iter().any(|word| contains(&text, word));
-        return (is_mail && !is_ftp).then(|| {
-            said(
-                Verdict::Smtp,
-                Grade::Confirmed,
-                "the greeting of a mail server",
-                "greeting",
-                greeting,
-            )
+    if let Some(greeting) = reply(line, b"220") {
+        return (names(greeting, &MAIL_WORDS) && !names(greeting, &FTP_WORDS)).then(|| {
+            let reason = "the greeting of a mail server";
+            said(Verdict::Smtp, Grade::Confirmed, reason, ("greeting", greeting))
         });
     }
-    let name = line.strip_prefix(b"EHLO ").or_else(|| line.strip_prefix(b"HELO "))?;
-    // Other protocols have a HELO as well.
-    let grade = if line[0] == b'E' { Grade::Confirmed } else { Grade::Consistent };
-    Some(said(Verdict::Smtp, grade, "a mail client that says its name", "name", name))
+    if let Some(text) = reply(line, b"250").filter(|_| extensions(payload.bytes)) {
+        let reason = "the answer of a mail server to EHLO, with its extensions";
+        return Some(said(Verdict::Smtp, Grade::Confirmed, reason, ("answer", text)));
+    }
+    if let Some(text) = reply(line, b"554").or_else(|| reply(line, b"421"))
+        && names(text, &MAIL_WORDS)
+        && !names(text, &FTP_WORDS)
+    {
+        let reason = "the refusal of a mail server";
+        return Some(said(Verdict::Smtp, Grade::Consistent, reason, ("answer", text)));
+    }
+    if begins(line, b"EHLO ") || begins(line, b"HELO ") || begins(line, b"LHLO ") {
+        // Other protocols have a HELO as well.
+        let is_own = !matches!(line[0], b'H' | b'h');
+        let grade = if is_own { Grade::Confirmed } else { Grade::Consistent };
+        let reason = "a mail client that gives its name";
+        return Some(said(Verdict::Smtp, grade, reason, ("name", &line[5..])));
+    }
+    for (command, field) in [(&b"MAIL FROM:"[..], "sender"), (b"RCPT TO:", "recipient")] {
+        if begins(line, command) {
+            let reason = "a command of mail clients with an address";
+            let text = line[command.len()..].trim_ascii();
+            return Some(said(Verdict::Smtp, Grade::Confirmed, reason, (field, text)));
+        }
+    }
+    None
 }
 
-/// RFC 959 §4.2.
+fn extensions(bytes: &[u8]) -> bool {
+    const KEYWORDS: [&[u8]; 7] = [
+        b"PIPELINING",
+        b"SIZE",
+        b"STARTTLS",
+        b"8BITMIME",
+        b"ENHANCEDSTATUSCODES",
+        b"AUTH ",
+        b"HELP",
+    ];
+    let start = &bytes[..bytes.len().min(512)];
+    start.split(|byte| *byte == b'\n').skip(1).any(|line| {
+        let keyword = line.get(4..).unwrap_or_default();
+        line.starts_with(b"250") && KEYWORDS.into_iter().any(|known| keyword.starts_with(known))
+    })
+}
+
+/// RFC 959 §4.
 pub(crate) fn ftp(payload: &Payload<'_>) -> Option<Identification> {
     let line = line(payload)?;
-    if let Some(greeting) = greeting(line) {
-        let text = greeting.to_ascii_lowercase();
-        let is_ftp = FTP_WORDS.into_iter().any(|word| contains(&text, word));
-        let (grade, reason) = if is_ftp {
+    if let Some(greeting) = reply(line, b"220") {
+        let (grade, reason) = if names(greeting, &FTP_WORDS) {
             (Grade::Confirmed, "the greeting of an FTP server")
         } else {
             (Grade::Suspect, "a greeting as FTP and mail servers have, which names neither")
         };
-        return Some(said(Verdict::Ftp, grade, reason, "greeting", greeting));
+        return Some(said(Verdict::Ftp, grade, reason, ("greeting", greeting)));
     }
-    let user = line.strip_prefix(b"USER ")?;
-    Some(said(Verdict::Ftp, Grade::Consistent, "an FTP client that says its user", "user", user))
+    let words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    if begins(line, b"USER ") && words.count() == 2 {
+        let user = &line[5..];
+        let reason = "an FTP client that gives its user; POP3 has the same command";
+        return Some(said(Verdict::Ftp, Grade::Consistent, reason, ("user", user)));
+    }
+    let is_command = begins(line, b"PORT ")
+        && line.iter().filter(|byte| **byte == b',').count() == 5
+        || begins(line, b"AUTH TLS")
+        || begins(line, b"AUTH SSL")
+        || matches!(line, b"SYST" | b"FEAT" | b"PASV" | b"EPSV" | b"TYPE I" | b"TYPE A");
+    is_command.then(|| {
+        let reason = "a command of FTP clients";
+        said(Verdict::Ftp, Grade::Consistent, reason, ("command", line))
+    })
 }
 
-fn line<'a>(payload: &Payload<'a>) -> Option<&'a [u8]> {
-    if !matches!(payload.bytes.first()?, b'2' | b'E' | b'H' | b'U') {
+/// RFC 1939 and RFC 2449.
+pub(crate) fn pop3(payload: &Payload<'_>) -> Option<Identification> {
+    const SERVER_WORDS: [&[u8]; 12] = [
+        b"pop3",
+        b"pop ",
+        b"popper",
+        b"dovecot",
+        b"capabilit",
+        b"mail",
+        b"ready",
+        b"maildrop",
+        b"message",
+        b"logged in",
+        b"welcome",
+        b"hello",
+    ];
+    let line = line(payload)?;
+    let home = payload.has_port(POP3);
+    if let Some(text) = line.strip_prefix(b"+OK ") {
+        let is_stamp = text.contains(&b'<') && text.contains(&b'@');
+        let grade =
+            if names(text, &SERVER_WORDS) || is_stamp { Grade::Confirmed } else { Grade::Suspect };
+        let reason = "a positive answer of POP3";
+        return Some(said(Verdict::Pop3, grade, reason, ("answer", text)));
+    }
+    if home && line.starts_with(b"-ERR ") {
+        let reason = "a negative answer, on the port of POP3";
+        return Some(said(Verdict::Pop3, Grade::Consistent, reason, ("answer", &line[5..])));
+    }
+    if home && begins(line, b"USER ") {
+        let reason = "a POP3 client that gives its user";
+        return Some(said(Verdict::Pop3, Grade::Consistent, reason, ("user", &line[5..])));
+    }
+    let is_login = begins(line, b"APOP ") && line.len() > 5 + 32;
+    let is_command = line.eq_ignore_ascii_case(b"CAPA")
+        || line.eq_ignore_ascii_case(b"STLS")
+        || line.eq_ignore_ascii_case(b"UIDL")
+        || (home && (begins(line, b"AUTH ") || begins(line, b"RETR ") || begins(line, b"PASS ")))
+        || (home && matches!(line, b"STAT" | b"LIST" | b"QUIT" | b"AUTH" | b"NOOP"));
+    (is_login || is_command).then(|| {
+        let word = line.split(|byte| *byte == b' ').next().unwrap_or(line);
+        let reason = "a command of POP3 clients";
+        said(Verdict::Pop3, Grade::Consistent, reason, ("command", word))
+    })
+}
+
+/// RFC 9051: lines of a server begin with an asterisk, those of a client with a tag.
+pub(crate) fn imap(payload: &Payload<'_>) -> Option<Identification> {
+    const COMMANDS: [&[u8]; 16] = [
+        b"CAPABILITY",
+        b"LOGIN ",
+        b"STARTTLS",
+        b"AUTHENTICATE ",
+        b"SELECT ",
+        b"EXAMINE ",
+        b"LIST ",
+        b"LSUB ",
+        b"NOOP",
+        b"LOGOUT",
+        b"ID ",
+        b"FETCH ",
+        b"UID ",
+        b"IDLE",
+        b"ENABLE ",
+        b"NAMESPACE",
+    ];
+    let line = line(payload)?;
+    if let Some(text) = line.strip_prefix(b"* ") {
+        let is_own = names(text, &[b"imap"]) || text.starts_with(b"CAPABILITY ");
+        let is_status = [&b"OK "[..], b"PREAUTH ", b"BYE ", b"NO ", b"BAD "]
+            .into_iter()
+            .any(|word| text.starts_with(word));
+        if !is_own && !is_status {
+            return None;
+        }
+        let grade = if is_own { Grade::Confirmed } else { Grade::Consistent };
+        let reason = "a line of an IMAP server";
+        return Some(said(Verdict::Imap, grade, reason, ("answer", text)));
+    }
+    let (tag, command) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
+    let command = command.get(1..)?;
+    let is_tag = matches!(tag.len(), 1..=12)
+        && tag.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.')
+        && tag.iter().any(u8::is_ascii_digit);
+    let known = COMMANDS.into_iter().find(|known| {
+        begins(command, known) && (known.ends_with(b" ") || command.len() == known.len())
+    })?;
+    is_tag.then(|| {
+        let reason = "a tag and a command of IMAP";
+        let name = known.trim_ascii_end();
+        let mut found = said(Verdict::Imap, Grade::Confirmed, reason, ("command", name));
+        if known == b"LOGIN " {
+            let user = command[known.len()..].split(|byte| *byte == b' ').next();
+            found.details.set_some_text("user", user);
+        }
+        found
+    })
+}
+
+/// RFC 3977.
+pub(crate) fn nntp(payload: &Payload<'_>) -> Option<Identification> {
+    const NEWS_WORDS: [&[u8]; 5] = [b"nntp", b"news", b"inn ", b"nnrp", b"usenet"];
+    let line = line(payload)?;
+    if let Some(greeting) = reply(line, b"200").or_else(|| reply(line, b"201")) {
+        return names(greeting, &NEWS_WORDS).then(|| {
+            let reason = "the greeting of a news server";
+            said(Verdict::Nntp, Grade::Confirmed, reason, ("greeting", greeting))
+        });
+    }
+    let is_own = begins(line, b"MODE READER")
+        || begins(line, b"AUTHINFO USER ")
+        || begins(line, b"XOVER ")
+        || begins(line, b"NEWGROUPS ")
+        || begins(line, b"NEWNEWS ")
+        || begins(line, b"LIST ACTIVE")
+        || begins(line, b"LIST NEWSGROUPS")
+        || begins(line, b"IHAVE <");
+    let is_shared = (begins(line, b"GROUP ") && line.contains(&b'.') && !line[6..].contains(&b' '))
+        || begins(line, b"ARTICLE <")
+        || begins(line, b"BODY <");
+    if !is_own && !is_shared {
         return None;
     }
-    let line = first_line(payload.bytes);
-    let is_line = line.len() > 4 && line.len() < payload.bytes.len() && is_printable(line);
-    (is_line && payload.may_be(Protocol::Tcp)).then_some(line)
+    let grade = if is_own { Grade::Confirmed } else { Grade::Consistent };
+    Some(said(Verdict::Nntp, grade, "a command of news clients", ("command", line)))
 }
 
-fn greeting(line: &[u8]) -> Option<&[u8]> {
-    line.strip_prefix(b"220 ").or_else(|| line.strip_prefix(b"220-"))
+/// The first line, which must be there up to its end and be printable.
+fn line<'a>(payload: &Payload<'a>) -> Option<&'a [u8]> {
+    let line = first_line(payload.bytes);
+    let is_line = line.len() >= 4 && line.len() < payload.bytes.len() && is_printable(line);
+    is_line.then_some(line)
+}
+
+/// The text behind a code, in the last line of a reply or another one.
+fn reply<'a>(line: &'a [u8], code: &[u8]) -> Option<&'a [u8]> {
+    let rest = line.strip_prefix(code)?;
+    rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"-"))
+}
+
+/// Whether text has one of these words, which are in lower case.
+fn names(text: &[u8], words: &[&[u8]]) -> bool {
+    let text = &text[..text.len().min(200)];
+    words
+        .iter()
+        .any(|word| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
 }
 
 fn said(
     verdict: Verdict,
     grade: Grade,
     reason: &'static str,
-    name: &'static str,
-    text: &[u8],
+    (name, text): (&'static str, &[u8]),
 ) -> Identification {
     let mut details = Details::default();
     details.set_text(name, text);
     Identification::new(verdict, grade, reason).with(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_in_letters_of_either_case() {
+        assert!(names(b"mx1.example.net ESMTP Postfix", &MAIL_WORDS));
+        assert!(!names(b"ready", &MAIL_WORDS));
+    }
 }

@@ -2,7 +2,11 @@
 
 use monitor_common::flow::Protocol;
 
-use crate::{Identification, Payload, Verdict, details::Details};
+use crate::{
+    Grade, Identification, Payload, Verdict,
+    details::Details,
+    evidence::{Evidence, REGISTERED_PORT},
+};
 
 const NTP: u16 = 123;
 const LEN: usize = 48;
@@ -77,19 +81,78 @@ fn has_times(header: &[u8; LEN]) -> bool {
     header[40] >= YEAR_2000 && header[32] >= YEAR_2000
 }
 
-/// Requests that made servers amplify: readvar (RFC 9327) and monlist.
+/// Control (RFC 9327) and private messages, by which servers are managed and made to amplify.
 fn control(payload: &Payload<'_>, first: u8) -> Option<Identification> {
-    let bytes = payload.bytes;
-    let is_control = matches!(bytes, [0x16 | 0x1e, 0x01..=0x0c, 0, _, 0, 0, 0, 0, ..])
-        && (12..=24).contains(&payload.wire_len);
-    let is_monlist = matches!(bytes, [0x17, 0, 3, 0x2a | 0x14 | 0x00, ..])
-        && bytes.iter().skip(4).all(|byte| *byte == 0)
-        && payload.wire_len >= 8;
-    if !is_control && !is_monlist {
+    let version = first >> 3 & 7;
+    if !(1..=4).contains(&version) {
         return None;
     }
+    let (mode, message, bits) = if first & 7 == 6 {
+        let (is_response, bits) = readvar(payload)?;
+        ("control", if is_response { "response" } else { "request" }, bits)
+    } else {
+        let (message, bits) = private(payload)?;
+        ("private", message, bits)
+    };
+    let home = if payload.has_port(NTP) { REGISTERED_PORT } else { 0 };
+    let reason = "a message by which NTP servers are managed, and made to amplify";
+    let grade = Evidence::bits(bits + home).grade()?.min(Grade::Consistent);
     let mut details = Details::default();
-    details.set("mode", if first & 7 == 6 { "control" } else { "private" });
-    let reason = "a request to manage an NTP server, which scanners for amplifiers send";
-    Some(Identification::consistent(Verdict::Ntp, reason).with(details))
+    details.set("mode", mode);
+    details.set("message", message);
+    Some(Identification::new(Verdict::Ntp, grade, reason).with(details))
+}
+
+/// Mode 6: an operation, a sequence, a status, an association, offset and count. Whether it is a
+/// response, and the bits of evidence.
+fn readvar(payload: &Payload<'_>) -> Option<(bool, u32)> {
+    let header: &[u8; 12] = payload.bytes.first_chunk()?;
+    let operation = header[1];
+    let count = usize::from(u16::from_be_bytes([header[10], header[11]]));
+    let is_response = operation & 0x80 != 0;
+    if !matches!(operation & 0x1f, 0x01..=0x0c | 0x1f) || count > 480 {
+        return None;
+    }
+    let is_size = (12 + count..=12 + count.next_multiple_of(4) + 24).contains(&payload.wire_len);
+    if !is_response {
+        let is_zero = header[2] == 0 && header[4..8] == [0; 4] && payload.wire_len <= 24;
+        return is_zero.then_some((false, 4 + 8 + 32));
+    }
+    // Variables are text.
+    let text = payload.bytes.get(12..).unwrap_or_default();
+    let is_text = text
+        .iter()
+        .take(count)
+        .all(|byte| *byte == 0 || *byte >= 0x20 || byte.is_ascii_whitespace());
+    (is_size && is_text).then_some((true, 4 + 10 + if count > 8 { 16 } else { 4 }))
+}
+
+/// Mode 7: a sequence, an implementation, a request, the number of items and their size.
+fn private(payload: &Payload<'_>) -> Option<(&'static str, u32)> {
+    let &[first, sequence, implementation, request, e0, e1, s0, s1, ..] = payload.bytes else {
+        return None;
+    };
+    if !matches!(implementation, 0 | 2 | 3) || request > 0x2e {
+        return None;
+    }
+    let name = match request {
+        0x2a | 0x14 => "monlist",
+        0x00 => "peer list",
+        0x01 => "peer list with state",
+        _ => "other",
+    };
+    if first & 0x80 == 0 {
+        let is_zero = payload.bytes.iter().skip(4).all(|byte| *byte == 0);
+        let is_request = is_zero && payload.wire_len >= 8 && sequence == 0;
+        return (is_request && name != "other").then_some((name, 4 + 8 + 6 + 32));
+    }
+    // An error in the upper four bits, and no more items than a packet holds.
+    let items = usize::from(u16::from_be_bytes([e0 & 0x0f, e1]));
+    let size = usize::from(u16::from_be_bytes([s0 & 0x0f, s1]));
+    let is_filled = e0 & 0xf0 != 0 || items * size + 8 == payload.wire_len;
+    // What was cut in a capture.
+    let may_be_filled = items > 0 && (items * size + 8) >= payload.wire_len && items * size <= 500;
+    let is_response = s0 & 0xf0 == 0 && items <= 500 && (is_filled || may_be_filled);
+    let is_answer = sequence & 0x80 == 0 || items > 0;
+    (is_response && is_answer).then_some((name, 4 + 6 + 4 + if is_filled { 12 } else { 6 }))
 }

@@ -1,6 +1,6 @@
-//! Screens and objects of other machines: VNC and Java RMI.
+//! Screens of other machines: VNC and X11.
 
-use crate::{Identification, Payload, Verdict, details::Details};
+use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 
 /// RFC 6143 §7.1.1: either side begins with its version, in twelve bytes.
 pub(crate) fn vnc(payload: &Payload<'_>) -> Option<Identification> {
@@ -14,15 +14,35 @@ pub(crate) fn vnc(payload: &Payload<'_>) -> Option<Identification> {
     Some(Identification::confirmed(Verdict::Vnc, "the version line of VNC").with(details))
 }
 
-/// Java Object Serialization and RMI Specification, §10.2: magic, version, protocol.
-pub(crate) fn java_rmi(payload: &Payload<'_>) -> Option<Identification> {
-    let [0, version @ (1 | 2), protocol @ 0x4b..=0x4d, ..] = payload.bytes.strip_prefix(b"JRMI")?
-    else {
+/// X Window System Protocol §8: byte order, version 11.0, and the sizes of the name and the data of
+/// an authorization; or the server's answer.
+pub(crate) fn x11(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let order = reader.u8()?;
+    let unused = reader.u8()?;
+    let words: [[u8; 2]; 5] =
+        [reader.array()?, reader.array()?, reader.array()?, reader.array()?, reader.array()?];
+    let is_little = order == b'l' || (order <= 2 && words[0] == [11, 0]);
+    let word =
+        |bytes| if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) };
+    let [major, minor, name_len, data_len, padding] = words.map(word);
+    if major != 11 || minor != 0 {
         return None;
-    };
+    }
+    match order {
+        b'l' | b'B' if unused == 0 && padding == 0 => {}
+        // The server refuses, accepts, or asks for more; `name_len` is the size of what follows.
+        0..=2 if usize::from(name_len) * 4 + 8 == payload.wire_len => {
+            let reason = "the answer of an X server: version 11, and its size agrees";
+            return Identification::graded(Verdict::X11, 32 + 14, reason);
+        }
+        _ => return None,
+    }
+    let padded = |len: u16| usize::from(len).next_multiple_of(4);
+    let of_size = if padded(name_len) + padded(data_len) + 12 == payload.wire_len { 14 } else { 0 };
+    let reason = "the first message of an X client: byte order, version 11.0 and sizes";
+    let found = Identification::graded(Verdict::X11, 7 + 8 + 32 + of_size, reason)?;
     let mut details = Details::default();
-    details.set("version", *version);
-    let protocol = ["stream", "single operation", "multiplex"][usize::from(protocol - 0x4b)];
-    details.set("protocol", protocol);
-    Some(Identification::confirmed(Verdict::JavaRmi, "the header of Java RMI").with(details))
+    details.set_some_text("authorization", reader.take(name_len.into()));
+    Some(found.with(details))
 }

@@ -1,10 +1,10 @@
-//! Ways around: SOCKS and WireGuard.
+//! Proxies: SOCKS.
 
 use std::net::Ipv4Addr;
 
 use monitor_common::flow::Protocol;
 
-use crate::{Grade, Identification, Payload, Verdict, details::Details, reader::Reader};
+use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 
 /// RFC 1928 §3, and SOCKS 4 before it.
 pub(crate) fn socks(payload: &Payload<'_>) -> Option<Identification> {
@@ -57,24 +57,4 @@ fn socks4(command: u8, rest: &[u8]) -> Option<Identification> {
     details.set("target_port", port);
     let reason = "a request of SOCKS 4 that ends where its text does";
     Some(Identification::consistent(Verdict::Socks, reason).with(details))
-}
-
-/// WireGuard's messages, §5.4 of its paper: their sizes are fixed.
-pub(crate) fn wireguard(payload: &Payload<'_>) -> Option<Identification> {
-    let [kind @ 1..=3, 0, 0, 0, ..] = *payload.bytes else { return None };
-    let (name, len) = match kind {
-        1 => ("handshake initiation", 148),
-        2 => ("handshake response", 92),
-        _ => ("cookie reply", 64),
-    };
-    if payload.wire_len != len || !payload.may_be(Protocol::Udp) {
-        return None;
-    }
-    // An initiation ends with 16 bytes that are zero unless the server is under load.
-    let has_cookie = payload.bytes.len() == len && payload.bytes.ends_with(&[0; 16]);
-    let grade = if kind < 3 && has_cookie { Grade::Confirmed } else { Grade::Consistent };
-    let mut details = Details::default();
-    details.set("message", name);
-    let reason = "the type and the size of a WireGuard message";
-    Some(Identification::new(Verdict::Wireguard, grade, reason).with(details))
 }

@@ -8,7 +8,17 @@ use crate::{
     reader::{Reader, contains, first_line},
 };
 
-const METHODS: [&[u8]; 14] = [
+const METHODS: [&[u8]; 24] = [
+    b"MKCOL ",
+    b"COPY ",
+    b"MOVE ",
+    b"LOCK ",
+    b"UNLOCK ",
+    b"PROPPATCH ",
+    b"SEARCH ",
+    b"MERGE ",
+    b"DEBUG ",
+    b"TRACK ",
     b"GET ",
     b"POST ",
     b"HEAD ",
@@ -36,26 +46,36 @@ const NMAP_PAGE: &[u8] = b"/nice%20ports%2C/Tri%6Eity.txt%2ebak";
 
 /// RFC 9112.
 pub(crate) fn http(payload: &Payload<'_>) -> Option<Identification> {
-    match payload.bytes.first()? {
-        b'H' if payload.bytes.starts_with(b"HTTP/1.") => Some(response(payload.bytes)),
-        b'G' | b'P' | b'H' | b'O' | b'C' | b'D' | b'T' | b'N' | b'M' | b'S' | b'R' => {
-            request(payload)
-        }
-        _ => None,
+    match payload.bytes {
+        [0, rest @ ..] if !rest.starts_with(&[0]) => behind(payload, rest),
+        // RFC 9112 §2.2: empty lines in front of a request are skipped.
+        [b'\r', b'\n', rest @ ..] => behind(payload, rest),
+        bytes if bytes.starts_with(b"HTTP/1.") => Some(response(bytes)),
+        _ => request(payload),
     }
+}
+
+/// A request behind the byte that keeps a connection alive, or an empty line.
+fn behind(payload: &Payload<'_>, rest: &[u8]) -> Option<Identification> {
+    let skipped = payload.bytes.len() - rest.len();
+    let wire_len = payload.wire_len - skipped;
+    request(&Payload { bytes: rest, wire_len, ..*payload })
 }
 
 fn request(payload: &Payload<'_>) -> Option<Identification> {
     let bytes = payload.bytes;
     let method = METHODS.into_iter().find(|method| bytes.starts_with(method))?;
     let line = first_line(bytes);
+    let is_open = line.len() == bytes.len();
     let (target, version) = target_and_version(&line[method.len()..]);
     // RTSP, SIP and others share these methods.
     let grade = match version {
         Some(version) if version.starts_with(b"HTTP/1.") => Grade::Confirmed,
+        Some(version) if is_open && b"HTTP/1.".starts_with(version) => Grade::Consistent,
         Some(_) => return None,
-        // HTTP/0.9, or a line that was cut.
+        // HTTP/0.9, or a line that was cut: its target is longer than what was captured.
         None if target.starts_with(b"/") => Grade::Consistent,
+        None if is_open && target.starts_with(b"http://") => Grade::Consistent,
         None => return None,
     };
     let user_agent = header(bytes, b"user-agent");

@@ -1,12 +1,6 @@
-//! What Windows machines speak: SMB and RDP.
+//! What Windows machines speak: SMB, and RDP over UDP.
 
-use monitor_common::flow::Protocol;
-
-use crate::{
-    Identification, Payload, Verdict,
-    details::Details,
-    reader::{Reader, first_line},
-};
+use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 
 /// [MS-SMB2] §2.1 and [MS-CIFS] §2.2.3.1: the size of the message, then its magic number.
 pub(crate) fn smb(payload: &Payload<'_>) -> Option<Identification> {
@@ -29,52 +23,27 @@ pub(crate) fn smb(payload: &Payload<'_>) -> Option<Identification> {
     Some(Identification::confirmed(Verdict::Smb, "the magic number of SMB").with(details))
 }
 
-/// [MS-RDPBCGR] §2.2.1.1: a connection request of X.224 inside TPKT.
-pub(crate) fn rdp(payload: &Payload<'_>) -> Option<Identification> {
-    const REQUEST: u8 = 0xe0;
-    const CONFIRM: u8 = 0xd0;
+/// [MS-RDPEUDP] §3.1.5.1.1: the SYN of RDP over UDP, padded with zeros to the size of a packet.
+pub(crate) fn rdp_over_udp(payload: &Payload<'_>) -> Option<Identification> {
+    const SYN: u16 = 0x0001;
+    const ACK: u16 = 0x0004;
+    /// All flags that are assigned.
+    const ASSIGNED: u16 = 0x1fff;
+    /// Sizes of packets that may be offered, in bytes.
+    const MTU: std::ops::RangeInclusive<u16> = 1132..=1232;
     let mut reader = Reader::new(payload.bytes);
-    if reader.array()? != [3, 0] || !payload.may_be(Protocol::Tcp) {
+    let acknowledged = reader.be32()?;
+    let window = reader.be16()?;
+    let flags = reader.be16()?;
+    let _sequence = reader.be32()?;
+    let (up, down) = (reader.be16()?, reader.be16()?);
+    let is_first = flags & ACK == 0 && acknowledged == u32::MAX;
+    let is_syn = flags & SYN != 0 && flags & !ASSIGNED == 0 && (is_first || flags & ACK != 0);
+    if !is_syn || window == 0 || !MTU.contains(&up) || !MTU.contains(&down) {
         return None;
     }
-    let len = usize::from(reader.be16()?);
-    let indicator = usize::from(reader.u8()?);
-    let kind = reader.u8()?;
-    if len != indicator + 5 || len > payload.wire_len {
-        return None;
-    }
-    // Two references and a class.
-    let _references: [u8; 5] = reader.array()?;
-    match kind {
-        REQUEST => Some(rdp_request(reader.rest())),
-        // The server chooses how to secure the connection, or refuses.
-        CONFIRM if matches!(reader.rest(), [] | [2 | 3, _, 8, 0, ..]) => {
-            let reason = "a connection confirmation of X.224, as RDP servers send it";
-            Some(Identification::confirmed(Verdict::Rdp, reason))
-        }
-        _ => None,
-    }
-}
-
-fn rdp_request(rest: &[u8]) -> Identification {
-    const COOKIE: &[u8] = b"Cookie: mstshash=";
-    let mut details = Details::default();
-    let Some(cookie) = rest.strip_prefix(COOKIE).map(first_line) else {
-        let reason = "a connection request of X.224";
-        return if matches!(rest, [1, _, 8, 0, ..]) {
-            Identification::confirmed(Verdict::Rdp, "a connection request with RDP's negotiation")
-        } else {
-            Identification::consistent(Verdict::Rdp, reason)
-        };
-    };
-    details.set_text("cookie", cookie);
-    let identification = if cookie == b"nmap" {
-        Identification::confirmed(
-            Verdict::ScanNmap,
-            "an RDP request with the user that only Nmap's version detection names",
-        )
-    } else {
-        Identification::confirmed(Verdict::Rdp, "a connection request with RDP's cookie")
-    };
-    identification.with(details)
+    let of_acknowledged = if is_first { 30 } else { 0 };
+    let of_size = if payload.wire_len == 1232 { 10 } else { 0 };
+    let reason = "the SYN of RDP over UDP: nothing acknowledged, flags and sizes of packets";
+    Identification::graded(Verdict::Rdp, 18 + 3 + of_acknowledged + of_size, reason)
 }

@@ -1,0 +1,264 @@
+//! Message brokers: MQTT, AMQP, NATS, STOMP and ZeroMQ.
+
+use monitor_common::flow::Protocol;
+
+use crate::{
+    Grade, Identification, Payload, Verdict,
+    details::Details,
+    reader::{Reader, contains, first_line, is_plain_text},
+};
+
+/// MQTT 3.1, 3.1.1 and 5, §3.1 and §3.2.
+pub(crate) fn mqtt(payload: &Payload<'_>) -> Option<Identification> {
+    match payload.bytes {
+        [0x10, ..] => connect(payload),
+        // The flags of an acknowledgement, and whether the connection was accepted.
+        [0x20, 2, 0 | 1, code @ 0..=5] if payload.may_be(Protocol::Tcp) => {
+            let mut details = Details::default();
+            details.set("return_code", *code);
+            let reason = "an MQTT broker's answer to a connection";
+            Some(Identification::consistent(Verdict::Mqtt, reason).with(details))
+        }
+        // Version 5 has properties behind it, which fill the rest.
+        [0x20, len, 0 | 1, 0 | 0x80..=0xff, properties, ..]
+            if payload.may_be(Protocol::Tcp)
+                && usize::from(*len) + 2 == payload.wire_len
+                && *len >= 3
+                && *properties == *len - 3 =>
+        {
+            let reason = "an MQTT 5 broker's answer to a connection: its sizes agree";
+            Some(Identification::consistent(Verdict::Mqtt, reason))
+        }
+        _ => None,
+    }
+}
+
+fn connect(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    reader.u8()?;
+    // The remaining length: seven bits a byte, the lowest first.
+    let more = reader.rest().iter().take(3).take_while(|byte| **byte & 0x80 != 0).count();
+    reader.take(more + 1)?;
+    let name = reader.block16()?;
+    if !matches!(name, b"MQTT" | b"MQIsdp") {
+        return None;
+    }
+    let level = reader.u8()?;
+    let _flags = reader.u8()?;
+    let _keep_alive = reader.be16()?;
+    let mut details = Details::default();
+    details.set("protocol_level", level);
+    // Version 5 has properties here, behind their size.
+    if level >= 5 {
+        reader.block8();
+    }
+    details.set_some_text("client_id", reader.block16());
+    let reason = "an MQTT client's connection with the protocol's name";
+    Some(Identification::confirmed(Verdict::Mqtt, reason).with(details))
+}
+
+/// AMQP 0-9-1 §4.2 and 1.0 §2.2: name, protocol and version, then frames.
+pub(crate) fn amqp(payload: &Payload<'_>) -> Option<Identification> {
+    let Some([id @ 0..=3, major, minor, revision, ..]) = payload.bytes.strip_prefix(b"AMQP") else {
+        return frames(payload).or_else(|| frame_of_1_0(payload));
+    };
+    let mut details = Details::default();
+    let version = match (id, major) {
+        (0, 0) => format!("{major}-{minor}-{revision}"),
+        _ => format!("{major}.{minor}.{revision}"),
+    };
+    details.set("version", version);
+    Some(Identification::confirmed(Verdict::Amqp, "the header of AMQP").with(details))
+}
+
+/// Frames of AMQP 0-9-1: type, channel, size, and a byte at the end.
+fn frames(payload: &Payload<'_>) -> Option<Identification> {
+    const END: u8 = 0xce;
+    const METHOD: u8 = 1;
+    const HEARTBEAT: u8 = 8;
+    let mut reader = Reader::new(payload.bytes);
+    let kind = reader.u8()?;
+    let channel = reader.be16()?;
+    let len = reader.be32()? as usize;
+    if !matches!(kind, METHOD..=3 | HEARTBEAT) || len > 1 << 20 || channel > 4096 {
+        return None;
+    }
+    let content = reader.rest();
+    // Classes are multiples of ten.
+    let class = match (kind, content) {
+        (METHOD, [class_high, class_low, method_high, method_low, ..]) => {
+            let class = u16::from_be_bytes([*class_high, *class_low]);
+            let method = u16::from_be_bytes([*method_high, *method_low]);
+            let is_assigned =
+                matches!(class, 10 | 20 | 30 | 40 | 50 | 60 | 85 | 90) && method <= 121;
+            Some(is_assigned.then_some((class, method))?)
+        }
+        (HEARTBEAT, _) if len != 0 => return None,
+        _ => None,
+    };
+    let of_end = match content.get(len) {
+        Some(&END) => 8,
+        Some(_) => return None,
+        None if len < payload.missing() + content.len() => 0,
+        // The frame goes on in another segment.
+        None if payload.may_be(Protocol::Tcp) && content.len() > 8 => 0,
+        None => return None,
+    };
+    let of_size = if len + 8 == payload.wire_len { 12 } else { 0 };
+    let of_class = if class.is_some() { 24 } else { 0 };
+    let bits = 6 + 4 + 8 + of_end + of_size + of_class;
+    let reason = "a frame of AMQP 0-9-1: type, channel, size, content and its last byte";
+    let found = Identification::graded(Verdict::Amqp, bits, reason)?;
+    let mut details = Details::default();
+    let names = ["", "method", "header", "body"];
+    details.set("frame", names.get(usize::from(kind)).copied().unwrap_or("heartbeat"));
+    details.set("channel", channel);
+    if let Some((class, method)) = class {
+        details.set("method", format!("{class}.{method}"));
+    }
+    Some(found.with(details))
+}
+
+/// A frame of AMQP 1.0, §2.3: size, offset of its content, type, channel, and a performative.
+fn frame_of_1_0(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let len = reader.be32()? as usize;
+    let [offset, kind] = reader.array()?;
+    let _channel = reader.be16()?;
+    let [0, 0x53, performative, ..] = *reader.rest() else { return None };
+    let is_performative = match kind {
+        0 => (0x10..=0x18).contains(&performative),
+        1 => (0x40..=0x44).contains(&performative),
+        _ => false,
+    };
+    let is_right = offset == 2 && is_performative && len >= 11 && len <= payload.wire_len;
+    is_right.then(|| {
+        let reason = "a frame of AMQP 1.0: size, offset, type, and a performative";
+        Identification::confirmed(Verdict::Amqp, reason)
+    })
+}
+
+/// NATS: words of a client and a server, with JSON behind the first of each.
+pub(crate) fn nats(payload: &Payload<'_>) -> Option<Identification> {
+    let line = first_line(payload.bytes);
+    let start = &line[..line.len().min(512)];
+    let mut details = Details::default();
+    let grade = if let Some(json) = start.strip_prefix(b"INFO ") {
+        let is_own = contains(json, b"\"server_id\"") || contains(json, b"\"max_payload\"");
+        if !json.trim_ascii_start().starts_with(b"{") || !is_own {
+            return None;
+        }
+        details.set("message", "INFO");
+        details.set_some_text("version", member(json, b"\"version\":"));
+        details.set_some_text("server_name", member(json, b"\"server_name\":"));
+        Grade::Confirmed
+    } else if let Some(json) = start.strip_prefix(b"CONNECT ") {
+        let is_own = contains(json, b"\"verbose\"") || contains(json, b"\"pedantic\"");
+        if !json.trim_ascii_start().starts_with(b"{") || !is_own {
+            return None;
+        }
+        details.set("message", "CONNECT");
+        details.set_some_text("name", member(json, b"\"name\":"));
+        details.set_some_text("user", member(json, b"\"user\":"));
+        Grade::Confirmed
+    } else {
+        let mut words = start.split(|byte| *byte == b' ');
+        let word = words.next()?;
+        let subject = words.next()?;
+        let last = words.next_back()?;
+        let is_number = !last.is_empty() && last.iter().all(u8::is_ascii_digit);
+        if !matches!(word, b"PUB" | b"SUB" | b"MSG" | b"HPUB") || subject.is_empty() || !is_number {
+            return None;
+        }
+        details.set_text("message", word);
+        details.set_text("subject", subject);
+        Grade::Consistent
+    };
+    Some(Identification::new(Verdict::Nats, grade, "a message of NATS").with(details))
+}
+
+/// The text of a member of JSON.
+fn member<'a>(json: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let at = json.windows(name.len()).position(|window| window == name)?;
+    let value = json[at + name.len()..].trim_ascii_start().strip_prefix(b"\"")?;
+    Some(&value[..value.iter().position(|byte| *byte == b'"')?])
+}
+
+/// STOMP 1.2: a command, headers, an empty line, a body and a zero.
+pub(crate) fn stomp(payload: &Payload<'_>) -> Option<Identification> {
+    const COMMANDS: [&[u8]; 13] = [
+        b"STOMP",
+        b"CONNECT",
+        b"CONNECTED",
+        b"SEND",
+        b"SUBSCRIBE",
+        b"UNSUBSCRIBE",
+        b"MESSAGE",
+        b"RECEIPT",
+        b"ERROR",
+        b"DISCONNECT",
+        b"ACK",
+        b"NACK",
+        b"BEGIN",
+    ];
+    let command = first_line(payload.bytes);
+    if !COMMANDS.contains(&command) {
+        return None;
+    }
+    let rest = &payload.bytes[command.len()..];
+    let rest = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n"))?;
+    let mut details = Details::default();
+    details.set_text("command", command);
+    let mut has_header = false;
+    for line in rest.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end()) {
+        if line.is_empty() || line == b"\0" {
+            break;
+        }
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        if !is_plain_text(line) {
+            return None;
+        }
+        has_header = true;
+        match &line[..colon] {
+            b"login" => details.set_some_text("user", line.get(colon + 1..)),
+            b"server" => details.set_some_text("server", line.get(colon + 1..)),
+            b"destination" => details.set_some_text("destination", line.get(colon + 1..)),
+            b"accept-version" | b"version" => {
+                details.set_some_text("version", line.get(colon + 1..));
+            }
+            _ => {}
+        }
+    }
+    let ends_with_zero = payload.bytes.contains(&0);
+    if !has_header && !ends_with_zero {
+        return None;
+    }
+    let grade = if ends_with_zero { Grade::Confirmed } else { Grade::Consistent };
+    let reason = "a frame of STOMP: a command and headers";
+    Some(Identification::new(Verdict::Stomp, grade, reason).with(details))
+}
+
+/// ZeroMQ's greeting, RFC 23 of the ZeroMQ project: a signature of ten bytes, version, mechanism.
+pub(crate) fn zmtp(payload: &Payload<'_>) -> Option<Identification> {
+    const MECHANISM_LEN: usize = 20;
+    let [0xff, padding @ .., 0x7f] = payload.bytes.first_chunk::<10>()? else { return None };
+    // Zeros, or the length of an identity as version 2 has it.
+    if padding[..7] != [0; 7] {
+        return None;
+    }
+    let mut reader = Reader::new(&payload.bytes[10..]);
+    let mut details = Details::default();
+    match reader.u8() {
+        Some(major @ 3..=9) => {
+            let minor = reader.u8().unwrap_or(0);
+            details.set("version", format!("{major}.{minor}"));
+            let mechanism = reader.take(MECHANISM_LEN);
+            let name = mechanism.and_then(|name| name.split(|byte| *byte == 0).next());
+            details.set_some_text("mechanism", name);
+        }
+        Some(major) => details.set("version", major),
+        None => {}
+    }
+    let reason = "the greeting of ZeroMQ";
+    Some(Identification::confirmed(Verdict::Zmtp, reason).with(details))
+}

@@ -1,0 +1,121 @@
+//! Remote access trojans and the stages of Metasploit.
+
+use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
+
+/// The Gh0st family: a tag, the size of the message, the size of its content, and that content
+/// compressed by zlib. Descendants change the tag and little else.
+pub(crate) fn gh0st(payload: &Payload<'_>) -> Option<Identification> {
+    const TAG_LEN: usize = 5;
+    const LARGEST: usize = 16 << 20;
+    /// The headers that zlib writes, by level.
+    const ZLIB: [[u8; 2]; 4] = [[0x78, 0x01], [0x78, 0x5e], [0x78, 0x9c], [0x78, 0xda]];
+    let mut reader = Reader::new(payload.bytes);
+    let tag = reader.take(TAG_LEN)?;
+    let size = reader.le32()? as usize;
+    let unpacked = reader.le32()? as usize;
+    let is_packed = reader.array().is_some_and(|header| ZLIB.contains(&header));
+    let is_tag = tag.iter().all(u8::is_ascii_graphic);
+    let is_size = (15..LARGEST).contains(&size) && (1..LARGEST).contains(&unpacked);
+    if !is_packed || !is_tag || !is_size {
+        return None;
+    }
+    let of_size = if size == payload.wire_len { 16 } else { 0 };
+    let of_tag = if tag == b"Gh0st" { 32 } else { 7 };
+    let reason = "a message of the Gh0st family of remote access trojans: a tag, two sizes, and \
+                  content compressed by zlib";
+    let found = Identification::graded(Verdict::Gh0st, of_tag + of_size + 14 + 2, reason)?;
+    let mut details = Details::default();
+    details.set_text("tag", tag);
+    details.set("message_bytes", size);
+    details.set("content_bytes", unpacked);
+    Some(found.with(details))
+}
+
+/// The stage that a Meterpreter handler sends to its stager, and the packets that follow.
+pub(crate) fn meterpreter(payload: &Payload<'_>) -> Option<Identification> {
+    stage(payload).or_else(|| packet(payload)).or_else(|| plain_packet(payload))
+}
+
+/// A length, then code: a reflective DLL with Metasploit's entry code in its DOS header, or a script.
+fn stage(payload: &Payload<'_>) -> Option<Identification> {
+    /// `call $+5; pop ebx; push edx; inc ebp; push ebp; mov ebp, esp` behind `MZ`.
+    const DLL_32: &[u8] = &[b'M', b'Z', 0xe8, 0, 0, 0, 0, 0x5b, 0x52, 0x45, 0x55, 0x89, 0xe5];
+    /// `pop r10; push r10; push rbp; mov rbp, rsp` as `MZARUH`.
+    const DLL_64: &[u8] = &[b'M', b'Z', b'A', b'R', b'U', b'H', 0x89, 0xe5];
+    let (length, code) = match payload.bytes.split_first_chunk::<4>() {
+        Some((length, rest)) if !payload.bytes.starts_with(b"MZ") => (Some(*length), rest),
+        _ => (None, payload.bytes),
+    };
+    let (kind, size) = match length {
+        _ if code.starts_with(DLL_32) => ("DLL for x86", length.map(u32::from_le_bytes)),
+        _ if code.starts_with(DLL_64) => ("DLL for x64", length.map(u32::from_le_bytes)),
+        Some(length) if code.starts_with(b"/*<?php /**/") => {
+            ("PHP", Some(u32::from_be_bytes(length)))
+        }
+        Some(length) if code.starts_with(b"import ") || code.starts_with(b"exec(") => {
+            let size = u32::from_be_bytes(length);
+            // Python's stager takes any script; Meterpreter's has some ten kilobytes.
+            if !(1000..1 << 20).contains(&size) {
+                return None;
+            }
+            ("Python", Some(size))
+        }
+        _ => return None,
+    };
+    let mut details = Details::default();
+    details.set("stage", kind);
+    details.set_known("stage_bytes", size);
+    let reason = "the stage of a Metasploit payload: its size and its entry code";
+    let found = if kind == "Python" {
+        Identification::consistent(Verdict::Meterpreter, reason)
+    } else {
+        Identification::confirmed(Verdict::Meterpreter, reason)
+    };
+    Some(found.with(details))
+}
+
+/// A packet since Metasploit 5: a key, and the rest combined with it by exclusive or: session id,
+/// encryption, length and type.
+fn packet(payload: &Payload<'_>) -> Option<Identification> {
+    const HEADER_LEN: usize = 32;
+    let header: &[u8; HEADER_LEN] = payload.bytes.first_chunk()?;
+    let key = [header[0], header[1], header[2], header[3]];
+    let word = |at: usize| {
+        let bytes = [0, 1, 2, 3].map(|index| header[at + index] ^ key[index]);
+        u32::from_be_bytes(bytes)
+    };
+    let [encryption, len, kind] = [word(20), word(24), word(28)];
+    let is_right = key != [0; 4]
+        && encryption <= 1
+        && kind <= 1
+        && len as usize + 24 == payload.wire_len
+        && len >= 8;
+    is_right.then(|| packet_of(kind, encryption == 1))
+}
+
+fn packet_of(kind: u32, is_encrypted: bool) -> Identification {
+    let mut details = Details::default();
+    details.set("packet", if kind == 0 { "request" } else { "response" });
+    details.set("encrypted", is_encrypted);
+    let reason = "a packet of Meterpreter: its key, encryption, length and type agree";
+    Identification::confirmed(Verdict::Meterpreter, reason).with(details)
+}
+
+/// A packet before Metasploit 5: length, type, and the name of a method.
+fn plain_packet(payload: &Payload<'_>) -> Option<Identification> {
+    const METHOD: u32 = 0x0001_0001;
+    let mut reader = Reader::new(payload.bytes);
+    let [len, kind, method_len, method] =
+        [reader.be32()?, reader.be32()?, reader.be32()?, reader.be32()?];
+    let name = reader.text_to_nul()?;
+    let is_right = len as usize == payload.wire_len
+        && kind <= 1
+        && method == METHOD
+        && method_len as usize == 8 + name.len() + 1
+        && name.iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'0'..=b'9'));
+    is_right.then(|| {
+        let mut found = packet_of(kind, false);
+        found.details.set_text("method", name);
+        found
+    })
+}
