@@ -4,6 +4,8 @@
 
 mod cli;
 mod configuration;
+mod events;
+mod http;
 mod metrics;
 
 use std::{env, fs, io, path::PathBuf};
@@ -20,6 +22,8 @@ fn main() -> io::Result<()> {
     let pages = [
         ("cli.md", cli::page()),
         ("configuration.md", configuration::page()),
+        ("events.md", events::page()),
+        ("http.md", http::page()),
         ("metrics.md", metrics::page()),
     ];
     for (name, page) in pages {

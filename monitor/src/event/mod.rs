@@ -11,6 +11,7 @@ mod body;
 mod caller;
 mod context;
 mod encode;
+mod fields;
 #[cfg(test)]
 mod golden;
 mod losses;
@@ -29,6 +30,7 @@ pub use self::{
     caller::{AncestorFields, CallerFields, IdentityFields},
     context::EventContext,
     encode::{EncodedEvent, JsonLine, SCHEMA},
+    fields::{FIELDS, Field, meaning},
     losses::EventLosses,
     name::EventName,
     socket::{Errno, SocketFields},

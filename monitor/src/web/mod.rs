@@ -22,6 +22,7 @@ mod routes;
 mod security;
 mod server;
 mod source;
+mod table;
 
 pub use self::{
     listener::{BindError, Listener, bind},
@@ -29,6 +30,7 @@ pub use self::{
     security::{PreparedRules, Security, SecurityError},
     server::serve,
     source::{SharedSource, Source, TalkerCounts},
+    table::{Access, Parameter, ROUTES, Route},
 };
 
 #[cfg(test)]

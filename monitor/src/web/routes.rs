@@ -16,7 +16,7 @@ use axum::{
 use futures_util::{StreamExt as _, stream};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::{security::Security, source::SharedSource};
+use super::{security::Security, source::SharedSource, table};
 use crate::metrics::Exposition;
 
 /// Size from which an exposition counts as large: that of tens of thousands of ports. Only so many
@@ -64,9 +64,9 @@ pub(super) fn router(state: State) -> Router {
         large: Arc::new(Semaphore::new(MAX_LARGE)),
     };
     Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
+        .route(table::METRICS.path, get(metrics))
+        .route(table::HEALTHZ.path, get(async || "ok\n"))
+        .route(table::READYZ.path, get(readyz))
         .with_state(routes)
 }
 

@@ -27,20 +27,21 @@ use super::{
     guard::{self, Authenticated, Endpoint},
     page,
     source::SharedSource,
+    table,
 };
 
 /// The routes and the live page, each behind the guard, until `stop` is closed.
 pub(super) fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router {
     let api = Api::new(Arc::clone(&source), stop);
     Router::new()
-        .route("/api/v1/ports", get(ports::all))
-        .route("/api/v1/ports/{port}", get(ports::one))
-        .route("/api/v1/events", get(events::stored))
-        .route("/api/v1/events/stream", get(stream::events))
-        .route("/api/v1/talkers", get(talkers::talkers))
-        .route("/api/v1/hooks", get(hooks::hooks))
+        .route(table::PORTS.path, get(ports::all))
+        .route(table::PORT.path, get(ports::one))
+        .route(table::EVENTS.path, get(events::stored))
+        .route(table::EVENT_STREAM.path, get(stream::events))
+        .route(table::TALKERS.path, get(talkers::talkers))
+        .route(table::HOOKS.path, get(hooks::hooks))
         .route("/api/{*rest}", any(unknown))
-        .route("/", get(page::page))
+        .route(table::PAGE.path, get(page::page))
         .method_not_allowed_fallback(async || {
             problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
         })

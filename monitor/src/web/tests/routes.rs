@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::support::{Server, state};
-use crate::web::{Listener, bind, routes::MAX_LARGE, serve};
+use crate::web::{Access, Listener, ROUTES, bind, routes::MAX_LARGE, serve};
 
 #[tokio::test]
 async fn routes_answer_with_their_status() {
@@ -149,4 +149,32 @@ async fn the_unix_socket_is_for_user_and_group() {
     task.await.unwrap();
     assert!(!path.exists(), "the socket goes with the agent");
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The status of the answer to a request over loopback; the rest of it is not read.
+async fn status_of(server: &Server, path: &str, host: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.unwrap();
+    String::from_utf8_lossy(&head[9..]).into_owned()
+}
+
+#[tokio::test]
+async fn every_route_of_the_table_is_served_to_the_clients_that_it_names() {
+    let server = Server::of_text("a_total 1\n").await;
+    for route in ROUTES {
+        let path = route.path.replace("{port}", "2948");
+        let trusted = status_of(&server, &path, "127.0.0.1").await;
+        assert!(trusted != "404" && trusted != "403", "{path}: {trusted}");
+        let other = status_of(&server, &path, "example.org").await;
+        assert_eq!(other == "403", route.access == Access::Details, "{path}: {other}");
+        for parameter in route.parameters {
+            let path = format!("{path}?{}", parameter.example);
+            let status = status_of(&server, &path, "127.0.0.1").await;
+            assert_eq!(status, "200", "{path}");
+        }
+    }
+    assert_eq!(status_of(&server, "/api/v1/none", "127.0.0.1").await, "404");
 }

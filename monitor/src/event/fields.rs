@@ -1,0 +1,138 @@
+//! What the kinds of events are, and what their fields mean: the source of docs/reference/events.md.
+//! A test compares it with the golden file, which has every field of every kind.
+
+use super::name::EventName::{
+    self, AgentStarted, AgentStopped, Awakened, Bind, BindFailed, Close, Dormant, HookChanged,
+    Identified, Listen, UnexpectedOwner,
+};
+
+/// A field of events.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name in the JSON object.
+    pub name: &'static str,
+    /// Its JSON type, and its unit or format.
+    pub value: &'static str,
+    /// The kinds of events that may have it.
+    pub kinds: &'static [EventName],
+    /// What it is, in Markdown.
+    pub help: &'static str,
+}
+
+/// When an event of a kind is raised, in Markdown.
+pub const fn meaning(name: EventName) -> &'static str {
+    match name {
+        Bind => "A socket was bound to a watched port.",
+        BindFailed => "The kernel refused a bind to a watched port.",
+        Listen => "A TCP socket on a watched port began to listen.",
+        Close => "A socket that was bound to a watched port was closed.",
+        Awakened => {
+            "The first bind or packet on a dormant port. One that a bind caused has the fields of \
+             the call."
+        }
+        Dormant => "A port was quiet for its `dormant_after`.",
+        Identified => {
+            "A payload, or a connection attempt that no payload followed, was identified."
+        }
+        UnexpectedOwner => "A process that `expect` does not name bound a port, or holds it.",
+        AgentStarted => "The agent started.",
+        AgentStopped => "The agent is stopping.",
+        HookChanged => "A hook is served by another mechanism than before, or by none.",
+    }
+}
+
+const SOCKETS: &[EventName] =
+    &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner];
+const PORTS: &[EventName] =
+    &[Bind, BindFailed, Listen, Close, Awakened, Dormant, Identified, UnexpectedOwner];
+const CALLS: &[EventName] = &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner];
+
+macro_rules! fields {
+    ($($name:literal: $value:literal $kinds:expr, $help:literal;)+) => {
+        /// Every field, in the order in which events have them.
+        pub const FIELDS: &[Field] =
+            &[$(Field { name: $name, value: $value, kinds: $kinds, help: $help }),+];
+    };
+}
+
+fields! {
+    "schema": "string" &EventName::ALL, "`ghostport.event/1`.";
+    "time": "RFC 3339, ns, UTC" &EventName::ALL, "When it happened.";
+    "event.name": "string" &EventName::ALL, "`ghostport.` and the kind.";
+    "host.name": "string" &EventName::ALL, "The name of the host.";
+    "network.transport": "`tcp`, `udp`" SOCKETS, "The protocol.";
+    "network.type": "`ipv4`, `ipv6`" SOCKETS, "The address family of the socket; a dual-stack socket has `ipv6`.";
+    "network.local.address": "string" SOCKETS, "The local address.";
+    "network.local.port": "number" PORTS, "The local port.";
+    "network.peer.address": "string" &[Identified], "The address of the peer.";
+    "network.peer.port": "number" &[Identified], "The port of the peer.";
+    "network.io.direction": "`receive`, `transmit`" &[Identified], "The direction of the payload.";
+    "network.interface.name": "string" &[Identified, HookChanged], "The interface.";
+    "ghostport.port": "number" &[Identified], "The watched port, which is the peer's if this host is the client.";
+    "ghostport.service": "string" PORTS, "The port's name in the catalogue, or IANA's.";
+    "ghostport.result": "`success`, `in_use`, `denied`, `error`" CALLS, "The result of a bind.";
+    "ghostport.errno": "string" &[BindFailed, Awakened], "The error of a refused bind, as `EADDRINUSE`.";
+    "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process.";
+    "ghostport.netns_inode": "number" CALLS, "The inode of the network namespace.";
+    "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged], "The mechanism that observed the call, or that serves the hook.";
+    "process.pid": "number" CALLS, "The process, in the initial pid namespace.";
+    "process.parent_pid": "number" CALLS, "Its parent.";
+    "process.creation.time": "RFC 3339, ns, UTC" CALLS, "When it started.";
+    "process.executable.name": "string" CALLS, "The kernel's name of the process, at most 15 bytes.";
+    "process.executable.path": "string" CALLS, "The executable, in the mount namespace of the process.";
+    "ghostport.executable_deleted": "boolean" CALLS, "`true` if the executable was deleted or replaced.";
+    "process.command_args": "list of strings" CALLS, "The command line, at most its first 256 bytes.";
+    "ghostport.command_args_truncated": "boolean" CALLS, "`true` if the command line was longer.";
+    "thread.id": "number" CALLS, "The thread that made the call.";
+    "thread.name": "string" CALLS, "Its name.";
+    "process.user.id": "number" CALLS, "The effective user, in the initial user namespace.";
+    "process.user.name": "string" CALLS, "Its name on the host.";
+    "process.real_user.id": "number" CALLS, "The real user.";
+    "process.real_user.name": "string" CALLS, "Its name on the host.";
+    "ghostport.real_group_id": "number" CALLS, "The real group.";
+    "ghostport.cgroup_id": "number" CALLS, "The id of the control group in the unified hierarchy.";
+    "process.linux.cgroup": "string" CALLS, "Its path.";
+    "container.id": "string" CALLS, "The container.";
+    "k8s.pod.uid": "string" CALLS, "The pod.";
+    "ghostport.systemd_unit": "string" CALLS, "The systemd unit.";
+    "ghostport.ancestors": "list of objects" CALLS, "Ancestors, the parent first: `pid`, `name`, `executable`.";
+    "ghostport.dormant_for_seconds": "number" &[Awakened], "For how long the port was dormant.";
+    "ghostport.reason": "string" &[Awakened, Identified, UnexpectedOwner, AgentStopped, HookChanged], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops.";
+    "ghostport.verdict": "string" &[Identified], "What the payload is.";
+    "ghostport.grade": "`confirmed`, `consistent`, `suspect`" &[Identified], "How certain that is.";
+    "ghostport.details": "object" &[Identified], "What the payload says of itself.";
+    "ghostport.payload_size": "number, bytes" &[Identified], "Its size on the wire.";
+    "ghostport.payload_sha256": "string" &[Identified], "The hash of the captured bytes, with `keep: hash`.";
+    "ghostport.payload_hex": "string" &[Identified], "The captured bytes, with `keep: bytes`.";
+    "service.version": "string" &[AgentStarted], "The version of the agent.";
+    "ghostport.hook": "`ingress`, `egress`, `bind`, `listen`, `close`" &[HookChanged], "The hook.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    #[test]
+    fn describes_exactly_the_fields_of_the_golden_file() {
+        let mut seen = BTreeSet::new();
+        for line in include_str!("golden.jsonl").lines() {
+            let event: Map<String, Value> = serde_json::from_str(line).expect("an event");
+            let name = event["event.name"].as_str().expect("a name");
+            let kind = name.strip_prefix("ghostport.").and_then(EventName::from_kind);
+            let kind = kind.expect("a known kind");
+            for key in event.keys() {
+                let field = FIELDS.iter().find(|field| field.name == key);
+                let field = field.unwrap_or_else(|| panic!("{key} is not described"));
+                assert!(field.kinds.contains(&kind), "{key} of {name}");
+                seen.insert(field.name);
+            }
+        }
+        let described: BTreeSet<&str> = FIELDS.iter().map(|field| field.name).collect();
+        assert_eq!(seen, described, "every described field is in some event");
+        assert_eq!(described.len(), FIELDS.len(), "each field once");
+    }
+}

@@ -1,0 +1,79 @@
+//! The table of routes: the routers are built from it, and so is docs/reference/http.md.
+
+/// A route.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Its path, as the router matches it.
+    pub path: &'static str,
+    /// Which clients may read it.
+    pub access: Access,
+    /// What it answers, in Markdown.
+    pub answer: &'static str,
+    /// The parameters of its query.
+    pub parameters: &'static [Parameter],
+}
+
+/// Which clients may read a route, once they have passed TLS and passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every client that reaches the listener.
+    Open,
+    /// Those that `web.details` allows, and those of the Unix socket.
+    Details,
+}
+
+/// A parameter of a query.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Its name, with a value as an example: `port=2948`.
+    pub example: &'static str,
+    /// What it does, in Markdown.
+    pub help: &'static str,
+}
+
+const PORT_PARAMETER: Parameter = Parameter { example: "port=2948", help: "only this port" };
+
+macro_rules! routes {
+    ($($constant:ident: $path:literal $access:ident [$($parameter:expr),*] $answer:literal;)+) => {
+        $(pub(super) const $constant: Route = Route {
+            path: $path,
+            access: Access::$access,
+            answer: $answer,
+            parameters: &[$($parameter),*],
+        };)+
+
+        /// Every route.
+        pub const ROUTES: &[Route] = &[$($constant),+];
+    };
+}
+
+routes! {
+    METRICS: "/metrics" Open []
+        "Prometheus' text format 0.0.4, read from the kernel at that moment. 503 until every hook has been tried, and while two large expositions are in progress.";
+    HEALTHZ: "/healthz" Open []
+        "200: the agent answers.";
+    READYZ: "/readyz" Open []
+        "200 once every hook has been tried, 503 before.";
+    PAGE: "/" Details []
+        "The live page: ports, their holders, and events as they happen.";
+    PORTS: "/api/v1/ports" Details []
+        "`{\"ports\": […]}`: state, dormancy, last packet and bind, awakenings, findings, and the sockets of the last scan as `ghostport check --json` has them.";
+    PORT: "/api/v1/ports/{port}" Details []
+        "That port alone; 404 if it is not watched.";
+    EVENTS: "/api/v1/events" Details [
+        Parameter { example: "since=24h", help: "only events of this duration until now" },
+        PORT_PARAMETER,
+        Parameter { example: "kind=bind", help: "only events of this kind" },
+        Parameter { example: "limit=100", help: "only so many, the newest; at most and by default 1,000" }
+    ]
+        "`{\"events\": […]}` from the store, newest last. 503 without a store.";
+    EVENT_STREAM: "/api/v1/events/stream" Details []
+        "Every event from now on, as server-sent events with an `id`. `event: lost` says how many a slow client has missed, or one that reconnects with `Last-Event-ID`; without a number if another agent sent that event. 32 clients at once; 503 beyond.";
+    TALKERS: "/api/v1/talkers" Details [
+        PORT_PARAMETER,
+        Parameter { example: "limit=10", help: "at most so many addresses of each port and transport; 10 by default" }
+    ]
+        "`{\"ports\": […]}`: remote addresses by port and transport: how many, and the most talkative.";
+    HOOKS: "/api/v1/hooks" Details []
+        "`{\"hooks\": […]}`: what is attached, by which mechanism, and why no better one.";
+}
