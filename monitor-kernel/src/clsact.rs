@@ -11,7 +11,7 @@ use aya::programs::{
 use super::{
     hooks::Hook,
     interfaces::Interface,
-    pins::{Pins, Room},
+    pins::{PinDir, Pins},
 };
 
 /// "gp": unlikely to be anyone else's.
@@ -58,7 +58,7 @@ impl Filter {
 
 /// Filters that an earlier agent left.
 pub fn filters(pins: &Pins) -> Vec<Filter> {
-    pins.names(Room::Filters).iter().filter_map(|marker| Filter::parse(marker)).collect()
+    pins.names(PinDir::Filters).iter().filter_map(|marker| Filter::parse(marker)).collect()
 }
 
 /// Puts `program` on the interface's clsact qdisc, which is made where there is none. A filter of
@@ -82,7 +82,7 @@ pub fn attach(
         Err(error) => return Err(error.into()),
     };
     if let (true, Some(pins)) = (made, pins) {
-        pins.mark(Room::Qdiscs, &interface.index.to_string())?;
+        pins.mark(PinDir::Qdiscs, &interface.index.to_string())?;
     }
     let mut refused = None;
     for priority in PRIORITIES {
@@ -94,7 +94,7 @@ pub fn attach(
                 std::mem::forget(program.take_link(id)?);
                 let filter = Filter { hook, ifindex: interface.index, priority };
                 if let Some(pins) = pins {
-                    pins.mark(Room::Filters, &filter.marker())?;
+                    pins.mark(PinDir::Filters, &filter.marker())?;
                 }
                 return Ok(filter);
             }
@@ -111,7 +111,7 @@ pub fn detach(filter: &Filter, interface: Option<&str>, pins: Option<&Pins>) -> 
         drop(filter.link(interface)?);
     }
     if let Some(pins) = pins {
-        pins.remove(Room::Filters, &filter.marker())?;
+        pins.remove(PinDir::Filters, &filter.marker())?;
     }
     Ok(())
 }
@@ -119,13 +119,13 @@ pub fn detach(filter: &Filter, interface: Option<&str>, pins: Option<&Pins>) -> 
 /// Interfaces whose clsact qdisc we made, and on which no filter of ours is left.
 pub fn idle_qdiscs(pins: &Pins) -> Vec<u32> {
     let used: Vec<u32> = filters(pins).iter().map(|filter| filter.ifindex).collect();
-    let made = pins.names(Room::Qdiscs);
+    let made = pins.names(PinDir::Qdiscs);
     made.iter().filter_map(|name| name.parse().ok()).filter(|index| !used.contains(index)).collect()
 }
 
 /// Removes the mark that says we made the clsact qdisc of an interface.
 pub fn forget_qdisc(pins: &Pins, ifindex: u32) -> anyhow::Result<()> {
-    Ok(pins.remove(Room::Qdiscs, &ifindex.to_string())?)
+    Ok(pins.remove(PinDir::Qdiscs, &ifindex.to_string())?)
 }
 
 fn attach_type(hook: Hook) -> TcAttachType {
@@ -137,5 +137,5 @@ fn attach_type(hook: Hook) -> TcAttachType {
 
 fn is_there(error: &TcError) -> bool {
     matches!(error, TcError::AlreadyAttached)
-        || super::verdict::root_errno(error) == Some(libc::EEXIST)
+        || super::attach_error::root_errno(error) == Some(libc::EEXIST)
 }

@@ -7,62 +7,28 @@
 //! may still use the old one), and a total is the sum over the generations. So nothing is copied
 //! that could change meanwhile, and a crash between any two steps loses nothing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::{Array, ArrayOfMaps, HashOfMaps, Map, MapData, MapError};
+use aya::maps::{Array, ArrayOfMaps, HashOfMaps, MapData, MapError};
 use bytemuck::{Pod, Zeroable};
 use monitor_common::{
     errors::KernelError,
-    flow::{PortCounters, UnclassifiedCounters, slot_count, slot_index},
+    flow::{PortCounters, UnclassifiedCounters, slot_count},
     limits::NEAR_INTERFACES,
     ports::{PortIndex, PortSet},
     socket_event::SocketCounters,
 };
 
 use super::{
-    mapped::{MappedArray, MappedError},
-    object::{PORT_INDEX, PORT_SET},
-    pins::{Pins, Room},
+    generations::{Generations, InterfaceCounters},
+    map_error::{CountersError, take},
+    mapped::MappedArray,
+    pins::{PinDir, Pins},
+    port_maps::{PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
 };
 use crate::snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic};
 
-/// [`PortSet`] as a map value.
-pub type PortSetWords = [u64; 1024];
-/// [`PortIndex`] as a map value.
-pub type PortIndices = [u16; 65536];
-
-/// Why counters cannot be made, read or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum CountersError {
-    /// A map of the object.
-    #[error(transparent)]
-    Map(#[from] MapError),
-    /// A counter array.
-    #[error(transparent)]
-    Array(#[from] MappedError),
-    /// A pin.
-    #[error("cannot pin a counter array: {0}")]
-    Pin(#[from] aya::pin::PinError),
-    /// The directory of pins.
-    #[error("cannot change the pins: {0}")]
-    Io(#[from] io::Error),
-    /// The object has no such map.
-    #[error("the BPF object has no map {0}")]
-    Missing(&'static str),
-}
-
 type Result<T> = std::result::Result<T, CountersError>;
-
-/// Arrays of one owner, the last one in use.
-#[derive(Debug)]
-struct Generations<T> {
-    arrays: Vec<MappedArray<T>>,
-    /// Number of the last array in its pin.
-    last: u32,
-}
 
 /// All counters, and the watched ports.
 pub struct Counters {
@@ -75,7 +41,7 @@ pub struct Counters {
     /// Index of every port that is or was watched.
     indices: BTreeMap<u16, u16>,
     watched: BTreeSet<u16>,
-    interfaces: BTreeMap<u32, Interface>,
+    interfaces: BTreeMap<u32, InterfaceCounters>,
     sockets: Generations<SocketCounters>,
 }
 
@@ -85,12 +51,6 @@ struct Outer {
     far: HashOfMaps<MapData, u32, MapData>,
     /// Takes the place of an array that is to be freed.
     nothing: MappedArray<PortCounters>,
-}
-
-#[derive(Debug)]
-struct Interface {
-    name: String,
-    counters: Generations<PortCounters>,
 }
 
 impl Counters {
@@ -122,18 +82,19 @@ impl Counters {
     /// Opens pinned arrays and puts the newest of each owner in force, which it is already unless
     /// an agent was killed while it grew them.
     fn adopt(&mut self, pins: &Pins) -> Result<()> {
-        for name in pins.names(Room::Sockets) {
-            self.sockets.adopt(MappedArray::from_pin(&pins.path(Room::Sockets, &name))?, &name);
+        for name in pins.names(PinDir::Sockets) {
+            self.sockets.adopt(MappedArray::from_pin(&pins.path(PinDir::Sockets, &name))?, &name);
         }
         self.sockets.arrays.sort_by_key(MappedArray::len);
         if let Some(newest) = self.sockets.arrays.last() {
             self.sockets_outer.set(0, newest.map_data(), 0)?;
         }
-        for name in pins.names(Room::Counters) {
+        for name in pins.names(PinDir::Counters) {
             let Some((ifindex, generation)) = name.split_once(':') else { continue };
             let Ok(ifindex) = ifindex.parse() else { continue };
-            let array = MappedArray::from_pin(&pins.path(Room::Counters, &name))?;
-            let interface = self.interfaces.entry(ifindex).or_insert_with(Interface::unnamed);
+            let array = MappedArray::from_pin(&pins.path(PinDir::Counters, &name))?;
+            let interface =
+                self.interfaces.entry(ifindex).or_insert_with(InterfaceCounters::unnamed);
             interface.counters.adopt(array, generation);
         }
         for (ifindex, interface) in &mut self.interfaces {
@@ -238,9 +199,9 @@ impl Counters {
         self.outer.remove(ifindex)?;
         if let Some(pins) = pins {
             let prefix = format!("{ifindex}:");
-            let pinned = pins.names(Room::Counters);
+            let pinned = pins.names(PinDir::Counters);
             for name in pinned.iter().filter(|name| name.starts_with(&prefix)) {
-                pins.remove(Room::Counters, name)?;
+                pins.remove(PinDir::Counters, name)?;
             }
         }
         Ok(())
@@ -254,11 +215,11 @@ impl Counters {
     ) -> Result<Option<MappedArray<PortCounters>>> {
         let none = Generations::default();
         let counters = self.interfaces.get(&ifindex).map_or(&none, |interface| &interface.counters);
-        counters.larger("GHOST_TRAFFIC", room, |indices| slot_count(indices, self.cpus))
+        Ok(counters.larger("GHOST_TRAFFIC", room, |indices| slot_count(indices, self.cpus))?)
     }
 
     fn larger_sockets(&self, room: u32) -> Result<Option<MappedArray<SocketCounters>>> {
-        self.sockets.larger("GHOST_SOCKETS", room, |indices| indices)
+        Ok(self.sockets.larger("GHOST_SOCKETS", room, |indices| indices)?)
     }
 
     fn put_interface(
@@ -271,10 +232,10 @@ impl Counters {
         let generation =
             self.interfaces.get(&ifindex).map_or(0, |interface| interface.counters.last) + 1;
         let outer = &mut self.outer;
-        pinned_while(pins, Room::Counters, &format!("{ifindex}:{generation}"), &array, || {
+        pinned_while(pins, PinDir::Counters, &format!("{ifindex}:{generation}"), &array, || {
             outer.put(ifindex, array.map_data())
         })?;
-        let interface = self.interfaces.entry(ifindex).or_insert_with(Interface::unnamed);
+        let interface = self.interfaces.entry(ifindex).or_insert_with(InterfaceCounters::unnamed);
         interface.name = name;
         interface.counters.push(array, generation);
         Ok(())
@@ -287,7 +248,7 @@ impl Counters {
     ) -> Result<()> {
         let generation = self.sockets.last + 1;
         let outer = &mut self.sockets_outer;
-        pinned_while(pins, Room::Sockets, &generation.to_string(), &array, || {
+        pinned_while(pins, PinDir::Sockets, &generation.to_string(), &array, || {
             Ok(outer.set(0, array.map_data(), 0)?)
         })?;
         self.sockets.push(array, generation);
@@ -397,77 +358,10 @@ impl Outer {
     }
 }
 
-impl Interface {
-    fn unnamed() -> Self {
-        Self { name: String::new(), counters: Generations::default() }
-    }
-
-    /// Sum of a port's slots over CPUs and generations.
-    fn sum(&self, index: u16, cpus: u32) -> PortCounters {
-        let mut sum = PortCounters::zeroed();
-        for array in &self.counters.arrays {
-            for cpu in 0..cpus {
-                let slot = slot_index(index.into(), cpu, cpus);
-                if slot < array.len() {
-                    array.add_to(slot, &mut sum);
-                }
-            }
-        }
-        sum
-    }
-}
-
-impl<T> Default for Generations<T> {
-    fn default() -> Self {
-        Self { arrays: Vec::new(), last: 0 }
-    }
-}
-
-impl<T: Pod + Zeroable> Generations<T> {
-    fn adopt(&mut self, array: MappedArray<T>, generation: &str) {
-        self.last = self.last.max(generation.parse().unwrap_or(0));
-        self.arrays.push(array);
-    }
-
-    fn push(&mut self, array: MappedArray<T>, generation: u32) {
-        self.arrays.push(array);
-        self.last = generation;
-    }
-
-    /// A larger array, if the newest has no room for `indices` indices. Exact at first, then at
-    /// least double, so that there are never many.
-    fn larger(
-        &self,
-        name: &str,
-        indices: u32,
-        slots: impl Fn(u32) -> u32,
-    ) -> Result<Option<MappedArray<T>>> {
-        const MAX_INDICES: u32 = 1 << 16;
-        let len = self.arrays.last().map_or(0, MappedArray::len);
-        if len >= slots(indices) {
-            return Ok(None);
-        }
-        let wanted = slots(indices).max((len * 2).min(slots(MAX_INDICES)));
-        Ok(Some(MappedArray::create(name, wanted)?))
-    }
-
-    fn sum(&self, index: u32) -> T {
-        let mut sum = T::zeroed();
-        for array in self.arrays.iter().filter(|array| index < array.len()) {
-            array.add_to(index, &mut sum);
-        }
-        sum
-    }
-
-    fn bytes(&self) -> u64 {
-        self.arrays.iter().map(|array| u64::from(array.len()) * size_of::<T>() as u64).sum()
-    }
-}
-
 /// Pins `array` and does what puts it in force; where that fails, the pin goes again.
 fn pinned_while<T: Pod + Zeroable>(
     pins: Option<&Pins>,
-    room: Room,
+    room: PinDir,
     name: &str,
     array: &MappedArray<T>,
     put: impl FnOnce() -> Result<()>,
@@ -478,10 +372,6 @@ fn pinned_while<T: Pod + Zeroable>(
         // The next attempt takes the same name.
         let _ = pins.remove(room, name);
     })
-}
-
-pub(super) fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Map> {
-    object.take_map(name).ok_or(CountersError::Missing(name))
 }
 
 /// Indices that an earlier agent gave.

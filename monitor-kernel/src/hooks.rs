@@ -1,12 +1,12 @@
 //! Hooks, the mechanisms that can serve them, and how each attempt ended.
 //!
-//! One value, [`HookStatus`], is what doctor, the metrics and the log all tell.
+//! Doctor, the metrics and the log all show one value, [`HookStatus`].
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A place in the kernel where ghostport listens.
+/// A place in the kernel that ghostport observes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hook {
@@ -14,11 +14,11 @@ pub enum Hook {
     Ingress,
     /// Packets that are about to leave through an interface.
     Egress,
-    /// `bind(2)` and its kin.
+    /// `bind(2)` and io_uring binds.
     Bind,
-    /// A TCP socket that begins to listen.
+    /// A TCP socket that starts to listen.
     Listen,
-    /// A socket that gives its port back.
+    /// A socket that releases its port.
     Close,
 }
 
@@ -42,12 +42,12 @@ pub enum HookMechanism {
     Cgroup,
     /// Static tracepoint.
     Tracepoint,
-    /// The programs of [`Self::Cgroup`] without the tracepoints that tell of refusals.
+    /// The programs of [`Self::Cgroup`] without the tracepoints that see refused binds.
     CgroupSuccess,
 }
 
 impl Hook {
-    /// Every hook, in the order in which doctor tells of them.
+    /// Every hook, in the order of doctor's report.
     pub const ALL: [Self; 5] = [Self::Ingress, Self::Egress, Self::Bind, Self::Listen, Self::Close];
 
     /// The hook of that name.
@@ -66,7 +66,7 @@ impl Hook {
         }
     }
 
-    /// What the operator gets from it.
+    /// What it provides, for the operator.
     pub const fn purpose(self) -> &'static str {
         match self {
             Self::Ingress => "packets received",
@@ -113,7 +113,7 @@ impl HookMechanism {
 }
 
 impl HookMechanism {
-    /// What a hook misses when it is served this way.
+    /// What a hook misses with this mechanism.
     pub const fn loses(self, hook: Hook) -> Option<&'static str> {
         match (hook, self) {
             (Hook::Ingress, Self::XdpGeneric) => {
@@ -142,16 +142,16 @@ impl fmt::Display for HookMechanism {
     }
 }
 
-/// A mechanism that was tried and did not serve.
+/// A mechanism that was ruled out or attempted without success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassedOver {
-    /// What was tried.
+pub struct Rejection {
+    /// The mechanism.
     pub mechanism: HookMechanism,
-    /// Why it did not serve, in words for the operator.
+    /// The reason, for the operator.
     pub why: String,
 }
 
-/// One hook, on one interface where it has one, and what became of it.
+/// One hook, on one interface where it has one, and how it is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookStatus {
     /// The hook.
@@ -159,13 +159,14 @@ pub struct HookStatus {
     /// The interface, for [`Hook::Ingress`] and [`Hook::Egress`].
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub interface: Option<String>,
-    /// The mechanism that serves, `None` when none did.
+    /// The mechanism that serves it, `None` if it is not attached.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub attached: Option<HookMechanism>,
     /// Whether it was already attached when this agent started.
     pub adopted: bool,
-    /// The better mechanisms, best first, and why they were passed over.
-    pub passed_over: Vec<PassedOver>,
+    /// The better mechanisms, best first, and why they do not serve.
+    #[serde(rename = "passed_over")]
+    pub rejected: Vec<Rejection>,
 }
 
 #[cfg(test)]
@@ -173,24 +174,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_absent() {
+    fn unknown_fields_are_absent() {
         let status = HookStatus {
             hook: Hook::Bind,
             interface: None,
             attached: None,
             adopted: false,
-            passed_over: Vec::new(),
+            rejected: Vec::new(),
         };
-        let told = serde_json::to_value(&status).expect("JSON");
+        let json = serde_json::to_value(&status).expect("JSON");
         assert_eq!(
-            told,
+            json,
             serde_json::json!({ "hook": "bind", "adopted": false, "passed_over": [] })
         );
-        assert_eq!(serde_json::from_value::<HookStatus>(told).expect("read back"), status);
+        assert_eq!(serde_json::from_value::<HookStatus>(json).expect("read back"), status);
     }
 
     #[test]
-    fn a_thing_has_one_name() {
+    fn names_are_the_same_in_json() {
         for hook in Hook::ALL {
             assert_eq!(serde_json::to_value(hook).expect("JSON"), hook.name());
         }

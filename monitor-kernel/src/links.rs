@@ -10,7 +10,7 @@ use aya::programs::{
 
 use super::{
     hooks::{Hook, HookMechanism},
-    pins::{Pins, Room},
+    pins::{PinDir, Pins},
     sys::{detach_link, link_facts},
 };
 
@@ -111,7 +111,7 @@ pub struct Links {
 impl Links {
     /// Takes over the pinned links of an earlier agent.
     pub fn adopt(pins: &Pins) -> Self {
-        let names = pins.names(Room::Links);
+        let names = pins.names(PinDir::Links);
         Self { held: names.iter().filter_map(|pin| Some((LinkName::parse(pin)?, None))).collect() }
     }
 
@@ -128,7 +128,7 @@ impl Links {
             .filter_map(|(name, open)| match (open, pins) {
                 (Some(OwnedLink::Link(link)), _) => Some(link.info().ok()?.program_id()),
                 (None, Some(pins)) => {
-                    Some(link_facts(&pins.path(Room::Links, &name.pin())).ok()?.program)
+                    Some(link_facts(&pins.path(PinDir::Links, &name.pin())).ok()?.program)
                 }
                 _ => None,
             })
@@ -156,7 +156,7 @@ impl Links {
     ) -> Result<(), LinksError> {
         let open = match (link, pins) {
             (OwnedLink::Link(link), Some(pins)) => {
-                link.pin(pins.path(Room::Links, &name.pin()))?;
+                link.pin(pins.path(PinDir::Links, &name.pin()))?;
                 None
             }
             (link, _) => Some(link),
@@ -186,13 +186,13 @@ impl Links {
 
 /// Detaches every pinned link.
 pub fn remove_all(pins: &Pins) -> io::Result<()> {
-    pins.names(Room::Links).iter().try_for_each(|name| remove(pins, name))
+    pins.names(PinDir::Links).iter().try_for_each(|name| remove(pins, name))
 }
 
 /// Detaches a pinned link. One that cannot be detached by itself ends with its pin.
 fn remove(pins: &Pins, name: &str) -> io::Result<()> {
-    if let Err(error) = detach_link(&pins.path(Room::Links, name)) {
+    if let Err(error) = detach_link(&pins.path(PinDir::Links, name)) {
         tracing::debug!(%error, name, "a link ends with its pin");
     }
-    pins.remove(Room::Links, name)
+    pins.remove(PinDir::Links, name)
 }

@@ -17,8 +17,8 @@ use monitor_common::{
 };
 
 use super::{
-    counters::{PortIndices, PortSetWords},
-    pins::{Pins, Room},
+    pins::{PinDir, Pins},
+    port_maps::{PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
 };
 
 /// The programs and maps of monitor-ebpf.
@@ -29,11 +29,6 @@ const LAYOUT_VERSION: u32 = 5;
 
 /// Bytes of the ring buffer of diagnostics, of which there are few: the library would take 128 KiB.
 const LOG_RING_BYTES: u32 = 16 * 1024;
-
-/// The section that is the map of the watched ports.
-pub const PORT_SET: &str = ".bss.port_set";
-/// The section that is the map of the ports' indices.
-pub const PORT_INDEX: &str = ".bss.port_index";
 
 /// Maps that programs share, and that are pinned for the next agent.
 const SHARED_MAPS: [&str; 16] = [
@@ -101,7 +96,7 @@ impl Settings {
 /// The tables of ports that an earlier agent left. Loading writes the first value of a section into
 /// its map, also into one that is in use: it has to be the value that is there.
 fn pinned_tables(pins: Option<&Pins>) -> (Option<PortSet>, Option<Box<PortIndex>>) {
-    let path = |map| pins.map(|pins| pins.path(Room::Maps, &pin_name(map)));
+    let path = |map| pins.map(|pins| pins.path(PinDir::Maps, &pin_name(map)));
     let set = path(PORT_SET).and_then(|path| pinned_value::<PortSetWords>(&path));
     let index = path(PORT_INDEX).and_then(|path| pinned_value::<PortIndices>(&path));
     (set.map(bytemuck::cast), index.map(|index| bytemuck::cast_box(Box::new(index))))
@@ -138,7 +133,9 @@ pub fn load(
     let command_lines = u8::from(settings.command_lines);
     let log_level = settings.log_level as u8;
     let paths: Vec<PathBuf> = pins
-        .map(|pins| SHARED_MAPS.iter().map(|name| pins.path(Room::Maps, &pin_name(name))).collect())
+        .map(|pins| {
+            SHARED_MAPS.iter().map(|name| pins.path(PinDir::Maps, &pin_name(name))).collect()
+        })
         .unwrap_or_default();
     let (port_set, port_index) = pinned_tables(pins);
     loader

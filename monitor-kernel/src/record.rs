@@ -1,9 +1,9 @@
-//! What became of the hooks, in a file: the next agent that takes them over knows why they are
-//! served as they are, and doctor tells of a running agent what that agent tells itself.
+//! The statuses of the hooks, in a file. An agent that adopts the hooks reads from it why better
+//! mechanisms were rejected, and doctor shows it for a running agent.
 //!
-//! Trying the better mechanisms again would find the reasons, too, but not without harm: an
-//! attempt at native XDP can reset the link of an interface that counts well. A BPF filesystem
-//! holds no files, and not every host has one; hence the folder that agents have under `/run`.
+//! Attempting the better mechanisms again would find the reasons, but could do harm: an attempt at
+//! native XDP can reset the link of an interface that counts well. The file is in a folder under
+//! `/run`, because a BPF filesystem holds no files, and not every host has one.
 
 use std::{
     fs::{self, DirBuilder},
@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    hooks::{Hook, HookMechanism, HookStatus, PassedOver},
+    hooks::{Hook, HookMechanism, HookStatus, Rejection},
     ownership,
 };
 
@@ -32,29 +32,29 @@ const SCHEMA: &str = "ghostport.hooks/1";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     schema: String,
-    /// Nothing here outlives the boot, whatever `/run` does.
+    /// Id of the boot: a record is void after a reboot, even where `/run` persists.
     boot: String,
     /// The agent's process id.
     pub pid: u32,
     hooks: Vec<Entry>,
-    /// Why the iterator over open files does not tell who holds a socket, if so.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub holders_obstacle: Option<String>,
+    /// Why the iterator over open files cannot run, if it cannot.
+    #[serde(rename = "holders_obstacle", skip_serializing_if = "Option::is_none", default)]
+    pub holders_unsupported: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
-    /// Interface, 0 where the hook has none: names change.
+    /// Interface, 0 where the hook has none; unlike a name, the index does not change.
     ifindex: u32,
     #[serde(flatten)]
     status: HookStatus,
 }
 
 impl Record {
-    /// The hooks of this agent, and why the iterator does not serve it.
+    /// The hooks of this agent, and why it cannot use the iterator, if it cannot.
     pub fn new<'a>(
         hooks: impl Iterator<Item = (u32, &'a HookStatus)>,
-        holders_obstacle: Option<&str>,
+        holders_unsupported: Option<&str>,
     ) -> Self {
         let entry =
             |(ifindex, status): (u32, &HookStatus)| Entry { ifindex, status: status.clone() };
@@ -63,18 +63,18 @@ impl Record {
             boot: boot(),
             pid: process::id(),
             hooks: hooks.map(entry).collect(),
-            holders_obstacle: holders_obstacle.map(str::to_owned),
+            holders_unsupported: holders_unsupported.map(str::to_owned),
         }
     }
 
-    /// What the last agent wrote since the machine was started, if it did.
+    /// The record of the last agent since boot, if there is one.
     pub fn read(folder: &Path) -> Option<Self> {
         let text = fs::read(folder.join(FILE)).ok()?;
         let record: Self = serde_json::from_slice(&text).ok()?;
         (record.schema == SCHEMA && record.boot == boot()).then_some(record)
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the file atomically.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(0o755).create(folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => ownership::take(folder)?,
@@ -85,7 +85,7 @@ impl Record {
         fs::rename(draft, folder.join(FILE))
     }
 
-    /// Removes the file; one that is gone already is as good.
+    /// Removes the file, if it is there.
     pub fn remove(folder: &Path) -> io::Result<()> {
         match fs::remove_file(folder.join(FILE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -98,23 +98,23 @@ impl Record {
         self.hooks.iter().map(|entry| &entry.status)
     }
 
-    /// Why better mechanisms than `mechanism` do not serve a hook that it serves.
-    pub fn passed_over(
+    /// Why better mechanisms than `mechanism`, which serves a hook, were rejected.
+    pub fn rejected(
         &self,
         hook: Hook,
         ifindex: u32,
         mechanism: HookMechanism,
-    ) -> Option<&[PassedOver]> {
+    ) -> Option<&[Rejection]> {
         let entry = self.hooks.iter().find(|entry| {
             entry.ifindex == ifindex
                 && entry.status.hook == hook
                 && entry.status.attached == Some(mechanism)
         });
-        entry.map(|entry| entry.status.passed_over.as_slice())
+        entry.map(|entry| entry.status.rejected.as_slice())
     }
 }
 
-/// Id of this boot; empty where /proc does not tell.
+/// Id of this boot; empty if /proc has none.
 fn boot() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
@@ -131,22 +131,22 @@ mod tests {
             interface: interface.map(str::to_owned),
             attached,
             adopted: false,
-            passed_over: vec![PassedOver { mechanism: HookMechanism::XdpNative, why }],
+            rejected: vec![Rejection { mechanism: HookMechanism::XdpNative, why }],
         }
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn reads_what_it_wrote() {
         let folder = std::env::temp_dir().join(format!("ghostport-record-{}", process::id()));
         let ingress = status(Hook::Ingress, Some(HookMechanism::Tcx), Some("eth0"));
         let record = Record::new([(2, &ingress)].into_iter(), Some("no types"));
         record.write(&folder).expect("written");
         let read = Record::read(&folder).expect("a record");
         assert_eq!(read, record);
-        let reasons = read.passed_over(Hook::Ingress, 2, HookMechanism::Tcx).expect("reasons");
-        assert_eq!(reasons, ingress.passed_over);
-        assert_eq!(read.passed_over(Hook::Ingress, 3, HookMechanism::Tcx), None);
-        assert_eq!(read.passed_over(Hook::Ingress, 2, HookMechanism::Clsact), None);
+        let reasons = read.rejected(Hook::Ingress, 2, HookMechanism::Tcx).expect("reasons");
+        assert_eq!(reasons, ingress.rejected);
+        assert_eq!(read.rejected(Hook::Ingress, 3, HookMechanism::Tcx), None);
+        assert_eq!(read.rejected(Hook::Ingress, 2, HookMechanism::Clsact), None);
         Record::remove(&folder).expect("removed");
         Record::remove(&folder).expect("gone already");
         assert_eq!(Record::read(&folder), None);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn another_boot_is_none_of_ours() {
+    fn ignores_the_record_of_another_boot() {
         let folder = std::env::temp_dir().join(format!("ghostport-boot-{}", process::id()));
         let record = Record { boot: "another".into(), ..Record::new(std::iter::empty(), None) };
         record.write(&folder).expect("written");

@@ -14,7 +14,7 @@ use monitor_common::{
     sources::{Sketch, Talker, TalkerKey, row_count, sketch_index},
 };
 
-use super::counters::{CountersError, take};
+use super::map_error::{CountersError, take};
 use crate::{
     clock,
     snapshot::PortSources,

@@ -87,7 +87,7 @@ impl Source for Answers {
 /// The kernel side's list of open sockets, if it has one. It is opened with the kernel side locked,
 /// and read without.
 pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<OpenSockets> {
-    if let Some(why) = lock(kernel).holders_obstacle() {
+    if let Some(why) = lock(kernel).holders_unsupported() {
         tracing::info!(why, "holders are searched in /proc");
         return None;
     }

@@ -74,7 +74,7 @@ impl Agent {
     pub(super) fn report_hook(&self, status: &HookStatus) {
         let interface = status.interface.as_deref();
         let passed_over: Vec<String> =
-            status.passed_over.iter().map(|p| format!("{}: {}", p.mechanism, p.why)).collect();
+            status.rejected.iter().map(|p| format!("{}: {}", p.mechanism, p.why)).collect();
         let passed_over = passed_over.join("; ");
         match status.attached {
             Some(mechanism) => tracing::info!(

@@ -12,7 +12,7 @@ use monitor_common::{
     socket_record::{CapturedCommandLine, SocketRecord},
 };
 use monitor_identify::{Payload, identify};
-use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, PassedOver};
+use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, Rejection};
 use monitor_ledger::{BindEvidence, Change, Transition, Wake};
 
 use super::{
@@ -186,13 +186,13 @@ fn unexpected_holder(holder: Option<&Identity>) -> Event {
 }
 
 fn hook_changed(attached: Option<HookMechanism>, interface: Option<&str>) -> Event {
-    let passed = |mechanism, why: &str| PassedOver { mechanism, why: why.into() };
+    let passed = |mechanism, why: &str| Rejection { mechanism, why: why.into() };
     let status = HookStatus {
         hook: Hook::Ingress,
         interface: interface.map(Into::into),
         attached,
         adopted: false,
-        passed_over: match interface {
+        rejected: match interface {
             Some(_) => vec![
                 passed(HookMechanism::XdpNative, "another program is attached"),
                 passed(HookMechanism::XdpGeneric, "not allowed"),

@@ -102,7 +102,7 @@ impl Event {
     /// A hook has the state `status` since `time`.
     pub fn hook_changed(time: Timestamp, status: &HookStatus, context: &EventContext) -> Self {
         let reasons: Vec<String> = status
-            .passed_over
+            .rejected
             .iter()
             .map(|passed| format!("{}: {}", passed.mechanism, passed.why))
             .collect();

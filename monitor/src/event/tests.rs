@@ -5,7 +5,7 @@ use monitor_common::{
     socket_event::{Mechanism, SocketEvent, SocketEventKind, TASK_NAME_LEN},
     socket_record::{CapturedCommandLine, SocketRecord},
 };
-use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, PassedOver};
+use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, Rejection};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -179,7 +179,7 @@ fn a_changed_hook_names_its_mechanism_and_the_reasons() {
         interface: Some("eth0".into()),
         attached: Some(HookMechanism::Tcx),
         adopted: false,
-        passed_over: vec![PassedOver {
+        rejected: vec![Rejection {
             mechanism: HookMechanism::XdpNative,
             why: "another program is attached".into(),
         }],

@@ -14,7 +14,7 @@ use monitor_common::{
 };
 
 use super::{birth::to_nanoseconds, proc_dir::ProcessDir, stat::Stat, *};
-use monitor_kernel::attach::cgroup_root;
+use monitor_kernel::cgroup;
 
 fn stat(pid: u32) -> Stat {
     ProcessDir::open(pid).and_then(|process| process.stat()).expect("a process")
@@ -218,7 +218,7 @@ fn a_process_that_is_gone_is_named_by_what_was_captured() {
 #[test]
 fn a_control_group_is_remembered_where_only_the_root_is_told() {
     let idle = Idle::start();
-    let root = cgroup_root().and_then(|root| Some(fs::metadata(root).ok()?.ino()));
+    let root = cgroup::root().and_then(|root| Some(fs::metadata(root).ok()?.ino()));
     let record = SocketEvent { cgroup_id: root.unwrap_or_default(), ..record(idle.pid()) };
     let mut joiner = Joiner::new(true);
     let first = identify(&mut joiner, &record).cgroup;

@@ -9,11 +9,12 @@ use rustix::{
 use serde::Serialize;
 
 use monitor_kernel::{
-    KernelTypes, attach,
+    KernelTypes,
     capabilities::{self, CAPABILITIES, Capability},
-    limits,
+    cgroup, limits,
     lockdown::{self, Lockdown},
-    pins::{self, Running},
+    pins,
+    running::Running,
     tracefs,
 };
 
@@ -245,7 +246,7 @@ fn tracefs_mount() -> Fact {
 
 fn cgroup2() -> Fact {
     let fact = |value: &str| Fact::ok(MOUNTS, CGROUP2, value);
-    match attach::cgroup_root() {
+    match cgroup::root() {
         Some(root) if access(&root, Access::READ_OK).is_ok() => fact(&root.display().to_string()),
         Some(root) => fact("cannot be read").lost(
             "the cgroup hooks cannot be used",

@@ -7,11 +7,11 @@ use super::facts::{self, Fact};
 use crate::{config::Config, terminal::message::message};
 use monitor_kernel::mechanism::{BindMechanism, InterfaceMode};
 use monitor_kernel::{
-    Kernel, Options, capabilities,
-    hooks::{Hook, HookMechanism, HookStatus, PassedOver},
+    Kernel, Options, candidates, capabilities,
+    hooks::{Hook, HookMechanism, HookStatus, Rejection},
     interfaces::Interface,
-    ladder, memory,
-    pins::Running,
+    memory,
+    running::Running,
     trial,
 };
 
@@ -29,7 +29,8 @@ pub(super) struct HookReport {
     pub(super) loses: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remedy: Option<&'static str>,
-    pub(super) passed_over: Vec<PassedOver>,
+    #[serde(rename = "passed_over")]
+    pub(super) rejected: Vec<Rejection>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,7 +59,7 @@ impl HookReport {
             state: if status.attached.is_some() { state } else { HookState::Unserved },
             loses,
             remedy: loses.and_then(|_| remedy(status, config)),
-            passed_over: status.passed_over.clone(),
+            rejected: status.rejected.clone(),
         }
     }
 
@@ -102,7 +103,7 @@ struct Trial {
     sockets: Vec<HookStatus>,
     loopback: Vec<HookStatus>,
     memory: Option<u64>,
-    holders_obstacle: Option<String>,
+    holders_unsupported: Option<String>,
 }
 
 /// The results of trying the hooks, and the memory of the maps in bytes.
@@ -132,7 +133,7 @@ pub(super) fn tried(
             hooks.push(expected(status, interface, config, can_attach));
         }
     }
-    facts.push(facts::holders(trial.holders_obstacle.as_deref().map_or(Ok(()), Err)));
+    facts.push(facts::holders(trial.holders_unsupported.as_deref().map_or(Ok(()), Err)));
     let works = |status| HookReport::new(status, HookState::Works, config);
     hooks.extend(trial.sockets.iter().map(works));
     (hooks, trial.memory)
@@ -148,8 +149,8 @@ fn try_hooks(config: &Config, interfaces: &[Interface], is_private: bool) -> Res
         if is_private { kernel.attach_loopback(mode)? } else { kernel.load_traffic(mode) };
     kernel.make_room_for(interfaces)?;
     let memory = memory::of_maps(std::process::id()).ok().filter(|bytes| *bytes > 0);
-    let holders_obstacle = kernel.holders_obstacle().map(str::to_owned);
-    Ok(Trial { sockets, loopback, memory, holders_obstacle })
+    let holders_unsupported = kernel.holders_unsupported().map(str::to_owned);
+    Ok(Trial { sockets, loopback, memory, holders_unsupported })
 }
 
 /// The expectation for `interface` from the trial on a loopback one: its link type rules mechanisms
@@ -160,17 +161,17 @@ fn expected(
     config: &Config,
     was_attached: bool,
 ) -> HookReport {
-    let ladder = ladder::of_traffic(status.hook, config.interfaces.mode, interface.link);
+    let candidates = candidates::of_traffic(status.hook, config.interfaces.mode, interface.link);
     let native = HookMechanism::XdpNative;
     let asks_driver = interface.name != "lo"
-        && ladder.rungs.contains(&native)
-        && status.passed_over.iter().any(|passed| passed.mechanism == native && was_attached);
-    let fits = |mechanism: &HookMechanism| ladder.rungs.contains(mechanism);
-    let tried = status.passed_over.iter().filter(|passed| fits(&passed.mechanism)).cloned();
-    let mut passed_over: Vec<PassedOver> = ladder.unfit.iter().cloned().chain(tried).collect();
+        && candidates.mechanisms.contains(&native)
+        && status.rejected.iter().any(|rejection| rejection.mechanism == native && was_attached);
+    let fits = |mechanism: &HookMechanism| candidates.mechanisms.contains(mechanism);
+    let tried = status.rejected.iter().filter(|rejection| fits(&rejection.mechanism)).cloned();
+    let mut rejected: Vec<Rejection> = candidates.rejected.iter().cloned().chain(tried).collect();
     let mut attached = status.attached.filter(fits);
     if asks_driver {
-        passed_over.retain(|passed| passed.mechanism != native);
+        rejected.retain(|rejection| rejection.mechanism != native);
         attached = Some(native);
     }
     let status = HookStatus {
@@ -178,7 +179,7 @@ fn expected(
         interface: Some(interface.name.clone()),
         attached,
         adopted: false,
-        passed_over,
+        rejected,
     };
     let state = if asks_driver || !was_attached { HookState::Candidate } else { HookState::Works };
     HookReport::new(&status, state, config)

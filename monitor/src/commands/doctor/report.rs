@@ -6,7 +6,7 @@ use anyhow::Result;
 use monitor_kernel::{
     hooks::{Hook, HookMechanism},
     lockdown::Lockdown,
-    memory, pins,
+    memory, pins, running,
 };
 use serde::Serialize;
 
@@ -76,7 +76,7 @@ pub(super) struct AgentState {
 impl Report {
     /// Looks at this host as the agent would with this configuration.
     pub(super) async fn make(config: &Config) -> Result<Self> {
-        let running = pins::running(Path::new(pins::ROOT));
+        let running = running::running(Path::new(pins::ROOT));
         let pid = running.as_ref().and_then(|running| running.pid);
         let mut facts = facts::of_host(running.as_ref());
         let all = interfaces::all().await;
@@ -153,7 +153,7 @@ mod tests {
             interface: None,
             attached,
             adopted: false,
-            passed_over: Vec::new(),
+            rejected: Vec::new(),
         };
         HookReport::new(&status, HookState::Attached, &Config::default())
     }

@@ -150,8 +150,8 @@ impl Page {
         let head = format!("{:<8} {mechanism:<12} {state:<12} ", hook.hook.name());
         self.line(mark, &head, interfaces)?;
         self.explanation("not seen: ", hook.loses)?;
-        for passed in &hook.passed_over {
-            self.explanation(&format!("not {}: ", passed.mechanism), Some(&passed.why))?;
+        for rejection in &hook.rejected {
+            self.explanation(&format!("not {}: ", rejection.mechanism), Some(&rejection.why))?;
         }
         self.explanation("do: ", hook.remedy)
     }

@@ -21,7 +21,7 @@ fn snapshot(interfaces: &[&str], ports: &[u16]) -> Snapshot {
         interface: interface.map(str::to_owned),
         attached,
         adopted: false,
-        passed_over: Vec::new(),
+        rejected: Vec::new(),
     };
     let mut hooks = vec![
         hook(Hook::Bind, None, Some(HookMechanism::Fexit)),

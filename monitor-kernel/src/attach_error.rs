@@ -1,32 +1,14 @@
-//! Why a mechanism did not serve, in words for the operator. Pure: an error number in, words out.
+//! Explains to the operator why the kernel refused a program or its attachment.
 
 use std::{error::Error, io};
 
 use aya::programs::ProgramError;
 
-use super::{hooks::HookMechanism, lockdown::Lockdown};
+use super::{hooks::HookMechanism, host_constraints::HostConstraints, lockdown::Lockdown};
 
-/// "Operation is not supported", `include/linux/errno.h`: an error number of the kernel's own, which
-/// it gives away nonetheless and of which libc has no name.
+/// "Operation is not supported", `include/linux/errno.h`: an internal error number of the kernel that
+/// reaches userspace, and that libc has no name for.
 const ENOTSUPP: i32 = 524;
-
-/// What the words may depend on beside the error.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Circumstances {
-    /// Maximum transmission unit of the interface, bytes.
-    pub mtu: Option<u32>,
-    /// The kernel's lockdown mode, where it is known.
-    pub lockdown: Option<Lockdown>,
-    /// Whether CAP_PERFMON is missing.
-    pub lacks_perfmon: bool,
-    /// Whether CAP_NET_ADMIN is missing.
-    pub lacks_net_admin: bool,
-    /// Whether CAP_DAC_READ_SEARCH is missing.
-    pub lacks_read_search: bool,
-    /// Whether `kernel.perf_event_paranoid` has the value with which Debian's kernels keep
-    /// perf_event_open from whoever lacks CAP_SYS_ADMIN, and that is missing.
-    pub lacks_perf_events: bool,
-}
 
 /// The error number at the root of a chain of errors.
 pub fn root_errno(error: &(dyn Error + 'static)) -> Option<i32> {
@@ -41,40 +23,43 @@ pub fn root_errno(error: &(dyn Error + 'static)) -> Option<i32> {
     errno
 }
 
-/// Says why `mechanism` was refused.
+/// Explains why the kernel refused `mechanism`, on an interface with this maximum transmission unit in
+/// bytes, if on one.
 pub fn explain(
     mechanism: HookMechanism,
     error: &(dyn Error + 'static),
-    circumstances: Circumstances,
+    constraints: &HostConstraints,
+    mtu: Option<u32>,
 ) -> String {
-    if let Some(words) = locked_down(mechanism, circumstances) {
+    if let Some(words) = locked_down(mechanism, constraints) {
         return words.to_owned();
     }
     if let Some(reason) = verifier_reason(&chain(error)) {
         return format!("the kernel's verifier refuses the program: {reason}");
     }
     let is_load = is_load(error);
-    let words = root_errno(error).and_then(|errno| known(mechanism, errno, is_load, circumstances));
+    let words =
+        root_errno(error).and_then(|errno| known(mechanism, errno, is_load, constraints, mtu));
     words.unwrap_or_else(|| chain(error))
 }
 
-/// Says why a program did not load that serves no hook.
+/// Explains why a program that serves no hook did not load.
 pub fn explain_load(error: &(dyn Error + 'static)) -> String {
     let words = chain(error);
     verifier_reason(&words)
         .map_or(words, |reason| format!("the kernel's verifier refuses the program: {reason}"))
 }
 
-/// What stands in the way of these mechanisms whatever the error says, which differs between kernels.
-fn locked_down(mechanism: HookMechanism, circumstances: Circumstances) -> Option<&'static str> {
+/// Lockdown, where it rules a mechanism out; the error number of that differs between kernels.
+fn locked_down(mechanism: HookMechanism, constraints: &HostConstraints) -> Option<&'static str> {
     use HookMechanism::{Cgroup, Fexit, Kprobe, Tracepoint};
-    let is_locked = circumstances.lockdown == Some(Lockdown::Confidentiality)
+    let is_locked = constraints.lockdown == Some(Lockdown::Confidentiality)
         && matches!(mechanism, Fexit | Kprobe | Tracepoint | Cgroup);
     is_locked.then_some("lockdown=confidentiality: neither kernel memory nor tracefs may be read")
 }
 
-/// What the verifier said, whose refusals have the same error numbers as a lack of privileges. Its
-/// statistics follow the reason.
+/// The verifier's message without the statistics that follow it. The verifier's error numbers are
+/// the same as those of missing privileges.
 fn verifier_reason(words: &str) -> Option<String> {
     let (_, said) = words.split_once("Verifier output: ")?;
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -86,7 +71,7 @@ fn is_statistics(line: &str) -> bool {
     ["processed ", "stack depth ", "verification time "].iter().any(|head| line.starts_with(head))
 }
 
-/// Whether it was the loading of a program that failed, before there was anything to attach.
+/// Whether loading the program failed, not attaching it.
 fn is_load(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -102,18 +87,19 @@ fn known(
     mechanism: HookMechanism,
     errno: i32,
     is_load: bool,
-    circumstances: Circumstances,
+    constraints: &HostConstraints,
+    mtu: Option<u32>,
 ) -> Option<String> {
     use HookMechanism::{
         Cgroup, CgroupSuccess, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative,
     };
     let words = match (mechanism, errno) {
         (_, libc::EPERM | libc::EACCES | libc::EINVAL)
-            if let Some(words) = refused_to_us(mechanism, errno, circumstances) =>
+            if let Some(words) = missing_privilege(mechanism, errno, constraints) =>
         {
             words.to_owned()
         }
-        // The verifier has words of its own.
+        // The verifier's message was handled before.
         (_, libc::EINVAL | libc::EACCES) if is_load => return None,
         (XdpNative | XdpGeneric, libc::EBUSY) => {
             "another XDP program holds the interface's slot".to_owned()
@@ -122,7 +108,7 @@ fn known(
             "another XDP program is attached in the other mode".to_owned()
         }
         (XdpNative, libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
-        (XdpNative, libc::ERANGE | libc::EINVAL | libc::E2BIG) => refused_by_driver(circumstances),
+        (XdpNative, libc::ERANGE | libc::EINVAL | libc::E2BIG) => refused_by_driver(mtu),
         (XdpNative, libc::ENOMEM | libc::ENOSPC) => {
             "the driver has no queues or memory left for native XDP".to_owned()
         }
@@ -153,22 +139,22 @@ fn known(
     Some(format!("{words} ({})", name.split(" (os error").next().unwrap_or(&name)))
 }
 
-/// What this process lacks, or the kernel was told to refuse, where that explains an error.
-fn refused_to_us(
+/// The missing capability, or the setting of the kernel, that explains an error.
+fn missing_privilege(
     mechanism: HookMechanism,
     errno: i32,
-    circumstances: Circumstances,
+    constraints: &HostConstraints,
 ) -> Option<&'static str> {
     use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tracepoint};
     let reads_kernel = matches!(mechanism, Fexit | Kprobe | Tracepoint | Cgroup | CgroupSuccess);
     let is_refusal = errno != libc::EINVAL;
     let takes_net_admin = !matches!(mechanism, Fexit | Kprobe | Tracepoint);
-    if circumstances.lacks_perfmon && (reads_kernel || is_refusal) {
+    if constraints.lacks_perfmon && (reads_kernel || is_refusal) {
         Some("CAP_PERFMON is missing")
-    } else if takes_net_admin && is_refusal && circumstances.lacks_net_admin {
+    } else if takes_net_admin && is_refusal && constraints.lacks_net_admin {
         Some("CAP_NET_ADMIN is missing")
     } else if errno == libc::EACCES
-        && circumstances.lacks_perf_events
+        && constraints.lacks_perf_events
         && matches!(mechanism, Kprobe | Tracepoint | Cgroup)
     {
         Some(
@@ -177,7 +163,7 @@ fn refused_to_us(
         )
     } else if matches!(mechanism, Tracepoint | Cgroup)
         && is_refusal
-        && circumstances.lacks_read_search
+        && constraints.lacks_read_search
     {
         Some("CAP_DAC_READ_SEARCH is missing, without which only root reads tracefs")
     } else {
@@ -185,8 +171,8 @@ fn refused_to_us(
     }
 }
 
-fn refused_by_driver(circumstances: Circumstances) -> String {
-    match circumstances.mtu {
+fn refused_by_driver(mtu: Option<u32>) -> String {
+    match mtu {
         Some(mtu) if mtu > 1500 => {
             format!("the driver refuses native XDP, probably for the MTU of {mtu}")
         }
@@ -194,7 +180,7 @@ fn refused_by_driver(circumstances: Circumstances) -> String {
     }
 }
 
-/// Every message of a chain of errors that adds something.
+/// The messages of a chain of errors, without those that repeat an earlier one.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut words = error.to_string();
     let mut next = error.source();
@@ -214,32 +200,32 @@ mod tests {
 
     fn words(mechanism: HookMechanism, errno: i32, mtu: Option<u32>) -> String {
         let error = io::Error::from_raw_os_error(errno);
-        explain(mechanism, &error, Circumstances { mtu, ..Circumstances::default() })
+        explain(mechanism, &error, &HostConstraints::default(), mtu)
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn names_the_missing_privilege() {
         use HookMechanism::{Fexit, Tcx, Tracepoint};
-        let refused = |mechanism, errno, circumstances| {
-            explain(mechanism, &io::Error::from_raw_os_error(errno), circumstances)
+        let refused = |mechanism, errno, constraints: &HostConstraints| {
+            explain(mechanism, &io::Error::from_raw_os_error(errno), constraints, None)
         };
         let locked = Some(Lockdown::Confidentiality);
-        let circumstances = Circumstances { lockdown: locked, ..Circumstances::default() };
-        assert!(refused(Fexit, libc::EINVAL, circumstances).contains("lockdown"));
-        assert!(!refused(Tcx, libc::EINVAL, circumstances).contains("lockdown"));
-        let circumstances = Circumstances { lacks_net_admin: true, ..Circumstances::default() };
-        assert!(refused(Tcx, libc::EPERM, circumstances).contains("CAP_NET_ADMIN"));
-        assert!(!refused(Tcx, libc::EINVAL, circumstances).contains("CAP_NET_ADMIN"));
-        assert!(!refused(Fexit, libc::EPERM, circumstances).contains("CAP_NET_ADMIN"));
-        let circumstances = Circumstances { lacks_read_search: true, ..Circumstances::default() };
-        assert!(refused(Tracepoint, libc::EACCES, circumstances).contains("CAP_DAC_READ_SEARCH"));
-        let circumstances = Circumstances { lacks_perf_events: true, ..Circumstances::default() };
-        assert!(refused(Tracepoint, libc::EACCES, circumstances).contains("perf_event_paranoid=2"));
-        assert!(!refused(Fexit, libc::EACCES, circumstances).contains("perf_event_paranoid"));
+        let constraints = HostConstraints { lockdown: locked, ..HostConstraints::default() };
+        assert!(refused(Fexit, libc::EINVAL, &constraints).contains("lockdown"));
+        assert!(!refused(Tcx, libc::EINVAL, &constraints).contains("lockdown"));
+        let constraints = HostConstraints { lacks_net_admin: true, ..HostConstraints::default() };
+        assert!(refused(Tcx, libc::EPERM, &constraints).contains("CAP_NET_ADMIN"));
+        assert!(!refused(Tcx, libc::EINVAL, &constraints).contains("CAP_NET_ADMIN"));
+        assert!(!refused(Fexit, libc::EPERM, &constraints).contains("CAP_NET_ADMIN"));
+        let constraints = HostConstraints { lacks_read_search: true, ..HostConstraints::default() };
+        assert!(refused(Tracepoint, libc::EACCES, &constraints).contains("CAP_DAC_READ_SEARCH"));
+        let constraints = HostConstraints { lacks_perf_events: true, ..HostConstraints::default() };
+        assert!(refused(Tracepoint, libc::EACCES, &constraints).contains("perf_event_paranoid=2"));
+        assert!(!refused(Fexit, libc::EACCES, &constraints).contains("perf_event_paranoid"));
     }
 
     #[test]
-    fn common_refusals_have_words() {
+    fn explains_common_refusals() {
         use HookMechanism::{Fexit, Tcx, XdpNative};
         assert!(words(XdpNative, libc::EBUSY, None).contains("another XDP program"));
         assert!(words(XdpNative, libc::ERANGE, Some(9000)).contains("MTU of 9000"));
@@ -249,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verifier_is_quoted_without_its_statistics() {
+    fn quotes_the_verifier_without_its_statistics() {
         let words = "BPF_PROG_LOAD failed. Verifier output: R1 unbounded memory access\n\
                      processed 37 insns (limit 1000000)\nstack depth 8\n";
         assert_eq!(verifier_reason(words).as_deref(), Some("R1 unbounded memory access"));
@@ -258,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_error_is_told_as_it_is() {
+    fn an_unknown_error_is_shown_unchanged() {
         assert!(words(HookMechanism::Tcx, libc::EIO, None).contains("Input/output error"));
     }
 }

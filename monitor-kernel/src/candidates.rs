@@ -1,56 +1,60 @@
-//! Which mechanisms may serve a hook, best first. Pure: the table that [`super::attach`] walks.
+//! The mechanisms that may serve a hook, best first.
 
 use super::{
-    hooks::{Hook, HookMechanism, HookStatus, PassedOver},
+    hooks::{Hook, HookMechanism, HookStatus, Rejection},
     interfaces::Link,
 };
 use crate::mechanism::{BindMechanism, InterfaceMode};
 
-/// What to try, and what not even to try.
+/// Mechanisms to attempt, and mechanisms that are ruled out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ladder {
-    /// Mechanisms to try, best first.
-    pub rungs: Vec<HookMechanism>,
-    /// Mechanisms that cannot do right here, and why.
-    pub unfit: Vec<PassedOver>,
+pub struct Candidates {
+    /// Mechanisms to attempt, best first.
+    pub mechanisms: Vec<HookMechanism>,
+    /// Mechanisms that would count wrongly, and why.
+    pub rejected: Vec<Rejection>,
 }
 
-/// The ladder of a traffic hook on an interface.
-pub fn of_traffic(hook: Hook, mode: InterfaceMode, link: Link) -> Ladder {
+/// The candidates for a traffic hook on an interface.
+pub fn of_traffic(hook: Hook, mode: InterfaceMode, link: Link) -> Candidates {
     use HookMechanism::{Clsact, Tcx, XdpGeneric, XdpNative};
-    let rungs: &[HookMechanism] = match (hook, mode) {
+    let mechanisms: &[HookMechanism] = match (hook, mode) {
         (Hook::Ingress, InterfaceMode::Auto) => &[XdpNative, Tcx, Clsact, XdpGeneric],
         (Hook::Ingress, InterfaceMode::XdpNative) => &[XdpNative],
         (Hook::Ingress, InterfaceMode::XdpGeneric) => &[XdpGeneric],
         _ => &[Tcx, Clsact],
     };
-    let mut ladder = Ladder::default();
-    for mechanism in rungs {
-        match unfit(*mechanism, link) {
-            None => ladder.rungs.push(*mechanism),
+    let mut candidates = Candidates::default();
+    for mechanism in mechanisms {
+        match unfit_reason(*mechanism, link) {
+            None => candidates.mechanisms.push(*mechanism),
             Some(why) => {
-                ladder.unfit.push(PassedOver { mechanism: *mechanism, why: why.to_owned() });
+                candidates.rejected.push(Rejection { mechanism: *mechanism, why: why.to_owned() });
             }
         }
     }
-    ladder
+    candidates
 }
 
 impl HookStatus {
-    /// Whether it is a traffic hook whose mechanism is not the one that `mode` would try first: what
-    /// is attached stays as it is while the agent runs.
+    /// Whether this is a traffic hook whose mechanism is not the first candidate of `mode`: a hook
+    /// stays attached as it is while the agent runs.
     pub fn outlives_change_to(&self, mode: InterfaceMode) -> bool {
         let is_traffic = matches!(self.hook, Hook::Ingress | Hook::Egress);
-        let first = || of_traffic(self.hook, mode, Link::Ethernet).rungs.first().copied();
+        let first = || of_traffic(self.hook, mode, Link::Ethernet).mechanisms.first().copied();
         is_traffic && self.attached.is_some() && self.attached != first()
     }
 }
 
-/// The ladder of a socket hook. Where something keeps programs from reading sockets, those rungs
-/// are left whose context tells enough; on the others they would see nothing and say nothing.
-pub fn of_sockets(hook: Hook, mechanism: BindMechanism, obstacle: Option<&str>) -> Ladder {
+/// The candidates for a socket hook. `unsupported_reason` says why programs cannot read sockets, if
+/// they cannot: then the mechanisms remain whose context has family, protocol and port.
+pub fn of_sockets(
+    hook: Hook,
+    mechanism: BindMechanism,
+    unsupported_reason: Option<&str>,
+) -> Candidates {
     use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tracepoint};
-    let rungs = match (hook, mechanism) {
+    let mechanisms = match (hook, mechanism) {
         (Hook::Bind, BindMechanism::Auto) => {
             vec![Fexit, Kprobe, Cgroup, Tracepoint, CgroupSuccess]
         }
@@ -61,14 +65,16 @@ pub fn of_sockets(hook: Hook, mechanism: BindMechanism, obstacle: Option<&str>) 
         (_, BindMechanism::Kprobe) => vec![Kprobe],
         (_, BindMechanism::Cgroup) => vec![Cgroup],
     };
-    let Some(why) = obstacle else { return Ladder { rungs, unfit: Vec::new() } };
-    let (rungs, unfit) = rungs.into_iter().partition(|rung| needs_no_socket(hook, *rung));
-    let unfit: Vec<HookMechanism> = unfit;
-    let passed_over = |mechanism| PassedOver { mechanism, why: why.to_owned() };
-    Ladder { rungs, unfit: unfit.into_iter().map(passed_over).collect() }
+    let Some(why) = unsupported_reason else {
+        return Candidates { mechanisms, rejected: Vec::new() };
+    };
+    let (mechanisms, others): (_, Vec<HookMechanism>) =
+        mechanisms.into_iter().partition(|mechanism| needs_no_socket(hook, *mechanism));
+    let reject = |mechanism| Rejection { mechanism, why: why.to_owned() };
+    Candidates { mechanisms, rejected: others.into_iter().map(reject).collect() }
 }
 
-/// Whether the context of its programs tells family, protocol and port.
+/// Whether the context of its programs has family, protocol and port.
 fn needs_no_socket(hook: Hook, mechanism: HookMechanism) -> bool {
     match hook {
         Hook::Bind => mechanism == HookMechanism::CgroupSuccess,
@@ -77,7 +83,7 @@ fn needs_no_socket(hook: Hook, mechanism: HookMechanism) -> bool {
 }
 
 /// Why a mechanism would count wrongly on such an interface.
-fn unfit(mechanism: HookMechanism, link: Link) -> Option<&'static str> {
+fn unfit_reason(mechanism: HookMechanism, link: Link) -> Option<&'static str> {
     use HookMechanism::{XdpGeneric, XdpNative};
     match (mechanism, link) {
         (_, Link::Other) => Some("its packets start with neither an Ethernet nor an IP header"),
@@ -98,13 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_new_mode_would_do_as_well_is_not_left_for_the_next_start() {
+    fn a_hook_outlives_a_mode_with_another_first_candidate() {
         let status = |hook, attached| HookStatus {
             hook,
             interface: Some("eth0".to_owned()),
             attached,
             adopted: false,
-            passed_over: Vec::new(),
+            rejected: Vec::new(),
         };
         let ingress = status(Hook::Ingress, Some(HookMechanism::Tcx));
         assert!(!ingress.outlives_change_to(InterfaceMode::Tc));
@@ -119,41 +125,41 @@ mod tests {
     }
 
     #[test]
-    fn a_forced_mode_is_one_rung() {
-        let rungs = |mode| of_traffic(Hook::Ingress, mode, Link::Ethernet).rungs;
-        assert_eq!(rungs(InterfaceMode::XdpNative), [HookMechanism::XdpNative]);
-        assert_eq!(rungs(InterfaceMode::XdpGeneric), [HookMechanism::XdpGeneric]);
-        assert_eq!(rungs(InterfaceMode::Tc), [HookMechanism::Tcx, HookMechanism::Clsact]);
+    fn a_forced_mode_has_one_candidate() {
+        let mechanisms = |mode| of_traffic(Hook::Ingress, mode, Link::Ethernet).mechanisms;
+        assert_eq!(mechanisms(InterfaceMode::XdpNative), [HookMechanism::XdpNative]);
+        assert_eq!(mechanisms(InterfaceMode::XdpGeneric), [HookMechanism::XdpGeneric]);
+        assert_eq!(mechanisms(InterfaceMode::Tc), [HookMechanism::Tcx, HookMechanism::Clsact]);
     }
 
     #[test]
-    fn what_cannot_read_is_not_attached() {
-        let ladder = |hook| of_sockets(hook, BindMechanism::Auto, Some("locked"));
+    fn mechanisms_that_need_sockets_are_rejected_where_sockets_are_unreadable() {
+        let candidates = |hook| of_sockets(hook, BindMechanism::Auto, Some("locked"));
         for (hook, left) in [
             (Hook::Bind, HookMechanism::CgroupSuccess),
             (Hook::Listen, HookMechanism::Tracepoint),
             (Hook::Close, HookMechanism::Tracepoint),
         ] {
-            assert_eq!(ladder(hook).rungs, [left]);
-            assert!(ladder(hook).unfit.iter().all(|unfit| unfit.why == "locked"));
+            assert_eq!(candidates(hook).mechanisms, [left]);
+            assert!(candidates(hook).rejected.iter().all(|rejection| rejection.why == "locked"));
         }
-        assert_eq!(ladder(Hook::Bind).unfit.len(), 4);
+        assert_eq!(candidates(Hook::Bind).rejected.len(), 4);
         let forced = of_sockets(Hook::Bind, BindMechanism::Fexit, Some("locked"));
-        assert!(forced.rungs.is_empty() && forced.unfit.len() == 1);
+        assert!(forced.mechanisms.is_empty() && forced.rejected.len() == 1);
     }
 
     #[test]
-    fn egress_is_never_xdp() {
+    fn egress_has_no_xdp_candidate() {
         for mode in [InterfaceMode::Auto, InterfaceMode::XdpNative, InterfaceMode::XdpGeneric] {
-            let rungs = of_traffic(Hook::Egress, mode, Link::Ethernet).rungs;
-            assert_eq!(rungs, [HookMechanism::Tcx, HookMechanism::Clsact]);
+            let mechanisms = of_traffic(Hook::Egress, mode, Link::Ethernet).mechanisms;
+            assert_eq!(mechanisms, [HookMechanism::Tcx, HookMechanism::Clsact]);
         }
     }
 
     #[test]
-    fn a_device_without_ethernet_is_left_to_tc() {
-        let ladder = of_traffic(Hook::Ingress, InterfaceMode::Auto, Link::Ip);
-        assert_eq!(ladder.rungs, [HookMechanism::Tcx, HookMechanism::Clsact]);
-        assert_eq!(ladder.unfit.len(), 2);
+    fn a_device_without_ethernet_has_only_tc_candidates() {
+        let candidates = of_traffic(Hook::Ingress, InterfaceMode::Auto, Link::Ip);
+        assert_eq!(candidates.mechanisms, [HookMechanism::Tcx, HookMechanism::Clsact]);
+        assert_eq!(candidates.rejected.len(), 2);
     }
 }

@@ -1,0 +1,344 @@
+//! The loaded kernel side: maps, hooks and pins.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::net::UnixDatagram,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use monitor_common::{flow::LOOPBACK, offsets::Offsets};
+
+use crate::{
+    attacher::Attacher,
+    clsact,
+    counters::Counters,
+    events::Events,
+    holders::OpenSockets,
+    hooks::{Hook, HookMechanism, HookStatus},
+    interfaces::{self, Interface},
+    limits, loading,
+    log::KernelLog,
+    mechanism::{BindMechanism, InterfaceMode},
+    object::{self, Settings},
+    options::{Options, Streams},
+    pins::{self, Pins, PinsError},
+    record::{self, Record},
+    samples::Samples,
+    sampling::{self, Sampling},
+    snapshot::{MapUsage, PortSources, Snapshot},
+    socket_access,
+    sources::TalkerFacts,
+};
+
+/// The kernel side.
+pub struct Kernel {
+    pins: Option<Pins>,
+    lock_without_pins: Option<UnixDatagram>,
+    counters: Counters,
+    sampling: Sampling,
+    attacher: Attacher,
+    /// Distinguishes this set of counters from others.
+    counters_id: String,
+    /// Whether an earlier agent created the counters.
+    counters_adopted: bool,
+    /// Whether the statuses of the hooks are written to the record file.
+    has_record: bool,
+}
+
+/// Why an agent cannot start on this kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another agent runs.
+    #[error("{0}: stop it first, or use its metrics")]
+    Locked(PinsError),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl Kernel {
+    /// Loads the kernel side, and adopts the maps and hooks that an earlier agent left.
+    pub fn start(options: Options) -> Result<(Self, Streams), StartError> {
+        let (mut kernel, streams) = match Pins::open(Path::new(pins::ROOT)) {
+            Ok(pins) => Self::load(Some(pins), options)?,
+            Err(error @ PinsError::Locked { .. }) => return Err(StartError::Locked(error)),
+            Err(error) => {
+                tracing::warn!(%error, "nothing is pinned: counters and hooks end with this agent");
+                let lock = pins::lock_without_pins().map_err(StartError::Locked)?;
+                let (mut kernel, streams) = Self::load(None, options)?;
+                kernel.lock_without_pins = Some(lock);
+                (kernel, streams)
+            }
+        };
+        kernel.has_record = true;
+        Ok((kernel, streams))
+    }
+
+    /// Loads the kernel side for a trial: it ends with the process.
+    pub fn start_unpinned(options: Options) -> Result<(Self, Streams)> {
+        Self::load(None, options)
+    }
+
+    fn load(pins: Option<Pins>, options: Options) -> Result<(Self, Streams)> {
+        limits::lift();
+        let (types, loader) = loading::read_types();
+        if !types.missing.is_empty() {
+            tracing::warn!(missing = ?types.missing, "fields of kernel structs are unknown");
+        }
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| {
+            anyhow::anyhow!(error).context(format!("cannot read {file}"))
+        })?;
+        let mut settings = Settings {
+            cpus: cpus as u32,
+            offsets: types.offsets,
+            command_lines: options.command_lines,
+            sketched_ports: sampling::sketched_ports(options.ports),
+            log_level: options.log_level,
+        };
+        let mut object = loading::load_object(loader, &settings, pins.as_ref())?;
+        let unsupported = socket_access::unsupported_reason(&mut object, &types);
+        if let Some(why) = &unsupported {
+            tracing::warn!(why, "binds are seen without their sockets, refused binds not at all");
+            // Without offsets, programs do not read kernel memory, and the kernel accepts them.
+            settings.offsets = Offsets::MISSING;
+            object = loading::load_object(object::loader(), &settings, pins.as_ref())?;
+        }
+        let (counters_id, counters_adopted) = loading::counter_epoch(pins.as_ref())?;
+        let streams = Streams {
+            events: Events::open(&object).context("cannot read the event ring")?,
+            samples: Samples::open(&object).context("cannot read the sample ring")?,
+            log: KernelLog::open(&mut object)?,
+        };
+        let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
+        let sampling = Sampling::open(&mut object, settings.cpus)?;
+        let attacher = Attacher::new(object, unsupported, types, pins.as_ref());
+        let kernel = Self {
+            pins,
+            lock_without_pins: None,
+            counters,
+            sampling,
+            attacher,
+            counters_id,
+            counters_adopted,
+            has_record: false,
+        };
+        Ok((kernel, streams))
+    }
+
+    /// Makes room for the counts of `ports` on every interface that has counters, and on
+    /// `interfaces`. The watched ports stay as they are. Fails if the kernel grants no memory, no
+    /// descriptor or no pin.
+    pub fn make_room(
+        &mut self,
+        ports: &BTreeSet<u16>,
+        interfaces: &BTreeMap<u32, Interface>,
+    ) -> Result<()> {
+        let interfaces = interfaces.values().map(|each| (each.index, each.name.as_str()));
+        Ok(self.counters.make_room(ports, interfaces, self.pins.as_ref())?)
+    }
+
+    /// Sets the watched ports. After an error the previous ports stay in force.
+    pub fn watch(&mut self, ports: &BTreeSet<u16>) -> Result<()> {
+        Ok(self.counters.watch(ports, self.pins.as_ref())?)
+    }
+
+    /// Attaches the socket hooks. Returns their statuses.
+    pub fn attach_sockets(&mut self, mechanism: BindMechanism) -> Vec<HookStatus> {
+        let changes = self.attacher.attach_sockets(mechanism, self.pins.as_ref());
+        self.write_record();
+        changes
+    }
+
+    /// Starts a read of the holders of sockets on watched ports; requires attached socket hooks.
+    pub fn open_sockets(&mut self) -> Result<OpenSockets> {
+        self.attacher.open_sockets()
+    }
+
+    /// Why [`Self::open_sockets`] is not available, if so; then `/proc` is searched for holders.
+    pub fn holders_unsupported(&self) -> Option<&str> {
+        self.attacher.holders_unsupported()
+    }
+
+    /// Attaches the traffic hooks of the interfaces that are `wanted`, and detaches those of all
+    /// others. Returns what changed.
+    pub fn reconcile(
+        &mut self,
+        wanted: &BTreeMap<u32, Interface>,
+        interfaces: &BTreeMap<u32, Interface>,
+        mode: InterfaceMode,
+    ) -> Vec<HookStatus> {
+        let mut changes = Vec::new();
+        for interface in wanted.values() {
+            let pins = self.pins.as_ref();
+            if let Err(error) = self.counters.add_interface(interface.index, &interface.name, pins)
+            {
+                tracing::error!(%error, interface = interface.name, "no counters");
+                continue;
+            }
+            changes.extend(self.attacher.attach_traffic(interface, mode, pins));
+        }
+        let mut present: BTreeSet<u32> = self.counters.interfaces().collect();
+        present.extend(self.attacher.interfaces());
+        for ifindex in present.into_iter().filter(|ifindex| !wanted.contains_key(ifindex)) {
+            let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());
+            match self.drop_interface(ifindex, name) {
+                Ok(detached) => changes.extend(detached),
+                Err(error) => tracing::error!(%error, ifindex, "cannot detach"),
+            }
+        }
+        if !changes.is_empty() {
+            self.write_record();
+        }
+        changes
+    }
+
+    fn write_record(&self) {
+        if !self.has_record {
+            return;
+        }
+        if let Err(error) = self.attacher.record().write(Path::new(record::FOLDER)) {
+            tracing::warn!(
+                %error, folder = record::FOLDER,
+                "doctor and the next agent will not know why better mechanisms were rejected"
+            );
+        }
+    }
+
+    fn drop_interface(&mut self, ifindex: u32, name: Option<&str>) -> Result<Vec<HookStatus>> {
+        let changes = self.attacher.detach_interface(ifindex, name, self.pins.as_ref())?;
+        self.counters.remove_interface(ifindex, self.pins.as_ref())?;
+        Ok(changes)
+    }
+
+    /// Interfaces whose clsact qdisc this agent created and no longer uses.
+    pub fn idle_qdiscs(&self) -> Vec<u32> {
+        self.pins.as_ref().map(clsact::idle_qdiscs).unwrap_or_default()
+    }
+
+    /// Removes the marker of a clsact qdisc that this agent created.
+    pub fn forget_qdisc(&self, ifindex: u32) -> Result<()> {
+        self.pins.as_ref().map_or(Ok(()), |pins| clsact::forget_qdisc(pins, ifindex))
+    }
+
+    /// Attaches the traffic hooks of the loopback interface in this thread's network namespace.
+    pub fn attach_loopback(&mut self, mode: InterfaceMode) -> Result<Vec<HookStatus>> {
+        let loopback = Interface {
+            index: LOOPBACK,
+            name: "lo".to_owned(),
+            mtu: 65536,
+            link: interfaces::Link::Ethernet,
+        };
+        self.counters.add_interface(loopback.index, &loopback.name, self.pins.as_ref())?;
+        Ok(self.attacher.attach_traffic(&loopback, mode, self.pins.as_ref()))
+    }
+
+    /// Loads the traffic programs without attaching them.
+    pub fn load_traffic(&mut self, mode: InterfaceMode) -> Vec<HookStatus> {
+        self.attacher.load_traffic(mode)
+    }
+
+    /// Attaches a traffic hook by one mechanism and no other.
+    pub fn attach_by(
+        &mut self,
+        hook: Hook,
+        mechanism: HookMechanism,
+        interface: &Interface,
+    ) -> Result<()> {
+        let pins = self.pins.as_ref();
+        self.counters.add_interface(interface.index, &interface.name, pins)?;
+        self.attacher.attach_traffic_by(hook, mechanism, interface, pins)
+    }
+
+    /// Creates the counters of these interfaces.
+    pub fn make_room_for(&mut self, interfaces: &[Interface]) -> Result<()> {
+        for interface in interfaces {
+            self.counters.add_interface(interface.index, &interface.name, self.pins.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Every hook with its status.
+    pub fn hooks(&self) -> Vec<HookStatus> {
+        self.attacher.statuses()
+    }
+
+    /// Identifies the set of counters: one with another id has started from zero.
+    pub fn counters_id(&self) -> &str {
+        &self.counters_id
+    }
+
+    /// Whether an earlier agent created the counters, which then include the time between the agents.
+    pub const fn counters_adopted(&self) -> bool {
+        self.counters_adopted
+    }
+
+    /// Advances the time window of remote addresses, and grants the samples of another second, or
+    /// none.
+    pub fn renew_sampling(&mut self, captures: bool) -> Result<()> {
+        Ok(self.sampling.renew(captures)?)
+    }
+
+    /// The remote addresses with most packets on all watched ports, most packets first.
+    pub fn talkers(&self) -> Result<Vec<TalkerFacts>> {
+        Ok(self.sampling.talkers()?)
+    }
+
+    /// Number of remote addresses on each watched port that has a sketch.
+    pub fn sources(&self) -> Result<Vec<PortSources>> {
+        Ok(self.sampling.sources(self.counters.watched_indices())?)
+    }
+
+    /// The counters of the ports alone.
+    pub fn port_counters(&self) -> Snapshot {
+        Snapshot {
+            traffic: self.counters.traffic(),
+            sockets: self.counters.sockets(),
+            ..Snapshot::default()
+        }
+    }
+
+    /// Everything that a scrape shows.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot {
+            traffic: self.counters.traffic(),
+            unclassified: self.counters.unclassified(),
+            sockets: self.counters.sockets(),
+            hooks: self.attacher.statuses(),
+            kernel_errors: self.counters.kernel_errors()?,
+            missed_calls: self.attacher.missed_calls(),
+            sources: self.sources()?,
+            skipped_samples: self.sampling.skipped()?,
+            maps: self.maps(),
+        })
+    }
+
+    /// Fill and size of the maps.
+    pub fn maps(&self) -> Vec<MapUsage> {
+        self.counters.usage()
+    }
+
+    /// Detaches every hook; the maps and their counts stay pinned.
+    pub fn detach_hooks(&mut self, interfaces: &BTreeMap<u32, Interface>) -> Result<()> {
+        // Continues on error: hooks that stay attached are worse than sampling that stays enabled.
+        if let Err(error) = self.sampling.end() {
+            tracing::warn!(%error, "cannot disable sampling in the kernel side");
+        }
+        self.attacher.detach_sockets(self.pins.as_ref())?;
+        for ifindex in self.attacher.interfaces() {
+            let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());
+            self.attacher.detach_interface(ifindex, name, self.pins.as_ref())?;
+        }
+        if self.has_record
+            && let Err(error) = Record::remove(Path::new(record::FOLDER))
+        {
+            tracing::debug!(%error, "the record of the hooks stays");
+        }
+        Ok(())
+    }
+
+    /// Offsets in kernel structs that the kernel's BTF lacks, as `struct.member`.
+    pub fn missing_offsets(&self) -> &[String] {
+        self.attacher.missing_offsets()
+    }
+}

@@ -1,0 +1,97 @@
+//! The agent that runs on this host, seen from another process.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
+use super::{
+    hooks::{Hook, HookMechanism, HookStatus},
+    interfaces::Interface,
+    links::LinkName,
+    pins::{PinDir, lock_holder, names_in},
+    record::{self, Record},
+};
+
+/// A running agent, as its record and its pins show it.
+#[derive(Debug)]
+pub struct Running {
+    root: PathBuf,
+    /// Its process id, if `/proc/locks` or its record has it.
+    pub pid: Option<i32>,
+    /// Whether it has pins.
+    pub is_pinned: bool,
+    record: Option<Record>,
+}
+
+/// The running agent, if there is one: it holds the lock on the directory, or, without pins, it is
+/// the process that its record names.
+pub fn running(root: &Path) -> Option<Running> {
+    let record = Record::read(Path::new(record::FOLDER)).filter(is_of_an_agent);
+    let recorded = record.as_ref().map(|record| record.pid as i32);
+    let locked = File::open(root).ok().and_then(|directory| {
+        let refused = flock(&directory, FlockOperation::NonBlockingLockShared).err()?;
+        (refused == Errno::WOULDBLOCK).then(|| lock_holder(&directory))
+    });
+    let (pid, is_pinned) = match locked {
+        Some(holder) => (holder.or(recorded), true),
+        None => (Some(recorded?), false),
+    };
+    let record = record.filter(|_| pid == recorded);
+    Some(Running { root: root.to_path_buf(), pid, is_pinned, record })
+}
+
+/// Whether the process that wrote a record still runs this program. Every user can read its name,
+/// but not its executable.
+fn is_of_an_agent(record: &Record) -> bool {
+    let name = |process: &str| fs::read(format!("/proc/{process}/comm")).ok();
+    record.pid != std::process::id()
+        && name(&record.pid.to_string()).is_some_and(|found| Some(found) == name("self"))
+}
+
+impl Running {
+    /// Its hooks, by its record. Without a record, its pins show which hooks it has, and which of
+    /// `interfaces` have none.
+    pub fn hooks(&self, interfaces: &[Interface]) -> Vec<HookStatus> {
+        match &self.record {
+            Some(record) => record.statuses().cloned().collect(),
+            None => self.pinned_hooks(interfaces),
+        }
+    }
+
+    /// Whether it uses the iterator over open files, or why not; `None` without a record.
+    pub fn holders(&self) -> Option<Result<(), &str>> {
+        let reason = self.record.as_ref()?.holders_unsupported.as_deref();
+        Some(reason.map_or(Ok(()), Err))
+    }
+
+    fn pinned_hooks(&self, interfaces: &[Interface]) -> Vec<HookStatus> {
+        let links = names_in(&self.root.join(PinDir::Links.name()));
+        let filters = names_in(&self.root.join(PinDir::Filters.name()));
+        let mechanism = |hook: Hook, ifindex: u32| {
+            let link = links.iter().filter_map(|pin| LinkName::parse(pin));
+            let mut link = link.filter(|link| link.hook == hook && link.ifindex == ifindex);
+            let filter = format!("{hook}:{ifindex}:");
+            let filtered = filters.iter().any(|name| name.starts_with(&filter));
+            link.next().map(|link| link.mechanism).or(filtered.then_some(HookMechanism::Clsact))
+        };
+        let status = |hook: Hook, interface: Option<&Interface>| HookStatus {
+            hook,
+            interface: interface.map(|interface| interface.name.clone()),
+            attached: mechanism(hook, interface.map_or(0, |interface| interface.index)),
+            adopted: false,
+            rejected: Vec::new(),
+        };
+        let traffic = interfaces.iter().flat_map(|interface| {
+            [Hook::Ingress, Hook::Egress].map(|hook| status(hook, Some(interface)))
+        });
+        traffic
+            .chain([Hook::Bind, Hook::Listen, Hook::Close].map(|hook| status(hook, None)))
+            .collect()
+    }
+}
