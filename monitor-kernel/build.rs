@@ -1,4 +1,4 @@
-//! Compiles the kernel side and tells the crate where its objects are.
+//! Compiles the kernel side, and passes the paths of its objects to the crate.
 //!
 //! `monitor-ebpf` is a workspace of its own, for another target and with another compiler, so cargo
 //! cannot build it as a dependency.
@@ -21,7 +21,7 @@ use object::{
 const OBJECTS: &[(&str, &str)] =
     &[("ghostport", "GHOSTPORT_OBJECT"), ("testing", "GHOSTPORT_TESTING_OBJECT")];
 
-/// What the objects are made of, from the root of the repository.
+/// Sources of the objects, from the root of the repository.
 const SOURCES: &[&str] = &[
     "monitor-common/Cargo.toml",
     "monitor-common/src",
@@ -59,8 +59,8 @@ fn build_objects(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies an object without DWARF, of which the linker has made the types that the kernel reads: it
-/// is five sixths of the file, and a quarter of the instructions that an agent needs to start.
+/// Copies an object without DWARF, from which the linker has generated the BTF. DWARF makes up five
+/// sixths of the file, and a quarter of the instructions of an agent's start.
 fn strip(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     let bytes = fs::read(from)?;
     let mut object = Builder::read(bytes.as_slice())?;
@@ -69,7 +69,7 @@ fn strip(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
         section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
     }
     object.delete_orphans();
-    // LLVM keeps the names of sections among those of symbols; the writer does not.
+    // LLVM stores the names of sections with those of symbols; the writer needs a section of their own.
     let names = object.sections.add();
     names.name = b".shstrtab".as_slice().into();
     names.sh_type = SHT_STRTAB;
@@ -89,8 +89,8 @@ fn shared_target_dir(out_dir: &Path) -> Result<PathBuf, String> {
     Ok(target.join("bpf"))
 }
 
-/// Runs the nested cargo and returns the folder with its results. What it says goes to standard
-/// error, which the outer cargo shows when this script fails.
+/// Runs the nested cargo and returns the folder of its results. Its output goes to standard error,
+/// which the outer cargo shows if this script fails.
 fn compile(toolchain: &Toolchain, package: &Path, target_dir: &Path) -> Result<PathBuf, String> {
     let big_endian = variable("CARGO_CFG_TARGET_ENDIAN")? == "big";
     let status = toolchain

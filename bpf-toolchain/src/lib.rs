@@ -1,8 +1,7 @@
-//! Finds what compiles and links the BPF objects.
+//! Finds the compiler and the linker of the BPF objects.
 //!
-//! Used by the build script of `monitor-kernel` and by `cargo xtask`, so that the two cannot disagree
-//! about what a machine has. It depends on the standard library alone, because it is compiled
-//! before anything else.
+//! Used by the build script of `monitor-kernel` and by `cargo xtask`, so that both find the same. It
+//! depends on the standard library alone, because it is compiled before everything else.
 
 use std::{
     env,
@@ -12,20 +11,20 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Where Debian's packages put the compiler. Not looked up on `PATH`, where rustup's comes first.
+/// Path of the compiler in Debian's packages; on `PATH`, rustup's compiler precedes it.
 pub const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-/// The same of cargo.
+/// Path of cargo in Debian's packages.
 pub const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 
-/// The crates that a stable compiler lets use an unstable feature, `asm_experimental_arch` for every
-/// one of them.
+/// The crates that need the unstable feature `asm_experimental_arch`, which `RUSTC_BOOTSTRAP` enables
+/// for them in a stable compiler.
 const NEEDS_UNSTABLE: &str = "aya_ebpf,ghostport,testing";
 
 /// The first release of bpf-linker that is known to work, as (major, minor).
 const LINKER_SINCE: (u32, u32) = (0, 13);
 
-/// What an outer cargo sets for its own build and a nested one must not inherit. Settings of the
-/// user (`CARGO_HOME`, `CARGO_HTTP_*`, the jobserver and the like) stay.
+/// Variables of an outer cargo's build that a nested cargo must not inherit. Settings of the user
+/// (`CARGO_HOME`, `CARGO_HTTP_*`, the jobserver and the like) stay.
 const OUTER_BUILD: &[&str] = &[
     "CARGO_BUILD_",
     "CARGO_CFG_",
@@ -51,7 +50,7 @@ pub enum Compiler {
 }
 
 impl Compiler {
-    /// The best compiler this machine has.
+    /// The best compiler on this machine.
     pub fn find() -> Option<Self> {
         if debian_has_core() {
             Some(Self::Debian)
@@ -63,7 +62,7 @@ impl Compiler {
     }
 }
 
-/// A compiler and a linker: all it takes to make a BPF object.
+/// A compiler and a linker for BPF objects.
 pub struct Toolchain {
     /// The compiler.
     pub compiler: Compiler,
@@ -71,7 +70,7 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// What this machine has, or what it lacks.
+    /// Those of this machine. The error names the missing part.
     pub fn find() -> Result<Self, &'static str> {
         let compiler = Compiler::find().ok_or("no compiler with `core` for the BPF target")?;
         let linker =
@@ -114,8 +113,8 @@ pub fn find_linker() -> Option<PathBuf> {
     ((number()?, number()?) >= LINKER_SINCE).then_some(linker)
 }
 
-/// Looks on `PATH` and then where `cargo install` and rustup put programs, which services and
-/// `sudo` often leave out of `PATH`.
+/// Searches `PATH`, then the folder of `cargo install` and rustup, which services and `sudo` often omit
+/// from `PATH`.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -128,13 +127,13 @@ fn cargo_bin() -> Option<PathBuf> {
     Some(cargo_home()?.join("bin"))
 }
 
-/// Where cargo keeps what it has fetched and installed.
+/// Cargo's folder of fetched and installed packages.
 pub fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
 }
 
-/// Where sources seem to lie in what is built to be handed out, and in the line numbers of every BPF
-/// object: the same wherever it is built.
+/// Flags that replace the paths of sources in release builds and in the line numbers of BPF objects,
+/// so that they do not depend on the place of the build.
 pub fn remapped(sources: &Path) -> impl Iterator<Item = String> {
     let remap = |path: &Path, seen: &str| format!("--remap-path-prefix={}={seen}", path.display());
     let crates = cargo_home().map(|home| remap(&home, "/usr/src/cargo"));
@@ -215,9 +214,9 @@ fn without_outer_build(command: &mut Command) -> &mut Command {
     command
 }
 
-/// What the linker makes of the code. BTF lets the kernel name functions and map fields. The others
-/// keep a program in one piece: in one that calls a function, be it `memset`, the verifier before
-/// Linux 6.5 cannot tell which values matter, and walks a hundred times as many paths.
+/// Linker options. BTF gives the kernel the names of functions and map fields. The others inline all
+/// but exported functions: before Linux 6.5, in a program that calls a static function, even `memset`,
+/// the verifier cannot distinguish the values that matter, and walks a hundred times as many paths.
 const LINKING: [&str; 4] = [
     "-Clink-arg=--btf",
     "-Clink-arg=--disable-expand-memcpy-in-order",
@@ -225,7 +224,7 @@ const LINKING: [&str; 4] = [
     "-Clink-arg=--llvm-args=--inline-threshold=100000",
 ];
 
-/// The architecture tells aya which registers hold a probed function's arguments.
+/// The architecture selects the registers in which aya finds a probed function's arguments.
 fn rustflags(host_arch: &str) -> String {
     let arch = format!("--cfg=bpf_target_arch=\"{host_arch}\"");
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

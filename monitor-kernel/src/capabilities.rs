@@ -1,4 +1,4 @@
-//! Capabilities that the kernel side takes, whether this process has them, and giving up the rest.
+//! Capabilities that the agent needs, those that this process lacks, and dropping the others.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use rustix::{
 
 use crate::wait::wait_until;
 
-/// Time that the kernel gets to take a thread down that has ended.
+/// Time for the kernel to clean up a thread that has ended.
 const END_OF_A_THREAD: Duration = Duration::from_secs(5);
 
 /// A capability, `include/uapi/linux/capability.h`.
@@ -24,18 +24,18 @@ const END_OF_A_THREAD: Duration = Duration::from_secs(5);
 pub struct Capability {
     /// Name.
     pub name: &'static str,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: &'static str,
-    /// What is lost without it.
+    /// The loss without it.
     pub costs: &'static str,
     /// Whether nothing works without it.
     pub is_vital: bool,
     flag: CapabilitySet,
-    /// Another one that includes it.
+    /// Another capability that includes it.
     included_in: CapabilitySet,
 }
 
-/// What an agent makes use of for as long as it runs: interfaces appear, counters grow.
+/// The capabilities that an agent uses as long as it runs: interfaces appear, counters grow.
 pub const CAPABILITIES: [Capability; 5] = [
     Capability {
         name: "CAP_BPF",
@@ -80,8 +80,8 @@ pub const CAPABILITIES: [Capability; 5] = [
     },
 ];
 
-/// Whether an agent can do anything at all without these. Without CAP_PERFMON the verifier refuses
-/// every program of ours; without CAP_NET_ADMIN sockets are seen all the same.
+/// Whether an agent can work without these. Without CAP_PERFMON the verifier rejects every program;
+/// without CAP_NET_ADMIN socket calls are still seen.
 pub fn can_work_without(missing: &[Capability]) -> bool {
     !missing.iter().any(|capability| capability.is_vital)
 }
@@ -101,12 +101,12 @@ pub fn missing_of(process: Option<Pid>) -> Vec<Capability> {
     CAPABILITIES.into_iter().filter(lacks).collect()
 }
 
-/// Whether this thread has CAP_SYS_ADMIN, which mounts and namespaces take.
+/// Whether this thread has CAP_SYS_ADMIN, which mounts and namespaces need.
 pub fn has_sys_admin() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
-/// How to grant what is missing, in one line.
+/// How to grant the missing capabilities, in one line.
 pub fn remedy() -> String {
     let names: Vec<String> =
         CAPABILITIES.iter().map(|capability| capability.name.to_ascii_lowercase()).collect();
@@ -114,8 +114,8 @@ pub fn remedy() -> String {
     format!("run it as root (sudo), or grant them: setcap {}+ep {program}", names.join(","))
 }
 
-/// Runs `work` with no more privileges than the agent has once it has given up the others, so that
-/// what it will not be allowed to do later fails at once.
+/// Runs `work` with the privileges that remain after [`give_up_the_rest`], so that an operation that
+/// would be refused later fails now.
 pub fn as_later<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     let sets = capabilities(None)?;
     let effective = sets.effective & kept(sets.permitted);
@@ -125,13 +125,13 @@ pub fn as_later<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     Ok(done)
 }
 
-/// Gives up, for good, every capability that the agent does not need any more.
+/// Drops every capability that the agent no longer needs, irrevocably.
 ///
-/// Capabilities belong to threads. This is for the first thread, while it is the only one: those to
-/// come inherit what is left.
+/// Capabilities belong to threads. To be called on the first thread, while it is the only one: later
+/// threads inherit its capabilities.
 pub fn give_up_the_rest() -> io::Result<()> {
-    // A thread that was joined is listed until the kernel has taken down what it had to itself, as
-    // its mounts (`do_exit` in `kernel/exit.c` wakes who joins before that).
+    // A joined thread is listed until the kernel has freed its own resources, such as mounts
+    // (`do_exit` in `kernel/exit.c` wakes the joining thread before that).
     let is_alone = || !fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1);
     if !wait_until(Instant::now() + END_OF_A_THREAD, is_alone) {
         return Err(io::Error::other("another thread would keep its capabilities"));
@@ -145,7 +145,7 @@ pub fn give_up_the_rest() -> io::Result<()> {
     Ok(set_capabilities(None, sets)?)
 }
 
-/// What of `permitted` is still needed once everything is attached.
+/// The part of `permitted` that is still needed when everything is attached.
 fn kept(permitted: CapabilitySet) -> CapabilitySet {
     let needed = CAPABILITIES.iter().fold(CapabilitySet::empty(), |needed, capability| {
         let has = permitted.contains(capability.flag);
@@ -154,12 +154,12 @@ fn kept(permitted: CapabilitySet) -> CapabilitySet {
     permitted & needed
 }
 
-/// Takes CAP_SETPCAP, which a user other than root seldom has. Nothing is executed that could gain
-/// by it: this is a second lock on the same door.
+/// Reduces the bounding set, which needs CAP_SETPCAP. Defense in depth: the agent executes no program
+/// that could gain capabilities.
 fn limit_bounding_set(kept: CapabilitySet) {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        // An error is the end of the capabilities that this kernel knows.
+        // An error marks the end of the capabilities that this kernel knows.
         let Ok(is_in) = capability_is_in_bounding_set(capability) else { return };
         if is_in
             && !kept.contains(capability)
@@ -180,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_work_is_worth_doing() {
+    fn only_vital_capabilities_are_required() {
         assert!(can_work_without(&lacking(&["CAP_NET_ADMIN", "CAP_SYS_PTRACE"])));
         assert!(!can_work_without(&lacking(&["CAP_PERFMON", "CAP_NET_ADMIN"])));
         assert!(!can_work_without(&lacking(&["CAP_BPF"])));
     }
 
     #[test]
-    fn only_what_is_needed_is_kept() {
+    fn keeps_only_needed_capabilities() {
         let five = CAPABILITIES.iter().fold(CapabilitySet::empty(), |set, c| set | c.flag);
         assert_eq!(kept(CapabilitySet::all()), five);
         assert_eq!(kept(five | CapabilitySet::SYS_ADMIN), five);

@@ -1,14 +1,14 @@
-//! From the clocks of the kernel to the time of day.
+//! Conversion of the kernel's clocks to the time of day.
 
 use std::fs;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// The wall clock is read between two readings of the other one, which errs by half of the distance
-/// between them at most; the closest pair of so many counts.
+/// The wall clock is read between two readings of the other clock; the error is at most half of the
+/// distance between them. Of this many attempts the one with the shortest distance counts.
 const READINGS: usize = 3;
 
-/// The clock that the kernel side stamps its events with.
+/// The clock of the kernel side's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventClock {
     /// `CLOCK_BOOTTIME`, Linux 5.8 and later.
@@ -18,9 +18,9 @@ pub enum EventClock {
 }
 
 impl EventClock {
-    /// What is to be added to this clock to get the time of day now; nanoseconds.
+    /// The time of day minus this clock, now; nanoseconds.
     ///
-    /// It moves when the time of day is set, and with a sleep where the clock stands still.
+    /// Changes when the time of day is set, and for a clock that stands still, with a suspend.
     pub fn offset_to_wall_clock_ns(self) -> i128 {
         let id = match self {
             Self::Boottime => ClockId::Boottime,
@@ -36,8 +36,8 @@ impl EventClock {
     }
 }
 
-/// The same offset again and again, until the time of day is set: two readings differ by some
-/// nanoseconds, and the birth of a process must not.
+/// An offset that changes only when the time of day is set: two measurements differ by some
+/// nanoseconds, and the start time of a process must not.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyOffset {
     clock: EventClock,
@@ -45,7 +45,7 @@ pub struct SteadyOffset {
 }
 
 impl SteadyOffset {
-    /// What two readings may differ by; an undisturbed one errs by much less.
+    /// Tolerated difference of two measurements; most differ by much less.
     const TOLERANCE_NS: u128 = 100_000;
 
     /// The offset now.
@@ -53,7 +53,7 @@ impl SteadyOffset {
         Self { clock, offset_ns: clock.offset_to_wall_clock_ns() }
     }
 
-    /// What is to be added to the clock to get the time of day.
+    /// The time of day minus the clock; nanoseconds.
     pub fn to_wall_clock_ns(&mut self) -> i128 {
         let offset_ns = self.clock.offset_to_wall_clock_ns();
         if offset_ns.abs_diff(self.offset_ns) > Self::TOLERANCE_NS {
@@ -68,7 +68,7 @@ pub fn boottime_ns() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime))).unwrap_or(0)
 }
 
-/// What tells this boot of the kernel from others; empty where `/proc` does not say.
+/// Id of this boot of the kernel; empty if `/proc` has none.
 pub fn boot_id() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offset_leads_to_the_time_of_day() {
+    fn offset_yields_the_time_of_day() {
         for clock in [EventClock::Boottime, EventClock::Monotonic] {
             let offset = clock.offset_to_wall_clock_ns();
             // Later than this test was written, and the machine was not booted before 1970.

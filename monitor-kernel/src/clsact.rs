@@ -1,7 +1,7 @@
-//! Filters on a clsact qdisc: the TC rung of kernels before 6.6.
+//! Filters on a clsact qdisc: the TC mechanism of kernels before 6.6.
 //!
-//! A filter is no link: it stays until it is removed, whoever made it. A marker among the pins says
-//! which ones are ours, and which qdiscs we made.
+//! A filter is no link: it outlives the process that created it. Markers among the pins identify the
+//! filters and qdiscs that an agent created.
 
 use aya::programs::{
     SchedClassifier, TcAttachType,
@@ -14,13 +14,13 @@ use super::{
     pins::{PinDir, Pins},
 };
 
-/// "gp": unlikely to be anyone else's.
+/// "gp": unlikely to be used by another program.
 const HANDLE: TcHandle = TcHandle::new(0x6770, 1);
 
-/// A filter that another kind of filter keeps from its priority moves one down, this often.
+/// Priorities to try: one may be taken by a filter of another kind.
 const PRIORITIES: std::ops::RangeInclusive<u16> = 1..=8;
 
-/// A filter of ours.
+/// A filter that an agent created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// Ingress or egress.
@@ -61,8 +61,8 @@ pub fn filters(pins: &Pins) -> Vec<Filter> {
     pins.names(PinDir::Filters).iter().filter_map(|marker| Filter::parse(marker)).collect()
 }
 
-/// Puts `program` on the interface's clsact qdisc, which is made where there is none. A filter of
-/// ours that is there already has its program replaced, without a gap.
+/// Puts `program` on the interface's clsact qdisc, which is created if it is missing. If `left` is an
+/// existing filter, its program is replaced without a gap.
 pub fn attach(
     program: &mut SchedClassifier,
     hook: Hook,
@@ -76,12 +76,12 @@ pub fn attach(
         std::mem::forget(program.take_link(id)?);
         return Ok(filter.clone());
     }
-    let made = match qdisc_add_clsact(&interface.name) {
+    let created = match qdisc_add_clsact(&interface.name) {
         Ok(()) => true,
-        Err(error) if is_there(&error) => false,
+        Err(error) if exists_already(&error) => false,
         Err(error) => return Err(error.into()),
     };
-    if let (true, Some(pins)) = (made, pins) {
+    if let (true, Some(pins)) = (created, pins) {
         pins.mark(PinDir::Qdiscs, &interface.index.to_string())?;
     }
     let mut refused = None;
@@ -104,8 +104,7 @@ pub fn attach(
     Err(refused.map_or_else(|| anyhow::anyhow!("no priority is free"), Into::into))
 }
 
-/// Removes a filter of ours, and with the last one a qdisc that we made. An interface that is gone
-/// took both along.
+/// Removes a filter; an interface that is gone has taken its filters with it.
 pub fn detach(filter: &Filter, interface: Option<&str>, pins: Option<&Pins>) -> anyhow::Result<()> {
     if let Some(interface) = interface {
         drop(filter.link(interface)?);
@@ -116,14 +115,18 @@ pub fn detach(filter: &Filter, interface: Option<&str>, pins: Option<&Pins>) -> 
     Ok(())
 }
 
-/// Interfaces whose clsact qdisc we made, and on which no filter of ours is left.
+/// Interfaces whose clsact qdisc an agent created, and on which none of its filters is left.
 pub fn idle_qdiscs(pins: &Pins) -> Vec<u32> {
     let used: Vec<u32> = filters(pins).iter().map(|filter| filter.ifindex).collect();
-    let made = pins.names(PinDir::Qdiscs);
-    made.iter().filter_map(|name| name.parse().ok()).filter(|index| !used.contains(index)).collect()
+    let qdiscs = pins.names(PinDir::Qdiscs);
+    qdiscs
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .filter(|index| !used.contains(index))
+        .collect()
 }
 
-/// Removes the mark that says we made the clsact qdisc of an interface.
+/// Removes the marker of the clsact qdisc of an interface.
 pub fn forget_qdisc(pins: &Pins, ifindex: u32) -> anyhow::Result<()> {
     Ok(pins.remove(PinDir::Qdiscs, &ifindex.to_string())?)
 }
@@ -135,7 +138,7 @@ fn attach_type(hook: Hook) -> TcAttachType {
     }
 }
 
-fn is_there(error: &TcError) -> bool {
+fn exists_already(error: &TcError) -> bool {
     matches!(error, TcError::AlreadyAttached)
         || super::attach_error::root_errno(error) == Some(libc::EEXIST)
 }

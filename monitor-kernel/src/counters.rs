@@ -1,11 +1,11 @@
-//! The counters of the kernel side: made for what is watched, grown without losing a count, read
-//! in place.
+//! The counters of the kernel side: created for the watched ports, grown without losing a count, and
+//! read in place.
 //!
-//! Every interface has an array of its own, sized for the ports; the socket counters have one.
-//! When more ports are watched than an array has room for, a larger one takes its place, and the
-//! old one stays to be read: it counts no more (replacing an inner map waits for the programs that
-//! may still use the old one), and a total is the sum over the generations. So nothing is copied
-//! that could change meanwhile, and a crash between any two steps loses nothing.
+//! Every interface has an array of its own, sized for the ports; the socket counters have one. When
+//! more ports are watched than fit, a larger array replaces it, and the old one stays readable: it no
+//! longer changes (replacing an inner map waits for the programs that may still use the old one), and
+//! a total is the sum over the generations. So no counter is copied while it may change, and a crash
+//! between any two steps loses nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,18 +38,19 @@ pub struct Counters {
     outer: Outer,
     sockets_outer: ArrayOfMaps<MapData, MapData>,
     errors: Array<MapData, u64>,
-    /// Index of every port that is or was watched.
+    /// Index of every port that is watched or has been.
     indices: BTreeMap<u16, u16>,
     watched: BTreeSet<u16>,
     interfaces: BTreeMap<u32, InterfaceCounters>,
     sockets: Generations<SocketCounters>,
 }
 
-/// Where programs find the array of an interface: by its index, or by a hash of a large one.
+/// The outer maps, by which programs find the array of an interface: indexed, or hashed for a large
+/// index.
 struct Outer {
     near: ArrayOfMaps<MapData, MapData>,
     far: HashOfMaps<MapData, u32, MapData>,
-    /// Takes the place of an array that is to be freed.
+    /// Replaces an array that is to be freed.
     nothing: MappedArray<PortCounters>,
 }
 
@@ -112,8 +113,8 @@ impl Counters {
     }
 
     /// Makes room for the counts of `ports`, on every interface that has counters and on
-    /// `interfaces` (index and name). What is counted stays as it is, also where this fails: memory
-    /// is allocated for everything before the first array is put in force.
+    /// `interfaces` (index and name). Counting continues unchanged, even if this fails: memory is
+    /// allocated for everything before the first array is put in force.
     pub fn make_room<'a>(
         &mut self,
         ports: &BTreeSet<u16>,
@@ -146,9 +147,9 @@ impl Counters {
         Ok(())
     }
 
-    /// Sets the watched ports. A new one has room for its counts before its first packet can be
-    /// told from others, and one that stays loses none. The ports change by the last of the steps,
-    /// one system call: an error leaves those before in force.
+    /// Sets the watched ports. A new port has room for its counts before its first packet is
+    /// recognized, and a port that stays loses no count. The last step, one system call, changes the
+    /// ports: after an error the previous ports stay in force.
     pub fn watch(&mut self, ports: &BTreeSet<u16>, pins: Option<&Pins>) -> Result<()> {
         self.make_room(ports, [], pins)?;
         let set: PortSet = ports.iter().copied().collect();
@@ -177,12 +178,12 @@ impl Counters {
             table.set(*port, *index);
         }
         let table: Box<PortIndices> = bytemuck::cast_box(table);
-        // By reference: 128 KiB are much for a stack.
+        // By reference: 128 KiB would take much of the stack.
         let table: &PortIndices = &table;
         Ok(self.port_index.set(0, table, 0)?)
     }
 
-    /// Makes counters for an interface, or gives the ones it has a new name.
+    /// Creates counters for an interface, or renames those that it has.
     pub fn add_interface(&mut self, ifindex: u32, name: &str, pins: Option<&Pins>) -> Result<()> {
         let room = self.indices.len() as u32 + 1;
         if let Some(array) = self.larger_interface(ifindex, room)? {
@@ -193,7 +194,7 @@ impl Counters {
         Ok(())
     }
 
-    /// Forgets an interface and frees its counters.
+    /// Removes an interface and frees its counters.
     pub fn remove_interface(&mut self, ifindex: u32, pins: Option<&Pins>) -> Result<()> {
         self.interfaces.remove(&ifindex);
         self.outer.remove(ifindex)?;
@@ -296,7 +297,7 @@ impl Counters {
         Ok(counts)
     }
 
-    /// Fill of the maps whose size depends on what is watched.
+    /// Fill of the maps whose size depends on the watched ports.
     pub fn usage(&self) -> Vec<MapUsage> {
         let indices = self.indices.len() as u64;
         let interfaces = self.interfaces.len() as u64;
@@ -337,7 +338,7 @@ impl Counters {
 }
 
 impl Outer {
-    /// Puts an array in force. Returns once no program uses the one before.
+    /// Puts an array in force. Returns when no program uses the previous one.
     fn put(&mut self, ifindex: u32, array: &MapData) -> Result<()> {
         if ifindex < NEAR_INTERFACES {
             self.near.set(ifindex, array, 0)?;
@@ -358,7 +359,7 @@ impl Outer {
     }
 }
 
-/// Pins `array` and does what puts it in force; where that fails, the pin goes again.
+/// Pins `array` and puts it in force; if that fails, removes the pin.
 fn pinned_while<T: Pod + Zeroable>(
     pins: Option<&Pins>,
     room: PinDir,
@@ -374,7 +375,7 @@ fn pinned_while<T: Pod + Zeroable>(
     })
 }
 
-/// Indices that an earlier agent gave.
+/// Indices that an earlier agent assigned.
 fn known_indices(map: &Array<MapData, PortIndices>) -> Result<BTreeMap<u16, u16>> {
     let table = map.get(&0, 0)?;
     let index: &PortIndex = bytemuck::cast_ref(&table);

@@ -6,7 +6,7 @@ use monitor_common::flow::{PortCounters, slot_index};
 
 use super::mapped::{MappedArray, MappedError};
 
-/// Arrays of one owner, the last one in use.
+/// The arrays of one owner.
 #[derive(Debug)]
 pub struct Generations<T> {
     /// From the oldest to the one in use.
@@ -43,8 +43,8 @@ impl<T: Pod + Zeroable> Generations<T> {
         self.last = generation;
     }
 
-    /// A larger array, if the newest has no room for `indices` indices. Exact at first, then at
-    /// least double, so that there are never many.
+    /// A larger array, if the newest has no room for `indices` indices. The first has the exact size,
+    /// each later one at least the double, so that there are few.
     pub fn larger(
         &self,
         name: &str,

@@ -1,7 +1,6 @@
-//! Who holds sockets on watched ports, by the kernel's iterator over all open files.
+//! Holders of sockets on watched ports, by the kernel's iterator over all open files.
 //!
-//! A look attaches the program, reads what it has to tell, and detaches it: between two looks it
-//! costs nothing, and nothing of it is left behind.
+//! Every read attaches the program and detaches it afterwards: between two reads it costs nothing.
 
 use std::{
     fs::File,
@@ -16,17 +15,17 @@ use aya::{
 use aya_obj::btf::BtfKind;
 use monitor_common::held_socket::HeldSocket;
 
-/// What the kernel calls for every open file; programs are attached to it by its id.
+/// The kernel function that is called for every open file; programs are attached by its id.
 pub(super) const FUNCTION: &str = "bpf_iter_task_file";
 
-/// The iterator's name without the prefix that all have.
+/// The iterator's name without the prefix `bpf_iter_`.
 const ITERATOR: &str = "task_file";
 
-/// What a look reads from.
+/// An attached iterator.
 #[derive(Debug)]
 pub struct OpenSockets(File);
 
-/// Loads the program, which is attached at each look.
+/// Loads the program, which is attached for every read.
 pub(super) fn load(object: &mut Ebpf, types: &Btf) -> Result<()> {
     types
         .id_by_type_name_kind(FUNCTION, BtfKind::Func)
@@ -45,17 +44,17 @@ fn program(object: &mut Ebpf) -> Result<&mut Iter> {
 }
 
 impl OpenSockets {
-    /// Begins a look with the program that [`load`] has loaded.
+    /// Attaches the program that [`load`] has loaded.
     pub(super) fn open(object: &mut Ebpf) -> Result<Self> {
         let program = program(object)?;
         let id = program.attach()?;
         Ok(Self(program.take_link(id)?.into_file()?))
     }
 
-    /// Goes through the open files of all processes.
+    /// Reads the records of the open files of all processes.
     ///
-    /// The kernel gives up a read after a million files of which there was nothing to tell
-    /// (`bpf_seq_read` in `kernel/bpf/bpf_iter.c`); the next one goes on behind them.
+    /// The kernel ends a read with `EAGAIN` after a million files without a record (`bpf_seq_read` in
+    /// `kernel/bpf/bpf_iter.c`); the next read continues after them.
     pub fn read(mut self) -> io::Result<Vec<HeldSocket>> {
         let mut bytes = Vec::new();
         while let Err(error) = self.0.read_to_end(&mut bytes) {

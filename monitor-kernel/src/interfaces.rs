@@ -1,4 +1,4 @@
-//! The interfaces of this network namespace, and the news of them.
+//! The interfaces of this network namespace, and changes of them.
 
 use std::{collections::BTreeMap, io};
 
@@ -18,17 +18,17 @@ use rtnetlink::{
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Index, which it keeps when it is renamed.
+    /// Index; a renamed interface keeps it.
     pub index: u32,
     /// Name.
     pub name: String,
     /// Maximum transmission unit, bytes.
     pub mtu: u32,
-    /// How its packets start and arrive.
+    /// Kind of its packets.
     pub link: Link,
 }
 
-/// What attaching depends on.
+/// Kind of an interface's packets, which attaching depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     /// Packets start with an Ethernet header.
@@ -60,15 +60,15 @@ impl Interfaces {
         Ok(Self { handle, news })
     }
 
-    /// All interfaces there are now, by index.
+    /// All interfaces, by index.
     pub async fn list(&self) -> Result<BTreeMap<u32, Interface>, rtnetlink::Error> {
         let links = self.handle.link().get().execute();
         let interfaces = links.try_filter_map(|message| async move { Ok(interface(&message)) });
         interfaces.map_ok(|interface| (interface.index, interface)).try_collect().await
     }
 
-    /// Waits for a change. What it is does not matter: a new look at the whole list cannot be
-    /// wrong where a message was lost. `None` when netlink has closed the connection.
+    /// Waits for a change, of any kind: the caller lists all interfaces again, which is right even if
+    /// a message was lost. `None` when netlink has closed the connection.
     pub async fn changed(&mut self) -> Option<()> {
         self.news.next().await?;
         while self.news.try_recv().is_ok() {}
@@ -81,8 +81,8 @@ impl Interfaces {
         self.handle.link().set(up).execute().await
     }
 
-    /// Removes an interface's clsact qdisc, if no filter is on it. One that somebody uses by now
-    /// stays, and so does one whose interface took it along.
+    /// Removes an interface's clsact qdisc, unless it has filters, which another program may have
+    /// added. An interface that is gone has taken its qdisc with it.
     pub async fn remove_empty_clsact(&self, ifindex: u32) {
         if let Err(error) = remove_empty_clsact(&self.handle, ifindex).await {
             tracing::debug!(%error, ifindex, "no clsact qdisc to remove");

@@ -1,14 +1,14 @@
-//! Limits of this process that the kernel side can run into.
+//! Resource limits of this process that can stop the kernel side.
 
 use aya::maps::{MapData, MapError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What to do about a memlock limit that is too low.
+/// Remedy for a memlock limit that is too low.
 pub const REMEDY: &str = "grant CAP_SYS_RESOURCE, or raise the limit: ulimit -l unlimited, or \
                           LimitMEMLOCK=infinity in the unit";
 
-/// Lifts what may be lifted. Every interface takes a descriptor, and kernels before 5.11 charge
-/// maps to the memlock limit. Where a limit may not be lifted, what exceeds it says so.
+/// Raises the limits as far as this process may. Every interface needs a descriptor, and kernels
+/// before 5.11 charge maps to the memlock limit. Where a limit stays, the call that exceeds it fails.
 pub fn lift() {
     let unlimited = Rlimit { current: None, maximum: None };
     let files = getrlimit(Resource::Nofile);
@@ -30,8 +30,8 @@ fn set(resource: Resource, limit: Rlimit) -> bool {
 }
 
 /// The memlock limit that maps are charged to, bytes; `None` where there is no such limit, or where
-/// this kernel charges maps elsewhere (Linux 5.11). Which of the two is found out by making a map
-/// with no memory allowed.
+/// this kernel charges maps elsewhere (Linux 5.11), which is found by creating a map with a limit of
+/// 0.
 pub fn of_maps() -> Option<u64> {
     let limit = getrlimit(Resource::Memlock);
     let bytes = limit.current?;
@@ -42,7 +42,7 @@ pub fn of_maps() -> Option<u64> {
     (refused && try_map().is_ok()).then_some(bytes)
 }
 
-/// What to say of maps that could not be made under such a limit.
+/// The message for maps that could not be created under such a limit.
 pub fn explain(what: &str, limit: Option<u64>) -> String {
     match limit {
         None => what.to_owned(),

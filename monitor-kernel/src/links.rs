@@ -28,13 +28,13 @@ pub enum LinksError {
 /// Identity of a link, and the name of its pin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkName {
-    /// Hook that it serves.
+    /// Hook that the link serves.
     pub hook: Hook,
-    /// How.
+    /// Mechanism of the hook.
     pub mechanism: HookMechanism,
     /// Interface, 0 where the hook has none.
     pub ifindex: u32,
-    /// Program, because a hook may take several.
+    /// Program, of which a hook may have several.
     pub program: String,
 }
 
@@ -59,9 +59,9 @@ impl LinkName {
 /// An attached program, which is detached when this is dropped.
 #[derive(Debug)]
 pub enum OwnedLink {
-    /// A link of the kernel's, which can be pinned.
+    /// A BPF link, which can be pinned.
     Link(FdLink),
-    /// An event of perf, as kernels before 5.15 attach to kprobes: it ends with the agent.
+    /// A perf event, by which kernels before 5.15 attach to kprobes; it ends with the agent.
     KProbe(#[expect(dead_code, reason = "held to be dropped")] KProbeLink),
     /// The same for tracepoints.
     TracePoint(#[expect(dead_code, reason = "held to be dropped")] TracePointLink),
@@ -97,7 +97,7 @@ impl TryFrom<TracePointLink> for OwnedLink {
     }
 }
 
-/// As aya has found out by trying.
+/// By aya's probe of the kernel.
 fn perf_events_have_links() -> bool {
     aya::features().bpf_perf_link()
 }
@@ -109,7 +109,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// Takes over the pinned links of an earlier agent.
+    /// Adopts the pinned links of an earlier agent.
     pub fn adopt(pins: &Pins) -> Self {
         let names = pins.names(PinDir::Links);
         Self { held: names.iter().filter_map(|pin| Some((LinkName::parse(pin)?, None))).collect() }
@@ -121,7 +121,7 @@ impl Links {
         names.filter(|name| name.hook == hook && name.ifindex == ifindex).collect()
     }
 
-    /// Ids of the programs behind the links of the socket hooks, as far as the kernel tells.
+    /// Ids of the programs behind the links of the socket hooks, without those that are unknown.
     pub fn socket_programs(&self, pins: Option<&Pins>) -> Vec<u32> {
         let links = self.held.iter().filter(|(name, _)| name.ifindex == 0);
         let mut ids: Vec<u32> = links
@@ -147,7 +147,7 @@ impl Links {
         indices
     }
 
-    /// Keeps a link: by a pin, which outlives the agent, or by its descriptor.
+    /// Keeps a link attached: by a pin, which outlives the agent, or by its descriptor.
     pub fn keep(
         &mut self,
         name: LinkName,
@@ -165,7 +165,7 @@ impl Links {
         Ok(())
     }
 
-    /// Detaches the links that `wanted` picks.
+    /// Detaches the links that `wanted` selects.
     pub fn detach(
         &mut self,
         pins: Option<&Pins>,
@@ -189,7 +189,7 @@ pub fn remove_all(pins: &Pins) -> io::Result<()> {
     pins.names(PinDir::Links).iter().try_for_each(|name| remove(pins, name))
 }
 
-/// Detaches a pinned link. One that cannot be detached by itself ends with its pin.
+/// Detaches a pinned link. A link that cannot be detached explicitly ends with its pin.
 fn remove(pins: &Pins, name: &str) -> io::Result<()> {
     if let Err(error) = detach_link(&pins.path(PinDir::Links, name)) {
         tracing::debug!(%error, name, "a link ends with its pin");

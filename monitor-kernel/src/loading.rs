@@ -62,7 +62,7 @@ pub fn load_object(
 /// Removes pins that this agent cannot use: maps of another layout or of another network namespace,
 /// and links of other programs.
 fn drop_unusable(pins: &Pins, settings: &Settings) -> Result<()> {
-    let netns = fs::metadata("/proc/self/ns/net").context("cannot tell the namespace")?;
+    let netns = fs::metadata("/proc/self/ns/net").context("cannot determine the namespace")?;
     let same_layout = pins.exchange_marker("layout", &settings.layout(netns.ino()))?;
     let same_object = pins.exchange_marker("object", &settings.object())?;
     if !(same_layout && same_object) {

@@ -1,10 +1,10 @@
-//! The kernel's lockdown mode, which takes reading of kernel memory from programs.
+//! The kernel's lockdown mode, which can forbid programs to read kernel memory.
 
 use std::fs;
 
 use serde::Serialize;
 
-/// Where securityfs tells it.
+/// The file of securityfs.
 pub const PATH: &str = "/sys/kernel/security/lockdown";
 
 /// A mode, `Documentation/admin-guide/kernel-parameters.txt`.
@@ -13,14 +13,14 @@ pub const PATH: &str = "/sys/kernel/security/lockdown";
 pub enum Lockdown {
     /// Nothing is locked.
     None,
-    /// The kernel cannot be changed: costs us nothing.
+    /// The kernel cannot be changed; no effect on ghostport.
     Integrity,
-    /// Its memory cannot be read either.
+    /// Kernel memory cannot be read either.
     Confidentiality,
 }
 
 impl Lockdown {
-    /// The mode in force; `None` where securityfs does not tell.
+    /// The mode in force; `None` if securityfs does not have it.
     pub fn in_force() -> Option<Self> {
         Self::parse(&fs::read_to_string(PATH).ok()?)
     }

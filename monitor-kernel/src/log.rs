@@ -1,4 +1,4 @@
-//! Diagnostics of the kernel side, on their way into the agent's log.
+//! Diagnostics of the kernel side, for the agent's log.
 
 use std::io;
 

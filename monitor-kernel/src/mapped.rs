@@ -1,5 +1,5 @@
-//! Counter arrays read in place: the agent maps the kernel's pages, so that a scrape costs no
-//! system call and no copy, whatever the number of ports.
+//! Counter arrays that are read in place: the agent maps the kernel's pages, so that a scrape needs
+//! neither a system call nor a copy.
 
 use std::{
     marker::PhantomData,
@@ -18,7 +18,7 @@ const ARRAY: u32 = 2;
 /// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`: the flags of the template in the kernel side's `maps.rs`.
 const FLAGS: u32 = 1 << 10 | 1 << 12;
 
-/// An array map of records made of 64-bit counters.
+/// An array map whose records consist of 64-bit counters.
 #[derive(Debug)]
 pub struct MappedArray<T> {
     map: MapData,
@@ -29,10 +29,10 @@ pub struct MappedArray<T> {
     records: PhantomData<T>,
 }
 
-// SAFETY: the memory is shared with the kernel anyway; all access is through atomics.
+// SAFETY: the kernel shares the memory too; all access is through atomics.
 unsafe impl<T> Send for MappedArray<T> {}
 
-/// Why a counter array cannot be made or opened.
+/// Why a counter array cannot be created or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum MappedError {
     /// The map itself.
@@ -41,18 +41,18 @@ pub enum MappedError {
     /// Its memory.
     #[error("cannot map a counter array: {0}")]
     Memory(#[from] rustix::io::Errno),
-    /// A pinned map that is not what its name says.
+    /// A pinned map with another layout than its name implies.
     #[error("a pinned counter array has records of {found} bytes instead of {expected}")]
     Layout {
-        /// As the kernel says.
+        /// Size in the pinned map.
         found: u32,
-        /// As the programs want.
+        /// Size that the programs use.
         expected: usize,
     },
 }
 
 impl<T: Pod + Zeroable> MappedArray<T> {
-    /// Makes an array of `len` zeroed records.
+    /// Creates an array of `len` zeroed records.
     pub fn create(name: &str, len: u32) -> Result<Self, MappedError> {
         let object = aya_obj::Map::new_from_params(ARRAY, 4, size_of::<T>() as u32, len, FLAGS);
         Self::map(MapData::create(object, name, None)?)
@@ -106,7 +106,7 @@ impl<T: Pod + Zeroable> MappedArray<T> {
 
 impl<T> Drop for MappedArray<T> {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made in `map`, and no reference into it outlives `self`.
+        // SAFETY: `map` created the mapping, and no reference into it outlives `self`.
         let _ = unsafe { munmap(self.memory.as_ptr().cast(), self.size) };
     }
 }

@@ -1,9 +1,9 @@
-//! Memory: what the maps take in the kernel, and what the agent gives back.
+//! Kernel memory of the maps, and memory that the agent returns to the system.
 
 use std::collections::BTreeMap;
 
-/// Makes all threads share one heap, before there are any: the few threads that the agent has for
-/// a moment would each keep one of their own.
+/// Makes all threads share one heap; to be called before the first is started. Otherwise every thread
+/// of the agent, however short-lived, would keep a heap of its own.
 pub fn share_one_heap() {
     // SAFETY: glibc's own function, with one of its parameters.
     #[cfg(target_env = "gnu")]
@@ -12,8 +12,8 @@ pub fn share_one_heap() {
     }
 }
 
-/// Kernel memory of the maps that a process holds open, bytes: what the kernel itself charges,
-/// from `/proc/PID/fdinfo`.
+/// Kernel memory of the maps that a process holds open, bytes, as charged by the kernel in
+/// `/proc/PID/fdinfo`.
 pub fn of_maps(pid: u32) -> std::io::Result<u64> {
     let mut maps = BTreeMap::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))?.flatten() {
@@ -28,8 +28,8 @@ pub fn of_maps(pid: u32) -> std::io::Result<u64> {
     Ok(maps.values().sum())
 }
 
-/// Gives memory that only starting took back to the system: the kernel's type information makes
-/// for tens of megabytes in small pieces, which the allocator keeps.
+/// Returns free memory to the system. Parsing the kernel's BTF takes tens of megabytes in small
+/// pieces, which the allocator would keep.
 pub fn release() {
     // SAFETY: glibc's own function, without arguments that could be wrong.
     #[cfg(target_env = "gnu")]

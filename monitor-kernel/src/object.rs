@@ -24,10 +24,10 @@ use super::{
 /// The programs and maps of monitor-ebpf.
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
-/// Counts up when the records or maps change in a way that an older agent's pins do not have.
+/// Increased when records or maps change so that the pins of an older agent no longer fit.
 const LAYOUT_VERSION: u32 = 5;
 
-/// Bytes of the ring buffer of diagnostics, of which there are few: the library would take 128 KiB.
+/// Bytes of the ring buffer of diagnostics, which are few; the default of the library is 128 KiB.
 const LOG_RING_BYTES: u32 = 16 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
@@ -50,14 +50,14 @@ const SHARED_MAPS: [&str; 16] = [
     "TALKERS",
 ];
 
-/// What is fixed when the object is loaded.
+/// Settings that are fixed when the object is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// CPUs that the kernel may ever run.
+    /// Number of possible CPUs.
     pub cpus: u32,
     /// Offsets in kernel structs.
     pub offsets: Offsets,
-    /// Whether the caller's command line is taken along.
+    /// Whether the caller's command line is captured.
     pub command_lines: bool,
     /// Port indices that have sketches of their remote addresses.
     pub sketched_ports: u32,
@@ -69,9 +69,9 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum KernelLogLevel {
-    /// None at all.
+    /// No diagnostics.
     Off = 0,
-    /// What went wrong.
+    /// Failures.
     Warn = 2,
     /// Every socket call on a watched port.
     Debug = 4,
@@ -83,7 +83,7 @@ impl Settings {
         format!("{LAYOUT_VERSION}:{}:{netns_inode}", self.cpus)
     }
 
-    /// Identity of the programs, but for their verbosity.
+    /// Identity of the programs, apart from their verbosity.
     pub fn object(&self) -> String {
         let mut hasher = DefaultHasher::new();
         OBJECT.hash(&mut hasher);
@@ -93,8 +93,8 @@ impl Settings {
     }
 }
 
-/// The tables of ports that an earlier agent left. Loading writes the first value of a section into
-/// its map, also into one that is in use: it has to be the value that is there.
+/// The tables of ports that an earlier agent left. Loading writes the initial value of a section into
+/// its map, even if the map is pinned and in use; so the initial value has to be the present one.
 fn pinned_tables(pins: Option<&Pins>) -> (Option<PortSet>, Option<Box<PortIndex>>) {
     let path = |map| pins.map(|pins| pins.path(PinDir::Maps, &pin_name(map)));
     let set = path(PORT_SET).and_then(|path| pinned_value::<PortSetWords>(&path));
@@ -112,22 +112,22 @@ fn pin_name(map: &str) -> String {
     map.trim_start_matches(".bss.").to_ascii_uppercase()
 }
 
-/// A loader for [`load`], which takes a moment to make.
+/// A loader for [`load`]. Creating it parses the kernel's BTF, which takes time.
 pub fn loader() -> EbpfLoader<'static> {
     let mut loader = EbpfLoader::new();
-    // Statistics come with the one line that says why a program was refused. At the level below,
-    // which is none, aya's second attempt fails for the level itself and hides the reason.
+    // This level adds the line that says why a program was refused. With level 0, aya's second attempt
+    // fails because of the level itself and hides the reason.
     loader.btf(None).verifier_log_level(VerifierLogLevel::STATS);
     loader
 }
 
-/// Loads the object. Programs enter the kernel when they are attached, maps now.
+/// Loads the maps of the object into the kernel; programs follow when they are attached.
 pub fn load(
     loader: EbpfLoader<'static>,
     settings: &Settings,
     pins: Option<&Pins>,
 ) -> Result<Ebpf, EbpfError> {
-    // What it is told lives as long as this function.
+    // A shorter lifetime, for the settings that it borrows.
     let mut loader: EbpfLoader<'_> = loader;
     let offsets = bytemuck::bytes_of(&settings.offsets);
     let command_lines = u8::from(settings.command_lines);

@@ -1,4 +1,4 @@
-//! A ring buffer of the kernel side, read as its records come.
+//! A ring buffer of the kernel side, read as records arrive.
 
 use std::{
     fmt::Display,
@@ -14,29 +14,29 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Records that are taken at once: more than a ring holds, so that a turn ends although whoever
-/// binds in a loop fills the ring as fast as it is read.
+/// Most records of one read: more than a ring holds. A read ends although a process that binds in a
+/// loop fills the ring as fast as it is read.
 const BATCH: usize = 4096;
 
-/// Time between two readings, at least; by the ticks of tokio's clock, mostly twice as long. While a
-/// record waits to be read, the kernel does not wake us for the next: whoever calls in a loop pays
-/// for one wakeup in this time, not for one a call.
-const REST: Duration = Duration::from_millis(1);
+/// Shortest time between two reads; tokio's clock makes it mostly twice as long. While a record is
+/// unread, the kernel does not wake the agent for the next: a process that calls in a loop pays for
+/// one wakeup in this time, not for one per call.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A ring buffer.
 pub struct Ring {
     ring: AsyncFd<RingBuf<MapData>>,
-    /// When the last reading ended, if there was one.
+    /// End of the last read.
     last_reading: Option<Instant>,
-    /// Whether a record has come since.
+    /// Whether a record has arrived since.
     is_woken: bool,
-    /// Whether the last turn ended before the ring was empty: nobody will wake us for the rest.
+    /// Whether the last read left records, for which the kernel sends no wakeup.
     has_more: bool,
 }
 
 impl Ring {
-    /// Opens the ring buffer of this name of a loaded object. The object keeps it as well: programs
-    /// that are loaded later know it by its descriptor there.
+    /// Opens the ring buffer of this name of a loaded object. The object keeps its own descriptor, by
+    /// which programs that are loaded later refer to the ring.
     pub fn open(object: &aya::Ebpf, name: &str) -> io::Result<Self> {
         let Some(Map::RingBuf(map)) = object.map(name) else {
             return Err(io::ErrorKind::NotFound.into());
@@ -47,9 +47,9 @@ impl Ring {
         Ok(Self { ring: readable(ring)?, last_reading: None, is_woken: false, has_more: false })
     }
 
-    /// Waits until there are records, unless some were left by the last turn. A record that comes
-    /// after a rest is handed over at once, others after the rest, or before the ring is full. May be
-    /// given up at any time.
+    /// Waits until there are records, unless the last read left some. A record that arrives after the
+    /// rest is delivered at once, others after the rest or when a quarter of the ring has filled.
+    /// Cancel-safe.
     pub async fn wait(&mut self) -> io::Result<()> {
         if self.has_more {
             yield_now().await;
@@ -59,7 +59,7 @@ impl Ring {
             self.ring.readable_mut().await?.clear_ready();
             self.is_woken = true;
         }
-        let Some(rest) = self.last_reading.map(|last| last + REST) else { return Ok(()) };
+        let Some(rest) = self.last_reading.map(|last| last + PAUSE) else { return Ok(()) };
         if rest > Instant::now() {
             tokio::select! {
                 () = sleep_until(rest) => {}
@@ -70,14 +70,14 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands over what is there now. A record that `decode` knows nothing of is none of ours.
+    /// Passes the records that are there now to `take`, except those that `decode` rejects.
     pub fn drain<T>(&mut self, decode: impl Fn(&[u8]) -> Option<T>, mut take: impl FnMut(T)) {
         let ring = self.ring.get_mut();
         self.has_more = true;
         self.is_woken = false;
         for _ in 0..BATCH {
-            // A copy, so that the ring forgets a record before anybody is told of it: an agent that
-            // is killed in between tells it never, rather than twice.
+            // Decoded to a copy, so that the record leaves the ring before it is delivered: an agent
+            // that is killed in between loses the record rather than delivering it twice.
             let Some(record) = ring.next().map(|bytes| decode(&bytes)) else {
                 self.has_more = false;
                 break;
@@ -98,7 +98,7 @@ pub(super) fn decoded_or_logged<T, E: Display>(decoded: Result<T, E>) -> Option<
         .ok()
 }
 
-/// Waits on the descriptor of a ring buffer, which stays the same for as long as it lives.
+/// Registers the descriptor of a ring buffer, which stays the same as long as the ring exists.
 pub(super) fn readable<T: AsRawFd>(ring: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: aya's ring buffers own their map, hand out its one descriptor, and close it only
     // when they are dropped, after `AsyncFd` has forgotten it.

@@ -1,4 +1,4 @@
-//! What the kernel side is told of sampling, and what it has noted of remote addresses.
+//! Settings of sampling in the kernel side, and the remote addresses that it has recorded.
 
 use std::{
     collections::HashMap,
@@ -36,14 +36,14 @@ pub struct Sampling {
     control: Array<MapData, ControlWords>,
     skipped: Array<MapData, [u64; SkipCause::COUNT]>,
     sketches: Array<MapData, SketchWords>,
-    /// Sketches that there are.
+    /// Number of sketches.
     sketch_count: u32,
     talkers: Array<MapData, TalkerWords>,
 }
 
-/// Port indices that get sketches when so many ports are watched.
+/// Number of port indices with sketches, if this many ports are watched.
 pub fn sketched_ports(ports: usize) -> u32 {
-    // Index 0 is none.
+    // Index 0 is not used.
     let wanted = u32::try_from(ports).unwrap_or(u32::MAX).saturating_add(1);
     wanted.clamp(LEAST_SKETCHED_PORTS, MOST_SKETCHED_PORTS).next_power_of_two()
 }
@@ -62,7 +62,7 @@ impl Sampling {
         };
         let mut control = sampling.control()?;
         if control.seed == 0 {
-            // What the standard library seeds its tables with comes from the system.
+            // The standard library seeds its hash tables with random bytes of the system.
             control.seed = RandomState::new().hash_one(clock::boottime_ns()) | 1;
             control.keys = FlowKeys::of_seed(control.seed);
             sampling.set_control(control)?;
@@ -70,7 +70,8 @@ impl Sampling {
         Ok(sampling)
     }
 
-    /// Opens the next window when it is time, and grants the samples of another second, or none.
+    /// Opens the next window when the current one has ended, and grants the samples of another second,
+    /// or none.
     pub fn renew(&mut self, captures: bool) -> Result<()> {
         let mut control = self.control()?;
         let window = window_at(clock::boottime_ns());
@@ -80,7 +81,7 @@ impl Sampling {
         self.set_control(control)
     }
 
-    /// Nobody wants to know any more.
+    /// Disables samples and sources.
     pub fn end(&mut self) -> Result<()> {
         let control = self.control()?;
         self.set_control(SamplingControl { window: 0, budgets: [0; 2], ..control })
@@ -99,8 +100,8 @@ impl Sampling {
         Ok(())
     }
 
-    /// How many remote addresses each of these ports has seen, of those that have sketches. Ports
-    /// come with their indices.
+    /// Number of remote addresses on each of these ports that has a sketch. Ports come with their
+    /// indices.
     pub fn sources(&self, ports: impl Iterator<Item = (u16, u16)>) -> Result<Vec<PortSources>> {
         let mut rows = Vec::new();
         for (port, index) in ports {
@@ -119,7 +120,7 @@ impl Sampling {
         let mut all: Option<Sketch> = None;
         for window in 0..SOURCE_WINDOWS {
             let words = self.sketches.get(&sketch_index(index, protocol, window), 0)?;
-            // As nearly all of them are.
+            // Nearly all sketches are empty.
             if words != [0; 64] {
                 all.get_or_insert(Sketch::EMPTY).merge(&bytemuck::cast(words));
             }
@@ -127,7 +128,7 @@ impl Sampling {
         Ok(all.as_ref().map_or(0, sources::estimate))
     }
 
-    /// The most talkative remote addresses of all ports, most packets first.
+    /// The remote addresses with most packets on all ports, most packets first.
     pub fn talkers(&self) -> Result<Vec<TalkerFacts>> {
         let now = self.control()?.window;
         let mut talkers: HashMap<(AddressWords, u32), TalkerFacts> = HashMap::new();
@@ -166,7 +167,7 @@ impl Sampling {
     }
 }
 
-/// Entries of a map, which may be an earlier agent's and of another size than the object says.
+/// Entries of a map, which may be an earlier agent's, with another size than in the object.
 fn capacity(map: &Map) -> Result<u32> {
     match map {
         Map::Array(map) => Ok(map.info()?.max_entries()),
@@ -174,7 +175,7 @@ fn capacity(map: &Map) -> Result<u32> {
     }
 }
 
-/// What a row says; nothing where it makes no sense.
+/// The facts of a row; `None` for an invalid row.
 fn facts(row: &Talker) -> Option<TalkerFacts> {
     let TalkerKey { port, protocol, family } = TalkerKey::of(row.key)?;
     let address = ip_address(family, address_bytes(row.address))?;

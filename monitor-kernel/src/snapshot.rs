@@ -1,6 +1,4 @@
-//! What the kernel side has counted, as one consistent set of plain facts.
-//!
-//! The kernel module fills it, metrics and doctor read it: neither knows of maps here.
+//! Everything that the kernel side has counted, as plain data.
 
 use monitor_common::{
     errors::KernelError,
@@ -16,7 +14,7 @@ use crate::hooks::HookStatus;
 pub struct Snapshot {
     /// Traffic of every watched port on every counted interface, summed over CPUs.
     pub traffic: Vec<PortTraffic>,
-    /// What could not be attributed to a port, for every counted interface.
+    /// Packets that could not be attributed to a port, for every counted interface.
     pub unclassified: Vec<UnclassifiedTraffic>,
     /// Socket calls on every watched port.
     pub sockets: Vec<PortSockets>,
@@ -24,7 +22,7 @@ pub struct Snapshot {
     pub hooks: Vec<HookStatus>,
     /// Failures of the kernel side, indexed by [`KernelError`].
     pub kernel_errors: [u64; KernelError::COUNT],
-    /// Socket calls, on watched ports or others, that the kernel ran no program for.
+    /// Socket calls, on any port, for which the kernel skipped the program.
     pub missed_calls: u64,
     /// Remote addresses on every watched port that has a sketch.
     pub sources: Vec<PortSources>,

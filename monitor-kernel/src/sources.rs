@@ -1,4 +1,4 @@
-//! Who talks on the watched ports: estimates and the most talkative, as plain facts.
+//! Remote addresses on watched ports: estimates of their number, and those with most packets.
 
 use std::{cmp::Reverse, net::IpAddr};
 
@@ -9,14 +9,14 @@ use monitor_common::{
     sources::{REGISTERS, Sketch},
 };
 
-/// How many different addresses a sketch was shown, about: the standard error is 4.6 percent.
+/// Estimated number of different addresses in a sketch; the standard error is 4.6 percent.
 ///
 /// Flajolet and others, "`HyperLogLog`", 2007, figure 3: the harmonic mean of the registers, and
 /// counting empty ones while there are enough of them.
 pub fn estimate(sketch: &Sketch) -> u64 {
     const COUNT: f64 = REGISTERS as f64;
     const ALPHA: f64 = 0.7213 / (1.0 + 1.079 / COUNT);
-    // Powers for so many values are less work than for so many registers.
+    // Fewer powers to compute than by register.
     let mut registers_by_value = [0_u32; 64];
     for value in sketch.registers {
         registers_by_value[usize::from(value & 63)] += 1;
@@ -36,14 +36,14 @@ pub const fn window_at(boottime_ns: u64) -> u32 {
     (boottime_ns / 1_000_000_000 / WINDOW_SECONDS as u64) as u32 + 2
 }
 
-/// When a window began; `None` outside of any calendar.
+/// Start of a window; `None` if it is out of the calendar's range.
 pub fn begin_of(window: u32, now: Timestamp, boottime_ns: u64) -> Option<Timestamp> {
     let begin_ns = i128::from(window.checked_sub(2)?) * i128::from(WINDOW_SECONDS) * 1_000_000_000;
     let ago_ns = i128::from(boottime_ns) - begin_ns;
     Timestamp::from_nanosecond(now.as_nanosecond() - ago_ns).ok()
 }
 
-/// A remote address on a watched port, and what it sent and was sent since it was taken in.
+/// A remote address on a watched port, and its traffic since it was added to the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TalkerFacts {
     /// The watched port.
@@ -56,14 +56,14 @@ pub struct TalkerFacts {
     pub packets: [u64; 2],
     /// Frame bytes, likewise.
     pub bytes: [u64; 2],
-    /// Window in which it was taken in.
+    /// Window in which it was added.
     pub first_window: u32,
     /// Window in which it was last seen.
     pub last_window: u32,
 }
 
 impl TalkerFacts {
-    /// Adds what another CPU has counted of the same.
+    /// Adds the counts of the same address on another CPU.
     pub fn add(&mut self, other: &Self) {
         for direction in Direction::ALL.map(|direction| direction as usize) {
             self.packets[direction] += other.packets[direction];
@@ -73,7 +73,7 @@ impl TalkerFacts {
         self.last_window = self.last_window.max(other.last_window);
     }
 
-    /// Sorts the most talkative first, and equals always in one order.
+    /// Sort key: most packets first, and a total order among equals.
     pub fn rank(&self) -> impl Ord + use<> {
         (Reverse(self.packets.iter().sum::<u64>()), self.port, self.protocol, self.address)
     }
@@ -98,7 +98,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn an_estimate_is_near(addresses in 0_u64..200_000, seed: u64) {
+        fn an_estimate_is_accurate(addresses in 0_u64..200_000, seed: u64) {
             let estimate = estimate(&sketch_of(addresses, seed)) as f64;
             let error = (estimate - addresses as f64).abs();
             // Five times the standard error.
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_counted_nearly_exactly() {
+    fn small_numbers_are_nearly_exact() {
         for addresses in [0, 1, 2, 5, 10] {
             let estimate = estimate(&sketch_of(addresses, 0x5eed));
             assert!(estimate.abs_diff(addresses) <= addresses / 10, "{estimate} of {addresses}");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn millions_are_near_as_well() {
+    fn millions_are_estimated_accurately() {
         let estimate = estimate(&sketch_of(10_000_000, 0x5eed)) as f64;
         assert!((estimate / 1e7 - 1.0).abs() < 0.15, "{estimate}");
     }

@@ -1,5 +1,5 @@
-//! The questions to `bpf(2)` that aya does not ask, and one to the unified control group hierarchy
-//! that no safe library asks.
+//! Calls of `bpf(2)` that aya lacks, and one to the unified control group hierarchy that no safe
+//! library has.
 
 use std::{
     ffi::CString,
@@ -19,7 +19,7 @@ const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const LINK_DETACH: libc::c_long = 34;
 
-/// What the kernel says of a link, as far as it is asked.
+/// The facts about a link that adoption needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkFacts {
     /// Id of the attached program.
@@ -49,7 +49,7 @@ struct LinkInfo {
     rest: [u32; 15],
 }
 
-/// Asks a pinned link what it is.
+/// The facts about a pinned link.
 pub fn link_facts(pin: &Path) -> io::Result<LinkFacts> {
     let link = open_pin(pin)?;
     let mut info = LinkInfo::default();
@@ -57,7 +57,7 @@ pub fn link_facts(pin: &Path) -> io::Result<LinkFacts> {
     Ok(LinkFacts { program: info.program, ifindex: info.ifindex })
 }
 
-/// Detaches what is behind a pinned link, now: without it the kernel does so some time after the pin
+/// Detaches the program behind a pinned link at once; otherwise the kernel detaches it after the pin
 /// is removed (`bpf_free_inode` in `kernel/bpf/inode.c`). Links of tracing programs refuse.
 pub fn detach_link(pin: &Path) -> io::Result<()> {
     let link = open_pin(pin)?;
@@ -74,8 +74,8 @@ pub fn open_program(id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// How often the kernel has left a program out, because it was interrupted in that very program on
-/// the same CPU; since Linux 5.12.
+/// How often the kernel skipped a program because it was interrupted in the same program on the same
+/// CPU; since Linux 5.12.
 pub fn missed_runs(program: &OwnedFd) -> io::Result<u64> {
     // SAFETY: all members are integers, for which zero is a value.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
@@ -93,8 +93,8 @@ struct KernfsHandle {
 
 /// Opens a control group's folder by its id, below the mounted hierarchy that `mount` lies in.
 ///
-/// Takes CAP_DAC_READ_SEARCH; `ESTALE` says that there is none with that id any more. The
-/// descriptor is good for its path alone.
+/// Takes CAP_DAC_READ_SEARCH; `ESTALE` means that no control group has the id. The
+/// descriptor serves for its path alone.
 pub fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
     const FILEID_KERNFS: i32 = 0xfe;
     let mut handle = KernfsHandle { bytes: size_of::<u64>() as u32, kind: FILEID_KERNFS, id };
@@ -110,7 +110,7 @@ pub fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Has the kernel fill in `info`, of which it asks for nothing that `info` would point to.
+/// Has the kernel fill in `info`, in which no pointer requests further data.
 fn ask<T>(object: &OwnedFd, info: &mut T) -> io::Result<()> {
     // `{ u32 bpf_fd; u32 info_len; u64 info; }`
     let first = pair(object.as_raw_fd() as u32, size_of::<T>() as u32);

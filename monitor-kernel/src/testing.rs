@@ -1,7 +1,7 @@
-//! The object of tests and benchmarks: tiny programs that are no part of the agent.
+//! The object of tests and benchmarks, which is not part of the agent.
 
 /// `monitor-ebpf/src/testing.rs`, compiled.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_TESTING_OBJECT"));
 
-/// The agent's own object, for tests that load its programs by themselves.
+/// The agent's own object, for tests that load its programs directly.
 pub static AGENT_OBJECT: &[u8] = crate::object::OBJECT;

@@ -1,4 +1,4 @@
-//! Access to tracefs, where the numbers of the tracepoints are.
+//! Access to tracefs, which has the ids of the tracepoints.
 
 use std::{path::Path, thread};
 
@@ -8,22 +8,21 @@ use rustix::{
     thread::{UnshareFlags, unshare_unsafe},
 };
 
-/// Where it belongs.
+/// The usual mount point.
 pub const MOUNT_POINT: &str = "/sys/kernel/tracing";
 
 /// `TRACEFS_MAGIC`, `include/uapi/linux/magic.h`.
 const TRACEFS_MAGIC: u32 = 0x7472_6163;
 
-/// Whether tracefs is mounted where it belongs.
+/// Whether tracefs is mounted at a usual place.
 pub fn is_mounted() -> bool {
     [MOUNT_POINT, "/sys/kernel/debug/tracing"]
         .iter()
         .any(|path| statfs(*path).is_ok_and(|status| status.f_type as u32 == TRACEFS_MAGIC))
 }
 
-/// Runs `work` where tracefs can be read. Where the host has not mounted it, it is mounted for
-/// `work` alone: on a thread with a mount namespace of its own, which ends with it, so that the
-/// host never sees a mount.
+/// Runs `work` where tracefs is mounted. If the host has not mounted it, `work` runs on a thread with a
+/// mount namespace of its own, in which it is mounted; the host does not see that mount.
 pub fn with<T: Send>(work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
     if is_mounted() {
         return Ok(work());

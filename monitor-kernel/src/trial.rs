@@ -1,4 +1,4 @@
-//! A private network namespace to try things in.
+//! A private network namespace for trials.
 
 use std::thread;
 
@@ -10,7 +10,7 @@ pub fn run<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     // The ring buffers register with the runtime that is current where they are opened.
     let runtime = tokio::runtime::Handle::current();
     thread::scope(|scope| {
-        // The table of port indices is read by value, 128 KiB at a time.
+        // The table of port indices, 128 KiB, is read by value.
         let worker = thread::Builder::new().stack_size(8 << 20).spawn_scoped(scope, || {
             let _entered = runtime.enter();
             // SAFETY: a new network namespace for this thread alone; no descriptor is touched.

@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time between two looks: what is waited for takes longer.
+/// Time between two checks; shorter than the waits.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Waits until it is so, but not beyond `deadline`; whether it is.
-pub fn wait_until(deadline: Instant, is_so: impl Fn() -> bool) -> bool {
-    while !is_so() {
+/// Waits until the condition holds, at most until `deadline`. Returns whether it holds.
+pub fn wait_until(deadline: Instant, condition: impl Fn() -> bool) -> bool {
+    while !condition() {
         if Instant::now() >= deadline {
             return false;
         }
