@@ -133,7 +133,7 @@ fn a_file_that_is_mounted_over_another_is_not_the_hosts() {
 }
 
 #[test]
-fn command_lines_can_be_left_out() {
+fn omits_command_lines_when_configured() {
     let idle = Idle::start();
     let mut joiner = Joiner::new(false);
     assert_eq!(identify(&mut joiner, &record(idle.pid())).command_line, None);

@@ -123,7 +123,7 @@ impl Drop for Holder {
 }
 
 #[test]
-fn where_there_is_nothing_check_is_quiet() {
+fn check_prints_nothing_for_free_ports() {
     in_world(|_| {
         let (code, mut document) = check(&[port(1), port(0)]);
         assert_eq!(code, Some(0));
@@ -139,7 +139,7 @@ fn where_there_is_nothing_check_is_quiet() {
 
 /// The document of the contract, to the field.
 #[test]
-fn a_socket_is_told_in_full() {
+fn check_describes_a_socket_in_full() {
     in_world(|_| {
         let holder = Holder::start(bound_udp(port(0))).named("cat");
         let executable = fs::read_link(format!("/proc/{}/exe", holder.pid())).expect("a link");
@@ -190,7 +190,7 @@ fn summary(port: u16) -> Vec<String> {
 }
 
 #[test]
-fn connections_are_seen_from_both_ends() {
+fn finds_both_ends_of_a_connection() {
     in_world(|_| {
         let (one, two) = (v4(port(0)), at("::1", port(1)));
         let listener = TcpListener::bind(one).expect("bound");
@@ -218,7 +218,7 @@ fn connections_are_seen_from_both_ends() {
 }
 
 #[test]
-fn multipath_tcp_has_its_holder() {
+fn finds_the_holder_of_a_multipath_socket() {
     const MPTCP: u32 = 262;
     in_world(|_| {
         let protocol = RawProtocol::new(MPTCP).map(Protocol::from_raw);
@@ -240,7 +240,7 @@ fn is_at_least(major: u32, minor: u32) -> bool {
 
 /// A port that is held without listening refuses others all the same.
 #[test]
-fn tcp_sockets_that_are_only_bound() {
+fn finds_tcp_sockets_that_are_only_bound() {
     in_world(|_| {
         let bound = own_socket(AddressFamily::INET6, SocketType::STREAM, None).expect("a socket");
         bind(&bound, &at("::1", port(0))).expect("bound");
@@ -250,7 +250,7 @@ fn tcp_sockets_that_are_only_bound() {
 }
 
 #[test]
-fn what_has_no_process_is_told_without() {
+fn reports_sockets_without_a_process() {
     in_world(|_| {
         let listener = TcpListener::bind(v4(port(0))).expect("bound");
         let mut client = TcpStream::connect(v4(port(0))).expect("connected");
@@ -266,7 +266,7 @@ fn what_has_no_process_is_told_without() {
 }
 
 #[test]
-fn every_holder_of_an_inherited_socket_is_told() {
+fn finds_every_holder_of_an_inherited_socket() {
     in_world(|_| {
         let ours = bound_udp(port(0));
         let child = Holder::start(ours.try_clone().expect("a copy"));
@@ -284,7 +284,7 @@ fn every_holder_of_an_inherited_socket_is_told() {
 }
 
 #[test]
-fn the_holder_of_a_passed_socket_is_told() {
+fn finds_the_holder_of_a_passed_socket() {
     in_world(|_| {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         let sender = thread::spawn(move || {
@@ -307,7 +307,7 @@ fn the_holder_of_a_passed_socket_is_told() {
 
 /// Through the namespace itself, and, for who may not enter it, through `/proc`.
 #[test]
-fn other_network_namespaces_are_seen() {
+fn finds_sockets_in_other_network_namespaces() {
     in_world(|world| {
         let peer = Peer::alone();
         let (there, _listener, _child) = peer.run(|| {
@@ -339,7 +339,7 @@ fn other_network_namespaces_are_seen() {
 
 /// Nobody is in it, and its name is the only way there.
 #[test]
-fn named_namespaces_are_seen() {
+fn finds_sockets_in_named_namespaces() {
     in_world(|world| {
         sh("ip netns add gp-named");
         let name = File::open("/run/netns/gp-named").expect("a name");
@@ -362,7 +362,7 @@ fn named_namespaces_are_seen() {
 }
 
 #[test]
-fn other_pid_namespaces_are_seen() {
+fn finds_holders_in_other_pid_namespaces() {
     in_world(|_| {
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--kill-child", "cat"]);
@@ -383,7 +383,7 @@ fn other_pid_namespaces_are_seen() {
 
 /// A thread with descriptors of its own, which are not in the folder of the process.
 #[test]
-fn threads_with_their_own_descriptors_are_seen() {
+fn finds_threads_with_their_own_descriptors() {
     in_world(|_| {
         let (end, ended) = channel::<()>();
         let (announce, announced) = channel();
@@ -416,7 +416,7 @@ fn page(port: u16) -> String {
 }
 
 #[test]
-fn deleted_executables_are_known_for_it() {
+fn marks_deleted_executables() {
     in_world(|world| {
         let (path, _holder) = copied(world, "gone", port(0));
         assert!(!page(port(0)).contains("(deleted)"));
@@ -431,7 +431,7 @@ fn deleted_executables_are_known_for_it() {
 }
 
 #[test]
-fn a_renamed_process_has_both_names() {
+fn reports_both_names_of_a_renamed_process() {
     in_world(|_| {
         let mut shell = Command::new("sh");
         shell.args(["-c", "printf '\\033[31mred' > /proc/$$/comm; read line"]);
@@ -482,7 +482,7 @@ impl Drop for Group {
 }
 
 #[test]
-fn containers_and_units_are_known_by_their_control_groups() {
+fn names_containers_and_units_by_control_group() {
     let pod = "12345678_9abc_def0_1234_56789abcdef0";
     let cases = [
         (format!("gp-test-docker/{ID}"), Some(ID), None),
@@ -510,7 +510,7 @@ fn containers_and_units_are_known_by_their_control_groups() {
 
 /// Every socket is seen, and who holds it is not.
 #[test]
-fn check_works_without_privileges() {
+fn check_runs_without_privileges() {
     in_world(|world| {
         let none = |arguments: &[&str]| {
             let mut privileges = Privileges::five(SOMEBODY);
@@ -540,7 +540,7 @@ fn check_works_without_privileges() {
 }
 
 #[test]
-fn ports_come_from_the_configuration() {
+fn check_takes_ports_from_the_configuration() {
     in_world(|world| {
         let config = world.path("ghostport.yaml");
         fs::write(&config, format!("ports: [{}, {}]\n", port(0), port(1))).expect("written");
@@ -560,7 +560,7 @@ fn ports_come_from_the_configuration() {
 
 /// Long names and addresses are cut or wrapped.
 #[test]
-fn the_page_fits_a_terminal() {
+fn check_fits_its_page_to_the_terminal() {
     in_world(|_| {
         sh("ip address add 2001:db8:1111:2222:3333:4444:5555:6666/128 dev lo");
         let long: SocketAddr = at("2001:db8:1111:2222:3333:4444:5555:6666", port(0));

@@ -117,7 +117,7 @@ impl Drop for Capture {
 }
 
 #[test]
-fn digits_and_bytes_are_one_object() {
+fn identifies_digits_and_bytes_alike() {
     let hex: String = INDICATION.iter().map(|byte| format!("{byte:02X}:")).collect();
     let by_hex = run(&["identify", "--udp", "--port", "2948", "--json", "--hex", &hex], &[]);
     let by_stdin = run(&["identify", "--udp", "--port", "2948", "--json", "-"], INDICATION);
@@ -133,7 +133,7 @@ fn digits_and_bytes_are_one_object() {
 }
 
 #[test]
-fn every_link_layer_is_read() {
+fn reads_every_link_layer() {
     let packet = udp(INDICATION);
     let behind = |header: &[u8]| [header, &packet].concat();
     let mut ethernet = vec![2; 12];
@@ -168,7 +168,7 @@ fn every_link_layer_is_read() {
 }
 
 #[test]
-fn a_conversation_is_one_line() {
+fn prints_one_line_a_conversation() {
     let (syn, syn_ack, ack, rst) = (0x02, 0x12, 0x10, 0x04);
     let conversation = [
         tcp(false, syn, &[]),
@@ -193,7 +193,7 @@ fn a_conversation_is_one_line() {
 }
 
 #[test]
-fn what_is_damaged_is_said_after_what_could_be_read() {
+fn reports_damage_after_what_it_could_read() {
     let whole = pcap(101, &[udp(INDICATION), udp(INDICATION)]);
     let output = Capture::of("cut.pcap", &whole[..whole.len() - 3]).identify();
     assert_eq!(output.status.code(), Some(2));
@@ -211,7 +211,7 @@ fn what_is_damaged_is_said_after_what_could_be_read() {
 
 /// A datagram of which the capture has only the beginning is no attack, however its sizes look.
 #[test]
-fn a_short_snapshot_is_no_attack() {
+fn accepts_packets_cut_by_the_snapshot_length() {
     let packet = udp(INDICATION);
     let mut file = pcap(101, &[packet[..40].to_vec()]);
     // The record's second length, behind 24 bytes of header and 12 of the record's own: the bytes
@@ -224,7 +224,7 @@ fn a_short_snapshot_is_no_attack() {
 
 /// No signature looks further than the largest datagram, but what was there is said.
 #[test]
-fn bytes_are_counted_to_the_last() {
+fn counts_every_byte() {
     let found = lines(&run(&["identify", "--json", "-"], &[0; 100_000]));
     assert_eq!(found[0]["details"]["bytes"], 100_000);
     let found = lines(&run(&["identify", "--json", "-"], &[0; 65_535]));
@@ -232,7 +232,7 @@ fn bytes_are_counted_to_the_last() {
 }
 
 #[test]
-fn a_capture_may_come_by_standard_input_and_be_filtered() {
+fn reads_and_filters_a_capture_from_standard_input() {
     let file = pcap(101, &[udp(INDICATION), tcp(false, 0x02, &[])]);
     assert_eq!(lines(&run(&["identify", "--json", "-"], &file)).len(), 2);
     assert_eq!(lines(&run(&["identify", "--json", "--udp", "-"], &file)).len(), 1);
@@ -241,7 +241,7 @@ fn a_capture_may_come_by_standard_input_and_be_filtered() {
 }
 
 #[test]
-fn explain_knows_ports_or_says_so() {
+fn explain_describes_known_ports_and_reports_unknown_ones() {
     let text = |args: &[&str]| {
         let output = run(args, &[]);
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())

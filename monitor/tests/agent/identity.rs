@@ -53,7 +53,7 @@ fn container(identity: Option<Identity>) -> Option<String> {
 }
 
 #[test]
-fn the_container_of_a_process_that_is_gone_is_known_by_its_group() {
+fn names_the_container_of_a_process_that_is_gone() {
     let Some(hierarchy) = hierarchy() else {
         return eprintln!("skipped: no unified hierarchy of control groups");
     };
@@ -94,7 +94,7 @@ fn child() -> Child {
 /// `cargo test --release --test agent -- --ignored --nocapture identity`
 #[test]
 #[ignore = "a measurement"]
-fn what_a_join_costs() {
+fn measures_the_cost_of_a_join() {
     const PROCESSES: usize = 500;
     let mut children: Vec<Child> = (0..PROCESSES).map(|_| child()).collect();
     let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();

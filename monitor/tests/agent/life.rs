@@ -81,7 +81,7 @@ fn probe(peer: &Peer) {
 }
 
 #[test]
-fn a_port_is_awakened_served_and_sleeps_again() {
+fn a_port_awakens_serves_and_becomes_dormant_again() {
     in_world(|world| {
         let peer = world.peer();
         let agent = Agent::start(world, &config());
@@ -176,7 +176,7 @@ fn assert_is_stored(world: &World, agent: &Agent) {
 }
 
 #[test]
-fn who_is_expected_is_not_unexpected() {
+fn an_expected_program_is_not_unexpected() {
     in_world(|world| {
         let executable = std::env::current_exe().expect("a path");
         let keys = format!("expect: [{{exe: {}, user: root}}]", executable.display());
@@ -200,7 +200,7 @@ fn who_is_expected_is_not_unexpected() {
 
 /// Sockets that were open before the agent came are found, and awaken their port.
 #[test]
-fn an_open_socket_is_found_at_start() {
+fn finds_an_open_socket_at_start() {
     in_world(|world| {
         let holder = UdpSocket::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
         let agent = Agent::start(world, &config());
@@ -222,7 +222,7 @@ fn an_open_socket_is_found_at_start() {
 
 /// Who held the port before the agent came is judged like one who binds it, once.
 #[test]
-fn who_is_found_is_unexpected_too() {
+fn a_found_holder_can_be_unexpected() {
     in_world(|world| {
         let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
         let agent = Agent::start(world, &config());
@@ -256,7 +256,7 @@ fn who_is_found_is_unexpected_too() {
 /// A server may close its listener when it has its client. The connection holds the port, and no
 /// event tells of it.
 #[test]
-fn what_a_listener_leaves_behind_is_known() {
+fn tracks_connections_of_a_closed_listener() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
@@ -280,7 +280,7 @@ fn what_a_listener_leaves_behind_is_known() {
 
 /// Another store takes another start: until then history is where it was.
 #[test]
-fn a_reload_leaves_the_store_where_it_is() {
+fn a_reload_keeps_the_store() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let path = config().write(world);
@@ -296,7 +296,7 @@ fn a_reload_leaves_the_store_where_it_is() {
 /// The kernel's counters of a port stay what they are while it is not watched, and so does what is
 /// known of it: nothing is told twice.
 #[test]
-fn a_port_that_is_watched_again_has_done_nothing_meanwhile() {
+fn a_port_watched_again_keeps_its_counts_and_history() {
     in_world(|world| {
         let peer = world.peer();
         let agent = Agent::start(world, &config());
@@ -340,7 +340,7 @@ fn a_port_that_is_watched_again_has_done_nothing_meanwhile() {
 /// A port that no bind asked for, which no event tells of: the next look at all sockets finds it,
 /// and says that the events did not.
 #[test]
-fn a_socket_that_no_event_told_of_is_found_later() {
+fn finds_a_socket_whose_events_were_lost() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let differences = || agent.metrics().sum("ghostport_holder_differences_total", &[]);
@@ -363,7 +363,7 @@ fn a_socket_that_no_event_told_of_is_found_later() {
 /// Many programs that bind and are gone at once: each is told by its own name and command line, and
 /// none by another's.
 #[test]
-fn programs_that_end_at_once_are_named() {
+fn names_programs_that_end_at_once() {
     let programs = scaled(10_000).max(100);
     in_world(|world| {
         let agent = Agent::start(world, &Config::new([watched()]));
@@ -386,7 +386,7 @@ fn programs_that_end_at_once_are_named() {
 
 /// Who executes another program right after its bind is not told as that one.
 #[test]
-fn a_program_that_takes_over_is_not_blamed() {
+fn does_not_blame_a_program_executed_after_the_bind() {
     let programs = scaled(300).max(20);
     in_world(|world| {
         let other = world.path("other");

@@ -20,7 +20,7 @@ fn row(port: u16) -> String {
 }
 
 #[test]
-fn the_page_has_a_row_for_each_port_that_changes_with_a_bind() {
+fn the_page_updates_a_row_on_a_bind() {
     let program = BROWSERS.into_iter().find(|program| Path::new(program).exists());
     let Some(program) = program else { return eprintln!("skipped: no Chromium is installed") };
     in_world(|world| {

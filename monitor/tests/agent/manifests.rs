@@ -20,7 +20,7 @@ fn read(path: &str) -> String {
 
 /// `kubernetes-validate` of PyPI has the schemas and calls fields that they do not know errors.
 #[test]
-fn manifests_are_valid_in_two_versions_of_the_api() {
+fn manifests_are_valid_in_two_api_versions() {
     for version in VERSIONS {
         let mut command = Command::new("kubernetes-validate");
         command.args(["--strict", "--kubernetes-version", version]);
@@ -43,7 +43,7 @@ const OPERATOR: &str = r#"
 
 /// The rules are made into a resource by the command of docs/fleet.md.
 #[test]
-fn the_operators_schemas_take_the_pod_monitor_and_the_rules() {
+fn pod_monitor_and_rules_match_the_operator_schemas() {
     let modules = Command::new("npm").args(["root", "--global"]).output();
     let modules = modules.map(|output| output.stdout).unwrap_or_default();
     let modules = PathBuf::from(String::from_utf8_lossy(&modules).trim());

@@ -270,7 +270,7 @@ fn assert_works_on(world: &World, agent: Agent) {
 }
 
 #[test]
-fn root_gives_up_what_it_does_not_need() {
+fn root_drops_unneeded_privileges() {
     in_world(|world| {
         let doctor = Doctor::of_root();
         doctor.assert_tells(EVERYTHING);
@@ -287,7 +287,7 @@ fn root_gives_up_what_it_does_not_need() {
 }
 
 #[test]
-fn a_user_with_the_five_capabilities_has_what_root_has() {
+fn a_user_with_five_capabilities_has_every_hook_of_root() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let of_root = mechanisms(&agent);
@@ -319,7 +319,7 @@ fn a_user_with_the_five_capabilities_has_what_root_has() {
 
 /// Every rung, not just the first that serves. Debian's kernels keep perf_event_open from a user.
 #[test]
-fn a_user_with_the_five_capabilities_has_every_rung() {
+fn a_user_with_five_capabilities_has_every_mechanism() {
     in_world(|world| {
         let level: i32 = sysctl("kernel/perf_event_paranoid").parse().expect("a number");
         let is_restricted = is_guest() && level > 2;
@@ -406,7 +406,7 @@ fn seen_without(name: &str, user: u32, doctor: &Doctor) -> Seen {
 }
 
 #[test]
-fn everything_that_is_missing_is_named_at_once() {
+fn names_all_missing_capabilities_at_once() {
     in_world(|world| {
         let missing = CapabilitySet::PERFMON | CapabilitySet::NET_ADMIN;
         let privileges = Privileges::usual(SOMEBODY).without(missing);
@@ -420,7 +420,7 @@ fn everything_that_is_missing_is_named_at_once() {
 
 /// CAP_SYS_ADMIN stands for two of the five on every kernel, and then it is what is kept.
 #[test]
-fn an_older_grant_does_as_well() {
+fn accepts_cap_sys_admin_for_newer_capabilities() {
     in_world(|world| {
         let privileges = Privileges::usual(ROOT)
             .without(CapabilitySet::BPF | CapabilitySet::PERFMON)
@@ -438,7 +438,7 @@ fn an_older_grant_does_as_well() {
 }
 
 #[test]
-fn little_memory_to_lock_matters_where_maps_are_charged_to_it() {
+fn memlock_matters_where_maps_are_charged_to_it() {
     in_world(|world| {
         world.give_to(SOMEBODY);
         let privileges = Privileges::five(SOMEBODY).memlock(64 << 10);
@@ -462,7 +462,7 @@ fn little_memory_to_lock_matters_where_maps_are_charged_to_it() {
 }
 
 #[test]
-fn without_a_bpf_filesystem_doctor_says_what_it_costs() {
+fn doctor_reports_a_missing_bpf_filesystem() {
     in_world(|world| {
         world.without_bpffs();
         for running in [false, true] {
@@ -483,7 +483,7 @@ fn without_a_bpf_filesystem_doctor_says_what_it_costs() {
 
 /// As systemd mounts it: root's own.
 #[test]
-fn a_user_without_a_folder_of_pins_is_told_how_to_get_one() {
+fn tells_a_user_how_to_get_a_pin_folder() {
     in_world(|world| {
         world.give_to(SOMEBODY);
         fs::remove_dir(PINS).expect("removed");
@@ -505,7 +505,7 @@ fn a_user_without_a_folder_of_pins_is_told_how_to_get_one() {
 }
 
 #[test]
-fn root_takes_over_what_a_user_left() {
+fn root_adopts_the_pins_of_a_user() {
     in_world(|world| {
         world.give_to(SOMEBODY);
         let agent = start(world, Privileges::usual(SOMEBODY));
@@ -521,7 +521,7 @@ fn root_takes_over_what_a_user_left() {
 }
 
 #[test]
-fn without_tracefs_nothing_is_lost_to_root() {
+fn root_keeps_every_hook_without_tracefs() {
     in_world(|world| {
         world.without_tracefs();
         let doctor = Doctor::of_root();
@@ -534,7 +534,7 @@ fn without_tracefs_nothing_is_lost_to_root() {
 }
 
 #[test]
-fn without_tracefs_a_user_has_what_needs_none() {
+fn a_user_keeps_hooks_that_need_no_tracefs() {
     in_world(|world| {
         world.without_tracefs();
         world.give_to(SOMEBODY);
@@ -547,7 +547,7 @@ fn without_tracefs_a_user_has_what_needs_none() {
 }
 
 #[test]
-fn without_the_unified_hierarchy_doctor_says_whether_it_matters() {
+fn doctor_reports_a_missing_unified_hierarchy() {
     in_world(|world| {
         world.without_cgroup2();
         assert_on_cgroup_v1(world);
@@ -556,7 +556,7 @@ fn without_the_unified_hierarchy_doctor_says_whether_it_matters() {
 
 /// The kernel may have been built without types, or its file be hidden from a container.
 #[test]
-fn without_type_information_hooks_tell_what_they_are_told() {
+fn hooks_report_what_they_can_without_btf() {
     in_world(|world| {
         world.without_btf();
         let doctor = Doctor::of_root();
@@ -627,7 +627,7 @@ fn assert_on_cgroup_v1(world: &World) {
 
 /// A restart takes hooks over, and with them the reasons why they are no better.
 #[test]
-fn reasons_outlive_the_agent() {
+fn a_reason_for_rejection_survives_a_restart() {
     in_world(|world| {
         let reasons = |doctor: &Doctor| {
             let hooks = doctor.page["hooks"].as_array().expect("hooks").clone();

@@ -1,6 +1,7 @@
 //! The agent as its operator meets it: what it serves, what it refuses, and how it says so.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::{TcpListener, UdpSocket},
     os::unix::process::CommandExt as _,
@@ -41,7 +42,7 @@ fn binds(agent: &Agent) -> u64 {
 }
 
 #[test]
-fn the_agent_tells_how_the_last_selftest_ended() {
+fn reports_the_outcome_of_the_last_selftest() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let told = || {
@@ -58,37 +59,33 @@ fn the_agent_tells_how_the_last_selftest_ended() {
     });
 }
 
-/// The defaults, as a user has them who writes no file: five ports, two interfaces.
+/// An agent with a file that says nothing: the defaults.
+#[test]
+fn watches_the_five_ports_of_the_defaults() {
+    in_world(|world| {
+        let metrics = first_scrape(world, "");
+        let ports: BTreeSet<&str> = metrics
+            .series
+            .iter()
+            .filter(|(name, ..)| name == "ghostport_port_info")
+            .filter_map(|(_, labels, _)| labels.get("port").map(String::as_str))
+            .collect();
+        assert_eq!(ports, ["2923", "2948", "2949", "3716", "3717"].into());
+    });
+}
+
+/// All but the ports are the defaults: a program of this machine may use the default ports.
 #[test]
 fn every_series_is_there_from_the_first_scrape() {
-    const PORTS: [&str; 5] = ["2923", "2948", "2949", "3716", "3717"];
     const PROTOCOLS: [&str; 2] = ["tcp", "udp"];
     const DIRECTIONS: [&str; 2] = ["ingress", "egress"];
     const SIDES: [&str; 2] = ["local", "remote"];
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
-        let path = world.path("defaults.yaml");
-        fs::write(&path, "").expect("written");
-        let mut child = ghostport()
-            .args(["run", "--config"])
-            .arg(&path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("spawned");
-        let server = ([127, 0, 0, 1], LISTEN).into();
-        let response = eventually("the first scrape", || {
-            testkit::http::get(server, "/readyz").ok().filter(|ready| ready.status == 200)?;
-            testkit::http::get(server, "/metrics").ok()
-        });
-        child.kill().expect("killed");
-        child.wait().expect("waited");
-
-        assert_eq!(response.status, 200);
-        let kind = response.header("content-type").expect("a content type");
-        assert!(kind.starts_with("text/plain") && kind.contains("version=0.0.4"), "{kind}");
-        let metrics = Metrics::parse(response.body);
+        let ports: [u16; 5] = std::array::from_fn(|offset| port(offset as u16));
+        let metrics = first_scrape(world, &format!("ports: {ports:?}"));
+        let ports = ports.map(|port| port.to_string());
         let of_ports =
             metrics.series.iter().filter(|(_, labels, _)| labels.contains_key("port")).count();
         assert!(of_ports <= 350, "{of_ports} series of ports");
@@ -96,7 +93,7 @@ fn every_series_is_there_from_the_first_scrape() {
         let zero = |name: &str, labels: &[(&str, &str)]| {
             assert_eq!(metrics.value(name, labels), 0.0, "{name}{labels:?}");
         };
-        for port in PORTS.map(|port| ("port", port)) {
+        for port in ports.each_ref().map(|port| ("port", port.as_str())) {
             for direction in DIRECTIONS.map(|direction| ("direction", direction)) {
                 for side in SIDES.map(|side| ("side", side)) {
                     for interface in ["gp0", "lo"].map(|interface| ("interface", interface)) {
@@ -114,7 +111,6 @@ fn every_series_is_there_from_the_first_scrape() {
                 }
             }
             for protocol in PROTOCOLS.map(|protocol| ("protocol", protocol)) {
-                // Every process of the machine may bind these ports: that they are there is all.
                 assert!(metrics.has("ghostport_closes_total", &[port, protocol]));
                 for result in ["success", "in_use", "denied", "error"] {
                     let labels = [port, protocol, ("result", result)];
@@ -170,6 +166,30 @@ fn every_series_is_there_from_the_first_scrape() {
     });
 }
 
+/// What an agent with this configuration, at the usual address, says at first.
+fn first_scrape(world: &World, config: &str) -> Metrics {
+    let path = world.path("defaults.yaml");
+    fs::write(&path, config).expect("written");
+    let mut child = ghostport()
+        .args(["run", "--config"])
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("spawned");
+    let server = ([127, 0, 0, 1], LISTEN).into();
+    let response = eventually("the first scrape", || {
+        testkit::http::get(server, "/readyz").ok().filter(|ready| ready.status == 200)?;
+        testkit::http::get(server, "/metrics").ok()
+    });
+    child.kill().expect("killed");
+    child.wait().expect("waited");
+    assert_eq!(response.status, 200);
+    let kind = response.header("content-type").expect("a content type");
+    assert!(kind.starts_with("text/plain") && kind.contains("version=0.0.4"), "{kind}");
+    Metrics::parse(response.body)
+}
+
 /// Every family has its HELP and TYPE, once, before its series, which stand together.
 fn assert_described(metrics: &Metrics) {
     let mut families: Vec<&str> = Vec::new();
@@ -197,7 +217,7 @@ fn assert_described(metrics: &Metrics) {
 
 /// Zeros of thousands of ports would be noise.
 #[test]
-fn with_many_ports_quiet_ones_are_left_out() {
+fn leaves_quiet_ports_out_when_there_are_many() {
     in_world(|world| {
         let many = (0..80).map(port).chain(1000..1100);
         let agent = Agent::start(world, &Config::new(many).on(&["lo"]));
@@ -217,7 +237,7 @@ fn with_many_ports_quiet_ones_are_left_out() {
 }
 
 #[test]
-fn routes_answer() {
+fn answers_each_route_with_its_status() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         assert_eq!(agent.get("/healthz").status, 200);
@@ -228,7 +248,7 @@ fn routes_answer() {
 }
 
 #[test]
-fn a_second_agent_says_that_one_runs() {
+fn refuses_to_start_beside_a_running_agent() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let path = config().write(world);
@@ -266,7 +286,7 @@ fn only_error(output: &Output) -> String {
 }
 
 #[test]
-fn a_taken_listener_is_told() {
+fn reports_a_listen_address_in_use() {
     in_world(|world| {
         let _taken = TcpListener::bind(("127.0.0.1", LISTEN)).expect("bound");
         let path = config().write(world);
@@ -291,7 +311,7 @@ fn as_nobody(world: &World, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn without_privileges_one_message_names_what_is_missing() {
+fn names_all_missing_privileges_in_one_message() {
     in_world(|world| {
         let path = config().write(world);
         let path = path.to_str().expect("text");
@@ -315,7 +335,7 @@ fn without_privileges_one_message_names_what_is_missing() {
 }
 
 #[test]
-fn a_watched_port_of_its_own_is_refused() {
+fn refuses_to_watch_its_own_port() {
     in_world(|world| {
         let path = world.path("own.yaml");
         fs::write(&path, "ports:\n  - 7\n  - 10948\n").expect("written");
@@ -353,7 +373,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn a_broken_configuration_is_told_with_its_place() {
+fn reports_configuration_errors_with_line_and_column() {
     in_world(|world| {
         let path = world.path("broken.yaml");
         for (text, place, expected) in BROKEN {
@@ -381,7 +401,7 @@ fn a_broken_configuration_is_told_with_its_place() {
 }
 
 #[test]
-fn a_broken_reload_changes_nothing() {
+fn keeps_the_configuration_when_a_reload_fails() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let path = config().write(world);
@@ -402,7 +422,7 @@ fn a_broken_reload_changes_nothing() {
 }
 
 #[test]
-fn events_follow_a_file_that_is_moved_away() {
+fn reopens_the_event_file_after_rotation() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         bind_watched();
@@ -419,7 +439,7 @@ fn events_follow_a_file_that_is_moved_away() {
 }
 
 #[test]
-fn the_life_of_an_agent_is_told() {
+fn emits_events_about_its_own_start_and_stop() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         assert_eq!(agent.terminate().code(), Some(0));
@@ -446,7 +466,7 @@ fn the_life_of_an_agent_is_told() {
 
 /// By default events go to standard output, and nothing else does.
 #[test]
-fn standard_output_is_for_events() {
+fn writes_nothing_but_events_to_standard_output() {
     in_world(|world| {
         let path = world.path("stdout.yaml");
         let ports = format!("ports: [{}]\nsinks: [{{kind: stdout}}]\n", watched());
@@ -477,7 +497,7 @@ fn standard_output_is_for_events() {
 }
 
 #[test]
-fn without_a_bpf_filesystem_it_works_and_says_so() {
+fn runs_without_a_bpf_filesystem() {
     in_world(|world| {
         world.without_bpffs();
         let agent = Agent::start(world, &config());
@@ -507,7 +527,7 @@ fn without_a_bpf_filesystem_it_works_and_says_so() {
 }
 
 #[test]
-fn without_tracefs_binds_are_seen_all_the_same() {
+fn traces_binds_without_tracefs() {
     in_world(|world| {
         world.without_tracefs();
         let agent = Agent::start(world, &config());
@@ -519,7 +539,7 @@ fn without_tracefs_binds_are_seen_all_the_same() {
 }
 
 #[test]
-fn doctor_tells_what_works() {
+fn doctor_reports_working_hooks() {
     in_world(|world| {
         for running in [false, true] {
             let _agent = running.then(|| Agent::start(world, &config()));
@@ -550,7 +570,7 @@ fn links() -> usize {
 }
 
 #[test]
-fn nobody_is_left_behind() {
+fn runs_as_one_process_and_leaves_none() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         bind_watched();
@@ -562,7 +582,7 @@ fn nobody_is_left_behind() {
 
 /// Whoever connects and says nothing must not keep others from their metrics.
 #[test]
-fn a_silent_client_keeps_nobody_waiting() {
+fn serves_others_beside_a_silent_client() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let silent: Vec<_> = (0..20)
@@ -577,7 +597,7 @@ fn a_silent_client_keeps_nobody_waiting() {
 
 /// In the host's own namespaces, and beside a running agent: it leaves both alone.
 #[test]
-fn the_selftest_proves_what_it_says() {
+fn selftest_observes_its_own_traffic() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let before = agent.metrics().traffic();

@@ -115,7 +115,7 @@ fn received(port: u16) -> u64 {
 }
 
 #[test]
-fn it_is_ready_when_the_hooks_are_attached_and_has_five_capabilities() {
+fn is_ready_once_attached_with_five_capabilities() {
     with_service(|systemd| {
         systemd.start(UNIT);
         assert_eq!(get("/readyz").expect("an answer").status, 200);
@@ -154,7 +154,7 @@ fn it_is_ready_when_the_hooks_are_attached_and_has_five_capabilities() {
 }
 
 #[test]
-fn a_reload_takes_a_good_file_and_refuses_a_bad_one() {
+fn systemctl_reload_accepts_valid_and_rejects_invalid_files() {
     with_service(|systemd| {
         systemd.start(UNIT);
         configure(&[port(0), port(1)]);
@@ -208,7 +208,7 @@ fn an_upgrade_loses_no_packet() {
 }
 
 #[test]
-fn an_agent_that_hangs_is_started_anew() {
+fn the_watchdog_restarts_an_agent_that_hangs() {
     with_service(|systemd| {
         let impatient = "[Service]\nWatchdogSec=2s\nTimeoutAbortSec=1s\n";
         let unit = fs::read_to_string(UNIT_FILE).expect("a unit");
@@ -233,7 +233,7 @@ fn an_agent_that_hangs_is_started_anew() {
 
 /// By the judgement of systemd itself: 2.7 is "OK", and the tool counts in tenths.
 #[test]
-fn the_unit_is_valid_and_shut_tight() {
+fn the_unit_is_valid_and_sandboxed() {
     const THRESHOLD: &str = "27";
     let folder = env::temp_dir().join(format!("ghostport-unit-{}", std::process::id()));
     fs::create_dir(&folder).expect("a folder");

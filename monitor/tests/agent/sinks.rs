@@ -88,7 +88,7 @@ fn assert_is_soon(median: Duration) {
 }
 
 #[test]
-fn a_webhook_gets_every_event_as_it_is() {
+fn a_webhook_receives_every_event_unchanged() {
     in_world(|world| {
         let receiver = fine();
         let config = Config::new((0..TIMED).map(port)).with_sinks([webhook(&receiver)]);
@@ -115,7 +115,7 @@ fn a_webhook_gets_every_event_as_it_is() {
 }
 
 #[test]
-fn a_server_is_verified_by_the_authorities_of_the_host() {
+fn verifies_servers_by_the_authorities_of_the_host() {
     in_world(|world| {
         authority(world, "ca", &["server"]);
         let read = |name: &str| std::fs::read(world.path(name)).expect("a file");
@@ -155,7 +155,7 @@ fn a_server_is_verified_by_the_authorities_of_the_host() {
 }
 
 #[test]
-fn a_receiver_that_hangs_holds_up_nobody() {
+fn a_hanging_receiver_delays_no_other_sink() {
     in_world(|world| {
         let (stuck, other) = (Receiver::start(|_| Answer::Never), fine());
         let sinks = [&stuck, &other].map(webhook);
@@ -181,7 +181,7 @@ fn a_receiver_that_hangs_holds_up_nobody() {
 }
 
 #[test]
-fn what_a_receiver_refuses_is_counted_and_not_sent_again() {
+fn counts_and_drops_what_a_receiver_rejects() {
     in_world(|world| {
         let (refusing, other) = (Receiver::start(|_| Answer::Status(400)), fine());
         let sinks = [&refusing, &other].map(webhook);
@@ -198,7 +198,7 @@ fn what_a_receiver_refuses_is_counted_and_not_sent_again() {
 }
 
 #[test]
-fn what_fails_for_a_while_is_sent_again() {
+fn retries_what_fails_for_a_while() {
     in_world(|world| {
         // Two answers that may pass, then one that is slow.
         let receiver = Receiver::start(|number| match number {
@@ -230,7 +230,7 @@ fn what_fails_for_a_while_is_sent_again() {
 }
 
 #[test]
-fn a_reload_keeps_what_is_queued_for_those_that_stay() {
+fn a_reload_keeps_the_queues_of_remaining_sinks() {
     in_world(|world| {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
         let stays = "{kind: webhook, url: \"http://127.0.0.1:9/\"}".to_owned();
@@ -250,7 +250,7 @@ fn a_reload_keeps_what_is_queued_for_those_that_stay() {
 }
 
 #[test]
-fn a_file_that_was_rotated_is_begun_anew() {
+fn reopens_a_rotated_file() {
     in_world(|world| {
         let agent = Agent::start(world, &Config::new([port(0)]));
         let (file, old) = (world.path("events.jsonl"), world.path("events.jsonl.1"));
@@ -267,7 +267,7 @@ fn a_file_that_was_rotated_is_begun_anew() {
 }
 
 #[test]
-fn an_otlp_receiver_gets_records() {
+fn an_otlp_receiver_receives_records() {
     in_world(|world| {
         let receiver = fine();
         let sink = format!("{{kind: otlp, endpoint: \"{}\"}}", receiver.url());
@@ -353,7 +353,7 @@ fn active_alerts() -> Vec<Value> {
 }
 
 #[test]
-fn alertmanager_learns_of_binds_at_once() {
+fn alertmanager_receives_binds_at_once() {
     if !Path::new(ALERTMANAGER).exists() {
         return eprintln!("skipped: there is no {ALERTMANAGER}");
     }
@@ -404,7 +404,7 @@ fn alertmanager_learns_of_binds_at_once() {
 }
 
 #[test]
-fn an_alertmanager_that_is_not_there_is_counted_at_the_end() {
+fn counts_alerts_lost_to_an_absent_alertmanager() {
     in_world(|world| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
         let address = listener.local_addr().expect("an address");
@@ -427,7 +427,7 @@ fn an_alertmanager_that_is_not_there_is_counted_at_the_end() {
 const JOURNALD: &str = "/lib/systemd/systemd-journald";
 
 #[test]
-fn the_journal_has_every_field() {
+fn the_journal_receives_every_field() {
     if !Path::new(JOURNALD).exists() {
         return eprintln!("skipped: there is no {JOURNALD}");
     }

@@ -74,7 +74,7 @@ fn read_only(folder: &Path, at: &Path) {
 }
 
 #[test]
-fn a_full_disk_is_said_once_and_counted() {
+fn reports_a_full_disk_once_and_counts_losses() {
     in_world(|world| {
         let disk = world.path("disk");
         fs::create_dir(&disk).expect("a folder");
@@ -111,7 +111,7 @@ fn a_full_disk_is_said_once_and_counted() {
 }
 
 #[test]
-fn a_read_only_disk_is_said_once_and_counted() {
+fn reports_a_read_only_disk_once_and_counts_losses() {
     in_world(|world| {
         let view = world.path("view");
         read_only(Path::new(World::DIR), &view);
@@ -131,7 +131,7 @@ fn a_read_only_disk_is_said_once_and_counted() {
 }
 
 #[test]
-fn a_reader_needs_no_place_to_write() {
+fn reads_a_store_on_a_read_only_disk() {
     in_world(|world| {
         let name = "a b?%#.db";
         let one = [event(1, "bind", Some(2948), "")];
@@ -174,7 +174,7 @@ fn some() -> Vec<Record> {
 }
 
 #[test]
-fn events_are_a_table_that_fits() {
+fn prints_events_as_a_table_that_fits() {
     in_world(|world| {
         let (yaml, _store) = history(world, &some());
         let output = events(&yaml, &[]);
@@ -198,7 +198,7 @@ fn events_are_a_table_that_fits() {
 }
 
 #[test]
-fn events_are_chosen() {
+fn filters_events() {
     in_world(|world| {
         let (yaml, _store) = history(world, &some());
         let chosen = |arguments: &[&str]| {
@@ -219,7 +219,7 @@ fn events_are_chosen() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_an_error() {
+fn rejects_invalid_filters() {
     in_world(|world| {
         let (yaml, store) = history(world, &[]);
         let error = |arguments: &[&str]| {
@@ -267,7 +267,7 @@ impl Follower {
 }
 
 #[test]
-fn followers_see_what_comes() {
+fn follow_prints_new_events() {
     in_world(|world| {
         let records = some();
         let (yaml, mut store) = history(world, &records[..1]);
@@ -290,7 +290,7 @@ fn followers_see_what_comes() {
 }
 
 #[test]
-fn a_follower_that_nobody_reads_ends() {
+fn follow_ends_when_its_output_is_closed() {
     in_world(|world| {
         let records = some();
         let (yaml, _store) = history(world, &records[..1]);

@@ -39,7 +39,7 @@ fn with_systemd(test: impl FnOnce(&Systemd, &Agent) + Send) {
 }
 
 #[test]
-fn a_service_is_told_by_its_unit_and_expected_by_it() {
+fn names_and_expects_a_service_by_its_unit() {
     with_systemd(|systemd, agent| {
         systemd.add("gp-ours.service", &binding(port(0), "stays"));
         systemd.add("gp-other.service", &binding(port(1), "stays"));
@@ -83,7 +83,7 @@ fn holders(agent: &Agent, port: u16) -> Vec<(u64, Value)> {
 
 /// systemd binds for the service: who bound and who holds are two facts, and both are told.
 #[test]
-fn of_a_socket_unit_the_binder_and_the_holders_are_told() {
+fn reports_the_binder_and_the_holders_of_a_socket_unit() {
     with_systemd(|systemd, agent| {
         let listen = format!("[Socket]\nListenStream=127.0.0.1:{}\n", port(2));
         systemd.add("gp-ours.socket", &listen);
@@ -119,7 +119,7 @@ fn of_a_socket_unit_the_binder_and_the_holders_are_told() {
 
 /// A unit that ends at once takes its control group along. What is told of it is right, or absent.
 #[test]
-fn a_short_lived_unit_is_named() {
+fn names_a_short_lived_unit() {
     const TIMES: usize = 20;
     with_systemd(|systemd, agent| {
         let oneshot = binding(port(0), "ends").replace("Type=exec", "Type=oneshot");

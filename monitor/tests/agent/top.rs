@@ -121,7 +121,7 @@ fn resize(terminal: &OwnedFd, columns: u16, rows: u16) {
 }
 
 #[test]
-fn top_shows_what_happens_and_leaves_the_terminal_as_it_was() {
+fn shows_changes_and_restores_the_terminal() {
     in_world(|world| {
         let _agent = Agent::start(world, &Config::new([port(0), port(1)]).on(&["lo"]));
         let mut session = Session::start();
@@ -143,7 +143,7 @@ fn top_shows_what_happens_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn a_signal_ends_top_as_a_key_does() {
+fn ends_on_a_signal_as_on_a_key() {
     in_world(|world| {
         let _agent = Agent::start(world, &Config::new([port(0)]));
         for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
@@ -156,7 +156,7 @@ fn a_signal_ends_top_as_a_key_does() {
 }
 
 #[test]
-fn without_agent_or_terminal_top_says_so() {
+fn reports_a_missing_agent_or_terminal() {
     in_world(|_| {
         let output = finish(ghostport().arg("top"));
         assert_eq!(output.status.code(), Some(2));

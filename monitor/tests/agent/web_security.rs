@@ -56,7 +56,7 @@ fn users(password: &str) -> String {
 }
 
 #[test]
-fn passwords_are_asked_for_over_tls() {
+fn requires_passwords_over_tls() {
     in_world(|world| {
         authority(world, "ca", &["server"]);
         let agent = start(world, "authenticated");
@@ -93,7 +93,7 @@ fn passwords_are_asked_for_over_tls() {
 }
 
 #[test]
-fn clients_show_certificates() {
+fn requires_client_certificates() {
     in_world(|world| {
         authority(world, "ca", &["server", "client"]);
         authority(world, "other", &["stranger"]);
@@ -123,7 +123,7 @@ fn clients_show_certificates() {
 }
 
 #[test]
-fn a_certificate_is_replaced_without_a_restart() {
+fn replaces_a_certificate_without_a_restart() {
     in_world(|world| {
         authority(world, "ca", &["server", "next"]);
         let agent = start(world, "loopback");
@@ -148,7 +148,7 @@ fn a_certificate_is_replaced_without_a_restart() {
 }
 
 #[test]
-fn what_cannot_be_used_is_said_where_it_stands() {
+fn reports_unusable_settings_with_their_place() {
     in_world(|world| {
         write(world, "basic_auth_users:\n  me: secret\n");
         let config = Config::new([port(0)]).write(world);

@@ -35,7 +35,7 @@ fn await_scrape(prometheus: &Prometheus) {
 /// From `bind()` to whoever is on call. How long that takes is told, and not judged: it is mostly
 /// the scrape's and Alertmanager's intervals, of a second each here.
 #[test]
-fn a_bind_on_a_dormant_port_reaches_the_webhook() {
+fn alerts_a_webhook_about_a_bind_on_a_dormant_port() {
     in_world(|world| {
         let prometheus = Prometheus::start(world);
         let alertmanager = Alertmanager::start(world);
@@ -83,7 +83,7 @@ fn a_bind_on_a_dormant_port_reaches_the_webhook() {
 }
 
 #[test]
-fn rules_and_panels_are_about_what_is_served() {
+fn rules_and_panels_query_exported_metrics() {
     in_world(|world| {
         let peer = world.peer();
         let prometheus = Prometheus::start(world);

@@ -82,7 +82,7 @@ fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a OtlpValue> {
 
 /// What our own reading of the protocol makes, another program understands and makes anew.
 #[test]
-fn a_collector_hands_on_what_the_agent_tells_by_otlp() {
+fn a_collector_forwards_otlp_records() {
     let Some(program) = Rotel::find() else {
         return eprintln!("skipped: no Rotel (pip install --pre rotel)");
     };
@@ -124,7 +124,7 @@ fn a_collector_hands_on_what_the_agent_tells_by_otlp() {
 /// No OpenTelemetry Collector can be had from the registries that tests draw on, so the file is held
 /// against what it is about: events as they are in a file.
 #[test]
-fn the_collectors_file_names_what_is_in_events() {
+fn the_collector_configuration_names_event_fields() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/collectors/otel-collector.yaml");
     let file = fs::read_to_string(path).expect(path);
     let pipeline = file.split_once("    logs:\n").expect("a pipeline").1;

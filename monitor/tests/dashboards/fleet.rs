@@ -28,7 +28,7 @@ const WINDOW: Duration = Duration::from_secs(90);
 /// Prints what it finds. Nothing of it is asserted: time is the machine's.
 #[test]
 #[ignore = "a measurement of six minutes: cargo xtask bench fleet"]
-fn a_thousand_hosts() {
+fn serves_a_thousand_hosts() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");

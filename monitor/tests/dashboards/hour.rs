@@ -78,7 +78,7 @@ fn record(world: &World, config: Config, targets: &[&str]) -> Recording {
 }
 
 #[test]
-fn every_panel_shows_something_of_it() {
+fn every_panel_shows_data() {
     in_world(|world| {
         let recording = record(world, ailing(), &[TARGET, ABSENT]);
         let span = recording.span;
@@ -111,7 +111,7 @@ fn may_be_flat(question: &Question) -> bool {
 /// Writes what the panels have to show to where `dashboards/pictures/draw` finds it.
 #[test]
 #[ignore = "for the pictures: dashboards/pictures/draw"]
-fn answers_for_pictures() {
+fn records_answers_for_pictures() {
     in_world(|world| {
         let recording = record(world, config(), &[TARGET]);
         let span = recording.span;

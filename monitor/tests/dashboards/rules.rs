@@ -18,14 +18,14 @@ fn run(tool: &str, arguments: &[&str]) -> String {
 
 /// Every alert fires, does not fire and is resolved; every recorded series is what it says.
 #[test]
-fn rules_do_what_their_tests_say() {
+fn rules_pass_their_promtool_tests() {
     for file in ["alerts_test.yml", "recording_test.yml"] {
         run("promtool", &["test", "rules", &format!("prometheus/tests/{file}")]);
     }
 }
 
 #[test]
-fn configurations_of_prometheus_are_valid() {
+fn prometheus_configurations_are_valid() {
     let fleet = ["federation", "remote-write", "replica"].map(|name| format!("fleet/{name}.yml"));
     for file in fleet.iter().map(String::as_str).chain(["prometheus.yml"]) {
         run("promtool", &["check", "config", &format!("prometheus/{file}")]);
@@ -33,7 +33,7 @@ fn configurations_of_prometheus_are_valid() {
 }
 
 #[test]
-fn alerts_go_where_the_example_says() {
+fn alerts_are_routed_as_the_example_says() {
     let file = "alertmanager/alertmanager.yml";
     run("amtool", &["check-config", file]);
     let routes: &[(&str, &[&str])] = &[

@@ -60,7 +60,7 @@ fn member(world: &World, port: u16, listens: u16, peer: u16) -> Alertmanager {
 }
 
 #[test]
-fn two_replicas_and_two_alertmanagers_tell_of_an_alert_once() {
+fn replicas_notify_of_an_alert_once() {
     in_world(|world| {
         let webhook = Webhook::start();
         let members = [member(world, 9093, 9094, 9194), member(world, 9193, 9194, 9094)];
@@ -93,7 +93,7 @@ fn two_replicas_and_two_alertmanagers_tell_of_an_alert_once() {
 }
 
 #[test]
-fn a_server_above_others_has_what_they_record_and_nothing_of_a_host() {
+fn federation_has_recorded_series_without_hosts() {
     in_world(|world| {
         let _agent = agent(world);
         let below = Prometheus::start(world);
@@ -123,7 +123,7 @@ fn a_server_above_others_has_what_they_record_and_nothing_of_a_host() {
 }
 
 #[test]
-fn rules_work_as_they_are_where_samples_are_written_to() {
+fn rules_work_with_remote_write() {
     in_world(|world| {
         let database = VictoriaMetrics::start(world);
         let alertmanager = Alertmanager::start(world);

@@ -106,7 +106,7 @@ fn config() -> Config {
 }
 
 #[test]
-fn interfaces_come_and_go() {
+fn attaches_to_interfaces_as_they_come_and_go() {
     in_world(|world| {
         let agent = Agent::start(world, &config());
         let unmatched = || agent.metrics().value("ghostport_unmatched_interface_patterns", &[]);
@@ -164,7 +164,7 @@ fn interfaces_come_and_go() {
 
 /// As a host does it that starts many containers.
 #[test]
-fn two_hundred_interfaces_at_once() {
+fn attaches_to_two_hundred_interfaces_at_once() {
     const INTERFACES: usize = 200;
     const MANY: Duration = Duration::from_secs(60);
     in_world(|world| {
@@ -186,7 +186,7 @@ fn two_hundred_interfaces_at_once() {
 }
 
 #[test]
-fn globs_choose_the_interfaces() {
+fn selects_interfaces_by_globs() {
     in_world(|world| {
         let peer = Peer::alone();
         for (ours, theirs) in [("gp0", "peer0"), ("gp1", "peer1"), ("xx0", "peer2")] {
@@ -213,7 +213,7 @@ fn globs_choose_the_interfaces() {
 }
 
 #[test]
-fn a_foreign_xdp_program_keeps_its_place() {
+fn leaves_a_foreign_xdp_program_attached() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -251,7 +251,7 @@ fn a_foreign_xdp_program_keeps_its_place() {
 }
 
 #[test]
-fn a_foreign_clsact_filter_stays() {
+fn leaves_a_foreign_clsact_filter_attached() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -282,7 +282,7 @@ fn a_foreign_clsact_filter_stays() {
 /// With no room on TCX, as on a kernel that has none. `gp1` has a clsact qdisc already, with
 /// somebody's filters, `gp0` has not.
 #[test]
-fn the_rung_below_tcx_does_as_well() {
+fn falls_back_to_clsact_without_loss() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -329,7 +329,7 @@ fn the_rung_below_tcx_does_as_well() {
 
 /// Somebody puts a filter on a qdisc that ghostport made: then it is theirs.
 #[test]
-fn a_qdisc_that_another_uses_by_now_stays() {
+fn leaves_a_qdisc_that_another_program_uses() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -351,7 +351,7 @@ fn a_qdisc_that_another_uses_by_now_stays() {
 
 /// Native XDP on veth refuses it.
 #[test]
-fn jumbo_frames_are_counted() {
+fn counts_jumbo_frames() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -375,7 +375,7 @@ fn jumbo_frames_are_counted() {
 }
 
 #[test]
-fn sigterm_takes_the_hooks_and_leaves_the_counts() {
+fn sigterm_detaches_hooks_and_keeps_counters() {
     in_world(|world| {
         for mode in ["auto", "xdp-generic", "tc"] {
             let config = config().mode(mode);
@@ -409,7 +409,7 @@ fn links_left() -> usize {
 }
 
 #[test]
-fn keep_attached_keeps_counting_and_detach_ends_it() {
+fn keep_attached_counts_on_until_detach() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -443,7 +443,7 @@ fn keep_attached_keeps_counting_and_detach_ends_it() {
 
 /// An interface that went while no agent ran must not haunt the next.
 #[test]
-fn an_interface_that_went_meanwhile_is_forgotten() {
+fn forgets_an_interface_removed_between_agents() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, &config());
         send(&peer, "peer0", 3);
@@ -464,7 +464,7 @@ fn an_interface_that_went_meanwhile_is_forgotten() {
 
 /// The next agent has another configuration: other mode, other interfaces, other mechanism.
 #[test]
-fn the_next_agent_may_want_something_else() {
+fn adopts_under_another_attachment_mode() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, &config());
         world.veth("gp1", &peer, "peer1");
@@ -489,7 +489,7 @@ fn the_next_agent_may_want_something_else() {
 
 /// Hooks that are taken over follow the ports of the agent that took them over.
 #[test]
-fn the_next_agent_may_watch_something_else() {
+fn adopts_with_other_watched_ports() {
     in_world(|world| {
         let elsewhere = port(2);
         let (peer, agent) = veth_world(world, &config());

@@ -220,7 +220,7 @@ fn burst(world: &World, mechanism: &str) -> Result<String, String> {
 
 #[test]
 #[ignore = "a measurement: cargo xtask bench bind"]
-fn a_burst_of_binds() {
+fn measures_a_burst_of_binds() {
     in_world(|world| {
         println!("## A burst of binds\n");
         let rate = if is_emulated() { "in 10⁹ instructions" } else { "a second" };
@@ -239,7 +239,7 @@ fn a_burst_of_binds() {
 
 #[test]
 #[ignore = "a measurement: cargo xtask bench bind"]
-fn cost_of_a_bind() {
+fn measures_the_cost_of_a_bind() {
     in_world(|world| {
         let kernel = rustix::system::uname();
         println!(

@@ -55,7 +55,7 @@ fn start() -> Kernel {
 }
 
 #[test]
-fn filters_count_both_directions_and_are_taken_down() {
+fn filters_count_both_directions_until_detached() {
     with_stack(async || {
         let mut kernel = start();
         for hook in [Hook::Ingress, Hook::Egress] {
@@ -76,7 +76,7 @@ fn filters_count_both_directions_and_are_taken_down() {
 }
 
 #[test]
-fn an_agent_that_was_killed_leaves_filters_to_the_next() {
+fn adopts_the_filters_of_a_killed_agent() {
     with_stack(async || {
         let mut killed = start();
         killed.attach_by(Hook::Ingress, HookMechanism::Clsact, &loopback()).unwrap();
@@ -93,7 +93,7 @@ fn an_agent_that_was_killed_leaves_filters_to_the_next() {
 }
 
 #[test]
-fn a_qdisc_of_others_stays() {
+fn leaves_a_foreign_qdisc() {
     with_stack(async || {
         assert!(sh("tc qdisc add dev lo clsact").is_empty());
         let mut kernel = start();

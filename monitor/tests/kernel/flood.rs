@@ -36,7 +36,7 @@ const GROWTH: f64 = 8.0 * 1024.0 * 1024.0;
 /// one, and who really talks is found.
 #[test]
 #[ignore = "takes a minute of all CPUs: cargo xtask bench flood"]
-fn a_flood_of_forged_addresses_costs_no_memory() {
+fn memory_is_bounded_in_a_flood_of_forged_addresses() {
     in_world(|world| {
         let _peer = world.peer();
         let agent = Agent::start(world, &Config::new([port(0)]).on(&["gp0"]).mode("xdp-native"));

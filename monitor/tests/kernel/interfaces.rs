@@ -156,12 +156,12 @@ fn talk(peer: &Peer) {
 }
 
 #[test]
-fn veth_is_counted() {
+fn counts_on_veth() {
     Stack::PLAIN.is_counted();
 }
 
 #[test]
-fn veth_with_jumbo_frames_is_counted() {
+fn counts_on_veth_with_jumbo_frames() {
     Stack {
         here: &["ip link set gp0 mtu 9000"],
         there: &["ip link set peer0 mtu 9000"],
@@ -171,7 +171,7 @@ fn veth_with_jumbo_frames_is_counted() {
 }
 
 #[test]
-fn a_vlan_is_counted() {
+fn counts_on_a_vlan() {
     Stack {
         here: &["ip link add link gp0 name gp1 type vlan id 7"],
         device: "gp1",
@@ -184,7 +184,7 @@ fn a_vlan_is_counted() {
 }
 
 #[test]
-fn a_bridge_is_counted() {
+fn counts_on_a_bridge() {
     Stack {
         here: &["ip link add gp1 type bridge", "ip link set gp0 master gp1"],
         device: "gp1",
@@ -194,7 +194,7 @@ fn a_bridge_is_counted() {
 }
 
 #[test]
-fn a_bond_is_counted() {
+fn counts_on_a_bond() {
     Stack {
         here: &[
             "ip link set gp0 down",
@@ -208,7 +208,7 @@ fn a_bond_is_counted() {
 }
 
 #[test]
-fn macvlan_is_counted() {
+fn counts_on_macvlan() {
     Stack {
         here: &["ip link add link gp0 name gp1 type macvlan mode bridge"],
         device: "gp1",
@@ -218,7 +218,7 @@ fn macvlan_is_counted() {
 }
 
 #[test]
-fn ipvlan_is_counted() {
+fn counts_on_ipvlan() {
     Stack {
         here: &["ip link add link gp0 name gp1 type ipvlan mode l2"],
         device: "gp1",
@@ -229,7 +229,7 @@ fn ipvlan_is_counted() {
 
 /// A bond that has a program in its driver takes no port that has one of its own, or none at all.
 #[test]
-fn a_bond_still_takes_ports() {
+fn a_watched_bond_still_takes_ports() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -303,7 +303,7 @@ fn question() -> Vec<u8> {
 }
 
 #[test]
-fn tun_is_counted() {
+fn counts_on_tun() {
     in_world(|world| {
         let mut tun = match Tun::make("gp0") {
             Ok(tun) => tun,
@@ -336,7 +336,7 @@ fn tun_is_counted() {
 
 /// The device goes with all its hooks while packets are under way, again and again.
 #[test]
-fn a_device_that_vanishes_takes_nothing_along() {
+fn keeps_counts_when_a_device_vanishes() {
     in_world(|world: &World| {
         let agent = Agent::start(world, &Config::new([watched()]).on(&["gp*"]));
         for _ in 0..10 {

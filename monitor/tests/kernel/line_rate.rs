@@ -33,7 +33,7 @@ const EDGE: u64 = 6;
 /// Prometheus, and the expression of the dashboard.
 #[test]
 #[ignore = "takes a minute of all CPUs, and measures: cargo xtask bench line-rate"]
-fn a_graph_shows_the_line_rate() {
+fn the_graph_shows_the_line_rate() {
     in_world(|world| {
         let _peer = world.peer();
         let config = Config::new([port(0)]).on(&["gp0"]).mode("xdp-native");

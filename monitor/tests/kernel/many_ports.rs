@@ -46,7 +46,7 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn a_scan_of_all_ports_is_told_and_nothing_is_lost() {
+fn reports_a_scan_of_all_ports_without_loss() {
     in_world(|world| {
         let ports: Vec<u16> = (1..=LAST).filter(|port| *port != LISTEN).collect();
         let config = Config::new(ports.clone()).on(&["lo"]);

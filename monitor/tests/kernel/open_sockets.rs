@@ -136,12 +136,12 @@ fn assert_finds_the_lost(world: &World, agent: impl FnOnce(&World, &Config) -> A
 }
 
 #[test]
-fn root_finds_sockets_that_no_list_has() {
+fn root_finds_sockets_that_are_in_no_list() {
     in_world(|world| assert_finds_the_lost(world, Agent::start));
 }
 
 #[test]
-fn a_user_with_the_five_capabilities_finds_them_too() {
+fn a_user_with_five_capabilities_finds_sockets_in_no_list() {
     in_world(|world| {
         world.give_to(SOMEBODY);
         assert_finds_the_lost(world, |world, config| {
@@ -154,7 +154,7 @@ fn a_user_with_the_five_capabilities_finds_them_too() {
 /// What is in a list and among the open files is told once, with every process that holds it, also
 /// one of which only a thread does.
 #[test]
-fn what_a_list_has_is_not_told_twice() {
+fn reports_a_listed_socket_once() {
     in_world(|world| {
         let (end, ended) = channel::<()>();
         let (announce, announced) = channel();

@@ -275,7 +275,7 @@ fn every_shape() -> Vec<Shape> {
 }
 
 #[test]
-fn xdp_counts_every_shape_and_lets_it_pass() {
+fn xdp_counts_and_passes_every_shape() {
     let mut programs = Programs::watching([FIRST, SECOND]);
     let names = programs.xdp_names();
     for shape in every_shape() {
@@ -292,7 +292,7 @@ fn xdp_counts_every_shape_and_lets_it_pass() {
 }
 
 #[test]
-fn tc_counts_every_shape_and_has_nothing_to_say() {
+fn tc_counts_and_leaves_every_shape_to_others() {
     let mut programs = Programs::watching([FIRST, SECOND]);
     for shape in accepted_by_tc() {
         for (program, direction) in TC {
@@ -374,7 +374,7 @@ fn every_port_can_be_watched() {
 }
 
 #[test]
-fn the_first_and_the_last_port_are_ports_like_others() {
+fn counts_the_first_and_the_last_port() {
     let mut programs = Programs::watching([0, u16::MAX]);
     for (source, destination) in [(0, u16::MAX), (u16::MAX, 0), (1, 0), (0, 1), (1, u16::MAX - 1)] {
         let frame = syn(source, destination);
@@ -389,7 +389,7 @@ fn the_first_and_the_last_port_are_ports_like_others() {
 
 /// Neighbours in the set, in a word of it and in the pairs of slots.
 #[test]
-fn only_watched_ports_are_counted() {
+fn counts_only_watched_ports() {
     const WATCHED: [u16; 7] = [63, 64, 127, 256, 2948, 2949, 32768];
     let mut programs = Programs::watching(WATCHED);
     for destination in (0..=u16::MAX).filter(|port| {
@@ -411,7 +411,7 @@ fn only_watched_ports_are_counted() {
 }
 
 #[test]
-fn what_cannot_be_counted_is_counted_as_such() {
+fn counts_unclassified_packets_by_cause() {
     const ELSEWHERE: u32 = 4242;
     let mut programs = Programs::on(ELSEWHERE, [FIRST]);
     let frame = plain_udp(OTHER, FIRST);
@@ -459,7 +459,7 @@ impl SocketBuffer {
 }
 
 #[test]
-fn super_packets_count_as_their_segments() {
+fn counts_super_packets_by_segments() {
     // Ethernet, IPv4 and TCP with 20 bytes of options: 74 bytes before the payload.
     const HEADERS: u64 = 14 + 20 + 40;
     let mut frame = syn_with_payload(3000);
@@ -605,7 +605,7 @@ fn tc_reads_headers_in_the_fragments_of_a_real_packet() {
 
 /// Interfaces whose index is too large for the table find their counters by the hash.
 #[test]
-fn interfaces_with_large_indices_are_counted() {
+fn counts_on_interfaces_with_large_indices() {
     const INDICES: [u32; 2] = [NEAR_INTERFACES, 70_000];
     in_world(|_| {
         let [first, second] = INDICES;

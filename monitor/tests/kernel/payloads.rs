@@ -156,22 +156,22 @@ fn conversations_are_identified(mode: &'static str, mechanism: &str) {
 }
 
 #[test]
-fn conversations_are_identified_by_native_xdp() {
+fn identifies_conversations_by_native_xdp() {
     conversations_are_identified("xdp-native", "xdp-native");
 }
 
 #[test]
-fn conversations_are_identified_by_generic_xdp() {
+fn identifies_conversations_by_generic_xdp() {
     conversations_are_identified("xdp-generic", "xdp-generic");
 }
 
 #[test]
-fn conversations_are_identified_by_tc() {
+fn identifies_conversations_by_tc() {
     conversations_are_identified("tc", testkit::programs::best_tc());
 }
 
 /// Payloads of every length around the edges arrive byte by byte, whatever copies them.
-fn bytes_are_copied_exactly(mode: &'static str) {
+fn copies_bytes_exactly(mode: &'static str) {
     in_world(|world| {
         let (peer, agent) = veth_world(world, config().mode(mode));
         let lengths = [0_usize, 1, 2, 3, 17, 64, 254, 255, 256, 257, 1400];
@@ -194,22 +194,22 @@ fn bytes_are_copied_exactly(mode: &'static str) {
 }
 
 #[test]
-fn bytes_are_copied_exactly_by_native_xdp() {
-    bytes_are_copied_exactly("xdp-native");
+fn copies_bytes_exactly_by_native_xdp() {
+    copies_bytes_exactly("xdp-native");
 }
 
 #[test]
-fn bytes_are_copied_exactly_by_generic_xdp() {
-    bytes_are_copied_exactly("xdp-generic");
+fn copies_bytes_exactly_by_generic_xdp() {
+    copies_bytes_exactly("xdp-generic");
 }
 
 #[test]
-fn bytes_are_copied_exactly_by_tc() {
-    bytes_are_copied_exactly("tc");
+fn copies_bytes_exactly_by_tc() {
+    copies_bytes_exactly("tc");
 }
 
 #[test]
-fn scans_are_told_by_what_does_not_follow() {
+fn recognizes_scans_by_what_does_not_follow() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, config());
         let address = SocketAddr::from(([10, 9, 0, 1], watched()));
@@ -244,7 +244,7 @@ fn scans_are_told_by_what_does_not_follow() {
 }
 
 #[test]
-fn a_conversation_that_is_older_than_the_agent_is_not_guessed_at() {
+fn does_not_classify_conversations_older_than_the_agent() {
     in_world(|world| {
         let peer = world.peer();
         let address = SocketAddr::from(([10, 9, 0, 1], watched()));
@@ -263,7 +263,7 @@ fn a_conversation_that_is_older_than_the_agent_is_not_guessed_at() {
 }
 
 #[test]
-fn floods_are_bounded_and_accounted_for() {
+fn bounds_and_accounts_for_floods() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, config().mode("tc"));
         // One source with many conversations, then many sources with one each, and one that talks
@@ -321,7 +321,7 @@ fn identified_from(agent: &Agent, address: &str) -> usize {
 }
 
 #[test]
-fn what_is_kept_is_configured() {
+fn keeps_payloads_as_configured() {
     in_world(|world| {
         let hashing = config().payload("{capture: true, keep: hash}");
         let (peer, agent) = veth_world(world, hashing.clone());

@@ -444,7 +444,7 @@ fn must_work() -> &'static [&'static str] {
 }
 
 #[test]
-fn every_mechanism_tells_the_same_but_for_what_is_declared() {
+fn every_mechanism_reports_the_same_events_but_for_declared_differences() {
     let declared = declared();
     let mut worked = Vec::new();
     let mut wrong = Vec::new();

@@ -116,28 +116,28 @@ fn assert_recent(event: &Value) {
 }
 
 #[test]
-fn every_call_is_told_by_fexit() {
+fn reports_every_call_by_fexit() {
     every_call("fexit");
 }
 
 #[test]
-fn every_call_is_told_by_kprobes() {
+fn reports_every_call_by_kprobes() {
     every_call("kprobe");
 }
 
 #[test]
-fn every_call_is_told_by_cgroup_hooks() {
+fn reports_every_call_by_cgroup_hooks() {
     every_call("cgroup");
 }
 
 #[test]
-fn every_call_is_told_by_tracepoints() {
+fn reports_every_call_by_tracepoints() {
     every_call("tracepoint");
 }
 
 /// The agent takes the best of what can be forced.
 #[test]
-fn the_best_mechanism_is_taken() {
+fn selects_the_best_mechanism() {
     let best = MECHANISMS.into_iter().find(|mechanism| {
         let mut is_there = false;
         in_world(|world| is_there = Bench::try_start(world, mechanism).is_ok());
@@ -393,7 +393,7 @@ fn other_callers(bench: &mut Bench) {
 
 /// What is told of a process is what the kernel itself says of it.
 #[test]
-fn a_process_is_told_with_its_birth() {
+fn reports_the_start_time_of_a_process() {
     in_world(|world| {
         let bench = Bench::start(world, "auto");
         let address = v4(port(0));
@@ -410,7 +410,7 @@ fn a_process_is_told_with_its_birth() {
 
 /// With `process.command_line` off it is nowhere.
 #[test]
-fn command_lines_can_be_left_out() {
+fn omits_command_lines_when_configured() {
     in_world(|world| {
         let config = Config { command_line: false, ..Config::new([port(0)]) };
         let agent = Agent::start(world, &config);
@@ -424,7 +424,7 @@ fn command_lines_can_be_left_out() {
 
 /// A client that chose its port holds it until it closes, connected or not.
 #[test]
-fn a_client_that_chose_its_port_gives_it_back() {
+fn reports_the_close_of_a_bound_client() {
     in_world(|world| {
         let mut bench = Bench::start(world, "auto");
         let server = TcpListener::bind("127.0.0.1:9").expect("bound");
@@ -441,7 +441,7 @@ fn a_client_that_chose_its_port_gives_it_back() {
 
 /// Sockets that nobody bound, on a watched port all the same.
 #[test]
-fn an_automatic_port_of_a_client_is_no_bind() {
+fn ignores_the_automatic_port_of_a_client() {
     in_world(|world| {
         let mut bench = Bench::start(world, "auto");
         let server = TcpListener::bind("127.0.0.1:9").expect("bound");
@@ -458,7 +458,7 @@ fn an_automatic_port_of_a_client_is_no_bind() {
 
 /// A raw socket has the number of its protocol where others have their port.
 #[test]
-fn a_raw_socket_holds_no_port() {
+fn ignores_raw_sockets() {
     const UDP: u16 = 17;
     const TCP: u16 = 6;
     in_world(|world| {
@@ -476,7 +476,7 @@ fn a_raw_socket_holds_no_port() {
 
 /// What many servers do without knowing: every listener of a Go program is one.
 #[test]
-fn a_multipath_listener_is_one_listener() {
+fn reports_a_multipath_listener_once() {
     for mechanism in MECHANISMS {
         in_world(|world| {
             if let Ok(bench) = Bench::try_start(world, mechanism) {
@@ -511,7 +511,7 @@ fn multipath_lives(mut bench: Bench, mechanism: &str) {
 
 /// The other hooks are below the system call.
 #[test]
-fn a_bind_by_io_uring_is_seen() {
+fn reports_a_bind_by_io_uring() {
     for mechanism in MECHANISMS.into_iter().filter(|mechanism| *mechanism != "tracepoint") {
         in_world(|world| {
             let Ok(mut bench) = Bench::try_start(world, mechanism) else { return };
@@ -552,7 +552,7 @@ fn assert_accounted(agent: &Agent) {
 /// Many times as many events as the ring buffer holds while nobody reads it, from several threads
 /// at once.
 #[test]
-fn a_burst_is_counted_exactly_and_its_losses_are_told() {
+fn counts_a_burst_exactly_and_reports_its_losses() {
     const BINDS: u64 = 20_000;
     const THREADS: u16 = 4;
     in_world(|world| {
@@ -608,7 +608,7 @@ fn a_burst_is_counted_exactly_and_its_losses_are_told() {
 
 /// With an agent that reads, too.
 #[test]
-fn a_burst_while_the_agent_reads() {
+fn loses_nothing_of_a_burst_while_the_agent_reads() {
     // Several times what the ring holds.
     let binds = scaled(20_000).max(2_000);
     in_world(|world| {
@@ -638,7 +638,7 @@ fn waits(agent: &Agent) -> u64 {
 /// Whoever binds in a loop does not pay for a wakeup each time. Under emulation there are too few
 /// binds in a millisecond for it to matter.
 #[test]
-fn a_burst_wakes_the_agent_now_and_then() {
+fn a_burst_wakes_the_agent_seldom() {
     let binds = scaled(20_000);
     in_world(|world| {
         let mut bench = Bench::start(world, "auto");
@@ -655,7 +655,7 @@ fn a_burst_wakes_the_agent_now_and_then() {
 
 /// Between the death of an agent and the start of the next, nothing is missed.
 #[test]
-fn binds_without_an_agent_are_told_by_the_next() {
+fn reports_binds_that_happened_between_agents() {
     in_world(|world| {
         let mut bench = Bench::start(world, "auto");
         bench.saw("nothing yet", &[]);
@@ -682,7 +682,7 @@ fn binds_without_an_agent_are_told_by_the_next() {
 
 /// Binds in full swing while the agent dies and comes back.
 #[test]
-fn a_kill_and_a_new_start_lose_no_bind() {
+fn a_kill_and_a_restart_lose_no_bind() {
     in_world(|world| {
         let bench = Bench::start(world, "auto");
         let config = Config::new(bench.ports.clone());

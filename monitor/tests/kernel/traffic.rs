@@ -89,22 +89,22 @@ fn kernel_errors(metrics: &Metrics) -> u64 {
 }
 
 #[test]
-fn every_shape_is_counted_by_native_xdp() {
+fn counts_every_shape_by_native_xdp() {
     every_shape_both_ways("auto", "xdp-native");
 }
 
 #[test]
-fn every_shape_is_counted_by_generic_xdp() {
+fn counts_every_shape_by_generic_xdp() {
     every_shape_both_ways("xdp-generic", "xdp-generic");
 }
 
 #[test]
-fn every_shape_is_counted_by_tc() {
+fn counts_every_shape_by_tc() {
     every_shape_both_ways("tc", best_tc());
 }
 
 #[test]
-fn every_shape_is_counted_by_clsact() {
+fn counts_every_shape_by_clsact() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -116,7 +116,7 @@ fn every_shape_is_counted_by_clsact() {
 
 /// A kernel without TCX says so, and clsact serves.
 #[test]
-fn tcx_is_passed_over_with_its_reason() {
+fn reports_why_tcx_was_rejected() {
     in_world(|world| {
         if has_tcx() {
             return eprintln!("skipped: this kernel has TCX");
@@ -134,7 +134,7 @@ fn tcx_is_passed_over_with_its_reason() {
 }
 
 #[test]
-fn every_shape_is_counted_on_lo() {
+fn counts_every_shape_on_lo() {
     in_world(|world| {
         let agent = Agent::start(world, &Config::new(watched()).on(&["lo"]));
         let wire = Wire::open("lo");
@@ -152,7 +152,7 @@ fn every_shape_is_counted_on_lo() {
 
 /// Two interfaces at once, to see that none is counted for the other.
 #[test]
-fn interfaces_are_told_apart() {
+fn counts_each_interface_apart() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
@@ -178,7 +178,7 @@ fn interfaces_are_told_apart() {
 
 /// A datagram that the stack itself splits: the first fragment has the ports, the others do not.
 #[test]
-fn a_datagram_in_fragments_is_counted_once() {
+fn counts_a_fragmented_datagram_once() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, "auto");
         give_addresses(&peer);
@@ -348,7 +348,7 @@ fn gro_super_packets_on_tc_count_as_their_segments() {
 }
 
 #[test]
-fn a_transfer_is_counted_by_native_xdp() {
+fn counts_a_transfer_by_native_xdp() {
     bulk_over_veth("auto", "xdp-native", |_| {});
 }
 
@@ -538,7 +538,7 @@ fn assert_flood_counted(agent: &Agent, frames: u64) {
 }
 
 #[test]
-fn ten_million_frames_are_counted_to_the_last_one() {
+fn counts_ten_million_frames_exactly() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, "auto");
         assert_mechanism(&agent, "ingress", "gp0", "xdp-native");
@@ -549,7 +549,7 @@ fn ten_million_frames_are_counted_to_the_last_one() {
 }
 
 #[test]
-fn a_kill_and_a_new_start_lose_no_frame() {
+fn a_kill_and_a_restart_lose_no_frame() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, "auto");
         let config = Config::new(watched()).on(&["gp0"]);
@@ -568,17 +568,17 @@ fn a_kill_and_a_new_start_lose_no_frame() {
 }
 
 #[test]
-fn a_kill_under_load_loses_nothing_by_native_xdp() {
+fn a_kill_under_load_loses_no_frame_by_native_xdp() {
     a_kill_under_load("xdp-native", "xdp-native");
 }
 
 #[test]
-fn a_kill_under_load_loses_nothing_by_generic_xdp() {
+fn a_kill_under_load_loses_no_frame_by_generic_xdp() {
     a_kill_under_load("xdp-generic", "xdp-generic");
 }
 
 #[test]
-fn a_kill_under_load_loses_nothing_by_tcx() {
+fn a_kill_under_load_loses_no_frame_by_tcx() {
     if has_tcx() {
         a_kill_under_load("tc", "tcx");
     } else {
@@ -587,7 +587,7 @@ fn a_kill_under_load_loses_nothing_by_tcx() {
 }
 
 #[test]
-fn a_kill_under_load_loses_nothing_by_clsact() {
+fn a_kill_under_load_loses_no_frame_by_clsact() {
     a_kill_under_load("tc", "clsact");
 }
 
@@ -675,7 +675,7 @@ impl Binder {
 }
 
 #[test]
-fn a_new_set_of_ports_loses_no_frame_on_those_that_stay() {
+fn a_reload_loses_no_frame_on_ports_that_stay() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, "auto");
         let few = Config::new(watched().into_iter().chain([port(3), port(4), port(5)]));
@@ -697,7 +697,7 @@ fn a_new_set_of_ports_loses_no_frame_on_those_that_stay() {
 /// Frames to a port count from the moment it is watched to the moment it is not, and what it has
 /// counted is there again when it is watched again.
 #[test]
-fn a_port_counts_while_it_is_watched() {
+fn counts_a_port_while_it_is_watched() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, "auto");
         let send = || {
@@ -729,7 +729,7 @@ fn a_port_counts_while_it_is_watched() {
 
 /// Every port at once, and a few of them hit.
 #[test]
-fn all_ports_can_be_watched() {
+fn watches_all_ports() {
     in_world(|world| {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");

@@ -136,9 +136,9 @@ pub(super) struct Skip {
 /// Every test that may be skipped.
 pub(super) const SKIPS: &[Skip] = &[
     // A bind by io_uring came with Linux 6.11.
-    Skip { test: "a_bind_by_io_uring_is_seen", kernels: &["5.10", "6.1", "6.1-arm64"] },
+    Skip { test: "reports_a_bind_by_io_uring", kernels: &["5.10", "6.1", "6.1-arm64"] },
     // CONFIG_MPTCP is not set there.
-    Skip { test: "a_multipath_listener_is_one_listener", kernels: &["5.10"] },
+    Skip { test: "reports_a_multipath_listener_once", kernels: &["5.10"] },
     // Packets in several buffers came to XDP with Linux 5.18.
     Skip { test: "xdp_counts_packets_in_several_buffers", kernels: &["5.10"] },
     // Test runs with packets that are not contiguous came with Linux 6.19.
@@ -147,8 +147,11 @@ pub(super) const SKIPS: &[Skip] = &[
         kernels: &["5.10", "6.1", "6.12", "6.18", "6.1-arm64"],
     },
     // TCX came with Linux 6.6.
-    Skip { test: "a_kill_under_load_loses_nothing_by_tcx", kernels: &["5.10", "6.1", "6.1-arm64"] },
-    Skip { test: "tcx_is_passed_over_with_its_reason", kernels: &["6.12", "6.18", "7.x"] },
+    Skip {
+        test: "a_kill_under_load_loses_no_frame_by_tcx",
+        kernels: &["5.10", "6.1", "6.1-arm64"],
+    },
+    Skip { test: "reports_why_tcx_was_rejected", kernels: &["6.12", "6.18", "7.x"] },
 ];
 
 /// How much smaller loads are than on a machine of its own: an emulated CPU is that much slower.
