@@ -95,7 +95,7 @@ pub struct IdentifyArgs {
     /// It came by UDP; of a capture, show only what did
     #[arg(long, conflicts_with = "tcp")]
     pub udp: bool,
-    /// It came by TCP; of a capture, tell only what did
+    /// It came by TCP; of a capture, show only what did
     #[arg(long)]
     pub tcp: bool,
     /// It went to port P; of a capture, show only what went there or came from there

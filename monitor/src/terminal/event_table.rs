@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::config::quantity;
+use crate::{api::event::EventSummary, config::quantity};
 
 /// Widths of the columns but the last, which has what is left of 80.
 const TIME: usize = 19;
@@ -18,13 +16,13 @@ pub(crate) fn heading() -> String {
     columns(["TIME (UTC)", "EVENT", "PORT", "WHO", "WHAT"].map(str::to_owned))
 }
 
-/// The event that `line` is, as JSON. What it does not say is left empty.
+/// The row of an event, which is one line of JSON. Unknown fields are left empty.
 pub(crate) fn row(line: &str) -> String {
-    let event: Value = serde_json::from_str(line).unwrap_or_default();
-    let time = text(&event, "time").unwrap_or_default();
-    let kind = text(&event, "event.name").unwrap_or_default();
+    let event: EventSummary = serde_json::from_str(line).unwrap_or_default();
+    let time = event.time.as_deref().unwrap_or_default();
+    let kind = event.name.as_deref().unwrap_or_default();
     columns([
-        // `2026-11-21T08:30:00`, and no fraction of the second.
+        // `2026-11-21T08:30:00`, without the fraction of the second.
         time.chars().take(TIME).collect::<String>().replace('T', " "),
         kind.trim_start_matches("ghostport.").to_owned(),
         port(&event),
@@ -33,7 +31,8 @@ pub(crate) fn row(line: &str) -> String {
     ])
 }
 
-fn columns([time, event, port, who, what]: [String; 5]) -> String {
+fn columns(cells: [String; 5]) -> String {
+    let [time, event, port, who, what] = cells.map(|cell| printable(&cell));
     let row = format!(
         "{:TIME$} {:EVENT$} {:PORT$} {:WHO$} {}",
         fitting(&time, TIME),
@@ -45,48 +44,49 @@ fn columns([time, event, port, who, what]: [String; 5]) -> String {
     row.trim_end().to_owned()
 }
 
-fn port(event: &Value) -> String {
-    let number = text(event, "ghostport.port").or_else(|| text(event, "network.local.port"));
-    match (number, text(event, "network.transport")) {
+fn port(event: &EventSummary) -> String {
+    match (event.port.or(event.local_port), &event.transport) {
         (Some(number), Some(transport)) => format!("{number}/{transport}"),
-        (number, _) => number.unwrap_or_default(),
+        (Some(number), None) => number.to_string(),
+        (None, _) => String::new(),
     }
 }
 
-fn who(event: &Value) -> String {
-    if let Some(hook) = text(event, "ghostport.hook") {
-        let interface = text(event, "network.interface.name");
+/// The hook, the process, or the peer that the event is about.
+fn who(event: &EventSummary) -> String {
+    if let Some(hook) = &event.hook {
+        let interface = event.interface.as_ref();
         return interface.map_or(hook.clone(), |interface| format!("{hook} {interface}"));
     }
-    let name = text(event, "process.executable.name").or_else(|| text(event, "thread.name"));
-    match (name, text(event, "process.pid")) {
+    let name = event.executable_name.as_deref().or(event.thread_name.as_deref());
+    match (name, event.pid) {
         (Some(name), Some(pid)) => {
-            // The pid says more than the end of a name.
+            let pid = pid.to_string();
+            // The end of a long name is cut rather than the process id.
             let room = WHO.saturating_sub(pid.len() + 2);
-            format!("{}[{pid}]", fitting(&name, room))
+            format!("{}[{pid}]", fitting(&printable(name), room))
         }
-        (name, pid) => {
-            name.or(pid).or_else(|| text(event, "network.peer.address")).unwrap_or_default()
-        }
+        (None, Some(pid)) => pid.to_string(),
+        (Some(name), None) => name.to_owned(),
+        (None, None) => event.peer_address.clone().unwrap_or_default(),
     }
 }
 
-/// What is most telling of this event.
-fn what(event: &Value) -> String {
-    let slept = event["ghostport.dormant_for_seconds"].as_f64().map(|seconds| {
+/// The most informative field for this kind of event.
+fn what(event: &EventSummary) -> String {
+    let slept = event.dormant_for_seconds.map(|seconds| {
         let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         format!("slept {}", quantity::format_duration(coarse(seconds)))
     });
-    let of = |key| text(event, key);
-    let is_hook = || of("ghostport.hook").is_some();
+    let is_hook = event.hook.is_some();
     slept
-        .or_else(|| of("ghostport.errno"))
-        .or_else(|| of("ghostport.verdict"))
-        .or_else(|| of("service.version"))
-        .or_else(|| of("ghostport.mechanism").filter(|_| is_hook()))
-        .or_else(|| is_hook().then(|| "not attached".to_owned()))
-        .or_else(|| of("network.local.address"))
-        .or_else(|| of("ghostport.reason"))
+        .or_else(|| event.errno.as_ref().map(ToString::to_string))
+        .or_else(|| event.verdict.clone())
+        .or_else(|| event.agent_version.clone())
+        .or_else(|| event.mechanism.clone().filter(|_| is_hook))
+        .or_else(|| is_hook.then(|| "not attached".to_owned()))
+        .or_else(|| event.local_address.clone())
+        .or_else(|| event.reason.clone())
         .unwrap_or_default()
 }
 
@@ -101,15 +101,9 @@ fn coarse(duration: Duration) -> Duration {
     Duration::from_secs(seconds / unit * unit)
 }
 
-/// A string or number of the event. What programs call themselves may hold anything, and a terminal
-/// obeys some of it.
-fn text(event: &Value, key: &str) -> Option<String> {
-    let text = match &event[key] {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    Some(text.chars().map(|char| if char.is_control() { '?' } else { char }).collect())
+/// `text` without control characters, which a terminal would obey: programs choose their names.
+fn printable(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
 }
 
 /// As much of `text` as fits.
@@ -144,13 +138,16 @@ mod tests {
     fn dormancy_is_shown_in_two_units() {
         let cases = [(59, "59s"), (3_661, "1h1m"), (90_061, "1d1h"), (0, "0s")];
         for (seconds, shown) in cases {
-            let event = serde_json::json!({ "ghostport.dormant_for_seconds": seconds });
+            let event = EventSummary {
+                dormant_for_seconds: Some(f64::from(seconds)),
+                ..Default::default()
+            };
             assert_eq!(what(&event), format!("slept {shown}"));
         }
     }
 
     #[test]
-    fn a_terminal_is_told_nothing() {
+    fn control_characters_are_replaced() {
         let row = row("{\"process.executable.name\":\"\\u001b[2Jx\"}");
         assert!(row.contains("?[2Jx"), "{row:?}");
     }

@@ -1,4 +1,4 @@
-//! What the exposition has counted of each port, all interfaces and protocols together.
+//! The counters of each port in the exposition, summed over interfaces and protocols.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub(super) struct Flow {
     pub(super) bytes: f64,
 }
 
-/// What was counted of one port.
+/// The counters of one port.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Count {
     pub(super) ingress: Flow,
@@ -23,7 +23,7 @@ pub(super) struct Count {
 /// By port.
 pub(super) type Counts = BTreeMap<u16, Count>;
 
-/// From the text format, as this agent writes it; other lines are passed over.
+/// Reads the text format as the agent writes it; other lines are skipped.
 pub(super) fn parse(text: &str) -> Counts {
     let mut counts = Counts::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -55,7 +55,7 @@ fn add(counts: &mut Counts, name: &str, rest: &str) -> Option<()> {
     Some(())
 }
 
-/// Value of a label; those that are asked for have no quotes in them.
+/// Value of a label whose values contain no quotes.
 fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     labels.split(',').find_map(|pair| {
         let value = pair.strip_prefix(name)?.strip_prefix("=\"")?;

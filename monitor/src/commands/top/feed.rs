@@ -1,5 +1,4 @@
-//! What the agent tells over its Unix socket: ports and counters again and again, events as they
-//! come.
+//! Reads from the agent over its Unix socket: ports and counters periodically, events as they happen.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -16,24 +15,24 @@ use crate::api::{
     port::Port,
 };
 
-/// Time between two looks.
+/// Time between two requests for ports and counters.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Of tens of thousands of ports an answer takes its time: this many times as long passes between
-/// two, so that looking does not keep the agent busy.
+/// With tens of thousands of ports an answer takes long. The time between two requests is at least
+/// this many times as long, so that the agent is not kept busy.
 const PAUSE_FACTOR: u32 = 5;
 
-/// Time before an agent that has gone is asked for its events again.
+/// Time before the stream of events is opened again after it has ended.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Bytes of one event, at most; the agent writes some thousand.
+/// Size limit of one event, bytes. Events have some thousand.
 const MAX_EVENT: usize = 1 << 20;
 
-/// Why nothing can be shown.
+/// Message for a missing agent.
 pub(super) const NO_AGENT: &str = "no agent answers at /run/ghostport/api.sock: `ghostport run` \
                                    starts one, and asking takes its user or group, or root";
 
-/// What is new.
+/// What the feed delivers.
 #[derive(Debug)]
 pub(super) enum News {
     Look(Vec<Port>, Counts),
@@ -42,15 +41,15 @@ pub(super) enum News {
     Trouble(String),
 }
 
-/// The ports and what was counted of them; `None` where no agent runs, or none that answers us.
+/// The ports and their counters; `None` where no agent runs, or none that this user may ask.
 pub(super) async fn ask() -> Result<Option<(Vec<Port>, Counts)>> {
     let Some(ports) = client::ports().await? else { return Ok(None) };
     let metrics = client::ask_text("/metrics").await?;
     Ok(metrics.map(|text| (ports, counts::parse(&text))))
 }
 
-/// Looks, as long as somebody wants to know.
-pub(super) async fn look(news: mpsc::Sender<News>) {
+/// Delivers ports and counters until the receiver is dropped.
+pub(super) async fn poll(news: mpsc::Sender<News>) {
     loop {
         let began = Instant::now();
         let found = match ask().await {
@@ -66,50 +65,50 @@ pub(super) async fn look(news: mpsc::Sender<News>) {
     }
 }
 
-/// Tells what was stored last, and then what happens.
+/// Delivers the last stored events, and then those that happen.
 pub(super) async fn follow(news: mpsc::Sender<News>) {
-    let mut told = SeenEvents::default();
+    let mut seen = SeenEvents::default();
     while !news.is_closed() {
-        // The stream first: what happens while the history is read is in both, and told once.
+        // The stream is opened first: an event of that moment is in both, and delivered once.
         if let Ok(Some(stream)) = client::open("/api/v1/events/stream").await {
             for event in history().await {
-                told.pass_on(event, &news).await;
+                seen.deliver(event, &news).await;
             }
-            pass_on(stream, &news, &mut told).await;
+            deliver_stream(stream, &news, &mut seen).await;
         }
         sleep(RETRY).await;
     }
 }
 
-/// Events that were stored last. An agent without a store has none, and says so in its log.
+/// The events that were stored last; none where the agent has no store.
 async fn history() -> Vec<String> {
     let answer = client::ask::<Events>("/api/v1/events?limit=200").await;
     let events = answer.ok().flatten().map(|answer| answer.events).unwrap_or_default();
     events.into_iter().map(|event| event.get().to_owned()).collect()
 }
 
-/// Passes on the events of a stream until it ends, or nobody wants them.
-async fn pass_on(mut stream: Stream, news: &mpsc::Sender<News>, told: &mut SeenEvents) {
+/// Delivers the events of a stream until it ends or the receiver is dropped.
+async fn deliver_stream(mut stream: Stream, news: &mpsc::Sender<News>, seen: &mut SeenEvents) {
     let mut parts = Parts::default();
     while let Some(bytes) = stream.next().await {
         for event in parts.take(&bytes) {
-            if !told.pass_on(event, news).await {
+            if !seen.deliver(event, news).await {
                 return;
             }
         }
     }
 }
 
-/// The events that were told last, so that none is told twice.
+/// The events that were delivered last, so that none is delivered twice.
 #[derive(Debug, Default)]
 struct SeenEvents(VecDeque<String>);
 
 impl SeenEvents {
-    /// More than the history has.
+    /// More than the history that is asked for.
     const LENGTH: usize = 400;
 
-    /// Tells an event that is new. `false` if nobody wants it.
-    async fn pass_on(&mut self, event: String, news: &mpsc::Sender<News>) -> bool {
+    /// Delivers an event unless it was delivered before. `false` if the receiver is dropped.
+    async fn deliver(&mut self, event: String, news: &mpsc::Sender<News>) -> bool {
         if self.0.contains(&event) {
             return true;
         }
@@ -121,12 +120,12 @@ impl SeenEvents {
     }
 }
 
-/// Server-sent events on their way in: a part may end anywhere.
+/// Incomplete server-sent events: a chunk may end anywhere.
 #[derive(Debug, Default)]
 struct Parts(Vec<u8>);
 
 impl Parts {
-    /// The data of the events that `bytes` complete. What has a name is not one of the host's.
+    /// The data of the events that `bytes` complete. Those with an event type are not the host's.
     fn take(&mut self, bytes: &[u8]) -> Vec<String> {
         self.0.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -149,11 +148,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_comes_twice_is_told_once() {
+    async fn an_event_is_delivered_once() {
         let (news, mut receiver) = mpsc::channel(8);
-        let mut told = SeenEvents::default();
+        let mut seen = SeenEvents::default();
         for event in ["a", "b", "a", "c"] {
-            assert!(told.pass_on(event.to_owned(), &news).await);
+            assert!(seen.deliver(event.to_owned(), &news).await);
         }
         drop(news);
         let mut events = Vec::new();
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn events_come_in_pieces() {
+    fn events_are_joined_from_chunks() {
         let stream = ": ghostport\n\nid: 7\ndata: {\"a\":1}\n\nevent: lost\ndata: {\"lost\":3}\n\n\
                       id: 8\ndata: {\"b\":2}\n\n: still here\n\n";
         for size in [1, 2, 7, stream.len()] {
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_not_kept() {
+    fn an_event_without_end_is_dropped() {
         let mut parts = Parts::default();
         assert!(parts.take(&vec![b'x'; MAX_EVENT + 1]).is_empty());
         assert!(parts.0.is_empty());

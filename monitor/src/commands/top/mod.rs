@@ -1,6 +1,6 @@
 //! `ghostport top`: ports, who holds them, rates and events of a running agent, live in a terminal.
 //!
-//! `feed` asks the agent, `model` is what is known (pure), `view` draws it, `screen` is the terminal.
+//! `feed` asks the agent, `model` is the state (no I/O), `view` draws it, `screen` is the terminal.
 
 mod counts;
 mod feed;
@@ -27,7 +27,7 @@ use crate::terminal::{
     output::{CANNOT_LOOK, fail},
 };
 
-/// News that wait to be drawn.
+/// Deliveries of the feed that wait to be drawn.
 const CAPACITY: usize = 1024;
 
 /// Draws until a key or a signal ends it.
@@ -49,7 +49,7 @@ async fn show() -> Result<()> {
     let mut model = Model::default();
     model.look(ports, counts, began.elapsed());
     let (sender, mut news) = mpsc::channel(CAPACITY);
-    tokio::spawn(feed::look(sender.clone()));
+    tokio::spawn(feed::poll(sender.clone()));
     tokio::spawn(feed::follow(sender));
     let mut screen = Screen::open(logging::colour_is_wanted(&io::stdout()))?;
     let mut inputs = screen::inputs()?;
@@ -57,14 +57,14 @@ async fn show() -> Result<()> {
         screen.draw(&model).context("cannot draw")?;
         tokio::select! {
             Some(one) = news.recv() => {
-                take(&mut model, one, began);
+                apply(&mut model, one, began);
                 // A burst is drawn once.
                 while let Ok(more) = news.try_recv() {
-                    take(&mut model, more, began);
+                    apply(&mut model, more, began);
                 }
             }
             Some(input) = inputs.recv() => {
-                if input.is_some_and(|command| !model.obey(command)) {
+                if input.is_some_and(|command| !model.handle(command)) {
                     return Ok(());
                 }
             }
@@ -73,15 +73,15 @@ async fn show() -> Result<()> {
     }
 }
 
-fn take(model: &mut Model, news: News, began: Instant) {
+fn apply(model: &mut Model, news: News, began: Instant) {
     match news {
         News::Look(ports, counts) => model.look(ports, counts, began.elapsed()),
-        News::Event(event) => model.tell(&event),
+        News::Event(event) => model.add_event(&event),
         News::Trouble(why) => model.trouble = Some(why),
     }
 }
 
-/// Signals that end it, with the terminal as it was.
+/// Signals that end it; the terminal is restored.
 struct Signals([Signal; 3]);
 
 impl Signals {

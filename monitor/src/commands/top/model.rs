@@ -1,4 +1,4 @@
-//! What is shown, and what keys and news make of it. Pure: times are told.
+//! What is shown, and how keys and deliveries change it. No I/O and no clock.
 
 use std::{cmp::Reverse, collections::VecDeque, time::Duration};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::counts::{Count, Counts, Flow};
 use crate::{api::port::Port, config::quantity, terminal::event_table};
 
-/// Events that are remembered: more than any terminal has lines.
+/// Events that are kept: more than any terminal has lines.
 const MAX_EVENTS: usize = 500;
 
 /// By what the ports are sorted.
@@ -55,12 +55,12 @@ pub(super) enum Command {
     Reverse,
 }
 
-/// One port with what is worked out of it.
+/// One port with its counters and rates.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) port: Port,
     pub(super) count: Count,
-    /// A second, since the last scrape; `None` before there were two.
+    /// Per second, since the look before; `None` before the second look.
     pub(super) rate: Option<Count>,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Model {
     pub(super) reversed: bool,
     /// Newest last, each a line of the table that `ghostport events` prints.
     pub(super) events: VecDeque<String>,
-    /// What is wrong.
+    /// Why the data is not current.
     pub(super) trouble: Option<String>,
     counted: Option<(Duration, Counts)>,
 }
@@ -99,15 +99,15 @@ impl Model {
     }
 
     /// An event as one line of JSON.
-    pub(super) fn tell(&mut self, event: &str) {
+    pub(super) fn add_event(&mut self, event: &str) {
         self.events.push_back(event_table::row(event));
         while self.events.len() > MAX_EVENTS {
             self.events.pop_front();
         }
     }
 
-    /// Does as a key asks. `false` if that is to end.
-    pub(super) fn obey(&mut self, command: Command) -> bool {
+    /// Handles a key. `false` if it ends the program.
+    pub(super) fn handle(&mut self, command: Command) -> bool {
         let last = self.rows.len().saturating_sub(1);
         match command {
             Command::Quit => return false,
@@ -144,7 +144,7 @@ impl Model {
 
     /// Sorts, and keeps the selection on its port.
     fn arrange(&mut self, kept: Option<u16>) {
-        // What is most remarkable comes first, equals by port.
+        // The highest values come first, equal ones by port.
         let flow = |row: &Row| row.rate.unwrap_or_default();
         let most = |value: f64| Reverse(value.max(0.0).to_bits());
         match self.sort {
@@ -267,7 +267,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn rates_are_of_the_time_between_two_looks() {
+    fn rates_are_per_second_between_two_looks() {
         let mut model = Model::default();
         model.look(quiet(&[7]), counts(&[(7, 100.0)]), Duration::from_secs(10));
         assert_eq!(model.rows[0].rate, None, "one look says nothing of a rate");
@@ -283,41 +283,41 @@ pub(super) mod tests {
     fn the_selection_stays_on_its_port() {
         let mut model = Model::default();
         model.look(quiet(&[1, 2, 3]), Counts::new(), Duration::ZERO);
-        assert!(model.obey(Command::Move(2)));
+        assert!(model.handle(Command::Move(2)));
         model.look(quiet(&[3, 4, 5, 6]), Counts::new(), Duration::from_secs(1));
         assert_eq!(model.selected_port(), Some(3));
-        model.obey(Command::Reverse);
+        model.handle(Command::Reverse);
         assert_eq!((numbers(&model), model.selected_port()), (vec![6, 5, 4, 3], Some(3)));
-        model.obey(Command::Move(-100));
+        model.handle(Command::Move(-100));
         assert_eq!(model.selected, 0);
-        model.obey(Command::Last);
+        model.handle(Command::Last);
         assert_eq!(model.selected, 3);
         model.look(Vec::new(), Counts::new(), Duration::from_secs(2));
-        assert!(model.selection().is_none() && model.obey(Command::Move(1)));
-        assert!(!model.obey(Command::Quit));
+        assert!(model.selection().is_none() && model.handle(Command::Move(1)));
+        assert!(!model.handle(Command::Quit));
     }
 
     #[test]
-    fn every_order_begins_with_what_is_most_remarkable() {
+    fn every_order_begins_with_the_highest_value() {
         let mut model = Model::default();
         let ports = || vec![port(1, "quiet", &[]), port(2, "bound", &[])];
         model.look(ports(), counts(&[(1, 0.0), (2, 0.0)]), Duration::ZERO);
         model.look(ports(), counts(&[(1, 1.0), (2, 9.0)]), Duration::from_secs(1));
         let mut seen = Vec::new();
         while seen.last() != Some(&Sort::Attempts) {
-            model.obey(Command::Sort);
+            model.handle(Command::Sort);
             assert_eq!(numbers(&model), [2, 1], "{:?}", model.sort);
             seen.push(model.sort);
         }
-        model.obey(Command::Sort);
+        model.handle(Command::Sort);
         assert_eq!((model.sort, numbers(&model)), (Sort::Port, vec![1, 2]));
     }
 
     #[test]
-    fn events_do_not_pile_up() {
+    fn the_number_of_events_is_limited() {
         let mut model = Model::default();
         for number in 0..2 * MAX_EVENTS {
-            model.tell(
+            model.add_event(
                 &json!({ "event.name": "ghostport.bind", "process.pid": number }).to_string(),
             );
         }
@@ -346,7 +346,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_past_is_told_in_one_unit() {
+    fn ages_have_one_unit() {
         let now = Timestamp::from_second(200_000).expect("a time");
         for (seconds, text) in [(0, "0s"), (59, "59s"), (3_700, "1h"), (199_999, "2d"), (-9, "0s")]
         {

@@ -1,4 +1,4 @@
-//! The terminal: taken, given back, and listened to.
+//! The terminal: set up, restored, and read from.
 
 use std::{
     io::{self, stdout},
@@ -22,13 +22,13 @@ use super::{
     view,
 };
 
-/// How often the thread that reads keys looks whether anybody still wants them.
+/// How often the thread that reads keys checks that its receiver exists.
 const LOOK_UP: Duration = Duration::from_millis(200);
 
 /// Rows of a page.
 const PAGE: isize = 10;
 
-/// The terminal, which is as it was once this is dropped, or the program panics.
+/// The terminal, which is restored on drop and on panic.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
     in_colour: bool,
@@ -37,7 +37,7 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn open(in_colour: bool) -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
-        // That of ratatui, which it calls, does the rest.
+        // ratatui's hook, which this one calls, restores the rest.
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let _ = execute!(stdout(), Show);
@@ -55,7 +55,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         let _ = self.terminal.show_cursor();
-        // Nobody is left to tell if that fails.
+        // A failure cannot be reported any more.
         let _ = ratatui::try_restore();
     }
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_mean_what_the_last_line_says() {
+    fn keys_have_the_meaning_in_the_last_line() {
         let plain = |code| command(KeyEvent::new(code, KeyModifiers::NONE));
         assert_eq!(plain(KeyCode::Char('q')), Some(Command::Quit));
         assert_eq!(plain(KeyCode::Up), Some(Command::Move(-1)));

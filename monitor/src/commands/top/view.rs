@@ -63,7 +63,7 @@ fn head_line(model: &Model, now: Timestamp, in_colour: bool) -> Line<'static> {
 }
 
 fn draw_ports(frame: &mut Frame<'_>, area: Rect, model: &Model, now: Timestamp, in_colour: bool) {
-    // Of tens of thousands of ports only those that are seen are made into rows.
+    // Of tens of thousands of ports only the visible ones become rows.
     let visible = usize::from(area.height.saturating_sub(1)).max(1);
     let first = (model.selected + 1).saturating_sub(visible);
     let rows = model.rows.iter().skip(first).take(visible);
@@ -172,9 +172,9 @@ mod tests {
                 "network.local.port": 2948, "network.transport": "tcp",
                 "process.executable.name": "bearerbox", "process.pid": 4240 + pid,
             });
-            model.tell(&event.to_string());
+            model.add_event(&event.to_string());
         }
-        model.obey(Command::Move(1));
+        model.handle(Command::Move(1));
         model
     }
 
@@ -198,20 +198,20 @@ mod tests {
     }
 
     #[test]
-    fn it_fits_any_terminal() {
+    fn any_size_is_drawn_without_control_characters() {
         for (width, height) in [(1, 1), (3, 2), (20, 5), (80, 10), (300, 100)] {
             let text = text(&drawn(&model(), width, height, true));
-            assert!(!text.contains('\u{1b}'), "a program speaks to the terminal");
+            assert!(!text.contains('\u{1b}'), "a control character of a program's name");
         }
     }
 
     #[test]
-    fn the_selection_is_always_seen() {
+    fn the_selection_is_always_visible() {
         let mut model = Model::default();
         let ports = (1..=500).map(|number| port(number, "quiet", &[])).collect();
         model.look(ports, counts(&[]), Duration::ZERO);
         for command in [Command::Last, Command::Move(-250), Command::First] {
-            model.obey(command);
+            model.handle(command);
             let selected = format!("{} ", model.selected + 1);
             let text = text(&drawn(&model, 80, 24, false));
             assert!(text.lines().any(|line| line.starts_with(&selected)), "{selected}: {text}");
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_for_no_colour_gets_none() {
+    fn without_colour_no_cell_has_one() {
         let has_colour = |in_colour: bool| {
             let mut model = model();
             model.trouble = in_colour.then(|| "trouble".to_owned());

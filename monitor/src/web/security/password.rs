@@ -65,7 +65,7 @@ impl Passwords {
 
     fn compare(&self, credentials: &Credentials) -> bool {
         let hash = self.users.get(&credentials.user);
-        // For a user that there is not it takes as long, and tells nobody which users there are.
+        // For an unknown user it takes as long, so that the time does not reveal which users exist.
         let Some(compared) = hash.or_else(|| self.users.values().next()) else { return false };
         let is_equal = bcrypt::verify(&credentials.password, compared).unwrap_or(false);
         let is_right = is_equal && hash.is_some();
@@ -86,7 +86,7 @@ impl Passwords {
 
     fn digest(&self, credentials: &Credentials) -> Option<Vec<u8>> {
         let mut digest = hmac::Context::with_key(self.key.as_ref()?);
-        // The length keeps the end of a name from being the beginning of a password.
+        // The length separates the name from the password.
         digest.update(&(credentials.user.len() as u64).to_le_bytes());
         digest.update(credentials.user.as_bytes());
         digest.update(credentials.password.as_bytes());

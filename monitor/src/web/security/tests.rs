@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::*;
 
-/// A file that is removed in the end.
+/// A file that is removed on drop.
 struct File(PathBuf);
 
 impl File {
@@ -39,7 +39,7 @@ fn basic(credentials: &str) -> HeaderMap {
 }
 
 #[tokio::test]
-async fn who_has_the_password_is_known() {
+async fn a_user_with_the_right_password_is_known() {
     let file = File::new("known", &users("secret"));
     let rules = Security::load(&file.0).expect("rules").rules();
     assert!(rules.asks_for_password() && rules.tls().is_none());
@@ -62,7 +62,7 @@ async fn who_has_the_password_is_known() {
 }
 
 #[tokio::test]
-async fn what_was_right_costs_nothing_again() {
+async fn verified_credentials_are_remembered() {
     let hash = bcrypt::hash("secret", 11).expect("a hash");
     let file = File::new("cost", &format!("basic_auth_users: {{a: {hash}}}"));
     let rules = Security::load(&file.0).expect("rules").rules();
@@ -77,7 +77,7 @@ async fn what_was_right_costs_nothing_again() {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_is_read_again() {
+async fn a_changed_file_is_read_again() {
     let file = File::new("change", &users("old"));
     let security = Security::load(&file.0).expect("rules");
     assert!(Arc::ptr_eq(&security.rules(), &security.rules()), "it is not read each time");
@@ -96,7 +96,7 @@ async fn a_file_that_changes_is_read_again() {
 }
 
 #[test]
-fn what_cannot_be_used_is_named() {
+fn an_unusable_file_is_named() {
     let error = |name: &str, text: &str| {
         let file = File::new(name, text);
         Security::load(&file.0).expect_err("an error").to_string()

@@ -1,4 +1,4 @@
-//! What rustls needs, from certificates and keys in PEM.
+//! The configuration for rustls from certificates and keys in PEM.
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
@@ -20,7 +20,7 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// There is no certificate.
@@ -29,7 +29,7 @@ pub enum TlsError {
     /// There is no key.
     #[error("there is no private key in {0}: expected PEM, without a password")]
     NoKey(String),
-    /// They do not go together, or cannot be used.
+    /// They do not belong together, or cannot be used.
     #[error("the certificate cannot be used with this key: {0}")]
     Unusable(rustls::Error),
     /// The authorities cannot be used.
@@ -37,7 +37,7 @@ pub enum TlsError {
     Authorities(String, String),
 }
 
-/// What connections are ciphered with.
+/// The TLS configuration of the server.
 pub(super) fn server_config(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -104,7 +104,7 @@ fn bytes(pem: &Pem) -> Result<Vec<u8>, TlsError> {
     }
 }
 
-/// Where it is, in words.
+/// Where the PEM is, for messages.
 fn place(pem: &Pem) -> String {
     match pem {
         Pem::File(path) => path.display().to_string(),
