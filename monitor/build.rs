@@ -1,4 +1,4 @@
-//! Tells the crate which revision it is built from.
+//! Sets the revision that the crate is built from.
 
 use std::{env, path::Path, process::Command};
 

@@ -28,7 +28,7 @@ const MULTIPLIERS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
 /// Moves of an insertion before it gives up: a table that is half full needs a handful.
 const MAX_MOVES: usize = 64;
 
-/// An address as a key: what the kernel side reads from a packet, told apart by family.
+/// An address as a key: what the kernel side reads from a packet, with its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(transparent)]

@@ -1,4 +1,4 @@
-//! How traffic on a watched port is told apart and counted.
+//! How traffic on a watched port is distinguished and counted.
 //!
 //! Every interface has one array of [`Counters`]-sized slots. Slot 0 of each CPU holds the
 //! interface's [`UnclassifiedCounters`]; slot *n* the [`PortCounters`] of the port whose index in

@@ -1,7 +1,7 @@
-//! Open sockets on watched ports, as the iterator over all open files tells them.
+//! Open sockets on watched ports, as the iterator over all open files reports them.
 
 /// A process that has a socket open. A socket that several processes have, or one process several
-/// times, is told as often.
+/// times, is reported as often.
 ///
 /// Every field was read: a record that would lack one is not written, and counted as
 /// [`StructUnreadable`](crate::errors::KernelError::StructUnreadable).

@@ -13,7 +13,7 @@ pub const EVENT_RING_BYTES: usize = 256 * 1024;
 pub const MAX_BINDS_IN_FLIGHT: u32 = 256;
 
 /// Sockets of which it is known that a bind left the choice of their port to the kernel. Should
-/// there be more, the closes of those that were not used longest are not told.
+/// there be more, the closes of those that were not used longest are not reported.
 pub const MAX_AUTOMATIC_BINDS: u32 = 1024;
 
 /// Bytes of the ring buffer of samples, which holds 199 of them.

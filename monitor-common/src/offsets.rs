@@ -49,7 +49,7 @@ offsets! {
     task_cred: 8 = "task_struct.cred",
     /// Effective user id.
     cred_euid: 4 = "cred.euid",
-    /// Who is told when the task ends; tracers do not change it.
+    /// The task that is notified when the task ends; tracers do not change it.
     task_real_parent: 8 = "task_struct.real_parent",
     /// Thread group, in the initial pid namespace.
     task_tgid: 4 = "task_struct.tgid",

@@ -4,22 +4,22 @@
 //! What is remembered is in arrays of words, each word a tag and a number: a word is read and
 //! written whole, so that no CPU sees half of one, and nothing ever waits. Two flows that share a
 //! word forget each other. What follows from that is a payload that is missed, or, over UDP, one
-//! that is told again.
+//! that is reported again.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::limits::{CONVERSATIONS, RECENT_SOURCES, SAMPLES_PER_SOURCE};
 
-/// What userspace tells the programs, and renews from time to time; the value of a map.
+/// What userspace sets for the programs, and renews from time to time; the value of a map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct SamplingControl {
-    /// Counts windows of time. 0 while nobody wants to know of sources.
+    /// Counts windows of time. 0 while sources are not collected.
     pub window: u32,
     /// Explicit padding.
     pub reserved: u32,
-    /// What hashes begin with, so that nobody outside can choose addresses with one hash.
+    /// What hashes begin with, so that a sender cannot choose addresses with one hash.
     pub seed: u64,
     /// Samples that may still be taken, by [`Budget`].
     pub budgets: [i64; 2],
@@ -27,7 +27,7 @@ pub struct SamplingControl {
     pub keys: FlowKeys,
 }
 
-/// Odd numbers that nobody outside knows.
+/// Odd numbers that are unknown outside this host.
 ///
 /// Words are multiplied by them and added up (multiply-shift hashing, Dietzfelbinger and others,
 /// 1997): it is chance alone that gives the same upper half to flows that differ in one word. That
@@ -67,7 +67,7 @@ impl FlowKeys {
 pub enum Budget {
     /// Payloads of TCP: a handshake went before them.
     Connections = 0,
-    /// Datagrams and connection attempts: whoever sends them may claim any address.
+    /// Datagrams and connection attempts, whose sender may claim any address.
     Unverified = 1,
 }
 
@@ -156,7 +156,7 @@ pub const fn merged(word: u64, now: u64) -> u64 {
     if (word ^ now) & !NOTED == 0 { word | now } else { now }
 }
 
-/// Whether nobody misses a word: it is of no flow, or of one that was settled some time ago.
+/// Whether a word may be replaced: it is of no flow, or of one that was settled some time ago.
 #[inline(always)]
 pub const fn is_free(word: u64, window: u32) -> bool {
     word == 0 || word & STATE == SETTLED && age(word, window) >= 2

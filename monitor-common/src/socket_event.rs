@@ -134,7 +134,7 @@ const _: () = assert!(size_of::<SocketEvent>() == 120);
 /// or 2,048 without.
 pub const COMMAND_LINE_LEN: usize = 256;
 
-/// A bind or listen with the command line of its caller; one without, and a close, is told as
+/// A bind or listen with the command line of its caller; one without, and a close, is written as
 /// [`SocketEvent`] alone.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]

@@ -110,7 +110,7 @@ pub struct Talker {
     pub key: u32,
     /// Window in which it got this row.
     pub first_window: u32,
-    /// Window in which it was last seen; 0 for a row that nobody has.
+    /// Window in which it was last seen; 0 for a free row.
     pub last_window: u32,
 }
 const _: () = assert!(size_of::<Talker>() == 64);

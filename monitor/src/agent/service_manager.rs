@@ -1,14 +1,14 @@
-//! What the service manager is told of the agent's life, where one has started it: `sd_notify(3)`.
+//! Notifications to the service manager that started the agent: `sd_notify(3)`.
 
 use std::{future, io, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// The service manager of this process, if it has one that wants to be told.
+/// The service manager of this process, if it has one that expects notifications.
 #[derive(Debug)]
 pub struct ServiceManager {
-    /// When to say that the agent is alive; `None` where nobody waits for it.
+    /// When to say that the agent is alive; `None` without a watchdog.
     beats: Option<Interval>,
 }
 
@@ -53,7 +53,7 @@ fn beats(patience: Duration) -> Interval {
     beats
 }
 
-/// Where there is no service manager, nobody is told.
+/// Does nothing without a service manager.
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         untold(&error);

@@ -1,4 +1,4 @@
-//! When a process was made: what tells it from an earlier or later one of the same id.
+//! When a process was made, which distinguishes it from an earlier or later one of the same id.
 
 use std::io;
 

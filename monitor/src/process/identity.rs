@@ -12,7 +12,7 @@ use super::cgroup::Cgroup;
 /// initial pid namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Process id. Another process may have it later: [`Self::start_time_ns`] tells them apart.
+    /// Process id. Another process may have it later: [`Self::start_time_ns`] distinguishes them.
     pub pid: u32,
     /// Process id of the parent.
     pub parent_pid: Option<u32>,
@@ -23,8 +23,8 @@ pub struct Identity {
     pub creation_time: Option<Timestamp>,
     /// What it executes.
     pub executable: Option<Executable>,
-    /// Whether that is the host's file of the same path. It is not in a container, and not where
-    /// somebody has mounted something else there for himself.
+    /// Whether that is the host's file of the same path. It is not in a container, and not under a
+    /// private mount.
     pub executable_is_hosts: bool,
     /// Name of its leading thread, which is that of the executable until the process changes it;
     /// at most 15 bytes.
@@ -44,7 +44,7 @@ pub struct Identity {
     pub ancestors: Vec<Ancestor>,
 }
 
-/// Ancestors that are told.
+/// The most ancestors of an [`Identity`].
 pub const MAX_ANCESTORS: usize = 8;
 
 /// What a process executes.

@@ -29,7 +29,7 @@ const REMEMBERED: usize = 512;
 /// How long what was read of a process is as good as new.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Tells who made a call. One for a thread of its own: reading a command line may have to wait for
+/// Identifies the process of a call. For a thread of its own: reading a command line may have to wait for
 /// a process that is busy with its memory.
 #[derive(Debug)]
 pub struct Joiner {
@@ -60,7 +60,7 @@ struct Remembered {
 }
 
 impl Joiner {
-    /// One that tells command lines, or does not.
+    /// One that reads command lines, or does not.
     pub fn new(with_command_lines: bool) -> Self {
         Self {
             with_command_lines,
@@ -102,7 +102,7 @@ impl Joiner {
         Some(identity)
     }
 
-    /// Who has this process id now; an error if nobody has.
+    /// The process that has this id now; an error if there is none.
     pub fn look_up(&mut self, pid: u32) -> io::Result<Identity> {
         self.look_at(&ProcessDir::open(pid)?)
     }
@@ -271,7 +271,7 @@ impl Joiner {
     }
 }
 
-/// Whether a control group is told, but not which: of a process in hierarchies of version 1 alone, the
+/// Whether the record has a control group, but not which: of a process in hierarchies of version 1 alone, the
 /// kernel side knows the root of the unified one.
 fn is_unknown(cgroup: Option<&Cgroup>) -> bool {
     cgroup.is_none_or(|cgroup| cgroup.path == "/")

@@ -8,8 +8,8 @@ use super::{
     identity::{Ancestor, MAX_ANCESTORS},
 };
 
-/// Whoever starts many programs at once has the same ancestors for all of them; so long what was
-/// read of those above it is good for.
+/// How long what was read of a parent's ancestors is valid: a program that starts many others at
+/// once has the same ancestors for all of them.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// Chains that are remembered, twice as many at most.
@@ -37,8 +37,8 @@ impl Lineage {
 
     /// The parent, read now, and those above it.
     ///
-    /// Nobody is older than who made them, nor than who adopted them, which is always one of their
-    /// ancestors: who has the parent's id and is younger is another one.
+    /// No process is older than its parent, nor than one that adopted it, which is always one of its
+    /// ancestors: a younger process with the parent's id is another one.
     pub(super) fn of(&mut self, parent_pid: Option<u32>, start_ticks: u64) -> Vec<Ancestor> {
         let Some((parent, above, start_ticks)) = read(parent_pid, start_ticks) else {
             return Vec::new();

@@ -1,8 +1,8 @@
-//! From a process id to who that is, and from a port to who holds it.
+//! From a process id to the identity of the process.
 //!
 //! [`Joiner::identify`] takes a record of the kernel side and adds what `/proc` knows. A process is
-//! told by its id and its birth, so that one that took over the id of another is never blamed; of a
-//! process that is gone, the record alone has name, parent, users, control group and command line.
+//! identified by its id and its start time, so that a later process with the same id is not mistaken
+//! for it; of a process that is gone, the record alone has name, parent, users, control group and command line.
 //!
 //! ```no_run
 //! use ghostport::process::Joiner;
@@ -20,7 +20,7 @@
 //! ```
 //!
 //! A join reads some ten files of `/proc` and takes about as long as a system call each: the
-//! ring buffer must be emptied by somebody else meanwhile. Reading `/proc/PID/cmdline`, which a
+//! ring buffer must be emptied by another thread meanwhile. Reading `/proc/PID/cmdline`, which a
 //! join does where the kernel side captured no command line or only its beginning, waits for the
 //! lock of that process's memory map, which may take as long as it likes.
 

@@ -29,7 +29,7 @@ fn record(pid: u32) -> SocketEvent {
         tgid: pid,
         pid,
         parent_tgid: stat.parent_pid,
-        // Births are told in nanoseconds, and a process is never born on the stroke.
+        // The kernel reports start times in nanoseconds, which are no whole ticks.
         start_time_ns: to_nanoseconds(stat.start_ticks) + 7,
         time_ns: u64::MAX,
         uid: 4_294_000_001,
@@ -54,7 +54,7 @@ fn decoded(event: &SocketEvent, captured: Option<&[u8]>) -> SocketRecord {
     record
 }
 
-/// A process that does nothing until it is told to end.
+/// A process that does nothing until its input is closed.
 struct Idle(Child);
 
 impl Idle {
@@ -110,7 +110,7 @@ fn a_process_that_lives_is_told_in_full() {
     assert!(identity.netns_inode.is_some());
 }
 
-/// Whoever may make a namespace can have any path there.
+/// A process that may create a mount namespace can choose any path in it.
 #[test]
 fn a_file_that_is_mounted_over_another_is_not_the_hosts() {
     let script = "mount --bind /bin/cat /bin/sleep && exec /bin/sleep /proc/self/mounts -";
@@ -201,11 +201,11 @@ fn a_process_that_is_gone_is_named_by_what_was_captured() {
     let mut joiner = Joiner::new(true);
     let living = joiner.identify(&decoded(&record, Some(b"cat\0-\0-\0"))).expect("a process");
     idle.end();
-    // Whoever saw it alive remembers; under another name it may have been another program.
+    // A joiner that saw it alive remembers it; under another name it may be another program.
     assert_eq!(identify(&mut joiner, &close), living);
     let renamed = SocketEvent { process_name: *b"dog\0\0\0\0\0\0\0\0\0\0\0\0\0", ..close };
     assert_eq!(identify(&mut joiner, &renamed).executable, None);
-    // Who did not has what the kernel side told, and the parent.
+    // One that did not has what the kernel side reported, and the parent.
     let mut joiner = Joiner::new(true);
     let gone = joiner.identify(&decoded(&record, Some(b"cat\0-\0-\0"))).expect("a process");
     assert_eq!(gone.name.as_deref(), Some("cat"));

@@ -37,7 +37,7 @@ impl Users {
         Self { path: path.into(), version: None, names: HashMap::new() }
     }
 
-    /// Looks whether the file has changed; one that cannot be read names nobody.
+    /// Looks whether the file has changed; one that cannot be read has no names.
     pub(super) fn refresh(&mut self) {
         let version = fs::metadata(&self.path).ok().map(Version::from);
         if version != self.version {
@@ -65,7 +65,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// passwd(5): `name:password:id:…`. The first of several names of an id counts, as it does for
-/// `getpwuid`; a line that is none is nobody.
+/// `getpwuid`; another line is ignored.
 fn parse(file: &[u8]) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for line in file.split(|byte| *byte == b'\n') {

@@ -14,7 +14,7 @@ use super::{error::StoreError, record::Record, schema};
 use crate::config::StoreConfig;
 use monitor_ledger::{Changes, Saved, SavedPort};
 
-/// How long a write waits for a reader that recovers the log; nobody else writes.
+/// How long a write waits for a reader that recovers the log; there is no other writer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const PAGE_BYTES: u64 = 4096;
@@ -53,7 +53,7 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(PATIENCE)?;
-        // Before anything is changed: the file may be somebody else's.
+        // Before anything is changed: the file may belong to another program.
         schema::version(&connection)?;
         // Without effect on a database that has tables.
         connection.pragma_update(None, "auto_vacuum", "incremental")?;
@@ -71,7 +71,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Whether it is still the file at `path`: nobody finds what is written to a removed one.
+    /// Whether it is still the file at `path`: writes to a removed one would be lost.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         file_id(path).is_ok_and(|file| file == self.file)
     }
@@ -84,7 +84,7 @@ impl Database {
     }
 
     /// Limits what database and log take together: three quarters for the one, up to an eighth for
-    /// the other, and the rest for what the log exceeds it by while somebody reads.
+    /// the other, and the rest for what the log exceeds it by while a reader is active.
     pub(super) fn set_max_size(&mut self, max_size: u64) -> Result<(), StoreError> {
         self.max_size = max_size;
         let log_pages = (max_size / 8 / PAGE_BYTES).min(LOG_PAGES);
@@ -103,7 +103,7 @@ impl Database {
     }
 
     /// Keeps all of `records` and `changes`, or nothing. Once it returns, they survive a power
-    /// loss as far as the disk does what it is told.
+    /// loss as far as the disk honours a sync.
     pub(super) fn write(
         &mut self,
         records: &[Record],
@@ -155,7 +155,7 @@ impl Database {
         Ok(())
     }
 
-    /// Forgets the oldest events. What a payload is gets told whenever somebody sends one: where more
+    /// Deletes the oldest events. Any sender of packets can cause `identified` events: where more
     /// than half of the events are of that kind, they make room themselves.
     fn make_room(&self, surplus: u64) -> Result<u64, StoreError> {
         let count = |condition| {

@@ -198,7 +198,7 @@ impl Store {
         Ok(())
     }
 
-    /// Moves a damaged database out of the way, with its log: whoever can mend it needs both.
+    /// Moves a damaged database out of the way, with its log: a repair needs both.
     fn set_aside(&mut self, error: &StoreError) -> Result<(), StoreError> {
         self.database = None;
         self.retry_at = Instant::now();
@@ -222,7 +222,7 @@ impl Store {
     /// Says that something is wrong, once.
     fn complain(&mut self, error: &StoreError) {
         if matches!(error, StoreError::Sqlite(_)) && !error.is_full() {
-            // A file that was removed, or a file system that was mounted anew, needs another try.
+            // A file that was removed, or a file system that was mounted again, needs another try.
             self.database = None;
         }
         if !self.ails {

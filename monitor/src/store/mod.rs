@@ -9,7 +9,7 @@
 //! `synchronous = FULL`). What was committed when [`StoreQueue::flush`] returns survives `kill -9`,
 //! and a power loss as far as the disk keeps what it says it has. What was queued and not committed
 //! is lost with the agent; never is a part of a commit kept. A database that was not closed is
-//! checked when it is opened; one that is damaged is set aside and begun anew.
+//! checked when it is opened; a damaged one is set aside and replaced.
 //!
 //! Where nothing can be written, the log says so once, events are counted as lost, changes of the
 //! ledger wait for better times, and the store tries again.

@@ -66,7 +66,7 @@ impl StoreQueue {
         })
     }
 
-    /// Whether the database was begun anew since this was last asked, and lacks every port of the
+    /// Whether the database was replaced since the last call, and lacks every port of the
     /// ledger that is not saved again.
     pub fn needs_whole_ledger(&self) -> bool {
         self.shared.begun_anew.swap(false, Relaxed)

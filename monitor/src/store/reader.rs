@@ -192,7 +192,7 @@ fn connect(path: &Path) -> Result<(Connection, usize), StoreError> {
         Ok((connection, version))
     };
     let usual = Connection::open_with_flags(path, flags).map_err(StoreError::from).and_then(open);
-    // Whoever may not write beside the database cannot share it with a writer. Without a log there
+    // A process that may not write beside the database cannot share it with a writer. Without a log there
     // is none.
     match usual {
         Err(StoreError::Sqlite(_)) if !beside(path, "-wal").exists() => {

@@ -12,7 +12,7 @@ pub(super) const APPLICATION: i32 = 0x6768_7074;
 const MIGRATIONS: [&str; 2] = [
     "
     CREATE TABLE events (
-        -- In the order in which they were told; never used twice.
+        -- In the order in which they were written; never used twice.
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         -- Time of day, nanoseconds since 1970.
         time_ns INTEGER NOT NULL,
@@ -67,7 +67,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Whoever was faster has done it.
+    // Another process may have done it meanwhile.
     for migration in &MIGRATIONS[version(&transaction)?..] {
         transaction.execute_batch(migration)?;
     }

@@ -67,7 +67,7 @@ impl Writer {
             self.take_limits();
             self.commit();
         }
-        // Nobody is left to send anything.
+        // Every sender is gone.
         self.commit();
     }
 
@@ -85,7 +85,7 @@ impl Writer {
             Message::Limit => {}
             Message::Flush(done) => {
                 self.commit();
-                // Whoever waited may have given up.
+                // The caller may have given up.
                 let _ = done.send(());
             }
             Message::Close(_) => unreachable!("the caller has seen to it"),

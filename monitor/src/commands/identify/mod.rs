@@ -42,7 +42,7 @@ pub struct Request<'a> {
 pub enum Source<'a> {
     /// These digits are a payload.
     Hex(&'a str),
-    /// A payload or a capture, told apart by how it begins.
+    /// A payload or a capture, distinguished by how it begins.
     Stdin,
     /// A capture.
     File(&'a Path),
@@ -85,7 +85,7 @@ const MAX_PAYLOAD: u64 = 65_535;
 /// Reads, identifies and writes.
 ///
 /// # Errors
-/// What is not hexadecimal, cannot be read, or is no capture; a capture that is damaged is told
+/// Input that is not hexadecimal, cannot be read, or is no capture; a damaged capture is an error
 /// after what could be read of it. Of what `output` says, the error is the last in the chain.
 fn examine(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
     match request.source {

@@ -180,7 +180,7 @@ fn is_hexadecimal(text: &str, length: usize) -> bool {
 
 /// The unit as `cg_path_get_unit` and `cg_path_get_user_unit` of systemd's
 /// `src/basic/cgroup-util.c` have it: the first one below the slices, and in a user's manager the
-/// first one below its slices. What is further down was named by whoever the unit runs.
+/// first one below its slices. Names further down are the choice of the unit's own programs.
 fn systemd_unit(path: &str) -> Option<SystemdUnit> {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let name = first_unit(&mut parts)?;

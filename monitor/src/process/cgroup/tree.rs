@@ -1,6 +1,6 @@
 //! From the id of a control group to its path.
 //!
-//! The id that BPF tells is the inode of the group's folder in the unified hierarchy
+//! The id that BPF reports is the inode of the group's folder in the unified hierarchy
 //! (`cgroup_id` in `include/linux/cgroup.h`), and a file handle at the same time. No id is used
 //! twice, and no folder there can be renamed, so what was found once stays right.
 

@@ -57,7 +57,7 @@ async fn a_store_that_begins_anew_asks_for_the_whole_ledger() {
     queue.save(ledger.take_changes()).expect("queued");
     queue.flush().await;
     assert!(!queue.needs_whole_ledger());
-    // Somebody has cleared the directory.
+    // The directory was cleared.
     for file in fs::read_dir(&directory.0).expect("a directory") {
         fs::remove_file(file.expect("an entry").path()).expect("removed");
     }
