@@ -84,8 +84,8 @@ impl<'a> Reader<'a> {
     }
 
     /// WAP's variable-length integer, WAP-230-WSP §8.1.2: seven bits a byte, the first the highest,
-    /// five bytes at most. That is three bits more than the 32 that the specification allows, and
-    /// whoever sends them means no number but an attack.
+    /// five bytes at most. That is three bits more than the 32 that the specification allows;
+    /// a value that uses them is an attack.
     pub(crate) fn uintvar(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for _ in 0..5 {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::packet::{NoPacket, Packet};
 use crate::{Identification, Payload, Verdict, identify, scanner::identify_syn};
 
-/// Conversations that are kept at once. Beyond, the oldest is told, and forgotten: should it go on,
+/// Conversations that are kept at once. Beyond, the oldest is reported, and dropped: should it go on,
 /// it counts as another one.
 const MAX_OPEN: usize = 65_536;
 
@@ -39,11 +39,11 @@ pub struct Summary {
     unclassified: [u64; Unclassified::COUNT],
     /// Packets with a link layer that is not known here.
     pub unsupported: u64,
-    /// Conversations that were told before the end.
+    /// Conversations that were reported before the end.
     evicted: u64,
 }
 
-/// The two ends, the smaller first, whoever sends.
+/// The two ends, the smaller first, in either direction.
 type Key = (Protocol, SocketAddr, SocketAddr);
 
 struct Conversation {
@@ -132,7 +132,7 @@ impl<'a> Conversations<'a> {
         (self.tell)(&conversation.finding())
     }
 
-    /// Tells all that are left.
+    /// Reports all that are left.
     pub(super) fn finish(mut self) -> (Summary, io::Result<()>) {
         let mut outcome = Ok(());
         while let Some(id) = self.open.keys().next().copied()
@@ -172,7 +172,7 @@ impl Conversation {
             if tcp.is_attempt() && self.attempt.is_none() {
                 self.attempt = packet.attempt().map(|syn| (tcp.sequence, identify_syn(&syn)));
             } else if is_from_source && tcp.acknowledges() {
-                // Whoever opened it goes on: it is a connection.
+                // The end that opened it goes on: it is a connection.
                 if let Some((_, attempt)) = &mut self.attempt {
                     *attempt = Identification::new(
                         Verdict::Empty,

@@ -35,7 +35,7 @@ pub fn is_capture(start: &[u8]) -> bool {
     )
 }
 
-/// Reads a capture to its end, or to where it is damaged, and tells its conversations.
+/// Reads a capture to its end, or to where it is damaged, and reports its conversations.
 pub fn read(
     reader: impl Read + Send,
     tell: &mut dyn FnMut(&Finding) -> io::Result<()>,

@@ -124,7 +124,7 @@ impl<'a> Tcp<'a> {
         })
     }
 
-    /// The first segment of whoever opens a connection.
+    /// The first segment of the end that opens a connection.
     pub(super) const fn is_attempt(&self) -> bool {
         self.flags & (Self::SYN | Self::ACK | Self::FIN_OR_RST) == Self::SYN
     }

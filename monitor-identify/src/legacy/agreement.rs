@@ -8,7 +8,7 @@ use crate::reader::is_printable;
 pub(super) enum Agreement {
     Agrees,
     Disagrees,
-    /// There is no body, or none that could be told apart.
+    /// There is no body, or none that could be recognised.
     Unknown,
 }
 

@@ -136,7 +136,7 @@ impl<'a> Headers<'a> {
             return self.text_field(reader);
         }
         reader.u8();
-        // What follows is the number of a page of names, which nobody ever used.
+        // What follows is the number of a page of names, which no sender ever used.
         if number > name::LAST_ASSIGNED {
             return Err(Broken::Malformed);
         }

@@ -1,4 +1,4 @@
-//! Multimedia messages, WAP-209-MMSEncapsulation: the notification that tells a handset where to
+//! Multimedia messages, WAP-209-MMSEncapsulation: the notification that says to a handset where to
 //! fetch one.
 
 use super::header::{Broken, Value};

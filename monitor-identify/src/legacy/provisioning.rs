@@ -49,7 +49,7 @@ fn append(settings: &mut [String], part: &str) {
     }
 }
 
-/// Somebody's password is no business of an operator of ports.
+/// Passwords are left out: an operator of ports does not need them.
 fn without_secret(setting: &str) -> String {
     const SECRETS: [&str; 5] = ["AUTHSECRET", "AAUTHSECRET", "PXAUTH-PW", "BASAUTH-PW", "PROXY-PW"];
     match setting.split_once('=') {

@@ -133,7 +133,7 @@ impl<'a> Push<'a> {
         evidence.add(body_bits);
         let push = Self { content_type, headers, body, body_len, state, agreement, evidence };
         let is_push = match agreement {
-            // Where the headers are too large, nobody knows where the body begins.
+            // Where the headers are too large, it is unknown where the body begins.
             Agreement::Disagrees if !matches!(state, State::TooLarge(_)) => evidence.is_plenty(),
             _ => evidence.is_enough(),
         };
@@ -270,7 +270,7 @@ impl<'a> Push<'a> {
                 Kind::Provisioning => provisioning::describe(self.body, details),
                 Kind::WvCir => cir::describe(self.body, details),
                 Kind::Text => details.set_text("text", self.body),
-                // A message is described by whoever judges it.
+                // The judge of a message describes it.
                 Kind::Mms | Kind::Wbxml | Kind::Other => {}
             }
         }

@@ -113,7 +113,7 @@ fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
     let mut region = Reader::new(reader.rest());
     let (headers, walked) = Headers::walk(&mut region, 0);
     pdu.is_whole &= walked.is_ok();
-    // A beginning alone takes capabilities to be told from noise.
+    // A beginning alone takes capabilities to be distinguished from noise.
     if !pdu.is_whole && count == 0 {
         return None;
     }

@@ -196,7 +196,7 @@ pub(crate) fn kafka(payload: &Payload<'_>) -> Option<Identification> {
     if !is_printable(client) || client.len() > 255 {
         return None;
     }
-    // A request that goes on in the next segment takes a name to be told from other sizes.
+    // A request that goes on in the next segment takes a name to be distinguished from other sizes.
     if len + 4 != payload.wire_len && client.is_empty() {
         return None;
     }

@@ -19,8 +19,8 @@ pub(crate) fn java_rmi(payload: &Payload<'_>) -> Option<Identification> {
     Some(Identification::confirmed(Verdict::JavaRmi, "the header of Java RMI").with(details))
 }
 
-/// Java Debug Wire Protocol: either side begins with the same fourteen bytes. Whoever may send them
-/// may run code.
+/// Java Debug Wire Protocol: either side begins with the same fourteen bytes. A peer that may send
+/// them may run code.
 pub(crate) fn jdwp(payload: &Payload<'_>) -> Option<Identification> {
     payload.bytes.strip_prefix(b"JDWP-Handshake")?;
     let reason = "the handshake of the Java debugger, which lets its client run any code";

@@ -38,7 +38,7 @@ const METHODS: [&[u8]; 24] = [
 /// RFC 9113 §3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What ZMap sends to a UDP port when it is not told otherwise, `src/probe_modules/module_udp.c`.
+/// What ZMap sends to a UDP port by default, `src/probe_modules/module_udp.c`.
 const ZMAP_DEFAULT: &[u8] = b"GET / HTTP/1.1\r\nHost: www\r\n\r\n";
 
 /// What nmap asks web servers for, to see how they refuse it; `nmap-service-probes`.

@@ -1,9 +1,9 @@
-//! Payloads that nobody meant: random bytes, and what is left of samples after mutation.
+//! Payloads without a meaning: random bytes, and what is left of samples after mutation.
 
 use monitor_common::flow::Protocol;
 use monitor_identify::Payload;
 
-/// Bytes that mean something to somebody: types, sizes, flags, limits.
+/// Bytes that mean something in some protocol: types, sizes, flags, limits.
 const INTERESTING: [u8; 16] = [
     0x00, 0x01, 0x06, 0x07, 0x08, 0x0a, 0x1e, 0x1f, 0x7f, 0x80, 0x83, 0xae, 0xaf, 0xc3, 0xfe, 0xff,
 ];

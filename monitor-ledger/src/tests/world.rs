@@ -114,7 +114,7 @@ impl World {
             stored: None,
         };
         world.start();
-        // Without a first save a ledger begins anew, which is another test's.
+        // Without a first save a ledger starts empty, which another test covers.
         world.save();
         world
     }

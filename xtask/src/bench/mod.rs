@@ -57,7 +57,7 @@ enum Subject {
     /// What the dashboard's graph shows while ten million packets a second arrive. Takes a minute of
     /// all CPUs. Needs root.
     LineRate,
-    /// What ten million forged addresses do to the agent's memory and to what it tells. Takes a
+    /// What ten million forged addresses do to the agent's memory and to what it reports. Takes a
     /// minute of all CPUs. Needs root.
     Flood,
     /// What it takes to say what a payload is, by kind of payload.

@@ -80,7 +80,7 @@ impl Counting {
     }
 }
 
-/// Has remote addresses noted; nobody is there to read samples.
+/// Has remote addresses noted; samples have no reader.
 fn observe(object: &mut Ebpf) -> Result<()> {
     let control = SamplingControl {
         window: 2,

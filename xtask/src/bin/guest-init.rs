@@ -1,5 +1,5 @@
 //! The first and only process of a guest of `cargo xtask vm`: does what the script of its
-//! filesystem says, tells how the test ended, and switches the machine off.
+//! filesystem says, reports how the test ended, and switches the machine off.
 //!
 //! The script has one instruction a line:
 //!
@@ -44,7 +44,7 @@ fn main() {
         eprintln!("guest: cannot tell the verdict: {error:#}");
     }
     sync();
-    // The emulator is told to end where a machine would start again.
+    // The emulator is configured to end where a machine would start again.
     let error = reboot(RebootCommand::Restart);
     panic!("the machine stays on: {error:?}");
 }
@@ -91,7 +91,7 @@ fn insert(file: &str) -> Result<()> {
     Ok(finit_module(File::open(file)?, c"", 0)?)
 }
 
-/// Runs a program to its end. Whoever loses its parent meanwhile is ours to bury.
+/// Runs a program to its end. Processes that lose their parent meanwhile are reaped here.
 fn run(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Result<ExitStatus> {
     let variables = variables.iter().map(|(name, value)| (name, value));
     let child = Command::new(program)

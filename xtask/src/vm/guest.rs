@@ -72,7 +72,7 @@ impl Guest<'_> {
 
     fn emulator(&self, root: &Path, console: &Path, verdict: &Path) -> Command {
         let machine = Machine::of(self.kernel.line.arch);
-        // Ends the guest even when nobody waits for it any more.
+        // Ends the guest even when its caller is gone.
         let mut command = Command::new("timeout");
         let limit = self.row.limit.as_secs().to_string();
         command.args(["--foreground", "--signal=KILL", &limit, machine.emulator()]);

@@ -47,7 +47,7 @@ impl Machine {
         self.emulator
     }
 
-    /// Tells the emulator what to emulate, and where console and verdict go.
+    /// Configures what the emulator emulates, and where console and verdict go.
     pub(super) fn describe(&self, command: &mut Command, console: &Path, verdict: &Path) {
         command
             .args(self.kind)

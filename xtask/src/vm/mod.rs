@@ -118,8 +118,8 @@ fn build_folder(target: &Target) -> Result<PathBuf> {
     })
 }
 
-/// Makes cargo build as it does for guests, if there can be any: whoever checks the code, and runs
-/// the tests here and there, builds everything once.
+/// Makes cargo build as it does for guests, if there can be any: the checks and the tests, on this
+/// machine and in guests, then share what is built.
 pub(crate) fn build_for_guests(command: &mut Command) -> Result<()> {
     if unfit().is_some() {
         return Ok(());

@@ -25,9 +25,8 @@ pub(super) struct Skipped {
     pub(super) why: String,
 }
 
-/// Judges a guest by what it said. Success has to be told by the guest's first process, and the
-/// test program has to say how many tests it was: a machine that panics or is switched off tells
-/// neither.
+/// Judges a guest by its output. The guest's first process has to report success, and the test
+/// program the number of tests: a machine that panics or is switched off reports neither.
 pub(super) fn judge(console: &str, verdict: &str, limit: Option<Duration>, line: &str) -> Outcome {
     if let Some(limit) = limit {
         let why = format!("not done after {} s", limit.as_secs());

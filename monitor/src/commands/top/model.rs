@@ -176,7 +176,7 @@ impl Model {
     }
 }
 
-/// What was counted between two scrapes, a second. Counters that have shrunk have begun anew.
+/// What was counted between two scrapes, a second. Counters that have shrunk were reset.
 fn rate(before: &Count, after: &Count, between: Duration) -> Count {
     let seconds = between.as_secs_f64();
     let rate = |before: f64, after: f64| {

@@ -33,7 +33,7 @@ async fn events_are_streamed_as_they_happen() {
 #[tokio::test]
 async fn a_reconnecting_client_learns_what_it_missed() {
     let server = Server::of_text("").await;
-    // Each of them is told one event, from number 7 on.
+    // Each of them gets one event, from number 7 on.
     for _ in 0..3 {
         follow(&server, |received| received.contains("id: ")).await;
     }

@@ -21,10 +21,10 @@ const DATA_SOURCE: &str = "${datasource}";
 const VARIABLES: &[&str] = &["datasource", "job", "instance", "port"];
 /// Grafana chooses it by the scrape interval and by what is shown.
 const RANGE: &str = "$__rate_interval";
-/// A counter that grows while nobody is there to be scraped, and the range of its alert: four scrapes
+/// A counter that grows while no agent can be scraped, and the range of its alert: four scrapes
 /// after a gap all have the same value.
 const GROWS_UNSEEN: (&str, &str) = ("ghostport_coverage_gap_seconds_total", "6h");
-/// What `refresh` says of a variable that is looked up anew when the time range changes.
+/// What `refresh` says of a variable that is looked up again when the time range changes.
 const ON_TIME_RANGE: u64 = 2;
 
 /// A dashboard as it was read.

@@ -1,5 +1,5 @@
 //! What operators import: dashboards, rules and alerts use metrics and labels that exist, and say all
-//! that somebody who looks at them needs.
+//! that their reader needs.
 
 use std::{fmt::Write as _, fs, process::Command};
 

@@ -62,7 +62,7 @@ pub(super) fn sections() -> Result<Vec<String>> {
     Ok(runbook.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_owned).collect())
 }
 
-/// What an alert lacks that somebody who is woken by it needs.
+/// What an alert lacks that its receiver needs.
 fn lacks(alert: &Value, sections: &[String]) -> Vec<String> {
     let name = text_of(alert, "/alert");
     let mut problems = Vec::new();

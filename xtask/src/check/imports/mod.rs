@@ -1,6 +1,6 @@
 //! Imports between files: no circles, between files or between packages, no arrow upwards.
 //!
-//! An import counts for the file that defines what is imported, whoever re-exports it. `mod`
+//! An import counts for the file that defines what is imported, not for one that re-exports it. `mod`
 //! declarations and code that only tests compile do not count.
 
 use std::{
