@@ -9,10 +9,12 @@ use packages::Need;
 mod arch;
 mod bench;
 mod check;
+mod coverage;
 mod debian;
 mod dist;
 mod docs;
 mod fuzz;
+mod miri;
 mod packages;
 mod privilege;
 mod progress;
@@ -21,6 +23,7 @@ mod servers;
 mod setup;
 mod target;
 mod test;
+mod timing;
 mod vm;
 mod workspace;
 
@@ -51,8 +54,12 @@ enum Task {
     Dist(dist::Args),
     /// Writes docs/reference from the code that it describes.
     Docs,
-    /// Feeds mutated payloads to the identification and looks for panics.
+    /// Fuzzes parsers, identification and ledger, guided by coverage.
     Fuzz(fuzz::Args),
+    /// Runs the tests of the pure packages under Miri.
+    Miri(miri::Args),
+    /// Prints which share of the lines the tests execute, by package.
+    Coverage(coverage::Args),
 }
 
 fn main() -> ExitCode {
@@ -76,5 +83,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Dist(args) => dist::dist(&args),
         Task::Docs => docs::docs(),
         Task::Fuzz(args) => fuzz::fuzz(&args),
+        Task::Miri(args) => miri::miri(&args),
+        Task::Coverage(args) => coverage::coverage(&args),
     }
 }

@@ -35,6 +35,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("llvm-22-dev", Need::Linker, "the LLVM of that compiler, for bpf-linker"),
     package("libzstd-dev", Need::Linker, "a library that LLVM links to"),
     package("iproute2", Need::Tests, "`ip`, for the namespaces and links of the tests"),
+    package("g++", Need::Tests, "builds libFuzzer"),
     package("curl", Need::Tests, "a client of the web server"),
     package("openssl", Need::Tests, "makes certificates for the tests"),
     package("chromium", Need::Tests, "looks at the live page"),
@@ -63,3 +64,6 @@ pub(crate) const PACKAGES: &[Package] = &[
 const fn package(name: &'static str, need: Need, why: &'static str) -> Package {
     Package { name, need, why }
 }
+
+/// Where LLVM lies. It must be no older than the compiler's, or it cannot read what that writes.
+pub(crate) const LLVM_PREFIX: &str = "/usr/lib/llvm-22";

@@ -8,14 +8,12 @@ use bpf_toolchain::{Compiler, Toolchain, find_linker, find_program};
 
 use crate::{
     debian,
-    packages::{Need, PACKAGES, Package},
+    packages::{LLVM_PREFIX, Need, PACKAGES, Package},
     progress::{say, step},
     servers,
     workspace::{cargo, shown, succeed},
 };
 
-/// The linker's LLVM must be no older than the compiler's, or it cannot read what that writes.
-const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const LINKER_VERSION: &str = "0.13.0";
 
 const BY_HAND: &str = "the kernel side is built by one of two toolchains:

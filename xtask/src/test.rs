@@ -1,6 +1,9 @@
 //! `cargo xtask test`: every test, in the order in which failures are cheapest to understand.
 
-use std::process::{Command, ExitCode};
+use std::{
+    process::{Command, ExitCode},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -9,7 +12,7 @@ use crate::{
     packages::Need,
     privilege::{as_root, is_root},
     setup::setup,
-    vm,
+    timing, vm,
     workspace::{cargo, shown},
 };
 
@@ -48,22 +51,29 @@ pub(crate) fn test(args: &Args) -> Result<ExitCode> {
     for suite in SUITES {
         eprintln!("\ntest: {}", suite.name);
         let mut command = suite.command(&args.harness)?;
+        let start = Instant::now();
         let status =
             command.status().with_context(|| format!("cannot start {}", shown(&command)))?;
-        outcomes.push((suite.name, status.success()));
+        outcomes.push((suite.name, status.success(), start.elapsed()));
     }
-    outcomes.push((UNTOUCHED, is_untouched(&before)?));
+    let start = Instant::now();
+    outcomes.push((UNTOUCHED, is_untouched(&before)?, start.elapsed()));
     match vm::unfit() {
         // Arguments are for the test programs of this machine.
-        None if args.harness.is_empty() => outcomes.push((OTHER_KERNELS, vm::test()?)),
+        None if args.harness.is_empty() => {
+            let start = Instant::now();
+            outcomes.push((OTHER_KERNELS, vm::test()?, start.elapsed()));
+        }
         None => {}
         Some(why) => eprintln!("\ntest: {OTHER_KERNELS}: skipped: {why}"),
     }
     eprintln!();
-    for (name, passed) in &outcomes {
-        eprintln!("test: {name}: {}", if *passed { "passed" } else { "FAILED" });
+    for (name, passed, duration) in &outcomes {
+        timing::record("test", name, *duration);
+        let outcome = if *passed { "passed" } else { "FAILED" };
+        eprintln!("test: {name}: {outcome} ({:.0} s)", duration.as_secs_f64());
     }
-    let passed = outcomes.iter().all(|(_, passed)| *passed);
+    let passed = outcomes.iter().all(|(_, passed, _)| *passed);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

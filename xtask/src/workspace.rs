@@ -9,6 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+/// Packages without I/O, which build and test without BPF toolchain and root.
+pub(crate) const PURE_PACKAGES: &[&str] = &["monitor-common", "monitor-identify", "monitor-ledger"];
+
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

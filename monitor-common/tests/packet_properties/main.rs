@@ -194,7 +194,7 @@ fn plain(network: Network, transport: Transport) -> Frame {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 2000 }))]
 
     #[test]
     fn any_bytes_are_parsed_within_their_bounds(bytes in vec(any::<u8>(), 0..200)) {

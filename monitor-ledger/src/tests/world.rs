@@ -376,6 +376,8 @@ fn turn() -> impl Strategy<Value = Turn> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+
     #[test]
     fn counts_every_unexpected_bind_once(
         turns in prop::collection::vec(turn(), 0..80)

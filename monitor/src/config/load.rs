@@ -47,11 +47,7 @@ impl Config {
     }
 
     /// The configuration in `bytes`, which were read from `path`.
-    pub(super) fn parse(
-        path: &Path,
-        bytes: Vec<u8>,
-        overrides: &Overrides,
-    ) -> Result<Self, ConfigError> {
+    pub fn parse(path: &Path, bytes: Vec<u8>, overrides: &Overrides) -> Result<Self, ConfigError> {
         let config = text(bytes).and_then(|text| config(&text, overrides));
         config
             .map_err(|problem| ConfigError::invalid(path.to_owned(), problem))?

@@ -12,9 +12,9 @@ use anyhow::{Result, ensure};
 
 use bpf_toolchain::{Compiler, Toolchain, find_program};
 
-use self::outcome::Outcome;
+pub(crate) use self::outcome::Outcome;
 use crate::{
-    vm,
+    fuzz, miri, timing, vm,
     workspace::{cargo, root, target_dir},
 };
 
@@ -26,6 +26,7 @@ mod markdown;
 mod outcome;
 mod prose;
 mod reference;
+mod rust;
 mod source;
 mod tree;
 
@@ -37,6 +38,7 @@ type Check = fn() -> Result<Outcome>;
 const CHECKS: &[(&str, Check)] = &[
     ("format", format),
     ("lints", lints),
+    ("minimum Rust version", rust::minimum_version),
     ("lints of the kernel side", kernel_side_lints),
     ("licences, bans and sources", dependencies),
     ("invariants of the architecture", invariants::hold),
@@ -44,10 +46,16 @@ const CHECKS: &[(&str, Check)] = &[
     ("generated reference", reference::hold),
     ("dashboards, rules and runbook", dashboards::hold),
     ("expressions of dashboards and rules", dashboards::parse),
+    ("fuzzing, briefly", fuzz::briefly),
+    ("undefined behaviour", miri::check),
 ];
 
 /// Checks that run only when they are named, because they do not hold yet.
-const PENDING: &[(&str, Check)] = &[("imports and circles", imports::hold), ("prose", prose::hold)];
+const PENDING: &[(&str, Check)] = &[
+    ("documentation", rust::documentation),
+    ("imports and circles", imports::hold),
+    ("prose", prose::hold),
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -78,7 +86,9 @@ pub(crate) fn check(args: &Args) -> Result<ExitCode> {
         std::io::stdout().flush()?;
         let start = Instant::now();
         let outcome = check()?;
-        let seconds = start.elapsed().as_secs_f32();
+        let duration = start.elapsed();
+        timing::record("check", name, duration);
+        let seconds = duration.as_secs_f32();
         match outcome {
             Outcome::Passed => println!("ok ({seconds:.1} s)"),
             Outcome::Skipped(why) => {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::workspace::shown;
 
 /// The outcome of a check. A check that cannot run has not passed.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     Failed(String),
     Skipped(String),
@@ -15,13 +15,13 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// Passes if there are no problems; lists them otherwise.
-    pub(super) fn from_problems(problems: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn from_problems(problems: impl IntoIterator<Item = String>) -> Self {
         let problems: Vec<_> = problems.into_iter().collect();
         if problems.is_empty() { Self::Passed } else { Self::Failed(problems.join("\n")) }
     }
 
     /// Runs a command, and shows its output only when it fails.
-    pub(super) fn of(command: &mut Command) -> Result<Self> {
+    pub(crate) fn of(command: &mut Command) -> Result<Self> {
         let output =
             command.output().with_context(|| format!("cannot start {}", shown(command)))?;
         if output.status.success() {
