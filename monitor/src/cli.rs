@@ -43,7 +43,7 @@ pub enum Command {
     /// Needs no running agent. Exits with 2 when there is no store, or none that can be read.
     #[command(after_help = "Example:\n  ghostport events --since 24h --kind awakened")]
     Events(EventsArgs),
-    /// Look once which sockets are on watched ports, without agent and BPF
+    /// List sockets on watched ports now, without agent and BPF
     ///
     /// Shows the holders and the peers, in every network namespace.
     ///
