@@ -22,7 +22,7 @@ use tokio::{
 use super::{clock, lock::lock, pipeline::Pipeline};
 use crate::{
     config::Config,
-    process::Joiner,
+    process::ProcessEnricher,
     sockets::{self, Socket},
 };
 use monitor_ledger::ClockReading;
@@ -52,7 +52,7 @@ pub type OpenSockets = Box<dyn Fn() -> Result<Vec<HeldSocket>> + Send + Sync>;
 
 /// Scans sockets, and keeps what the last scan found.
 pub struct SocketScanner {
-    processes: Mutex<Joiner>,
+    processes: Mutex<ProcessEnricher>,
     sockets: Mutex<Arc<[Socket]>>,
     /// `None` where the kernel side has no list of them.
     open_sockets: Option<OpenSockets>,
@@ -103,7 +103,7 @@ impl SocketScanner {
     /// A scanner that has seen nothing yet. Holders have their command lines if these are wanted.
     pub fn new(command_lines: bool, open_sockets: Option<OpenSockets>) -> Self {
         Self {
-            processes: Mutex::new(Joiner::new(command_lines)),
+            processes: Mutex::new(ProcessEnricher::new(command_lines)),
             sockets: Mutex::new([].into()),
             open_sockets,
             has_complained: AtomicBool::new(false),

@@ -1,4 +1,4 @@
-//! A cache that forgets what was not used for long.
+//! A bounded cache that drops what was not used recently.
 
 use std::{collections::HashMap, hash::Hash, mem};
 
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_never_grows_beyond_its_bound() {
+    fn stays_within_its_bound() {
         let mut cache = Generations::new(4);
         for number in 0..1_000 {
             cache.insert(number, number);
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_stays() {
+    fn keeps_what_is_used() {
         let mut cache = Generations::new(4);
         cache.insert(0, "used");
         for number in 1..1_000 {

@@ -1,4 +1,4 @@
-//! Who a process is.
+//! The identity of a process.
 
 use std::sync::Arc;
 
@@ -12,39 +12,39 @@ use super::cgroup::Cgroup;
 /// initial pid namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Process id. Another process may have it later: [`Self::start_time_ns`] distinguishes them.
+    /// Process id. Another process may have it later: [`Self::start_time_ns`] tells them apart.
     pub pid: u32,
     /// Process id of the parent.
     pub parent_pid: Option<u32>,
     /// When the process was made, `CLOCK_BOOTTIME`, nanoseconds; in whole clock ticks, rounded
-    /// down, where the kernel side did not tell it.
+    /// down, if the kernel side did not capture it.
     pub start_time_ns: Option<u64>,
     /// The same as time of day.
     pub creation_time: Option<Timestamp>,
     /// What it executes.
     pub executable: Option<Executable>,
-    /// Whether that is the host's file of the same path. It is not in a container, and not under a
-    /// private mount.
+    /// Whether that is the host's file of the same path. It is not in a container, nor in a mount
+    /// namespace with something else at that path.
     pub executable_is_hosts: bool,
     /// Name of its leading thread, which is that of the executable until the process changes it;
     /// at most 15 bytes.
     pub name: Option<String>,
-    /// Its arguments; absent where the caller did not want them.
+    /// Its arguments; `None` if command lines are left out.
     pub command_line: Option<CommandLine>,
-    /// Who started it.
+    /// Real user.
     pub real_user: Option<User>,
-    /// Whose privileges it has.
+    /// Effective user, whose privileges it has.
     pub effective_user: Option<User>,
     /// Its control group: container, pod and systemd unit.
     pub cgroup: Option<Arc<Cgroup>>,
     /// Inode of the network namespace it is in; a socket it holds may be of another one.
     pub netns_inode: Option<u32>,
-    /// Its parent first, then that one's; at most [`MAX_ANCESTORS`], and none behind one that could
-    /// not be found.
+    /// Its parent first, then that one's; at most [`MAX_ANCESTORS`]. The chain ends at the first that
+    /// was not found.
     pub ancestors: Vec<Ancestor>,
 }
 
-/// The most ancestors of an [`Identity`].
+/// Ancestors that are kept.
 pub const MAX_ANCESTORS: usize = 8;
 
 /// What a process executes.
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_command_line_is_recognised() {
+    fn recognises_a_truncated_command_line() {
         let whole = line(&["nc", "-l", "2948"], false);
         assert!(line(&["nc", "-l", "2948"], false).is_beginning_of(&whole));
         assert!(line(&["nc", "-l", "29"], true).is_beginning_of(&whole));

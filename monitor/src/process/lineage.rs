@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    birth::Birth,
     generations::Generations,
     identity::{Ancestor, MAX_ANCESTORS},
+    start_time::StartTime,
 };
 
-/// How long what was read of a parent's ancestors is valid: a program that starts many others at
-/// once has the same ancestors for all of them.
+/// How long a chain that was read is used again: programs that are started in quick succession have
+/// the same ancestors.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// Chains that are remembered, twice as many at most.
@@ -37,8 +37,8 @@ impl Lineage {
 
     /// The parent, read now, and those above it.
     ///
-    /// No process is older than its parent, nor than one that adopted it, which is always one of its
-    /// ancestors: a younger process with the parent's id is another one.
+    /// A process is never older than its parent, nor than the ancestor that adopted it. One that has
+    /// the parent's id and is younger is another process.
     pub(super) fn of(&mut self, parent_pid: Option<u32>, start_ticks: u64) -> Vec<Ancestor> {
         let Some((parent, above, start_ticks)) = read(parent_pid, start_ticks) else {
             return Vec::new();
@@ -59,7 +59,7 @@ impl Lineage {
 }
 
 impl Chain {
-    /// As long as it may be below a parent.
+    /// As many ancestors as are kept behind a parent.
     fn read(pid: u32, youngest: u64) -> Self {
         let mut chain = Self { read: Instant::now(), start_ticks: youngest, ancestors: Vec::new() };
         let (mut next, mut youngest) = (pid, youngest);
@@ -76,10 +76,10 @@ impl Chain {
     }
 }
 
-/// A process that is no younger than this, the id of its parent, and when it was made.
+/// A process that was made in the tick `youngest` or before, the id of its parent, and its own tick.
 fn read(pid: Option<u32>, youngest: u64) -> Option<(Ancestor, u32, u64)> {
     let pid = pid.filter(|pid| *pid != 0)?;
-    let (process, stat) = Birth::NotAfter(youngest).find(pid).ok()?;
+    let (process, stat) = StartTime::NotAfter(youngest).find(pid).ok()?;
     let executable = process.executable().ok();
     Some((Ancestor { pid, name: stat.name, executable }, stat.parent_pid, stat.start_ticks))
 }

@@ -35,9 +35,9 @@ fn host_root() -> &'static [u8] {
 
 /// The folder of a process, held open.
 ///
-/// It belongs to one process: when that is gone, everything in it is, even if its id has been given
-/// to another one (`fs/proc/base.c`: an inode in `/proc/PID` holds `struct pid`, not the number).
-/// So what is read through it is of one process, whatever happens meanwhile.
+/// It belongs to one process for good: when that has ended, every read through the folder fails,
+/// even if its id was given to another one (`fs/proc/base.c`: an inode in `/proc/PID` holds `struct
+/// pid`, not the number).
 #[derive(Debug)]
 pub(crate) struct ProcessDir {
     /// Process id in the pid namespace of `/proc`.
@@ -68,9 +68,9 @@ impl ProcessDir {
         Ok(Cgroup::from_proc(&text::text(&file)))
     }
 
-    /// What the process keeps there, which it may have overwritten; `None` for one that keeps
-    /// nothing: a thread of the kernel, or a process that is about to end or to execute something.
-    /// May wait for as long as the process holds the lock of its memory map.
+    /// The arguments, which the process may have overwritten; `None` for a kernel thread, and for a
+    /// process that is about to end or to execute something. May wait as long as the process holds
+    /// the lock of its memory map.
     pub(crate) fn command_line(&self) -> io::Result<Option<CommandLine>> {
         let mut bytes = self.read("cmdline", MAX_COMMAND_LINE + 1)?;
         let is_truncated = bytes.len() as u64 > MAX_COMMAND_LINE;
@@ -86,7 +86,7 @@ impl ProcessDir {
         namespace_inode(link).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
-    /// The file that is executed. An error for kernel threads and processes that have ended.
+    /// The executable. An error for kernel threads and processes that have ended.
     pub(crate) fn executable(&self) -> io::Result<Executable> {
         // Deleted files may have a path of PATH_MAX and the kernel's remark.
         let mut room = [MaybeUninit::uninit(); 4096 + 16];
@@ -94,17 +94,17 @@ impl ProcessDir {
         let Some(path) = link.strip_suffix(b" (deleted)") else {
             return Ok(Executable { path: text::text(link), is_deleted: false });
         };
-        // A file may have such a name by its owner's choice.
+        // A file may really have a name that ends so.
         let is_deleted = !self.executes(&[b"root", &*link].concat());
         Ok(Executable { path: text::text(if is_deleted { path } else { link }), is_deleted })
     }
 
-    /// Whether the host's file of this path is what is executed.
+    /// Whether the host's file at this path is the executable.
     pub(crate) fn executes_on_host(&self, path: &str) -> bool {
         self.executes(&[host_root(), path.as_bytes()].concat())
     }
 
-    /// Whether the file at `path`, which may be relative to this folder, is what is executed.
+    /// Whether the file at `path`, which may be relative to this folder, is the executable.
     fn executes(&self, path: &[u8]) -> bool {
         let [named, executed] =
             [path, b"exe"].map(|path| statat(&self.folder, path, AtFlags::empty()));
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_writes_is_read() {
+    fn reads_namespaces_and_user_ids() {
         assert_eq!(namespace_inode(b"net:[4026531840]"), Some(4026531840));
         assert_eq!(namespace_inode(b"mnt:[4026531841]"), None);
         let status = b"Name:\tnc\nUid:\t1000\t0\t1000\t1000\nGid:\t1\t2\t3\t4\n";
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_of_a_process_ends_with_it() {
+    fn fails_to_read_after_the_process_has_ended() {
         let mut child = std::process::Command::new("true").spawn().expect("a child");
         let folder = ProcessDir::open(child.id()).expect("a folder");
         folder.stat().expect("a child is there until it is waited for");

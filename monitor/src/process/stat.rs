@@ -1,26 +1,26 @@
-//! The fields of `/proc/PID/stat` that say which process it is (`do_task_stat` in
+//! The fields of `/proc/PID/stat` that identify a process and its program (`do_task_stat` in
 //! `fs/proc/array.c`).
 
 use std::num::NonZeroU32;
 
 use super::text::text;
 
-/// What of `/proc/PID/stat` is used.
+/// The fields of `/proc/PID/stat` that are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     /// Name of the thread group's leader.
     pub(crate) name: String,
-    /// Process id of the parent; 0 for who has none in this pid namespace.
+    /// Process id of the parent; 0 if it has none in this pid namespace.
     pub(crate) parent_pid: u32,
     /// When the process was made: clock ticks of `CLOCK_BOOTTIME`.
     pub(crate) start_ticks: u64,
-    /// Low half of the address of its arguments in its own memory; `None` for one that has none, or
-    /// of which this process may not know.
+    /// Low half of the address of its arguments in its own memory; `None` if it has none or this
+    /// process may not see it.
     pub(crate) arguments_at: Option<NonZeroU32>,
 }
 
 impl Stat {
-    /// `None` for what the kernel would not write.
+    /// `None` for a line that the kernel never writes.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         // The name may hold anything, parentheses too; no field behind it does.
         let open = line.iter().position(|byte| *byte == b'(')?;
@@ -39,7 +39,7 @@ impl Stat {
         })
     }
 
-    /// Whether an earlier look at the same process found the same program.
+    /// Whether `earlier`, of the same process, is of the same program.
     pub(crate) fn is_same_program(&self, earlier: &Self) -> bool {
         self.name == earlier.name && self.arguments_at == earlier.arguments_at
     }
@@ -55,7 +55,7 @@ mod tests {
                         1000 10 18446744073709551615 1 2 3\n";
 
     #[test]
-    fn a_name_may_look_like_fields() {
+    fn reads_a_name_that_looks_like_fields() {
         let stat = Stat::parse(LINE.as_bytes()).expect("a line");
         let expected =
             Stat { name: "a) b (c".into(), parent_pid: 1, start_ticks: 98765, arguments_at: None };
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn another_program_has_its_arguments_elsewhere() {
+    fn distinguishes_programs_by_where_their_arguments_are() {
         let own = || Stat::parse(&fs::read("/proc/self/stat").expect("a line")).expect("fields");
         assert!(own().arguments_at.is_some() && own().is_same_program(&own()));
         let other = Stat { arguments_at: NonZeroU32::new(1), ..own() };
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_is_none() {
+    fn rejects_a_truncated_line() {
         for end in 0..LINE.find("98765").expect("a start time") {
             assert_eq!(Stat::parse(&LINE.as_bytes()[..end]), None, "{end}");
         }

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_end_where_the_last_one_does() {
+    fn drops_empty_arguments_at_the_end() {
         assert_eq!(arguments(b"nc\0-l\0\0"), ["nc", "-l"]);
         assert_eq!(arguments(b"nginx: master\0\0\0\0"), ["nginx: master"]);
         assert_eq!(arguments(b"a\0\0b"), ["a", "", "b"]);
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_shown() {
+    fn escapes_bytes_that_are_not_utf8() {
         assert_eq!(text(b"a\xffb"), "a\\xffb");
         assert_eq!(name(b"nc\0\0"), Some("nc".to_owned()));
         assert_eq!(name("größe".as_bytes()), Some("größe".to_owned()));

@@ -1,8 +1,8 @@
 //! Names of users, from `/etc/passwd` alone.
 //!
 //! A static binary has no name service switch: users of LDAP, systemd-homed or a container's own
-//! database have no name here, or that of the host's user with the same id, which is who the
-//! kernel takes them for.
+//! database have no name here, or that of the host's user with the same id, whom the kernel takes
+//! them for.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Enough for some 100,000 users, and a bound for what is not meant.
+/// Enough for some 100,000 users, and a bound for anything else.
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// The user database of this host, read again when it has changed.
@@ -37,7 +37,7 @@ impl Users {
         Self { path: path.into(), version: None, names: HashMap::new() }
     }
 
-    /// Looks whether the file has changed; one that cannot be read has no names.
+    /// Reads the file again if it has changed; one that cannot be read has no users.
     pub(super) fn refresh(&mut self) {
         let version = fs::metadata(&self.path).ok().map(Version::from);
         if version != self.version {
@@ -65,14 +65,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// passwd(5): `name:password:id:…`. The first of several names of an id counts, as it does for
-/// `getpwuid`; another line is ignored.
+/// `getpwuid`; a malformed line is skipped.
 fn parse(file: &[u8]) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for line in file.split(|byte| *byte == b'\n') {
         let mut fields = line.split(|byte| *byte == b':');
         let name = fields.next().and_then(|name| str::from_utf8(name).ok());
         let id = fields.nth(1).and_then(|id| str::from_utf8(id).ok()?.parse().ok());
-        // What begins so is an instruction to the name service switch.
+        // Names that begin so are instructions to the name service switch.
         if let (Some(name), Some(id)) = (name, id)
             && !name.is_empty()
             && !name.starts_with(['+', '-', '#'])
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_name_of_an_id_counts() {
+    fn takes_the_first_name_of_an_id() {
         let file = b"root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n\n# no:x:1:1\n+nis::2:2\n\
                      broken\nno-id:x:x:0\nkannel:x:104:65534:WAP:/var/run/kannel:/bin/false";
         let names = parse(file);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_read_again() {
+    fn reads_a_changed_file_again() {
         let path = std::env::temp_dir().join(format!("ghostport-passwd-{}", std::process::id()));
         let mut users = Users::new(&path);
         users.refresh();

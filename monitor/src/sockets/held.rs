@@ -11,17 +11,15 @@ use super::{
     port_filter::PortFilter,
     socket::{Entry, TcpState},
 };
-
-/// A process by its id and when it was made, nanoseconds of `CLOCK_BOOTTIME`.
-pub(super) type Born = (u32, u64);
+use crate::process::start_time::ProcessKey;
 
 /// The holders of each socket, by its inode. A process is one holder, however many of its threads
 /// and descriptors lead to the socket.
-pub(super) fn by_inode(held: &[HeldSocket]) -> HashMap<u32, BTreeSet<Born>> {
-    let mut holders = HashMap::<u32, BTreeSet<Born>>::new();
+pub(super) fn by_inode(held: &[HeldSocket]) -> HashMap<u32, BTreeSet<ProcessKey>> {
+    let mut holders = HashMap::<u32, BTreeSet<ProcessKey>>::new();
     for record in held {
-        let born = (record.tgid, record.start_time_ns);
-        holders.entry(record.socket_inode).or_default().insert(born);
+        let process = ProcessKey { pid: record.tgid, start_time_ns: record.start_time_ns };
+        holders.entry(record.socket_inode).or_default().insert(process);
     }
     holders
 }
@@ -134,8 +132,9 @@ mod tests {
     fn counts_a_process_as_one_holder() {
         let child = HeldSocket { tgid: 8, start_time_ns: 2, ..open(HERE, 1) };
         let holders = by_inode(&[open(HERE, 1), child, open(HERE, 1), open(HERE, 2)]);
-        let both = BTreeSet::from([(7, 1), (8, 2)]);
-        assert_eq!(holders, HashMap::from([(1, both), (2, BTreeSet::from([(7, 1)]))]));
+        let key = |(pid, start_time_ns)| ProcessKey { pid, start_time_ns };
+        let both = BTreeSet::from([key((7, 1)), key((8, 2))]);
+        assert_eq!(holders, HashMap::from([(1, both), (2, BTreeSet::from([key((7, 1))]))]));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     descriptors::{Descriptor, Found},
     held,
 };
-use crate::process::{Identity, Joiner, birth::Birth, proc_dir::ProcessDir};
+use crate::process::{Identity, ProcessEnricher, proc_dir::ProcessDir, start_time::ProcessKey};
 
 /// The holders of each socket, by its inode.
 #[derive(Default)]
@@ -26,13 +26,12 @@ impl Holders {
     pub(super) fn add_listed(
         &mut self,
         held: &[HeldSocket],
-        processes: &mut Joiner,
+        processes: &mut ProcessEnricher,
     ) -> HashSet<u32> {
-        let mut known: HashMap<held::Born, Option<Arc<Identity>>> = HashMap::new();
-        let mut of = |born: &held::Born| {
-            let identity = known.entry(*born).or_insert_with(|| {
-                let (pid, start_time_ns) = *born;
-                let (process, _) = Birth::at(start_time_ns).find(pid).ok()?;
+        let mut known: HashMap<ProcessKey, Option<Arc<Identity>>> = HashMap::new();
+        let mut of = |key: &ProcessKey| {
+            let identity = known.entry(*key).or_insert_with(|| {
+                let (process, _) = key.find().ok()?;
                 processes.look_at(&process).ok().map(Arc::new)
             });
             identity.clone()
@@ -51,7 +50,7 @@ impl Holders {
 
     /// Adds the processes whose descriptors were found. A process that has ended since, or closed
     /// the socket, is no holder.
-    pub(super) fn add_found(&mut self, found: Found, processes: &mut Joiner) {
+    pub(super) fn add_found(&mut self, found: Found, processes: &mut ProcessEnricher) {
         let mut known: HashMap<u32, Option<(ProcessDir, Arc<Identity>)>> = HashMap::new();
         let mut of = |inode: u32, descriptor: &Descriptor| {
             let process = known.entry(descriptor.pid).or_insert_with(|| {

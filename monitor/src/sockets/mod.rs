@@ -1,9 +1,9 @@
 //! Which processes hold sockets on some ports now, in every network namespace.
 //!
 //! ```no_run
-//! use ghostport::{process::Joiner, sockets};
+//! use ghostport::{process::ProcessEnricher, sockets};
 //!
-//! let result = sockets::scan(&[2948], &mut Joiner::new(true)).expect("/proc");
+//! let result = sockets::scan(&[2948], &mut ProcessEnricher::new(true)).expect("/proc");
 //! for socket in &result.sockets {
 //!     println!("{} is held by {} processes", socket.entry.local, socket.holders.len());
 //! }

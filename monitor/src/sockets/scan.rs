@@ -9,7 +9,7 @@ use super::{
     descriptors, held, holders::Holders, list::SocketList, namespaces::Namespaces,
     port_filter::PortFilter, socket::Socket,
 };
-use crate::process::Joiner;
+use crate::process::ProcessEnricher;
 
 /// What a scan found.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub struct Unseen {
 
 /// Finds the sockets on `ports` and their holders. An error means that `/proc` cannot be read;
 /// parts of it that cannot are counted in [`ScanResult::unseen`].
-pub fn scan(ports: &[u16], processes: &mut Joiner) -> io::Result<ScanResult> {
+pub fn scan(ports: &[u16], processes: &mut ProcessEnricher) -> io::Result<ScanResult> {
     scan_with(ports, processes, || None)
 }
 
@@ -46,7 +46,7 @@ pub fn scan(ports: &[u16], processes: &mut Joiner) -> io::Result<ScanResult> {
 /// between is added, while the other order would show it without a holder.
 pub fn scan_with(
     ports: &[u16],
-    processes: &mut Joiner,
+    processes: &mut ProcessEnricher,
     held_sockets: impl FnOnce() -> Option<Vec<HeldSocket>>,
 ) -> io::Result<ScanResult> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

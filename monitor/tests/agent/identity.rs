@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytemuck::Zeroable as _;
-use ghostport::process::{Identity, Joiner};
+use ghostport::process::{Identity, ProcessEnricher};
 use monitor_common::{
     socket_event::{Mechanism, SocketEvent, SocketEventKind, known},
     socket_record::{CapturedCommandLine, SocketRecord},
@@ -62,14 +62,14 @@ fn names_the_container_of_a_process_that_is_gone() {
     fs::create_dir_all(&group).expect("a group");
     let record = decoded(&gone(fs::metadata(&group).expect("a group").ino()), None);
     let same = record.clone();
-    let mut joiner = Joiner::new(true);
-    let by_handle = container(joiner.identify(&record));
+    let mut enricher = ProcessEnricher::new(true);
+    let by_handle = container(enricher.identify(&record));
     // A thread without the capability to open a folder by its id.
     let by_walk = thread::spawn(move || {
         let sets = capabilities(None).expect("capabilities");
         let effective = sets.effective - CapabilitySet::DAC_READ_SEARCH;
         set_capabilities(None, CapabilitySets { effective, ..sets }).expect("fewer");
-        container(Joiner::new(true).identify(&same))
+        container(ProcessEnricher::new(true).identify(&same))
     });
     let by_walk = by_walk.join().expect("no panic");
     fs::remove_dir(&group).expect("removed");
@@ -77,8 +77,8 @@ fn names_the_container_of_a_process_that_is_gone() {
     assert_eq!(by_handle.as_deref(), Some(ID));
     assert_eq!(by_walk.as_deref(), Some(ID));
     // Who knew it remembers it, and nobody finds another one for it.
-    assert_eq!(container(joiner.identify(&record)).as_deref(), Some(ID));
-    let unknown = Joiner::new(true).identify(&record).expect("a process");
+    assert_eq!(container(enricher.identify(&record)).as_deref(), Some(ID));
+    let unknown = ProcessEnricher::new(true).identify(&record).expect("a process");
     assert_eq!(unknown.cgroup, None);
 }
 
@@ -112,13 +112,13 @@ fn measures_the_cost_of_a_join() {
             record
         })
         .collect();
-    let measure = |what: &str, joiner: &mut Joiner, line: Option<&[u8]>, alive: bool| {
+    let measure = |what: &str, enricher: &mut ProcessEnricher, line: Option<&[u8]>, alive: bool| {
         let mut nanoseconds: Vec<u128> = records
             .iter()
             .map(|record| {
                 let record = decoded(record, line);
                 let start = Instant::now();
-                let identity = joiner.identify(&record).expect("a process");
+                let identity = enricher.identify(&record).expect("a process");
                 let taken = start.elapsed().as_nanos();
                 assert_eq!(identity.executable.is_some(), alive, "{identity:?}");
                 taken
@@ -131,14 +131,14 @@ fn measures_the_cost_of_a_join() {
         writeln!(stdout, "{what:<40} {median:>7.1} µs, 99 %: {last:.1} µs").expect("written");
     };
     let line: &[u8] = b"cat\0";
-    measure("alive, command line captured", &mut Joiner::new(true), Some(line), true);
-    measure("alive, command line from /proc", &mut Joiner::new(true), None, true);
-    let mut remembering = Joiner::new(true);
+    measure("alive, command line captured", &mut ProcessEnricher::new(true), Some(line), true);
+    measure("alive, command line from /proc", &mut ProcessEnricher::new(true), None, true);
+    let mut remembering = ProcessEnricher::new(true);
     measure("alive, again", &mut remembering, Some(line), true);
     for child in &mut children {
         drop(child.stdin.take());
         child.wait().expect("waited");
     }
     measure("gone, remembered", &mut remembering, Some(line), true);
-    measure("gone, never seen", &mut Joiner::new(true), Some(line), false);
+    measure("gone, never seen", &mut ProcessEnricher::new(true), Some(line), false);
 }

@@ -31,7 +31,7 @@ use crate::{
     classification::{Examiner, Finding, Tallies},
     config::{self, PayloadKeep, WatchedPort},
     event::{self, EncodedEvent, Event, EventBody, EventContext, broadcast::EventBroadcast},
-    process::{Identity, Joiner},
+    process::{Identity, ProcessEnricher},
     sinks::EventQueue,
     sockets::Socket,
     store::StoreQueue,
@@ -53,7 +53,7 @@ const STORE_WAIT: Duration = Duration::from_secs(5);
 const SINK_WAIT: Duration = Duration::from_millis(50);
 
 pub(super) struct Worker {
-    joiner: Joiner,
+    enricher: ProcessEnricher,
     clock: SteadyOffset,
     ledger: SharedLedger,
     ports: BTreeMap<u16, WatchedPort>,
@@ -89,7 +89,7 @@ impl Worker {
         broadcast: EventBroadcast,
     ) -> Self {
         Self {
-            joiner: Joiner::new(parts.command_lines),
+            enricher: ProcessEnricher::new(parts.command_lines),
             clock: SteadyOffset::new(EventClock::Boottime),
             ledger: parts.ledger,
             ports: by_number(parts.ports),
@@ -145,7 +145,7 @@ impl Worker {
         if let Some(caller) = record.caller.as_mut().filter(|_| !self.command_lines) {
             caller.command_line = None;
         }
-        let caller = self.joiner.identify(&record).filter(|_| !is_our_close(&record));
+        let caller = self.enricher.identify(&record).filter(|_| !is_our_close(&record));
         let expected = self.is_expected(&record, caller.as_ref());
         if let Some(call) = socket_call(&record, time, expected) {
             lock(&self.ledger).record_call(&call, &mut self.transitions);

@@ -15,7 +15,7 @@ use crate::{
     api::{client, port::Port},
     cli::CheckArgs,
     config::{Config, Overrides},
-    process::Joiner,
+    process::ProcessEnricher,
     sockets,
     terminal::{
         logging,
@@ -51,7 +51,7 @@ async fn report(args: &CheckArgs) -> Result<Report> {
     };
     let agent = ports_of_agent().await;
     let _progress = Progress::start("looking at every process and network namespace");
-    let scan = sockets::scan(&ports, &mut Joiner::new(true)).context("cannot look")?;
+    let scan = sockets::scan(&ports, &mut ProcessEnricher::new(true)).context("cannot look")?;
     Ok(Report::new(&ports, scan, agent))
 }
 

@@ -1,4 +1,4 @@
-//! Joins what the kernel side captured of a caller with what `/proc` says of it.
+//! Completes what the kernel side captured of a caller with what `/proc` has of it.
 
 use std::{
     io,
@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use monitor_common::socket_record::{Caller, SocketRecord};
 
 use super::{
-    birth::{Birth, to_nanoseconds},
     cgroup::{Cgroup, tree::CgroupTree},
     generations::Generations,
     identity::{Ancestor, CommandLine, Executable, Identity, User},
     lineage::Lineage,
     proc_dir::ProcessDir,
+    start_time::{ProcessKey, StartTime, to_nanoseconds},
     stat::Stat,
     text,
     users::Users,
@@ -26,28 +26,29 @@ use monitor_kernel::clock::{EventClock, SteadyOffset};
 /// Processes that are remembered, twice as many at most.
 const REMEMBERED: usize = 512;
 
-/// How long what was read of a process is as good as new.
+/// How long what was read of a process is used instead of reading it again.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Identifies the process of a call. For a thread of its own: reading a command line may have to wait for
-/// a process that is busy with its memory.
+/// Identifies processes. It wants a thread of its own: reading a command line may wait for a process
+/// that holds the lock of its memory map.
 #[derive(Debug)]
-pub struct Joiner {
+pub struct ProcessEnricher {
     with_command_lines: bool,
     clock: SteadyOffset,
     users: Users,
     cgroups: CgroupTree,
     lineage: Lineage,
-    /// Processes by id and birth, because a process closes its sockets when it is nearly gone.
-    seen: Generations<(u32, u64), Remembered>,
+    /// Processes that were read, because one that ends closes its sockets when `/proc` has little of
+    /// it left.
+    seen: Generations<ProcessKey, Remembered>,
 }
 
-/// What is only to be had of a process that lives.
+/// What only a living process shows.
 #[derive(Clone, Debug)]
 struct Remembered {
-    /// When that was.
+    /// When it was read.
     at: Instant,
-    /// Another name is another program, or may be.
+    /// Another name may mean another program.
     name: Option<String>,
     /// As in [`Stat`].
     arguments_at: Option<NonZeroU32>,
@@ -59,8 +60,8 @@ struct Remembered {
     ancestors: Vec<Ancestor>,
 }
 
-impl Joiner {
-    /// One that reads command lines, or does not.
+impl ProcessEnricher {
+    /// An enricher that includes command lines, or leaves them out.
     pub fn new(with_command_lines: bool) -> Self {
         Self {
             with_command_lines,
@@ -72,8 +73,8 @@ impl Joiner {
         }
     }
 
-    /// Switches command lines on or off.
-    pub fn tell_command_lines(&mut self, wanted: bool) {
+    /// Includes command lines, or leaves them out, from now on.
+    pub fn include_command_lines(&mut self, wanted: bool) {
         self.with_command_lines = wanted;
     }
 
@@ -85,18 +86,18 @@ impl Joiner {
         let caller = record.caller.as_ref()?;
         self.users.refresh();
         let mut identity = self.captured(caller);
-        let birth = Birth::of_caller(caller, record.time_ns);
+        let start_time = StartTime::of_caller(caller, record.time_ns);
         let arguments_at = caller.arguments_at;
         if self.was_just_seen(&identity, arguments_at) {
             self.complete_from_memory(&mut identity, arguments_at);
-        } else if let Ok((process, stat)) = birth.find(caller.tgid) {
+        } else if let Ok((process, stat)) = start_time.find(caller.tgid) {
             self.complete(&mut identity, &process, stat, arguments_at);
-            identity.ancestors = self.lineage.of(identity.parent_pid, birth.latest());
+            identity.ancestors = self.lineage.of(identity.parent_pid, start_time.latest());
             self.remember(&identity, arguments_at);
         } else {
             self.complete_from_memory(&mut identity, arguments_at);
             if identity.ancestors.is_empty() {
-                identity.ancestors = self.lineage.of(identity.parent_pid, birth.latest());
+                identity.ancestors = self.lineage.of(identity.parent_pid, start_time.latest());
             }
         }
         Some(identity)
@@ -107,7 +108,7 @@ impl Joiner {
         self.look_at(&ProcessDir::open(pid)?)
     }
 
-    /// The same of one that was found already.
+    /// The process behind an open folder.
     pub(crate) fn look_at(&mut self, process: &ProcessDir) -> io::Result<Identity> {
         self.users.refresh();
         let stat = process.stat()?;
@@ -141,7 +142,7 @@ impl Joiner {
         }
     }
 
-    /// Adds what a process that lives says of itself.
+    /// Adds what `/proc` has of a living process.
     fn complete(
         &mut self,
         identity: &mut Identity,
@@ -199,8 +200,8 @@ impl Joiner {
         }
     }
 
-    /// Whether a look at the same process has just found the same program: who binds in a loop is
-    /// not looked up each time.
+    /// Whether the same program was read from the same process just now: one that binds in a loop is
+    /// not read each time.
     fn was_just_seen(&mut self, identity: &Identity, arguments_at: Option<NonZeroU32>) -> bool {
         let wants_command_lines = self.with_command_lines;
         let seen = key(identity).and_then(|key| self.seen.get(&key));
@@ -216,12 +217,11 @@ impl Joiner {
         })
     }
 
-    /// Adds what an earlier look at the same process found, if it seems to be the same program
-    /// still.
+    /// Adds what was read earlier from the same process, if it still seems to be the same program.
     fn complete_from_memory(&mut self, identity: &mut Identity, arguments_at: Option<NonZeroU32>) {
         let Some(key) = key(identity) else { return };
         let Some(seen) = self.seen.get(&key) else { return };
-        // Who ends has no arguments any more when its sockets are closed.
+        // A process that ends has no arguments when its sockets are closed.
         let has_others = arguments_at.is_some() && arguments_at != seen.arguments_at;
         if seen.name != identity.name || has_others {
             return;
@@ -271,13 +271,13 @@ impl Joiner {
     }
 }
 
-/// Whether the record has a control group, but not which: of a process in hierarchies of version 1 alone, the
-/// kernel side knows the root of the unified one.
+/// Whether the control group is not known: of a process in hierarchies of version 1 alone, the kernel
+/// side has the root of the unified one.
 fn is_unknown(cgroup: Option<&Cgroup>) -> bool {
     cgroup.is_none_or(|cgroup| cgroup.path == "/")
 }
 
-/// `None` where the kernel side could not tell the birth: nothing is remembered then.
-fn key(identity: &Identity) -> Option<(u32, u64)> {
-    Some((identity.pid, identity.start_time_ns?))
+/// `None` if the start time is not known: nothing is remembered then.
+fn key(identity: &Identity) -> Option<ProcessKey> {
+    Some(ProcessKey { pid: identity.pid, start_time_ns: identity.start_time_ns? })
 }

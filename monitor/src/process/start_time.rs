@@ -1,4 +1,4 @@
-//! When a process was made, which distinguishes it from an earlier or later one of the same id.
+//! When a process was made, which distinguishes it from others that had its id before or after.
 
 use std::io;
 
@@ -6,23 +6,39 @@ use monitor_common::socket_record::Caller;
 
 use super::{proc_dir::ProcessDir, stat::Stat};
 
-/// What is known of a birth, in clock ticks of `CLOCK_BOOTTIME`.
+/// A process by its id and the time at which it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ProcessKey {
+    /// Process id.
+    pub(crate) pid: u32,
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub(crate) start_time_ns: u64,
+}
+
+impl ProcessKey {
+    /// Opens the process; an error if it has ended.
+    pub(crate) fn find(self) -> io::Result<(ProcessDir, Stat)> {
+        StartTime::at(self.start_time_ns).find(self.pid)
+    }
+}
+
+/// What is known of the time at which a process was made, in clock ticks of `CLOCK_BOOTTIME`.
 ///
-/// A tick is 10 ms almost everywhere. Two processes could be taken for one only if all process ids
-/// were given out within it.
+/// A tick is 10 ms almost everywhere. Two processes could be taken for one only if the kernel gave
+/// out all process ids within a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Birth {
-    /// Its tick.
+pub(crate) enum StartTime {
+    /// In this tick.
     At(u64),
-    /// It was there in this tick. Who has its id now and was there by then, too, is the same.
+    /// In this tick or before. A process that has the id now and existed by then is the same one.
     NotAfter(u64),
 }
 
-impl Birth {
+impl StartTime {
     /// Of the process that made a call at the time `called_at_ns`.
     ///
-    /// Before Linux 5.8 the time of the call is that of `CLOCK_MONOTONIC`, which is behind: a
-    /// process may be missed for that, and none is mistaken.
+    /// Before Linux 5.8 the time of the call is that of `CLOCK_MONOTONIC`, which is behind: the
+    /// process may then not be found, but no other one is.
     pub(crate) fn of_caller(caller: &Caller, called_at_ns: u64) -> Self {
         caller.start_time_ns.map_or(Self::NotAfter(to_ticks(called_at_ns)), Self::at)
     }
@@ -32,14 +48,14 @@ impl Birth {
         Self::At(to_ticks(nanoseconds))
     }
 
-    /// The last tick it can have been in.
+    /// The latest tick in which it can have been made.
     pub(crate) const fn latest(self) -> u64 {
         match self {
             Self::At(ticks) | Self::NotAfter(ticks) => ticks,
         }
     }
 
-    /// The process with this id and birth; an error if it is gone.
+    /// Opens the process with this id and start time; an error if it has ended.
     pub(crate) fn find(self, pid: u32) -> io::Result<(ProcessDir, Stat)> {
         let process = ProcessDir::open(pid)?;
         let stat = process.stat()?;
@@ -72,19 +88,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_process_of_the_same_id_is_not_found() {
+    fn rejects_another_process_of_the_same_id() {
         let own = ProcessDir::open(id()).and_then(|process| process.stat()).expect("myself");
         let ticks = own.start_ticks;
-        for found in [Birth::At(ticks), Birth::NotAfter(ticks), Birth::NotAfter(ticks + 1)] {
+        for found in
+            [StartTime::At(ticks), StartTime::NotAfter(ticks), StartTime::NotAfter(ticks + 1)]
+        {
             assert_eq!(found.find(id()).expect("myself").1, own);
         }
-        for other in [Birth::At(ticks - 1), Birth::At(ticks + 1), Birth::NotAfter(ticks - 1)] {
+        for other in
+            [StartTime::At(ticks - 1), StartTime::At(ticks + 1), StartTime::NotAfter(ticks - 1)]
+        {
             assert!(other.find(id()).is_err(), "{other:?}");
         }
     }
 
     #[test]
-    fn ticks_are_those_of_the_kernel() {
+    fn rounds_ticks_as_the_kernel_does() {
         let tick = nanoseconds_per_tick();
         assert_eq!(to_ticks(3 * tick), 3);
         assert_eq!(to_ticks(4 * tick - 1), 3);
