@@ -44,7 +44,7 @@ impl Agent {
                 read = streams.events.receive(|record| pipeline.submit_call(record)) => {
                     read.context("the event ring cannot be read")?;
                 }
-                read = streams.samples.read(|sample| pipeline.submit_sample(sample)) => {
+                read = streams.samples.receive(|sample| pipeline.submit_sample(sample)) => {
                     read.context("the sample ring cannot be read")?;
                 }
                 () = sleep_until(next_reading) => {

@@ -1,4 +1,4 @@
-//! What was found of one conversation.
+//! The outcome of a classification.
 
 use std::net::SocketAddr;
 
@@ -8,12 +8,12 @@ use sha2::{Digest as _, Sha256};
 use crate::config::PayloadKeep;
 use monitor_identify::{Identification, hex};
 
-/// A verdict on one direction of a conversation, and what it was found by.
+/// The identification of one direction of a conversation, with the packet that led to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// `CLOCK_BOOTTIME` of the packet, nanoseconds.
     pub time_ns: u64,
-    /// Index of the interface that it crossed.
+    /// Index of the interface that the packet crossed.
     pub interface: u32,
     /// The watched port: this host's, or the peer's.
     pub port: u16,
@@ -25,18 +25,18 @@ pub struct Finding {
     pub local: SocketAddr,
     /// The other end.
     pub peer: SocketAddr,
-    /// The verdict.
+    /// What the payload or the connection attempt is.
     pub identification: Identification,
-    /// The payload; a connection attempt has none.
+    /// The payload; `None` for a connection attempt.
     pub payload: Option<PayloadFacts>,
 }
 
-/// A payload.
+/// A captured payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadFacts {
     /// Bytes on the wire.
     pub size: usize,
-    /// As many of them as were captured.
+    /// The beginning that was captured.
     pub bytes: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ pub enum Kept {
 }
 
 impl PayloadFacts {
-    /// What is to be kept of it.
+    /// What an event keeps of it.
     pub fn kept(&self, keep: PayloadKeep) -> Option<Kept> {
         match keep {
             PayloadKeep::None => None,

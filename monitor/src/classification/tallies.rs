@@ -1,41 +1,41 @@
-//! What was found on which port, and how often.
+//! Counts of findings.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
-use super::Finding;
+use super::finding::Finding;
 use monitor_identify::{Grade, Verdict};
 
-/// Rows that are kept: all verdicts on both protocols of some 80 ports.
+/// Rows at most: all verdicts on both protocols of some 80 ports.
 const MAX_TALLIES: usize = 10_000;
 
 /// Findings by port, protocol and verdict.
 #[derive(Debug, Default)]
 pub struct Tallies {
     rows: BTreeMap<(u16, Protocol, Verdict), Tally>,
-    /// Findings that there was no row for.
+    /// Findings without a row.
     uncounted: u64,
 }
 
-/// How often a verdict was found on a port, and the last time that it was.
+/// How often a verdict was found on a port, and the last such finding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tally {
-    /// How often.
+    /// Number of findings.
     pub count: u64,
-    /// How sure it was.
+    /// Grade of the last finding.
     pub grade: Grade,
-    /// Why.
+    /// Its reason.
     pub reason: String,
-    /// When.
+    /// Its time of day.
     pub time: Timestamp,
-    /// Who was at the other end.
+    /// Its other end.
     pub peer: SocketAddr,
 }
 
 impl Tallies {
-    /// Counts a finding of `time`.
+    /// Counts a finding at the time of day `time`.
     pub fn count(&mut self, finding: &Finding, time: Timestamp) {
         let key = (finding.port, finding.protocol, finding.identification.verdict);
         let count = self.rows.get(&key).map_or(0, |tally| tally.count);
@@ -53,19 +53,19 @@ impl Tallies {
         self.rows.insert(key, tally);
     }
 
-    /// Findings that there was no row for.
+    /// Findings without a row.
     pub const fn uncounted(&self) -> u64 {
         self.uncounted
     }
 
-    /// Every row, by port.
+    /// Every row, ordered by port.
     pub fn iter(&self) -> impl Iterator<Item = (u16, Protocol, Verdict, &Tally)> {
         self.rows
             .iter()
             .map(|((port, protocol, verdict), tally)| (*port, *protocol, *verdict, tally))
     }
 
-    /// The rows of one port, the latest first.
+    /// The rows of one port, the most recent first.
     pub fn of_port(&self, port: u16) -> Vec<(Protocol, Verdict, Tally)> {
         let range =
             (port, Protocol::ALL[0], Verdict::ALL[0])..=(port, Protocol::Udp, Verdict::Unknown);

@@ -1,7 +1,15 @@
-use monitor_common::sample::SAMPLE_LEN;
+use monitor_common::{
+    flow::{Direction, LOOPBACK, Protocol},
+    sample::{SAMPLE_LEN, Sample, SampleKind},
+    sample_record::SampleRecord,
+};
+use monitor_identify::Verdict;
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    classifier::{ATTEMPT_TIMEOUT_NS, MAX_ATTEMPTS},
+    *,
+};
 
 const CLIENT: [u8; 4] = [192, 0, 2, 7];
 const HOST: [u8; 4] = [198, 51, 100, 1];
@@ -62,6 +70,14 @@ fn attempt(time_ns: u64) -> Sample {
     sample(SampleKind::ConnectionAttempt, Protocol::Tcp, &headers, time_ns)
 }
 
+fn ingest(
+    classifier: &mut Classifier,
+    sample: &Sample,
+    is_watched: impl Fn(u16) -> bool,
+) -> Option<Finding> {
+    classifier.ingest(&SampleRecord::try_from(sample).ok()?, is_watched)
+}
+
 fn watched(port: u16) -> bool {
     port == 2948
 }
@@ -71,90 +87,92 @@ fn verdicts(findings: &[Finding]) -> Vec<Verdict> {
 }
 
 #[test]
-fn a_payload_is_told_at_once() {
-    let mut examiner = Examiner::default();
+fn identifies_a_payload_at_once() {
+    let mut classifier = Classifier::default();
     let get = sample(SampleKind::Payload, Protocol::Tcp, b"GET / HTTP/1.1\r\n\r\n", 5);
-    let finding = examiner.take(&get, watched).expect("a finding");
+    let finding = ingest(&mut classifier, &get, watched).expect("a finding");
     assert_eq!(finding.identification.verdict, Verdict::Http);
     assert_eq!((finding.port, finding.direction), (2948, Direction::Ingress));
     assert_eq!(finding.local.to_string(), "198.51.100.1:2948");
     assert_eq!(finding.peer.to_string(), "192.0.2.7:40000");
     assert_eq!(finding.payload.expect("a payload").size, 18);
     let back = answer(&sample(SampleKind::Payload, Protocol::Tcp, b"SSH-2.0-x\r\n", 6));
-    let finding = examiner.take(&back, watched).expect("a finding");
+    let finding = ingest(&mut classifier, &back, watched).expect("a finding");
     assert_eq!(finding.identification.verdict, Verdict::Ssh);
     assert_eq!(finding.local.port(), 2948);
-    assert!(examiner.take(&get, |_| false).is_none(), "the port is no longer watched");
+    assert!(ingest(&mut classifier, &get, |_| false).is_none(), "the port is no longer watched");
 }
 
 #[test]
-fn an_attempt_that_nothing_follows_is_a_scan() {
-    let mut examiner = Examiner::default();
-    assert!(examiner.take(&attempt(0), watched).is_none());
-    assert_eq!(examiner.expire(PATIENCE_NS - 1), []);
-    assert_eq!(verdicts(&examiner.expire(PATIENCE_NS)), [Verdict::ScanNmap]);
-    assert_eq!(examiner.expire(u64::MAX), []);
+fn an_attempt_without_a_payload_is_a_scan() {
+    let mut classifier = Classifier::default();
+    assert!(ingest(&mut classifier, &attempt(0), watched).is_none());
+    assert_eq!(classifier.expire(ATTEMPT_TIMEOUT_NS - 1), []);
+    assert_eq!(verdicts(&classifier.expire(ATTEMPT_TIMEOUT_NS)), [Verdict::ScanNmap]);
+    assert_eq!(classifier.expire(u64::MAX), []);
 }
 
 #[test]
-fn an_attempt_that_a_payload_follows_is_none() {
+fn an_attempt_with_a_payload_is_no_finding() {
     for reply in [false, true] {
-        let mut examiner = Examiner::default();
-        examiner.take(&attempt(0), watched);
+        let mut classifier = Classifier::default();
+        ingest(&mut classifier, &attempt(0), watched);
         let payload = sample(SampleKind::Payload, Protocol::Tcp, b"x", 1);
         let payload = if reply { answer(&payload) } else { payload };
-        assert!(examiner.take(&payload, watched).is_some());
-        assert_eq!(examiner.expire(u64::MAX), []);
+        assert!(ingest(&mut classifier, &payload, watched).is_some());
+        assert_eq!(classifier.expire(u64::MAX), []);
     }
 }
 
 #[test]
-fn a_connection_that_carries_nothing_is_empty() {
-    let mut examiner = Examiner::default();
-    examiner.take(&attempt(0), watched);
-    examiner.take(&sample(SampleKind::Handshake, Protocol::Tcp, &[], 1), watched);
-    assert_eq!(verdicts(&examiner.expire(u64::MAX)), [Verdict::Empty]);
+fn a_connection_without_a_payload_is_empty() {
+    let mut classifier = Classifier::default();
+    ingest(&mut classifier, &attempt(0), watched);
+    ingest(&mut classifier, &sample(SampleKind::Handshake, Protocol::Tcp, &[], 1), watched);
+    assert_eq!(verdicts(&classifier.expire(u64::MAX)), [Verdict::Empty]);
 }
 
 #[test]
-fn the_later_of_two_attempts_counts() {
-    let mut examiner = Examiner::default();
-    examiner.take(&attempt(0), watched);
-    examiner.take(&attempt(1_000), watched);
-    assert_eq!(examiner.expire(PATIENCE_NS), []);
-    assert_eq!(examiner.expire(PATIENCE_NS + 1_000).len(), 1);
+fn a_later_attempt_replaces_an_earlier_one() {
+    let mut classifier = Classifier::default();
+    ingest(&mut classifier, &attempt(0), watched);
+    ingest(&mut classifier, &attempt(1_000), watched);
+    assert_eq!(classifier.expire(ATTEMPT_TIMEOUT_NS), []);
+    assert_eq!(classifier.expire(ATTEMPT_TIMEOUT_NS + 1_000).len(), 1);
 }
 
 #[test]
-fn attempts_are_bounded() {
-    let mut examiner = Examiner::default();
+fn limits_the_attempts_that_wait() {
+    let mut classifier = Classifier::default();
     for port in 0..5_000 {
-        examiner.take(&Sample { source_port: port, ..attempt(0) }, watched);
+        ingest(&mut classifier, &Sample { source_port: port, ..attempt(0) }, watched);
     }
-    assert_eq!(examiner.expire(u64::MAX).len(), MAX_ATTEMPTS);
+    assert_eq!(classifier.expire(u64::MAX).len(), MAX_ATTEMPTS);
 }
 
 #[test]
-fn over_loopback_the_watched_end_is_told_of() {
-    let mut examiner = Examiner::default();
+fn the_watched_end_is_local_over_loopback() {
+    let mut classifier = Classifier::default();
     let sent = sample(SampleKind::Payload, Protocol::Udp, b"x", 0);
     let sent = Sample { interface: LOOPBACK, direction: Direction::Egress as u8, ..sent };
-    let finding = examiner.take(&sent, watched).expect("a finding");
+    let finding = ingest(&mut classifier, &sent, watched).expect("a finding");
     assert_eq!((finding.local.port(), finding.direction), (2948, Direction::Ingress));
     // Elsewhere the peer's port is the peer's.
-    let finding = examiner.take(&Sample { interface: 2, ..sent }, watched).expect("a finding");
+    let finding =
+        ingest(&mut classifier, &Sample { interface: 2, ..sent }, watched).expect("a finding");
     assert_eq!((finding.peer.port(), finding.direction), (2948, Direction::Egress));
     assert_eq!(finding.port, 2948);
 }
 
 #[test]
-fn tallies_have_the_last_of_each() {
-    let mut examiner = Examiner::default();
+fn tallies_keep_the_last_finding_of_each_verdict() {
+    let mut classifier = Classifier::default();
     let mut tallies = Tallies::default();
     let time = |second| jiff::Timestamp::from_second(second).expect("a time");
     for (second, bytes) in [(1, &b"SSH-2.0-a"[..]), (2, b"PING\r\n"), (3, b"SSH-2.0-b")] {
         let payload = sample(SampleKind::Payload, Protocol::Tcp, bytes, 0);
-        tallies.count(&examiner.take(&payload, watched).expect("a finding"), time(second));
+        tallies
+            .count(&ingest(&mut classifier, &payload, watched).expect("a finding"), time(second));
     }
     let rows = tallies.of_port(2948);
     assert_eq!(rows.iter().map(|row| row.1).collect::<Vec<_>>(), [Verdict::Ssh, Verdict::Redis]);
@@ -164,17 +182,17 @@ fn tallies_have_the_last_of_each() {
 
 proptest! {
     #[test]
-    fn whatever_comes_is_borne(bytes in prop::collection::vec(any::<u8>(), size_of::<Sample>())) {
+    fn arbitrary_samples_do_not_panic(bytes in prop::collection::vec(any::<u8>(), size_of::<Sample>())) {
         let sample: Sample = bytemuck::pod_read_unaligned(&bytes);
-        let mut examiner = Examiner::default();
-        examiner.take(&sample, |_| true);
-        examiner.expire(u64::MAX);
+        let mut classifier = Classifier::default();
+        ingest(&mut classifier, &sample, |_| true);
+        classifier.expire(u64::MAX);
     }
 
     #[test]
-    fn whatever_headers_come_are_borne(bytes in prop::collection::vec(any::<u8>(), 0..=SAMPLE_LEN)) {
-        let mut examiner = Examiner::default();
-        examiner.take(&sample(SampleKind::ConnectionAttempt, Protocol::Tcp, &bytes, 0), watched);
-        examiner.take(&sample(SampleKind::Payload, Protocol::Udp, &bytes, 0), watched);
+    fn arbitrary_headers_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..=SAMPLE_LEN)) {
+        let mut classifier = Classifier::default();
+        ingest(&mut classifier, &sample(SampleKind::ConnectionAttempt, Protocol::Tcp, &bytes, 0), watched);
+        ingest(&mut classifier, &sample(SampleKind::Payload, Protocol::Udp, &bytes, 0), watched);
     }
 }

@@ -1,4 +1,4 @@
-//! How long to wait before trying again. Pure but for [`jitter`].
+//! Pauses between attempts. Pure, except for [`jitter`].
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -16,23 +16,23 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The next pause: half of it for sure, and of the other half the share `jitter`, so that agents
-    /// that lost the same receiver do not come back at once.
+    /// The next pause: one half, plus the share `jitter` of the other half, so that agents that lost
+    /// the same receiver do not return to it at the same time.
     pub(super) fn next(&mut self, jitter: f64) -> Duration {
         let doubled = SHORTEST.saturating_mul(1 << self.attempts.min(16));
         self.attempts = self.attempts.saturating_add(1);
         doubled.min(LONGEST).mul_f64(0.5 + jitter / 2.0)
     }
 
-    /// Whether nothing has failed yet.
+    /// Whether no attempt has failed yet.
     pub(super) const fn is_fresh(&self) -> bool {
         self.attempts == 0
     }
 }
 
-/// From 0 to 1, anew each time.
+/// A random number from 0 to 1.
 pub(super) fn jitter() -> f64 {
-    // The standard library keys every hasher at random; nothing secret depends on it.
+    // The standard library gives every hasher a random key. Nothing secret depends on it.
     let random = RandomState::new().build_hasher().finish();
     f64::from((random >> 32) as u32) / f64::from(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The way to all sinks: one queue and one thread for each.
+//! Sends events to all sinks.
 
 use std::{
     fmt,
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{config::SinkConfig, event::EncodedEvent};
 
-/// Time that a sink gets to write what is queued when a reload removes it.
+/// How long a sink that a reload removes may take to write its queue.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The way to the sinks; clones share the queues.
+/// The queues of all sinks. Clones share them.
 #[derive(Clone)]
 pub struct EventQueue {
     shared: Arc<Shared>,
@@ -43,7 +43,7 @@ struct Shared {
 #[derive(Default)]
 struct Workers {
     at_work: Vec<Worker>,
-    /// Those that a reload has removed, as long as they write what they have.
+    /// Sinks that a reload removed, until they have written their queues.
     leaving: JoinSet<()>,
 }
 
@@ -63,17 +63,17 @@ impl EventQueue {
         self.shared.lock().at_work.iter().for_each(|worker| worker.send(encoded));
     }
 
-    /// Whether an event would find room in every queue now.
+    /// Whether every queue has room for an event now.
     pub fn has_room(&self) -> bool {
         self.shared.lock().at_work.iter().all(Worker::has_room)
     }
 
-    /// Events lost so far, counted for each sink.
+    /// Events lost so far, summed over the sinks.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Relaxed)
     }
 
-    /// Opens every file anew.
+    /// Opens every file again, as after a rotation.
     pub fn reopen(&self) {
         self.shared.lock().at_work.iter().for_each(Worker::reopen);
     }
@@ -98,14 +98,14 @@ impl EventQueue {
                 .find_map(|from| from.iter().position(is_it).map(|index| from.remove(index)));
             workers.at_work.extend(next);
         }
-        // Those that have ended are collected on the way.
+        // Remove those that have ended.
         while workers.leaving.try_join_next().is_some() {}
         for worker in kept {
             workers.leaving.spawn(worker.end(LEAVE_LIMIT));
         }
     }
 
-    /// Writes what is queued, and ends the threads; `false` if something is lost because that took
+    /// Writes what is queued and ends the threads. `false` if events are lost because that took
     /// longer than `limit`.
     pub async fn close(&self, limit: Duration) -> bool {
         let (mut leaving, ends) = {
@@ -141,8 +141,8 @@ impl Shared {
         Worker::start(sink, &self.lost, &self.is_awake)
     }
 
-    /// Starts those of `configs` that are not at work. Nobody waits meanwhile: a sink may take its
-    /// time to be opened.
+    /// Starts those of `configs` that are not at work. The lock is not held meanwhile, because a
+    /// sink may take long to open.
     fn start_missing(&self, configs: &[SinkConfig]) -> Result<Vec<Worker>, SinkError> {
         let mut there: Vec<SinkConfig> =
             self.lock().at_work.iter().map(|worker| worker.config().clone()).collect();

@@ -1,4 +1,4 @@
-//! Events as lines of a file, or of standard output.
+//! Events as lines of a file or of standard output.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -15,14 +15,13 @@ use crate::event::EncodedEvent;
 
 /// An open file that lines are appended to.
 ///
-/// Nothing is buffered: a line is in the hands of the kernel once it is written, and a failure is
-/// known to belong to it.
+/// Nothing is buffered, so that a failure belongs to the line that is written.
 #[derive(Debug)]
 pub(super) struct Lines {
     target: Target,
-    /// `None` after a file could not be opened.
+    /// `None` if the file could not be opened.
     file: Option<File>,
-    /// Whether the file ends in the middle of a line.
+    /// Whether the file ends within a line.
     torn: bool,
 }
 
@@ -74,7 +73,7 @@ impl Lines {
 
     fn try_reopen(&mut self) -> io::Result<()> {
         let file = match &self.target {
-            // A duplicate, because the standard library's own handle buffers.
+            // A duplicate, because the handle of the standard library buffers.
             Target::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
             Target::File(path) => {
                 let file = open_file(path)?;
@@ -86,7 +85,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Whether the path names another file than the open one, as after a rotation.
+    /// Whether the path names another file than the open one, for example after a rotation.
     fn was_moved(&self) -> bool {
         let (Target::File(path), Some(file)) = (&self.target, &self.file) else { return false };
         let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
@@ -95,11 +94,11 @@ impl Lines {
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
-    // Readable too, to see how the file ends.
+    // Readable, to see how the file ends.
     OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
 }
 
-/// Whether the last writer was stopped, by a full disk or for good, before the end of its line.
+/// Whether the last write ended within a line, because of a full disk or a kill.
 fn ends_within_a_line(file: &File) -> io::Result<bool> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {
@@ -110,7 +109,7 @@ fn ends_within_a_line(file: &File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Appends `line`, on a line of its own even where the one before was cut off.
+/// Appends `line`. After a line that was cut off it begins a new one.
 pub(super) fn append(file: &mut File, line: &[u8], torn: &mut bool) -> io::Result<()> {
     if *torn {
         file.write_all(b"\n")?;

@@ -1,4 +1,4 @@
-//! The HTTP client of the sinks that are elsewhere.
+//! The HTTP client of the remote sinks.
 
 use std::{io, time::Duration};
 
@@ -17,31 +17,31 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use crate::config::HttpUrl;
 
-/// Time to get connected.
+/// Time limit of a connection attempt.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Time for a request with its answer, the connection included.
+/// Time limit of a request with its answer, including the connection attempt.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Silence after which a connection is closed.
+/// Idle time after which a connection is closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer that are read.
+/// Bytes of an answer that are read at most.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// Characters of an answer that the log shows.
+/// Characters of an answer in the log at most.
 const SHOWN: usize = 200;
 
-/// A receiver may ask for a pause of this length at most.
+/// The longest pause that a receiver may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Keeps one connection to one server.
+/// A client for one server. It keeps one connection.
 #[derive(Debug)]
 pub(super) struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
-/// What is sent.
+/// A request.
 #[derive(Clone, Debug)]
 pub(super) struct Post {
     pub(super) uri: Uri,
@@ -49,18 +49,18 @@ pub(super) struct Post {
     pub(super) body: Bytes,
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    /// How long the server wants to be left alone.
+    /// The pause that the server asks for.
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Bytes,
 }
 
 impl Client {
-    /// A client for `url`. The certificates of this host's trusted authorities are read for https
-    /// alone; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+    /// A client for `url`. For https it reads the certificates of the authorities that this host
+    /// trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` override them.
     pub(super) fn new(url: &HttpUrl) -> io::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -87,7 +87,8 @@ impl Client {
         Ok(Self { pool })
     }
 
-    /// Sends and waits for the answer, or says why there is none. Redirections are answers.
+    /// Sends a request and waits for the answer. The error says why there is none. A redirection is
+    /// an answer.
     pub(super) async fn post(&self, post: &Post) -> Result<Answer, String> {
         timeout(REQUEST_LIMIT, self.exchange(post))
             .await
@@ -103,7 +104,7 @@ impl Client {
         let answer = self.pool.request(request).await;
         let (head, body) = answer.map_err(|error| causes(&error))?.into_parts();
         let retry_after = retry_after(&head.headers);
-        // What cannot be read of the answer changes nothing about its status.
+        // The status counts even if the body cannot be read.
         let body = Limited::new(body, MAX_ANSWER).collect().await;
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
         Ok(Answer { status: head.status, retry_after, body })
@@ -111,7 +112,7 @@ impl Client {
 }
 
 impl Answer {
-    /// The answer as the log tells it.
+    /// The answer in words, for the log.
     pub(super) fn words(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let text: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
@@ -119,13 +120,13 @@ impl Answer {
     }
 }
 
-/// In seconds, RFC 9110, 10.2.3; a date is not understood.
+/// The seconds of RFC 9110, section 10.2.3. Dates are not supported.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
 }
 
-/// An error and what lies beneath.
+/// An error and its sources.
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let words: Vec<String> = chain.map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! Sinks of this host: an event is written or not, and there is no trying again.
+//! Sinks on this host. A write that fails is not tried again.
 
 use std::io;
 
@@ -7,14 +7,14 @@ use crate::event::EncodedEvent;
 
 /// A sink that takes one event after the other.
 pub(super) trait Local: Send {
-    /// Writes an event, or says why it is lost.
+    /// Writes an event. An error means that it is lost.
     fn write(&mut self, encoded: &EncodedEvent) -> io::Result<()>;
 
-    /// Opens anew what it writes to.
+    /// Opens its target again.
     fn reopen(&mut self) {}
 }
 
-/// Writes what comes to `queue` until it is closed.
+/// Writes the events of `queue` until it is closed.
 pub(super) async fn work(mut sink: Box<dyn Local>, queue: &Queue) {
     loop {
         match queue.next(1).await {

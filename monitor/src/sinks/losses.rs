@@ -1,4 +1,4 @@
-//! What a sink has lost, in the counter and in the log.
+//! Lost events of a sink, in the counter and in the log.
 
 use std::{
     fmt::Display,
@@ -8,15 +8,15 @@ use std::{
     },
 };
 
-/// The losses of one sink. The log tells of the first of them and of the recovery, so that a sink
-/// that is gone does not fill it.
+/// The losses of one sink. Only the first loss and the recovery are logged, so that a sink that is
+/// gone does not fill the log.
 #[derive(Debug)]
 pub(super) struct Losses {
-    /// The sink, as the log names it.
+    /// Name of the sink in the log.
     name: String,
-    /// Of all sinks.
+    /// Losses of all sinks.
     total: Arc<AtomicU64>,
-    /// Since something was written.
+    /// Losses since the last event that was written.
     streak: AtomicU64,
 }
 
@@ -34,7 +34,7 @@ impl Losses {
         self.total.load(Relaxed)
     }
 
-    /// So many events are lost.
+    /// Counts `count` events as lost.
     pub(super) fn lose(&self, count: u64, why: impl Display) {
         self.total.fetch_add(count, Relaxed);
         if count > 0 && self.streak.fetch_add(count, Relaxed) == 0 {
@@ -42,7 +42,7 @@ impl Losses {
         }
     }
 
-    /// Something was written.
+    /// An event was written.
     pub(super) fn recover(&self) {
         let lost = self.streak.swap(0, Relaxed);
         if lost > 0 {

@@ -1,11 +1,11 @@
-//! Where events go: every sink has a bounded queue of its own and a thread that empties it.
+//! Sinks: the places that events are sent to. Every sink has a bounded queue and a thread.
 //!
-//! A queue never makes its caller wait: an event that finds it full is counted and dropped. A sink
-//! that hangs, as a pipe that nobody reads or a server that does not answer, holds up neither the
-//! others nor the agent nor its exit.
+//! A queue never blocks its caller: an event that finds it full is dropped and counted. So a sink
+//! that hangs, such as a pipe without a reader or a server that does not answer, delays neither the
+//! other sinks nor the agent nor its exit.
 //!
-//! A thread has a runtime of its own, on which it waits for its queue and, if it is elsewhere, for
-//! its receiver. It may block: nobody shares it.
+//! Each thread has a runtime of its own, on which it waits for its queue and, for a remote sink, for
+//! its receiver. It may block, because no other sink uses it.
 
 mod alertmanager;
 mod backoff;

@@ -1,7 +1,7 @@
-//! The queue of one sink: bounded in events and in bytes, and never waited for by who fills it.
+//! The queue of one sink, bounded in events and in bytes. It never blocks its producer.
 //!
-//! An event stays in it until its sink is done with it. So what is in the queue when time is up is
-//! what was lost, that on which the sink hangs included.
+//! An event stays in the queue until its sink has delivered it. So the events that are left when
+//! the time is up are those that are lost, including the one that the sink hangs on.
 
 use std::{
     collections::VecDeque,
@@ -14,13 +14,13 @@ use tokio::sync::{Notify, watch};
 use super::losses::Losses;
 use crate::event::EncodedEvent;
 
-/// Events that wait for one sink at most.
+/// Events in a queue at most.
 pub(super) const CAPACITY: usize = 8192;
 
-/// Bytes of their JSON; what they take in memory is about the same.
+/// Bytes of their JSON at most. The memory that they use is about the same.
 const CAPACITY_BYTES: usize = 8 << 20;
 
-/// Bytes of JSON that a sink is given at once; more only if one event alone has more.
+/// Bytes of JSON in a batch, unless a single event has more.
 const BATCH_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -35,21 +35,21 @@ pub(super) struct Queue {
 struct State {
     events: VecDeque<Arc<EncodedEvent>>,
     bytes: usize,
-    /// What the sink has taken over and not delivered yet.
+    /// Events that the sink has taken over and not delivered yet.
     held: u64,
     reopen: bool,
     closing: bool,
     abandoned: bool,
 }
 
-/// What a sink is to do next.
+/// What a sink does next.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// To deliver these, the oldest of the queue. It tells the queue when it is done with them.
+    /// Deliver these, the oldest of the queue, and report the outcome to the queue.
     Events(Vec<Arc<EncodedEvent>>),
-    /// To open anew what it writes to.
+    /// Open its target again.
     Reopen,
-    /// To end: nothing is left, and nothing will come.
+    /// End: the queue is closed and empty.
     End,
 }
 
@@ -91,7 +91,7 @@ impl Queue {
         state.events.len() < CAPACITY && state.bytes + BATCH_BYTES < CAPACITY_BYTES
     }
 
-    /// Waits for something to do; at most `most` events of it.
+    /// Waits for the next work, with `most` events at most.
     pub(super) async fn next(&self, most: usize) -> Work {
         loop {
             if let Some(work) = self.lock().work(most) {
@@ -101,25 +101,25 @@ impl Queue {
         }
     }
 
-    /// The oldest `count` events are delivered.
+    /// Removes the oldest `count` events, which were delivered.
     pub(super) fn delivered(&self, count: usize) {
         if self.lock().remove(count) > 0 {
             self.losses.recover();
         }
     }
 
-    /// The oldest `count` events are lost.
+    /// Removes the oldest `count` events and counts them as lost.
     pub(super) fn lost(&self, count: usize, why: impl Display) {
         let removed = self.lock().remove(count);
         self.losses.lose(removed as u64, why);
     }
 
-    /// The oldest `count` events are the sink's own business from now on.
+    /// Removes the oldest `count` events. The sink keeps them itself from now on.
     pub(super) fn taken_over(&self, count: usize) {
         self.lock().remove(count);
     }
 
-    /// How many of those that were taken over are not delivered yet.
+    /// Sets how many of the events that were taken over are not delivered yet.
     pub(super) fn hold(&self, held: u64) {
         let mut state = self.lock();
         if !state.abandoned {
@@ -127,19 +127,19 @@ impl Queue {
         }
     }
 
-    /// Those that were taken over and not delivered are lost.
+    /// Counts the events that were taken over and not delivered as lost.
     pub(super) fn lose_held(&self, why: impl Display) {
         let held = std::mem::take(&mut self.lock().held);
         self.losses.lose(held, why);
     }
 
-    /// Asks the sink to open anew what it writes to.
+    /// Asks the sink to open its target again.
     pub(super) fn reopen(&self) {
         self.lock().reopen = true;
         self.news.notify_one();
     }
 
-    /// Takes nothing more. The sink ends when it has written what is queued.
+    /// Closes the queue. The sink ends when it has written what is queued.
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.closing.send_replace(true);
@@ -150,13 +150,13 @@ impl Queue {
         *self.closing.borrow()
     }
 
-    /// Waits until nothing more will come.
+    /// Waits until the queue is closed.
     pub(super) async fn closing(&self) {
-        // The sender is this queue's own.
+        // An error is impossible: the queue owns the sender.
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
-    /// Counts what is left as lost: time is up. Returns how many these are.
+    /// Counts the events that are left as lost, because the time is up. Returns their number.
     pub(super) fn abandon(&self) -> u64 {
         let mut state = self.lock();
         state.abandoned = true;
@@ -187,12 +187,13 @@ impl State {
             fits
         };
         let batch: Vec<_> = self.events.iter().take(most).take_while(fits).cloned().collect();
-        // One that is larger than a batch goes alone.
+        // An event that is larger than a batch goes alone.
         let batch = if batch.is_empty() { vec![Arc::clone(&self.events[0])] } else { batch };
         Some(Work::Events(batch))
     }
 
-    /// Returns how many there were to remove: none, once they were given up.
+    /// Removes the oldest `count` events. Returns how many there were: none after
+    /// [`Queue::abandon`].
     fn remove(&mut self, count: usize) -> usize {
         let count = count.min(self.events.len());
         let bytes: usize = self.events.drain(..count).map(|encoded| encoded.line.size()).sum();

@@ -1,4 +1,4 @@
-//! Sinks elsewhere: events go there in batches, and again until they have arrived or it is too late.
+//! Remote sinks. Events are sent in batches, repeatedly until they arrive or time is up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,32 +15,32 @@ use crate::event::EncodedEvent;
 /// Events of one request.
 const BATCH: usize = 256;
 
-/// After this long a batch is given up: it may be what the receiver stumbles over.
+/// How long a batch is tried. It may be the batch itself that the receiver fails on.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 
-/// How a receiver wants to be told, and what its answers mean.
+/// The protocol of a receiver.
 pub(super) trait Format: Send {
-    /// The request that tells `events`.
+    /// The request that carries `events`.
     fn post(&self, events: &[Arc<EncodedEvent>]) -> Post;
 
-    /// Whether a refusal may be followed by success.
+    /// Whether another attempt may succeed after an answer with `status`.
     fn is_passing(&self, status: StatusCode) -> bool {
         is_passing(status)
     }
 
-    /// How many events an answer of success says to have left out.
+    /// How many events the receiver left out, according to the body of its answer.
     fn left_out(&self, _body: &[u8]) -> usize {
         0
     }
 }
 
-/// RFC 9110, 15.5.9 and RFC 6585, 4, beside what is the server's own trouble.
+/// Errors of the server, and those of RFC 9110, section 15.5.9 and RFC 6585, section 4.
 pub(super) fn is_passing(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// Sends what comes to `queue` until it is closed.
+/// Sends the events of `queue` until it is closed.
 pub(super) async fn work(format: Box<dyn Format>, client: Client, queue: &Queue) {
     loop {
         match queue.next(BATCH).await {
@@ -60,8 +60,8 @@ pub(super) async fn work(format: Box<dyn Format>, client: Client, queue: &Queue)
     }
 }
 
-/// Sends one request until it is taken; says how many events of it were left out, or why it is
-/// given up.
+/// Sends one request until it is accepted. Returns how many of its events the receiver left out, or
+/// why the request was given up.
 async fn deliver(
     format: &dyn Format,
     client: &Client,
@@ -71,7 +71,7 @@ async fn deliver(
     let began = Instant::now();
     let mut backoff = Backoff::default();
     loop {
-        // Asked before the attempt: the last one is made after the closing.
+        // Checked before the attempt, so that one attempt is made after the queue was closed.
         let is_last = queue.is_closing() || began.elapsed() >= GIVE_UP_AFTER;
         let (why, pause) = match client.post(post).await {
             Ok(answer) if answer.status.is_success() => return Ok(format.left_out(&answer.body)),

@@ -70,12 +70,12 @@ fn start(configs: &[SinkConfig]) -> EventQueue {
     EventQueue::start(open(configs).expect("sinks"), Arc::new(|_| false)).expect("a queue")
 }
 
-/// A queue that nobody empties but the test.
+/// A queue without a thread.
 fn queue() -> Queue {
     Queue::new(Losses::new("the sink".into(), Arc::default()))
 }
 
-/// A pipe that nobody reads: what writes to it hangs once it is full.
+/// A pipe without a reader: a write to it blocks once it is full.
 fn pipe(path: &Path) {
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)
@@ -110,7 +110,7 @@ async fn events_are_appended_in_order() {
 }
 
 #[test]
-fn a_new_file_is_not_for_everyone() {
+fn creates_files_that_others_cannot_read() {
     let directory = Directory::new();
     lines(&directory.file());
     let mode = fs::metadata(directory.file()).expect("a file").permissions().mode();
@@ -118,7 +118,7 @@ fn a_new_file_is_not_for_everyone() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_is_named() {
+fn errors_name_a_file_that_cannot_be_opened() {
     let config = file(Path::new("/proc/nonexistent/events.jsonl"));
     let error = open(&[config]).err().expect("no sink").to_string();
     assert!(
@@ -127,7 +127,7 @@ fn a_file_that_cannot_be_opened_is_named() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_of_every_event() {
+fn a_full_disk_fails_every_event() {
     let mut full = lines(Path::new("/dev/full"));
     for _ in 0..3 {
         let error = full.append(b"lost\n").expect_err("the disk is full");
@@ -154,7 +154,7 @@ fn losses_are_counted_and_logged_once() {
 }
 
 #[test]
-fn a_file_comes_back() {
+fn opens_a_file_again_when_its_path_is_free() {
     let directory = Directory::new();
     let (path, aside) = (directory.file(), directory.0.join("aside"));
     let mut lines = lines(&path);
@@ -168,7 +168,7 @@ fn a_file_comes_back() {
 }
 
 #[test]
-fn a_moved_file_is_made_anew() {
+fn creates_a_file_again_after_it_was_moved() {
     let directory = Directory::new();
     let (file, old) = (directory.file(), directory.0.join("events.jsonl.1"));
     let mut lines = lines(&file);
@@ -181,7 +181,7 @@ fn a_moved_file_is_made_anew() {
 }
 
 #[test]
-fn a_line_that_was_cut_off_swallows_no_other() {
+fn begins_a_new_line_after_one_that_was_cut_off() {
     let directory = Directory::new();
     fs::write(directory.file(), "{\"cut").expect("written");
     let mut lines = lines(&directory.file());
@@ -190,7 +190,7 @@ fn a_line_that_was_cut_off_swallows_no_other() {
 }
 
 #[test]
-fn a_closed_pipe_is_an_error_and_no_more() {
+fn a_closed_pipe_is_an_error() {
     let (reader, writer) = io::pipe().expect("a pipe");
     drop(reader);
     let mut file = File::from(std::os::fd::OwnedFd::from(writer));
@@ -202,7 +202,8 @@ fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
     file::append(file, line, &mut false)
 }
 
-/// logrotate moves a file and sends SIGHUP: the old one is let go at once, not with the next event.
+/// logrotate moves a file and sends SIGHUP. The old file has to be closed at once, not with the next
+/// event.
 #[tokio::test]
 async fn files_are_reopened() {
     let directory = Directory::new();
@@ -212,7 +213,7 @@ async fn files_are_reopened() {
     queue.reopen();
     let deadline = Instant::now() + Duration::from_secs(10);
     while !path.exists() {
-        assert!(Instant::now() < deadline, "the file was not made anew");
+        assert!(Instant::now() < deadline, "the file was not created again");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(queue.close(Duration::from_secs(10)).await);
@@ -236,7 +237,7 @@ async fn sinks_can_be_replaced() {
 }
 
 #[tokio::test]
-async fn what_is_queued_survives_a_reload() {
+async fn queued_events_survive_a_reload() {
     let directory = Directory::new();
     let path = directory.file();
     pipe(&path);
@@ -251,7 +252,7 @@ async fn what_is_queued_survives_a_reload() {
     assert_eq!(queue.lost(), 0);
 }
 
-/// Counts the lines that come out of a pipe until nobody writes to it any more.
+/// Counts the lines of a pipe until its last writer closes it.
 fn read_to_end(path: &Path) -> thread::JoinHandle<usize> {
     let mut reader = File::open(path).expect("the pipe");
     thread::spawn(move || {
@@ -262,7 +263,7 @@ fn read_to_end(path: &Path) -> thread::JoinHandle<usize> {
 }
 
 #[tokio::test]
-async fn a_sink_that_hangs_holds_up_nobody() {
+async fn a_sink_that_hangs_does_not_delay_others() {
     let directory = Directory::new();
     let (stuck, fine) = (directory.file(), directory.0.join("fine"));
     pipe(&stuck);
@@ -272,7 +273,7 @@ async fn a_sink_that_hangs_holds_up_nobody() {
     while queue.lost() < 10 {
         queue.send(&encoded("fills the pipe, then the queue"));
         sent += 1;
-        // The other one is to keep up.
+        // The other sink has to keep up.
         while sent % 1000 == 0 && contents(&fine).lines().count() + 100 < sent {
             assert!(start.elapsed() < Duration::from_secs(30), "the other sink waits");
         }
@@ -282,7 +283,7 @@ async fn a_sink_that_hangs_holds_up_nobody() {
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(contents(&fine).lines().count(), sent, "the other one has everything");
 
-    // Whatever got into the pipe, all the rest is counted; the event it hangs on may be both.
+    // Events that are not in the pipe are counted. The event that the sink hangs on may be both.
     let written = read_to_end(&stuck).join().expect("a reader") as u64;
     let sum = queue.lost() + written;
     assert!((sent as u64..=sent as u64 + 1).contains(&sum), "{sum} of {sent}");
@@ -310,7 +311,7 @@ async fn a_queue_is_bounded_in_events_and_in_bytes() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_counted_once() {
+async fn counts_abandoned_events_once() {
     let queue = queue();
     for _ in 0..5 {
         queue.push(&encoded("x"));

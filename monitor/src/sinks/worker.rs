@@ -1,4 +1,4 @@
-//! One sink at work: its thread and the way to it.
+//! One sink at work: its thread and its queue.
 
 use std::{
     io,
@@ -31,7 +31,7 @@ use crate::{
     event::{EncodedEvent, Event},
 };
 
-/// A sink that is open, and not at work yet.
+/// A sink that is open and has no thread yet.
 pub struct Sink {
     config: SinkConfig,
     target: Target,
@@ -43,13 +43,13 @@ enum Target {
     Alertmanager(Alertmanager, Client),
 }
 
-/// A sink at work. Its thread ends when this is dropped and what is queued is written.
+/// A sink at work. After this is dropped, its thread writes what is queued and ends.
 pub(super) struct Worker {
     config: SinkConfig,
-    /// Which events it is told.
+    /// Whether the sink wants an event.
     wants: fn(&Event) -> bool,
     queue: Arc<Queue>,
-    /// Closed with the thread.
+    /// Closed when the thread ends.
     ended: Option<oneshot::Receiver<()>>,
 }
 
@@ -80,7 +80,7 @@ impl Target {
         })
     }
 
-    /// Waiting alone takes no driver.
+    /// A local sink needs no I/O driver: it only waits for its queue.
     fn runtime(&self) -> io::Result<Runtime> {
         let mut builder = Builder::new_current_thread();
         match self {
@@ -121,7 +121,7 @@ impl Worker {
         let (its_queue, is_awake) = (Arc::clone(&queue), Arc::clone(is_awake));
         let work = move || {
             runtime.block_on(target.work(&its_queue, is_awake));
-            // A look-up of a name may hang, and is not waited for.
+            // A name lookup may hang; do not wait for it.
             runtime.shutdown_background();
             drop(end);
         };
@@ -147,24 +147,24 @@ impl Worker {
         self.queue.reopen();
     }
 
-    /// Takes no more events. What it returns waits until those that are queued are written.
+    /// Accepts no more events. The future completes when those that are queued are written.
     pub(super) fn close(&mut self) -> impl Future<Output = ()> + use<> {
         self.queue.close();
         let ended = self.ended.take();
         async {
             if let Some(ended) = ended {
-                // Nothing is ever sent: the channel is closed with the thread.
+                // Nothing is ever sent: the end of the thread closes the channel.
                 let _ = ended.await;
             }
         }
     }
 
-    /// Counts what is still queued as lost.
+    /// Counts the events that are still queued as lost.
     pub(super) fn abandon(&self) -> u64 {
         self.queue.abandon()
     }
 
-    /// Writes what is queued, and ends; what is not written within `limit` is lost.
+    /// Writes what is queued and ends. Events that are not written within `limit` are lost.
     pub(super) async fn end(mut self, limit: Duration) {
         let _ = timeout(limit, self.close()).await;
         self.abandon();
@@ -177,7 +177,7 @@ impl Drop for Worker {
     }
 }
 
-/// The sink as log and errors name it. Of a URL they tell no path: it may be a secret.
+/// Name of a sink in the log and in errors. Without the path of a URL, which may be a secret.
 fn name(config: &SinkConfig) -> String {
     match config {
         SinkConfig::Stdout => "stdout".into(),

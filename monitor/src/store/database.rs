@@ -1,4 +1,4 @@
-//! The database as its only writer sees it.
+//! The database as its only writer uses it.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -14,16 +14,16 @@ use super::{error::StoreError, record::Record, schema};
 use crate::config::StoreConfig;
 use monitor_ledger::{Changes, Saved, SavedPort};
 
-/// How long a write waits for a reader that recovers the log; there is no other writer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a write waits for a reader that recovers the log. There is no other writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const PAGE_BYTES: u64 = 4096;
 
-/// Pages of the log after which it is written back to the database, at most.
+/// Pages of the log at most, before it is written back to the database.
 const LOG_PAGES: u64 = 1000;
 
-/// Events that are forgotten in one transaction, so that the log stays small.
-const FORGET_AT_ONCE: u64 = 20_000;
+/// Events deleted in one transaction at most, so that the log stays small.
+const DELETE_AT_ONCE: u64 = 20_000;
 
 /// An open database.
 #[derive(Debug)]
@@ -41,24 +41,24 @@ pub(super) fn file_id(path: &Path) -> io::Result<FileId> {
     fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// What is kept of the ledger.
+/// The saved ledger and its ports.
 pub type KeptLedger = (Saved, Vec<(u16, SavedPort)>);
 
 impl Database {
-    /// Opens the database at `config.path`, or makes it, and its directory if only that is missing.
+    /// Opens or creates the database at `config.path`. Creates its directory if only that is missing.
     pub(super) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let path = &config.path;
-        make_file(path)?;
+        create_file(path)?;
         let unclean = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
-        // Before anything is changed: the file may belong to another program.
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        // Before anything is changed: the database may belong to another program.
         schema::version(&connection)?;
-        // Without effect on a database that has tables.
+        // This has no effect on a database that has tables.
         connection.pragma_update(None, "auto_vacuum", "incremental")?;
         connection.pragma_update(None, "journal_mode", "wal")?;
-        // The log is synced at every commit: what is committed survives a power loss.
+        // Syncs the log at every commit, so that a commit survives a power loss.
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "cache_size", -1024)?;
         connection.pragma_update(None, "trusted_schema", false)?;
@@ -71,20 +71,20 @@ impl Database {
         Ok(database)
     }
 
-    /// Whether it is still the file at `path`: writes to a removed one would be lost.
+    /// Whether the open file is still the one at `path`. Events in a removed file are lost.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         file_id(path).is_ok_and(|file| file == self.file)
     }
 
-    /// Looks for damage, which takes a reading of the whole file.
+    /// Checks for damage. This reads the whole file.
     fn check(&self) -> Result<(), StoreError> {
-        let verdict: String =
+        let result: String =
             self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if verdict == "ok" { Ok(()) } else { Err(StoreError::Damaged(verdict)) }
+        if result == "ok" { Ok(()) } else { Err(StoreError::Damaged(result)) }
     }
 
-    /// Limits what database and log take together: three quarters for the one, up to an eighth for
-    /// the other, and the rest for what the log exceeds it by while a reader is active.
+    /// Limits the size of database and log together: three quarters for the database, up to an eighth
+    /// for the log, and the rest for the growth of the log while a reader is active.
     pub(super) fn set_max_size(&mut self, max_size: u64) -> Result<(), StoreError> {
         self.max_size = max_size;
         let log_pages = (max_size / 8 / PAGE_BYTES).min(LOG_PAGES);
@@ -96,14 +96,14 @@ impl Database {
             log_bytes as i64,
             |_| Ok(()),
         )?;
-        // SQLite never sets it below what the database has already.
+        // SQLite does not set it below the current size of the database.
         let pages = self.page_limit() as i64;
         self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         Ok(())
     }
 
-    /// Keeps all of `records` and `changes`, or nothing. Once it returns, they survive a power
-    /// loss as far as the disk honours a sync.
+    /// Commits all of `records` and `changes`, or nothing. After it returns, they survive a power
+    /// loss if the disk honours a sync.
     pub(super) fn write(
         &mut self,
         records: &[Record],
@@ -117,7 +117,7 @@ impl Database {
         Ok(transaction.commit()?)
     }
 
-    /// What was last kept of the ledger; `None` if it never was.
+    /// The ledger as it was last saved; `None` if it never was.
     pub(super) fn ledger(&self) -> Result<Option<KeptLedger>, StoreError> {
         let sql = "SELECT state FROM ledger";
         let saved = self.connection.query_row(sql, [], |row| row.get::<_, String>(0)).optional()?;
@@ -132,12 +132,12 @@ impl Database {
         Ok(Some((serde_json::from_str(&saved)?, ports)))
     }
 
-    /// Forgets events from before `oldest_ns`, nanoseconds since 1970, and as many of the oldest as
-    /// it takes to have room for `coming` bytes within the size.
+    /// Deletes events before `oldest_ns`, nanoseconds since 1970, and as many of the oldest events as
+    /// necessary for `coming` more bytes within the size limit.
     pub(super) fn forget(&mut self, oldest_ns: i64, coming: u64) -> Result<(), StoreError> {
         let sql = "DELETE FROM events WHERE id IN
             (SELECT id FROM events WHERE time_ns < ?1 ORDER BY time_ns LIMIT ?2)";
-        let forget = FORGET_AT_ONCE as i64;
+        let forget = DELETE_AT_ONCE as i64;
         let mut forgotten =
             self.connection.prepare(sql)?.execute(params![oldest_ns, forget])? as u64;
         loop {
@@ -155,8 +155,8 @@ impl Database {
         Ok(())
     }
 
-    /// Deletes the oldest events. Any sender of packets can cause `identified` events: where more
-    /// than half of the events are of that kind, they make room themselves.
+    /// Deletes the oldest events. A remote host can cause any number of `identified` events. If these
+    /// are more than half of all, only they are deleted, so that they do not displace the others.
     fn make_room(&self, surplus: u64) -> Result<u64, StoreError> {
         let count = |condition| {
             let sql = format!("SELECT count(*) FROM events {condition}");
@@ -169,14 +169,14 @@ impl Database {
         Ok(self.connection.execute(&sql, [surplus as i64])? as u64)
     }
 
-    /// How many events are too many for `coming` bytes more. A tenth of the room is made at once, so
-    /// that it is not done for every event.
+    /// How many events have to be deleted for `coming` more bytes. A tenth of the room is freed at
+    /// once, so that this does not happen for every event.
     fn surplus(&self, coming: u64) -> Result<u64, StoreError> {
         let pragma =
             |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let used = (pragma("page_count")? - pragma("freelist_count")?) as u64;
         let room = self.page_limit();
-        // Two dozen pages for what may come before the next look.
+        // Two dozen pages for events that are written before the next check.
         let needed = used + 24 + coming.div_ceil(PAGE_BYTES);
         if needed <= room {
             return Ok(0);
@@ -184,10 +184,10 @@ impl Database {
         let sql = "SELECT count(*) FROM events";
         let events: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
         let excess = needed - room * 9 / 10;
-        Ok((events as u64 * excess).div_ceil(used.max(1)).min(FORGET_AT_ONCE))
+        Ok((events as u64 * excess).div_ceil(used.max(1)).min(DELETE_AT_ONCE))
     }
 
-    /// Bytes that may be written at once: there is always room for so much beside what is kept.
+    /// Bytes that may be written at once: there is always room for them beside the other events.
     pub(super) const fn room_at_once(&self) -> u64 {
         self.page_limit() / 8 * PAGE_BYTES
     }
@@ -197,21 +197,21 @@ impl Database {
     }
 }
 
-/// A file with the same name and a suffix.
+/// The path with a suffix.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// SQLite would make a file that everybody may read.
-fn make_file(path: &Path) -> io::Result<()> {
+/// Creates the file with a mode of its own, because SQLite would create one that all users can read.
+fn create_file(path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         DirBuilder::new().mode(0o750).create(directory)?;
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
         Ok(_) => {
-            // Left by a file that was removed, and perhaps still open in a reader of that one.
+            // A file that was removed may have left them, and a reader of it may have them open.
             for suffix in ["-wal", "-shm"] {
                 let _ = fs::remove_file(beside(path, suffix));
             }

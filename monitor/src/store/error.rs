@@ -1,4 +1,4 @@
-//! Why the store cannot be used.
+//! Errors of the store.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use rusqlite::ErrorCode;
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// What SQLite says.
+    /// An error of SQLite.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    /// The file or its directory.
+    /// An error of the file or its directory.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// What is kept is no JSON of ours.
-    #[error("what is kept of the ledger cannot be read: {0}")]
+    /// The saved ledger is not valid.
+    #[error("the saved ledger cannot be read: {0}")]
     Json(#[from] serde_json::Error),
-    /// The database is whole, and not ours.
+    /// The database belongs to another program.
     #[error("the file is the database of another program")]
     Foreign,
     /// The database was made by a later version.
@@ -24,9 +24,9 @@ pub enum StoreError {
         "the file is of schema version {found}, made by a later ghostport; this one knows {known}"
     )]
     Newer {
-        /// Its version.
+        /// Version of the database.
         found: usize,
-        /// The last one that is known.
+        /// Latest version that this build knows.
         known: usize,
     },
     /// A check of a database that was not closed found damage.
@@ -35,7 +35,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the file holds no database that anybody could go on with.
+    /// Whether the file has no usable database.
     pub(super) fn is_corruption(&self) -> bool {
         match self {
             Self::Damaged(_) => true,
@@ -47,7 +47,7 @@ impl StoreError {
         }
     }
 
-    /// Whether there is no room: on the disk, or of what the store may take.
+    /// Whether there is no room, on the disk or within the size limit of the store.
     pub(super) fn is_full(&self) -> bool {
         let Self::Sqlite(error) = self else { return false };
         error.sqlite_error_code() == Some(ErrorCode::DiskFull)

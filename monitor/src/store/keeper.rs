@@ -1,4 +1,4 @@
-//! Keeps what it is given as well as the disk allows, and knows what it could not keep.
+//! The policy of the store: retries, damaged databases, and losses.
 
 use std::{
     fs, io,
@@ -16,37 +16,36 @@ use super::{
 use crate::config::StoreConfig;
 use monitor_ledger::Changes;
 
-/// How long a database that cannot be opened is left alone.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Pause before the next attempt to open a database.
+const RETRY_PERIOD: Duration = Duration::from_secs(10);
 
-/// How often old events are looked for.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// How often old events are deleted.
+const DELETE_PERIOD: Duration = Duration::from_secs(60);
 
-/// Damaged databases that are kept; beyond, the oldest goes.
+/// Damaged databases that are kept. Older ones are removed.
 const KEPT_ASIDE: usize = 3;
 
-/// The store, before it has a thread of its own: an open database, or the wish for one.
+/// The store: an open database, or one to open later.
 #[derive(Debug)]
 pub struct Store {
     config: StoreConfig,
     database: Option<Database>,
-    /// When the next try to open it is due.
+    /// When the next attempt to open it is due.
     retry_at: Instant,
     forget_at: Instant,
-    /// Changes of the ledger that could not be saved yet.
+    /// Changes of the ledger that are not saved yet.
     unsaved: Option<Changes>,
-    /// Events lost since the last one that was kept.
+    /// Events lost since the last one that was written.
     lost: u64,
-    /// Whether something is wrong, and said to be.
-    ails: bool,
-    /// Whether a database was begun that lacks what the ledger has saved before.
-    begun_anew: bool,
+    /// Whether a failure was logged and has not ended.
+    has_failed: bool,
+    /// Whether a new database was created, without the ledger that was saved before.
+    is_new: bool,
 }
 
 impl Store {
-    /// Opens the database, or makes it. One that is damaged is set aside as
-    /// `NAME.corrupt-TIME`; where there can be none, the log says so once, and the store tries
-    /// again from time to time.
+    /// Opens or creates the database. A damaged one is renamed to `NAME.corrupt-TIME`. A failure is
+    /// logged once, and the store tries again from time to time.
     pub fn open(config: &StoreConfig) -> Self {
         let now = Instant::now();
         let mut store = Self {
@@ -56,33 +55,33 @@ impl Store {
             forget_at: now,
             unsaved: None,
             lost: 0,
-            ails: false,
-            begun_anew: false,
+            has_failed: false,
+            is_new: false,
         };
         if let Err(error) = store.connect() {
             store.complain(&error);
         }
-        store.begun_anew = false;
+        store.is_new = false;
         store
     }
 
-    /// What was last kept of the ledger; `None` if there is nothing that can be gone on with.
+    /// The ledger as it was last saved; `None` if there is none or it cannot be read.
     pub fn ledger(&mut self) -> Option<KeptLedger> {
         let ledger = self.database.as_ref()?.ledger();
         ledger
             .inspect_err(|error| {
-                tracing::error!("the ledger begins anew: {}: {error}", self.config.path.display());
+                tracing::error!("the ledger starts empty: {}: {error}", self.config.path.display());
             })
             .ok()?
     }
 
-    /// Where the database is, or should be.
+    /// Path of the database, which may not exist.
     pub fn path(&self) -> &Path {
         &self.config.path
     }
 
-    /// Keeps `records`, and `changes` with them, on the disk when it returns. Returns how many of
-    /// the records were lost; changes that cannot be kept now are kept with later ones.
+    /// Writes `records` and `changes`; they are on the disk when this returns. Returns how many of the
+    /// records were lost. Changes that cannot be written now are written with later ones.
     pub fn keep(&mut self, records: &[Record], changes: Option<Changes>) -> u64 {
         if let Some(changes) = changes {
             self.unsaved = Some(merged(self.unsaved.take(), changes));
@@ -98,12 +97,13 @@ impl Store {
         rest.len() as u64
     }
 
-    /// Whether the ledger has to be saved as a whole, because what was saved before is gone.
-    pub(super) fn takes_begun_anew(&mut self) -> bool {
-        std::mem::take(&mut self.begun_anew)
+    /// Whether a new database was created since the last call, so that the whole ledger has to be
+    /// saved.
+    pub(super) fn take_is_new(&mut self) -> bool {
+        std::mem::take(&mut self.is_new)
     }
 
-    /// Other limits from now on; the path stays.
+    /// Applies the limits of `config`. The path stays.
     pub(super) fn limit(&mut self, config: &StoreConfig) {
         self.config.retain = config.retain;
         self.config.max_size = config.max_size;
@@ -115,7 +115,7 @@ impl Store {
         }
     }
 
-    /// Keeps `rest`, or leaves in it what it could not keep.
+    /// Writes `rest`, and leaves in it the records that it could not write.
     fn try_keep(&mut self, rest: &mut &[Record]) -> Result<(), StoreError> {
         self.connect()?;
         match self.write(rest) {
@@ -130,7 +130,7 @@ impl Store {
         *rest = &[];
         self.unsaved = None;
         if self.forget_at <= Instant::now() {
-            self.forget_at = Instant::now() + FORGET_EVERY;
+            self.forget_at = Instant::now() + DELETE_PERIOD;
             if let Err(error) = self.forget(0) {
                 tracing::warn!("old events are not forgotten: {error}");
             }
@@ -138,7 +138,7 @@ impl Store {
         Ok(())
     }
 
-    /// The same where there is no room: it may be full of what need not be kept.
+    /// Writes `rest` where there is no room, in place of older events.
     fn keep_in_place_of_older(&mut self, rest: &mut &[Record]) -> Result<(), StoreError> {
         let at_once = self.database.as_ref().map_or(0, Database::room_at_once);
         loop {
@@ -173,21 +173,21 @@ impl Store {
         database.map_or(Ok(()), |database| database.forget(nanoseconds(oldest), coming))
     }
 
-    /// Opens the database if it is not open, or is no longer the file at its path.
+    /// Opens the database unless it is open and still the file at its path.
     fn connect(&mut self) -> Result<(), StoreError> {
         if let Some(database) = &self.database {
             if database.is_at(&self.config.path) {
                 return Ok(());
             }
             self.database = None;
-            self.begun_anew = true;
+            self.is_new = true;
             self.retry_at = Instant::now();
         }
         let now = Instant::now();
         if now < self.retry_at {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         }
-        self.retry_at = now + RETRY_AFTER;
+        self.retry_at = now + RETRY_PERIOD;
         self.database = match Database::open(&self.config) {
             Err(error) if error.is_corruption() => {
                 self.set_aside(&error)?;
@@ -198,20 +198,20 @@ impl Store {
         Ok(())
     }
 
-    /// Moves a damaged database out of the way, with its log: a repair needs both.
+    /// Renames a damaged database with its log: a repair needs both.
     fn set_aside(&mut self, error: &StoreError) -> Result<(), StoreError> {
         self.database = None;
         self.retry_at = Instant::now();
-        self.begun_anew = true;
+        self.is_new = true;
         let path = &self.config.path;
         let aside =
             beside(path, &format!(".corrupt-{}", Timestamp::now().strftime("%Y%m%dT%H%M%S.%fZ")));
         fs::rename(path, &aside)?;
-        // Neither need be there.
+        // Either may be missing.
         let _ = fs::rename(beside(path, "-wal"), beside(&aside, "-wal"));
         let _ = fs::remove_file(beside(path, "-shm"));
         tracing::error!(
-            "{} is corrupted ({error}): it is set aside as {}, and the store begins anew",
+            "{} is corrupted ({error}): it is set aside as {}, and a new store is created",
             path.display(),
             aside.display(),
         );
@@ -219,34 +219,34 @@ impl Store {
         Ok(())
     }
 
-    /// Says that something is wrong, once.
+    /// Logs a failure, once.
     fn complain(&mut self, error: &StoreError) {
         if matches!(error, StoreError::Sqlite(_)) && !error.is_full() {
-            // A file that was removed, or a file system that was mounted again, needs another try.
+            // A removed file or a file system that was mounted again needs another attempt.
             self.database = None;
         }
-        if !self.ails {
+        if !self.has_failed {
             tracing::error!("events are not kept in {}: {error}", self.config.path.display());
         }
-        self.ails = true;
+        self.has_failed = true;
     }
 
     fn recover(&mut self) {
-        if self.ails {
+        if self.has_failed {
             let path = self.config.path.display();
             tracing::info!("events are kept in {path} again; {} were lost", self.lost);
         }
-        self.ails = false;
+        self.has_failed = false;
         self.lost = 0;
     }
 }
 
-/// Bytes that a record takes with its places in the indices, roughly and rather too many.
+/// An upper estimate of the bytes of a record with its entries in the indices.
 fn size_on_disk(record: &Record) -> u64 {
     (record.line.size() as u64 + 128) * 5 / 4
 }
 
-/// Both changes as one: where both say something, the later one is right.
+/// Both changes as one. The later one takes precedence.
 fn merged(earlier: Option<Changes>, mut later: Changes) -> Changes {
     if let Some(earlier) = earlier {
         let mut ports: std::collections::BTreeMap<_, _> = earlier.ports.into_iter().collect();
@@ -256,7 +256,7 @@ fn merged(earlier: Option<Changes>, mut later: Changes) -> Changes {
     later
 }
 
-/// A disk that corrupts one database after the other is not to be filled with them.
+/// A disk that corrupts one database after the other must not fill up with them.
 fn remove_older_than_newest(path: &Path) -> io::Result<()> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let prefix = format!("{}.corrupt-", name.to_string_lossy());
@@ -269,7 +269,7 @@ fn remove_older_than_newest(path: &Path) -> io::Result<()> {
             })
         })
         .collect();
-    // The names end in the time.
+    // Their names end with the time.
     aside.sort();
     for file in aside.iter().rev().skip(KEPT_ASIDE) {
         fs::remove_file(file)?;

@@ -1,18 +1,19 @@
-//! The store: events and the ledger in an SQLite database, kept as well as the disk allows.
+//! The store: events and the ledger in an SQLite database.
 //!
-//! One bounded queue into one thread, as the sinks have it. It never makes its caller wait; what
-//! finds it full is counted. What is waiting is committed together.
+//! Like a sink, the store has a bounded queue and a thread. The queue never blocks its caller; an
+//! event that finds it full is counted as lost. Messages that wait are committed together.
 //!
 //! # Durability
 //!
 //! The database has a write-ahead log that is synced at every commit (`journal_mode = WAL`,
-//! `synchronous = FULL`). What was committed when [`StoreQueue::flush`] returns survives `kill -9`,
-//! and a power loss as far as the disk keeps what it says it has. What was queued and not committed
-//! is lost with the agent; never is a part of a commit kept. A database that was not closed is
-//! checked when it is opened; a damaged one is set aside and replaced.
+//! `synchronous = FULL`). What is committed when [`StoreQueue::flush`] returns survives `kill -9`,
+//! and a power loss if the disk keeps what it has acknowledged. Messages that were queued but not
+//! committed are lost when the agent is killed. A commit is kept as a whole or not at all. A database
+//! that was not closed is checked when it is opened. A damaged one is set aside, and a new one takes
+//! its place.
 //!
-//! Where nothing can be written, the log says so once, events are counted as lost, changes of the
-//! ledger wait for better times, and the store tries again.
+//! If the store cannot write, it logs that once, counts events as lost, holds back the changes of the
+//! ledger, and tries again.
 //!
 //! # Use
 //!
@@ -23,7 +24,7 @@
 //! use ghostport::store::{Store, StoreQueue};
 //! use monitor_ledger::Ledger;
 //!
-//! // On the first thread, with the privileges that the agent keeps.
+//! // On the first thread, with the privileges of the running agent.
 //! let mut store = Store::open(config);
 //! let mut ledger = match store.ledger() {
 //!     Some((saved, ports)) => Ledger::restore(&saved, ports, start)?,

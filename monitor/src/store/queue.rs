@@ -1,4 +1,4 @@
-//! The queue before the store, into the thread that writes.
+//! The queue of the store.
 
 use std::{
     io,
@@ -23,10 +23,10 @@ use crate::{
     event::{EncodedEvent, EventLosses},
 };
 
-/// Messages that wait for the writer at most.
+/// Messages in the queue at most.
 const QUEUE_CAPACITY: usize = 8192;
 
-/// The way to the store; clones share one queue.
+/// The queue of the store. Clones share it.
 #[derive(Clone, Debug)]
 pub struct StoreQueue {
     messages: mpsc::Sender<Message>,
@@ -50,12 +50,12 @@ impl StoreQueue {
         self.shared.lost_in_queue.fetch_add(u64::from(is_lost), Relaxed);
     }
 
-    /// Whether an event would find room now.
+    /// Whether the queue has room for an event now.
     pub fn has_room(&self) -> bool {
         self.messages.capacity() > 0
     }
 
-    /// Queues changes of the ledger. What finds the queue full comes back: see
+    /// Queues changes of the ledger. Returns them if the queue is full: see
     /// [`monitor_ledger::Ledger::requeue`].
     pub fn save(&self, changes: Changes) -> Result<(), Box<Changes>> {
         self.messages.try_send(Message::Ledger(Box::new(changes))).map_err(|error| {
@@ -66,13 +66,13 @@ impl StoreQueue {
         })
     }
 
-    /// Whether the database was replaced since the last call, and lacks every port of the
-    /// ledger that is not saved again.
+    /// Whether a new database was created since the last call. It lacks every port of the ledger that
+    /// is not saved again.
     pub fn needs_whole_ledger(&self) -> bool {
-        self.shared.begun_anew.swap(false, Relaxed)
+        self.shared.is_new.swap(false, Relaxed)
     }
 
-    /// What was lost so far: by the queue, and because nothing could be written.
+    /// Events lost so far.
     pub fn losses(&self) -> EventLosses {
         EventLosses {
             queue: self.shared.lost_in_queue.load(Relaxed),
@@ -80,11 +80,11 @@ impl StoreQueue {
         }
     }
 
-    /// Keeps `retain` and `max_size` of `config` from now on. Another path needs another store. A
-    /// writer that hangs with its disk keeps them when it goes on.
+    /// Applies `retain` and `max_size` of `config` from now on; another path needs another store. A
+    /// writer that hangs with its disk applies them when it continues.
     pub fn limit(&self, config: &StoreConfig) {
         *self.shared.next_limits() = Some(config.clone());
-        // A queue without room wakes the writer as well.
+        // A full queue wakes the writer as well.
         let _ = self.messages.try_send(Message::Limit);
     }
 

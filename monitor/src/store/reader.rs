@@ -1,4 +1,4 @@
-//! The stored history as everybody else sees it: read-only, also while the agent writes.
+//! Read-only access to the stored events, also while the agent writes.
 
 use std::{
     fmt::Write as _,
@@ -21,56 +21,56 @@ use super::{
 use crate::event::EventName;
 
 /// How long a reader waits for the log to be recovered.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Events that are read in one transaction. The log cannot be written back past a reader, so that
-/// none may stay in one while it waits for its own reader.
+/// Events read in one transaction. The log cannot be written back past an open transaction, so none
+/// may stay open while its reader waits for its own output.
 const PAGE: u32 = 500;
 
-/// What is asked for; everything where nothing is said.
+/// Which events to read. A field that is `None` does not restrict them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Not before this time.
+    /// Not before this time of day.
     pub since: Option<Timestamp>,
     /// About this port.
     pub port: Option<u16>,
     /// Of this kind.
     pub kind: Option<EventName>,
-    /// No more than this many, the newest of them.
+    /// At most this many, the newest ones.
     pub limit: Option<u32>,
 }
 
-/// The place of an event in the history, which no other one will have.
+/// The position of an event in the store. No other event ever has the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(i64);
 
-/// Why the history cannot be read.
+/// Why the store cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is none.
+    /// There is no store.
     #[error("there is no store at {}: the agent (`ghostport run`) makes one; --config FILE names the configuration that says where", .0.display())]
     Missing(PathBuf),
-    /// There is one, and something is wrong with it.
+    /// The store cannot be opened or read.
     #[error("cannot read the store at {}: {source}", path.display())]
     Unreadable {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: StoreError,
     },
 }
 
-/// The stored history.
+/// A reader of the store.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
-    /// The file that is open.
+    /// Identity of the open file.
     file: FileId,
 }
 
 impl Reader {
-    /// Opens the history at `path`; nothing is changed.
+    /// Opens the store at `path` read-only.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let file = file_id(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ReadError::Missing(path.to_owned()),
@@ -78,14 +78,14 @@ impl Reader {
         })?;
         let (connection, version) = connect(path).map_err(|source| unreadable(path, source))?;
         if version == 0 {
-            // The agent is about to make the tables.
+            // The agent is about to create the tables.
             return Err(ReadError::Missing(path.to_owned()));
         }
         Ok(Self { connection, path: path.to_owned(), file })
     }
 
-    /// Shows the lines that `filter` asks for, oldest first, as long as `show` wants more of them.
-    /// Returns the place of the last event there is, for [`Self::each_after`].
+    /// Passes the events that `filter` selects to `show`, oldest first, until `show` breaks. Returns
+    /// the position of the last event, for [`Self::each_after`].
     pub fn each(
         &self,
         filter: &Filter,
@@ -95,7 +95,7 @@ impl Reader {
         self.each_after(begin, filter, show)
     }
 
-    /// Shows what came after `place`, as [`Self::each`] does.
+    /// Like [`Self::each`], for the events after `place`.
     pub fn each_after(
         &self,
         place: Place,
@@ -119,7 +119,7 @@ impl Reader {
         }
     }
 
-    /// Whether another file is at the path by now, as after a damaged one was set aside.
+    /// Whether another file is at the path now, for example after a damaged one was set aside.
     pub fn was_replaced(&self) -> bool {
         file_id(&self.path).is_ok_and(|file| file != self.file)
     }
@@ -151,7 +151,7 @@ impl Reader {
         rows.collect()
     }
 
-    /// The place before the first event that is asked for.
+    /// The position before the first event that `filter` selects.
     fn begin(&self, filter: &Filter) -> rusqlite::Result<Place> {
         let Some(limit) = filter.limit else { return Ok(Place::default()) };
         let Some(skipped) = limit.checked_sub(1) else { return self.last() };
@@ -183,17 +183,17 @@ fn unreadable(path: &Path, source: impl Into<StoreError>) -> ReadError {
     ReadError::Unreadable { path: path.to_owned(), source: source.into() }
 }
 
-/// A connection, and the version of its tables.
+/// A connection and the version of its tables.
 fn connect(path: &Path) -> Result<(Connection, usize), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = |connection: Connection| {
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
         let version = schema::version(&connection)?;
         Ok((connection, version))
     };
     let usual = Connection::open_with_flags(path, flags).map_err(StoreError::from).and_then(open);
-    // A process that may not write beside the database cannot share it with a writer. Without a log there
-    // is none.
+    // A process that may not write to the directory cannot share the database with a writer. If
+    // there is no log, there is no writer.
     match usual {
         Err(StoreError::Sqlite(_)) if !beside(path, "-wal").exists() => {
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;

@@ -1,14 +1,14 @@
-//! Tables of the store, and the way from one version of them to the next.
+//! Tables of the store, and the migrations between their versions.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::StoreError;
 
-/// `PRAGMA application_id`: that the database is one of ghostport ("ghpt").
+/// `PRAGMA application_id` of a database of ghostport ("ghpt").
 pub(super) const APPLICATION: i32 = 0x6768_7074;
 
-/// Each brings a database from the version that is its index to the next one. What is released is
-/// never changed, only added to.
+/// Each migrates a database from the version that is its index to the next one. A released migration
+/// never changes.
 const MIGRATIONS: [&str; 2] = [
     "
     CREATE TABLE events (
@@ -42,11 +42,11 @@ const MIGRATIONS: [&str; 2] = [
 /// Version of the tables that this build reads and writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// Version of the tables in the database; 0 for one that has none yet.
+/// Version of the tables in the database; 0 if it has none yet.
 ///
 /// # Errors
 ///
-/// It is another program's, or of a later version, or cannot be read.
+/// The database belongs to another program, has a later version, or cannot be read.
 pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let version = usize::try_from(pragma("user_version")?).unwrap_or(usize::MAX);
@@ -61,13 +61,13 @@ pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
     Ok(version)
 }
 
-/// Brings the tables to [`VERSION`], all of the way or not at all.
+/// Migrates the tables to [`VERSION`], completely or not at all.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     if version(connection)? == VERSION {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have done it meanwhile.
+    // Another process may have migrated them meanwhile.
     for migration in &MIGRATIONS[version(&transaction)?..] {
         transaction.execute_batch(migration)?;
     }

@@ -67,7 +67,7 @@ fn record(number: i64) -> Record {
     }
 }
 
-/// Every line that is asked for.
+/// Every line that `filter` selects.
 fn read(path: &Path, filter: &Filter) -> Vec<String> {
     let mut lines = Vec::new();
     let reader = Reader::open(path).expect("a store");
@@ -145,7 +145,7 @@ async fn events_come_back_in_order_while_the_agent_writes() {
 }
 
 #[test]
-fn filters_choose() {
+fn filters_select_events() {
     let directory = Directory::new();
     let config = directory.config();
     let mut database = Database::open(&config).expect("a database");
@@ -172,7 +172,7 @@ fn filters_choose() {
 }
 
 #[test]
-fn a_reader_goes_on_where_it_was() {
+fn a_reader_continues_where_it_stopped() {
     let directory = Directory::new();
     let config = directory.config();
     let mut database = Database::open(&config).expect("a database");
@@ -191,11 +191,11 @@ fn a_reader_goes_on_where_it_was() {
     reader.each_after(place, &filter, &mut count).expect("two");
     assert_eq!(seen, 3);
     let stopped = reader.each(&filter, |_| ControlFlow::Break(())).expect("one");
-    assert_eq!(stopped, place, "behind the first line again");
+    assert_eq!(stopped, place, "after the first line again");
 }
 
 #[test]
-fn files_are_not_for_everyone() {
+fn creates_files_that_others_cannot_read() {
     use std::os::unix::fs::PermissionsExt;
     let directory = Directory::new();
     let mut config = directory.config();
@@ -213,7 +213,7 @@ fn files_are_not_for_everyone() {
 }
 
 #[test]
-fn the_ledger_comes_back() {
+fn restores_the_ledger() {
     let directory = Directory::new();
     let config = directory.config();
     let mut ledger = ledger();
@@ -233,7 +233,7 @@ fn the_ledger_comes_back() {
 }
 
 #[test]
-fn old_events_are_forgotten() {
+fn deletes_old_events() {
     let directory = Directory::new();
     let config = StoreConfig { retain: Duration::from_secs(3600), ..directory.config() };
     let mut store = Store::open(&config);
@@ -245,7 +245,7 @@ fn old_events_are_forgotten() {
 }
 
 #[test]
-fn the_oldest_events_make_room() {
+fn deletes_the_oldest_events_when_full() {
     let (_directory, config, mut store) = small_store();
     let mut written = 0;
     // Several times what has room.
@@ -273,9 +273,9 @@ fn the_oldest_events_make_room() {
     assert_eq!(store.keep(&[record(written)], None), 0);
 }
 
-/// What waited in a ring buffer comes as one, and may be more than was left free, or than has room.
+/// A burst from the ring buffer may be larger than the free room, or than the whole store.
 #[test]
-fn the_oldest_events_make_room_for_a_burst() {
+fn deletes_the_oldest_events_for_a_burst() {
     let (_directory, config, mut store) = small_store();
     let mut written = 0;
     for burst in [1024, 7, 300, 1024, 1024, 1, 900, 8192] {
@@ -295,7 +295,7 @@ fn the_oldest_events_make_room_for_a_burst() {
 }
 
 #[test]
-fn payloads_do_not_push_out_the_rest() {
+fn identified_events_do_not_displace_others() {
     let (_directory, config, mut store) = small_store();
     for number in 0..50 {
         assert_eq!(store.keep(&[record(number)], None), 0);
@@ -313,7 +313,7 @@ fn payloads_do_not_push_out_the_rest() {
 }
 
 #[test]
-fn a_database_of_others_is_left_alone() {
+fn leaves_databases_of_other_programs_alone() {
     let directory = Directory::new();
     let config = directory.config();
     let other = Connection::open(&config.path).expect("a database");
@@ -330,7 +330,7 @@ fn a_database_of_others_is_left_alone() {
 }
 
 #[test]
-fn a_later_schema_is_left_alone() {
+fn leaves_later_schemas_alone() {
     let directory = Directory::new();
     let config = directory.config();
     drop(Store::open(&config));
@@ -346,7 +346,7 @@ fn a_later_schema_is_left_alone() {
 }
 
 #[test]
-fn a_store_that_is_missing_says_what_to_do() {
+fn a_missing_store_is_explained() {
     let directory = Directory::new();
     let error = Reader::open(&directory.config().path).expect_err("no store").to_string();
     assert!(
@@ -356,7 +356,7 @@ fn a_store_that_is_missing_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_slow_holds_up_nobody() {
+async fn a_slow_store_does_not_block_its_callers() {
     let directory = Directory::new();
     let config = directory.config();
     let store = Store::open(&config);

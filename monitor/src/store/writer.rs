@@ -11,14 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::{keeper::Store, record::Record};
 use crate::config::StoreConfig;
 
-/// Events that are committed together at most.
+/// Events in a commit at most.
 const BATCH: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) lost_in_queue: AtomicU64,
     pub(super) lost_in_store: AtomicU64,
-    pub(super) begun_anew: AtomicBool,
+    /// Whether a new database was created.
+    pub(super) is_new: AtomicBool,
     /// Limits that the writer has not taken yet.
     next_limits: Mutex<Option<StoreConfig>>,
 }
@@ -39,11 +40,11 @@ pub(super) enum Message {
     Close(oneshot::Sender<()>),
 }
 
-/// The thread's own.
+/// The state of the thread.
 pub(super) struct Writer {
     store: Store,
     shared: Arc<Shared>,
-    /// What is to be committed next.
+    /// Events of the next commit.
     records: Vec<Record>,
     changes: Option<Changes>,
 }
@@ -75,7 +76,7 @@ impl Writer {
         match message {
             Message::Event(record) => self.records.push(record),
             Message::Ledger(changes) => {
-                // Two in one commit would have to be merged.
+                // A commit has one set of changes; two would have to be merged.
                 if self.changes.is_some() {
                     self.commit();
                 }
@@ -85,10 +86,10 @@ impl Writer {
             Message::Limit => {}
             Message::Flush(done) => {
                 self.commit();
-                // The caller may have given up.
+                // An error means that the caller has stopped waiting.
                 let _ = done.send(());
             }
-            Message::Close(_) => unreachable!("the caller has seen to it"),
+            Message::Close(_) => unreachable!("handled by the caller"),
         }
         if self.records.len() >= BATCH {
             self.commit();
@@ -109,19 +110,19 @@ impl Writer {
         let lost = self.store.keep(&self.records, self.changes.take());
         self.records.clear();
         self.shared.lost_in_store.fetch_add(lost, Relaxed);
-        self.shared.begun_anew.fetch_or(self.store.takes_begun_anew(), Relaxed);
+        self.shared.is_new.fetch_or(self.store.take_is_new(), Relaxed);
     }
 
     fn close(mut self, mut messages: mpsc::Receiver<Message>, done: oneshot::Sender<()>) {
-        // From here on a sender counts its event itself; those that came in between are counted
-        // here, so that none is lost silently.
+        // From here on a sender counts its event as lost. Events that were queued in between are
+        // counted here.
         messages.close();
         while let Ok(message) = messages.try_recv() {
             let is_event = matches!(message, Message::Event(_));
             self.shared.lost_in_queue.fetch_add(u64::from(is_event), Relaxed);
         }
         self.commit();
-        // Closing writes the log back.
+        // Closing writes the log back to the database.
         drop(self);
         let _ = done.send(());
     }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use monitor_common::{sample::Sample, socket_record::SocketRecord};
+use monitor_common::{sample_record::SampleRecord, socket_record::SocketRecord};
 use monitor_kernel::snapshot::Snapshot;
 use monitor_ledger::{ClockReading, Ledger};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     message::{Message, Shared},
+    parts::Parts,
     shared_ledger::{SharedLedger, lock},
     worker::Worker,
 };
@@ -21,12 +22,10 @@ use crate::{
     classification::Tallies,
     config::{PayloadKeep, WatchedPort},
     event::{
-        Event, EventContext,
+        Event,
         broadcast::{EventBroadcast, Subscriber},
     },
-    sinks::EventQueue,
     sockets::Socket,
-    store::StoreQueue,
 };
 
 /// Messages that wait at most: many times what the ring buffer holds.
@@ -40,25 +39,6 @@ pub struct Pipeline {
     ledger: SharedLedger,
     tallies: Arc<Mutex<Tallies>>,
     broadcast: EventBroadcast,
-}
-
-/// What the pipeline starts with.
-#[derive(Debug)]
-pub struct Parts {
-    /// The ledger, restored or new.
-    pub ledger: SharedLedger,
-    /// The watched ports.
-    pub ports: Vec<WatchedPort>,
-    /// What is kept of payloads.
-    pub keep: PayloadKeep,
-    /// Whether events have command lines.
-    pub command_lines: bool,
-    /// What all events have in common.
-    pub context: EventContext,
-    /// The sinks.
-    pub queue: EventQueue,
-    /// The store of events and ledger.
-    pub store: StoreQueue,
 }
 
 impl Pipeline {
@@ -86,7 +66,7 @@ impl Pipeline {
     }
 
     /// Queues a sample, or counts it as lost.
-    pub fn submit_sample(&self, sample: Sample) {
+    pub fn submit_sample(&self, sample: SampleRecord) {
         if self.messages.try_send(Message::Sample(Box::new(sample))).is_err() {
             self.shared.lost_samples.fetch_add(1, Relaxed);
         }

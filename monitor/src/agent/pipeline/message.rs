@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64},
 };
 
-use monitor_common::{sample::Sample, socket_record::SocketRecord};
+use monitor_common::{sample_record::SampleRecord, socket_record::SocketRecord};
 use monitor_kernel::snapshot::Snapshot;
 use monitor_ledger::ClockReading;
 use tokio::sync::{Notify, oneshot};
@@ -22,7 +22,7 @@ pub(super) enum Message {
     /// A socket call.
     Call(Box<SocketRecord>),
     /// A sampled packet.
-    Sample(Box<Sample>),
+    Sample(Box<SampleRecord>),
     /// The kernel's counters at a time.
     Counters(ClockReading, Box<Snapshot>),
     /// The sockets on the watched ports that a scan found, and when the scan began.

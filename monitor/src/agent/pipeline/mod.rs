@@ -8,14 +8,13 @@
 //! The order of the queue matters: a socket call comes before the counters that count it, and
 //! before the result of the scan during which it happened.
 
+mod calls;
 mod expectation;
 mod handle;
 mod holders;
 mod message;
+mod parts;
 mod shared_ledger;
 mod worker;
 
-pub use self::{
-    handle::{Parts, Pipeline},
-    shared_ledger::SharedLedger,
-};
+pub use self::{handle::Pipeline, parts::Parts, shared_ledger::SharedLedger};

@@ -2,33 +2,33 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    process,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use monitor_common::{
-    sample::Sample,
+    sample_record::SampleRecord,
     socket_record::{Call, SocketRecord},
 };
 use monitor_kernel::{
     clock::{EventClock, SteadyOffset},
     snapshot::Snapshot,
 };
-use monitor_ledger::{CallKind, Change, ClockReading, FoundHeld, SocketCall, Transition, Watched};
+use monitor_ledger::{Change, ClockReading, FoundHeld, Transition, Watched};
 use tokio::sync::mpsc;
 
 use super::{
+    calls::{is_our_close, socket_call},
     expectation::owner,
-    handle::Parts,
     holders,
     message::{Message, Shared},
+    parts::Parts,
     shared_ledger::{SharedLedger, lock},
 };
 use crate::{
     agent::bounded_wait::BoundedWait,
-    classification::{Examiner, Finding, Tallies},
+    classification::{Classifier, Finding, Tallies},
     config::{self, PayloadKeep, WatchedPort},
     event::{self, EncodedEvent, Event, EventBody, EventContext, broadcast::EventBroadcast},
     process::{Identity, ProcessEnricher},
@@ -58,7 +58,7 @@ pub(super) struct Worker {
     ledger: SharedLedger,
     ports: BTreeMap<u16, WatchedPort>,
     keep: PayloadKeep,
-    examiner: Examiner,
+    classifier: Classifier,
     tallies: Arc<Mutex<Tallies>>,
     /// Names of the interfaces by index, from the last counters.
     interfaces: HashMap<u32, String>,
@@ -94,7 +94,7 @@ impl Worker {
             ledger: parts.ledger,
             ports: by_number(parts.ports),
             keep: parts.keep,
-            examiner: Examiner::default(),
+            classifier: Classifier::default(),
             tallies,
             interfaces: HashMap::new(),
             command_lines: parts.command_lines,
@@ -189,9 +189,9 @@ impl Worker {
         Event::new(time, EventBody::from_call(call, record.call, expected), &self.context)
     }
 
-    fn classify(&mut self, sample: &Sample) {
+    fn classify(&mut self, sample: &SampleRecord) {
         let ports = &self.ports;
-        if let Some(finding) = self.examiner.take(sample, |port| ports.contains_key(&port)) {
+        if let Some(finding) = self.classifier.ingest(sample, |port| ports.contains_key(&port)) {
             self.emit_finding(&finding);
         }
     }
@@ -210,7 +210,7 @@ impl Worker {
 
     fn read_counters(&mut self, at: ClockReading, counters: &Snapshot) {
         self.name_interfaces(counters);
-        for finding in self.examiner.expire(at.boottime_ns) {
+        for finding in self.classifier.expire(at.boottime_ns) {
             self.emit_finding(&finding);
         }
         let mut ledger = lock(&self.ledger);
@@ -355,48 +355,11 @@ impl From<&WatchedPort> for Watched {
     }
 }
 
-/// Whether this agent closed the socket. A scan that looks at a descriptor keeps its socket open
-/// for a moment; which process closed it meanwhile is unknown.
-fn is_our_close(record: &SocketRecord) -> bool {
-    let is_ours = record.caller.as_ref().is_some_and(|caller| caller.tgid == process::id());
-    is_ours && record.call == Call::Close
-}
-
-/// The call for the ledger; `None` if the protocol is unknown.
-fn socket_call(
-    record: &SocketRecord,
-    wall: Timestamp,
-    expected: Option<bool>,
-) -> Option<SocketCall> {
-    let kind = match record.call {
-        Call::Bind { errno: None } => CallKind::Bind { expected: expected != Some(false) },
-        Call::Bind { errno: Some(_) } => CallKind::BindRefused,
-        Call::Listen => CallKind::Listen,
-        Call::Close => CallKind::Close,
-    };
-    let at = ClockReading { wall, boottime_ns: record.time_ns };
-    Some(SocketCall { at, port: record.port, protocol: record.protocol?, kind })
-}
-
 #[cfg(test)]
 mod tests {
-    use bytemuck::Zeroable as _;
-    use monitor_common::socket_event::{Mechanism, SocketEvent, SocketEventKind};
     use monitor_ledger::PortState;
 
     use super::*;
-
-    #[test]
-    fn ignores_the_caller_of_its_own_closes_only() {
-        let is_ours = |kind: SocketEventKind, tgid| {
-            let (kind, mechanism) = (kind as u8, Mechanism::Fexit as u8);
-            let event = SocketEvent { kind, mechanism, tgid, ..SocketEvent::zeroed() };
-            is_our_close(&SocketRecord::try_from(&event).expect("a record"))
-        };
-        assert!(is_ours(SocketEventKind::Close, process::id()));
-        assert!(!is_ours(SocketEventKind::Close, process::id() + 1));
-        assert!(!is_ours(SocketEventKind::Bind, process::id()));
-    }
 
     #[test]
     fn saves_at_once_only_what_lasts() {

@@ -1,5 +1,4 @@
-//! The alerts that are active, and when Alertmanager is to be told of them. It reads no clock but for
-//! what it is given.
+//! The active alerts, and when each has to be sent.
 
 use std::{
     collections::BTreeMap,
@@ -11,24 +10,24 @@ use jiff::Timestamp;
 use super::alert::{Alert, AlertName, Labels, annotations};
 use crate::event::Event;
 
-/// Alerts at once: as many ports as nobody has bound by hand.
+/// Active alerts at most: more ports than are bound by hand.
 pub(super) const CAPACITY: usize = 1024;
 
-/// How often an active alert is told again.
+/// How often an active alert is sent.
 const REPEAT_PERIOD: Duration = Duration::from_secs(60);
 
-/// How long an alert lasts that is not told again, as when the agent has gone: four times as long,
-/// as Prometheus has it, and less than Alertmanager's own `resolve_timeout`.
+/// How long an alert lasts that is not sent again, for example because the agent was stopped: four
+/// periods, as in Prometheus, and less than the `resolve_timeout` of Alertmanager.
 const LASTS: Duration = Duration::from_secs(240);
 
-/// How long an alert lasts at least. Who binds a port for a moment is to be heard of, though
-/// Alertmanager waits for others before it tells anybody (`group_wait`); and a state lasts as long.
+/// How long an alert lasts at least. A bind of a moment has to be notified, although Alertmanager
+/// waits for other alerts first (`group_wait`). The state of a port lasts as long.
 const LASTS_AT_LEAST: Duration = Duration::from_secs(300);
 
-/// How long the end of an alert is told of to one that does not listen.
+/// How long the end of an alert is sent to an Alertmanager that does not accept it.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 
-/// Which alert it is.
+/// Identity of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     name: AlertName,
@@ -42,18 +41,18 @@ pub(super) struct Active(BTreeMap<Key, Entry>);
 #[derive(Debug)]
 struct Entry {
     labels: BTreeMap<String, String>,
-    /// Of the last event.
+    /// Annotations of the last event.
     annotations: BTreeMap<&'static str, String>,
     starts_at: Timestamp,
     raised_at: Instant,
-    told_at: Option<Instant>,
-    /// Events that Alertmanager has not been told of.
-    untold: u64,
+    sent_at: Option<Instant>,
+    /// Events that were not sent to Alertmanager yet.
+    unsent: u64,
     ended_at: Option<(Instant, Timestamp)>,
 }
 
 impl Active {
-    /// Takes in an event; `false` if there is no room for its alert.
+    /// Raises the alert of an event; `false` if there is no room for it.
     pub(super) fn raise(&mut self, event: &Event, labels: &Labels, now: Instant) -> bool {
         let port = event.socket().and_then(|socket| socket.local_port);
         let (Some(name), Some(port)) = (AlertName::of(event), port) else { return true };
@@ -66,8 +65,8 @@ impl Active {
             annotations: BTreeMap::new(),
             starts_at: event.time,
             raised_at: now,
-            told_at: None,
-            untold: 0,
+            sent_at: None,
+            unsent: 0,
             ended_at: None,
         });
         if entry.ended_at.take().is_some() {
@@ -75,48 +74,48 @@ impl Active {
         }
         entry.annotations = annotations(name, event);
         entry.raised_at = now;
-        entry.told_at = None;
-        entry.untold += 1;
+        entry.sent_at = None;
+        entry.unsent += 1;
         true
     }
 
-    /// Ends the alerts of ports at which nothing goes on any more.
+    /// Ends the alerts of ports that are quiet.
     pub(super) fn end_quiet(&mut self, is_awake: impl Fn(u16) -> bool, now: Instant) {
         for (key, entry) in &mut self.0 {
             let is_over = now.duration_since(entry.raised_at) >= LASTS_AT_LEAST;
             if entry.ended_at.is_none() && is_over && !is_awake(key.port) {
                 entry.ended_at = Some((now, Timestamp::now()));
-                entry.told_at = None;
+                entry.sent_at = None;
             }
         }
     }
 
-    /// When Alertmanager is to be told next.
+    /// When the next alert has to be sent.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.0.values().map(Entry::due_at).min()
     }
 
-    /// The alerts that Alertmanager is to be told of now, those that are new first.
+    /// The alerts that have to be sent now, those with new events first.
     pub(super) fn due(&self, now: Instant) -> Vec<Key> {
         let due = self.0.iter().filter(|(_, entry)| entry.due_at() <= now);
-        let mut due: Vec<(bool, Key)> = due.map(|(key, entry)| (entry.untold == 0, *key)).collect();
+        let mut due: Vec<(bool, Key)> = due.map(|(key, entry)| (entry.unsent == 0, *key)).collect();
         due.sort_unstable();
         due.into_iter().map(|(_, key)| key).collect()
     }
 
-    /// These alerts as they are told at the time `now`.
+    /// These alerts as they are sent at the time `now`.
     pub(super) fn alerts(&self, keys: &[Key], now: Timestamp) -> Vec<Alert> {
         let entries = keys.iter().filter_map(|key| self.0.get(key));
         entries.map(|entry| entry.alert(now)).collect()
     }
 
-    /// Alertmanager has taken these. Returns how many events it learned of.
-    pub(super) fn told(&mut self, keys: &[Key], now: Instant) -> u64 {
+    /// Alertmanager accepted these alerts. Returns how many new events they had.
+    pub(super) fn sent(&mut self, keys: &[Key], now: Instant) -> u64 {
         let mut events = 0;
         for key in keys {
             let Some(entry) = self.0.get_mut(key) else { continue };
-            events += std::mem::take(&mut entry.untold);
-            entry.told_at = Some(now);
+            events += std::mem::take(&mut entry.unsent);
+            entry.sent_at = Some(now);
             if entry.ended_at.is_some() {
                 self.0.remove(key);
             }
@@ -124,12 +123,12 @@ impl Active {
         events
     }
 
-    /// Forgets these. Returns how many events were not told.
+    /// Removes these alerts. Returns how many of their events were not sent.
     pub(super) fn forget(&mut self, keys: &[Key]) -> u64 {
-        keys.iter().filter_map(|key| self.0.remove(key)).map(|entry| entry.untold).sum()
+        keys.iter().filter_map(|key| self.0.remove(key)).map(|entry| entry.unsent).sum()
     }
 
-    /// Forgets alerts that have been over for long. Returns how many events were not told.
+    /// Removes alerts that ended long ago. Returns how many of their events were not sent.
     pub(super) fn give_up(&mut self, now: Instant) -> u64 {
         let is_past = |entry: &Entry| {
             entry.ended_at.is_some_and(|(at, _)| now.duration_since(at) >= GIVE_UP_AFTER)
@@ -139,15 +138,15 @@ impl Active {
         self.forget(&past)
     }
 
-    /// Events that Alertmanager has not been told of.
-    pub(super) fn untold(&self) -> u64 {
-        self.0.values().map(|entry| entry.untold).sum()
+    /// Events that were not sent to Alertmanager yet.
+    pub(super) fn unsent(&self) -> u64 {
+        self.0.values().map(|entry| entry.unsent).sum()
     }
 }
 
 impl Entry {
     fn due_at(&self) -> Instant {
-        self.told_at.map_or(self.raised_at, |told_at| told_at + REPEAT_PERIOD)
+        self.sent_at.map_or(self.raised_at, |sent_at| sent_at + REPEAT_PERIOD)
     }
 
     fn alert(&self, now: Timestamp) -> Alert {

@@ -1,4 +1,4 @@
-//! From an event to an alert. Pure.
+//! An event as an alert. Pure.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +17,24 @@ use monitor_ledger::Cause;
 pub(super) enum AlertName {
     /// A socket was bound to a port that was dormant.
     BindOnDormantPort,
-    /// A port was bound by one whom the configuration does not expect.
+    /// A process that the configuration does not expect bound a port.
     UnexpectedOwner,
 }
 
-/// Where the sections about the alerts are; the anchor is the name in small letters.
+/// The page with a section about each alert. The anchor is the name in lower case.
 const RUNBOOK: &str = "https://github.com/ghostport/ghostport/blob/main/docs/runbook.md";
 
-/// Both of them, as in the rules.
+/// Severity of both alerts, as in the rules.
 const SEVERITY: &str = "critical";
 
-/// Job of the scrape in dashboards/prometheus/scrape.yaml.
+/// Job of the scrape configuration in dashboards/prometheus/scrape.yaml.
 const JOB: &str = "ghostport";
 
-/// Labels of every alert that the configuration names.
+/// Labels that the configuration adds to every alert.
 #[derive(Clone, Debug)]
 pub(super) struct Labels(BTreeMap<String, String>);
 
-/// An alert as Alertmanager's API has it, `postableAlert` of version 2.
+/// An alert of Alertmanager's API: `postableAlert` of version 2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Alert {
@@ -63,8 +63,8 @@ impl AlertName {
         }
     }
 
-    /// Transport protocol of the label, for the alert that has one: `ghostport_awakenings_total`,
-    /// from which the other one is made, has none.
+    /// Value of the label `protocol`. Only one alert has that label: the metric behind the other
+    /// one, `ghostport_awakenings_total`, has no such label.
     pub(super) fn protocol(self, event: &Event) -> Option<&'static str> {
         match self {
             Self::BindOnDormantPort => None,
@@ -85,7 +85,8 @@ impl Labels {
         Self(configured.clone())
     }
 
-    /// Never a process: labels say which alert it is, and an alert of each process would be another.
+    /// The labels of an alert. They identify it and therefore never name a process, which would
+    /// make an alert of each process.
     pub(super) fn of(&self, name: AlertName, event: &Event) -> BTreeMap<String, String> {
         let mut labels: BTreeMap<String, String> =
             [("instance", event.host_name.as_str()), ("job", JOB), ("severity", SEVERITY)]
@@ -105,7 +106,7 @@ impl Labels {
     }
 }
 
-/// What is known: names are those of the event's fields, with underscores.
+/// The known facts. Names are those of the fields of the event, with underscores.
 pub(super) fn annotations(name: AlertName, event: &Event) -> BTreeMap<&'static str, String> {
     let (port, host) = (port(event), &event.host_name);
     let dormant = dormant_for(event).map(|dormancy| format!(", dormant for {dormancy},"));

@@ -1,9 +1,9 @@
-//! Alerts for an Alertmanager, without the way through a scrape.
+//! Alerts that are sent to an Alertmanager directly, without a scrape.
 //!
-//! It is told of binds on dormant ports and of unexpected owners, as often as it has to be for the
-//! alert to last, and of the end when the port is quiet again. Labels are those of Prometheus' alerts
-//! of the same names, so that Alertmanager takes both for one; what else is known of the process is in
-//! the annotations.
+//! Binds on dormant ports and unexpected owners raise alerts. An alert is sent repeatedly while it
+//! is active, and resolved when its port is quiet again. The labels are those of Prometheus' alerts
+//! of the same names, so that Alertmanager takes both for one alert. Annotations describe the
+//! process.
 
 mod active;
 mod alert;
@@ -33,13 +33,13 @@ use super::{
 };
 use crate::{config::HttpUrl, event::EncodedEvent};
 
-/// Events that are looked at together.
+/// Events that are processed together at most.
 const BATCH: usize = 256;
 
-/// Alerts of one request.
+/// Alerts in a request at most.
 const ALERTS: usize = 64;
 
-/// How often the ports are looked at whose alerts are active.
+/// How often the ports of active alerts are checked.
 const LOOK_PERIOD: Duration = Duration::from_secs(15);
 
 /// Whether the state of a port is another one than quiet.
@@ -52,10 +52,10 @@ pub(super) struct Alertmanager {
     labels: Labels,
 }
 
-/// An attempt that may succeed later.
+/// A failed attempt that may be repeated.
 struct Failure {
     why: String,
-    /// How long the receiver wants to be left alone.
+    /// The pause that the receiver asks for.
     retry_after: Option<Duration>,
 }
 
@@ -80,8 +80,8 @@ impl Pause {
     }
 }
 
-/// Waits until an alert is `due` that may be told, or the ports are to be looked at; for good if
-/// there is no alert.
+/// Waits until an alert is `due` and no pause is in force, or until the ports have to be checked.
+/// Waits forever if there is no alert.
 async fn wait(due: Option<Instant>, pause: &Pause) {
     let Some(due) = due else { return std::future::pending().await };
     let due = pause.until.map_or(due, |until| until.max(due));
@@ -93,7 +93,7 @@ impl Alertmanager {
         Self { uri: url.join("/api/v2/alerts"), labels: Labels::new(labels) }
     }
 
-    /// Tells what comes to `queue` until it is closed.
+    /// Sends alerts for the events of `queue` until it is closed.
     pub(super) async fn work(
         self,
         client: Client,
@@ -115,13 +115,13 @@ impl Alertmanager {
             let now = Instant::now();
             active.end_quiet(is_awake, now);
             if is_last || pause.is_over(now) {
-                match self.tell(&client, &mut active, queue).await {
+                match self.send_due(&client, &mut active, queue).await {
                     Ok(()) => pause = Pause::default(),
                     Err(failure) if is_last => return queue.lose_held(failure.why),
                     Err(failure) => pause.extend(failure, queue.losses().name()),
                 }
                 queue.losses().lose(active.give_up(Instant::now()), "they are over");
-                queue.hold(active.untold());
+                queue.hold(active.unsent());
             }
             if is_last {
                 return;
@@ -136,11 +136,11 @@ impl Alertmanager {
             }
         }
         queue.taken_over(events.len());
-        queue.hold(active.untold());
+        queue.hold(active.unsent());
     }
 
-    /// Tells everything that is due now.
-    async fn tell(
+    /// Sends every alert that is due now.
+    async fn send_due(
         &self,
         client: &Client,
         active: &mut Active,
@@ -153,14 +153,14 @@ impl Alertmanager {
                 Err(why) => return Err(Failure { why, retry_after: None }),
             };
             if answer.status.is_success() {
-                if active.told(keys, Instant::now()) > 0 {
+                if active.sent(keys, Instant::now()) > 0 {
                     queue.losses().recover();
                 }
             } else if is_passing(answer.status) {
                 let why = answer.words();
                 return Err(Failure { why, retry_after: answer.retry_after });
             } else {
-                // It will not take them the next time either.
+                // Another attempt would be rejected as well.
                 queue.losses().lose(active.forget(keys), answer.words());
             }
         }
@@ -169,7 +169,7 @@ impl Alertmanager {
 
     fn post(&self, active: &Active, keys: &[Key]) -> Post {
         let alerts = active.alerts(keys, Timestamp::now());
-        // Strings and times alone: nothing that JSON does not have.
+        // Alerts consist of strings and times, which cannot fail to encode.
         let body = serde_json::to_vec(&alerts).unwrap_or_default();
         Post { uri: self.uri.clone(), content_type: "application/json", body: body.into() }
     }

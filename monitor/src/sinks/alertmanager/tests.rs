@@ -61,7 +61,7 @@ fn labels_are_those_of_the_rules() {
 }
 
 #[test]
-fn a_bind_that_was_refused_is_told_as_one() {
+fn names_a_refused_bind() {
     let event = testing::awakened_by_refused_bind();
     let now = Instant::now();
     let mut active = Active::default();
@@ -72,7 +72,7 @@ fn a_bind_that_was_refused_is_told_as_one() {
 }
 
 #[test]
-fn only_what_alarms_is_wanted() {
+fn wants_only_events_that_raise_alerts() {
     let mut packet = testing::event(EventName::Awakened);
     let EventBody::Awakened(awakened) = &mut packet.body else { panic!("not awakened") };
     awakened.wake =
@@ -84,39 +84,39 @@ fn only_what_alarms_is_wanted() {
 }
 
 #[test]
-fn an_alert_is_told_again_until_its_port_is_quiet() {
+fn repeats_an_alert_until_its_port_is_quiet() {
     let start = Instant::now();
     let mut active = Active::default();
     raise(&mut active, &on_port(1), start);
     let keys = active.due(start);
-    assert_eq!((keys.len(), active.untold()), (1, 1));
-    assert_eq!(active.told(&keys, start), 1);
-    assert_eq!(active.untold(), 0);
+    assert_eq!((keys.len(), active.unsent()), (1, 1));
+    assert_eq!(active.sent(&keys, start), 1);
+    assert_eq!(active.unsent(), 0);
     assert!(active.due(start + MINUTE / 2).is_empty());
     assert_eq!(active.due(start + MINUTE), keys, "long before it would end by itself");
 
-    // It is quiet, but whoever waits for others has told nobody yet.
+    // The port is quiet, but Alertmanager may still wait for other alerts.
     active.end_quiet(|_| false, start + 4 * MINUTE);
-    active.told(&keys, start + 4 * MINUTE);
+    active.sent(&keys, start + 4 * MINUTE);
     assert!(active.due(start + 4 * MINUTE).is_empty());
     active.end_quiet(|_| true, start + 6 * MINUTE);
-    active.told(&keys, start + 6 * MINUTE);
-    assert!(active.due(start + 6 * MINUTE).is_empty(), "somebody is still there");
+    active.sent(&keys, start + 6 * MINUTE);
+    assert!(active.due(start + 6 * MINUTE).is_empty(), "the port is still awake");
 
     active.end_quiet(|_| false, start + 7 * MINUTE);
     let ended = alerts(&active, start + 7 * MINUTE);
     assert!(ended[0].ends_at > Timestamp::UNIX_EPOCH + jiff::Span::new().hours(1));
-    active.told(&keys, start + 7 * MINUTE);
+    active.sent(&keys, start + 7 * MINUTE);
     assert_eq!(active.next_due(), None, "it is over");
 }
 
 #[test]
-fn an_alert_that_is_raised_again_is_told_at_once() {
+fn sends_an_alert_that_is_raised_again_at_once() {
     let start = Instant::now();
     let mut active = Active::default();
     raise(&mut active, &on_port(1), start);
     let keys = active.due(start);
-    active.told(&keys, start);
+    active.sent(&keys, start);
     active.end_quiet(|_| false, start + 5 * MINUTE);
     raise(&mut active, &on_port(1), start + 5 * MINUTE);
     let again = alerts(&active, start + 5 * MINUTE);
@@ -125,7 +125,7 @@ fn an_alert_that_is_raised_again_is_told_at_once() {
 }
 
 #[test]
-fn there_are_not_more_than_there_is_room_for() {
+fn limits_the_active_alerts() {
     let now = Instant::now();
     let mut active = Active::default();
     for port in 1..=CAPACITY as u16 {
@@ -133,16 +133,16 @@ fn there_are_not_more_than_there_is_room_for() {
     }
     assert!(!active.raise(&on_port(60_000), &labels(), now));
     raise(&mut active, &on_port(1), now);
-    assert_eq!(active.untold(), CAPACITY as u64 + 1);
+    assert_eq!(active.unsent(), CAPACITY as u64 + 1);
 }
 
 #[test]
-fn the_end_of_an_alert_is_given_up_some_day() {
+fn gives_up_sending_the_end_of_an_alert() {
     let start = Instant::now();
     let mut active = Active::default();
     raise(&mut active, &on_port(1), start);
     active.end_quiet(|_| false, start + 5 * MINUTE);
     assert_eq!(active.give_up(start + 14 * MINUTE), 0);
     assert_eq!(active.give_up(start + 15 * MINUTE), 1);
-    assert_eq!(active.untold(), 0);
+    assert_eq!(active.unsent(), 0);
 }

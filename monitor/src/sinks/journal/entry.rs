@@ -11,7 +11,7 @@ use crate::{
 const WARNING: u8 = 4;
 const INFO: u8 = 6;
 
-/// The datagram.
+/// The datagram of an event.
 pub(super) fn entry(encoded: &EncodedEvent) -> Vec<u8> {
     let mut entry = Vec::new();
     let priority = match Severity::of(&encoded.event) {
@@ -28,7 +28,8 @@ pub(super) fn entry(encoded: &EncodedEvent) -> Vec<u8> {
     entry
 }
 
-/// `network.local.port` is `NETWORK_LOCAL_PORT`: a field has capitals, digits and underscores.
+/// `network.local.port` becomes `NETWORK_LOCAL_PORT`: names of fields have capitals, digits and
+/// underscores.
 fn field_name(key: &str) -> String {
     let capital = |char: char| match char.to_ascii_uppercase() {
         char if char.is_ascii_alphanumeric() => char,
@@ -37,7 +38,7 @@ fn field_name(key: &str) -> String {
     key.chars().map(capital).collect()
 }
 
-/// A list is a field that is there more than once.
+/// A list becomes a field with several values.
 fn push_value(entry: &mut Vec<u8>, name: &str, value: &Value) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| push_value(entry, name, value)),
@@ -49,7 +50,7 @@ fn push_value(entry: &mut Vec<u8>, name: &str, value: &Value) {
 fn push(entry: &mut Vec<u8>, name: &str, text: &str) {
     entry.extend_from_slice(name.as_bytes());
     if text.contains('\n') {
-        // Its length goes first, 64 bits with the lowest byte first.
+        // The length comes first: 64 bits, little-endian.
         entry.push(b'\n');
         entry.extend_from_slice(&(text.len() as u64).to_le_bytes());
     } else {

@@ -1,6 +1,6 @@
-//! Events for the journal of this host, each field of its own.
+//! Events as entries of the journal of this host, one journal field for each field of the event.
 //!
-//! systemd-journald takes datagrams on a socket with a name:
+//! systemd-journald receives datagrams on a named socket:
 //! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>.
 
 mod entry;
@@ -25,10 +25,10 @@ use self::entry::entry;
 use super::local::Local;
 use crate::event::EncodedEvent;
 
-/// Where journald listens.
+/// The socket of journald.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// The way to journald.
+/// A sender to journald.
 #[derive(Debug)]
 pub(super) struct Journal {
     socket: UnixDatagram,
@@ -40,7 +40,7 @@ impl Journal {
         Self::at(SOCKET.into())
     }
 
-    /// Whether anybody listens shows at the next event: journald may be restarted any time.
+    /// Does not connect: journald may restart at any time, so each event finds the socket again.
     fn at(path: PathBuf) -> io::Result<Self> {
         Ok(Self { socket: UnixDatagram::unbound()?, path })
     }
@@ -64,7 +64,7 @@ fn is_too_large(error: &io::Error) -> bool {
     [Errno::MSGSIZE, Errno::NOBUFS].iter().any(|large| errno == Some(large.raw_os_error()))
 }
 
-/// In a sealed file in memory, whose descriptor is sent.
+/// Sends the descriptor of a sealed file in memory that holds the entry.
 fn send_as_file(socket: &UnixDatagram, path: &Path, entry: &[u8]) -> io::Result<()> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = File::from(memfd_create(c"ghostport-event", flags)?);

@@ -9,7 +9,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use super::*;
 use crate::{event::EventName, sinks::testing};
 
-/// A socket in the place of journald's.
+/// A socket that stands in for the one of journald.
 struct Journald {
     socket: UnixDatagram,
     path: PathBuf,
@@ -43,7 +43,7 @@ fn encoded(name: EventName) -> EncodedEvent {
     EncodedEvent::new(testing::event(name)).expect("JSON")
 }
 
-/// The fields of an entry, read as journald reads them.
+/// The fields of an entry, parsed as journald does.
 fn fields(mut entry: &[u8]) -> Vec<(String, String)> {
     let mut fields = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
@@ -66,7 +66,7 @@ fn fields(mut entry: &[u8]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_field_is_one_of_the_journal() {
+fn writes_every_field_as_a_field_of_the_journal() {
     let journald = Journald::new("fields");
     let mut journal = Journal::at(journald.path.clone()).expect("a sink");
     journal.write(&encoded(EventName::Awakened)).expect("written");
@@ -91,7 +91,7 @@ fn every_field_is_one_of_the_journal() {
 }
 
 #[test]
-fn what_fits_no_datagram_is_a_sealed_file() {
+fn sends_large_entries_as_sealed_files() {
     let journald = Journald::new("large");
     let journal = Journal::at(journald.path.clone()).expect("a sink");
     let entry = vec![b'x'; 4 << 20];
@@ -115,7 +115,7 @@ fn what_fits_no_datagram_is_a_sealed_file() {
 }
 
 #[test]
-fn journald_may_be_away_and_come_back() {
+fn survives_a_restart_of_journald() {
     let gone = Journald::new("gone");
     let path = gone.path.clone();
     let mut journal = Journal::at(path.clone()).expect("a sink");

@@ -1,5 +1,5 @@
-//! The messages of `opentelemetry/proto/collector/logs/v1/logs_service.proto` and what they are made
-//! of, as far as they are used here. Names and tags are those of
+//! The messages of `opentelemetry/proto/collector/logs/v1/logs_service.proto` and their parts, as
+//! far as they are used here. Names and tags are those of
 //! <https://github.com/open-telemetry/opentelemetry-proto>, version 1.
 
 use prost::{Message, Oneof};
@@ -116,7 +116,7 @@ pub(super) struct KeyValueList {
     pub(super) values: Vec<KeyValue>,
 }
 
-/// JSON as OTLP has it.
+/// JSON fields as OTLP attributes.
 pub(super) fn key_values(fields: impl IntoIterator<Item = (String, Value)>) -> Vec<KeyValue> {
     let field = |(key, value): (String, Value)| KeyValue { key, value: Some(value.into()) };
     fields.into_iter().map(field).collect()
@@ -127,7 +127,7 @@ impl From<Value> for AnyValue {
         let value = match value {
             Value::Null => None,
             Value::Bool(truth) => Some(Any::Truth(truth)),
-            // A number that fits no 64 signed bits is told with less precision.
+            // A number that does not fit 64 signed bits loses precision.
             Value::Number(number) => Some(match (number.as_i64(), number.as_f64()) {
                 (Some(whole), _) => Any::Whole(whole),
                 (None, Some(real)) => Any::Real(real),

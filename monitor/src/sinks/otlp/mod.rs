@@ -1,4 +1,4 @@
-//! Events as OTLP logs over HTTP, in protobuf: not every receiver takes JSON.
+//! Events as OTLP logs over HTTP, in protobuf because not every receiver accepts JSON.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
 
@@ -27,7 +27,8 @@ use crate::{
     event::{EncodedEvent, SCHEMA},
 };
 
-/// Fields of an event that have a place of their own in a record.
+/// Fields of an event that are not attributes of a record, because the record or its resource has
+/// them.
 const PLACED: [&str; 4] = ["schema", "time", "event.name", "host.name"];
 
 /// `SEVERITY_NUMBER_INFO` and `SEVERITY_NUMBER_WARN`.
@@ -52,7 +53,7 @@ impl Format for Otlp {
         Post { uri: self.uri.clone(), content_type: "application/x-protobuf", body: body.into() }
     }
 
-    /// The four that the specification names; any other refusal is final.
+    /// The four that the specification names. Any other error is final.
     fn is_passing(&self, status: StatusCode) -> bool {
         matches!(
             status,
@@ -73,7 +74,7 @@ impl Format for Otlp {
 fn request(events: &[Arc<EncodedEvent>], now: Timestamp) -> ExportLogsServiceRequest {
     let version = env!("CARGO_PKG_VERSION");
     let mut attributes = vec![text("service.name", "ghostport"), text("service.version", version)];
-    // All of them are of this host.
+    // All events are of this host.
     attributes.extend(events.first().map(|encoded| text("host.name", &encoded.event.host_name)));
     let scope = InstrumentationScope {
         name: "ghostport".into(),
@@ -111,7 +112,7 @@ fn record(encoded: &EncodedEvent, now: Timestamp) -> LogRecord {
     }
 }
 
-/// Zero, which is "unknown", before 1970.
+/// Nanoseconds since 1970; 0, which means unknown, for earlier times.
 fn nanoseconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_nanosecond()).unwrap_or(0)
 }

@@ -15,7 +15,7 @@ fn find<'a>(attributes: &'a [Theirs], key: &str) -> &'a TheirValue {
     found.value.as_ref().and_then(|value| value.value.as_ref()).expect("a value")
 }
 
-/// What is sent, as the definition of the protocol reads it.
+/// A request, decoded with the definitions of the protocol.
 fn decoded(event: Event) -> collector::ExportLogsServiceRequest {
     let encoded = Arc::new(EncodedEvent::new(event).expect("JSON"));
     let otlp = Otlp::new(&"http://127.0.0.1:4318/".parse().expect("a URL"));
@@ -26,7 +26,7 @@ fn decoded(event: Event) -> collector::ExportLogsServiceRequest {
 }
 
 #[test]
-fn a_record_is_what_the_protocol_says() {
+fn a_record_has_the_fields_of_the_protocol() {
     let request = decoded(testing::event(EventName::UnexpectedOwner));
     let resource = &request.resource_logs[0].resource.as_ref().expect("a resource").attributes;
     assert_eq!(find(resource, "service.name"), &TheirValue::StringValue("ghostport".into()));
@@ -59,7 +59,7 @@ fn writes_seconds_as_a_double() {
 }
 
 #[test]
-fn what_is_for_the_record_is_no_warning() {
+fn routine_events_have_severity_info() {
     let context = EventContext { host_name: "web1".into(), clock_offset_ns: 0 };
     let request = decoded(Event::agent_stopped(Timestamp::UNIX_EPOCH, "SIGTERM", &context));
     let record = &request.resource_logs[0].scope_logs[0].log_records[0];
@@ -67,7 +67,7 @@ fn what_is_for_the_record_is_no_warning() {
 }
 
 #[test]
-fn records_that_were_left_out_are_told_by_the_answer() {
+fn reads_rejected_records_from_the_answer() {
     let otlp = Otlp::new(&"http://127.0.0.1:4318".parse().expect("a URL"));
     let answer = |rejected_log_records| collector::ExportLogsServiceResponse {
         partial_success: Some(collector::ExportLogsPartialSuccess {

@@ -11,7 +11,7 @@ fn aside(directory: &Directory) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_no_database_is_set_aside() {
+fn sets_aside_files_that_are_no_database() {
     let directory = Directory::new();
     let config = directory.config();
     let text = "this is no database at all, ".repeat(100);
@@ -37,7 +37,7 @@ fn damaged(config: &StoreConfig) {
 }
 
 #[test]
-fn damage_is_found_when_it_is_met() {
+fn sets_aside_databases_with_damaged_pages() {
     let directory = Directory::new();
     let config = directory.config();
     damaged(&config);
@@ -49,7 +49,7 @@ fn damage_is_found_when_it_is_met() {
 }
 
 #[tokio::test]
-async fn a_store_that_begins_anew_asks_for_the_whole_ledger() {
+async fn a_new_store_asks_for_the_whole_ledger() {
     let directory = Directory::new();
     let config = directory.config();
     let queue = StoreQueue::start(Store::open(&config)).expect("a queue");
@@ -73,7 +73,7 @@ async fn a_store_that_begins_anew_asks_for_the_whole_ledger() {
 }
 
 #[test]
-fn only_the_newest_damaged_ones_are_kept() {
+fn keeps_only_the_newest_damaged_databases() {
     let directory = Directory::new();
     let config = directory.config();
     for round in 0..5 {
@@ -87,7 +87,7 @@ fn only_the_newest_damaged_ones_are_kept() {
 }
 
 #[test]
-fn a_reader_notices_another_file() {
+fn a_reader_notices_a_new_file() {
     let directory = Directory::new();
     let config = directory.config();
     drop(Store::open(&config));
@@ -100,7 +100,7 @@ fn a_reader_notices_another_file() {
 }
 
 #[test]
-fn a_ledger_that_makes_no_sense_is_none() {
+fn ignores_an_invalid_ledger() {
     let directory = Directory::new();
     let config = directory.config();
     let mut store = Store::open(&config);
@@ -108,5 +108,5 @@ fn a_ledger_that_makes_no_sense_is_none() {
     let database = Connection::open(&config.path).expect("a database");
     database.execute("UPDATE ledger SET state = '{}'", []).expect("updated");
     let log = logged(|| assert_eq!(store.ledger(), None));
-    assert!(log.contains("the ledger begins anew"), "{log}");
+    assert!(log.contains("the ledger starts empty"), "{log}");
 }

@@ -1,4 +1,4 @@
-//! Agents that are killed.
+//! Writers that are killed.
 
 use std::{
     env,
@@ -9,10 +9,10 @@ use std::{
 
 use super::*;
 
-/// Names the database to the process that is to be killed.
+/// Path of the database of the process that will be killed.
 const VICTIM: &str = "GHOSTPORT_TEST_STORE";
 
-/// Keeps one event after the other, and says so after each.
+/// Writes one event after the other, and reports each to standard output.
 fn keep_forever(path: PathBuf) -> ! {
     let config = StoreConfig { path, max_size: 1 << 20, ..forgets_nothing() };
     let mut store = Store::open(&config);
@@ -23,7 +23,7 @@ fn keep_forever(path: PathBuf) -> ! {
         ledger.mark_unsaved();
         let changes = brings_the_ledger(number).then(|| ledger.take_changes());
         if store.keep(&[record(number)], changes) == 0 {
-            writeln!(stdout, "kept {number}").expect("told");
+            writeln!(stdout, "kept {number}").expect("reported");
         }
         number += 1;
     }
@@ -34,13 +34,13 @@ fn brings_the_ledger(number: i64) -> bool {
 }
 
 #[test]
-fn nothing_that_was_kept_is_lost_to_kill_9() {
+fn committed_events_survive_kill_9() {
     if let Some(path) = env::var_os(VICTIM) {
         keep_forever(path.into());
     }
     let directory = Directory::new();
     let config = directory.config();
-    let name = "store::tests::killed::nothing_that_was_kept_is_lost_to_kill_9";
+    let name = "store::tests::killed::committed_events_survive_kill_9";
     let mut kept_in_all = 0;
     for round in 0..40_u64 {
         let mut victim = Command::new(env::current_exe().expect("a path"))
@@ -50,7 +50,7 @@ fn nothing_that_was_kept_is_lost_to_kill_9() {
             .spawn()
             .expect("a process");
         let mut lines = BufReader::new(victim.stdout.take().expect("piped")).lines();
-        // From the first moments, in which the database is made, to hundreds of commits.
+        // From the first moments, in which the database is created, to hundreds of commits.
         let reader = thread::spawn(move || {
             let numbers = lines.by_ref().map_while(Result::ok);
             numbers

@@ -1,0 +1,99 @@
+//! A sampled packet as the end with the watched port sees it.
+
+use std::net::SocketAddr;
+
+use monitor_common::{
+    flow::{Direction, LOOPBACK, Protocol},
+    sample_record::SampleRecord,
+};
+use monitor_identify::{Identification, Payload, identify};
+
+use super::finding::{Finding, PayloadFacts};
+
+/// Both ends of a conversation, in an order that does not depend on the direction.
+pub(super) type Ends = (SocketAddr, SocketAddr);
+
+/// A packet as one of its ends sees it.
+pub(super) struct View {
+    port: u16,
+    protocol: Protocol,
+    direction: Direction,
+    local: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl View {
+    /// The view of the end whose port is watched; `None` if no port is.
+    pub(super) fn of(sample: &SampleRecord, is_watched: impl Fn(u16) -> bool) -> Option<Self> {
+        let SampleRecord { direction, protocol, source, destination, .. } = *sample;
+        let (local, peer) = match direction {
+            Direction::Ingress => (destination, source),
+            Direction::Egress => (source, destination),
+        };
+        let view = |local: SocketAddr, peer, direction| Self {
+            port: local.port(),
+            protocol,
+            direction,
+            local,
+            peer,
+        };
+        if is_watched(local.port()) {
+            return Some(view(local, peer, direction));
+        }
+        if !is_watched(peer.port()) {
+            return None;
+        }
+        // Over loopback both ends are on this host, and the one with the watched port is local.
+        if sample.interface == LOOPBACK {
+            let direction = match direction {
+                Direction::Ingress => Direction::Egress,
+                Direction::Egress => Direction::Ingress,
+            };
+            return Some(view(peer, local, direction));
+        }
+        Some(Self { port: peer.port(), ..view(local, peer, direction) })
+    }
+
+    pub(super) fn ends(&self) -> Ends {
+        (self.local.min(self.peer), self.local.max(self.peer))
+    }
+
+    /// Identifies a payload of which `bytes` were captured.
+    pub(super) fn payload(self, sample: &SampleRecord, bytes: &[u8], wire_len: u32) -> Finding {
+        let wire_len = (wire_len as usize).max(bytes.len());
+        let (source, destination) = match self.direction {
+            Direction::Ingress => (self.peer, self.local),
+            Direction::Egress => (self.local, self.peer),
+        };
+        let identification = identify(&Payload {
+            bytes,
+            wire_len,
+            transport: Some(self.protocol),
+            source_port: Some(source.port()),
+            destination_port: Some(destination.port()),
+            direction: Some(self.direction),
+        });
+        let payload = PayloadFacts { size: wire_len, bytes: bytes.to_vec() };
+        self.finding(sample, identification, Some(payload))
+    }
+
+    pub(super) fn finding(
+        self,
+        sample: &SampleRecord,
+        identification: Identification,
+        payload: Option<PayloadFacts>,
+    ) -> Finding {
+        let Self { port, protocol, direction, local, peer } = self;
+        Finding {
+            time_ns: sample.time_ns,
+            interface: sample.interface,
+            port,
+            protocol,
+            direction,
+            local,
+            peer,
+            identification,
+            payload,
+        }
+    }
+}
