@@ -38,6 +38,8 @@ pub enum Side {
     Local = 0,
     /// The peer's: source port on ingress, destination port on egress.
     Remote = 1,
+    /// Neither's: this host passes the packet on.
+    Transit = 2,
 }
 
 impl Protocol {
@@ -93,13 +95,14 @@ impl Direction {
 
 impl Side {
     /// Both sides, in the order of their index.
-    pub const ALL: [Self; 2] = [Self::Local, Self::Remote];
+    pub const ALL: [Self; 3] = [Self::Local, Self::Remote, Self::Transit];
 
     /// Name in metrics and events.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
             Self::Remote => "remote",
+            Self::Transit => "transit",
         }
     }
 }
@@ -121,9 +124,14 @@ pub struct Traffic {
 #[repr(C)]
 pub struct PortCounters {
     /// By protocol, direction and side.
-    pub traffic: [[[Traffic; 2]; 2]; 2],
+    pub traffic: [[[Traffic; 3]; 2]; 2],
     /// TCP segments with SYN and without ACK, by direction and side.
-    pub connection_attempts: [[u64; 2]; 2],
+    pub connection_attempts: [[u64; 3]; 2],
+    /// TCP segments with SYN and ACK that left from the port at an address of this host: connections
+    /// that were accepted, and repetitions of the answer.
+    pub accepted: u64,
+    /// UDP flows to the port at a peer that a datagram of this host began.
+    pub begun_datagrams: u64,
 }
 
 /// Packets of one interface that could not be attributed to a port, counted by one CPU.
@@ -133,7 +141,7 @@ pub struct PortCounters {
 pub struct UnclassifiedCounters {
     /// By direction and cause.
     pub packets: [[u64; Unclassified::COUNT]; 2],
-    reserved: [u64; 20 - 2 * Unclassified::COUNT],
+    reserved: [u64; 32 - 2 * Unclassified::COUNT],
 }
 
 impl PortCounters {
@@ -151,22 +159,21 @@ impl UnclassifiedCounters {
 }
 
 /// Size of a slot, whichever record it holds.
-pub const SLOT_SIZE: usize = 160;
+pub const SLOT_SIZE: usize = 256;
 const _: () = assert!(size_of::<PortCounters>() == SLOT_SIZE);
 const _: () = assert!(size_of::<UnclassifiedCounters>() == SLOT_SIZE);
 
 /// Index of the slot of `port_index` on `cpu` in an interface's array.
 ///
-/// Two neighbouring ports share 320 bytes, five whole cache lines, which one CPU alone writes: no
-/// line is shared between CPUs, and none of the array is padding.
+/// A slot is four whole cache lines, which one CPU alone writes: no line is shared between CPUs.
 #[inline(always)]
 pub const fn slot_index(port_index: u32, cpu: u32, cpus: u32) -> u32 {
-    ((port_index >> 1) * cpus + cpu) * 2 + (port_index & 1)
+    port_index * cpus + cpu
 }
 
 /// Slots of an array that serves port indices below `port_indices` on `cpus` CPUs.
 pub const fn slot_count(port_indices: u32, cpus: u32) -> u32 {
-    port_indices.next_multiple_of(2) * cpus
+    port_indices * cpus
 }
 
 #[cfg(test)]

@@ -96,9 +96,9 @@ fn remote<D: FlowDirection, T>(source: T, destination: T) -> T {
 /// The watched port of a packet; this host's, if both are watched.
 #[inline(always)]
 fn watched_port<D: FlowDirection>(segment: PackedSegment) -> WirePort {
-    let is_source = match D::VALUE.side_of_source() {
-        Side::Local => segment.source_is_watched(),
-        Side::Remote => !segment.destination_is_watched(),
+    let is_source = match D::VALUE {
+        Direction::Egress => segment.source_is_watched(),
+        Direction::Ingress => !segment.destination_is_watched(),
     };
     if is_source { segment.source() } else { segment.destination() }
 }

@@ -6,9 +6,10 @@ use monitor_common::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Packets by protocol, direction and side, as [`PortCounters`] has them.
+/// Packets by protocol, direction and side, and what they say of conversations, as [`PortCounters`]
+/// has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PacketCounts([[[u64; 2]; 2]; 2]);
+pub(super) struct PacketCounts([u64; Self::LEN]);
 
 /// Binds by protocol and result, as [`SocketCounters`] has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +21,14 @@ pub(super) struct InterfaceCounts(Vec<(u32, PacketCounts)>);
 
 impl From<&PortCounters> for PacketCounts {
     fn from(counters: &PortCounters) -> Self {
-        Self(
-            counters
-                .traffic
-                .map(|directions| directions.map(|sides| sides.map(|traffic| traffic.packets))),
-        )
+        let mut counts = [0; Self::LEN];
+        let traffic = counters.traffic.as_flattened().as_flattened();
+        counts.iter_mut().zip(traffic).for_each(|(count, traffic)| *count = traffic.packets);
+        counts[Self::BEGUN_CONNECTIONS] =
+            counters.connection_attempts[Direction::Egress as usize][Side::Remote as usize];
+        counts[Self::BEGUN_DATAGRAMS] = counters.begun_datagrams;
+        counts[Self::ACCEPTED] = counters.accepted;
+        Self(counts)
     }
 }
 
@@ -35,28 +39,47 @@ impl From<&SocketCounters> for BindCounts {
 }
 
 impl PacketCounts {
+    /// The first cells are packets, with the side as the last index.
+    const PACKETS: usize = Protocol::ALL.len() * Direction::ALL.len() * Side::ALL.len();
+    const BEGUN_CONNECTIONS: usize = Self::PACKETS;
+    const BEGUN_DATAGRAMS: usize = Self::PACKETS + 1;
+    const ACCEPTED: usize = Self::PACKETS + 2;
+    const LEN: usize = Self::PACKETS + 3;
+
     pub(super) fn is_zero(&self) -> bool {
         *self == Self::default()
     }
 
     pub(super) const fn of(&self, protocol: Protocol, direction: Direction, side: Side) -> u64 {
-        self.0[protocol as usize][direction as usize][side as usize]
+        let row = protocol as usize * Direction::ALL.len() + direction as usize;
+        self.0[row * Side::ALL.len() + side as usize]
+    }
+
+    /// Conversations with the port on another host that this host began; repeated SYNs included.
+    pub(super) const fn begun(&self, protocol: Protocol) -> u64 {
+        match protocol {
+            Protocol::Tcp => self.0[Self::BEGUN_CONNECTIONS],
+            Protocol::Udp => self.0[Self::BEGUN_DATAGRAMS],
+        }
+    }
+
+    /// Packets that answer: SYN-ACKs of TCP, and datagrams of UDP, from the port at an address of this
+    /// host.
+    pub(super) const fn answers(&self, protocol: Protocol) -> u64 {
+        match protocol {
+            Protocol::Tcp => self.0[Self::ACCEPTED],
+            Protocol::Udp => self.of(protocol, Direction::Egress, Side::Local),
+        }
     }
 
     /// Growth since `before`. A counter that shrank was reset, together with all others: then the
     /// growth is the current value.
     fn since(&self, before: &Self) -> Self {
-        let pairs = self.0.as_flattened().as_flattened().iter();
-        let shrunk =
-            pairs.zip(before.0.as_flattened().as_flattened()).any(|(now, then)| now < then);
-        if shrunk {
+        if self.0.iter().zip(&before.0).any(|(now, then)| now < then) {
             return *self;
         }
         let mut grown = *self;
-        let cells = grown.0.as_flattened_mut().as_flattened_mut().iter_mut();
-        for (cell, then) in cells.zip(before.0.as_flattened().as_flattened()) {
-            *cell -= then;
-        }
+        grown.0.iter_mut().zip(&before.0).for_each(|(cell, then)| *cell -= then);
         grown
     }
 }

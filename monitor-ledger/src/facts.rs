@@ -17,6 +17,7 @@ pub struct PortFacts {
     pub(super) bound_sockets: [u32; 2],
     pub(super) awakenings: [u64; 2],
     pub(super) unexpected_binds: [u64; 2],
+    pub(super) answers_without_socket: [u64; 2],
 }
 
 impl PortFacts {
@@ -57,5 +58,11 @@ impl PortFacts {
     /// Binds by callers that the configuration does not expect.
     pub const fn unexpected_binds(&self, protocol: Protocol) -> u64 {
         self.unexpected_binds[protocol as usize]
+    }
+
+    /// Connections accepted and datagrams sent in answer, from an address of this host, that no
+    /// socket of this host explains.
+    pub const fn answers_without_socket(&self, protocol: Protocol) -> u64 {
+        self.answers_without_socket[protocol as usize]
     }
 }

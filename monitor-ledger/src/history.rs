@@ -13,6 +13,10 @@ use crate::{
 /// How long a state lasts after its last observation, nanoseconds.
 const STATE_LASTS_NS: u64 = 300_000_000_000;
 
+/// Answers within this time after a socket held the port are taken for answers of that socket: of its
+/// connections that are still being closed, or of a service that restarts.
+const HOLD_OFF_NS: u64 = 5_000_000_000;
+
 /// Observations of a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -35,6 +39,17 @@ pub(super) struct History {
     pub(super) attempted_at_ns: Option<u64>,
     #[serde(skip_serializing_if = "is_default")]
     pub(super) outbound_at_ns: Option<u64>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) transit_at_ns: Option<u64>,
+    /// By protocol, where no socket explains the answers.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) answered_without_socket_at_ns: [Option<u64>; 2],
+    /// Ages at which a packet last arrived at an address of this host, by protocol.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) received_at_ns: [Option<u64>; 2],
+    /// Ages at which a socket last held the port, by protocol.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) held_at_ns: [Option<u64>; 2],
     /// The same by protocol, while a socket is open.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) answered_at_ns: [Option<u64>; 2],
@@ -44,6 +59,9 @@ pub(super) struct History {
     /// By protocol.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) unexpected_binds: [u64; 2],
+    /// By protocol.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) answers_without_socket: [u64; 2],
     /// Binds with an event since the last reading, by protocol.
     #[serde(rename = "told_binds", skip_serializing_if = "is_default")]
     pub(super) reported_binds: [u64; 2],
@@ -51,7 +69,8 @@ pub(super) struct History {
     /// not arrive before the next reading is lost.
     #[serde(rename = "untold_binds", skip_serializing_if = "is_default")]
     pub(super) unreported_binds: [u64; 2],
-    #[serde(skip_serializing_if = "is_default")]
+    /// Not the `packets` of ghostport 0.1, which had two sides.
+    #[serde(rename = "traffic", skip_serializing_if = "is_default")]
     pub(super) packets: InterfaceCounts,
     #[serde(skip_serializing_if = "is_default")]
     pub(super) binds: BindCounts,
@@ -64,6 +83,9 @@ pub(super) struct History {
     /// Binds since the last scan that were counted as unexpected and had no event, by protocol.
     #[serde(skip)]
     pub(super) lost_binds: [u64; 2],
+    /// Answers that no socket is known to have given, by protocol, until a scan decides.
+    #[serde(skip)]
+    pub(super) suspected: [Suspected; 2],
     /// Sockets found by the scan in progress.
     #[serde(skip)]
     pub(super) found: [Sockets; 2],
@@ -74,6 +96,15 @@ pub(super) struct History {
 pub(super) struct Sockets {
     pub(super) count: u32,
     pub(super) can_answer: bool,
+}
+
+/// Answers that no socket is known to have given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Suspected {
+    pub(super) answers: u64,
+    /// Time of the reading that counted the last of them, `CLOCK_BOOTTIME`: only a scan that starts
+    /// later decides.
+    pub(super) read_at_ns: u64,
 }
 
 /// Observations since the last reading, by protocol.
@@ -102,6 +133,7 @@ impl History {
         }
         self.interval.held = self.sockets.map(|sockets| sockets.count > 0);
         self.called_at_ns = [0; 2];
+        self.suspected = Default::default();
     }
 
     /// Forgets all holders; the next socket scan finds them.
@@ -130,22 +162,56 @@ impl History {
         let holds = |seen_at: Option<u64>| {
             seen_at.is_some_and(|seen_at| age_ns.saturating_sub(seen_at) < STATE_LASTS_NS)
         };
-        if self.is_held() {
-            let serves = self.answered_at_ns.into_iter().any(holds);
-            return if serves { PortState::Served } else { PortState::Bound };
+        let serves = self.answered_at_ns.into_iter().any(holds);
+        let answers_elsewhere = self.answered_without_socket_at_ns.into_iter().any(holds);
+        match (self.is_held(), serves, answers_elsewhere) {
+            (true, true, _) => return PortState::Served,
+            (_, _, true) => return PortState::Answered,
+            (true, false, false) => return PortState::Bound,
+            (false, _, false) => {}
         }
         let seen = [
             (self.outbound_at_ns, PortState::Outbound),
             (self.attempted_at_ns, PortState::Attempted),
             (self.probed_at_ns, PortState::Probed),
+            (self.transit_at_ns, PortState::Transit),
         ];
         seen.into_iter().find(|(at, _)| holds(*at)).map_or(PortState::Quiet, |(_, state)| state)
     }
 
-    /// Whether this host recently sent packets to the port on another host, so that packets from
-    /// there are answers and no probes.
-    pub(super) fn is_outbound_at(&self, age_ns: u64) -> bool {
-        self.outbound_at_ns.is_some_and(|at| age_ns.saturating_sub(at) < STATE_LASTS_NS)
+    /// Whether a packet of `protocol` arrived at an address of this host recently, so that a packet
+    /// from there may be an answer.
+    pub(super) fn has_received(&self, protocol: Protocol, age_ns: u64) -> bool {
+        let received_at = self.received_at_ns[protocol as usize];
+        received_at.is_some_and(|at| age_ns.saturating_sub(at) < STATE_LASTS_NS)
+    }
+
+    /// Whether a socket holds the port or held it a moment ago, so that it explains answers.
+    pub(super) fn explains_answers(&self, protocol: Protocol, age_ns: u64) -> bool {
+        let index = protocol as usize;
+        self.interval.held[index]
+            || self.sockets[index].count > 0
+            || self.held_at_ns[index].is_some_and(|at| age_ns.saturating_sub(at) < HOLD_OFF_NS)
+    }
+
+    /// Confirms the suspected answers after a scan found no socket. Returns their number and whether
+    /// the port was not known to be answered before; `None` if there are none that the scan decides.
+    pub(super) fn confirm_answers(
+        &mut self,
+        protocol: Protocol,
+        scanned_at_ns: u64,
+        age_ns: u64,
+    ) -> Option<(u64, bool)> {
+        let index = protocol as usize;
+        let Suspected { answers, read_at_ns } = self.suspected[index];
+        if answers == 0 || read_at_ns > scanned_at_ns {
+            return None;
+        }
+        self.suspected[index] = Suspected::default();
+        self.answers_without_socket[index] += answers;
+        let before = self.answered_without_socket_at_ns[index].replace(age_ns);
+        let is_new = before.is_none_or(|at| age_ns.saturating_sub(at) >= STATE_LASTS_NS);
+        Some((answers, is_new))
     }
 
     /// What a call says beside that it was made.

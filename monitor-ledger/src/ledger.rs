@@ -12,10 +12,11 @@ use crate::{
     clock::ClockReading,
     coverage::CoverageClock,
     facts::PortFacts,
+    history::Suspected,
     observation::{FoundHeld, Held, SocketCall, Start, Watched},
     port::{Activity, DormantSince, Port},
     saved::{Changes, RestoreError, Saved, SavedPort, VERSION},
-    transition::{BindEvidence, Transition, Wake},
+    transition::{BindEvidence, Change, Transition, Wake},
 };
 
 /// The state of every watched port.
@@ -182,6 +183,18 @@ impl Ledger {
         }
     }
 
+    /// Ports and protocols with answers that no socket is known to have given: they wait for a socket
+    /// scan.
+    pub fn suspected_answers(&self) -> impl Iterator<Item = (u16, Protocol)> {
+        self.active.iter().flat_map(|number| {
+            let history = self.ports.get(number).and_then(|port| port.history.as_ref());
+            let is_suspected = move |protocol: &Protocol| {
+                history.is_some_and(|history| history.suspected[*protocol as usize].answers > 0)
+            };
+            Protocol::ALL.into_iter().filter(is_suspected).map(|protocol| (*number, protocol))
+        })
+    }
+
     /// Facts about a port; `None` if it is not watched.
     pub fn facts(&self, port: u16) -> Option<PortFacts> {
         self.ports.get(&port).map(Port::facts)
@@ -277,7 +290,11 @@ impl Ledger {
         let (before, called_at_ns) = (history.sockets, history.called_at_ns);
         for protocol in Protocol::ALL {
             let index = protocol as usize;
-            if found[index] == before[index] || called_at_ns[index] > at.boottime_ns {
+            if called_at_ns[index] > at.boottime_ns {
+                continue;
+            }
+            self.judge_answers(number, protocol, found[index].count > 0, at, out);
+            if found[index] == before[index] {
                 continue;
             }
             if before[index].count == 0 && found[index].count > 0 {
@@ -293,6 +310,46 @@ impl Ledger {
             };
             self.record_activity(number, &activity, at, note, out);
         }
+    }
+
+    /// Decides, by a scan, whether suspected answers came from a socket of this host.
+    fn judge_answers(
+        &mut self,
+        number: u16,
+        protocol: Protocol,
+        is_held: bool,
+        at: ClockReading,
+        out: &mut Vec<Transition>,
+    ) {
+        let age_ns = self.clock.age_at(at.boottime_ns.max(self.clock.last_reading_ns()));
+        let Some(port) = self.ports.get_mut(&number) else { return };
+        let Some(history) = &mut port.history else { return };
+        if is_held {
+            history.suspected[protocol as usize] = Suspected::default();
+            return;
+        }
+        let confirmed = history.confirm_answers(protocol, at.boottime_ns, age_ns);
+        let Some((answers, is_new)) = confirmed else { return };
+        let change = Change::Answered { protocol, answers, is_new };
+        out.push(Transition { port: number, time: at.wall, change });
+        port.refresh_state(number, age_ns, at.wall, out);
+        self.dirty.insert(number);
+    }
+
+    /// Records packets that passed through this host on their way between others. They are no
+    /// activity of the port.
+    pub(super) fn record_transit(
+        &mut self,
+        number: u16,
+        age_ns: u64,
+        wall: Timestamp,
+        out: &mut Vec<Transition>,
+    ) {
+        let Some(port) = self.ports.get_mut(&number) else { return };
+        port.history.get_or_insert_default().transit_at_ns = Some(age_ns);
+        port.refresh_state(number, age_ns, wall, out);
+        self.active.insert(number);
+        self.dirty.insert(number);
     }
 
     /// Applies the passing of time: dormancy and states that expire.

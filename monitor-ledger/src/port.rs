@@ -116,6 +116,11 @@ impl Port {
         let Some(history) = &mut self.history else { return };
         history.reconcile_bind_counts(self.has_owners);
         let held = history.sockets.map(|sockets| sockets.count > 0);
+        for (held, held_at_ns) in held.into_iter().zip(&mut history.held_at_ns) {
+            if held {
+                *held_at_ns = Some(age_ns);
+            }
+        }
         history.interval = Interval { held, ..Interval::default() };
         if let Some((_, holder)) = held.iter().zip(now).find(|(held, _)| **held) {
             self.record_activity(number, holder, out);
@@ -164,6 +169,7 @@ impl Port {
             history.state == PortState::Quiet
                 && history.interval == Interval::default()
                 && history.unreported_binds == [0; 2]
+                && history.suspected.iter().all(|suspected| suspected.answers == 0)
         };
         self.history.as_deref().is_none_or(is_quiet) && self.dormant_since.is_some()
     }
@@ -181,6 +187,7 @@ impl Port {
             bound_sockets: history.sockets.map(|sockets| sockets.count),
             awakenings: history.awakenings,
             unexpected_binds: history.unexpected_binds,
+            answers_without_socket: history.answers_without_socket,
         }
     }
 }

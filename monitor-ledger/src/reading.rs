@@ -1,6 +1,5 @@
 //! One reading of the kernel's counters.
 
-use jiff::Timestamp;
 use monitor_common::{
     flow::{Direction, LOOPBACK, PortCounters, Protocol, Side},
     socket_event::SocketCounters,
@@ -9,18 +8,11 @@ use monitor_common::{
 use crate::{
     clock::ClockReading,
     counts::{BindCounts, PacketCounts},
+    history::History,
     ledger::Ledger,
     port::Port,
     transition::{BindEvidence, Transition, Wake},
 };
-
-/// Direction and side of a packet, the most significant for an awakening first.
-const PLACES: [(Direction, Side); 4] = [
-    (Direction::Ingress, Side::Local),
-    (Direction::Egress, Side::Remote),
-    (Direction::Egress, Side::Local),
-    (Direction::Ingress, Side::Remote),
-];
 
 /// A reading of the kernel's counters in progress; see [`Ledger::begin_reading`].
 ///
@@ -109,14 +101,22 @@ impl Reading<'_> {
     }
 
     fn packets(&mut self, interface: u32, number: u16, protocol: Protocol, grown: &PacketCounts) {
-        let seen =
-            |(direction, side): &(Direction, Side)| grown.of(protocol, *direction, *side) > 0;
-        let Some((direction, side)) = PLACES.into_iter().find(seen) else { return };
-        let wake = Wake::Packet { protocol, direction, side };
         let age_ns = self.ledger.clock.age_at(self.at.boottime_ns);
+        let read_at_ns = self.at.boottime_ns;
+        let passed = Direction::ALL.into_iter().any(|d| grown.of(protocol, d, Side::Transit) > 0);
+        if passed {
+            self.ledger.record_transit(number, age_ns, self.at.wall, self.out);
+        }
+        let Some((direction, side)) = activity_of(interface, protocol, grown) else { return };
+        let wake = Wake::Packet { protocol, direction, side };
         let wall = self.at.wall;
         self.record_activity(number, wake, |port, _| {
-            note_packets(port, interface, protocol, grown, age_ns, wall);
+            let Some(history) = &mut port.history else { return };
+            history.last_packet[protocol as usize] = Some(wall);
+            if begins_elsewhere(interface, protocol, grown) {
+                history.outbound_at_ns = Some(age_ns);
+            }
+            note_local_packets(history, protocol, grown, age_ns, read_at_ns);
         });
     }
 
@@ -146,33 +146,61 @@ impl Reading<'_> {
     }
 }
 
-/// Updates the history of a port by packets that were counted.
-fn note_packets(
-    port: &mut Port,
+/// The packet that counts as activity of the port, the most significant for an awakening first; `None`
+/// if all packets belong to others.
+///
+/// Packets of the port on another host count only if this host began the conversation. Otherwise the
+/// peer chose the port as the source of its own, by chance for instance, or the conversation is older
+/// than the agent.
+fn activity_of(
     interface: u32,
     protocol: Protocol,
     grown: &PacketCounts,
+) -> Option<(Direction, Side)> {
+    let is_local = |direction| grown.of(protocol, direction, Side::Local) > 0;
+    if is_local(Direction::Ingress) {
+        Some((Direction::Ingress, Side::Local))
+    } else if begins_elsewhere(interface, protocol, grown) {
+        Some((Direction::Egress, Side::Remote))
+    } else if is_local(Direction::Egress) {
+        Some((Direction::Egress, Side::Local))
+    } else {
+        None
+    }
+}
+
+/// Whether this host began a conversation with the port on another host. Over loopback this host is
+/// both ends.
+fn begins_elsewhere(interface: u32, protocol: Protocol, grown: &PacketCounts) -> bool {
+    interface != LOOPBACK && grown.begun(protocol) > 0
+}
+
+/// Updates the history of a port by packets at addresses of this host.
+fn note_local_packets(
+    history: &mut History,
+    protocol: Protocol,
+    grown: &PacketCounts,
     age_ns: u64,
-    wall: Timestamp,
+    read_at_ns: u64,
 ) {
-    let Some(history) = &mut port.history else { return };
     let index = protocol as usize;
-    let seen = |direction, side| grown.of(protocol, direction, side) > 0;
-    let now = Some(age_ns);
-    history.last_packet[index] = Some(wall);
-    // Over loopback this host is both ends.
-    let elsewhere = interface != LOOPBACK;
-    if elsewhere && seen(Direction::Egress, Side::Remote) {
-        history.outbound_at_ns = now;
-    }
-    let unasked =
-        elsewhere && seen(Direction::Ingress, Side::Remote) && !history.is_outbound_at(age_ns);
-    let local = seen(Direction::Ingress, Side::Local) || seen(Direction::Egress, Side::Local);
-    if (local || unasked) && !history.interval.held[index] && history.sockets[index].count == 0 {
-        history.probed_at_ns = now;
-    }
+    let received = grown.of(protocol, Direction::Ingress, Side::Local) > 0;
+    let sent = grown.of(protocol, Direction::Egress, Side::Local) > 0;
     let sockets = history.sockets[index];
-    if seen(Direction::Egress, Side::Local) && sockets.count > 0 && sockets.can_answer {
-        history.answered_at_ns[index] = now;
+    if (received || sent) && !history.interval.held[index] && sockets.count == 0 {
+        history.probed_at_ns = Some(age_ns);
+    }
+    if sent && sockets.count > 0 && sockets.can_answer {
+        history.answered_at_ns[index] = Some(age_ns);
+    }
+    if received {
+        history.received_at_ns[index] = Some(age_ns);
+    }
+    let answers = grown.answers(protocol);
+    let is_answer = protocol == Protocol::Tcp || history.has_received(protocol, age_ns);
+    if answers > 0 && is_answer && !history.explains_answers(protocol, age_ns) {
+        let suspected = &mut history.suspected[index];
+        suspected.answers += answers;
+        suspected.read_at_ns = read_at_ns;
     }
 }

@@ -1,4 +1,6 @@
+mod answers;
 mod calls;
+mod sides;
 mod world;
 
 use std::time::Duration;
@@ -78,6 +80,21 @@ impl Bench {
     fn packet(&mut self, protocol: Protocol, (direction, side): (Direction, Side)) {
         let cell = &mut self.counters.traffic[protocol as usize][direction as usize][side as usize];
         *cell = Traffic { packets: cell.packets + 1, bytes: cell.bytes + 60 };
+    }
+
+    /// A packet that begins a conversation with the port on another host.
+    fn begin(&mut self, protocol: Protocol) {
+        self.packet(protocol, OUT);
+        match protocol {
+            Protocol::Tcp => self.counters.connection_attempts[1][1] += 1,
+            Protocol::Udp => self.counters.begun_datagrams += 1,
+        }
+    }
+
+    /// A packet from the port that answers; of TCP one that accepts a connection.
+    fn answer(&mut self, protocol: Protocol) {
+        self.packet(protocol, REPLY);
+        self.counters.accepted += u64::from(protocol == Protocol::Tcp);
     }
 
     fn call(&mut self, protocol: Protocol, kind: CallKind) {
@@ -164,12 +181,12 @@ fn awakens_once_on_the_first_packet() {
 #[test]
 fn becomes_dormant_after_quiet_time() {
     let mut bench = Bench::new();
-    bench.packet(Protocol::Udp, OUT);
+    bench.begin(Protocol::Udp);
     bench.read_until(10 + DORMANT_AFTER);
     assert_eq!(bench.take_transitions().len(), 2, "awakened at 1, dormant 60 seconds later");
     assert_eq!(bench.facts().dormant_since, Some(at(61).wall));
     bench.read_until(100);
-    bench.packet(Protocol::Udp, ANSWER);
+    bench.packet(Protocol::Udp, IN);
     bench.read_until(101);
     assert_eq!(dormant_seconds(&bench.take_transitions()[0]), 100 - 61);
 }

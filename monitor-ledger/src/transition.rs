@@ -31,6 +31,15 @@ pub enum Change {
     },
     /// The port was quiet for `dormant_after`.
     Dormant,
+    /// Packets were answered, and a socket scan found no socket of this host that answers.
+    Answered {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// Answers since the last such transition.
+        answers: u64,
+        /// Whether the port was in another state of this protocol before.
+        is_new: bool,
+    },
     /// The port changed its state.
     State {
         /// The previous state.
@@ -147,6 +156,7 @@ impl fmt::Display for Wake {
                 (Direction::Ingress, Side::Remote) => "packet from that port elsewhere",
                 (Direction::Egress, Side::Local) => "packet from the port",
                 (Direction::Egress, Side::Remote) => "packet to that port elsewhere",
+                (_, Side::Transit) => "packet that passed through",
             },
             Self::Bind { evidence, .. } => match evidence {
                 BindEvidence::Bound => "bind",

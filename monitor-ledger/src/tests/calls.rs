@@ -15,7 +15,7 @@ fn states_take_precedence_in_order() {
     );
     bench.call(Protocol::Tcp, CallKind::BindRefused);
     assert_eq!(bench.state(), PortState::Attempted);
-    bench.packet(Protocol::Tcp, OUT);
+    bench.begin(Protocol::Tcp);
     bench.read_until(2);
     assert_eq!(bench.state(), PortState::Outbound);
     bench.call(Protocol::Tcp, BIND);
@@ -61,32 +61,6 @@ fn served_expires_without_answers() {
     assert_eq!(bench.state(), PortState::Served);
     bench.read_until(301);
     assert_eq!(bench.state(), PortState::Bound);
-}
-
-#[test]
-fn loopback_traffic_is_not_outbound() {
-    let mut bench = Bench::new();
-    for place in [IN, OUT, REPLY, ANSWER] {
-        bench.packet(Protocol::Tcp, place);
-    }
-    bench.now = 1;
-    bench.read_on(LOOPBACK);
-    assert_eq!(bench.state(), PortState::Probed);
-}
-
-#[test]
-fn remote_answers_are_not_probes() {
-    let mut bench = Bench::new();
-    bench.packet(Protocol::Tcp, OUT);
-    bench.read_until(1);
-    bench.packet(Protocol::Tcp, ANSWER);
-    bench.read_until(100);
-    bench.packet(Protocol::Tcp, ANSWER);
-    bench.read_until(301);
-    assert_eq!(bench.state(), PortState::Quiet, "not probed at 2 or 101");
-    bench.packet(Protocol::Tcp, ANSWER);
-    bench.read_until(302);
-    assert_eq!(bench.state(), PortState::Probed, "there was no outbound packet before");
 }
 
 #[test]

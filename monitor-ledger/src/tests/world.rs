@@ -8,12 +8,14 @@ use proptest::prelude::*;
 use super::*;
 
 const PORTS: [(u16, u64); 2] = [(1, 5_000), (2, 20_000)];
+const PASSING: (Direction, Side) = (Direction::Ingress, Side::Transit);
 const MAX_READING_INTERVAL_MS: u64 = MAX_READING_INTERVAL_NS / 1_000_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Pass(u64),
-    Packet(usize, Protocol, (Direction, Side)),
+    /// Whether it begins a conversation, if it goes to the port on another host.
+    Packet(usize, Protocol, (Direction, Side), bool),
     /// Whether its event is lost.
     Bind(usize, Protocol, bool),
     Refuse(usize, Protocol, bool),
@@ -33,12 +35,14 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let port = 0..PORTS.len();
     let protocol = prop::sample::select(Protocol::ALL.to_vec());
-    let place = prop::sample::select(vec![IN, OUT, REPLY, ANSWER]);
+    let place = prop::sample::select(vec![IN, OUT, REPLY, ANSWER, PASSING]);
+    let begins = any::<bool>();
     let lost = prop::bool::weighted(0.2);
     prop_oneof![
         8 => (0_u64..4_000).prop_map(Step::Pass),
         2 => (0_u64..60_000).prop_map(Step::Pass),
-        4 => (port.clone(), protocol.clone(), place).prop_map(|(a, b, c)| Step::Packet(a, b, c)),
+        4 => (port.clone(), protocol.clone(), place, begins)
+            .prop_map(|(a, b, c, d)| Step::Packet(a, b, c, d)),
         3 => (port.clone(), protocol.clone(), lost).prop_map(|(a, b, c)| Step::Bind(a, b, c)),
         1 => (port.clone(), protocol.clone(), lost).prop_map(|(a, b, c)| Step::Refuse(a, b, c)),
         3 => (port, protocol, lost).prop_map(|(a, b, c)| Step::Close(a, b, c)),
@@ -208,15 +212,27 @@ impl World {
         }
     }
 
+    fn packet(&mut self, port: usize, protocol: Protocol, place: (Direction, Side), begins: bool) {
+        let (direction, side) = place;
+        let counters = &mut self.counters[port];
+        counters.traffic[protocol as usize][direction as usize][side as usize].packets += 1;
+        let begins = begins && place == OUT;
+        match protocol {
+            Protocol::Tcp => counters.connection_attempts[1][1] += u64::from(begins),
+            Protocol::Udp => counters.begun_datagrams += u64::from(begins),
+        }
+        if side == Side::Local || begins {
+            self.happened[port].push(self.now);
+        }
+    }
+
     fn step(&mut self, step: Step) {
         // No two things happen at once, so that it is clear which came first.
         self.now += 1;
         match step {
             Step::Pass(milliseconds) => self.now += milliseconds,
-            Step::Packet(port, protocol, (direction, side)) => {
-                let traffic = &mut self.counters[port].traffic;
-                traffic[protocol as usize][direction as usize][side as usize].packets += 1;
-                self.happened[port].push(self.now);
+            Step::Packet(port, protocol, place, begins) => {
+                self.packet(port, protocol, place, begins);
             }
             Step::Bind(port, protocol, lost) => self.call(port, protocol, BIND, lost),
             Step::Refuse(port, protocol, lost) => {
@@ -312,6 +328,9 @@ impl World {
                     self.known.dormant[index] = Some(self.now);
                 }
                 Change::State { from, to } => assert_ne!(from, to),
+                Change::Answered { protocol, .. } => {
+                    assert_eq!(self.sockets[index][protocol as usize], 0, "a socket explains it");
+                }
             }
         }
     }

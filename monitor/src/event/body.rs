@@ -17,7 +17,7 @@ use super::{
     name::EventName,
     socket::{Errno, SocketFields},
 };
-use crate::classification::Kept;
+use crate::{classification::Kept, sockets::Reach};
 
 /// Something that happened on this host.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub enum EventBody {
     Awakened(Awakened),
     /// A port was quiet for long enough to count as dormant.
     Dormant(SocketFields),
+    /// Packets were answered from a watched port that no socket of this host holds.
+    Answered(Answered),
     /// A payload or a connection attempt was identified.
     Identified(Identified),
     /// A process that the configuration does not expect bound a watched port.
@@ -116,6 +118,17 @@ pub enum AwakenedBy {
     Port(SocketFields),
 }
 
+/// Answers from a port that no socket of this host holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// Port and protocol.
+    pub socket: SocketFields,
+    /// How many answers there were: accepted connections or datagrams.
+    pub answers: u64,
+    /// Where the answers come from.
+    pub reach: Reach,
+}
+
 /// The outcome of an identification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identified {
@@ -179,6 +192,7 @@ impl Event {
             EventBody::Close(_) => EventName::Close,
             EventBody::Awakened(_) => EventName::Awakened,
             EventBody::Dormant(_) => EventName::Dormant,
+            EventBody::Answered(_) => EventName::Answered,
             EventBody::Identified(_) => EventName::Identified,
             EventBody::UnexpectedOwner(_) => EventName::UnexpectedOwner,
             EventBody::AgentStarted { .. } => EventName::AgentStarted,
@@ -201,6 +215,7 @@ impl Event {
             EventBody::Awakened(awakened) => Some(awakened.by.socket()),
             EventBody::Dormant(socket)
             | EventBody::UnexpectedOwner(UnexpectedOwner::FoundOpen { socket, .. }) => Some(socket),
+            EventBody::Answered(answered) => Some(&answered.socket),
             EventBody::Identified(identified) => Some(&identified.socket),
             _ => match self.call() {
                 Some(call) => Some(&call.socket),

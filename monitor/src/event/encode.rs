@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{
     body::{
-        Awakened, AwakenedBy, Bind, Call, Event, EventBody, FailedBind, HookChanged, Identified,
-        UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Event, EventBody, FailedBind, HookChanged,
+        Identified, UnexpectedOwner,
     },
     caller::{CallerFields, nanosecond_rfc3339},
     name::EventName,
@@ -103,6 +103,12 @@ struct Document<'a> {
     agent_version: Option<&'static str>,
     #[serde(rename = "ghostport.mechanism", skip_serializing_if = "Option::is_none")]
     mechanism: Option<&'static str>,
+    #[serde(rename = "ghostport.path", skip_serializing_if = "Option::is_none")]
+    path: Option<&'static str>,
+    #[serde(rename = "ghostport.path_target", skip_serializing_if = "Option::is_none")]
+    path_target: Option<&'a str>,
+    #[serde(rename = "ghostport.count", skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
     #[serde(rename = "ghostport.reason", skip_serializing_if = "Option::is_none")]
     reason: Option<Cow<'a, str>>,
 }
@@ -161,6 +167,9 @@ impl<'a> From<&'a Event> for Document<'a> {
             hook: None,
             agent_version: None,
             mechanism: None,
+            path: None,
+            path_target: None,
+            count: None,
             reason: None,
         };
         match &event.body {
@@ -169,6 +178,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             EventBody::Listen(call) | EventBody::Close(call) => document.call(call),
             EventBody::Awakened(awakened) => document.awakened(awakened),
             EventBody::Dormant(socket) => document.socket(socket),
+            EventBody::Answered(answered) => document.answered(answered),
             EventBody::Identified(identified) => document.identified(identified),
             EventBody::UnexpectedOwner(owner) => document.unexpected_owner(owner),
             EventBody::AgentStarted { version } => document.agent_version = Some(version),
@@ -212,6 +222,13 @@ impl<'a> Document<'a> {
         }
         self.dormant_for_seconds = Some(awakened.dormant_for.as_secs_f64());
         self.reason = Some(awakened.wake.to_string().into());
+    }
+
+    fn answered(&mut self, answered: &'a Answered) {
+        self.socket(&answered.socket);
+        self.path = Some(answered.reach.path.name());
+        self.path_target = answered.reach.target.as_deref();
+        self.count = Some(answered.answers);
     }
 
     fn identified(&mut self, identified: &'a Identified) {

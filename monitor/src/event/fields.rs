@@ -2,8 +2,8 @@
 //! A test compares it with the golden file, which has every field of every kind.
 
 use super::name::EventName::{
-    self, AgentStarted, AgentStopped, Awakened, Bind, BindFailed, Close, Dormant, HookChanged,
-    Identified, Listen, UnexpectedOwner,
+    self, AgentStarted, AgentStopped, Answered, Awakened, Bind, BindFailed, Close, Dormant,
+    HookChanged, Identified, Listen, UnexpectedOwner,
 };
 
 /// A field of events.
@@ -30,6 +30,11 @@ pub const fn meaning(name: EventName) -> &'static str {
             "The first bind or packet on a dormant port. One that a bind caused has the fields of \
              the call."
         }
+        Answered => {
+            "Packets were answered from a port that no socket of this host holds: by a redirection, a \
+             load balancer, a transparent proxy or another program. Once for as long as the answers \
+             go on."
+        }
         Dormant => "A port was quiet for its `dormant_after`.",
         Identified => {
             "A payload, or a connection attempt that no payload followed, was identified."
@@ -43,8 +48,10 @@ pub const fn meaning(name: EventName) -> &'static str {
 
 const SOCKETS: &[EventName] =
     &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner];
+const TRANSPORTS: &[EventName] =
+    &[Bind, BindFailed, Listen, Close, Awakened, Answered, Identified, UnexpectedOwner];
 const PORTS: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Dormant, Identified, UnexpectedOwner];
+    &[Bind, BindFailed, Listen, Close, Awakened, Dormant, Answered, Identified, UnexpectedOwner];
 const CALLS: &[EventName] = &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner];
 
 macro_rules! fields {
@@ -60,7 +67,7 @@ fields! {
     "time": "RFC 3339, ns, UTC" &EventName::ALL, "When it happened.";
     "event.name": "string" &EventName::ALL, "`ghostport.` and the kind.";
     "host.name": "string" &EventName::ALL, "The name of the host.";
-    "network.transport": "`tcp`, `udp`" SOCKETS, "The protocol.";
+    "network.transport": "`tcp`, `udp`" TRANSPORTS, "The protocol.";
     "network.type": "`ipv4`, `ipv6`" SOCKETS, "The address family of the socket; a dual-stack socket has `ipv6`.";
     "network.local.address": "string" SOCKETS, "The local address.";
     "network.local.port": "number" PORTS, "The local port.";
@@ -97,6 +104,9 @@ fields! {
     "ghostport.systemd_unit": "string" CALLS, "The systemd unit.";
     "ghostport.ancestors": "list of objects" CALLS, "Ancestors, the parent first: `pid`, `name`, `executable`.";
     "ghostport.dormant_for_seconds": "number" &[Awakened], "For how long the port was dormant.";
+    "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered], "How packets reach what answers.";
+    "ghostport.path_target": "string" &[Answered], "What answers: address and port, or a program.";
+    "ghostport.count": "number" &[Answered], "How many answers there were: accepted connections, or datagrams.";
     "ghostport.reason": "string" &[Awakened, Identified, UnexpectedOwner, AgentStopped, HookChanged], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops.";
     "ghostport.verdict": "string" &[Identified], "What the payload is.";
     "ghostport.grade": "`confirmed`, `consistent`, `suspect`" &[Identified], "How certain that is.";

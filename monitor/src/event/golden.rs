@@ -25,7 +25,7 @@ use crate::{
     process::{
         Ancestor, Cgroup, CommandLine, Executable, Identity, SystemdUnit, UnitManager, User,
     },
-    sockets::{Entry, Socket, TcpState},
+    sockets::{Entry, Path, Reach, Socket, TcpState},
 };
 
 const GOLDEN: &str = include_str!("golden.jsonl");
@@ -203,6 +203,15 @@ fn hook_changed(attached: Option<HookMechanism>, interface: Option<&str>) -> Eve
     Event::hook_changed(time(), &status, &context())
 }
 
+fn redirected() -> Event {
+    let answered = Change::Answered { protocol: Protocol::Udp, answers: 1, is_new: true };
+    let mut event = transition(answered, None);
+    if let EventBody::Answered(answered) = &mut event.body {
+        answered.reach = Reach { path: Path::Dnat, target: Some("10.244.1.7:8080".into()) };
+    }
+    event
+}
+
 fn events() -> Vec<Event> {
     use BindEvidence::{Bound, Closed, Counted, Found, Listens, Refused};
     let (refused, unnamed) = (bind(98, Some(false)), bind(4000, None));
@@ -224,6 +233,8 @@ fn events() -> Vec<Event> {
         awakened_by_bind(Found, None),
         awakened_by_packet(),
         transition(Change::Dormant, None),
+        transition(Change::Answered { protocol: Protocol::Tcp, answers: 3, is_new: true }, None),
+        redirected(),
         identified(PayloadKeep::None, None, Direction::Ingress),
         identified(PayloadKeep::Hash, Some("eth0"), Direction::Ingress),
         identified(PayloadKeep::Bytes, Some("eth0"), Direction::Egress),

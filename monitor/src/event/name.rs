@@ -23,6 +23,9 @@ pub enum EventName {
     /// A port was quiet for long enough to count as dormant.
     #[serde(rename = "ghostport.dormant")]
     Dormant,
+    /// Packets were answered from a watched port that no socket of this host holds.
+    #[serde(rename = "ghostport.answered")]
+    Answered,
     /// A payload or a connection attempt was identified.
     #[serde(rename = "ghostport.identified")]
     Identified,
@@ -42,13 +45,14 @@ pub enum EventName {
 
 impl EventName {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Bind,
         Self::BindFailed,
         Self::Listen,
         Self::Close,
         Self::Awakened,
         Self::Dormant,
+        Self::Answered,
         Self::Identified,
         Self::UnexpectedOwner,
         Self::AgentStarted,
@@ -65,6 +69,7 @@ impl EventName {
             Self::Close => "close",
             Self::Awakened => "awakened",
             Self::Dormant => "dormant",
+            Self::Answered => "answered",
             Self::Identified => "identified",
             Self::UnexpectedOwner => "unexpected_owner",
             Self::AgentStarted => "agent_started",

@@ -7,13 +7,19 @@ use monitor_ledger::{Cause, Change, Transition};
 
 use super::{
     body::{
-        Awakened, AwakenedBy, Bind, Event, EventBody, HookChanged, Identified, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Event, EventBody, HookChanged, Identified,
+        UnexpectedOwner,
     },
     caller::CallerFields,
     context::EventContext,
     socket::{SocketFields, service},
 };
-use crate::{classification::Finding, config::PayloadKeep, process::Identity, sockets::Socket};
+use crate::{
+    classification::Finding,
+    config::PayloadKeep,
+    process::Identity,
+    sockets::{Reach, Socket},
+};
 
 impl Event {
     /// A finding. `interface` is the name of the interface that the packet crossed. `None` if the
@@ -84,7 +90,11 @@ impl Event {
                 EventBody::Awakened(Awakened { by, wake, dormant_for })
             }
             Change::Dormant => EventBody::Dormant(port),
-            Change::State { .. } => return None,
+            Change::Answered { protocol, answers, is_new: true } => {
+                let socket = SocketFields { transport: Some(protocol), ..port };
+                EventBody::Answered(Answered { socket, answers, reach: Reach::default() })
+            }
+            Change::Answered { is_new: false, .. } | Change::State { .. } => return None,
         };
         Some(Self::new(transition.time, body, context))
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     config::quantity,
-    event::{Awakened, CallerFields, Errno, Event, EventBody, FailedBind, HookChanged},
+    event::{Answered, Awakened, CallerFields, Errno, Event, EventBody, FailedBind, HookChanged},
+    sockets::Reach,
 };
 
 /// How much an event matters.
@@ -19,7 +20,9 @@ pub(super) enum Severity {
 impl Severity {
     pub(super) const fn of(event: &Event) -> Self {
         match &event.body {
-            EventBody::Awakened(_) | EventBody::UnexpectedOwner(_) => Self::Warning,
+            EventBody::Answered(_) | EventBody::Awakened(_) | EventBody::UnexpectedOwner(_) => {
+                Self::Warning
+            }
             EventBody::HookChanged(changed) if changed.mechanism.is_none() => Self::Warning,
             _ => Self::Info,
         }
@@ -38,6 +41,7 @@ pub(super) fn sentence(event: &Event) -> String {
             let after = dormancy(awakened).map(|dormancy| format!(" after {dormancy}"));
             format!("{port} awakened{}: {}", after.unwrap_or_default(), awakened.wake)
         }
+        EventBody::Answered(answered) => reached(&port, answered),
         EventBody::Dormant(_) => format!("{port} is dormant"),
         EventBody::Identified(identified) => {
             let identification = &identified.identification;
@@ -81,6 +85,12 @@ fn error(failed: &FailedBind) -> String {
         Errno::Name(name) => name.to_owned(),
         Errno::Number(number) => format!("error {number}"),
     }
+}
+
+fn reached(port: &str, answered: &Answered) -> String {
+    let Reach { path, target } = &answered.reach;
+    let target = target.as_ref().map(|target| format!(" to {target}"));
+    format!("{port} is answered by {}{}", path.name(), target.unwrap_or_default())
 }
 
 fn hook(changed: &HookChanged) -> String {

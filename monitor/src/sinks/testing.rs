@@ -13,9 +13,10 @@ use monitor_kernel::hooks::Hook;
 use monitor_ledger::{BindEvidence, Wake};
 
 use crate::event::{
-    Awakened, AwakenedBy, Bind, Call, CallerFields, Event, EventBody, EventContext, EventName,
-    FailedBind, HookChanged, Identified, IdentityFields, SocketFields, UnexpectedOwner,
+    Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Event, EventBody, EventContext,
+    EventName, FailedBind, HookChanged, Identified, IdentityFields, SocketFields, UnexpectedOwner,
 };
+use crate::sockets::{Path, Reach};
 
 /// An event of `nc[4711]` and TCP port 2948 of `web1`.
 pub(super) fn event(name: EventName) -> Event {
@@ -43,6 +44,11 @@ fn body(name: EventName) -> EventBody {
         EventName::Close => EventBody::Close(call()),
         EventName::Awakened => awakened(AwakenedBy::Bind(bind()), BindEvidence::Bound),
         EventName::Dormant => EventBody::Dormant(socket()),
+        EventName::Answered => EventBody::Answered(Answered {
+            socket: socket(),
+            answers: 3,
+            reach: Reach { path: Path::Redirect, target: Some("127.0.0.1:8080".into()) },
+        }),
         EventName::Identified => EventBody::Identified(identified()),
         EventName::UnexpectedOwner => EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call())),
         EventName::AgentStarted => EventBody::AgentStarted { version: "0.1.0" },

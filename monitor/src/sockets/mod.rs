@@ -25,12 +25,14 @@ mod namespaces;
 mod numbered;
 mod port_filter;
 mod proc_net;
+mod reach;
 mod scan;
 mod socket;
 
 #[cfg(test)]
 pub(crate) use self::socket::udp_socket;
 pub use self::{
+    reach::{Path, Reach},
     scan::{ScanResult, Unseen, scan, scan_with},
     socket::{Entry, Socket, TcpState, on_port},
 };

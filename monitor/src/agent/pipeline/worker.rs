@@ -223,7 +223,12 @@ impl Worker {
             reading.traffic(row.interface_index, row.port, &row.counters);
         }
         reading.finish();
+        let is_suspicious = ledger.suspected_answers().next().is_some();
         drop(ledger);
+        if is_suspicious {
+            // A scan decides whether a socket gave the answers.
+            self.shared.socket_changed.notify_one();
+        }
         self.emit_transitions(None);
         if self.has_changes || self.saved_at.elapsed() >= SAVE_PERIOD {
             self.save();

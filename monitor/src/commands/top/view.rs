@@ -107,9 +107,9 @@ fn style(state: PortState, dormant: bool, in_colour: bool) -> Style {
     let style = if dormant { Style::new() } else { Style::new().add_modifier(Modifier::BOLD) };
     match state {
         _ if !in_colour => style,
-        PortState::Quiet => style,
+        PortState::Quiet | PortState::Transit => style,
         PortState::Probed | PortState::Attempted | PortState::Outbound => style.fg(Color::Yellow),
-        PortState::Bound | PortState::Served => style.fg(Color::Red),
+        PortState::Bound | PortState::Answered | PortState::Served => style.fg(Color::Red),
     }
 }
 

@@ -25,13 +25,19 @@ pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
         for direction in Direction::ALL {
             for side in Side::ALL {
                 for protocol in Protocol::ALL {
+                    let traffic = counters.traffic(protocol, direction, side);
+                    if side == Side::Transit && traffic == Traffic::default() {
+                        continue;
+                    }
                     let labels =
                         [interface, &*port, protocol.name(), direction.name(), side.name()];
-                    let traffic = counters.traffic(protocol, direction, side);
                     packets.add(&labels, traffic.packets as f64);
                     bytes.add(&labels, traffic.bytes as f64);
                 }
                 let count = counters.connection_attempts[direction as usize][side as usize];
+                if side == Side::Transit && count == 0 {
+                    continue;
+                }
                 let labels = [interface, &*port, direction.name(), side.name()];
                 attempts.add(&labels, count as f64);
             }
@@ -51,6 +57,8 @@ fn add(sum: &mut PortCounters, counters: &PortCounters) {
     for (sum, count) in sum.connection_attempts.as_flattened_mut().iter_mut().zip(attempts) {
         *sum += count;
     }
+    sum.accepted += counters.accepted;
+    sum.begun_datagrams += counters.begun_datagrams;
 }
 
 pub(super) fn unclassified(snapshot: &Snapshot) -> Family {

@@ -1,0 +1,93 @@
+//! Answers from a port that no socket of this host holds.
+
+use super::*;
+
+const ANSWERED: fn(Protocol, u64, bool) -> Change =
+    |protocol, answers, is_new| Change::Answered { protocol, answers, is_new };
+
+/// A request and its answer, read a second later.
+fn exchange(bench: &mut Bench, protocol: Protocol) {
+    bench.packet(protocol, IN);
+    bench.answer(protocol);
+    bench.read_until(bench.now + 1);
+}
+
+fn suspected(bench: &Bench) -> Vec<(u16, Protocol)> {
+    bench.ledger.suspected_answers().collect()
+}
+
+#[test]
+fn a_scan_without_a_socket_confirms_answers() {
+    for protocol in Protocol::ALL {
+        let mut bench = Bench::new();
+        exchange(&mut bench, protocol);
+        bench.take_transitions();
+        assert_eq!(suspected(&bench), [(PORT, protocol)]);
+        assert_eq!(bench.state(), PortState::Probed, "not before the scan");
+        bench.now += 1;
+        bench.scan(protocol, 0, false);
+        assert_eq!(bench.take_transitions(), [ANSWERED(protocol, 1, true)]);
+        assert_eq!(bench.state(), PortState::Answered);
+        assert_eq!(bench.facts().answers_without_socket(protocol), 1);
+        assert_eq!(suspected(&bench), []);
+        exchange(&mut bench, protocol);
+        bench.now += 1;
+        bench.scan(protocol, 0, false);
+        assert_eq!(bench.take_transitions(), [ANSWERED(protocol, 1, false)]);
+        bench.read_until(bench.now + 300);
+        assert_ne!(bench.state(), PortState::Answered);
+    }
+}
+
+#[test]
+fn a_scan_that_finds_a_socket_drops_the_suspicion() {
+    let mut bench = Bench::new();
+    exchange(&mut bench, Protocol::Tcp);
+    bench.now += 1;
+    bench.scan(Protocol::Tcp, 1, true);
+    assert_eq!(suspected(&bench), []);
+    assert_eq!(bench.facts().answers_without_socket(Protocol::Tcp), 0);
+    assert_eq!(bench.state(), PortState::Bound);
+}
+
+#[test]
+fn a_scan_that_began_before_the_answers_decides_nothing() {
+    let mut bench = Bench::new();
+    exchange(&mut bench, Protocol::Tcp);
+    bench.now -= 1;
+    bench.scan(Protocol::Tcp, 0, false);
+    bench.now += 1;
+    assert_eq!(suspected(&bench), [(PORT, Protocol::Tcp)]);
+}
+
+#[test]
+fn a_socket_that_was_just_closed_explains_answers() {
+    let mut bench = Bench::new();
+    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Listen);
+    exchange(&mut bench, Protocol::Tcp);
+    bench.call(Protocol::Tcp, CallKind::Close);
+    exchange(&mut bench, Protocol::Tcp);
+    exchange(&mut bench, Protocol::Tcp);
+    assert_eq!(suspected(&bench), []);
+    bench.read_until(bench.now + 10);
+    exchange(&mut bench, Protocol::Tcp);
+    assert_eq!(suspected(&bench), [(PORT, Protocol::Tcp)]);
+}
+
+#[test]
+fn datagrams_without_a_request_are_no_answers() {
+    let mut bench = Bench::new();
+    bench.packet(Protocol::Udp, REPLY);
+    bench.read_until(1);
+    assert_eq!(suspected(&bench), []);
+}
+
+#[test]
+fn a_reset_is_no_answer() {
+    let mut bench = Bench::new();
+    bench.packet(Protocol::Tcp, IN);
+    bench.packet(Protocol::Tcp, REPLY);
+    bench.read_until(1);
+    assert_eq!(suspected(&bench), []);
+}
