@@ -2,76 +2,70 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt, io,
+    io,
     net::SocketAddr,
 };
 
-use monitor_common::{flow::Protocol, packet::Unclassified};
-use serde::Serialize;
+use monitor_common::flow::Protocol;
 
-use super::packet::{NoPacket, Packet};
-use crate::{Identification, Payload, Verdict, identify, scanner::identify_syn};
+use super::{
+    finding::{Finding, Summary},
+    flight::{Bytes, Flight},
+    packet::{NoPacket, Packet},
+};
+use crate::{
+    Grade, Identification, Payload, Verdict, identify,
+    scanner::{identify_stray, identify_syn},
+};
 
-/// Conversations that are kept at once. Beyond, the oldest is reported, and dropped: should it go on,
-/// it counts as another one.
+/// Conversations that are kept at once. Beyond, the oldest is reported and forgotten: should it go
+/// on, it counts as another one.
 const MAX_OPEN: usize = 65_536;
 
-/// A conversation and what it is.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// `tcp` or `udp`.
-    pub transport: &'static str,
-    /// Who began, as far as the capture shows.
-    pub source: SocketAddr,
-    /// Whom they turned to.
-    pub destination: SocketAddr,
-    /// What it is.
-    #[serde(flatten)]
-    pub identification: Identification,
-}
+/// Bytes of segments that all conversations together keep, before they are identified early.
+const MAX_HELD: usize = 64 << 20;
 
-/// What became of the packets of a capture.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Summary {
-    packets: u64,
-    conversations: u64,
-    not_ours: u64,
-    unclassified: [u64; Unclassified::COUNT],
-    /// Packets with a link layer that is not known here.
-    pub unsupported: u64,
-    /// Conversations that were reported before the end.
-    evicted: u64,
-}
-
-/// The two ends, the smaller first, in either direction.
+/// The two ends, the smaller first, whichever sends.
 type Key = (Protocol, SocketAddr, SocketAddr);
 
 struct Conversation {
     key: Key,
     source: SocketAddr,
     destination: SocketAddr,
-    /// What the payloads are so far.
+    /// The most specific verdict so far.
     found: Option<Identification>,
-    /// Whether a payload was seen from the source and to it.
-    has_payload: [bool; 2],
-    /// What sent the SYN, until there is a connection.
+    /// The payloads of the source and those to it.
+    directions: [Direction; 2],
+    /// The verdict on the SYN, until there is a connection.
     attempt: Option<(u32, Identification)>,
+    /// The verdict on the flags of the first segment, until there is more than it.
+    stray: Option<Identification>,
+}
+
+/// One direction of a conversation.
+#[derive(Default)]
+struct Direction {
+    flight: Flight,
+    /// Whether its first payload has been identified.
+    is_identified: bool,
 }
 
 /// Conversations by their ends, and in the order of their first packets.
 pub(super) struct Conversations<'a> {
-    tell: &'a mut dyn FnMut(&Finding) -> io::Result<()>,
+    report: &'a mut dyn FnMut(&Finding) -> io::Result<()>,
     ids: HashMap<Key, u64>,
     open: BTreeMap<u64, Conversation>,
     next_id: u64,
+    /// Bytes of segments that are kept.
+    held: usize,
     pub(super) summary: Summary,
 }
 
 impl<'a> Conversations<'a> {
-    /// Conversations are given to `tell` as soon as nothing more is expected of them.
-    pub(super) fn new(tell: &'a mut dyn FnMut(&Finding) -> io::Result<()>) -> Self {
+    /// Conversations are given to `report` as soon as nothing more is expected of them.
+    pub(super) fn new(report: &'a mut dyn FnMut(&Finding) -> io::Result<()>) -> Self {
         let summary = Summary::default();
-        Self { tell, ids: HashMap::new(), open: BTreeMap::new(), next_id: 0, summary }
+        Self { report, ids: HashMap::new(), open: BTreeMap::new(), next_id: 0, held: 0, summary }
     }
 
     /// Takes a packet, or notes why there is none.
@@ -106,7 +100,12 @@ impl<'a> Conversations<'a> {
             None => self.open(key, packet)?,
         };
         if let Some(conversation) = self.open.get_mut(&id) {
+            let before = conversation.held();
             conversation.add(packet);
+            if self.held > MAX_HELD {
+                conversation.identify_flights();
+            }
+            self.held = (self.held + conversation.held()).saturating_sub(before);
         }
         Ok(())
     }
@@ -129,7 +128,8 @@ impl<'a> Conversations<'a> {
     fn close(&mut self, id: u64) -> io::Result<()> {
         let Some(conversation) = self.open.remove(&id) else { return Ok(()) };
         self.ids.remove(&conversation.key);
-        (self.tell)(&conversation.finding())
+        self.held = self.held.saturating_sub(conversation.held());
+        (self.report)(&conversation.finding())
     }
 
     /// Reports all that are left.
@@ -146,14 +146,23 @@ impl<'a> Conversations<'a> {
 
 impl Conversation {
     fn of(key: Key, packet: &Packet<'_>) -> Self {
-        // An acceptance goes back to who began.
+        // An acceptance goes back to the end that began.
         let is_answer = packet.tcp.is_some_and(|tcp| tcp.is_acceptance());
         let (source, destination) = if is_answer {
             (packet.destination, packet.source)
         } else {
             (packet.source, packet.destination)
         };
-        Self { key, source, destination, found: None, has_payload: [false; 2], attempt: None }
+        let stray = packet.stray().and_then(|stray| identify_stray(&stray));
+        Self {
+            key,
+            source,
+            destination,
+            found: None,
+            directions: Default::default(),
+            attempt: None,
+            stray,
+        }
     }
 
     /// Whether a packet opens another connection between the same ports.
@@ -166,92 +175,132 @@ impl Conversation {
         }
     }
 
+    fn held(&self) -> usize {
+        self.directions.iter().map(|direction| direction.flight.held()).sum()
+    }
+
     fn add(&mut self, packet: &Packet<'_>) {
         let is_from_source = packet.source == self.source;
-        if let Some(tcp) = packet.tcp {
-            if tcp.is_attempt() && self.attempt.is_none() {
-                self.attempt = packet.attempt().map(|syn| (tcp.sequence, identify_syn(&syn)));
-            } else if is_from_source && tcp.acknowledges() {
-                // The end that opened it goes on: it is a connection.
-                if let Some((_, attempt)) = &mut self.attempt {
-                    *attempt = Identification::new(
-                        Verdict::Empty,
-                        crate::Grade::Confirmed,
-                        "a connection without a payload",
-                    );
+        let index = usize::from(!is_from_source);
+        match packet.tcp {
+            Some(tcp) => {
+                if tcp.is_attempt() && self.attempt.is_none() {
+                    self.attempt = packet.attempt().map(|syn| (tcp.sequence, identify_syn(&syn)));
+                } else if is_from_source && tcp.acknowledges() {
+                    self.note_connection();
                 }
+                if !is_from_source && tcp.acknowledges() {
+                    self.stray = None;
+                }
+                if tcp.is_attempt() || tcp.is_acceptance() {
+                    self.directions[index].flight.anchor(tcp.sequence);
+                }
+                self.add_segment(index, packet, tcp.sequence);
             }
-        }
-        let has_payload = &mut self.has_payload[usize::from(!is_from_source)];
-        if packet.payload_len > 0 && !*has_payload {
-            *has_payload = true;
-            self.identify(packet);
+            None => self.add_datagram(index, packet),
         }
     }
 
-    fn identify(&mut self, packet: &Packet<'_>) {
-        let identification = identify(&Payload {
-            bytes: packet.payload,
-            wire_len: packet.payload_len,
-            transport: Some(packet.protocol),
-            source_port: Some(packet.source.port()),
-            destination_port: Some(packet.destination.port()),
+    /// The end that sent a SYN goes on: it is a connection.
+    fn note_connection(&mut self) {
+        if let Some((_, attempt)) = &mut self.attempt {
+            *attempt = Identification::new(
+                Verdict::Empty,
+                Grade::Confirmed,
+                "a connection without a payload",
+            );
+        }
+    }
+
+    fn add_segment(&mut self, index: usize, packet: &Packet<'_>, sequence: u32) {
+        if packet.payload_len == 0 {
+            return;
+        }
+        self.stray = None;
+        // The other end answers what it was sent.
+        let other = 1 - index;
+        if self.directions[other].flight.held() > 0 {
+            self.identify_flight(other);
+        }
+        let direction = &mut self.directions[index];
+        if direction.is_identified {
+            return;
+        }
+        let missing = packet.payload_len - packet.payload.len();
+        direction.flight.add(sequence, packet.payload, missing);
+        if direction.flight.is_closed() {
+            self.identify_flight(index);
+        }
+    }
+
+    fn add_datagram(&mut self, index: usize, packet: &Packet<'_>) {
+        let direction = &mut self.directions[index];
+        if packet.payload_len > 0 && !direction.is_identified {
+            direction.is_identified = true;
+            let identification = self.identify(index, packet.payload, packet.payload_len);
+            self.note(identification);
+        }
+    }
+
+    fn identify_flights(&mut self) {
+        for index in [0, 1] {
+            self.identify_flight(index);
+        }
+    }
+
+    /// Identifies the first segment of a flight, and all of it: a signature may need more than one
+    /// segment, or that a message ends where its segment does.
+    fn identify_flight(&mut self, index: usize) {
+        let direction = &mut self.directions[index];
+        let Some(Bytes { bytes, first_len, missing }) = direction.flight.close() else { return };
+        direction.is_identified = true;
+        let whole = self.identify(index, &bytes, bytes.len() + missing);
+        if first_len < bytes.len() {
+            let first = self.identify(index, &bytes[..first_len], first_len);
+            // The whole has more details.
+            let is_better = rank(&first) > rank(&whole)
+                || (rank(&first) == rank(&whole) && first.verdict != whole.verdict);
+            if is_better {
+                return self.note(first);
+            }
+        }
+        self.note(whole);
+    }
+
+    fn identify(&self, index: usize, bytes: &[u8], wire_len: usize) -> Identification {
+        let ends = [self.source.port(), self.destination.port()];
+        identify(&Payload {
+            bytes,
+            wire_len,
+            transport: Some(self.key.0),
+            source_port: Some(ends[index]),
+            destination_port: Some(ends[1 - index]),
             direction: None,
-        });
-        let rank = |found: &Identification| (found.verdict.specificity(), found.grade);
-        // Of two that tell as much, the first in time.
+        })
+    }
+
+    /// Of two that are as specific, the first in time stays.
+    fn note(&mut self, identification: Identification) {
         if self.found.as_ref().is_none_or(|found| rank(found) < rank(&identification)) {
             self.found = Some(identification);
         }
     }
 
-    fn finding(self) -> Finding {
-        let identification = match (self.found, self.attempt) {
-            (Some(found), _) => found,
-            (None, Some((_, attempt))) => attempt,
-            (None, None) => identify(&Payload::of(&[])),
-        };
+    fn finding(mut self) -> Finding {
+        self.identify_flights();
+        let attempt = self.attempt.map(|(_, attempt)| attempt);
+        let identification = self.found.or(attempt).or(self.stray);
         Finding {
             transport: self.key.0.name(),
             source: self.source,
             destination: self.destination,
-            identification,
+            identification: identification.unwrap_or_else(|| identify(&Payload::of(&[]))),
         }
     }
 }
 
-/// The word behind a number of conversations.
-const fn word(conversations: u64) -> &'static str {
-    if conversations == 1 { "conversation" } else { "conversations" }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let packets = if self.packets == 1 { "packet" } else { "packets" };
-        write!(
-            f,
-            "{} {packets}, {} {}",
-            self.packets,
-            self.conversations,
-            word(self.conversations)
-        )?;
-        if self.evicted > 0 {
-            let conversations = word(self.evicted);
-            write!(f, ", {} {conversations} told before the end of the capture", self.evicted)?;
-        }
-        let others = [
-            (self.not_ours, "neither TCP nor UDP"),
-            (self.unsupported, "with an unknown link layer"),
-        ];
-        let unclassified = Unclassified::ALL.into_iter().zip(self.unclassified);
-        let unclassified = unclassified.map(|(cause, count)| (count, cause.name()));
-        for (count, what) in others.into_iter().chain(unclassified) {
-            if count > 0 {
-                write!(f, ", {count} {what}")?;
-            }
-        }
-        Ok(())
-    }
+fn rank(found: &Identification) -> (u8, Grade) {
+    (found.verdict.specificity(), found.grade)
 }
 
 #[cfg(test)]
@@ -273,39 +322,31 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_sources_is_told_as_it_comes() {
-        let mut told = 0;
-        let mut tell = |_: &Finding| {
-            told += 1;
+    fn a_flood_of_sources_is_reported_as_it_comes() {
+        let mut reported = 0;
+        let mut report = |_: &Finding| {
+            reported += 1;
             Ok(())
         };
-        let mut conversations = Conversations::new(&mut tell);
+        let mut conversations = Conversations::new(&mut report);
         for source in 1..=MAX_OPEN as u32 + 10 {
             conversations.take(Ok(datagram(source, b"x"))).expect("room");
             assert!(conversations.open.len() <= MAX_OPEN && conversations.ids.len() <= MAX_OPEN);
         }
         let (summary, outcome) = conversations.finish();
-        outcome.expect("told");
-        assert_eq!(told, MAX_OPEN + 10);
+        outcome.expect("reported");
+        assert_eq!(reported, MAX_OPEN + 10);
         assert!(summary.to_string().contains("10 conversations told before the end"), "{summary}");
     }
 
     #[test]
-    fn one_is_no_plural() {
-        let summary = Summary { packets: 1, conversations: 1, evicted: 1, ..Summary::default() };
-        let text = "1 packet, 1 conversation, 1 conversation told before the end of the capture";
-        assert_eq!(summary.to_string(), text);
-        assert_eq!(Summary::default().to_string(), "0 packets, 0 conversations");
-    }
-
-    #[test]
-    fn what_tells_more_wins() {
+    fn the_more_specific_verdict_wins() {
         let mut verdicts = Vec::new();
-        let mut tell = |finding: &Finding| {
+        let mut report = |finding: &Finding| {
             verdicts.push(finding.identification.verdict);
             Ok(())
         };
-        let mut conversations = Conversations::new(&mut tell);
+        let mut conversations = Conversations::new(&mut report);
         let question = datagram(1, b"hello\n");
         let answer = Packet {
             source: question.destination,
@@ -314,7 +355,7 @@ mod tests {
         };
         conversations.take(Ok(question)).expect("room");
         conversations.take(Ok(answer)).expect("room");
-        conversations.finish().1.expect("told");
+        conversations.finish().1.expect("reported");
         assert_eq!(verdicts, [Verdict::Ssh]);
     }
 }

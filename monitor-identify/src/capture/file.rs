@@ -1,174 +1,116 @@
-//! pcap and pcapng files, read as a stream: a capture may be larger than memory.
+//! Captures as people have them: pcap and pcapng, compressed or not, read as a stream, because one
+//! may be larger than memory.
 
-use std::io::{self, Read};
-
-use anyhow::{Context as _, Result, anyhow, bail};
-use pcap_parser::{
-    Block, PcapBlockOwned, PcapError, create_reader,
-    traits::{PcapNGPacketBlock as _, PcapReaderIterator},
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
 };
+
+use monitor_common::packet::Unclassified;
 
 use super::{
-    conversation::{Conversations, Finding, Summary},
+    compression::Compression,
+    conversation::Conversations,
+    error::CaptureError,
+    finding::{Finding, Summary},
     link::{self, Carried},
-    packet::{NoPacket, Packet},
+    packet::NoPacket,
+    pcap::{self, Pcap},
+    pcapng::{self, Pcapng},
+    record::Record,
+    source::Source,
+    tunnel,
 };
 
-/// Bytes that are read at once.
-const BUFFER: usize = 256 * 1024;
-/// The largest block: no packet is larger, and a damaged length must not take all memory.
-const MAX_BUFFER: usize = 16 * 1024 * 1024;
-/// Interfaces of a section; more are damage.
-const MAX_INTERFACES: usize = 65_536;
-
-/// Whether a file that begins so is a capture.
+/// Whether a file that begins so is a capture that is not compressed.
 pub fn is_capture(start: &[u8]) -> bool {
-    matches!(
-        start[..],
-        [0xa1, 0xb2, 0xc3, 0xd4]
-            | [0xd4, 0xc3, 0xb2, 0xa1]
-            | [0xa1, 0xb2, 0x3c, 0x4d]
-            | [0x4d, 0x3c, 0xb2, 0xa1]
-            | [0xa1, 0xb2, 0xcd, 0x34]
-            | [0x34, 0xcd, 0xb2, 0xa1]
-            | [0x0a, 0x0d, 0x0d, 0x0a]
-    )
+    pcap::is_magic(start) || pcapng::is_magic(start)
 }
 
-/// Reads a capture to its end, or to where it is damaged, and reports its conversations.
+/// Reads a capture to its end, or to where it is damaged, and gives its conversations to `report`.
+///
+/// What is compressed by gzip or zstd is decompressed.
 pub fn read(
-    reader: impl Read + Send,
-    tell: &mut dyn FnMut(&Finding) -> io::Result<()>,
-) -> (Summary, Result<()>) {
-    let mut conversations = Conversations::new(tell);
-    let outcome = packets(reader, &mut conversations);
-    let (summary, told) = conversations.finish();
-    let outcome = told.map_err(Into::into).and(outcome);
-    let unsupported = summary.unsupported;
-    let outcome = outcome.and_then(|()| match unsupported {
-        0 => Ok(()),
-        1 => Err(anyhow!("1 packet has a link layer that ghostport does not know")),
-        count => Err(anyhow!("{count} packets have a link layer that ghostport does not know")),
-    });
-    (summary, outcome)
+    mut reader: impl Read,
+    report: &mut dyn FnMut(&Finding) -> io::Result<()>,
+) -> (Summary, Result<(), CaptureError>) {
+    let mut conversations = Conversations::new(report);
+    let mut unknown = UnknownLinkLayers::default();
+    let mut outcome =
+        decompressed(&mut reader, &mut |reader| packets(reader, &mut conversations, &mut unknown));
+    let (summary, reported) = conversations.finish();
+    outcome = reported.map_err(CaptureError::Write).and(outcome);
+    (summary, outcome.and_then(|()| unknown.outcome()))
 }
 
-fn packets(reader: impl Read + Send, conversations: &mut Conversations<'_>) -> Result<()> {
-    let mut reader = create_reader(BUFFER, Filling(reader))
-        .map_err(|error| explained(&error))
-        .context("the header of the capture cannot be read")?;
-    let mut capacity = BUFFER;
-    let mut interfaces = Interfaces::default();
-    let mut blocks = 0_u64;
-    loop {
-        let problem = match reader.next() {
-            Ok((len, block)) => {
-                blocks += 1;
-                take(&block, &mut interfaces, conversations)?;
-                reader.consume(len);
-                continue;
-            }
-            Err(problem) => problem.to_owned_vec(),
-        };
-        match problem {
-            PcapError::Eof => return Ok(()),
-            PcapError::Incomplete(_) if !reader.reader_exhausted() => refill(reader.as_mut())?,
-            PcapError::BufferTooSmall if capacity < MAX_BUFFER => {
-                capacity *= 2;
-                reader.grow(capacity);
-                refill(reader.as_mut())?;
-            }
-            _ if reader.data().is_empty() && reader.reader_exhausted() => return Ok(()),
-            problem => {
-                let at = reader.consumed();
-                return Err(explained(&problem))
-                    .with_context(|| format!("damaged behind block {blocks}, at byte {at}"));
-            }
-        }
+/// Gives what is in a reader to `read`, decompressed if it is compressed.
+fn decompressed(
+    reader: &mut dyn Read,
+    read: &mut dyn FnMut(&mut dyn Read) -> Result<(), CaptureError>,
+) -> Result<(), CaptureError> {
+    let mut start = Vec::new();
+    reader.take(Compression::MAGIC_LEN as u64).read_to_end(&mut start)?;
+    let mut whole = start.as_slice().chain(reader);
+    match Compression::of(&start) {
+        Some(compression) => read(&mut compression.decoder(whole)?),
+        None => read(&mut whole),
     }
 }
 
-/// Reads until the buffer is full: the parser takes the first read for all that there is of a
-/// header, and a pipe gives what it has.
-struct Filling<R>(R);
-
-impl<R: Read> Read for Filling<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.0.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(len) => filled += len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
+fn packets(
+    reader: &mut dyn Read,
+    conversations: &mut Conversations<'_>,
+    unknown: &mut UnknownLinkLayers,
+) -> Result<(), CaptureError> {
+    let mut source = Source::new(reader);
+    let mut take = |record: &Record<'_>| take(record, conversations, unknown);
+    let start = source.peek(4)?;
+    if pcapng::is_magic(start) {
+        let mut file = Pcapng::new();
+        while file.next(&mut source, &mut take)? {}
+        return Ok(());
     }
-}
-
-fn refill(reader: &mut (dyn PcapReaderIterator + Send)) -> Result<()> {
-    reader.refill().map_err(|error| explained(&error))
-}
-
-fn explained(error: &PcapError<&[u8]>) -> anyhow::Error {
-    match error {
-        PcapError::UnexpectedEof | PcapError::Incomplete(_) | PcapError::Eof => {
-            anyhow!("it ends in the middle of a block")
-        }
-        PcapError::BufferTooSmall => anyhow!("a block claims to be larger than 16 MiB"),
-        PcapError::ReadError => anyhow!("it cannot be read"),
-        PcapError::HeaderNotRecognized => anyhow!("it is neither pcap nor pcapng"),
-        PcapError::NomError(..) | PcapError::OwnedNomError(..) => anyhow!("a block is malformed"),
+    if !pcap::is_magic(start) {
+        return Err(CaptureError::NotACapture);
     }
+    let mut file = Pcap::open(&mut source)?;
+    while file.next(&mut source, &mut take)? {}
+    Ok(())
 }
-
-/// Link layers: of the file in pcap, of each interface of the section in pcapng.
-#[derive(Default)]
-struct Interfaces(Vec<i32>);
 
 fn take(
-    block: &PcapBlockOwned<'_>,
-    interfaces: &mut Interfaces,
+    record: &Record<'_>,
     conversations: &mut Conversations<'_>,
-) -> Result<()> {
-    let (interface, packet) = match block {
-        PcapBlockOwned::LegacyHeader(header) => {
-            interfaces.0 = vec![header.network.0];
-            return Ok(());
-        }
-        PcapBlockOwned::NG(Block::SectionHeader(_)) => {
-            interfaces.0.clear();
-            return Ok(());
-        }
-        PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-            if interfaces.0.len() >= MAX_INTERFACES {
-                bail!("a section describes more than {MAX_INTERFACES} interfaces");
-            }
-            interfaces.0.push(interface.linktype.0);
-            return Ok(());
-        }
-        PcapBlockOwned::Legacy(packet) => (0, packet.data),
-        PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-            (packet.if_id as usize, packet.packet_data())
-        }
-        PcapBlockOwned::NG(Block::SimplePacket(packet)) => (0, packet.packet_data()),
-        // Names, statistics, secrets and the like.
-        PcapBlockOwned::NG(_) => return Ok(()),
-    };
-    let Some(linktype) = interfaces.0.get(interface) else {
-        bail!("a packet is of interface {interface}, which the capture does not describe");
-    };
-    let packet = match link::strip(*linktype, packet) {
-        Carried::Ip { ethertype, bytes } => Packet::parse(bytes, ethertype),
+    unknown: &mut UnknownLinkLayers,
+) -> Result<(), CaptureError> {
+    let packet = match link::strip(record.linktype, record.bytes) {
+        Carried::Ip { ethertype, bytes } => tunnel::parse(bytes, ethertype),
         Carried::Other => Err(NoPacket::NotOurs),
-        Carried::Cut => {
-            Err(NoPacket::Unclassified(monitor_common::packet::Unclassified::Truncated))
-        }
+        Carried::Cut => Err(NoPacket::Unclassified(Unclassified::Truncated)),
         Carried::Unsupported => {
+            unknown.add(record.linktype);
             conversations.summary.unsupported += 1;
             return Ok(());
         }
     };
-    Ok(conversations.take(packet)?)
+    conversations.take(packet).map_err(CaptureError::Write)
+}
+
+/// Packets by link layers that are not known here.
+#[derive(Default)]
+struct UnknownLinkLayers(BTreeMap<u16, u64>);
+
+impl UnknownLinkLayers {
+    fn add(&mut self, linktype: u16) {
+        *self.0.entry(linktype).or_default() += 1;
+    }
+
+    fn outcome(self) -> Result<(), CaptureError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let linktypes: Vec<String> = self.0.keys().map(|number| link::described(*number)).collect();
+        let packets = self.0.values().sum();
+        Err(CaptureError::UnknownLinkLayer { packets, linktypes: linktypes.join(", ") })
+    }
 }

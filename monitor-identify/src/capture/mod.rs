@@ -1,23 +1,28 @@
-//! From a capture to its conversations: the link layer, packets, and the first payload of each end.
+//! From a capture to its conversations: files, link layers, tunnels, packets, and the first payload
+//! of each end.
 //!
 //! The file is read through [`std::io::Read`] from its caller: nothing is opened here.
 
+mod attempt;
+mod compression;
 mod conversation;
+mod error;
 mod file;
+mod finding;
+mod flight;
 mod link;
+mod linktype;
 mod packet;
+mod pcap;
+mod pcapng;
+mod record;
+mod source;
+mod tunnel;
 
-use monitor_common::packet::ethertype;
-
-use self::packet::Packet;
 pub use self::{
-    conversation::{Finding, Summary},
+    attempt::connection_attempt,
+    compression::Compression,
+    error::CaptureError,
     file::{is_capture, read as read_capture},
+    finding::{Finding, Summary},
 };
-use crate::{Identification, scanner::identify_syn};
-
-/// What a connection attempt is by its headers, from the IP header on; nothing comes of anything else.
-pub fn connection_attempt(headers: &[u8], family: u8) -> Option<Identification> {
-    let ethertype = if family == 4 { ethertype::IPV4 } else { ethertype::IPV6 };
-    Packet::parse(headers, ethertype).ok()?.attempt().map(|syn| identify_syn(&syn))
-}

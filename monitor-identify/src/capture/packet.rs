@@ -7,7 +7,7 @@ use monitor_common::{
     packet::{PacketBytes, Unclassified, Words, ethertype, headers_len, parse_ip},
 };
 
-use crate::scanner::{Ipv4Header, Syn};
+use crate::scanner::{Ipv4Header, Stray, Syn};
 
 /// A segment or datagram.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +99,19 @@ impl<'a> Packet<'a> {
             ipv4: self.ipv4,
             destination_port: self.destination.port(),
             sequence: tcp.sequence,
+            window: tcp.window,
+            options: tcp.options,
+        })
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// The segment without payload that it is, if it is neither a SYN nor an answer to one.
+    pub(super) fn stray(&self) -> Option<Stray<'a>> {
+        let tcp = self.tcp.filter(|tcp| !tcp.is_attempt() && !tcp.is_acceptance())?;
+        (self.payload_len == 0).then_some(Stray {
+            ipv4: self.ipv4,
+            flags: tcp.flags,
             window: tcp.window,
             options: tcp.options,
         })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::escape::escaped;
 use crate::{api::event::EventSummary, config::quantity};
 
 /// Widths of the columns but the last, which has what is left of 80.
@@ -32,7 +33,7 @@ pub(crate) fn row(line: &str) -> String {
 }
 
 fn columns(cells: [String; 5]) -> String {
-    let [time, event, port, who, what] = cells.map(|cell| printable(&cell));
+    let [time, event, port, who, what] = cells.map(|cell| escaped(&cell).into_owned());
     let row = format!(
         "{:TIME$} {:EVENT$} {:PORT$} {:WHO$} {}",
         fitting(&time, TIME),
@@ -64,7 +65,7 @@ fn who(event: &EventSummary) -> String {
             let pid = pid.to_string();
             // The end of a long name is cut rather than the process id.
             let room = WHO.saturating_sub(pid.len() + 2);
-            format!("{}[{pid}]", fitting(&printable(name), room))
+            format!("{}[{pid}]", fitting(&escaped(name), room))
         }
         (None, Some(pid)) => pid.to_string(),
         (Some(name), None) => name.to_owned(),
@@ -99,11 +100,6 @@ fn coarse(duration: Duration) -> Duration {
         _ => 1,
     };
     Duration::from_secs(seconds / unit * unit)
-}
-
-/// `text` without control characters, which a terminal would obey: programs choose their names.
-fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
 }
 
 /// As much of `text` as fits.
@@ -147,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_replaced() {
+    fn control_characters_are_escaped() {
         let row = row("{\"process.executable.name\":\"\\u001b[2Jx\"}");
-        assert!(row.contains("?[2Jx"), "{row:?}");
+        assert!(row.contains("\\u{1b}[2Jx"), "{row:?}");
     }
 
     proptest! {

@@ -1,7 +1,10 @@
 //! An error as one message.
 
+use super::escape::escaped;
+
 /// The error and its causes, in one line. A cause that the message before it contains already, as
-/// messages of most libraries do, is not repeated.
+/// messages of most libraries do, is not repeated. Names in it that could steer a terminal are
+/// escaped.
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -10,7 +13,7 @@ pub fn message(error: &anyhow::Error) -> String {
             message = message + colon + &cause;
         }
     }
-    message
+    escaped(&message).into_owned()
 }
 
 #[cfg(test)]
@@ -34,5 +37,11 @@ mod tests {
         );
         let error = anyhow::anyhow!("in use").context("cannot listen");
         assert_eq!(message(&error), "cannot listen: in use");
+    }
+
+    #[test]
+    fn a_file_name_cannot_steer_the_terminal() {
+        let error = anyhow::anyhow!("not found").context("cannot open \u{1b}[2J\u{202e}.pcap");
+        assert_eq!(message(&error), "cannot open \\u{1b}[2J\\u{202e}.pcap: not found");
     }
 }

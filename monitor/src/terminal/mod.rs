@@ -1,5 +1,6 @@
-//! What a person reads: the log, error messages, wrapped text, rows of events.
+//! What a person reads: the log, error messages, escaped and wrapped text, rows of events.
 
+pub(crate) mod escape;
 pub(crate) mod event_table;
 pub mod logging;
 pub mod message;

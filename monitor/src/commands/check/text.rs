@@ -6,9 +6,12 @@ use std::fmt::{self, Write as _};
 use anstyle::{AnsiColor, Style};
 
 use super::report::{PortReport, Report};
-use crate::api::{
-    port::Port,
-    socket::{Holder, Socket},
+use crate::{
+    api::{
+        port::Port,
+        socket::{Holder, Socket},
+    },
+    terminal::escape::escaped,
 };
 
 const WIDTH: usize = 80;
@@ -170,25 +173,13 @@ impl Page {
 /// Escapes control characters, which names and arguments of programs may contain, and cuts what is
 /// too long with an ellipsis.
 fn fit(text: &str, width: usize) -> String {
-    let mut shown = String::new();
-    for character in text.chars() {
-        if character.is_control() || is_direction(character) {
-            let _ = write!(shown, "{}", character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
+    let shown = escaped(text);
     if shown.chars().count() <= width {
-        return shown;
+        return shown.into_owned();
     }
     let mut cut: String = shown.chars().take(width - 1).collect();
     cut.push('…');
     cut
-}
-
-/// Marks that change the direction of writing, and with it how a line reads.
-const fn is_direction(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

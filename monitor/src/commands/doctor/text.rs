@@ -9,7 +9,7 @@ use super::{
     hooks::{HookReport, HookState},
     report::{Health, Report},
 };
-use crate::terminal::wrap::wrap;
+use crate::terminal::{escape::escaped, wrap::wrap};
 
 const WIDTH: usize = 80;
 
@@ -116,7 +116,7 @@ impl Page {
 
     fn row(&mut self, [name, driver, mtu, ingress, egress]: [String; 5]) -> fmt::Result {
         let line = format!("    {name:<15}  {driver:<15}  {mtu:>6}  {ingress:<12} {egress}");
-        writeln!(self.text, "{}", line.trim_end())
+        writeln!(self.text, "{}", escaped(line.trim_end()))
     }
 
     /// The hooks; interfaces whose hooks are alike share an entry.
@@ -165,7 +165,7 @@ impl Page {
     fn line(&mut self, mark: Mark, head: &str, value: &str) -> fmt::Result {
         let indent = 4 + head.chars().count();
         let sign = self.styled(mark.style(), mark.sign());
-        let mut lines = wrap(value, WIDTH - indent).into_iter();
+        let mut lines = wrap(&escaped(value), WIDTH - indent).into_iter();
         let first = format!("  {sign} {head}{}", lines.next().unwrap_or_default());
         writeln!(self.text, "{}", first.trim_end())?;
         lines.try_for_each(|line| writeln!(self.text, "{:indent$}{line}", ""))
@@ -174,7 +174,7 @@ impl Page {
     fn explanation(&mut self, label: &str, words: Option<&str>) -> fmt::Result {
         let Some(words) = words else { return Ok(()) };
         let indent = INDENT.len() + label.chars().count();
-        let mut lines = wrap(words, WIDTH - indent).into_iter();
+        let mut lines = wrap(&escaped(words), WIDTH - indent).into_iter();
         writeln!(self.text, "{INDENT}{label}{}", lines.next().unwrap_or_default())?;
         lines.try_for_each(|line| writeln!(self.text, "{:indent$}{line}", ""))
     }

@@ -1,5 +1,5 @@
 //! `ghostport identify`: reads payloads from hexadecimal digits, standard input and captures, and
-//! says what they are. What they are is `identify`'s business; here is the reading and the telling.
+//! prints what `monitor_identify` finds in them.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use monitor_common::flow::Protocol;
 use monitor_identify::{
     Payload,
-    capture::{Finding, is_capture, read_capture},
+    capture::{Compression, Finding, is_capture, read_capture},
     identify,
 };
 
@@ -90,43 +90,64 @@ const MAX_PAYLOAD: u64 = 65_535;
 fn examine(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
     match request.source {
         Source::Hex(digits) => one(request, &hex::decode(digits)?, 0, output),
-        Source::File(path) => {
-            let file =
-                File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-            let mut file = io::BufReader::new(file);
-            let start =
-                start(&mut file).with_context(|| format!("cannot read {}", path.display()))?;
-            if !is_capture(&start) {
-                bail!(
-                    "{} is neither pcap nor pcapng; for the bytes of a payload: ghostport identify - < FILE",
-                    path.display()
-                );
-            }
-            many(request, start.as_slice().chain(file), output)
-                .with_context(|| format!("in {}", path.display()))
-        }
-        Source::Stdin => {
-            // Not locked: a lock is not `Send`, as the reader of captures wants it.
-            let mut stdin = io::stdin();
-            let start = start(&mut stdin).context("cannot read standard input")?;
-            if is_capture(&start) {
-                return many(request, start.as_slice().chain(stdin), output)
-                    .context("in standard input");
-            }
-            let mut payload = Vec::new();
-            let mut reader = start.as_slice().chain(stdin);
-            reader.by_ref().take(MAX_PAYLOAD).read_to_end(&mut payload)?;
-            let beyond = io::copy(&mut reader, &mut io::sink())?;
-            one(request, &payload, beyond as usize, output)
-        }
+        Source::File(path) => file(request, path, output),
+        Source::Stdin => standard_input(request, output),
     }
 }
 
-/// The first bytes, which tell captures from payloads.
-fn start(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+fn file(request: &Request<'_>, path: &Path, output: &mut impl Write) -> Result<()> {
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    let mut file = io::BufReader::new(file);
+    let start = read_at_most(&mut file, PREFIX).with_context(|| format!("cannot read {name}"))?;
+    if !begins_as_capture(&start) {
+        let inside = match Compression::of(&start) {
+            Some(compression) => format!(" inside {}", compression.name()),
+            None => String::new(),
+        };
+        bail!(
+            "{name} is neither pcap nor pcapng{inside}; for the bytes of a payload: ghostport identify - < FILE"
+        );
+    }
+    many(request, start.as_slice().chain(file), output).with_context(|| format!("in {name}"))
+}
+
+fn standard_input(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
+    let mut stdin = io::stdin().lock();
+    let mut start = read_at_most(&mut stdin, MAGIC).context("cannot read standard input")?;
+    // What is inside is seen only behind its header.
+    if Compression::of(&start).is_some() {
+        start.extend(read_at_most(&mut stdin, PREFIX).context("cannot read standard input")?);
+    }
+    if begins_as_capture(&start) {
+        return many(request, start.as_slice().chain(stdin), output).context("in standard input");
+    }
+    let mut payload = Vec::new();
+    let mut reader = start.as_slice().chain(stdin);
+    reader.by_ref().take(MAX_PAYLOAD).read_to_end(&mut payload)?;
+    let beyond = io::copy(&mut reader, &mut io::sink())?;
+    one(request, &payload, beyond as usize, output)
+}
+
+/// Bytes by which captures and compressed files are recognised.
+const MAGIC: u64 = 4;
+/// Bytes in which a compressed file shows the first ones of its content.
+const PREFIX: u64 = 32 * 1024;
+
+fn read_at_most(reader: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    reader.take(4).read_to_end(&mut start)?;
+    reader.take(len).read_to_end(&mut start)?;
     Ok(start)
+}
+
+/// Whether a file that begins so is a capture, compressed or not.
+fn begins_as_capture(start: &[u8]) -> bool {
+    let Some(compression) = Compression::of(start) else { return is_capture(start) };
+    let mut inside = [0; MAGIC as usize];
+    // A prefix that ends in the middle still has the first bytes.
+    let is_read =
+        compression.decoder(start).is_ok_and(|mut decoder| decoder.read_exact(&mut inside).is_ok());
+    is_read && is_capture(&inside)
 }
 
 /// `beyond` bytes of the payload were left out.
@@ -147,8 +168,8 @@ fn one(request: &Request<'_>, bytes: &[u8], beyond: usize, output: &mut impl Wri
     Ok(output.flush()?)
 }
 
-fn many(request: &Request<'_>, reader: impl Read + Send, output: &mut impl Write) -> Result<()> {
-    let mut tell = |finding: &Finding| -> io::Result<()> {
+fn many(request: &Request<'_>, reader: impl Read, output: &mut impl Write) -> Result<()> {
+    let mut report = |finding: &Finding| -> io::Result<()> {
         if !request.matches(finding) {
             return Ok(());
         }
@@ -159,10 +180,10 @@ fn many(request: &Request<'_>, reader: impl Read + Send, output: &mut impl Write
             output.write_all(text::finding(finding).as_bytes())
         }
     };
-    let (summary, outcome) = read_capture(reader, &mut tell);
+    let (summary, outcome) = read_capture(reader, &mut report);
     output.flush()?;
     eprintln!("ghostport: {summary}");
-    outcome
+    Ok(outcome?)
 }
 
 impl Request<'_> {

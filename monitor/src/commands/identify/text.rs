@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::terminal::wrap::wrap;
+use crate::terminal::{escape::escaped, wrap::wrap};
 use monitor_identify::Identification;
 use monitor_identify::capture::Finding;
 
@@ -19,7 +19,7 @@ pub(super) fn finding(finding: &Finding) -> String {
 /// Verdict and grade, the reason, and the details.
 pub(super) fn identification(found: &Identification, indent: &str) -> String {
     let mut page = format!("{indent}{} ({})\n", found.verdict.name(), found.grade.name());
-    for line in wrap(&found.reason, WIDTH - indent.len() - 2) {
+    for line in wrap(&escaped(&found.reason), WIDTH - indent.len() - 2) {
         let _ = writeln!(page, "{indent}  {line}");
     }
     for (name, value) in found.details.iter() {
@@ -45,18 +45,14 @@ fn folded(line: &str, indent: &str) -> String {
     folded
 }
 
-/// A value without its quotes. What is in a payload must not steer a terminal.
+/// A value without its quotes.
 fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
-    let escaped = |character: char| {
-        let is_plain = !character.is_control();
-        if is_plain { character.to_string() } else { character.escape_default().to_string() }
-    };
-    text.chars().map(escaped).collect()
+    escaped(&text).into_owned()
 }
 
 #[cfg(test)]
