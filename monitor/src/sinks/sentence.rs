@@ -121,6 +121,7 @@ mod tests {
                 "nc[4711] gave port 2948/tcp (wap-push) back",
                 "port 2948/tcp (wap-push) awakened after 1m30s: tcp bind",
                 "port 2948/tcp (wap-push) is dormant",
+                "port 2948/tcp (wap-push) is answered by redirect to 127.0.0.1:8080",
                 "http on port 2948/tcp (wap-push): a method and a target of HTTP, then HTTP/1",
                 "nc[4711] is not expected on port 2948/tcp (wap-push), and bound it",
                 "the agent is at work",

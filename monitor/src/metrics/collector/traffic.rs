@@ -26,7 +26,7 @@ pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
             for side in Side::ALL {
                 for protocol in Protocol::ALL {
                     let traffic = counters.traffic(protocol, direction, side);
-                    if side == Side::Transit && traffic == Traffic::default() {
+                    if traffic == Traffic::default() && !is_shown_at_zero(direction, side) {
                         continue;
                     }
                     let labels =
@@ -35,7 +35,7 @@ pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
                     bytes.add(&labels, traffic.bytes as f64);
                 }
                 let count = counters.connection_attempts[direction as usize][side as usize];
-                if side == Side::Transit && count == 0 {
+                if count == 0 && !is_shown_at_zero(direction, side) {
                     continue;
                 }
                 let labels = [interface, &*port, direction.name(), side.name()];
@@ -44,6 +44,12 @@ pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
         }
     }
     vec![packets, bytes, attempts]
+}
+
+/// Whether a series exists before its first packet, so that `increase()` sees the step from zero.
+/// Packets to this host are what alerts ask for; the other series would be zeros nearly everywhere.
+const fn is_shown_at_zero(direction: Direction, side: Side) -> bool {
+    matches!((direction, side), (Direction::Ingress, Side::Local))
 }
 
 fn add(sum: &mut PortCounters, counters: &PortCounters) {
