@@ -5,7 +5,7 @@
 //! of the five legacy ports are walked field by field, because single bytes prove nothing:
 //! `evidence` defines how much is enough.
 //!
-//! [`identify`] takes the first payload of one direction of a conversation, [`scanner`] the headers
+//! [`identify()`] takes the first payload of one direction of a conversation, [`scanner`] the headers
 //! of a connection attempt, [`capture`] a pcap or pcapng file.
 
 pub mod capture;

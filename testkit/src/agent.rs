@@ -1,4 +1,4 @@
-//! The agent under test: its configuration, its life, and what it tells.
+//! The agent under test: its configuration, its process and its output.
 
 use std::{
     env,
@@ -155,7 +155,7 @@ impl Config {
 /// How many sentinels there were, and one more: 127.0.0.0 is no address of a host.
 static SENTINELS: AtomicU32 = AtomicU32::new(1);
 
-/// Whether an event tells of a socket call itself, and not of what follows from it.
+/// Whether an event reports a socket call itself, and not a consequence of one.
 pub fn is_call(event: &Value) -> bool {
     ["bind", "bind_failed", "listen", "close"]
         .iter()
@@ -330,7 +330,7 @@ impl Agent {
         let is_sentinel =
             |event: &Value| event["network.local.port"].as_u64() == Some(sentinel.into());
         let first = SENTINELS.load(Ordering::Relaxed);
-        // Each has an address of its own: one of an earlier call may be told only now.
+        // Each has an address of its own: the event of an earlier sentinel may arrive only now.
         let is_ours = |event: &Value| {
             let address = event["network.local.address"].as_str();
             let address = address.and_then(|address| address.parse::<Ipv4Addr>().ok());
@@ -370,8 +370,8 @@ impl Agent {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 
-    /// SIGHUP, and waits until the agent has looked at its configuration. Returns whether it liked
-    /// it. Two bad ones in a row cannot be told apart.
+    /// Sends SIGHUP and waits until the agent has read its configuration. Returns whether it was
+    /// accepted. Two rejected ones in a row look the same.
     pub fn reload(&self) -> bool {
         let state = || {
             let metrics = self.metrics();

@@ -1,4 +1,4 @@
-//! Alertmanager, as the example has it, and the receiver of webhooks that it tells.
+//! Alertmanager with the configuration of the example, and a receiver for its webhooks.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

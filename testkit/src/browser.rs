@@ -101,7 +101,7 @@ impl Browser {
     }
 }
 
-/// Whether a message tells of an error or a warning of the page.
+/// Whether a message reports an error or a warning of the page.
 fn is_complaint(message: &Value) -> bool {
     let parameters = &message["params"];
     match message["method"].as_str() {

@@ -1,4 +1,4 @@
-//! Socket calls that a test makes, and what must be told of them.
+//! Socket calls that a test makes, and the events that must follow.
 
 use std::{
     fs,

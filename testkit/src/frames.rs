@@ -310,7 +310,7 @@ fn ethernet(tags: &[(u16, u16)], kind: u16, network: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// To an address that nobody has, so that nobody answers.
+/// The destination address is unassigned, so that no host answers.
 fn ipv4(protocol: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
     let header_len = 20 + options.len();
     let mut packet = vec![0x40 | (header_len / 4) as u8, 0];

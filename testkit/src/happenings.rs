@@ -1,5 +1,4 @@
-//! What happens to watched ports, in the worlds of tests: each once. `port(0)` is the one that is
-//! served, `port(1)` the one at which nobody listens.
+//! Things that happen to watched ports, once each. `port(0)` has a server, `port(1)` has no listener.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,11 +10,11 @@ use super::{
     world::{HERE, Peer, THERE, port},
 };
 
-/// Somebody serves `port(0)` for as long as this lives.
+/// A listener on `port(0)`, until this is dropped.
 pub struct Served(TcpListener);
 
 impl Served {
-    /// Binds it; whoever else wants to is refused.
+    /// Binds it, so that another bind fails.
     pub fn start() -> Self {
         let served = Self(TcpListener::bind((HERE, port(0))).expect("bound"));
         assert!(TcpListener::bind((HERE, port(0))).is_err());
@@ -36,7 +35,7 @@ impl Served {
     }
 }
 
-/// A connection attempt where nobody listens.
+/// A connection attempt to a port without a listener.
 pub fn probe(peer: &Peer) {
     peer.run(|| {
         let address = SocketAddr::from((HERE, port(1)));
@@ -50,7 +49,7 @@ pub fn talk_elsewhere() {
     outbound.send_to(b"hello", (THERE, port(1))).expect("sent");
 }
 
-/// Somebody binds the port at which nobody listens, and goes.
+/// Binds the port without a listener, and closes the socket.
 pub fn bind_in_passing() {
     drop(UdpSocket::bind((HERE, port(1))).expect("bound"));
 }

@@ -120,7 +120,7 @@ impl Privileges {
     }
 }
 
-/// Capabilities and the like of one thread, as `/proc` tells them.
+/// Capabilities and identities of one thread, from `/proc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadStatus(String);
 

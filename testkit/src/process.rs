@@ -5,18 +5,18 @@ use std::fs;
 use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Bytes of a command line that are told.
-const TOLD: usize = 256;
+/// Bytes of a command line that the agent reports.
+const REPORTED: usize = 256;
 
-/// The arguments of a process, as far as they are told.
+/// The arguments of a process, as far as the agent reports them.
 pub fn command_args(pid: u32) -> Vec<String> {
     let mut line = fs::read(format!("/proc/{pid}/cmdline")).expect("a command line");
-    line.truncate(TOLD);
+    line.truncate(REPORTED);
     let line = String::from_utf8(line).expect("text");
     line.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
 }
 
-/// Checks that `time` is when the process was made, as exactly as `/proc` tells it.
+/// Checks that `time` is when the process started, to the precision of `/proc`.
 #[track_caller]
 pub fn assert_born(time: &str, pid: u32) {
     let told: Timestamp = time.parse().expect("RFC 3339");

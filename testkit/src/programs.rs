@@ -15,7 +15,7 @@ use monitor_kernel::testing;
 
 use super::{sh, wire::index_of};
 
-/// Somebody else's programs; what was attached stays for as long as this lives.
+/// Programs of another owner. What was attached stays until this is dropped.
 pub struct Programs(Ebpf);
 
 impl Programs {
@@ -95,7 +95,7 @@ impl Programs {
     }
 }
 
-/// A program that somebody else has attached.
+/// A program that another owner has attached.
 pub struct Attached {
     program: Xdp,
     interface: u32,

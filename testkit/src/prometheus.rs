@@ -101,7 +101,7 @@ impl Prometheus {
         Self::folder(world, 9090).join("data")
     }
 
-    /// Tells it of targets, the way an operator does: by a file.
+    /// Adds targets by a file, as an operator does.
     pub fn scrape(&self, targets: &[&str]) {
         self.scrape_groups(&serde_json::json!([{ "targets": targets }]));
     }

@@ -1,8 +1,8 @@
 //! An hour, as Prometheus would have scraped it, of a life that takes some seconds.
 //!
 //! Every sample is of a live scrape: its name, its labels and its value. Only the clock is another
-//! one: from one scrape to the next it advances by [`INTERVAL`], whatever that took. Moments that the
-//! agent tells are moved to that clock; durations are left as they were lived. A scrape that fails
+//! one: from one scrape to the next it advances by [`INTERVAL`], whatever that took. Timestamps that
+//! the agent exports are moved to that clock; durations stay as they were measured. A scrape that fails
 //! leaves `up` at 0, and no marks of staleness, which cannot be written: for five minutes more the
 //! series are as they were.
 

@@ -26,11 +26,11 @@ exec unshare --pid --fork --kill-child --mount --uts --ipc --cgroup --propagatio
 ' "$1"
 "#;
 
-/// Tells a unit's program, which is that of the tests, what to do.
+/// The variable that holds the order for a unit's program, which is the test program itself.
 const BINDS: &str = "GHOSTPORT_TEST_BINDS";
 
 /// Lines of a service that binds `port` and then `stays`, or `ends`. The test program has an ignored
-/// test `unit` for it, which calls [`bind_as_told`].
+/// test `unit` for it, which calls [`bind_as_ordered`].
 pub fn binding(port: u16, then: &str) -> String {
     let program = env::current_exe().expect("a path");
     format!(
@@ -40,8 +40,8 @@ pub fn binding(port: u16, then: &str) -> String {
     )
 }
 
-/// What a unit of [`binding`] does: it binds a port, and stays if it is told to.
-pub fn bind_as_told() {
+/// What a unit of [`binding`] does: it binds a port, and stays if its order says so.
+pub fn bind_as_ordered() {
     let Ok(order) = env::var(BINDS) else { return };
     let (port, stays) = order.split_once(' ').expect("a port and an order");
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));

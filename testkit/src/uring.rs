@@ -47,7 +47,7 @@ pub fn bind(socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
     if ring < 0 {
         return None;
     }
-    // SAFETY: the descriptor was just made, and is nobody else's.
+    // SAFETY: the descriptor was just made, and nothing else owns it.
     let ring = unsafe { OwnedFd::from_raw_fd(ring as i32) };
     let indices = map(&ring, 0);
     let submissions = map(&ring, SUBMISSIONS_AT);
@@ -69,7 +69,7 @@ pub fn bind(socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
     let [_, tail, ..] = params.submission;
     let [.., completions, _, _, _, _] = params.completion;
     // SAFETY: the kernel said where in the mapped rings the first entries and the tail are, and
-    // nobody else uses this ring. The mappings stay until the process ends.
+    // nothing else uses this ring. The mappings stay until the process ends.
     unsafe {
         submissions.cast::<Submission>().write(submission);
         let tail = indices.byte_add(tail as usize).cast::<AtomicU32>();

@@ -36,7 +36,7 @@ impl VictoriaMetrics {
     }
 }
 
-/// What evaluates rules every second, writes what they record, and tells Alertmanager.
+/// vmalert: evaluates rules every second, writes their results and notifies Alertmanager.
 pub struct Vmalert(Server);
 
 impl Vmalert {

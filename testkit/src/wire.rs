@@ -38,7 +38,7 @@ impl Wire {
     }
 
     fn try_send(&self, frame: &[u8]) -> io::Result<usize> {
-        // SAFETY: both buffers live through the call and are as long as it is told.
+        // SAFETY: both buffers live through the call, and the lengths are theirs.
         let sent = unsafe {
             libc::sendto(
                 self.socket.as_raw_fd(),

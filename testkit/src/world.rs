@@ -195,7 +195,7 @@ impl World {
         peer
     }
 
-    /// Process ids of whoever lives in this network namespace, this process apart.
+    /// Ids of the processes in this network namespace, except this one.
     pub fn inhabitants(&self) -> Vec<u32> {
         let here = netns_inode();
         let processes = fs::read_dir("/proc").expect("/proc").flatten();
@@ -276,7 +276,7 @@ fn unmount_all(path: &str) {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Another network namespace, with a thread in it that does what it is told.
+/// Another network namespace, with a thread in it that runs jobs.
 pub struct Peer {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -318,7 +318,7 @@ impl Peer {
         result
     }
 
-    /// What tells this namespace to `ip link set … netns`.
+    /// The argument that names this namespace for `ip link set … netns`.
     pub fn thread_id(&self) -> i32 {
         self.thread_id
     }

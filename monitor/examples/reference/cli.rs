@@ -3,7 +3,7 @@
 use clap::{Arg, Command, CommandFactory as _};
 use ghostport::cli::Cli;
 
-use crate::{code, table};
+use crate::markdown::{code, table};
 
 /// The page.
 pub(crate) fn page() -> String {

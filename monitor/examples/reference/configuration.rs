@@ -5,7 +5,7 @@ use ghostport::config::{
     SINK_KEYS, SinkKey, quantity,
 };
 
-use crate::{code, table};
+use crate::markdown::{code, table};
 
 /// The page.
 pub(crate) fn page() -> String {

@@ -2,7 +2,7 @@
 
 use ghostport::event::{EventName, FIELDS, meaning};
 
-use crate::{code, table};
+use crate::markdown::{code, table};
 
 /// An event of every kind, with every field; the tests compare the encoder with it.
 const GOLDEN: &str = include_str!("../../src/event/golden.jsonl");

@@ -2,7 +2,7 @@
 
 use ghostport::web::{Access, ROUTES, Route};
 
-use crate::{code, table};
+use crate::markdown::{code, table};
 
 /// The page.
 pub(crate) fn page() -> String {

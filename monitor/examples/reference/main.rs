@@ -6,6 +6,7 @@ mod cli;
 mod configuration;
 mod events;
 mod http;
+mod markdown;
 mod metrics;
 
 use std::{env, fs, io, path::PathBuf};
@@ -30,21 +31,4 @@ fn main() -> io::Result<()> {
         fs::write(folder.join(name), format!("{HEADER}{}\n", page.trim_end()))?;
     }
     Ok(())
-}
-
-/// A Markdown table. Line breaks and bars in cells are escaped.
-fn table<const N: usize>(heads: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let line = |cells: [String; N]| {
-        let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let mut text = line(heads.map(str::to_owned));
-    text += &line([(); N].map(|()| "---".to_owned()));
-    text.extend(rows.into_iter().map(line));
-    text
-}
-
-/// Text in a code span.
-fn code(text: &str) -> String {
-    format!("`{text}`")
 }

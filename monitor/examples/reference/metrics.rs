@@ -3,7 +3,7 @@
 use ghostport::metrics::names::{ALL, Metric};
 use prometheus::proto::MetricType;
 
-use crate::{code, table};
+use crate::markdown::{code, table};
 
 /// The page.
 pub(crate) fn page() -> String {

@@ -12,7 +12,7 @@ use super::cgroup::Cgroup;
 /// initial pid namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Process id. Another process may have it later: [`Self::start_time_ns`] tells them apart.
+    /// Process id. Another process may have it later: [`Self::start_time_ns`] distinguishes them.
     pub pid: u32,
     /// Process id of the parent.
     pub parent_pid: Option<u32>,

@@ -1,6 +1,6 @@
 //! How packets to a port reach a program when no socket of this host holds the port.
 
-/// What hands packets of a port to somebody else than a socket that holds it.
+/// What delivers packets of a port to something other than a socket that holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Path {
     /// Destination NAT to another address or port.

@@ -128,7 +128,7 @@ fn check_prints_nothing_for_free_ports() {
         let (code, mut document) = check(&[port(1), port(0)]);
         assert_eq!(code, Some(0));
         for port in document["ports"].as_array_mut().expect("ports") {
-            // Some of the ports that tests use are somebody's.
+            // Some of the ports that tests use are registered for a service.
             port.as_object_mut().expect("a port").remove("service");
         }
         let quiet = |port| json!({"port": port, "sockets": []});
@@ -337,7 +337,7 @@ fn finds_sockets_in_other_network_namespaces() {
     });
 }
 
-/// Nobody is in it, and its name is the only way there.
+/// No process runs in the namespace: only its name leads to it.
 #[test]
 fn finds_sockets_in_named_namespaces() {
     in_world(|world| {
@@ -533,7 +533,7 @@ fn check_runs_without_privileges() {
             .iter()
             .map(|socket| (socket["netns_inode"].as_u64(), socket["holders"].clone()))
             .collect();
-        // Who holds them is not known, which is not the same as nobody.
+        // Unknown holders are null; an empty list would mean that there are none.
         assert_eq!(told, [(None, Value::Null), (here, Value::Null)]);
         assert!(stderr(&found).contains("descriptors cannot be read"), "{}", stderr(&found));
     });

@@ -182,7 +182,7 @@ fn prints_one_line_a_conversation() {
     let output = Capture::of("conversation.pcap", &pcap(101, &conversation)).identify();
     let verdicts: Vec<_> = lines(&output).iter().map(|found| found["verdict"].clone()).collect();
     assert_eq!(verdicts, ["ssh", "wap-service-indication"]);
-    // Who opened it is its source, whoever speaks first.
+    // The end that opened the connection is its source, even when the other end sends first.
     assert_eq!(lines(&output)[0]["source"], "192.0.2.1:40000");
     let half_open = [tcp(false, syn, &[]), tcp(true, syn_ack, &[]), tcp(false, rst, &[])];
     let output = Capture::of("half-open.pcap", &pcap(101, &half_open)).identify();

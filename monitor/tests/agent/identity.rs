@@ -27,7 +27,7 @@ fn hierarchy() -> Option<PathBuf> {
     Some(mounts.find(|fields| fields[2] == "cgroup2")?[1].into())
 }
 
-/// What the kernel side told of a process that called, started later than any other and is gone.
+/// A record of a process that made a call, started later than any other, and has exited.
 fn gone(cgroup_id: u64) -> SocketEvent {
     let mut record = SocketEvent::zeroed();
     (record.tgid, record.pid) = (id(), id());
@@ -76,7 +76,7 @@ fn names_the_container_of_a_process_that_is_gone() {
     fs::remove_dir(&parent).expect("removed");
     assert_eq!(by_handle.as_deref(), Some(ID));
     assert_eq!(by_walk.as_deref(), Some(ID));
-    // Who knew it remembers it, and nobody finds another one for it.
+    // An enricher that has seen the container keeps it; a new one cannot find it any more.
     assert_eq!(container(enricher.identify(&record)).as_deref(), Some(ID));
     let unknown = ProcessEnricher::new(true).identify(&record).expect("a process");
     assert_eq!(unknown.cgroup, None);

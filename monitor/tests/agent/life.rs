@@ -1,5 +1,5 @@
-//! The life of a port, from outside: what becomes of it is told by metrics, events, API and `check`,
-//! and an agent that is killed forgets nothing of it.
+//! The states of a port, seen from outside: metrics, events, API and `check` report them, and they
+//! survive an agent that is killed.
 
 use std::{
     collections::BTreeSet,
@@ -74,7 +74,7 @@ fn newest(agent: &Agent, kind: &str) -> Value {
 fn probe(peer: &Peer) {
     peer.run(|| {
         let address = SocketAddr::from((HERE, watched()));
-        // Nobody listens: a reset comes back, as it does for a scanner.
+        // Nothing listens there, so the kernel answers with a reset, as it would a scanner.
         let refused = TcpStream::connect_timeout(&address, Duration::from_secs(5));
         assert!(refused.is_err());
     });
@@ -160,7 +160,7 @@ fn assert_tells_owner(event: &Value) {
     assert_eq!(ancestors[0]["pid"], event["process.parent_pid"], "{event}");
 }
 
-/// `events` and the API tell what the sink was told, in the same words.
+/// `events` and the API return exactly what the sink received.
 #[track_caller]
 fn assert_is_stored(world: &World, agent: &Agent) {
     let config = config().write(world);
@@ -188,7 +188,7 @@ fn an_expected_program_is_not_unexpected() {
             || agent.metrics().sum("ghostport_unexpected_binds_total", &[("port", &port)]);
         assert_eq!(unexpected(), 0);
 
-        // Somebody else may not, and who may is a matter of the configuration now.
+        // Another program is unexpected, until a reload changes the list of expected ones.
         let other = config().with_port_keys("expect: [{exe: /usr/bin/true}]");
         other.write(world);
         assert!(agent.reload(), "{}", agent.log());
@@ -254,7 +254,7 @@ fn a_found_holder_can_be_unexpected() {
 }
 
 /// A server may close its listener when it has its client. The connection holds the port, and no
-/// event tells of it.
+/// event reports that.
 #[test]
 fn tracks_connections_of_a_closed_listener() {
     in_world(|world| {
@@ -293,8 +293,8 @@ fn a_reload_keeps_the_store() {
     });
 }
 
-/// The kernel's counters of a port stay what they are while it is not watched, and so does what is
-/// known of it: nothing is told twice.
+/// While a port is not watched, its counters in the kernel and its history stay as they are. No event
+/// is sent twice.
 #[test]
 fn a_port_watched_again_keeps_its_counts_and_history() {
     in_world(|world| {
@@ -337,8 +337,8 @@ fn a_port_watched_again_keeps_its_counts_and_history() {
     });
 }
 
-/// A port that no bind asked for, which no event tells of: the next look at all sockets finds it,
-/// and says that the events did not.
+/// No bind asked for this port, so no event reports it. The next scan of all sockets finds it, and
+/// says that it came from the scan.
 #[test]
 fn finds_a_socket_whose_events_were_lost() {
     in_world(|world| {
@@ -360,8 +360,8 @@ fn finds_a_socket_whose_events_were_lost() {
     });
 }
 
-/// Many programs that bind and are gone at once: each is told by its own name and command line, and
-/// none by another's.
+/// Many programs bind and exit at once. Each event has the name and the command line of its own
+/// process.
 #[test]
 fn names_programs_that_end_at_once() {
     let programs = scaled(10_000).max(100);
@@ -384,7 +384,7 @@ fn names_programs_that_end_at_once() {
     });
 }
 
-/// Who executes another program right after its bind is not told as that one.
+/// A process that executes another program right after its bind is reported as the program that bound.
 #[test]
 fn does_not_blame_a_program_executed_after_the_bind() {
     let programs = scaled(300).max(20);
@@ -414,7 +414,7 @@ fn run_many(programs: u64, at_once: u64, program: &str, rest: &str) {
     assert!(status.expect("sh").success());
 }
 
-/// Every bind that was told, refused or not.
+/// Every bind that was reported, refused or not.
 fn binds(agent: &Agent) -> Vec<Value> {
     let is_bind = |event: &Value| {
         event["event.name"] == "ghostport.bind" || event["event.name"] == "ghostport.bind_failed"

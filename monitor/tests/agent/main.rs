@@ -21,5 +21,5 @@ mod web_security;
 #[test]
 #[ignore = "what the units of other tests run"]
 fn unit() {
-    testkit::systemd::bind_as_told();
+    testkit::systemd::bind_as_ordered();
 }

@@ -1,5 +1,5 @@
-//! The agent with few privileges, and on kernels that were told to refuse: each ends in the best
-//! set of hooks that works there, and `doctor` says what is lost and what to do about it.
+//! The agent with few privileges, and on kernels that are configured to refuse it. The agent uses the
+//! best set of hooks that works there, and `doctor` says what is missing and how to get it.
 //!
 //! Tests that are ignored want a machine that was started in a certain way; `cargo xtask vm` has
 //! one for each.
@@ -184,7 +184,7 @@ impl Doctor {
         self.hooks(name)[0]["mechanism"].as_str().unwrap_or("none")
     }
 
-    /// Checks that the hooks are told as `seen` says.
+    /// Checks that the agent reports what `seen` expects of each hook.
     #[track_caller]
     fn assert_tells(&self, seen: Seen) {
         let traffic = TRAFFIC.map(|name| (name, seen.traffic));
@@ -394,7 +394,7 @@ fn each_missing_capability_costs_what_doctor_says() {
 /// What is left without a capability.
 fn seen_without(name: &str, user: u32, doctor: &Doctor) -> Seen {
     match name {
-        // A tracepoint tells of no UDP socket that is closed.
+        // No tracepoint fires when a UDP socket is closed.
         "CAP_NET_ADMIN" => Seen { traffic: false, closes: is_guest(), ..EVERYTHING },
         // Refusals by tracepoint alone, and only root reads tracefs all the same.
         "CAP_DAC_READ_SEARCH" if user != ROOT && !is_guest() => {
@@ -592,7 +592,7 @@ fn assert_tells_without_types(agent: &Agent) {
         assert_eq!(event["network.type"], "ipv6", "{event}");
         assert_eq!(event["process.pid"], std::process::id(), "{event}");
         assert_eq!(event["process.real_user.id"], 0, "{event}");
-        // What the kernel side could not tell, /proc has told.
+        // The kernel side could not read the parent; /proc has it.
         assert_eq!(event["process.parent_pid"], std::os::unix::process::parent_id(), "{event}");
         assert!(event.get("ghostport.netns_inode").is_none(), "{event}");
     }
@@ -648,7 +648,7 @@ fn a_reason_for_rejection_survives_a_restart() {
         assert!(ingress[0].contains("xdp-native: the driver"), "{log}");
         agent.kill9();
 
-        // Whoever loses the record says so, and does not pretend that there was no reason.
+        // Without the record, the agent says that it is missing and gives no reason of its own.
         fs::remove_dir_all("/run/ghostport").expect("removed");
         let agent = Agent::start(world, &config());
         let lost = reasons(&Doctor::of_root()).to_string();
@@ -664,7 +664,7 @@ fn sysctl(name: &str) -> String {
     value.trim().to_owned()
 }
 
-/// Whoever has CAP_BPF is not concerned.
+/// The setting does not concern processes with CAP_BPF.
 #[track_caller]
 fn assert_unprivileged_bpf(setting: &str) {
     in_world(|world| {

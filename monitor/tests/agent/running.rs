@@ -148,7 +148,7 @@ fn every_series_is_there_from_the_first_scrape() {
             zero("ghostport_events_lost_total", &[("stage", stage)]);
         }
         assert!(metrics.has("ghostport_kernel_errors_total", &[]));
-        // A preemptible kernel may leave a call out, whoever makes it.
+        // A preemptible kernel may miss a call of any process on the machine.
         let missed = metrics.sum("ghostport_kernel_errors_total", &[("cause", "call_missed")]);
         assert_eq!(metrics.sum("ghostport_kernel_errors_total", &[]), missed);
         for name in ["ghostport_build_info", "ghostport_config_reload_success"] {
@@ -297,7 +297,7 @@ fn reports_a_listen_address_in_use() {
     });
 }
 
-/// A copy of the binary where every user can reach it, to be run as nobody.
+/// A copy of the binary where every user can reach it, to be run without privileges.
 fn as_nobody(world: &World, arguments: &[&str]) -> Command {
     let copy = world.path("ghostport");
     if !copy.exists() {
@@ -514,7 +514,7 @@ fn runs_without_a_bpf_filesystem() {
 
         let doctor = finish(ghostport().arg("doctor"));
         assert!(stdout(&doctor).contains("/sys/fs/bpf"), "{}", stdout(&doctor));
-        // Nothing of the first is left: the next starts at zero, and attaches anew.
+        // Nothing of the first is left: the next starts at zero, and attaches again.
         let agent = Agent::start(world, &config());
         assert_eq!(binds(&agent), 0);
         agent.kill9();
@@ -578,7 +578,7 @@ fn runs_as_one_process_and_leaves_none() {
     });
 }
 
-/// Whoever connects and says nothing must not keep others from their metrics.
+/// A client that connects and sends nothing must not keep others from their metrics.
 #[test]
 fn serves_others_beside_a_silent_client() {
     in_world(|world| {

@@ -37,7 +37,7 @@ const EVENTS: &str = "/var/log/ghostport/events.jsonl";
 /// `include/uapi/linux/capability.h`.
 const FIVE: u64 = 1 << 39 | 1 << 38 | 1 << 12 | 1 << 19 | 1 << 2;
 
-/// As systemd mounts it on a host: nobody but root gets into it.
+/// The mode with which systemd mounts it on a host: only root may enter.
 const BPFFS_MODE: u32 = 0o700;
 
 /// A user of a package's making.
@@ -103,7 +103,7 @@ fn status(pid: u32, key: &str) -> String {
 
 fn send(port: u16) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-    // Nobody listens: the refusal that comes back is of no interest.
+    // Nothing listens there, and the refusal that comes back does not matter.
     let _ = socket.send_to(b"?", (Ipv4Addr::LOCALHOST, port));
 }
 

@@ -65,7 +65,7 @@ fn wait_for_binds(receiver: &Receiver, offset: u16, binds: usize) {
     });
 }
 
-/// The median of what `arrived` tells of binds on ports of their own.
+/// The median delay between a bind and its arrival, each bind on a port of its own.
 fn median_delay(what: &str, arrived: impl Fn(u16) -> Option<Instant>) -> Duration {
     let mut delays: Vec<Duration> = (0..TIMED)
         .map(|offset| {
@@ -308,7 +308,7 @@ impl Drop for Daemon {
 
 const ALERTMANAGER: &str = "/usr/bin/prometheus-alertmanager";
 
-/// Tells `receiver` at once of every alert.
+/// An Alertmanager that notifies `receiver` of every alert at once.
 fn alertmanager(world: &World, receiver: &Receiver) -> Daemon {
     let config = world.path("alertmanager.yml");
     let text = format!(
@@ -359,7 +359,7 @@ fn alertmanager_receives_binds_at_once() {
     }
     in_world(|world| {
         let receiver = fine();
-        // It is not there yet when the first alert is to be told.
+        // Alertmanager is not running yet when the first alert is sent.
         let sink = "{kind: alertmanager, url: \"http://127.0.0.1:9093\", \
                     labels: {instance: \"web1:10948\"}}";
         let config = Config::new((0..=TIMED).map(port)).with_sinks([sink.to_owned()]);
@@ -395,7 +395,7 @@ fn alertmanager_receives_binds_at_once() {
         let labels: Vec<&String> = alert["labels"].as_object().expect("labels").keys().collect();
         assert_eq!(labels, ["alertname", "instance", "job", "port", "protocol", "severity"]);
 
-        // The rule of the same name, as Prometheus tells it, is the same alert.
+        // The rule of the same name, as Prometheus sends it, is the same alert.
         let rule = serde_json::json!([{"labels": alert["labels"], "annotations": {"summary": "the rule"}}]);
         ask_alertmanager("POST /api/v2/alerts", &rule.to_string());
         assert_eq!(active_alerts().len(), alerts.len());

@@ -81,7 +81,8 @@ fn holders(agent: &Agent, port: u16) -> Vec<(u64, Value)> {
     holders
 }
 
-/// systemd binds for the service: who bound and who holds are two facts, and both are told.
+/// systemd binds for the service. The binder and the holder are different processes; both are
+/// reported.
 #[test]
 fn reports_the_binder_and_the_holders_of_a_socket_unit() {
     with_systemd(|systemd, agent| {
@@ -117,7 +118,7 @@ fn reports_the_binder_and_the_holders_of_a_socket_unit() {
     });
 }
 
-/// A unit that ends at once takes its control group along. What is told of it is right, or absent.
+/// A unit that ends at once takes its control group along. What is reported of it is right, or absent.
 #[test]
 fn names_a_short_lived_unit() {
     const TIMES: usize = 20;

@@ -69,8 +69,8 @@ impl Session {
         eventually(text, || self.said().contains(text).then_some(()));
     }
 
-    /// The same of what stands where something similar stood, of which only the difference is written:
-    /// everything is drawn anew on a terminal of another size.
+    /// Waits for text that replaces similar text. The terminal receives only the difference, so the
+    /// window is resized, which draws everything again.
     fn await_redrawn(&self, text: &str) {
         let mut rows = [23, 24].into_iter().cycle();
         eventually(text, || {
@@ -134,7 +134,7 @@ fn shows_changes_and_restores_the_terminal() {
         session.await_text("reversed");
         resize(&session.terminal, 100, 30);
         session.signal(Signal::WINCH);
-        // Line 30 exists now, and the keys are told there.
+        // Line 30 exists now, and lists the keys.
         session.await_text("\u{1b}[30;1H");
         drop(socket);
         session.press("q");

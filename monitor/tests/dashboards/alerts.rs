@@ -1,5 +1,5 @@
-//! Rules and alerts that operators import, with the real Prometheus and Alertmanager: a bind wakes
-//! somebody. What panels show is in `hour.rs`.
+//! Rules and alerts that operators import, with the real Prometheus and Alertmanager: a bind leads to
+//! a notification. What panels show is in `hour.rs`.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ use testkit::{
 #[path = "../../../xtask/src/check/dashboards/promql.rs"]
 mod promql;
 const TARGET: &str = "127.0.0.1:10948";
-/// A target at which nobody answers.
+/// A target that does not answer.
 const ABSENT: &str = "127.0.0.1:9";
 
 /// The first scrape has the series of this port, at zero.
@@ -32,8 +32,8 @@ fn await_scrape(prometheus: &Prometheus) {
     eventually("the first scrape", || (prometheus.query(&awakenings).len() == 2).then_some(()));
 }
 
-/// From `bind()` to whoever is on call. How long that takes is told, and not judged: it is mostly
-/// the scrape's and Alertmanager's intervals, of a second each here.
+/// From `bind()` to the receiver of the webhook. The test prints how long that takes and sets no
+/// limit: most of it are the intervals of the scrape and of Alertmanager, a second each here.
 #[test]
 fn alerts_a_webhook_about_a_bind_on_a_dormant_port() {
     in_world(|world| {

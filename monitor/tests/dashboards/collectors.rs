@@ -80,7 +80,7 @@ fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a OtlpValue> {
     attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()
 }
 
-/// What our own reading of the protocol makes, another program understands and makes anew.
+/// Another implementation of the protocol decodes our records and encodes them again.
 #[test]
 fn a_collector_forwards_otlp_records() {
     let Some(program) = Rotel::find() else {

@@ -12,14 +12,14 @@ use testkit::{
 };
 
 const TARGET: &str = "127.0.0.1:10948";
-/// A target at which nobody answers.
+/// A target that does not answer.
 const ABSENT: &str = "127.0.0.1:9";
 const DASHBOARDS: [&str; 2] = ["overview", "host"];
 /// `$__rate_interval`: Grafana takes four scrapes.
 const FOUR_SCRAPES: &str = "1m";
 
-/// What stays at zero in this hour. That is still something to draw, but from zero alone nobody can
-/// tell whether the right thing is drawn.
+/// What stays at zero in this hour. A panel still draws it, but zeros alone do
+/// not show whether it draws the right series.
 const STAYS_AT_ZERO: &[(&str, &str)] = &[
     ("ghostport_kernel_errors_total", "no test can make the kernel side run out of something"),
     ("ghostport_holder_differences_total", "the kernel and /proc tell the same holders"),

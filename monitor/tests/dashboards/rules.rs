@@ -43,7 +43,7 @@ fn alerts_are_routed_as_the_example_says() {
         ),
         ("on-call", &["GhostportAgentAbsent", "severity=critical", "instance=a"]),
         ("on-call", &["GhostportPortServed", "severity=critical", "instance=a", "port=2948"]),
-        // A service that belongs there is nobody's business, but a stranger on the same port is.
+        // An expected service alerts no one; an unexpected program on the same port does.
         (
             "nobody",
             &[

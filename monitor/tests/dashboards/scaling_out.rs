@@ -28,7 +28,7 @@ fn agent(world: &World) -> Agent {
     Agent::start(world, &Config::new([port(0)]).on(&["lo"]))
 }
 
-/// That nobody has bound the port yet: the first scrape has to be before.
+/// Matches while the port has not been bound. The first scrape has to happen before that.
 fn awakenings() -> String {
     format!(r#"ghostport_awakenings_total{{port="{}",cause="bind"}} == 0"#, port(0))
 }
@@ -84,7 +84,7 @@ fn replicas_notify_of_an_alert_once() {
                 Some(())
             });
         }
-        // Whoever waits for its peer has waited, and said nothing.
+        // The second replica has waited for its peer, and sent nothing.
         let others = webhook.within(2 * PEER_TIMEOUT);
         let again = others.iter().filter(|other| other.body["groupKey"] == first.body["groupKey"]);
         assert_eq!(again.count(), 0, "{first:?}\n{others:?}");

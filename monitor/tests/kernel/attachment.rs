@@ -279,8 +279,8 @@ fn leaves_a_foreign_clsact_filter_attached() {
     });
 }
 
-/// With no room on TCX, as on a kernel that has none. `gp1` has a clsact qdisc already, with
-/// somebody's filters, `gp0` has not.
+/// With no room on TCX, as on a kernel that has none. `gp1` already has a clsact qdisc with filters
+/// of another program; `gp0` has none.
 #[test]
 fn falls_back_to_clsact_without_loss() {
     in_world(|world| {
@@ -327,7 +327,7 @@ fn falls_back_to_clsact_without_loss() {
     });
 }
 
-/// Somebody puts a filter on a qdisc that ghostport made: then it is theirs.
+/// Another program puts a filter on a qdisc that ghostport made. The qdisc then stays.
 #[test]
 fn leaves_a_qdisc_that_another_program_uses() {
     in_world(|world| {

@@ -47,7 +47,7 @@ fn unwatched() -> u16 {
     port(1)
 }
 
-/// Somebody who looks at binds, until this is dropped.
+/// A program that observes binds until this is dropped.
 enum Watcher {
     Agent(Agent),
     Bindsnoop(Child),
@@ -186,7 +186,7 @@ fn row(world: &World, name: &str) -> Result<String, String> {
     Ok(format!("{} | {}", other.cells(), ours.cells()))
 }
 
-/// Binds in a loop, as fast as they go, while the agent reads. No call is neither told nor
+/// Binds in a loop, as fast as possible, while the agent reads. Every call is either reported or
 /// counted as lost.
 fn burst(world: &World, mechanism: &str) -> Result<String, String> {
     const LIMIT: Duration = Duration::from_secs(300);

@@ -1,4 +1,4 @@
-//! Every port watched, and every port scanned: what is told stays bounded, and nothing is lost.
+//! Every port is watched, and every port is scanned. The events stay bounded, and none is lost.
 //!
 //! `cargo test --release --test kernel -- --nocapture many_ports` says what it takes.
 
@@ -68,7 +68,7 @@ fn reports_a_scan_of_all_ports_without_loss() {
 
         let metrics = timed("a scrape", || agent.metrics());
         eprintln!("{} series, {} bytes", metrics.series.len(), metrics.text.len());
-        // Somebody elsewhere on this machine may bind one of them first.
+        // Another process on this machine may bind one of them first.
         let awakenings = metrics.sum("ghostport_awakenings_total", &[]);
         assert_eq!(awakenings, ports.len() as u64);
         let probed = metrics.sum("ghostport_port_state", &[("state", "probed")]);

@@ -1,5 +1,5 @@
-//! Who holds sockets, as the agent tells it: the kernel side goes through all open files, and finds
-//! what no list in `/proc` has.
+//! The holders of sockets. The kernel side iterates over all open files, and finds sockets that are
+//! in no list of `/proc`.
 
 use std::{
     collections::BTreeSet,
@@ -151,8 +151,8 @@ fn a_user_with_five_capabilities_finds_sockets_in_no_list() {
     });
 }
 
-/// What is in a list and among the open files is told once, with every process that holds it, also
-/// one of which only a thread does.
+/// A socket that is both in a list and among the open files is reported once, with every process that
+/// holds it, also where only one thread of a process has the descriptor.
 #[test]
 fn reports_a_listed_socket_once() {
     in_world(|world| {
@@ -166,7 +166,7 @@ fn reports_a_listed_socket_once() {
         });
         announced.recv().expect("bound");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port(1))).expect("bound");
-        // In the queue of the listener: nobody has the other end yet.
+        // In the queue of the listener: no process has accepted the connection yet.
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port(1))).expect("connected");
         let agent = Agent::start(world, &config());
 

@@ -294,8 +294,8 @@ fn bounds_and_accounts_for_floods() {
             let metrics = agent.metrics();
             let told = metrics.sum(identified, &[]);
             let skipped = metrics.sum("ghostport_payloads_skipped_total", &[]);
-            // The last packets may still wait in the kernel's backlog, while a source that shares
-            // its place with another is told again.
+            // The last packets may still wait in the kernel's backlog, and a source that shares its
+            // slot with another is reported again.
             let counted = metrics.sum("ghostport_packets_total", &labels);
             (counted >= packets && told + skipped >= conversations).then_some(metrics)
         });

@@ -33,7 +33,7 @@ use testkit::{
 /// Offsets of the ports that port 0 may land on.
 const AUTOMATIC: std::ops::Range<u16> = 60..80;
 
-/// Does something, and says what must be told of it; `None` where this kernel cannot do it.
+/// Performs a step and returns the calls that must be reported; `None` where this kernel cannot do it.
 type Act = fn() -> Option<Vec<Call>>;
 
 const SCRIPT: &[(&str, Act)] = &[
@@ -256,7 +256,7 @@ fn short_life() -> Option<Vec<Call>> {
     Some(bound_life("udp", address).map(|call| call.by_child(child)).to_vec())
 }
 
-/// Root in there is nobody to the network namespace outside.
+/// Root of a user namespace has no privilege in the network namespace outside.
 fn other_user_namespace() -> Option<Vec<Call>> {
     let (denied, bound) = (v4(privileged()), v4(port(18)));
     let child = forked(|| {
@@ -303,8 +303,8 @@ fn compat_refused() -> Option<Vec<Call>> {
     Some(vec![bound, refused, close])
 }
 
-/// What a mechanism did not tell of a step, or told beside it; in the words of the table, and at
-/// length.
+/// What a mechanism did not report of a step, or reported in excess: short, for the table, and in
+/// full.
 struct Difference {
     words: BTreeSet<String>,
     details: String,
@@ -395,8 +395,8 @@ fn in_words(told: &[Value], expected: &[Value]) -> BTreeSet<String> {
     found
 }
 
-/// Whether this was told of what is expected. The agent may have looked at the socket just when it
-/// was closed: nobody knows who closed it then.
+/// Whether this event reports the expected call. Where the agent scanned the sockets just as one was
+/// closed, the closing process is unknown.
 fn is_same(told: &Value, expected: &Value) -> bool {
     let mut expected = expected.clone();
     if is_anonymous_close(told) {

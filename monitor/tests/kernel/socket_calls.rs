@@ -1,4 +1,4 @@
-//! Socket calls are counted and told exactly: who, where, what, and how it ended; each once.
+//! Socket calls are counted and reported exactly once each: process, address, call and result.
 
 use std::{
     fs,
@@ -35,7 +35,7 @@ use testkit::{
 /// Offsets of the ports that port 0 may land on.
 const AUTOMATIC: std::ops::Range<u16> = 60..80;
 
-/// An agent, and what it has told until now.
+/// An agent, and the events that it has sent so far.
 struct Bench {
     agent: Agent,
     ports: Vec<u16>,
@@ -69,7 +69,7 @@ impl Bench {
         self.agent.metrics().mechanism("bind", None).expect("a mechanism for binds")
     }
 
-    /// Checks that these calls were counted and told, in this order, and nothing else.
+    /// Checks that exactly these calls were counted and reported, in this order.
     #[track_caller]
     fn saw(&mut self, what: &str, calls: &[Call]) {
         let calls: Vec<&Call> = calls
@@ -95,7 +95,7 @@ impl Bench {
     }
 }
 
-/// Why the agent did not attach to binds, as it tells it.
+/// The reason that the agent gives for not attaching to binds.
 fn refusal(agent: &Agent) -> String {
     let told = agent.events().into_iter().find(|event| {
         event["event.name"] == "ghostport.hook_changed" && event["ghostport.hook"] == "bind"
@@ -391,7 +391,7 @@ fn other_callers(bench: &mut Bench) {
     bench.saw("a process that ends without closing", &[by_child]);
 }
 
-/// What is told of a process is what the kernel itself says of it.
+/// The start time of a process in an event is the kernel's own.
 #[test]
 fn reports_the_start_time_of_a_process() {
     in_world(|world| {
@@ -439,7 +439,7 @@ fn reports_the_close_of_a_bound_client() {
     });
 }
 
-/// Sockets that nobody bound, on a watched port all the same.
+/// Sockets that get a watched port without a bind.
 #[test]
 fn ignores_the_automatic_port_of_a_client() {
     in_world(|world| {
@@ -528,7 +528,7 @@ fn reports_a_bind_by_io_uring() {
     }
 }
 
-/// Every socket call was either told or lost, and it is known where.
+/// Every socket call was either reported or counted as lost, with the place of the loss.
 #[track_caller]
 fn assert_accounted(agent: &Agent) {
     let deadline = Instant::now() + patience();
@@ -549,8 +549,7 @@ fn assert_accounted(agent: &Agent) {
     }
 }
 
-/// Many times as many events as the ring buffer holds while nobody reads it, from several threads
-/// at once.
+/// Several threads produce many times the events that the ring buffer holds, while it is not read.
 #[test]
 fn counts_a_burst_exactly_and_reports_its_losses() {
     const BINDS: u64 = 20_000;
@@ -635,7 +634,7 @@ fn waits(agent: &Agent) -> u64 {
     line.and_then(|number| number.trim().parse().ok()).expect("a number")
 }
 
-/// Whoever binds in a loop does not pay for a wakeup each time. Under emulation there are too few
+/// A process that binds in a loop does not pay for a wakeup each time. Under emulation there are too few
 /// binds in a millisecond for it to matter.
 #[test]
 fn a_burst_wakes_the_agent_seldom() {

@@ -428,7 +428,7 @@ fn udp_super_packets_count_as_their_datagrams() {
     });
 }
 
-/// Frames that never end, until told to.
+/// Sends frames until it is stopped.
 struct Flood {
     stop: Arc<AtomicBool>,
     ended: Receiver<()>,
@@ -591,8 +591,8 @@ fn a_kill_under_load_loses_no_frame_by_clsact() {
     a_kill_under_load("tc", "clsact");
 }
 
-/// Frames and binds in full swing while the agent dies and comes back, twice: each is counted once,
-/// and no bind is told twice.
+/// The agent is killed and started again twice under a load of frames and binds. Each is counted
+/// once, and no bind is reported twice.
 fn a_kill_under_load(mode: &'static str, mechanism: &str) {
     in_world(|world| {
         let peer = Peer::alone();
@@ -642,7 +642,7 @@ fn a_kill_under_load(mode: &'static str, mechanism: &str) {
     });
 }
 
-/// Binds a port again and again, no faster than the ring buffer can keep while nobody reads it.
+/// Binds a port again and again, slowly enough for the ring buffer to hold what is not read yet.
 struct Binder {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<[u64; 2]>,

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{say, unpack};
+use super::{progress::say, unpack};
 use crate::{arch::Arch, debian::archive::Archive};
 
 /// The lines of kernels that are tested, oldest first, by the versions that belong to them.

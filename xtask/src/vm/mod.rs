@@ -19,8 +19,9 @@ use anyhow::{Result, bail, ensure};
 use self::{
     guest::Guest,
     kernels::{LINES, Line},
-    outcome::Outcome,
+    outcome::{Lived, Outcome},
     programs::Programs,
+    progress::say,
     report::Report,
     table::{BIND_COST, EVERY_TEST, ROWS, Row},
     tools::Tools,
@@ -35,6 +36,7 @@ mod kernels;
 mod machine;
 mod outcome;
 mod programs;
+mod progress;
 mod report;
 mod table;
 mod tools;
@@ -199,9 +201,6 @@ fn matrix(lines: &[Line], rows: &[Row], harness: &[String]) -> Result<Report> {
     Ok(Report { kernels, rows: rows.to_vec(), lived })
 }
 
-/// How each guest ended, by the names of its kernel's line and its row.
-type Lived = BTreeMap<(&'static str, &'static str), (Outcome, Duration)>;
-
 /// A few at a time, in order.
 fn live_all(
     guests: &[Guest<'_>],
@@ -253,8 +252,4 @@ fn guest_with_luck(
     say(&format!("{} {}: {why}; once more", guest.kernel.line.name, guest.row.name));
     fs::rename(folder.join("console"), folder.join("console.first"))?;
     guest.live(programs, tools, folder)
-}
-
-fn say(text: &str) {
-    eprintln!("vm: {text}");
 }

@@ -1,6 +1,6 @@
 //! How a guest ended. Pure: what it said in, an outcome out.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::table::SKIPS;
 
@@ -24,6 +24,9 @@ pub(super) struct Skipped {
     pub(super) test: String,
     pub(super) why: String,
 }
+
+/// How each guest ended and how long it took, by the names of its kernel's line and its row.
+pub(super) type Lived = BTreeMap<(&'static str, &'static str), (Outcome, Duration)>;
 
 /// Judges a guest by its output. The guest's first process has to report success, and the test
 /// program the number of tests: a machine that panics or is switched off reports neither.

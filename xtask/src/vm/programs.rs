@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::say;
+use super::progress::say;
 use crate::{target::Target, workspace::shown};
 
 /// What was built, by absolute path: tests name the binary by the path that it had when they were

@@ -2,7 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Lived, kernels::Kernel, outcome::Outcome, table::Row};
+use super::{
+    kernels::Kernel,
+    outcome::{Lived, Outcome},
+    table::Row,
+};
 
 /// Everything that was run.
 pub(super) struct Report {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::say;
+use super::progress::say;
 use bpf_toolchain::find_program;
 
 use crate::{
