@@ -2,7 +2,9 @@
 
 use monitor_common::flow::Protocol;
 
-use crate::{Identification, Payload, Verdict, details::Details, reader::contains};
+use crate::{
+    Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence, reader::contains,
+};
 
 const TRACKER_MAGIC: &[u8] = &[0, 0, 0x04, 0x17, 0x27, 0x10, 0x19, 0x80, 0, 0, 0, 0];
 
@@ -22,7 +24,7 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
             Verdict::Bittorrent,
             "a BitTorrent client's connection to a tracker",
         )),
-        0x41 => transport(payload),
+        0x01 | 0x11 | 0x21 | 0x31 | 0x41 => transport(payload),
         _ => None,
     }
 }
@@ -55,11 +57,31 @@ fn hash_table(bytes: &[u8]) -> Option<Identification> {
     Some(Identification::confirmed(Verdict::Bittorrent, reason).with(details))
 }
 
-/// The first packet of a µTP connection: version 1, no delay measured, sequence number 1.
+/// A packet of µTP: version 1, its type, an extension, and the window that all clients begin with.
 fn transport(payload: &Payload<'_>) -> Option<Identification> {
-    let header: &[u8; 20] = payload.bytes.try_into().ok()?;
-    let is_first = header[1] == 0 && header[8..12] == [0; 4] && header[16..18] == [0, 1];
-    (is_first && payload.may_be(Protocol::Udp)).then(|| {
-        Identification::consistent(Verdict::Bittorrent, "the first packet of a µTP connection")
-    })
+    const HEADER_LEN: usize = 20;
+    const USUAL_WINDOW: u32 = 1 << 20;
+    let header: &[u8; HEADER_LEN] = payload.bytes.first_chunk()?;
+    let &[kind, extension @ 0..=2, ..] = header else { return None };
+    let word = |at: usize| {
+        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let (delay, window) = (word(8), word(12));
+    let is_first = kind == 0x41;
+    // A first packet has neither a delay that was measured nor data.
+    if is_first && (delay != 0 || payload.wire_len > HEADER_LEN + 10) {
+        return None;
+    }
+    let of_delay = if is_first { 12 } else { 0 };
+    let of_window = if window == USUAL_WINDOW { 20 } else { 0 };
+    let of_sequence = if is_first && header[16..18] == [0, 1] { 12 } else { 0 };
+    let bits = 5 + 6 + of_delay + of_window + of_sequence;
+    if !payload.may_be(Protocol::Udp)
+        || (extension == 0 && kind == 0x21 && payload.wire_len != HEADER_LEN)
+    {
+        return None;
+    }
+    let reason = "a packet of µTP, BitTorrent's transport: version, type, and window or delay";
+    let grade = Evidence::bits(bits).grade()?.min(Grade::Consistent);
+    Some(Identification::new(Verdict::Bittorrent, grade, reason))
 }

@@ -29,8 +29,41 @@ pub(crate) fn mqtt(payload: &Payload<'_>) -> Option<Identification> {
             let reason = "an MQTT 5 broker's answer to a connection: its sizes agree";
             Some(Identification::consistent(Verdict::Mqtt, reason))
         }
+        [0x30..=0x3d, ..] => publish(payload),
+        [0xc0 | 0xd0, 0] if payload.may_be(Protocol::Tcp) && payload.wire_len == 2 => {
+            let reason = "two bytes, which are MQTT's ping or the answer to it";
+            Some(Identification::suspect(Verdict::Mqtt, reason))
+        }
         _ => None,
     }
+}
+
+/// A message: its size, then a topic behind its length.
+fn publish(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    reader.u8()?;
+    let mut len = 0;
+    for shift in [0, 7, 14] {
+        let byte = reader.u8()?;
+        len |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    let header = payload.bytes.len() - reader.rest().len();
+    let topic = reader.block16()?;
+    let is_topic = topic.len() >= 3 && topic.iter().all(|byte| byte.is_ascii_graphic());
+    if !is_topic || len < topic.len() + 2 || len + header < payload.wire_len {
+        return None;
+    }
+    let of_size = if len + header == payload.wire_len { 10 } else { 0 };
+    let reason = "a message of MQTT: its size, and a topic";
+    let bits = 3 + 8 + of_size + topic.len().min(12) as u32;
+    let found = Identification::graded(Verdict::Mqtt, bits, reason)?;
+    let mut details = Details::default();
+    details.set("message", "PUBLISH");
+    details.set_text("topic", topic);
+    Some(found.with(details))
 }
 
 fn connect(payload: &Payload<'_>) -> Option<Identification> {

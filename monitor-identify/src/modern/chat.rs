@@ -111,6 +111,7 @@ pub(crate) fn xmpp(payload: &Payload<'_>) -> Option<Identification> {
         .into_iter()
         .find(|name| text.strip_prefix(name.as_bytes()).is_some_and(is_name_end));
     let is_stream = text.starts_with(b"<stream:")
+        || text.starts_with(b"</stream:stream>")
         || (text.starts_with(b"<?xml") && contains(text, b"<stream:stream"))
         || (text.starts_with(b"<open") && contains(text, b"urn:ietf:params:xml:ns:xmpp-framing"));
     let has_name = |name: &[u8]| contains(text, name);

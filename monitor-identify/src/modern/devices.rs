@@ -118,6 +118,8 @@ impl<'a> Options<'a> {
                 1 | 4 | 9 | 252 | 292 if value.len() <= 40 => 4,
                 // Options of later registrations.
                 5 | 16 | 19 | 21 | 258 | 2048.. => 1,
+                // Drafts numbered them otherwise.
+                _ if is_text && value.len() >= 4 => 4 + value.len().min(8) as u32,
                 _ => return None,
             };
             match number {

@@ -13,6 +13,7 @@ const HEADER_LEN: usize = 12;
 const MAX_LABELS: usize = 128;
 /// Bytes of the smallest record: the name of the root, type, class, time to live and a length.
 const SMALLEST_RECORD: usize = 11;
+const DNS: u16 = 53;
 /// Multicast DNS, RFC 6762.
 const MDNS: u16 = 5353;
 
@@ -58,17 +59,17 @@ impl Header {
     /// Whether the bit that must be zero is, the opcode is assigned, and the counts are plausible.
     fn is_plausible(&self) -> bool {
         let [questions, answers, authorities, additional] = self.counts;
-        let is_header =
-            self.flags & 0x0040 == 0 && matches!(self.flags >> 11 & 15, 0 | 2 | 4 | 5 | 6);
+        let is_header = self.flags & 0x0040 == 0 && matches!(self.flags >> 11 & 15, 0..=2 | 4..=6);
         // Multicast queries have what they know already as answers.
         let most = if self.is_response() || self.id == 0 { 256 } else { 4 };
         let is_update = self.flags >> 11 & 15 == 5;
+        let is_inverse = self.flags >> 11 & 15 == 1;
         is_header
             && questions <= 32
             && answers <= most
             && (authorities <= most || is_update)
             && additional <= most
-            && (questions > 0 || (self.is_response() && answers > 0))
+            && (questions > 0 || ((self.is_response() || is_inverse) && answers > 0))
     }
 
     fn records(&self) -> usize {
@@ -84,9 +85,11 @@ fn message(payload: &Payload<'_>, bytes: &[u8], wire_len: usize) -> Option<Ident
     }
     let is_cut = bytes.len() < wire_len;
     let first = reader;
+    // On its own port, names that break the rules are of DNS as well.
+    let is_strict = !payload.has_port(DNS);
     let mut kinds = None;
     for _ in 0..header.counts[0] {
-        let question = question(&mut reader);
+        let question = question(&mut reader, is_strict);
         // Later ones may point back, or not have been captured.
         if kinds.is_none() {
             kinds = Some(question?);
@@ -99,7 +102,7 @@ fn message(payload: &Payload<'_>, bytes: &[u8], wire_len: usize) -> Option<Ident
     }
     let (kind, class) = match kinds {
         Some(kinds) => kinds,
-        None => record(&mut reader)?,
+        None => record(&mut reader, is_strict)?,
     };
     let records = header.records() - usize::from(header.counts[0] == 0);
     let read = bytes.len() - reader.rest().len();
@@ -111,7 +114,7 @@ fn message(payload: &Payload<'_>, bytes: &[u8], wire_len: usize) -> Option<Ident
     let mut details = Details::default();
     let name = name_text(first)?;
     let is_local = name.len() > 6 && name[name.len() - 6..].eq_ignore_ascii_case(b".local");
-    let is_multicast = payload.has_port(MDNS) && header.id == 0 && is_local;
+    let is_multicast = payload.has_port(MDNS) && is_local;
     let asks_version = class == 3 && name.eq_ignore_ascii_case(b"version.bind");
     details.set("name", shown(&name));
     details.set("type", type_name(kind));
@@ -126,7 +129,7 @@ fn message(payload: &Payload<'_>, bytes: &[u8], wire_len: usize) -> Option<Ident
         details.set("note", "asks for the server's version, as scanners do");
     }
     let (verdict, reason) = if is_multicast {
-        (Verdict::Mdns, "a DNS message without a number, about a name of the local network")
+        (Verdict::Mdns, "a DNS message on the port of multicast DNS, about a local name")
     } else {
         let reason = "a DNS message: flags, counts, and a question that can be read to its end";
         (Verdict::Dns, reason)
@@ -135,15 +138,15 @@ fn message(payload: &Payload<'_>, bytes: &[u8], wire_len: usize) -> Option<Ident
 }
 
 /// Reads a question and returns its type and class.
-fn question(reader: &mut Reader<'_>) -> Option<(u16, u16)> {
-    skip_name(reader)?;
+fn question(reader: &mut Reader<'_>, is_strict: bool) -> Option<(u16, u16)> {
+    skip_name(reader, is_strict)?;
     let (kind, class) = (reader.be16()?, reader.be16()?);
     (is_class(class) && is_type(kind)).then_some((kind, class))
 }
 
 /// Reads a record and returns its type and class.
-fn record(reader: &mut Reader<'_>) -> Option<(u16, u16)> {
-    let kinds = question(reader)?;
+fn record(reader: &mut Reader<'_>, is_strict: bool) -> Option<(u16, u16)> {
+    let kinds = question(reader, is_strict)?;
     let _time_to_live = reader.be32()?;
     reader.block16()?;
     Some(kinds)
@@ -164,14 +167,14 @@ fn status(bytes: &[u8], header: &Header) -> Option<Identification> {
 }
 
 /// Skips a name, whose labels are text: ASCII, or UTF-8 in names of services.
-fn skip_name(reader: &mut Reader<'_>) -> Option<()> {
+fn skip_name(reader: &mut Reader<'_>, is_strict: bool) -> Option<()> {
     for _ in 0..MAX_LABELS {
         match reader.u8()? {
             0 => return Some(()),
             len @ 1..=63 => {
                 let label = reader.take(len.into())?;
                 let is_ascii = label.iter().all(|byte| (0x20..0x7f).contains(byte));
-                if !is_ascii && !is_utf8_text(label) {
+                if is_strict && !is_ascii && !is_utf8_text(label) {
                     return None;
                 }
             }

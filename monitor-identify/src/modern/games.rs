@@ -23,7 +23,8 @@ pub(crate) fn raknet(payload: &Payload<'_>) -> Option<Identification> {
         7 => (1, "open connection request 2"),
         8 => (1, "open connection reply 2"),
         0x1c => (17, "unconnected pong"),
-        _ => return None,
+        // Games have numbers of their own.
+        _ => (1, "message of a game outside a connection"),
     };
     let rest = bytes.get(at..)?.strip_prefix(OFFLINE_MAGIC)?;
     if !payload.may_be(Protocol::Udp) {

@@ -32,6 +32,8 @@ pub(crate) fn modbus(payload: &Payload<'_>) -> Option<Identification> {
         (22, _) => len == 8,
         (23, _) => len >= 4,
         (43, [0x0d | 0x0e, ..]) => true,
+        // A session, and a function of its own.
+        (90, [_, _, ..]) => true,
         _ => return None,
     };
     if !is_size {
@@ -64,6 +66,7 @@ const fn modbus_function(function: u8) -> Option<&'static str> {
         22 => "mask a register",
         23 => "read and write registers",
         43 => "device identification",
+        90 => "UMAS of Schneider",
         _ => return None,
     })
 }

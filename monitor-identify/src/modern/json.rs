@@ -12,7 +12,17 @@ use crate::{
 const MAX_PARSED: usize = 4096;
 
 /// Words with which miners begin: Stratum, and its relatives of Ethereum and Monero.
-const MINING: [&[u8]; 8] = [
+const MINING: [&[u8]; 18] = [
+    b"\"mining.submit\"",
+    b"\"mining.extranonce.subscribe\"",
+    b"\"mining.set_target\"",
+    b"\"mining.set_extranonce\"",
+    b"\"mining.multi_version\"",
+    b"\"eth_submitWork\"",
+    b"\"eth_submitHashrate\"",
+    b"\"eth_login\"",
+    b"\"getblocktemplate\"",
+    b"\"client.get_version\"",
     b"\"mining.subscribe\"",
     b"\"mining.authorize\"",
     b"\"mining.configure\"",
@@ -38,6 +48,8 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let parsed = text.get(..MAX_PARSED).unwrap_or(text);
     let mut documents = serde_json::Deserializer::from_slice(parsed).into_iter::<IgnoredAny>();
     let identification = match documents.next()? {
+        // Two brackets are found everywhere: what follows must be nothing, or more JSON.
+        Ok(_) if !is_followed_rightly(&parsed[documents.byte_offset()..]) => return None,
         Ok(_) => Identification::confirmed(Verdict::Json, "a whole JSON document"),
         // Cut by the capture, or going on in the next segment.
         Err(error) if error.is_eof() && looks_like_json(text) => {
@@ -57,7 +69,20 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
 fn is_mining(text: &[u8]) -> bool {
     let text = text.get(..MAX_PARSED).unwrap_or(text);
     let is_login = contains(text, b"\"login\"") && contains(text, b"\"agent\"");
-    is_login || MINING.into_iter().any(|word| contains(text, word))
+    // A pool of Monero's kind sends jobs, and takes what was found.
+    let is_job = contains(text, b"\"job\"") && contains(text, b"\"blob\"");
+    let is_share = contains(text, b"\"submit\"") && contains(text, b"\"nonce\"");
+    let has_target = contains(text, b"\"job_id\"") && contains(text, b"\"target\"");
+    is_login
+        || is_job
+        || is_share
+        || has_target
+        || MINING.into_iter().any(|word| contains(text, word))
+}
+
+/// Whether what follows a document is blank, another document, or a zero.
+fn is_followed_rightly(rest: &[u8]) -> bool {
+    matches!(rest.trim_ascii_start().first(), None | Some(b'{' | b'[' | b'\0'))
 }
 
 /// The value of the first `"method"`.

@@ -10,6 +10,7 @@ const MAIL_WORDS: [&[u8]; 8] =
     [b"smtp", b"postfix", b"exim", b"sendmail", b"mail", b"haraka", b"mx.", b"mta"];
 const FTP_WORDS: [&[u8]; 5] = [b"ftp", b"filezilla", b"file transfer", b"proftpd", b"serv-u"];
 
+const FTP: u16 = 21;
 const POP3: u16 = 110;
 
 /// RFC 5321 §4.
@@ -83,8 +84,15 @@ pub(crate) fn ftp(payload: &Payload<'_>) -> Option<Identification> {
         let reason = "an FTP client that gives its user; POP3 has the same command";
         return Some(said(Verdict::Ftp, Grade::Consistent, reason, ("user", user)));
     }
-    let is_command = begins(line, b"PORT ")
-        && line.iter().filter(|byte| **byte == b',').count() == 5
+    if let Some(found) = ftp_reply(line, payload.has_port(FTP)) {
+        return Some(found);
+    }
+    let is_home = payload.has_port(FTP)
+        && ["PASS ", "CWD ", "RETR ", "STOR ", "LIST", "NLST", "QUIT", "MKD ", "DELE "]
+            .into_iter()
+            .any(|command| begins(line, command.as_bytes()));
+    let is_command = is_home
+        || begins(line, b"PORT ") && line.iter().filter(|byte| **byte == b',').count() == 5
         || begins(line, b"AUTH TLS")
         || begins(line, b"AUTH SSL")
         || matches!(line, b"SYST" | b"FEAT" | b"PASV" | b"EPSV" | b"TYPE I" | b"TYPE A");
@@ -92,6 +100,33 @@ pub(crate) fn ftp(payload: &Payload<'_>) -> Option<Identification> {
         let reason = "a command of FTP clients";
         said(Verdict::Ftp, Grade::Consistent, reason, ("command", line))
     })
+}
+
+/// A reply in the middle of a session: by its words, or by its code on the port of FTP.
+fn ftp_reply(line: &[u8], is_home: bool) -> Option<Identification> {
+    const CODES: [&[u8]; 12] = [
+        b"125", b"150", b"200", b"226", b"227", b"229", b"230", b"250", b"257", b"331", b"530",
+        b"550",
+    ];
+    let code = CODES.into_iter().find(|code| reply(line, code).is_some())?;
+    let text = reply(line, code)?;
+    let is_own = match code {
+        b"227" => text.starts_with(b"Entering Passive Mode"),
+        b"229" => text.starts_with(b"Entering Extended Passive Mode"),
+        b"331" => names(text, &[b"password", b"login", b"anonymous"]),
+        b"230" => names(text, &[b"logged in", b"login success", b"access granted"]),
+        b"200" => text.starts_with(b"Type set to "),
+        _ => false,
+    };
+    if !is_own && !is_home {
+        return None;
+    }
+    let grade = if matches!(code, b"227" | b"229") && is_own {
+        Grade::Confirmed
+    } else {
+        Grade::Consistent
+    };
+    Some(said(Verdict::Ftp, grade, "a reply of an FTP server", ("reply", line)))
 }
 
 /// RFC 1939 and RFC 2449.

@@ -124,7 +124,7 @@ fn readvar(payload: &Payload<'_>) -> Option<(bool, u32)> {
         .iter()
         .take(count)
         .all(|byte| *byte == 0 || *byte >= 0x20 || byte.is_ascii_whitespace());
-    (is_size && is_text).then_some((true, 4 + 10 + if count > 8 { 16 } else { 4 }))
+    (is_size && is_text).then_some((true, 4 + if count > 8 { 26 } else { 6 }))
 }
 
 /// Mode 7: a sequence, an implementation, a request, the number of items and their size.

@@ -16,13 +16,17 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let process = reader.be16()?;
     let [_packet, window] = reader.array()?;
     let name = packet_name(kind)?;
-    let is_status = matches!(status, 0 | 1 | 3 | 8 | 9 | 0x10 | 0x11);
-    if !is_status || window != 0 || len < 8 || len > payload.wire_len {
+    let is_status = matches!(status, 0 | 1 | 3 | 4 | 8 | 9 | 0x10 | 0x11);
+    if !is_status || window != 0 || len < 8 {
         return None;
     }
     let of_size = if len == payload.wire_len { 14 } else { 0 };
     let of_process = if process == 0 { 12 } else { 0 };
     let of_content = content_bits(kind, reader.rest(), len - 8)?;
+    // A packet that goes on in further segments takes a content that says so.
+    if len > payload.wire_len && of_content < 16 {
+        return None;
+    }
     let bits = 5 + 5 + 8 + of_size + of_process + of_content;
     let reason = "a packet of TDS, SQL Server's protocol: type, status, size and content";
     let found = Identification::graded(Verdict::Tds, bits, reason)?;
@@ -62,6 +66,8 @@ fn content_bits(kind: u8, content: &[u8], len: usize) -> Option<u32> {
                 });
             is_text.then_some(24)
         }
+        // Headers of all requests since version 7.2, the first of which is of a transaction.
+        RPC if content.starts_with(&[0x16, 0, 0, 0, 0x12, 0, 0, 0, 2, 0]) => Some(40),
         RPC => Some(4),
         // Tokens of a response begin in the upper half.
         RESPONSE => matches!(content.first(), None | Some(0x79..=0xfe)).then_some(1),

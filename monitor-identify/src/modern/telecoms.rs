@@ -62,7 +62,7 @@ pub(crate) fn gtp(payload: &Payload<'_>) -> Option<Identification> {
     let (version, name, header) = match (flags >> 5, flags & 0x10 != 0) {
         (1, true) if flags & 0x08 == 0 => (1, gtp1_name(kind)?, 8),
         // Charging, in its own numbers.
-        (1, false) if flags & 0x08 == 0 => (1, "charging", 6),
+        (1, false) if matches!(flags & 0x0e, 0 | 0x0e) => (1, "charging", 6),
         (2, _) if flags & 0x07 == 0 => (2, gtp2_name(kind)?, 4),
         (0, true) if flags & 0x0e == 0x0e => (0, gtp1_name(kind)?, 20),
         _ => return None,

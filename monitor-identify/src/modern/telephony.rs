@@ -40,10 +40,17 @@ pub(crate) fn h323(payload: &Payload<'_>) -> Option<Identification> {
     Some(Identification::confirmed(Verdict::H323, reason).with(details))
 }
 
+/// The object identifier of H.245 without its version, 0.0.8.245.0.
+const H245: &[u8] = &[0x00, 0x08, 0x81, 0x75, 0x00];
+
 fn call(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let _version = reader.be16()?;
     let len = usize::from(reader.be16()?);
+    if contains(payload.bytes.get(..24).unwrap_or(payload.bytes), H245) {
+        let reason = "the object identifier of H.245 inside TPKT, which controls calls of H.323";
+        return Some(Identification::confirmed(Verdict::H323, reason));
+    }
     // Q.931: its discriminator, and a call reference of two bytes.
     let [0x08, 2, _, _, message] = reader.array()? else { return None };
     let name = match message {

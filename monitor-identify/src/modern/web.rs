@@ -160,6 +160,32 @@ fn header<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     None
 }
 
+/// Frames of a WebSocket that is open, RFC 6455 §5: text, as servers send it plain and clients
+/// masked.
+pub(crate) fn frames(payload: &Payload<'_>) -> Option<Identification> {
+    const TEXT: u8 = 0x81;
+    let mut reader = Reader::new(payload.bytes);
+    let [TEXT, second] = reader.array()? else { return None };
+    let is_masked = second & 0x80 != 0;
+    let len = match second & 0x7f {
+        126 => usize::from(reader.be16()?),
+        127 => return None,
+        short => usize::from(short),
+    };
+    let mask: [u8; 4] = if is_masked { reader.array()? } else { [0; 4] };
+    let header = payload.bytes.len() - reader.rest().len();
+    if len + header != payload.wire_len || len < 4 {
+        return None;
+    }
+    let unmasked = reader.rest().iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+    let is_text = unmasked.take(64).all(|byte| matches!(byte, 0x20..=0x7e | b'\t' | b'\r' | b'\n'));
+    if !is_text {
+        return None;
+    }
+    let reason = "a frame of text of a WebSocket, whose size agrees";
+    Identification::graded(Verdict::Websocket, 8 + 8 + reader.rest().len().min(16) as u32, reason)
+}
+
 /// RFC 9113.
 pub(crate) fn http2(payload: &Payload<'_>) -> Option<Identification> {
     match payload.bytes.first()? {
