@@ -195,7 +195,9 @@ impl Conversation {
                 if tcp.is_attempt() || tcp.is_acceptance() {
                     self.directions[index].flight.anchor(tcp.sequence);
                 }
-                self.add_segment(index, packet, tcp.sequence);
+                // A SYN counts one; data may come with it (RFC 7413).
+                let is_syn = tcp.is_attempt() || tcp.is_acceptance();
+                self.add_segment(index, packet, tcp.sequence.wrapping_add(is_syn.into()));
             }
             None => self.add_datagram(index, packet),
         }

@@ -103,7 +103,10 @@ fn inline(bytes: &[u8]) -> Option<Identification> {
     let is_command = COMMANDS.into_iter().any(|command| {
         bytes.get(..command.len()).is_some_and(|start| start.eq_ignore_ascii_case(command))
     });
-    (is_line && is_command).then(|| {
+    // Three words of `set`; memcached has five.
+    let is_set = crate::reader::starts_with_ignoring_case(bytes, b"set ")
+        && line.iter().filter(|byte| **byte == b' ').count() == 2;
+    (is_line && (is_command || is_set)).then(|| {
         let mut details = Details::default();
         details.set_text("command", line.split(|byte| *byte == b' ').next().unwrap_or(line));
         Identification::consistent(Verdict::Redis, "a line with a command of Redis").with(details)

@@ -70,7 +70,7 @@ fn over_datagrams(payload: &Payload<'_>) -> Option<Identification> {
     let is_little = header[4] == 0x10;
     let len = [header[74], header[75]];
     let len = if is_little { u16::from_le_bytes(len) } else { u16::from_be_bytes(len) };
-    let is_right = flags & 0x81 == 0
+    let is_right = flags & 0x80 == 0
         && flags_2 & !0x03 == 0
         && usize::from(len) + HEADER_LEN == payload.wire_len
         && header[79] == 0;

@@ -8,7 +8,7 @@ use crate::{
 
 /// Simple Service Discovery Protocol of UPnP: HTTP's lines in datagrams.
 pub(crate) fn ssdp(payload: &Payload<'_>) -> Option<Identification> {
-    let line = first_line(payload.bytes);
+    let line = first_line(payload.bytes).trim_ascii_end();
     let message = match line {
         b"M-SEARCH * HTTP/1.1" | b"M-SEARCH * HTTP/1.0" => "search",
         b"NOTIFY * HTTP/1.1" | b"NOTIFY * HTTP/1.0" => "notification",

@@ -57,15 +57,16 @@ impl Header {
     }
 
     /// Whether the bit that must be zero is, the opcode is assigned, and the counts are plausible.
-    fn is_plausible(&self) -> bool {
+    fn is_plausible(&self, is_strict: bool) -> bool {
         let [questions, answers, authorities, additional] = self.counts;
-        let is_header = self.flags & 0x0040 == 0 && matches!(self.flags >> 11 & 15, 0..=2 | 4..=6);
+        let is_header = self.flags & 0x0040 == 0 && matches!(self.flags >> 11 & 15, 0..=2 | 4..=6)
+            || (!is_strict && self.flags & 0x0070 == 0);
         // Multicast queries have what they know already as answers.
         let most = if self.is_response() || self.id == 0 { 256 } else { 4 };
         let is_update = self.flags >> 11 & 15 == 5;
         let is_inverse = self.flags >> 11 & 15 == 1;
         is_header
-            && questions <= 32
+            && questions <= if self.id == 0 { 256 } else { 32 }
             && answers <= most
             && (authorities <= most || is_update)
             && additional <= most
@@ -80,13 +81,13 @@ impl Header {
 fn message(payload: &Payload<'_>, bytes: &[u8], wire_len: usize) -> Option<Identification> {
     let mut reader = Reader::new(bytes);
     let header = Header::read(&mut reader)?;
-    if !header.is_plausible() {
+    // On its own port, what breaks the rules is of DNS as well.
+    let is_strict = !payload.has_port(DNS);
+    if !header.is_plausible(is_strict) {
         return status(bytes, &header);
     }
     let is_cut = bytes.len() < wire_len;
     let first = reader;
-    // On its own port, names that break the rules are of DNS as well.
-    let is_strict = !payload.has_port(DNS);
     let mut kinds = None;
     for _ in 0..header.counts[0] {
         let question = question(&mut reader, is_strict);

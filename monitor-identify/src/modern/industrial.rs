@@ -79,7 +79,10 @@ pub(crate) fn dnp3(payload: &Payload<'_>) -> Option<Identification> {
     };
     let [d0, d1, s0, s1] = destination;
     let is_sum = dnp3_checksum(&header[..8]) == u16::from_le_bytes([c0, c1]);
-    if !is_sum {
+    // Data comes in blocks of 16 bytes, each with a checksum of its own.
+    let data = usize::from(len) - 5;
+    let is_whole = header.len() + data + data.div_ceil(16) * 2 == payload.wire_len;
+    if !is_sum && !is_whole {
         return None;
     }
     let mut details = Details::default();
@@ -107,8 +110,13 @@ pub(crate) fn dnp3(payload: &Payload<'_>) -> Option<Identification> {
         };
         details.set("function", name);
     }
-    let reason = "a frame of DNP3 whose checksum is right";
-    Some(Identification::confirmed(Verdict::Dnp3, reason).with(details))
+    let found = if is_sum {
+        Identification::confirmed(Verdict::Dnp3, "a frame of DNP3 whose checksum is right")
+    } else {
+        let reason = "the start of a DNP3 frame, whose size is right and whose checksum is not";
+        Identification::consistent(Verdict::Dnp3, reason)
+    };
+    Some(found.with(details))
 }
 
 /// CRC-16/DNP, the lowest bit first.
@@ -155,8 +163,10 @@ pub(crate) fn bacnet(payload: &Payload<'_>) -> Option<Identification> {
                 // The address of the device that sent it first.
                 reader.take(6)?;
             }
-            let [1, control] = reader.array()? else { return None };
-            16 + service(&mut reader, control, &mut details)
+            match reader.array()? {
+                [1, control] => 16 + service(&mut reader, control, &mut details),
+                _ => 0,
+            }
         }
         1 | 3 | 7 | 12 => 0,
         _ => return None,
@@ -214,8 +224,12 @@ fn service(reader: &mut Reader<'_>, control: u8, details: &mut Details) -> u32 {
     }
 }
 
-/// EtherNet/IP, CIP volume 2 §2-3: command, length, session, status, context, options.
+/// EtherNet/IP, CIP volume 2 §2-3: command, length, session, status, context, options; or data of a
+/// connection in a datagram.
 pub(crate) fn enip(payload: &Payload<'_>) -> Option<Identification> {
+    if let Some(found) = connected_data(payload) {
+        return Some(found);
+    }
     const HEADER_LEN: usize = 24;
     let mut reader = Reader::new(payload.bytes);
     let command = reader.le16()?;
@@ -252,6 +266,26 @@ pub(crate) fn enip(payload: &Payload<'_>) -> Option<Identification> {
     }
     let reason = "a message of EtherNet/IP: command, length, status and options";
     Some(Identification::confirmed(Verdict::Enip, reason).with(details))
+}
+
+/// Two items of the common packet format, §2-6: the address of a connection, and its data.
+fn connected_data(payload: &Payload<'_>) -> Option<Identification> {
+    const SEQUENCED_ADDRESS: u16 = 0x8002;
+    const CONNECTED_DATA: u16 = 0x00b1;
+    let mut reader = Reader::new(payload.bytes);
+    let head = [reader.le16()?, reader.le16()?, reader.le16()?];
+    let connection = reader.le32()?;
+    let _sequence = reader.le32()?;
+    let kind = reader.le16()?;
+    let len = usize::from(reader.le16()?);
+    let is_right = head == [2, SEQUENCED_ADDRESS, 8] && kind == CONNECTED_DATA;
+    (is_right && len + 18 == payload.wire_len).then(|| {
+        let mut details = Details::default();
+        details.set("command", "data of a connection");
+        details.set("connection", format!("0x{connection:08x}"));
+        let reason = "two items of EtherNet/IP: a connection and its data";
+        Identification::confirmed(Verdict::Enip, reason).with(details)
+    })
 }
 
 fn describe_identity(reader: &mut Reader<'_>, details: &mut Details) -> Option<()> {

@@ -6,14 +6,12 @@ use super::ber::{self, INTEGER, SEQUENCE};
 use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 
 pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
-    if payload.may_be(Protocol::Udp)
-        && let Some(found) = message(payload.bytes, payload.wire_len)
-    {
+    if let Some(found) = message(payload.bytes, payload.wire_len) {
         return Some(found);
     }
     let (len, rest) = payload.bytes.split_first_chunk()?;
     let len = u32::from_be_bytes(*len) as usize;
-    let is_framed = payload.may_be(Protocol::Tcp) && len + 4 >= payload.wire_len;
+    let is_framed = payload.may_be(Protocol::Tcp) && (20..1 << 20).contains(&len);
     if is_framed { message(rest, len) } else { None }
 }
 

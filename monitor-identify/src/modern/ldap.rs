@@ -44,7 +44,8 @@ fn content_bits(operation: u8, reader: &mut Reader<'_>) -> Option<u32> {
             ber::expect(reader, OCTETS)?;
             // Simple, SASL, and Microsoft's ways.
             let is_method = matches!(reader.peek(), None | Some(0x80 | 0xa3 | 0x89..=0x8b));
-            (matches!(version, [2 | 3]) && is_method).then_some(24)
+            // A name whose length is wrong still leaves the version.
+            matches!(version, [2 | 3]).then_some(if is_method { 24 } else { 8 })
         }
         SEARCH => {
             const ENUMERATED: u8 = 0x0a;

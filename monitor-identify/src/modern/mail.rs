@@ -10,6 +10,8 @@ const MAIL_WORDS: [&[u8]; 8] =
     [b"smtp", b"postfix", b"exim", b"sendmail", b"mail", b"haraka", b"mx.", b"mta"];
 const FTP_WORDS: [&[u8]; 5] = [b"ftp", b"filezilla", b"file transfer", b"proftpd", b"serv-u"];
 
+const SMTP: u16 = 25;
+const SUBMISSION: u16 = 587;
 const FTP: u16 = 21;
 const POP3: u16 = 110;
 
@@ -39,6 +41,16 @@ pub(crate) fn smtp(payload: &Payload<'_>) -> Option<Identification> {
         let grade = if is_own { Grade::Confirmed } else { Grade::Consistent };
         let reason = "a mail client that gives its name";
         return Some(said(Verdict::Smtp, grade, reason, ("name", &line[5..])));
+    }
+    let is_home = payload.has_port(SMTP) || payload.has_port(SUBMISSION);
+    let is_command =
+        [&b"EHLO"[..], b"HELO", b"QUIT", b"NOOP", b"RSET", b"DATA", b"STARTTLS", b"VRFY"]
+            .into_iter()
+            .any(|command| begins(line, command));
+    if is_home && (is_command || begins(line, b"AUTH ")) {
+        let word = line.split(|byte| *byte == b' ').next().unwrap_or(line);
+        let reason = "a command of mail clients, on a port of mail servers";
+        return Some(said(Verdict::Smtp, Grade::Consistent, reason, ("command", word)));
     }
     for (command, field) in [(&b"MAIL FROM:"[..], "sender"), (b"RCPT TO:", "recipient")] {
         if begins(line, command) {

@@ -33,7 +33,9 @@ fn time(payload: &Payload<'_>, first: u8) -> Option<Identification> {
     let header: &[u8; LEN] = payload.bytes.first_chunk()?;
     let version = first >> 3 & 7;
     // An authenticator may follow.
-    if !(1..=4).contains(&version) || !matches!(payload.wire_len, LEN | 52 | 68 | 72) {
+    let is_size = matches!(payload.wire_len, LEN | 52 | 68 | 72)
+        || (payload.has_port(NTP) && payload.wire_len <= 400 && payload.wire_len.is_multiple_of(4));
+    if !(1..=4).contains(&version) || !is_size {
         return None;
     }
     let [stratum, poll, precision] = [header[1], header[2], header[3]];

@@ -76,6 +76,8 @@ pub(crate) fn netflow(payload: &Payload<'_>) -> Option<Identification> {
         1 if records(16, 52) => ("NetFlow 1", 16 + 16),
         5 if records(24, 48) => ("NetFlow 5", 16 + 16),
         7 if records(24, 52) => ("NetFlow 7", 16 + 16),
+        // Some versions pad their records.
+        7 if records(24, 56) => ("NetFlow 7", 16 + 12),
         9 if (1..=1000).contains(&count) => {
             reader.take(16)?;
             ("NetFlow 9", 16 + 4 + sets(reader, payload, 0)?)

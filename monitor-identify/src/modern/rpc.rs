@@ -83,12 +83,19 @@ pub(crate) fn sunrpc(payload: &Payload<'_>) -> Option<Identification> {
     let (mark, rest) = payload.bytes.split_first_chunk()?;
     let mark = u32::from_be_bytes(*mark);
     let len = (mark & !LAST_FRAGMENT) as usize;
-    let is_marked = mark & LAST_FRAGMENT != 0 && len + 4 == payload.wire_len;
+    // A long call goes on in further segments, and several share one.
+    let is_marked = mark & LAST_FRAGMENT != 0 && (24..1 << 22).contains(&len);
     if payload.may_be(Protocol::Tcp) && is_marked { sunrpc_message(rest, 15) } else { None }
+}
+
+/// Programs that are assigned, and those of users.
+const fn is_program(program: u32) -> bool {
+    matches!(program, 100_000..=400_000 | 0x2000_0000..=0x3fff_ffff | 0x4000_0000..=0x5fff_ffff)
 }
 
 fn sunrpc_message(bytes: &[u8], of_mark: u32) -> Option<Identification> {
     const CALL: u32 = 0;
+    const REPLY: u32 = 1;
     let mut reader = Reader::new(bytes);
     let _transaction = reader.be32()?;
     match reader.be32()? {
@@ -99,7 +106,7 @@ fn sunrpc_message(bytes: &[u8], of_mark: u32) -> Option<Identification> {
             // Credentials: none, by the system, short, DH or GSS.
             let flavour = reader.be32()?;
             let is_right = version == 2
-                && program != 0
+                && is_program(program)
                 && program_version < 100
                 && procedure < 200
                 && (flavour <= 6 || flavour >= 390_000)
@@ -117,13 +124,14 @@ fn sunrpc_message(bytes: &[u8], of_mark: u32) -> Option<Identification> {
                 Identification::confirmed(Verdict::Sunrpc, reason).with(details)
             })
         }
-        1 => {
+        REPLY => {
             let status = reader.be32()?;
             let words = [reader.be32()?, reader.be32()?, reader.be32()?];
             // Accepted, with a verifier that is empty nearly always; or denied.
             let is_right = match status {
                 0 => words[0] <= 6 && words[1] <= 400 && (words[1] != 0 || words[2] <= 5),
-                1 => words[0] <= 1,
+                // Versions that are supported, or what is wrong with the credentials.
+                1 => (words[0] == 0 && words[1] <= 4) || (words[0] == 1 && words[1] <= 14),
                 _ => false,
             };
             if !is_right {

@@ -11,7 +11,8 @@ use crate::{
 /// RFC 4253 §4.2: either side begins with its version.
 pub(crate) fn ssh(payload: &Payload<'_>) -> Option<Identification> {
     let rest = payload.bytes.strip_prefix(b"SSH-")?;
-    let line = first_line(rest);
+    // Some devices end it with a zero.
+    let line = first_line(rest).split(|byte| *byte == 0).next().unwrap_or_default();
     let (version, software) = line.split_at(line.iter().position(|byte| *byte == b'-')?);
     if !is_printable(line) || !version.first()?.is_ascii_digit() {
         return None;

@@ -3,7 +3,7 @@
 use monitor_common::flow::Protocol;
 
 use crate::{
-    Identification, Payload, Verdict,
+    Grade, Identification, Payload, Verdict,
     details::{Details, named},
     reader::{Reader, is_printable},
 };
@@ -13,21 +13,23 @@ pub(crate) fn mysql(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let [a, b, c, sequence] = reader.array()?;
     let len = u32::from_le_bytes([a, b, c, 0]) as usize;
-    if len + 4 != payload.wire_len || !payload.may_be(Protocol::Tcp) {
-        return None;
-    }
-    match (sequence, reader.peek()?) {
+    let is_whole = len + 4 == payload.wire_len;
+    let found = match (sequence, reader.peek()?) {
         (0, 0x0a) => greeting(&mut reader),
-        (0 | 1, 0xff) => refusal(&mut reader),
+        (0 | 1, 0xff) if is_whole => refusal(&mut reader),
         (1, _) => login(&mut reader),
         _ => None,
-    }
+    }?;
+    // Several messages may share a segment; otherwise a wrong size speaks against it.
+    let grade = if is_whole { found.grade } else { Grade::Consistent };
+    (10..1 << 16).contains(&len).then_some(Identification { grade, ..found })
 }
 
 fn greeting(reader: &mut Reader<'_>) -> Option<Identification> {
     reader.u8()?;
     let version = reader.text_to_nul()?;
-    if version.is_empty() || !is_printable(version) {
+    let is_version = version.first().is_some_and(u8::is_ascii_digit) && version.contains(&b'.');
+    if !is_version || !is_printable(version) {
         return None;
     }
     let _connection = reader.le32()?;
@@ -85,11 +87,14 @@ pub(crate) fn postgresql(payload: &Payload<'_>) -> Option<Identification> {
 fn startup(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let len = reader.be32()? as usize;
-    if len != payload.wire_len {
+    let is_whole = len == payload.wire_len;
+    let [high, low] = [reader.be16()?, reader.be16()?];
+    // Parameters begin with the user; without them the size must be right.
+    let has_user = (high, low) == (3, 0) && reader.rest().starts_with(b"user\0");
+    if !is_whole && !has_user {
         return None;
     }
     let mut details = Details::default();
-    let [high, low] = [reader.be16()?, reader.be16()?];
     let request = match (high, low) {
         (3, 0..=2) => {
             parameters(&mut reader, &mut details);
@@ -102,7 +107,8 @@ fn startup(payload: &Payload<'_>) -> Option<Identification> {
     };
     details.set("request", request);
     let reason = "a PostgreSQL client's first message: its size and its request code";
-    Some(Identification::confirmed(Verdict::Postgresql, reason).with(details))
+    let grade = if is_whole { Grade::Confirmed } else { Grade::Consistent };
+    Some(Identification::new(Verdict::Postgresql, grade, reason).with(details))
 }
 
 fn parameters(reader: &mut Reader<'_>, details: &mut Details) {

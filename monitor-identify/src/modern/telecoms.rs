@@ -254,7 +254,10 @@ pub(crate) fn radius(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     let of_size = if len == payload.wire_len { 16 } else { 12 };
-    let attributes = attributes(reader, len - 20, payload.is_cut())?;
+    let is_home =
+        [1645, 1646, 1700, 1812, 1813, 3799].into_iter().any(|port| payload.has_port(port));
+    // On its own port, an attribute with a wrong length is of RADIUS as well.
+    let attributes = attributes(reader, len - 20, payload.is_cut()).or(is_home.then_some(1))?;
     let bits = 4 + of_size + attributes * 6;
     let reason = "a packet of RADIUS: code, length, and attributes that are read to the end";
     let found = Identification::graded(Verdict::Radius, bits, reason)?;

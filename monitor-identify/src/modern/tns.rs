@@ -14,14 +14,17 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let header_checksum = reader.be16()?;
     // Since version 315 the length may take the place of the checksum as well.
     let len = if short == 0 { usize::from(checksum) } else { usize::from(short) };
-    let name = packet_name(kind)?;
+    let content = payload.bytes.get(8..)?;
+    let start = &content[..content.len().min(400)];
+    let has_words = contains(start, b"(DESCRIPTION") || contains(start, b"(CONNECT_DATA");
+    let name = match packet_name(kind) {
+        None if has_words => "other",
+        name => name?,
+    };
     let is_size = len == payload.wire_len || (kind == CONNECT && len < payload.wire_len);
-    if (short != 0 && checksum != 0) || header_checksum != 0 || !is_size || flags & 0xd0 != 0 {
+    if (short != 0 && checksum != 0) || header_checksum != 0 || !is_size || flags & 0x50 != 0 {
         return None;
     }
-    let content = reader.rest();
-    let has_words = contains(&content[..content.len().min(400)], b"(DESCRIPTION")
-        || contains(&content[..content.len().min(400)], b"(CONNECT_DATA");
     let of_content = match kind {
         // A version of the protocol.
         CONNECT | ACCEPT if (300..=330).contains(&reader.be16()?) => 12,

@@ -15,6 +15,9 @@ pub(crate) fn smb(payload: &Payload<'_>) -> Option<Identification> {
             let command = rest.get(8..10)?;
             ("SMB 2 or 3", u16::from_le_bytes([command[0], command[1]]))
         }
+        // A header that hides another one, encrypted or compressed.
+        [0xfd, b'S', b'M', b'B', ..] => ("SMB 3, encrypted", 0),
+        [0xfc, b'S', b'M', b'B', ..] => ("SMB 3, compressed", 0),
         _ => return None,
     };
     let mut details = Details::default();
