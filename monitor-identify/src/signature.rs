@@ -41,6 +41,11 @@ impl Signature {
     ) -> Self {
         Self { transport: None, first, identify }
     }
+
+    /// Identifies a payload, of which transport and first byte are not checked again.
+    pub(crate) fn apply(&self, payload: &Payload<'_>) -> Option<Identification> {
+        (self.identify)(payload)
+    }
 }
 
 /// First bytes that signatures share.
@@ -119,7 +124,7 @@ impl Table {
         while candidates != 0 {
             let index = candidates.trailing_zeros() as usize;
             candidates &= candidates - 1;
-            if let Some(found) = (self.signatures[index].identify)(payload) {
+            if let Some(found) = self.signatures[index].apply(payload) {
                 return Some(found);
             }
         }

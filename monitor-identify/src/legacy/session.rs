@@ -15,13 +15,25 @@ use crate::{
 };
 
 /// A PDU of the session layer, and how much speaks for it.
-pub(super) struct Pdu {
+#[derive(Default)]
+pub(super) struct Pdu<'a> {
+    name: &'static str,
     pub(super) evidence: Evidence,
     /// It ends where its sizes say.
     pub(super) is_whole: bool,
     /// No header follows, so that a single size says where it ends.
     pub(super) ends_by_size: bool,
-    pub(super) details: Details,
+    session_id: Option<u64>,
+    /// How many capabilities are negotiated.
+    capabilities: Option<u32>,
+    /// A status of HTTP.
+    status: Option<u16>,
+    uri: Option<&'a [u8]>,
+    content_type: Option<ContentType<'a>>,
+    headers: Headers<'a>,
+    /// A multimedia message that a gateway was asked for.
+    message: Option<mms::Message<'a>>,
+    push: Option<Push<'a>>,
 }
 
 const CONNECT: u8 = 0x01;
@@ -30,10 +42,10 @@ const REPLY: u8 = 0x04;
 /// Version 1.0, the only one that was ever used.
 const VERSION: u8 = 0x10;
 
-impl Pdu {
+impl<'a> Pdu<'a> {
     /// Reads a PDU from its type on, `missing` bytes of which were not captured. Pushes that stand
     /// alone are not for here.
-    pub(super) fn read(bytes: &[u8], missing: usize) -> Option<Self> {
+    pub(super) fn read(bytes: &'a [u8], missing: usize) -> Option<Self> {
         let (pdu, rest) = bytes.split_first()?;
         let mut reader = Reader::new(rest);
         let mut read = match *pdu {
@@ -49,28 +61,42 @@ impl Pdu {
     }
 
     /// A push inside a transaction.
-    pub(super) fn push(bytes: &[u8], missing: usize) -> Option<Self> {
+    pub(super) fn push(bytes: &'a [u8], missing: usize) -> Option<Self> {
         let [pdu @ (PUSH | CONFIRMED_PUSH), rest @ ..] = bytes else { return None };
         let push = Push::read(rest, missing, false)?;
-        let mut details = Details::default();
-        details.set("pdu", if *pdu == PUSH { "Push" } else { "ConfirmedPush" });
-        push.describe(&mut details);
-        Some(Self {
-            evidence: push.evidence,
-            is_whole: push.is_whole(),
-            ends_by_size: false,
-            details,
-        })
+        let name = if *pdu == PUSH { "Push" } else { "ConfirmedPush" };
+        let (evidence, is_whole) = (push.evidence, push.is_whole());
+        Some(Self { evidence, is_whole, push: Some(push), ..Self::of(name) })
     }
 
     fn of(name: &'static str) -> Self {
-        let mut details = Details::default();
-        details.set("pdu", name);
-        Self { evidence: Evidence::default(), is_whole: true, ends_by_size: false, details }
+        Self { name, is_whole: true, ..Self::default() }
+    }
+
+    /// Puts down what it says.
+    pub(super) fn describe(&self, details: &mut Details) {
+        details.set("pdu", self.name);
+        details.set_known("session_id", self.session_id);
+        details.set_known("capabilities", self.capabilities);
+        details.set_known("status", self.status);
+        details.set_some_text("uri", self.uri);
+        if let Some(content_type) = &self.content_type {
+            details.set("content_type", content_type.name());
+        }
+        if let Some(message) = &self.message {
+            message.describe(details);
+        }
+        if self.headers.count > 0 {
+            details.set("headers", self.headers.count);
+        }
+        details.set_some_text("agent", self.headers.user_agent);
+        if let Some(push) = &self.push {
+            push.describe(details);
+        }
     }
 }
 
-fn connect(reader: &mut Reader<'_>) -> Option<Pdu> {
+fn connect<'a>(reader: &mut Reader<'a>) -> Option<Pdu<'a>> {
     if reader.u8()? != VERSION {
         return None;
     }
@@ -80,16 +106,16 @@ fn connect(reader: &mut Reader<'_>) -> Option<Pdu> {
     Some(pdu)
 }
 
-fn connect_reply(reader: &mut Reader<'_>) -> Option<Pdu> {
+fn connect_reply<'a>(reader: &mut Reader<'a>) -> Option<Pdu<'a>> {
     let session = reader.uintvar()?;
     let mut pdu = Pdu::of("ConnectReply");
-    pdu.details.set("session_id", session);
+    pdu.session_id = Some(session);
     negotiate(reader, &mut pdu)?;
     Some(pdu)
 }
 
 /// Capabilities and headers, of sizes that add up to the rest.
-fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
+fn negotiate<'a>(reader: &mut Reader<'a>, pdu: &mut Pdu<'a>) -> Option<()> {
     let capabilities_len = reader.size()?;
     let headers_len = reader.size()?;
     if reader.rest().len() == capabilities_len.checked_add(headers_len)? {
@@ -109,7 +135,7 @@ fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
         pdu.evidence.add(8);
         count += 1;
     }
-    pdu.details.set("capabilities", count);
+    pdu.capabilities = Some(count);
     let mut region = Reader::new(reader.rest());
     let (headers, walked) = Headers::walk(&mut region, 0);
     pdu.is_whole &= walked.is_ok();
@@ -118,11 +144,11 @@ fn negotiate(reader: &mut Reader<'_>, pdu: &mut Pdu) -> Option<()> {
         return None;
     }
     pdu.evidence.join(headers.evidence);
-    describe(&headers, &mut pdu.details);
+    pdu.headers = headers;
     Some(())
 }
 
-fn reply(reader: &mut Reader<'_>, missing: usize) -> Option<Pdu> {
+fn reply<'a>(reader: &mut Reader<'a>, missing: usize) -> Option<Pdu<'a>> {
     let status = http_status(reader.u8()?)?;
     let headers_len = reader.size()?;
     let mut region = Reader::new(reader.take(headers_len)?);
@@ -136,12 +162,12 @@ fn reply(reader: &mut Reader<'_>, missing: usize) -> Option<Pdu> {
     // Of what a gateway fetches, multimedia messages and WBXML can be checked.
     let (agreement, body_bits) = agreement(content_type.kind(), reader.rest());
     pdu.evidence.add(body_bits);
-    pdu.details.set("status", status);
-    pdu.details.set("content_type", content_type.name());
+    pdu.status = Some(status);
+    pdu.content_type = Some(content_type);
     if agreement == Agreement::Agrees && content_type.kind() == Kind::Mms {
-        mms::Message::read(reader.rest()).describe(&mut pdu.details);
+        pdu.message = Some(mms::Message::read(reader.rest()));
     }
-    describe(&headers, &mut pdu.details);
+    pdu.headers = headers;
     Some(pdu)
 }
 
@@ -165,7 +191,7 @@ const fn http_status(byte: u8) -> Option<u16> {
     }
 }
 
-fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
+fn get<'a>(reader: &mut Reader<'a>, method: u8) -> Option<Pdu<'a>> {
     let uri = uri(reader)?;
     let ends_by_size = reader.is_empty();
     let mut region = Reader::new(reader.rest());
@@ -182,12 +208,12 @@ fn get(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
     let mut pdu = Pdu { ends_by_size, ..Pdu::of(name) };
     pdu.evidence.join(uri_evidence(uri));
     pdu.evidence.join(headers.evidence);
-    pdu.details.set_text("uri", uri);
-    describe(&headers, &mut pdu.details);
+    pdu.uri = Some(uri);
+    pdu.headers = headers;
     Some(pdu)
 }
 
-fn post(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
+fn post<'a>(reader: &mut Reader<'a>, method: u8) -> Option<Pdu<'a>> {
     let uri_len = reader.size()?;
     let headers_len = reader.size()?;
     let uri = is_uri(reader.take(uri_len)?)?;
@@ -199,9 +225,9 @@ fn post(reader: &mut Reader<'_>, method: u8) -> Option<Pdu> {
     pdu.evidence.join(uri_evidence(uri));
     pdu.evidence.join(content_type.evidence);
     pdu.evidence.join(headers.evidence);
-    pdu.details.set_text("uri", uri);
-    pdu.details.set("content_type", content_type.name());
-    describe(&headers, &mut pdu.details);
+    pdu.uri = Some(uri);
+    pdu.content_type = Some(content_type);
+    pdu.headers = headers;
     Some(pdu)
 }
 
@@ -221,11 +247,4 @@ fn uri_evidence(uri: &[u8]) -> Evidence {
     let mut evidence = Evidence::of_text(uri);
     evidence.add(8);
     evidence
-}
-
-fn describe(headers: &Headers<'_>, details: &mut Details) {
-    if headers.count > 0 {
-        details.set("headers", headers.count);
-    }
-    details.set_some_text("agent", headers.user_agent);
 }

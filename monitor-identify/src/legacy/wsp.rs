@@ -3,7 +3,7 @@
 use monitor_common::flow::Protocol;
 
 use super::session::Pdu;
-use crate::{Identification, Payload, Verdict};
+use crate::{Identification, Payload, Verdict, details::Details};
 
 pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let (tid, rest) = payload.bytes.split_first()?;
@@ -14,10 +14,15 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     if !pdu.is_whole {
         return None;
     }
-    pdu.details.set("tid", *tid);
+    let with_details = |pdu: &Pdu<'_>, found: Identification| {
+        let mut details = Details::default();
+        pdu.describe(&mut details);
+        details.set("tid", *tid);
+        found.with(details)
+    };
     if pdu.evidence.is_enough() {
         let reason = "connectionless WSP: sizes, address and headers hold to the end";
-        return Some(Identification::confirmed(Verdict::Wsp, reason).with(pdu.details));
+        return Some(with_details(&pdu, Identification::confirmed(Verdict::Wsp, reason)));
     }
     // Of a short address, the size that ends the packet is evidence as well.
     if pdu.ends_by_size && !payload.is_cut() {
@@ -25,5 +30,5 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     }
     let reason = "connectionless WSP: a short address whose size ends the packet";
     let is_wsp = pdu.evidence.is_enough();
-    is_wsp.then(|| Identification::consistent(Verdict::Wsp, reason).with(pdu.details))
+    is_wsp.then(|| with_details(&pdu, Identification::consistent(Verdict::Wsp, reason)))
 }

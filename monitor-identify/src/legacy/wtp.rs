@@ -49,9 +49,10 @@ fn invoke(payload: &Payload<'_>) -> Option<Identification> {
     if header[0] & TRAILER == 0 || (class != 2) != is_push {
         return None;
     }
+    let found = carried(payload, &reader, 5 + 4)?;
     let mut details = head("Invoke", header);
     details.set("class", class);
-    carried(payload, &reader, details, 5 + 4)
+    Some(with(details, found))
 }
 
 /// A session's Disconnect or Suspend, which expects no answer: its type and the session's number,
@@ -97,7 +98,8 @@ fn result(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     skip_items(first, &mut reader)?;
-    carried(payload, &reader, head("Result", [first, high, low, 0]), 5 + 1)
+    let found = carried(payload, &reader, 5 + 1)?;
+    Some(with(head("Result", [first, high, low, 0]), found))
 }
 
 fn head(pdu: &'static str, [_, high, low, _]: [u8; 4]) -> Details {
@@ -123,12 +125,7 @@ fn skip_items(first: u8, reader: &mut Reader<'_>) -> Option<()> {
 }
 
 /// What a transaction carries decides: its own header is four bytes that say little.
-fn carried(
-    payload: &Payload<'_>,
-    reader: &Reader<'_>,
-    mut details: Details,
-    bits: u32,
-) -> Option<Identification> {
+fn carried(payload: &Payload<'_>, reader: &Reader<'_>, bits: u32) -> Option<Identification> {
     let missing = payload.missing();
     let pdu = Pdu::read(reader.rest(), missing).or_else(|| Pdu::push(reader.rest(), missing))?;
     let mut evidence = Evidence::bits(bits);
@@ -141,14 +138,21 @@ fn carried(
     } else {
         (Grade::Consistent, "a WTP transaction with the beginning of a PDU of WSP")
     };
-    details.append(pdu.details);
+    let mut details = Details::default();
+    pdu.describe(&mut details);
     Some(Identification::new(Verdict::Wtp, grade, reason).with(details))
+}
+
+/// Puts what the transaction says before what it carries.
+fn with(mut head: Details, found: Identification) -> Identification {
+    head.append(found.details);
+    Identification { details: head, ..found }
 }
 
 /// Three bytes, which on another port could be anything.
 fn acknowledgement(payload: &Payload<'_>) -> Option<Identification> {
     let [0x18..=0x1f, high, low] = *payload.bytes else { return None };
-    short(payload, head("Ack", [0, high, low, 0]))
+    is_on_port(payload).then(|| short(head("Ack", [0, high, low, 0])))
 }
 
 /// Four bytes with a reason, which on another port could be anything.
@@ -158,18 +162,19 @@ fn abort(payload: &Payload<'_>) -> Option<Identification> {
         0x20 => ("provider", reason <= 0x09),
         _ => ("user", matches!(reason, 0xe0..=0xeb)),
     };
+    if !is_assigned || !is_on_port(payload) {
+        return None;
+    }
     let mut details = head("Abort", [0, high, low, 0]);
     details.set("aborted_by", by);
     details.set("abort_reason", reason);
-    is_assigned.then(|| short(payload, details))?
+    Some(short(details))
 }
 
-fn short(payload: &Payload<'_>, details: Details) -> Option<Identification> {
-    is_on_port(payload).then(|| {
-        Identification::consistent(
-            Verdict::Wtp,
-            "the size and the first byte of a short WTP PDU, on WTP's port 9201",
-        )
-        .with(details)
-    })
+fn short(details: Details) -> Identification {
+    Identification::consistent(
+        Verdict::Wtp,
+        "the size and the first byte of a short WTP PDU, on WTP's port 9201",
+    )
+    .with(details)
 }

@@ -240,33 +240,29 @@ pub(crate) fn stomp(payload: &Payload<'_>) -> Option<Identification> {
     }
     let rest = &payload.bytes[command.len()..];
     let rest = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n"))?;
-    let mut details = Details::default();
-    details.set_text("command", command);
-    let mut has_header = false;
-    for line in rest.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end()) {
-        if line.is_empty() || line == b"\0" {
-            break;
-        }
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        if !is_plain_text(line) {
-            return None;
-        }
-        has_header = true;
-        match &line[..colon] {
-            b"login" => details.set_some_text("user", line.get(colon + 1..)),
-            b"server" => details.set_some_text("server", line.get(colon + 1..)),
-            b"destination" => details.set_some_text("destination", line.get(colon + 1..)),
-            b"accept-version" | b"version" => {
-                details.set_some_text("version", line.get(colon + 1..));
-            }
-            _ => {}
-        }
-    }
-    let ends_with_zero = payload.bytes.contains(&0);
-    if !has_header && !ends_with_zero {
+    let headers = || {
+        let lines = rest.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+        lines.take_while(|line| !line.is_empty() && *line != b"\0")
+    };
+    let is_header = |line: &[u8]| line.contains(&b':') && is_plain_text(line);
+    let has_end = payload.bytes.contains(&0);
+    if !headers().all(is_header) || (headers().next().is_none() && !has_end) {
         return None;
     }
-    let grade = if ends_with_zero { Grade::Confirmed } else { Grade::Consistent };
+    let mut details = Details::default();
+    details.set_text("command", command);
+    for line in headers() {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
+        let name = match &line[..colon] {
+            b"login" => "user",
+            b"server" => "server",
+            b"destination" => "destination",
+            b"accept-version" | b"version" => "version",
+            _ => continue,
+        };
+        details.set_some_text(name, line.get(colon + 1..));
+    }
+    let grade = if has_end { Grade::Confirmed } else { Grade::Consistent };
     let reason = "a frame of STOMP: a command and headers";
     Some(Identification::new(Verdict::Stomp, grade, reason).with(details))
 }

@@ -11,6 +11,9 @@ use crate::{
 /// Bytes that are parsed, to see whether it is JSON.
 const MAX_PARSED: usize = 4096;
 
+/// Bytes of a document that is not found in noise.
+const SHORTEST_PROOF: usize = 4;
+
 /// Words with which miners begin: Stratum, and its relatives of Ethereum and Monero.
 const MINING: [&[u8]; 18] = [
     b"\"mining.submit\"",
@@ -50,6 +53,9 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let identification = match documents.next()? {
         // Two brackets are found everywhere: what follows must be nothing, or more JSON.
         Ok(_) if !is_followed_rightly(&parsed[documents.byte_offset()..]) => return None,
+        Ok(_) if documents.byte_offset() < SHORTEST_PROOF => {
+            Identification::consistent(Verdict::Json, "a whole JSON document of a few bytes")
+        }
         Ok(_) => Identification::confirmed(Verdict::Json, "a whole JSON document"),
         // Cut by the capture, or going on in the next segment.
         Err(error) if error.is_eof() && looks_like_json(text) => {

@@ -224,7 +224,7 @@ pub(crate) fn imap(payload: &Payload<'_>) -> Option<Identification> {
     let command = command.get(1..)?;
     let is_tag = matches!(tag.len(), 1..=12)
         && tag.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.')
-        && tag.iter().any(u8::is_ascii_digit);
+        && (tag.iter().any(u8::is_ascii_digit) || tag == b".");
     let known = COMMANDS.into_iter().find(|known| {
         begins(command, known) && (known.ends_with(b" ") || command.len() == known.len())
     })?;

@@ -70,7 +70,7 @@ pub(crate) fn rtcp(payload: &Payload<'_>) -> Option<Identification> {
         count += 1;
     }
     let of_first = if matches!(first, 200 | 201) { 6 } else { 2 };
-    let bits = 2 + of_first + 16 + (count - 1) * 20;
+    let bits = 2 + of_first + 16 + count.checked_sub(1)? * 20;
     let reason = "packets of RTCP, whose types are assigned and whose lengths add up";
     let found = Identification::graded(Verdict::Rtcp, bits, reason)?;
     let mut details = Details::default();
@@ -153,8 +153,15 @@ pub(crate) fn mgcp(payload: &Payload<'_>) -> Option<Identification> {
         [b"EPCF", b"CRCX", b"MDCX", b"DLCX", b"RQNT", b"NTFY", b"AUEP", b"AUCX", b"RSIP"];
     let line = first_line(payload.bytes);
     let mut words = line.split(|byte| *byte == b' ');
-    let (verb, number, endpoint) = (words.next()?, words.next()?, words.next()?);
+    let (verb, number, endpoint) = (words.next()?, words.next()?, words.next().unwrap_or_default());
     let is_number = matches!(number.len(), 1..=9) && number.iter().all(u8::is_ascii_digit);
+    let is_port = payload.has_port(2427) || payload.has_port(2727);
+    if is_port && is_number && verb.len() == 3 && verb.iter().all(u8::is_ascii_digit) {
+        let mut details = Details::default();
+        details.set_text("status", verb);
+        let reason = "a code and a number, on a port of MGCP";
+        return Some(Identification::consistent(Verdict::Mgcp, reason).with(details));
+    }
     if !VERBS.contains(&verb) || !is_number || !contains(line, b" MGCP ") {
         return None;
     }

@@ -61,6 +61,9 @@ pub(crate) fn telnet(payload: &Payload<'_>) -> Option<Identification> {
 
 /// `system/core/adb/protocol.txt` of Android: a command, its arguments, and its complement.
 pub(crate) fn adb(payload: &Payload<'_>) -> Option<Identification> {
+    if let Some(found) = adb_server(payload.bytes) {
+        return Some(found);
+    }
     const COMMANDS: [&[u8; 4]; 4] = [b"CNXN", b"AUTH", b"STLS", b"OPEN"];
     let mut reader = Reader::new(payload.bytes);
     let command: [u8; 4] = reader.array()?;
@@ -79,4 +82,17 @@ pub(crate) fn adb(payload: &Payload<'_>) -> Option<Identification> {
     }
     let reason = "a message of the Android Debug Bridge, with the complement of its command";
     Some(Identification::confirmed(Verdict::Adb, reason).with(details))
+}
+
+/// A request to the server of the Android Debug Bridge: four digits of length, then a service.
+fn adb_server(bytes: &[u8]) -> Option<Identification> {
+    let (digits, rest) = bytes.split_first_chunk::<4>()?;
+    let len = usize::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    let is_request = rest.starts_with(b"host") && rest.contains(&b':') && len == rest.len();
+    is_request.then(|| {
+        let mut details = Details::default();
+        details.set_text("service", rest);
+        let reason = "a request to the server of the Android Debug Bridge";
+        Identification::confirmed(Verdict::Adb, reason).with(details)
+    })
 }

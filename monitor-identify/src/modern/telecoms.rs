@@ -70,9 +70,6 @@ pub(crate) fn gtp(payload: &Payload<'_>) -> Option<Identification> {
     if len + header != payload.wire_len || (version == 1 && header == 6 && !home) {
         return None;
     }
-    let mut details = Details::default();
-    details.set("version", version);
-    details.set("message", name);
     let tunnel = reader.be32()?;
     // An echo is not about a tunnel; user data has a packet of IP inside.
     const ECHO: u8 = 1;
@@ -80,7 +77,6 @@ pub(crate) fn gtp(payload: &Payload<'_>) -> Option<Identification> {
     let of_content = match (version, kind) {
         (1, ECHO | 2) if tunnel == 0 => 24,
         (1, USER_DATA) => {
-            details.set("tunnel", format!("0x{tunnel:08x}"));
             let optional = if flags & 0x07 != 0 { 4 } else { 0 };
             let inner = payload.bytes.get(8 + optional).map(|byte| byte >> 4);
             if matches!(inner, Some(4 | 6)) { 6 } else { 0 }
@@ -92,7 +88,14 @@ pub(crate) fn gtp(payload: &Payload<'_>) -> Option<Identification> {
     };
     let bits = 5 + 3 + 16 + of_content + of_port;
     let reason = "a message of GTP: version, type and length";
-    Some(Identification::graded(Verdict::Gtp, bits, reason)?.with(details))
+    let found = Identification::graded(Verdict::Gtp, bits, reason)?;
+    let mut details = Details::default();
+    details.set("version", version);
+    details.set("message", name);
+    if (version, kind) == (1, USER_DATA) {
+        details.set("tunnel", format!("0x{tunnel:08x}"));
+    }
+    Some(found.with(details))
 }
 
 const fn gtp1_name(kind: u8) -> Option<&'static str> {

@@ -38,6 +38,7 @@ pub(crate) fn others() -> Vec<Sample> {
     let mut samples = read("captured.txt");
     samples.extend(read("composed.txt"));
     samples.extend(read("public.txt"));
+    samples.extend(read("variants.txt"));
     samples
 }
 

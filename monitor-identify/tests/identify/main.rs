@@ -239,6 +239,26 @@ fn noise_is_nothing_legacy() {
     no_legacy_in(if cfg!(miri) { 100 } else { 100_000 }, 1);
 }
 
+/// Random bytes are text or nothing, and rarely enough a verdict that is not confirmed.
+#[test]
+fn noise_confirms_nothing() {
+    const ROUNDS: u32 = 100_000;
+    let mut noise = Noise::new(4);
+    let mut bytes = Vec::new();
+    let mut verdicts = 0;
+    for _ in 0..ROUNDS {
+        noise.fill(&mut bytes);
+        let payload = noise.payload(&bytes);
+        let found = identify(&payload);
+        if matches!(found.verdict, Verdict::Unknown | Verdict::Text) {
+            continue;
+        }
+        verdicts += 1;
+        assert_ne!(found.grade, Grade::Confirmed, "{payload:02x?} is {found:?}");
+    }
+    assert!(verdicts < ROUNDS / 2_000, "{verdicts} of {ROUNDS}");
+}
+
 #[test]
 #[ignore = "takes half a minute in a release build: cargo test --release --test identify -- --ignored ten_million"]
 fn ten_million_of_noise_are_nothing_legacy() {
