@@ -11,41 +11,23 @@ use std::{
 
 use bytemuck::{Pod, Zeroable};
 use monitor_common::flow::Protocol;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
-};
+use rustix::net::{AddressFamily, netlink};
 
-use super::socket::{Entry, TcpState};
+use super::{
+    netlink_dump::{self, beginning},
+    socket::{Entry, TcpState},
+};
 
 /// With more ports everything is listed and filtered here: the kernel verifies a filter in quadratic
 /// time.
 const MAX_FILTERED_PORTS: usize = 16;
 
-/// The kernel fills up to 32 KiB at once.
-const RECEIVE_BYTES: usize = 64 * 1024;
-
-/// Message types (`linux/inet_diag.h`, `linux/sock_diag.h`, `linux/netlink.h`).
+/// Message types (`linux/inet_diag.h`, `linux/sock_diag.h`).
 const TCPDIAG_GETSOCK: u16 = 18;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-
-/// `NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH`.
-const DUMP: u16 = 0x301;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
 /// The attribute that holds a filter.
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
-
-/// `struct nlmsghdr`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Header {
-    length: u32,
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    port: u32,
-}
 
 /// `struct inet_diag_sockid`; ports and addresses are in network byte order.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -106,68 +88,25 @@ pub(super) fn list(ports: &[u16], mut visit: impl FnMut(Entry)) -> io::Result<()
     let filter = filter(ports);
     let every_state = u32::MAX;
     let tcp = TcpRequest { states: every_state, ..TcpRequest::zeroed() };
-    let tcp = message(TCPDIAG_GETSOCK, bytemuck::bytes_of(&tcp), &filter);
+    let tcp = netlink_dump::request(TCPDIAG_GETSOCK, bytemuck::bytes_of(&tcp), &filter);
     dump(&tcp, Protocol::Tcp, &mut visit)?;
     for family in [AddressFamily::INET, AddressFamily::INET6] {
         let family = family.as_raw() as u8;
         let udp = Request { family, protocol: UDP, states: every_state, ..Request::zeroed() };
-        let udp = message(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&udp), &filter);
+        let udp = netlink_dump::request(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&udp), &filter);
         dump(&udp, Protocol::Udp, &mut visit)?;
     }
     Ok(())
 }
 
 fn dump(request: &[u8], protocol: Protocol, visit: &mut impl FnMut(Entry)) -> io::Result<()> {
-    let flags = SocketFlags::CLOEXEC;
-    let kind = Some(netlink::SOCK_DIAG);
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, kind)?;
-    send(&socket, request, SendFlags::empty())?;
-    let mut room = vec![0; RECEIVE_BYTES];
-    loop {
-        let (_, length) = recv(&socket, room.as_mut_slice(), RecvFlags::TRUNC)?;
-        let datagram = room.get(..length).ok_or(io::ErrorKind::InvalidData)?;
-        if read(datagram, protocol, visit)? == Progress::Done {
-            return Ok(());
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    More,
-    Done,
-}
-
-/// Reads the messages of a datagram.
-fn read(
-    mut datagram: &[u8],
-    protocol: Protocol,
-    visit: &mut impl FnMut(Entry),
-) -> io::Result<Progress> {
-    while !datagram.is_empty() {
-        let header: Header = beginning(datagram).ok_or(io::ErrorKind::InvalidData)?;
-        let length = header.length as usize;
-        let body = datagram.get(size_of::<Header>()..length).ok_or(io::ErrorKind::InvalidData)?;
-        match header.kind {
-            NLMSG_DONE => return Ok(Progress::Done),
-            NLMSG_ERROR => {
-                let errno: i32 = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
-                return Err(io::Error::from_raw_os_error(errno.saturating_neg()));
-            }
-            _ => {}
-        }
+    netlink_dump::dump(Some(netlink::SOCK_DIAG), request, |body| {
         let answer: Answer = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
         if let Some(entry) = answer.entry(protocol) {
             visit(entry);
         }
-        // Every message begins at a multiple of four.
-        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(Progress::More)
-}
-
-fn beginning<T: Pod>(bytes: &[u8]) -> Option<T> {
-    bytes.get(..size_of::<T>()).map(bytemuck::pod_read_unaligned)
+        Ok(())
+    })
 }
 
 impl Answer {
@@ -198,18 +137,6 @@ fn ip(family: u8, address: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
-fn message(kind: u16, request: &[u8], filter: &[u8]) -> Vec<u8> {
-    let attribute = if filter.is_empty() {
-        Vec::new()
-    } else {
-        let head = [4 + filter.len() as u16, INET_DIAG_REQ_BYTECODE];
-        [bytemuck::bytes_of(&head), filter].concat()
-    };
-    let length = (size_of::<Header>() + request.len() + attribute.len()) as u32;
-    let header = Header { length, kind, flags: DUMP, sequence: 1, port: 0 };
-    [bytemuck::bytes_of(&header), request, &attribute].concat()
-}
-
 /// `struct inet_diag_bc_op`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -221,11 +148,21 @@ struct Operation {
     no: u16,
 }
 
-/// A filter that accepts sockets with one of these ports; empty if there are too many.
+/// The attribute with a filter that accepts sockets with one of these ports; empty if there are too
+/// many.
+fn filter(ports: &[u16]) -> Vec<u8> {
+    let program = program(ports);
+    if program.is_empty() {
+        return program;
+    }
+    netlink_dump::attribute(INET_DIAG_REQ_BYTECODE, &program)
+}
+
+/// The program of the filter.
 ///
 /// A program accepts by jumping exactly to its end, and rejects by jumping beyond. Each test is
 /// followed by a jump to the end, because a test itself cannot jump that far.
-fn filter(ports: &[u16]) -> Vec<u8> {
+fn program(ports: &[u16]) -> Vec<u8> {
     const JUMP: u8 = 1;
     const LOCAL_PORT_IS: u8 = 11;
     const PEER_PORT_IS: u8 = 12;
@@ -277,14 +214,14 @@ mod tests {
     fn filter_accepts_these_ports_only() {
         let ports: Vec<u16> = (0..16).map(|index| 2900 + index * 3).collect();
         for length in 1..=ports.len() {
-            let (watched, program) = (&ports[..length], filter(&ports[..length]));
+            let (watched, program) = (&ports[..length], program(&ports[..length]));
             for port in 2890..2960 {
                 let is_watched = watched.contains(&port);
                 assert_eq!(accepts(&program, port, 1), is_watched, "{port} of {watched:?}");
                 assert_eq!(accepts(&program, 1, port), is_watched, "{port} of {watched:?}");
             }
         }
-        assert!(filter(&(1..=17).collect::<Vec<u16>>()).is_empty());
+        assert!(program(&(1..=17).collect::<Vec<u16>>()).is_empty());
     }
 
     /// Sockets with a local `port` in the list that is filtered for `ports`.
@@ -317,17 +254,5 @@ mod tests {
             assert_eq!(listed(&ports, udp), [(Protocol::Udp, None, None)]);
         }
         assert!(listed(&[server.port()], udp).is_empty());
-    }
-
-    #[test]
-    fn returns_the_errno_of_a_refusal() {
-        let errno = -libc::ENOENT;
-        let header = Header { length: 36, kind: NLMSG_ERROR, flags: 0, sequence: 1, port: 0 };
-        let refusal = [bytemuck::bytes_of(&header), &errno.to_ne_bytes(), &[0; 16]].concat();
-        let error = read(&refusal, Protocol::Tcp, &mut |_| panic!("no entry"));
-        assert_eq!(error.expect_err("an error").raw_os_error(), Some(libc::ENOENT));
-        for length in 1..refusal.len() {
-            assert!(read(&refusal[..length], Protocol::Tcp, &mut |_| ()).is_err(), "{length}");
-        }
     }
 }

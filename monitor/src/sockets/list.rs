@@ -10,6 +10,7 @@ use std::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
+    captures::{self, ListedCapture},
     diag,
     namespaces::{NamespacePath, Namespaces},
     port_filter::PortFilter,
@@ -24,6 +25,8 @@ const HERE: &str = "/proc/thread-self/net";
 #[derive(Debug, Default)]
 pub(super) struct SocketList {
     pub(super) entries: Vec<(Option<u32>, Entry)>,
+    /// Packet, raw and AF_XDP sockets.
+    pub(super) captures: Vec<(Option<u32>, ListedCapture)>,
     /// Namespaces that were listed.
     pub(super) namespaces: usize,
     /// Namespaces that could not be.
@@ -56,9 +59,10 @@ impl SocketList {
 
     fn add(&mut self, inode: u32, found: io::Result<Found>) {
         match found {
-            Ok(Found { entries, lists }) => {
+            Ok(Found { entries, captures, lists }) => {
                 self.namespaces += 1;
                 self.entries.extend(entries.into_iter().map(|entry| (Some(inode), entry)));
+                self.captures.extend(captures.into_iter().map(|capture| (Some(inode), capture)));
                 self.lists.extend(lists);
             }
             // Its last process has left it, and it has ended.
@@ -76,8 +80,10 @@ impl SocketList {
         let lists = process.join("net");
         if self.lists.insert(identity(&lists)?) {
             let entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
+            let captures = without_filters(&lists);
             self.namespaces += 1;
             self.entries.extend(entries.into_iter().map(|entry| (None, entry)));
+            self.captures.extend(captures.into_iter().map(|capture| (None, capture)));
         }
         Ok(())
     }
@@ -86,6 +92,7 @@ impl SocketList {
 /// What was found in a namespace.
 struct Found {
     entries: Vec<Entry>,
+    captures: Vec<ListedCapture>,
     /// The inode of a file in its `net` folder.
     lists: Option<u64>,
 }
@@ -111,10 +118,11 @@ fn through(path: &NamespacePath, inode: u32, filter: &PortFilter<'_>) -> io::Res
         Err(refusal) => {
             let lists = path.lists().ok_or(refusal)?;
             let entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
+            let captures = without_filters(&lists);
             let lists = identity(&lists).ok();
             // The process may have left the namespace while the lists were read.
             path.open(inode)?;
-            Ok(Found { entries, lists })
+            Ok(Found { entries, captures, lists })
         }
     }
 }
@@ -124,7 +132,19 @@ fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
     let here = Path::new(HERE);
     let entries = collect(filter, |visit| diag::list(filter.ports, visit))
         .or_else(|_| collect(filter, |visit| proc_net::list(here, visit)))?;
-    Ok(Found { entries, lists: identity(here).ok() })
+    let captures = captures::here(here).unwrap_or_else(|error| {
+        tracing::debug!(%error, "packet sockets are listed without their filters");
+        without_filters(here)
+    });
+    Ok(Found { entries, captures, lists: identity(here).ok() })
+}
+
+/// Packet, raw and AF_XDP sockets as a `net` folder lists them.
+fn without_filters(lists: &Path) -> Vec<ListedCapture> {
+    captures::of_folder(lists).unwrap_or_else(|error| {
+        tracing::debug!(%error, "packet and raw sockets stay unknown");
+        Vec::new()
+    })
 }
 
 /// The inode of a file that the `net` folder of every namespace has.

@@ -16,12 +16,14 @@
 //! Where the kernel side lists open sockets with their holders, no descriptors are searched, and
 //! sockets in namespaces that could not be listed are found as well ([`scan_with`]).
 
+mod captures;
 mod descriptors;
 mod diag;
 mod held;
 mod holders;
 mod list;
 mod namespaces;
+mod netlink_dump;
 mod numbered;
 mod port_filter;
 mod proc_net;
@@ -30,8 +32,9 @@ mod scan;
 mod socket;
 
 #[cfg(test)]
-pub(crate) use self::socket::udp_socket;
+pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
+    captures::{Capture, CaptureKind, CapturedPort, Scope},
     reach::{Path, Reach},
     scan::{ScanResult, Unseen, scan, scan_with},
     socket::{Entry, Socket, TcpState, on_port},

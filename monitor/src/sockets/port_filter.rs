@@ -27,6 +27,11 @@ impl<'a> PortFilter<'a> {
         ]
     }
 
+    /// Whether this is one of the ports.
+    pub(super) fn contains(&self, port: u16) -> bool {
+        self.set.contains(port)
+    }
+
     /// Whether a socket has one of the ports at an end.
     pub(super) fn matches(&self, entry: &Entry) -> bool {
         self.ends(entry).iter().any(Option::is_some)

@@ -1,13 +1,18 @@
 //! A scan: the kernel's lists of sockets, and the holders of what they have.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, thread};
+use std::{collections::HashSet, fs, io, os::unix::fs::MetadataExt as _, thread};
 
 use monitor_common::held_socket::HeldSocket;
 use rustix::fs::{Mode, OFlags};
 
 use super::{
-    descriptors, held, holders::Holders, list::SocketList, namespaces::Namespaces,
-    port_filter::PortFilter, socket::Socket,
+    captures::{Candidates, Capture},
+    descriptors, held,
+    holders::Holders,
+    list::SocketList,
+    namespaces::Namespaces,
+    port_filter::PortFilter,
+    socket::Socket,
 };
 use crate::process::ProcessEnricher;
 
@@ -17,6 +22,8 @@ pub struct ScanResult {
     /// Sockets that have one of the ports at one of their ends, by port. A socket whose ends have
     /// two different ones is there twice.
     pub sockets: Vec<Socket>,
+    /// Sockets that take packets of the ports without holding them, or may take them.
+    pub captures: Vec<Capture>,
     /// Network namespaces whose sockets were listed.
     pub namespaces: usize,
     /// What was not seen.
@@ -63,14 +70,16 @@ pub fn scan_with(
             .join()
             .map_err(|_| io::Error::other("the thread that lists sockets has panicked"))
     })?;
+    let captures = Candidates::new(std::mem::take(&mut listed.captures), &filter);
     let mut holders = Holders::default();
-    let searched = if let Some(held) = held_sockets() {
+    let mut searched: HashSet<u32> = if let Some(held) = held_sockets() {
         held::add_unlisted(&mut listed.entries, &held, &filter);
         holders.add_listed(&held, processes)
     } else {
         let inodes = listed.entries.iter().map(|(_, entry)| entry.inode);
         inodes.filter(|inode| *inode != 0).collect()
     };
+    searched.extend(captures.inodes());
     let found = descriptors::find(&proc, &searched)?;
     let unseen = Unseen {
         namespaces: listed.refused,
@@ -78,6 +87,7 @@ pub fn scan_with(
         holders: found.unreadable,
     };
     holders.add_found(found, processes);
+    let captures = captures.with_holders(&holders, unseen.holders > 0);
     let sockets = listed.entries.iter().flat_map(|&(netns_inode, entry)| {
         filter.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
     });
@@ -90,5 +100,5 @@ pub fn scan_with(
         })
         .collect();
     sockets.sort_by_key(Socket::order);
-    Ok(ScanResult { sockets, namespaces: listed.namespaces, unseen })
+    Ok(ScanResult { sockets, captures, namespaces: listed.namespaces, unseen })
 }

@@ -31,7 +31,7 @@ fn report(sockets: Vec<Socket>, unseen: Unseen) -> Report {
         }],
         ..Port::default()
     };
-    let look = ScanResult { sockets, namespaces: 1, unseen };
+    let look = ScanResult { sockets, namespaces: 1, unseen, ..ScanResult::default() };
     Report::new(&[2947, 2948], look, BTreeMap::from([(2948, agent)]))
 }
 
@@ -55,7 +55,7 @@ fn sockets_that_only_the_agent_knows_are_reported() {
         bound_sockets: Some(ByProtocol { tcp: 1, udp: 0 }),
         ..Port::default()
     };
-    let look = ScanResult { sockets: vec![], namespaces: 1, unseen: Unseen::default() };
+    let look = ScanResult { sockets: vec![], namespaces: 1, ..ScanResult::default() };
     let report = Report::new(&[2948], look, BTreeMap::from([(2948, agent)]));
     assert_eq!(report.outcome(), Outcome::Found);
     let page = text::page(&report, false);
@@ -67,7 +67,7 @@ fn long_addresses_leave_room_for_the_namespace() {
     let address = ([0xfe80, 0, 0, 1, 0x1234, 0x5678, 0x9abc, 0xdef0], 2948).into();
     let mut socket = udp_socket(2948);
     (socket.entry.local, socket.netns_inode) = (address, Some(4_026_531_840));
-    let look = ScanResult { sockets: vec![socket], namespaces: 2, unseen: Unseen::default() };
+    let look = ScanResult { sockets: vec![socket], namespaces: 2, ..ScanResult::default() };
     let page = text::page(&Report::new(&[2948], look, BTreeMap::new()), false);
     assert!(page.contains("netns 4026531840"), "{page}");
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
