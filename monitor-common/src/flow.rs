@@ -1,6 +1,6 @@
 //! How traffic on a watched port is distinguished and counted.
 //!
-//! Every interface has one array of [`Counters`]-sized slots. Slot 0 of each CPU holds the
+//! Every interface has one array of slots. Slot 0 of each CPU holds the
 //! interface's [`UnclassifiedCounters`]; slot *n* the [`PortCounters`] of the port whose index in
 //! [`crate::ports::PortIndex`] is *n*.
 

@@ -158,7 +158,7 @@ fn missing_privilege(
         && matches!(mechanism, Kprobe | Tracepoint | Cgroup)
     {
         Some(
-            "kernel.perf_event_paranoid=3 keeps it from whoever lacks CAP_SYS_ADMIN: sysctl \
+            "kernel.perf_event_paranoid=3 allows it with CAP_SYS_ADMIN only: sysctl \
              kernel.perf_event_paranoid=2",
         )
     } else if matches!(mechanism, Tracepoint | Cgroup)

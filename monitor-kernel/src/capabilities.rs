@@ -72,8 +72,7 @@ pub const CAPABILITIES: [Capability; 5] = [
     Capability {
         name: "CAP_DAC_READ_SEARCH",
         purpose: "read tracefs and other users' /proc",
-        costs: "a user other than root has no tracepoints for binds, and nobody reads the files of \
-                other users' processes",
+        costs: "only root has tracepoints for binds, and files of other users' processes stay unread",
         is_vital: false,
         flag: CapabilitySet::DAC_READ_SEARCH,
         included_in: CapabilitySet::empty(),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use monitor_common::{sample::Sample, sample_record::SampleRecord};
+use monitor_common::sample_record::SampleRecord;
 
 use super::ring::{Ring, decoded_or_logged};
 
@@ -19,13 +19,6 @@ impl Samples {
     pub async fn receive(&mut self, take: impl FnMut(SampleRecord)) -> io::Result<()> {
         self.0.wait().await?;
         self.0.drain(|bytes| decoded_or_logged(SampleRecord::decode(bytes)), take);
-        Ok(())
-    }
-
-    /// Waits for samples and hands over each.
-    pub async fn read(&mut self, take: impl FnMut(Sample)) -> io::Result<()> {
-        self.0.wait().await?;
-        self.0.drain(|bytes| bytemuck::try_pod_read_unaligned(bytes).ok(), take);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn page() -> String {
     });
     format!(
         "# Metrics\n\n\
-         Source: `monitor/src/metrics/names.rs`. [The runbook](../runbook.md) says what the alerts \
+         Source: `metric-names/src/lib.rs`. [The runbook](../runbook.md) says what the alerts \
          on these metrics mean.\n\n\
          `GET /metrics` answers in Prometheus' text format 0.0.4. Counters are read from the kernel \
          when the request comes in; they survive the agent. No label ever carries a process, a \

@@ -1,6 +1,6 @@
 //! The agent: connects the kernel side, the pipeline, the sinks, the store and the web server.
 //!
-//! [`run`] is its life: `start.rs` opens what takes privileges and gives them up, `run_loop.rs` is
+//! [`run()`] is its life: `start.rs` opens what takes privileges and gives them up, `run_loop.rs` is
 //! the work, `reload.rs` and `shutdown.rs` what signals ask for. Its runtime has one thread, so
 //! that what takes long is done on others.
 

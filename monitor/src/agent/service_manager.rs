@@ -61,5 +61,5 @@ fn tell(state: &[NotifyState<'_>]) {
 }
 
 fn untold(error: &io::Error) {
-    tracing::warn!(%error, "the service manager cannot be told");
+    tracing::warn!(%error, "the service manager cannot be notified");
 }

@@ -160,7 +160,9 @@ fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger 
     let start = Start { at, boot_id: boot_id(), counters };
     let restored = kept.and_then(|(saved, ports)| {
         Ledger::restore(&saved, ports, start.clone())
-            .inspect_err(|error| tracing::error!(%error, "the ledger begins anew"))
+            .inspect_err(
+                |error| tracing::error!(%error, "the stored ledger is unusable: a new one begins"),
+            )
             .ok()
     });
     let mut ledger = restored.unwrap_or_else(|| Ledger::new(start));

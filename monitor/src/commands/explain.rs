@@ -158,7 +158,7 @@ mod tests {
         assert!(!page.contains("source"));
         let page = explain(2948, true).expect("a page");
         assert!(page.contains("CVE-2009-0396") && page.contains("source"));
-        assert!(!page.contains("assigned to"), "the registry names nobody");
+        assert!(!page.contains("assigned to"), "the registry names no assignee");
     }
 
     #[test]

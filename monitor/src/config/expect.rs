@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_expected_where_nobody_is_named() {
+    fn an_empty_list_expects_no_process() {
         assert!(!is_expected(&[], &kannel()));
         assert!(is_expected(&[user("root"), user("kannel")], &kannel()));
         assert!(!is_expected(&[user("root"), user("mail")], &kannel()));

@@ -123,7 +123,7 @@ fn expectation(node: Node<'_>) -> Result<Expectation, Problem> {
             .transpose()?,
     };
     if expectation.is_empty() {
-        let message = "nobody is named, which would allow everybody";
+        let message = "no process is named, which would allow every process";
         return Err(Problem::new(position, message, one_of(names(&EXPECT_KEYS))));
     }
     Ok(expectation)

@@ -3,10 +3,11 @@
 mod collector;
 mod facts;
 mod family;
-pub mod names;
 mod process;
 
 use std::sync::Arc;
+
+pub use metric_names as names;
 
 pub use self::{
     collector::{MAX_PREINITIALISED_PORTS, render},

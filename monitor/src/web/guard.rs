@@ -43,7 +43,7 @@ pub fn refusal(
              Unix socket",
         ),
         (Endpoint::Network, WebDetails::Loopback) => {
-            Some("details are told over a loopback listener or the Unix socket only")
+            Some("details are available over a loopback listener or the Unix socket only")
         }
         (Endpoint::Loopback, WebDetails::Loopback) if !names_loopback(uri, headers) => {
             Some("the Host of the request, or the Origin of its page, is no loopback address")

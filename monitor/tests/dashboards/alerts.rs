@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use promql::uses;
+use metric_names::promql::uses;
 use testkit::{
     agent::{Agent, Config, finish, ghostport},
     alertmanager::{Alertmanager, Webhook},
@@ -20,8 +20,6 @@ use testkit::{
     world::{Peer, in_world, port},
 };
 
-#[path = "../../../xtask/src/check/dashboards/promql.rs"]
-mod promql;
 const TARGET: &str = "127.0.0.1:10948";
 /// A target that does not answer.
 const ABSENT: &str = "127.0.0.1:9";

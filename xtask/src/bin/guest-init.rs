@@ -50,7 +50,7 @@ fn main() {
 }
 
 fn tell(verdict: &str) -> Result<()> {
-    let port = env::var_os(VERDICT_PORT).context("the kernel was not told of a port for it")?;
+    let port = env::var_os(VERDICT_PORT).context("the kernel command line names no port for it")?;
     let mut port = File::options().write(true).open(port)?;
     port.write_all(verdict.as_bytes())?;
     Ok(rustix::termios::tcdrain(&port)?)

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use super::{markdown, outcome::Outcome, tree::files};
+use super::{markdown, outcome::Outcome, paths::Paths, tree::files};
 use crate::workspace::root;
 
 const DOCUMENTS: &[&str] = &[
@@ -28,11 +28,12 @@ const DOCUMENTS: &[&str] = &[
     "docs/style.md",
 ];
 
-/// Every document is there, every link within the repository leads somewhere, and every page of
-/// docs/operate has a table of contents.
+/// Every document is there, every link within the repository leads somewhere, every path that is named
+/// exists, and every page of docs/operate has a table of contents.
 pub(super) fn hold() -> Result<Outcome> {
     let missing = DOCUMENTS.iter().filter(|name| !root().join(name).is_file());
     let mut problems: Vec<String> = missing.map(|name| format!("{name} is missing")).collect();
+    let paths = Paths::read()?;
     for file in files("md")? {
         let name = file.strip_prefix(root())?.display().to_string();
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {name}"))?;
@@ -43,6 +44,8 @@ pub(super) fn hold() -> Result<Outcome> {
                 }
             }
         }
+        let paths = paths.missing(&name, &text).into_iter();
+        problems.extend(paths.map(|(line, path)| format!("{name}:{line}: {path} does not exist")));
         if name.starts_with("docs/operate/") && !has_contents(&name, &text) {
             problems.push(format!("{name}: not every section is under \"On this page\""));
         }

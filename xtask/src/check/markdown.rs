@@ -11,6 +11,22 @@ pub(super) fn prose(text: &str) -> Vec<String> {
     text.lines().map(line).collect()
 }
 
+/// The code spans outside of fenced blocks, with the numbers of their lines from 1.
+pub(super) fn code_spans(text: &str) -> Vec<(usize, &str)> {
+    let mut fenced = false;
+    let mut spans = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let is_fence = line.trim_start().starts_with("```");
+        fenced ^= is_fence;
+        if !fenced && !is_fence {
+            let parts: Vec<&str> = line.split('`').collect();
+            let inside = parts[..parts.len() - 1].iter().skip(1).step_by(2);
+            spans.extend(inside.map(|span| (index + 1, *span)));
+        }
+    }
+    spans
+}
+
 /// A span that does not end on its line is kept.
 fn without_code_spans(line: &str) -> String {
     let parts: Vec<&str> = line.split('`').collect();

@@ -87,7 +87,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "ports: [{port: 80, expect: [{}]}]",
-            "F:1:29: nobody is named, which would allow everybody; expected exe, user, unit or container",
+            "F:1:29: no process is named, which would allow every process; expected exe, user, unit or container",
         ),
         (
             "ports: [{port: 80, expect: [{exe: nc}]}]",

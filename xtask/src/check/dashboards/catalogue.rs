@@ -2,13 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use metric_names::promql::{Selector, uses};
 use prometheus::proto::MetricType;
-
-use super::promql::{Selector, uses};
-
-#[path = "../../../../monitor/src/metrics/names.rs"]
-#[expect(dead_code, reason = "the agent exports what is only read here")]
-mod names;
 
 /// What Prometheus adds to a series by its scrape.
 const TARGET_LABELS: &[&str] = &["instance", "job"];
@@ -23,7 +18,7 @@ impl Catalogue {
     /// The agent's metrics, and Prometheus' own.
     pub(super) fn new() -> Self {
         let mut catalogue = Self { labels: BTreeMap::new(), counters: BTreeSet::new() };
-        for metric in names::ALL {
+        for metric in metric_names::ALL {
             catalogue.add(metric.name, metric.labels);
             if metric.kind == MetricType::COUNTER {
                 catalogue.counters.insert(metric.name.to_owned());
@@ -105,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_exist_is_told() {
+    fn reports_what_does_not_exist() {
         let mut catalogue = Catalogue::new();
         let problems = |expression: &str| catalogue.problems(expression, &[]);
         assert!(problems("sum by (instance, port) (ghostport_dormant{job=\"a\"})").is_empty());

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
+use metric_names::promql::uses;
 use serde_json::Value;
 
 use super::{
     catalogue::Catalogue,
     document::{items, read, text_of, words_after},
-    promql::uses,
     rules::{RUNBOOK_URL, sections},
 };
 

@@ -15,7 +15,6 @@ use crate::{
 mod catalogue;
 mod document;
 mod grafana;
-mod promql;
 mod rules;
 
 /// Names: every metric, label and link exists, and nothing is missing that has to be there.

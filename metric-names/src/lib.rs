@@ -1,4 +1,7 @@
-//! Every metric that ghostport exports. No other file names one.
+//! Every metric that ghostport exports. No other file of the agent names one. xtask and the tests
+//! compare them with what the expressions of dashboards and rules use.
+
+pub mod promql;
 
 use prometheus::proto::MetricType;
 
