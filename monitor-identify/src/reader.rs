@@ -111,9 +111,22 @@ pub(crate) fn first_line(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
+/// Where `needle` lies in `haystack` first.
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    let (first, rest) = needle.split_first()?;
+    let mut start = 0;
+    loop {
+        let at = start + haystack[start..].iter().position(|byte| byte == first)?;
+        if haystack[at + 1..].starts_with(rest) {
+            return Some(at);
+        }
+        start = at + 1;
+    }
+}
+
 /// Whether `needle` lies somewhere in `haystack`.
 pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    find(haystack, needle).is_some()
 }
 
 /// Whether text begins with `prefix`, in letters of either case.
@@ -145,6 +158,15 @@ mod tests {
         assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0x7f]), Some(0x7_ffff_ffff));
         assert_eq!(read(&[0x80; 6]), None);
         assert_eq!(read(&[0x80]), None);
+    }
+
+    #[test]
+    fn text_is_found_wherever_it_lies() {
+        assert_eq!(find(b"aab", b"ab"), Some(1));
+        assert_eq!(find(b"aab", b"b"), Some(2));
+        assert_eq!(find(b"aab", b"abc"), None);
+        assert_eq!(find(b"", b"a"), None);
+        assert!(contains(b"abc", b"abc") && !contains(b"ab", b"abc"));
     }
 
     #[test]

@@ -71,9 +71,12 @@ fn session_end(
         _ => return None,
     };
     let session = content.uintvar()?;
-    let is_bare = header[0] & 0x80 == 0 && header[0] & TRAILER != 0 && content.is_empty();
-    let is_there = is_bare && is_on_port(payload);
-    is_there.then(|| {
+    // A client sends them in one packet, which is not sent again, with or without the user's
+    // acknowledgement.
+    const ONE_PACKET: u8 = 0x0a;
+    let is_bare = header[0] == ONE_PACKET && matches!(header[3], 0x00 | 0x10) && content.is_empty();
+    let is_there = payload.destination_port == Some(port::WTP) && is_on_port(payload);
+    (is_bare && is_there).then(|| {
         let mut details = head("Invoke", header);
         details.set("class", 0);
         details.set("pdu", name);

@@ -5,7 +5,7 @@ use monitor_common::flow::Protocol;
 use crate::{
     Grade, Identification, Payload, Verdict,
     details::Details,
-    reader::{Reader, contains, first_line, is_plain_text},
+    reader::{Reader, contains, find, first_line, is_plain_text},
 };
 
 /// MQTT 3.1, 3.1.1 and 5, §3.1 and §3.2.
@@ -212,7 +212,7 @@ pub(crate) fn nats(payload: &Payload<'_>) -> Option<Identification> {
 
 /// The text of a member of JSON.
 fn member<'a>(json: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let at = json.windows(name.len()).position(|window| window == name)?;
+    let at = find(json, name)?;
     let value = json[at + name.len()..].trim_ascii_start().strip_prefix(b"\"")?;
     Some(&value[..value.iter().position(|byte| *byte == b'"')?])
 }

@@ -3,7 +3,7 @@
 use crate::{
     Grade, Identification, Payload, Verdict,
     details::Details,
-    reader::{contains, first_line, is_plain_text},
+    reader::{contains, find, first_line, is_plain_text},
 };
 
 /// Internet Relay Chat, RFC 2812; bots are steered by it.
@@ -138,7 +138,7 @@ fn is_name_end(rest: &[u8]) -> bool {
 
 /// The value of an attribute.
 fn attribute<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let at = text.windows(name.len()).position(|window| window == name)?;
+    let at = find(text, name)?;
     let (quote, rest) = text[at + name.len()..].split_first()?;
     let end = rest.iter().position(|byte| byte == quote)?;
     Some(&rest[..end]).filter(|value| is_plain_text(value))

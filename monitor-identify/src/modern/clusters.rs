@@ -3,7 +3,7 @@
 use crate::{
     Identification, Payload, Verdict,
     details::Details,
-    reader::{Reader, contains, is_printable},
+    reader::{Reader, contains, find, is_printable},
 };
 
 /// The native protocol of Cassandra, `native_protocol_v4.spec`: version, flags, stream, opcode and
@@ -86,7 +86,7 @@ pub(crate) fn elasticsearch(payload: &Payload<'_>) -> Option<Identification> {
     let (major, minor, patch) = (number / 1_000_000, number / 10_000 % 100, number / 100 % 100);
     details.set("version", format!("{major}.{minor}.{patch}"));
     let name = &b"internal:"[..];
-    if let Some(at) = reader.rest().windows(name.len()).position(|window| window == name) {
+    if let Some(at) = find(reader.rest(), name) {
         let action = &reader.rest()[at..];
         let end = action.iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(action.len());
         details.set_text("action", &action[..end]);

@@ -3,7 +3,7 @@
 use crate::{
     Grade, Identification, Payload, Verdict,
     details::Details,
-    reader::{contains, first_line, starts_with_ignoring_case},
+    reader::{contains, find, first_line, starts_with_ignoring_case},
 };
 
 /// Bytes that are looked at.
@@ -248,8 +248,4 @@ fn phrase(bytes: &[u8]) -> Option<&'static str> {
         }
     }
     None
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
 }

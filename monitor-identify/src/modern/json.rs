@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use crate::{
     Identification, Payload, Verdict,
     details::{Details, shown},
-    reader::contains,
+    reader::{contains, find},
 };
 
 /// Bytes that are parsed, to see whether it is JSON.
@@ -13,28 +13,6 @@ const MAX_PARSED: usize = 4096;
 
 /// Bytes of a document that is not found in noise.
 const SHORTEST_PROOF: usize = 4;
-
-/// Words with which miners begin: Stratum, and its relatives of Ethereum and Monero.
-const MINING: [&[u8]; 18] = [
-    b"\"mining.submit\"",
-    b"\"mining.extranonce.subscribe\"",
-    b"\"mining.set_target\"",
-    b"\"mining.set_extranonce\"",
-    b"\"mining.multi_version\"",
-    b"\"eth_submitWork\"",
-    b"\"eth_submitHashrate\"",
-    b"\"eth_login\"",
-    b"\"getblocktemplate\"",
-    b"\"client.get_version\"",
-    b"\"mining.subscribe\"",
-    b"\"mining.authorize\"",
-    b"\"mining.configure\"",
-    b"\"mining.notify\"",
-    b"\"mining.set_difficulty\"",
-    b"\"eth_submitLogin\"",
-    b"\"eth_getWork\"",
-    b"\"keepalived\"",
-];
 
 pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let text = payload.bytes.trim_ascii_start();
@@ -71,19 +49,54 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     Some(identification.with(details))
 }
 
-/// Monero's miners log in with a name of their software.
+/// Whether it has a word of miners or of their pools: Stratum, and its relatives of Ethereum and
+/// Monero, some of whose words are common and count in pairs.
 fn is_mining(text: &[u8]) -> bool {
     let text = text.get(..MAX_PARSED).unwrap_or(text);
-    let is_login = contains(text, b"\"login\"") && contains(text, b"\"agent\"");
-    // A pool of Monero's kind sends jobs, and takes what was found.
-    let is_job = contains(text, b"\"job\"") && contains(text, b"\"blob\"");
-    let is_share = contains(text, b"\"submit\"") && contains(text, b"\"nonce\"");
-    let has_target = contains(text, b"\"job_id\"") && contains(text, b"\"target\"");
-    is_login
-        || is_job
-        || is_share
-        || has_target
-        || MINING.into_iter().any(|word| contains(text, word))
+    let mut seen = Pairs::default();
+    // What stands between quotes, every second piece.
+    text.split(|byte| *byte == b'"').skip(1).step_by(2).any(|word| is_of_mining(word, &mut seen))
+}
+
+/// Common words that were seen.
+#[derive(Default)]
+struct Pairs {
+    login: bool,
+    agent: bool,
+    job: bool,
+    blob: bool,
+    submit: bool,
+    nonce: bool,
+    job_id: bool,
+    target: bool,
+}
+
+fn is_of_mining(word: &[u8], seen: &mut Pairs) -> bool {
+    match word {
+        b"keepalived"
+        | b"getblocktemplate"
+        | b"client.get_version"
+        | b"eth_login"
+        | b"eth_getWork"
+        | b"eth_submitLogin"
+        | b"eth_submitWork"
+        | b"eth_submitHashrate" => {
+            return true;
+        }
+        b"login" => seen.login = true,
+        b"agent" => seen.agent = true,
+        b"job" => seen.job = true,
+        b"blob" => seen.blob = true,
+        b"submit" => seen.submit = true,
+        b"nonce" => seen.nonce = true,
+        b"job_id" => seen.job_id = true,
+        b"target" => seen.target = true,
+        _ => return word.starts_with(b"mining."),
+    }
+    seen.login && seen.agent
+        || seen.job && seen.blob
+        || seen.submit && seen.nonce
+        || seen.job_id && seen.target
 }
 
 /// Whether what follows a document is blank, another document, or a zero.
@@ -95,7 +108,7 @@ fn is_followed_rightly(rest: &[u8]) -> bool {
 fn method(text: &[u8]) -> Option<String> {
     const NAME: &[u8] = b"\"method\"";
     let text = text.get(..MAX_PARSED).unwrap_or(text);
-    let at = text.windows(NAME.len()).position(|window| window == NAME)?;
+    let at = find(text, NAME)?;
     let value = text[at + NAME.len()..].trim_ascii_start().strip_prefix(b":")?;
     let value = value.trim_ascii_start().strip_prefix(b"\"")?;
     let end = value.iter().position(|byte| *byte == b'"')?;
