@@ -55,6 +55,24 @@ impl AddressKey {
         self.0[1] == IPV4_TAG && self.0[0] & MASK == NETWORK
     }
 
+    /// The address as the map of prefixes has it.
+    #[inline(always)]
+    pub const fn prefix_data(self) -> PrefixData {
+        if self.0[1] == IPV4_TAG {
+            return [4, self.0[0] as u32, 0, 0, 0];
+        }
+        let [a, b] = halves(self.0[0]);
+        let [c, d] = halves(self.0[1]);
+        [6, a, b, c, d]
+    }
+
+    /// Whether it is the unspecified address, which a host has as its source before it has another
+    /// (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2).
+    #[inline(always)]
+    pub const fn is_unspecified(self) -> bool {
+        self.0[0] == 0 && (self.0[1] == 0 || self.0[1] == IPV4_TAG)
+    }
+
     /// The two slots in which the address may be.
     #[inline(always)]
     pub const fn positions(self) -> [usize; 2] {
@@ -67,6 +85,13 @@ impl AddressKey {
         let second = hash >> (u64::BITS - 2 * BITS) & (ADDRESS_SLOTS as u64 - 1);
         [first as usize, second as usize]
     }
+}
+
+/// The halves of a word, in the order of memory.
+#[inline(always)]
+const fn halves(word: u64) -> [u32; 2] {
+    let halves = [word as u32, (word >> 32) as u32];
+    if cfg!(target_endian = "little") { halves } else { [halves[1], halves[0]] }
 }
 
 impl From<IpAddr> for AddressKey {
@@ -133,7 +158,44 @@ impl AddressTable {
     }
 }
 
-/// What the programs read first of the addresses; the value of a variable of the object.
+/// The addresses of this host as the programs find them; the value of a variable of the object.
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Addresses {
+    /// The table in use, and the one that is filled next.
+    pub tables: [AddressTable; 2],
+    /// [`AddressControl`] as a word.
+    pub control: u64,
+}
+
+impl Addresses {
+    /// Not known yet. All zero, as a section without contents has to be.
+    pub const UNKNOWN: Self =
+        Self { tables: [AddressTable { slots: [[0; 2]; ADDRESS_SLOTS] }; 2], control: 0 };
+
+    /// Byte offset of a slot of a table.
+    #[inline(always)]
+    pub const fn slot_offset(table: u32, slot: usize) -> u64 {
+        table as u64 * size_of::<AddressTable>() as u64
+            + slot as u64 * size_of::<AddressWords>() as u64
+    }
+}
+
+/// Data of a key in the map of prefixes: the version of IP, and the bytes of the address. The version
+/// counts among the bits of the prefix.
+pub type PrefixData = [u32; 5];
+
+/// Bits of the version of IP in front of the address in [`PrefixData`].
+pub const PREFIX_FAMILY_BITS: u32 = u32::BITS;
+
+/// Whether it is one address: the length of its prefix in the map, bits.
+#[inline(always)]
+pub const fn whole_prefix(data: &PrefixData) -> u32 {
+    PREFIX_FAMILY_BITS + if data[0] == 4 { 32 } else { 128 }
+}
+
+/// What the programs read first of the addresses: the last word of [`Addresses`].
 ///
 /// There are two tables. Userspace fills the one that is not in use, and exchanges them by writing
 /// this word.

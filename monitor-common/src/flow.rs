@@ -30,13 +30,27 @@ pub enum Direction {
     Egress = 1,
 }
 
+/// Which end of a packet is this host's, by its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Orientation {
+    /// The destination on ingress, the source on egress. Also of a packet between two addresses of
+    /// this host, and of every packet while the addresses are not known.
+    Usual = 0,
+    /// The source on ingress, the destination on egress: a packet of this host that comes back, or
+    /// one for this host that leaves on another interface first.
+    Reversed = 1,
+    /// Neither.
+    Transit = 2,
+}
+
 /// Whose end of the packet the watched port is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Side {
-    /// This host's: destination port on ingress, source port on egress.
+    /// This host's: the port belongs to an address of this host.
     Local = 0,
-    /// The peer's: source port on ingress, destination port on egress.
+    /// The peer's: the port belongs to another address, and the other end is this host.
     Remote = 1,
     /// Neither's: this host passes the packet on.
     Transit = 2,
@@ -75,26 +89,35 @@ impl Direction {
             Self::Egress => "egress",
         }
     }
+}
 
-    /// Side of the source port of a packet that goes this way.
-    pub const fn side_of_source(self) -> Side {
-        match self {
-            Self::Ingress => Side::Remote,
-            Self::Egress => Side::Local,
+impl Orientation {
+    /// Every orientation, in the order of its index.
+    pub const ALL: [Self; 3] = [Self::Usual, Self::Reversed, Self::Transit];
+
+    /// Side of the source port of a packet that crosses the interface this way.
+    #[inline(always)]
+    pub const fn side_of_source(self, direction: Direction) -> Side {
+        match (self, direction) {
+            (Self::Transit, _) => Side::Transit,
+            (Self::Usual, Direction::Egress) | (Self::Reversed, Direction::Ingress) => Side::Local,
+            (Self::Usual, Direction::Ingress) | (Self::Reversed, Direction::Egress) => Side::Remote,
         }
     }
 
-    /// Side of the destination port of a packet that goes this way.
-    pub const fn side_of_destination(self) -> Side {
-        match self {
-            Self::Ingress => Side::Local,
-            Self::Egress => Side::Remote,
+    /// Side of its destination port.
+    #[inline(always)]
+    pub const fn side_of_destination(self, direction: Direction) -> Side {
+        match self.side_of_source(direction) {
+            Side::Local => Side::Remote,
+            Side::Remote => Side::Local,
+            Side::Transit => Side::Transit,
         }
     }
 }
 
 impl Side {
-    /// Both sides, in the order of their index.
+    /// The sides, in the order of their index.
     pub const ALL: [Self; 3] = [Self::Local, Self::Remote, Self::Transit];
 
     /// Name in metrics and events.
@@ -181,6 +204,24 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn an_end_is_local_if_the_other_is_remote() {
+        for (orientation, direction) in
+            Orientation::ALL.into_iter().flat_map(|each| Direction::ALL.map(|way| (each, way)))
+        {
+            let sides =
+                [orientation.side_of_source(direction), orientation.side_of_destination(direction)];
+            match (orientation, direction) {
+                (Orientation::Transit, _) => assert_eq!(sides, [Side::Transit; 2]),
+                (Orientation::Usual, Direction::Ingress)
+                | (Orientation::Reversed, Direction::Egress) => {
+                    assert_eq!(sides, [Side::Remote, Side::Local]);
+                }
+                _ => assert_eq!(sides, [Side::Local, Side::Remote]),
+            }
+        }
+    }
 
     #[test]
     fn slots_are_a_permutation() {

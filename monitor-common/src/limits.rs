@@ -50,3 +50,15 @@ pub const TALKER_SETS: u32 = 32;
 
 /// Rows of a set.
 pub const TALKER_WAYS: u32 = 2;
+
+/// Networks that are local as a whole, and addresses of this host beyond the table.
+pub const MAX_LOCAL_PREFIXES: u32 = 4096;
+
+/// UDP flows to watched ports elsewhere of which it is remembered who began them. Should there be
+/// more at once, those that were silent longest are forgotten, and their next datagram begins them
+/// again.
+pub const DATAGRAM_FLOWS: u32 = 2048;
+
+/// Silence after which a UDP flow begins again, nanoseconds: five minutes, the time for which states
+/// of the ledger hold.
+pub const DATAGRAM_FLOW_SILENCE_NS: u64 = 300_000_000_000;

@@ -8,7 +8,10 @@
 //! [`Unclassified`], when it may well be ours but its ports cannot be known.
 
 pub use crate::unclassified::Unclassified;
-use crate::{flow::Protocol, ports::WirePort};
+use crate::{
+    flow::{Orientation, Protocol},
+    ports::WirePort,
+};
 
 /// Bounds-checked bytes of one packet.
 ///
@@ -67,6 +70,8 @@ impl PackedSegment {
     const ACK: u32 = 58;
     const SOURCE_IS_WATCHED: u32 = 59;
     const DESTINATION_IS_WATCHED: u32 = 60;
+    const REVERSED: u32 = 61;
+    const TRANSIT: u32 = 62;
 
     /// Packs it; bit 0 of `source` and `destination` says whether that port is watched.
     #[inline(always)]
@@ -130,6 +135,30 @@ impl PackedSegment {
         self.bit(Self::DESTINATION_IS_WATCHED)
     }
 
+    /// The same segment of a packet whose orientation is known. Without it, it is
+    /// [`Orientation::Usual`].
+    #[inline(always)]
+    pub const fn with_orientation(self, orientation: Orientation) -> Self {
+        let bits = match orientation {
+            Orientation::Usual => 0,
+            Orientation::Reversed => 1 << Self::REVERSED,
+            Orientation::Transit => 1 << Self::TRANSIT,
+        };
+        Self(self.0 | bits)
+    }
+
+    /// Which end of the packet is this host's.
+    #[inline(always)]
+    pub const fn orientation(self) -> Orientation {
+        if self.bit(Self::TRANSIT) {
+            Orientation::Transit
+        } else if self.bit(Self::REVERSED) {
+            Orientation::Reversed
+        } else {
+            Orientation::Usual
+        }
+    }
+
     /// Bytes from the start of the packet to the IP header.
     #[inline(always)]
     pub const fn network(self) -> u32 {
@@ -160,6 +189,12 @@ impl PackedSegment {
     #[inline(always)]
     pub const fn is_rst(self) -> bool {
         self.bit(Self::RST)
+    }
+
+    /// Whether it is SYN with ACK, RFC 9293 §3.5.
+    #[inline(always)]
+    pub const fn is_connection_answer(self) -> bool {
+        self.0 >> Self::SYN & 0b101 == 0b101
     }
 
     /// Whether it is SYN without ACK, RFC 9293 §3.5.

@@ -2,7 +2,7 @@
 //! buffer of its own.
 
 use crate::{
-    flow::{Direction, Protocol},
+    flow::{Direction, Orientation, Protocol},
     sampling::AddressWords,
 };
 
@@ -100,8 +100,10 @@ pub struct Sample {
     pub direction: u8,
     /// Version of IP: 4 or 6.
     pub family: u8,
+    /// [`Orientation`].
+    pub orientation: u8,
     /// Explicit padding.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
     /// The payload, or the headers.
     pub bytes: [u8; SAMPLE_LEN],
 }
@@ -111,6 +113,11 @@ impl Sample {
     /// What carried it.
     pub fn protocol(&self) -> Option<Protocol> {
         Protocol::ALL.into_iter().find(|protocol| *protocol as u8 == self.protocol)
+    }
+
+    /// Which of its ends is this host's.
+    pub fn orientation(&self) -> Option<Orientation> {
+        Orientation::ALL.into_iter().find(|each| *each as u8 == self.orientation)
     }
 
     /// Which way it crossed the interface.

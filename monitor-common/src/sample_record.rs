@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::{fmt, net::SocketAddr};
 
 use crate::{
-    flow::{Direction, Protocol},
+    flow::{Direction, Orientation, Protocol},
     sample::{Sample, SampleKind, UnknownKind},
     sampling::{address_bytes, ip_address},
 };
@@ -20,6 +20,8 @@ pub struct SampleRecord {
     pub interface: u32,
     /// Which way it crossed the interface.
     pub direction: Direction,
+    /// Which of its ends is this host's.
+    pub orientation: Orientation,
     /// Transport protocol.
     pub protocol: Protocol,
     /// Sender.
@@ -70,6 +72,8 @@ pub enum DecodeError {
     Kind(u8),
     /// No direction has this number.
     Direction(u8),
+    /// No orientation has this number.
+    Orientation(u8),
     /// No protocol has this number.
     Protocol(u8),
     /// No version of IP has this number.
@@ -82,6 +86,9 @@ impl fmt::Display for DecodeError {
             Self::Length(bytes) => write!(f, "a sample of {bytes} bytes"),
             Self::Kind(number) => write!(f, "unknown kind {number} of a sample"),
             Self::Direction(number) => write!(f, "unknown direction {number} of a sample"),
+            Self::Orientation(number) => {
+                write!(f, "unknown orientation {number} of a sample")
+            }
             Self::Protocol(number) => write!(f, "unknown protocol {number} of a sample"),
             Self::Family(number) => write!(f, "unknown version {number} of IP of a sample"),
         }
@@ -112,6 +119,9 @@ impl TryFrom<&Sample> for SampleRecord {
             time_ns: sample.time_ns,
             interface: sample.interface,
             direction: sample.direction().ok_or(DecodeError::Direction(sample.direction))?,
+            orientation: sample
+                .orientation()
+                .ok_or(DecodeError::Orientation(sample.orientation))?,
             protocol: sample.protocol().ok_or(DecodeError::Protocol(sample.protocol))?,
             source: address(sample.source, sample.source_port)?,
             destination: address(sample.destination, sample.destination_port)?,
@@ -176,6 +186,8 @@ mod tests {
         let error = |sample: Sample| SampleRecord::try_from(&sample).err();
         assert_eq!(error(Sample { kind: 9, ..sample() }), Some(DecodeError::Kind(9)));
         assert_eq!(error(Sample { direction: 2, ..sample() }), Some(DecodeError::Direction(2)));
+        let orientation = Sample { orientation: 3, ..sample() };
+        assert_eq!(error(orientation), Some(DecodeError::Orientation(3)));
         assert_eq!(error(Sample { protocol: 2, ..sample() }), Some(DecodeError::Protocol(2)));
         assert_eq!(error(Sample { family: 5, ..sample() }), Some(DecodeError::Family(5)));
         assert_eq!(SampleRecord::decode(&[]), Err(DecodeError::Length(0)));
@@ -186,10 +198,17 @@ mod tests {
         fn arbitrary_bytes_do_not_panic(
             bytes in prop::collection::vec(any::<u8>(), size_of::<Sample>()),
             kind in 1_u8..4,
-            (direction, protocol) in (0_u8..2, 0_u8..2),
+            (direction, protocol, orientation) in (0_u8..2, 0_u8..2, 0_u8..3),
         ) {
             let random: Sample = bytemuck::pod_read_unaligned(&bytes);
-            let sample = Sample { kind, direction, protocol, family: 6, ..random };
+            let sample = Sample {
+                kind,
+                direction,
+                protocol,
+                orientation,
+                family: 6,
+                ..random
+            };
             prop_assert!(SampleRecord::try_from(&sample).is_ok());
         }
     }

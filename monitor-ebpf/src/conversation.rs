@@ -4,7 +4,7 @@
 //! Nothing here waits, and no failure here changes a count.
 
 use monitor_common::{
-    flow::{Direction, Protocol, Side},
+    flow::{Direction, Orientation, Protocol, Side},
     packet::PackedSegment,
     ports::WirePort,
     sample::SampleKind,
@@ -33,12 +33,15 @@ pub(crate) fn observe<P: PacketProgram>(
     segment: PackedSegment,
     size: WireSize,
 ) -> u64 {
+    if matches!(segment.orientation(), Orientation::Transit) {
+        return 0;
+    }
     let Some(control) = Control::read() else { return 0 };
     let Some(network) = Network::read(packet, segment.network()) else { return 0 };
     let source = control.keys.address(network.source);
     let destination = control.keys.address(network.destination);
-    let remote_sum = remote::<P::Direction, _>(source, destination);
-    let remote = remote::<P::Direction, _>(network.source, network.destination);
+    let remote_sum = remote::<P::Direction, _>(segment, source, destination);
+    let remote = remote::<P::Direction, _>(segment, network.source, network.destination);
     let protocol = segment.protocol();
     let key = talker_key(watched_port::<P::Direction>(segment), protocol, network.family);
     record_talker::<P::Direction>(remote, remote_sum, key, control.window, size);
@@ -64,7 +67,7 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
 ) -> Option<SampleKind> {
     let control = Control::read()?;
     let network = Network::read(packet, segment.network())?;
-    let remote = remote::<P::Direction, _>(network.source, network.destination);
+    let remote = remote::<P::Direction, _>(segment, network.source, network.destination);
     let remote_hash = hash_address(remote, control.seed);
     let protocol = segment.protocol();
     let port = watched_port::<P::Direction>(segment);
@@ -86,21 +89,25 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
 
 /// Of a value for the source and one for the destination, the one for the remote host.
 #[inline(always)]
-fn remote<D: FlowDirection, T>(source: T, destination: T) -> T {
-    match D::VALUE {
-        Direction::Ingress => source,
-        Direction::Egress => destination,
-    }
+fn remote<D: FlowDirection, T>(segment: PackedSegment, source: T, destination: T) -> T {
+    if is_from_here::<D>(segment) { destination } else { source }
 }
 
 /// The watched port of a packet; this host's, if both are watched.
 #[inline(always)]
 fn watched_port<D: FlowDirection>(segment: PackedSegment) -> WirePort {
-    let is_source = match D::VALUE {
-        Direction::Egress => segment.source_is_watched(),
-        Direction::Ingress => !segment.destination_is_watched(),
+    let is_source = if is_from_here::<D>(segment) {
+        segment.source_is_watched()
+    } else {
+        !segment.destination_is_watched()
     };
     if is_source { segment.source() } else { segment.destination() }
+}
+
+/// Whether the source of a packet is this host.
+#[inline(always)]
+fn is_from_here<D: FlowDirection>(segment: PackedSegment) -> bool {
+    matches!(segment.orientation().side_of_source(D::VALUE), Side::Local)
 }
 
 /// Kind of sample to take of a TCP segment. A handshake gives the sequence number of the first
@@ -117,7 +124,9 @@ fn tcp_sample<P: PacketProgram>(
 ) -> Option<SampleKind> {
     let is_syn = segment.is_syn();
     let is_ingress = matches!(P::Direction::VALUE, Direction::Ingress);
-    let arrives = is_ingress && segment.destination_is_watched();
+    let arrives = is_ingress
+        && !is_from_here::<P::Direction>(segment)
+        && segment.destination_is_watched();
     if segment.is_rst() || !(is_syn || payload_len > 0 || arrives) {
         return None;
     }

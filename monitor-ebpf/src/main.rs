@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod access;
+mod addresses;
 mod bind_cgroup;
 mod bind_fexit;
 mod bind_kprobe;
@@ -18,6 +19,7 @@ mod close_kprobe;
 mod close_tracepoint;
 mod control;
 mod conversation;
+mod datagram_flows;
 mod holders_iterator;
 mod listen_tracepoint;
 mod maps;

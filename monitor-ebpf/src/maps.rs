@@ -4,11 +4,12 @@ use core::cell::UnsafeCell;
 
 use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP},
-    btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, LruHashMap, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, LpmTrie, LruHashMap, RingBuf},
     helpers::generated::bpf_ringbuf_query,
     macros::btf_map,
 };
 use monitor_common::{
+    addresses::{Addresses, PrefixData},
     errors::KernelError,
     flow::{PortCounters, UnclassifiedCounters},
     limits,
@@ -19,7 +20,7 @@ use monitor_common::{
     sources::{Sketch, Talker},
 };
 
-use crate::{bounds::masked, sockaddr::BindInFlight};
+use crate::{bounds::masked, datagram_flows::DatagramFlow, sockaddr::BindInFlight};
 
 /// Inner maps may differ in size (`BPF_F_INNER_MAP`, Linux 5.10), and userspace reads them in
 /// place.
@@ -47,6 +48,14 @@ const _: () = assert!(size_of::<PortCounters>() == size_of::<UnclassifiedCounter
 #[repr(transparent)]
 pub(crate) struct Shared<T>(UnsafeCell<T>);
 
+impl<T> Shared<T> {
+    /// The address of the value.
+    #[inline(always)]
+    pub(crate) const fn get(&self) -> *const T {
+        self.0.get()
+    }
+}
+
 // SAFETY: programs only read it, a volatile word at a time.
 unsafe impl<T> Sync for Shared<T> {}
 
@@ -59,6 +68,28 @@ static PORT_SET: Shared<PortSet> = Shared(UnsafeCell::new(PortSet::EMPTY));
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.port_index")]
 static PORT_INDEX: Shared<PortIndex> = Shared(UnsafeCell::new(PortIndex::EMPTY));
+
+/// The addresses of this host.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.addresses")]
+pub(crate) static ADDRESSES: Shared<Addresses> = Shared(UnsafeCell::new(Addresses::UNKNOWN));
+
+/// Networks that are local as a whole, and addresses for which [`ADDRESSES`] has no place.
+#[btf_map]
+pub(crate) static LOCAL_PREFIXES: LpmTrie<
+    PrefixData,
+    u32,
+    { limits::MAX_LOCAL_PREFIXES as usize },
+> = LpmTrie::new();
+
+/// When the last datagram of a flow to a watched port elsewhere was seen, `CLOCK_BOOTTIME`
+/// nanoseconds.
+#[btf_map]
+pub(crate) static DATAGRAM_FLOWS: LruHashMap<
+    DatagramFlow,
+    u64,
+    { limits::DATAGRAM_FLOWS as usize },
+> = LruHashMap::new();
 
 /// Traffic counters by interface index; slots as in [`monitor_common::flow::slot_index`].
 #[btf_map]

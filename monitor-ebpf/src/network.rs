@@ -1,6 +1,6 @@
 //! The IP header of a packet.
 
-use monitor_common::sampling::AddressWords;
+use monitor_common::{addresses::AddressKey, sampling::AddressWords};
 
 use crate::packet_view::PacketView;
 
@@ -32,11 +32,33 @@ impl Network {
         let len = if payload_len == 0 { 0 } else { payload_len + Self::IPV6_LEN };
         let words: [u16; 16] = packet.copied(offset + 8)?;
         let quad = |first: usize| {
-            u64::from(double(words[first], words[first + 1]))
-                | u64::from(double(words[first + 2], words[first + 3])) << 32
+            let one = u64::from(double(words[first], words[first + 1]));
+            let other = u64::from(double(words[first + 2], words[first + 3]));
+            if cfg!(target_endian = "little") { one | other << 32 } else { one << 32 | other }
         };
         let (source, destination) = ([quad(0), quad(4)], [quad(8), quad(12)]);
         Some(Self { source, destination, len, offset, family: 6 })
+    }
+
+    /// The source, for a lookup among the addresses of this host.
+    #[inline(always)]
+    pub(crate) const fn source_key(&self) -> AddressKey {
+        self.key(self.source)
+    }
+
+    /// The destination, as [`Self::source_key`].
+    #[inline(always)]
+    pub(crate) const fn destination_key(&self) -> AddressKey {
+        self.key(self.destination)
+    }
+
+    #[inline(always)]
+    const fn key(&self, address: AddressWords) -> AddressKey {
+        if self.family == 4 {
+            AddressKey::of_ipv4(address[0])
+        } else {
+            AddressKey::of_ipv6(address)
+        }
     }
 
     /// Bytes behind the transport header. Where the IP header gives no length, the packet's end

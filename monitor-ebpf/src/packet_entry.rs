@@ -40,7 +40,7 @@ macro_rules! packet_program {
 
             use super::$Program as Program;
             use $crate::{
-                conversation,
+                addresses, conversation, datagram_flows,
                 packet_program::PacketProgram,
                 packet_view::PacketView as _,
                 sampling::{self, SampleRange},
@@ -56,6 +56,24 @@ macro_rules! packet_program {
             #[inline(never)]
             pub(super) extern "C" fn classify(context: *mut $context) -> u64 {
                 traffic::classify::<Program>(context.into()).0
+            }
+
+            #[unsafe(export_name = concat!("orient_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn orient(context: *mut $context, segment: u64) -> u64 {
+                let segment = PackedSegment(segment);
+                let orientation = addresses::orientation::<Program>(context.into(), segment);
+                segment.with_orientation(orientation).0
+            }
+
+            #[unsafe(export_name = concat!("begin_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn begin(context: *mut $context, segment: u64) -> u32 {
+                let (packet, segment): (View, _) = (context.into(), PackedSegment(segment));
+                if datagram_flows::begins_flow::<Program>(packet, segment) {
+                    traffic::count_begun_flow::<Program>(packet, segment);
+                }
+                0
             }
 
             #[unsafe(export_name = concat!("observe_", stringify!($name)))]
@@ -99,7 +117,12 @@ macro_rules! packet_program {
 
             #[inline(always)]
             pub(super) fn handle(context: *mut $context, segment: u64) {
+                let segment = orient(context, segment);
                 let flow = observe(context, segment);
+                let packed = PackedSegment(segment);
+                if datagram_flows::is_remote_datagram::<Program>(context.into(), packed) {
+                    begin(context, segment);
+                }
                 if flow == 0 {
                     return;
                 }

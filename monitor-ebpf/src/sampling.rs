@@ -103,7 +103,8 @@ pub(crate) fn sample<P: PacketProgram>(
         protocol: segment.protocol() as u8,
         direction: P::Direction::VALUE as u8,
         family: network.family,
-        reserved: [0; 6],
+        orientation: segment.orientation() as u8,
+        reserved: [0; 5],
     };
     // SAFETY: a sample begins with these fields in this order, and the entry has room for it.
     unsafe { record.cast::<SampleHead>().write(head) };
@@ -125,7 +126,8 @@ struct SampleHead {
     protocol: u8,
     direction: u8,
     family: u8,
-    reserved: [u8; 6],
+    orientation: u8,
+    reserved: [u8; 5],
 }
 const _: () = assert!(size_of::<SampleHead>() + SAMPLE_LEN == size_of::<Sample>());
 

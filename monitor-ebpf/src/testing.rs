@@ -7,9 +7,11 @@
 #![expect(dead_code, reason = "the shared modules are used for their packet path alone")]
 
 mod access;
+mod addresses;
 mod bounds;
 mod control;
 mod conversation;
+mod datagram_flows;
 mod maps;
 mod network;
 mod packet_entry;

@@ -5,15 +5,18 @@
 //! calls pass a packet's facts in one register: the stack is limited to eight frames and 512 bytes,
 //! and the verifier tracks every value on it.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use monitor_common::{
     errors::KernelError,
-    flow::{Direction, PortCounters, Protocol, Side, UnclassifiedCounters, slot_index},
+    flow::{Direction, PortCounters, Side, Traffic, UnclassifiedCounters, slot_index},
     packet::{PackedSegment, Segment, Unclassified},
     ports::WirePort,
 };
 
 use crate::{
+    bounds::masked,
     maps::{COUNTERS, InterfaceCounters, NEAR_COUNTERS, count_error, index_of, watched_bit},
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView as _, WireSize},
@@ -92,13 +95,19 @@ fn add_far<D: FlowDirection>(interface: u32, segment: PackedSegment, packets: u6
 
 #[inline(always)]
 fn add<D: FlowDirection>(counters: &InterfaceCounters, segment: PackedSegment, size: WireSize) {
-    let direction = D::VALUE;
+    let (orientation, direction) = (segment.orientation(), D::VALUE);
     if segment.source_is_watched() {
-        let side = direction.side_of_source();
+        let side = orientation.side_of_source(direction);
         add_end::<D>(counters, segment, segment.source(), side, size);
+        if matches!(direction, Direction::Egress)
+            && matches!(side, Side::Local)
+            && segment.is_connection_answer()
+        {
+            add_accepted(counters, segment.source(), size.packets);
+        }
     }
     if segment.destination_is_watched() {
-        let side = direction.side_of_destination();
+        let side = orientation.side_of_destination(direction);
         add_end::<D>(counters, segment, segment.destination(), side, size);
     }
 }
@@ -111,25 +120,66 @@ fn add_end<D: FlowDirection>(
     side: Side,
     size: WireSize,
 ) {
-    let slot = index_of(port).and_then(|index| slot(counters, index));
-    let Some(slot) = slot else {
-        return count_error(KernelError::SlotMissing);
-    };
-    // SAFETY: the slot is a map value of this type that only this CPU writes; userspace reads
+    const ROW: u64 = size_of::<[Traffic; Side::ALL.len()]>() as u64;
+    const PROTOCOL: u64 = Direction::ALL.len() as u64 * ROW;
+    let Some(slot) = slot_of(counters, port) else { return };
+    let (protocol, direction, side) = (segment.protocol() as u64, D::INDEX as u64, side as u64);
+    let traffic = protocol * PROTOCOL + direction * ROW + side * size_of::<Traffic>() as u64;
+    let attempts = offset_of!(PortCounters, connection_attempts) as u64
+        + (direction * Side::ALL.len() as u64 + side) * size_of::<u64>() as u64;
+    // The masks are for the verifier, which forgets the bounds of what was in memory.
+    let (traffic, attempts) = (masked::<0xf0>(traffic), masked::<0xf8>(attempts));
+    // SAFETY: both are within the slot, a map value that only this CPU writes; userspace reads
     // single aligned words.
-    let slot = unsafe { &mut *slot };
-    let [tcp, udp] = &mut slot.traffic;
-    // Two constant places rather than a computed one: the verifier forgets the bounds of a value
-    // that was in memory.
-    let traffic = match segment.protocol() {
-        Protocol::Tcp => &mut tcp[D::INDEX][side as usize],
-        Protocol::Udp => &mut udp[D::INDEX][side as usize],
-    };
-    traffic.packets += size.packets;
-    traffic.bytes += size.bytes;
-    if segment.is_connection_attempt() {
-        slot.connection_attempts[D::INDEX][side as usize] += size.packets;
+    unsafe {
+        let traffic = slot.byte_add(traffic as usize).cast::<Traffic>();
+        (*traffic).packets += size.packets;
+        (*traffic).bytes += size.bytes;
+        if segment.is_connection_attempt() {
+            *slot.byte_add(attempts as usize).cast::<u64>() += size.packets;
+        }
     }
+}
+
+#[inline(always)]
+fn add_accepted(counters: &InterfaceCounters, port: WirePort, packets: u64) {
+    let Some(slot) = slot_of(counters, port) else { return };
+    // SAFETY: a map value of this type that only this CPU writes.
+    unsafe { (*slot).accepted += packets };
+}
+
+/// Counts a UDP flow that a datagram of this host begins, for the watched port elsewhere.
+#[inline(always)]
+pub(crate) fn count_begun_flow<P: PacketProgram>(packet: P::View, segment: PackedSegment) {
+    let is_from_here =
+        matches!(segment.orientation().side_of_source(P::Direction::VALUE), Side::Local);
+    let port = if is_from_here { segment.destination() } else { segment.source() };
+    let interface = packet.interface();
+    match NEAR_COUNTERS.get(interface) {
+        Some(counters) => add_begun_flow(counters, port),
+        // SAFETY: an inner map lives until the programs that may use it have ended.
+        None => match unsafe { COUNTERS.get(&interface) } {
+            Some(counters) => add_begun_flow(counters, port),
+            None => count_error(KernelError::InterfaceMissing),
+        },
+    }
+}
+
+#[inline(always)]
+fn add_begun_flow(counters: &InterfaceCounters, port: WirePort) {
+    let Some(slot) = slot_of(counters, port) else { return };
+    // SAFETY: a map value of this type that only this CPU writes.
+    unsafe { (*slot).begun_datagrams += 1 };
+}
+
+/// This CPU's slot for a watched port. One that is missing is counted.
+#[inline(always)]
+fn slot_of(counters: &InterfaceCounters, port: WirePort) -> Option<*mut PortCounters> {
+    let slot = index_of(port).and_then(|index| slot(counters, index));
+    if slot.is_none() {
+        count_error(KernelError::SlotMissing);
+    }
+    slot
 }
 
 /// Counts a packet for its interface only.

@@ -24,7 +24,7 @@ use super::{
     map_error::{CountersError, take},
     mapped::MappedArray,
     pins::{PinDir, Pins},
-    port_maps::{PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
+    sections::{PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
 };
 use crate::snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic};
 
@@ -105,6 +105,12 @@ impl Counters {
             }
         }
         Ok(())
+    }
+
+    /// Returns when every program has ended that runs now: an exchange of an inner map waits for that
+    /// (`maybe_wait_bpf_programs` of `kernel/bpf/syscall.c`). No interface has index 0.
+    pub fn wait_for_programs(&mut self) -> Result<()> {
+        Ok(self.outer.near.set(0, self.outer.nothing.map_data(), 0)?)
     }
 
     /// Interfaces that have counters, by index.

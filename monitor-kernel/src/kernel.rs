@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use monitor_common::{flow::LOOPBACK, offsets::Offsets};
 
 use crate::{
+    address_maps::AddressMaps,
     attacher::Attacher,
     clsact,
     counters::Counters,
@@ -18,6 +19,7 @@ use crate::{
     hooks::{Hook, HookMechanism, HookStatus},
     interfaces::{self, Interface},
     limits, loading,
+    local_addresses::LocalAddresses,
     log::KernelLog,
     mechanism::{BindMechanism, InterfaceMode},
     object::{self, Settings},
@@ -36,6 +38,7 @@ pub struct Kernel {
     pins: Option<Pins>,
     lock_without_pins: Option<UnixDatagram>,
     counters: Counters,
+    addresses: AddressMaps,
     sampling: Sampling,
     attacher: Attacher,
     /// Distinguishes this set of counters from others.
@@ -111,12 +114,14 @@ impl Kernel {
             log: KernelLog::open(&mut object)?,
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
+        let addresses = AddressMaps::open(&mut object)?;
         let sampling = Sampling::open(&mut object, settings.cpus)?;
         let attacher = Attacher::new(object, unsupported, types, pins.as_ref());
         let kernel = Self {
             pins,
             lock_without_pins: None,
             counters,
+            addresses,
             sampling,
             attacher,
             counters_id,
@@ -141,6 +146,13 @@ impl Kernel {
     /// Sets the watched ports. After an error the previous ports stay in force.
     pub fn watch(&mut self, ports: &BTreeSet<u16>) -> Result<()> {
         Ok(self.counters.watch(ports, self.pins.as_ref())?)
+    }
+
+    /// Sets the addresses of this host, by which packets are local, remote or in transit. Until the
+    /// first call none is in transit. After an error the previous addresses stay in force.
+    pub fn set_local_addresses(&mut self, local: &LocalAddresses) -> Result<()> {
+        let Self { addresses, counters, .. } = self;
+        Ok(addresses.set(local, || counters.wait_for_programs())?)
     }
 
     /// Attaches the socket hooks. Returns their statuses.

@@ -4,6 +4,7 @@
 //! [`Streams`] delivers socket calls and samples, decoded. `programs` is the table of the programs
 //! that serve each hook by each mechanism.
 
+mod address_maps;
 mod adoption;
 mod attach_error;
 mod attacher;
@@ -26,6 +27,7 @@ mod kernel;
 pub mod limits;
 mod links;
 mod loading;
+pub mod local_addresses;
 pub mod lockdown;
 mod log;
 mod map_error;
@@ -36,7 +38,6 @@ mod object;
 mod options;
 mod ownership;
 pub mod pins;
-mod port_maps;
 mod program_loader;
 mod programs;
 pub mod record;
@@ -44,6 +45,7 @@ mod ring;
 pub mod running;
 pub mod samples;
 mod sampling;
+mod sections;
 pub mod snapshot;
 mod socket_access;
 pub mod sources;

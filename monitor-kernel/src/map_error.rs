@@ -21,6 +21,9 @@ pub enum CountersError {
     /// The directory of pins.
     #[error("cannot change the pins: {0}")]
     Io(#[from] io::Error),
+    /// More networks, and addresses beyond the table, than there is room for.
+    #[error("{0} networks and addresses of this host do not fit into the map of prefixes")]
+    TooManyPrefixes(usize),
     /// The object has no such map.
     #[error("the BPF object has no map {0}")]
     Missing(&'static str),

@@ -18,22 +18,25 @@ use monitor_common::{
 
 use super::{
     pins::{PinDir, Pins},
-    port_maps::{PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
+    sections::{ADDRESSES, AddressWords, PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
 };
 
 /// The programs and maps of monitor-ebpf.
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Increased when records or maps change so that the pins of an older agent no longer fit.
-const LAYOUT_VERSION: u32 = 5;
+const LAYOUT_VERSION: u32 = 6;
 
 /// Bytes of the ring buffer of diagnostics, which are few; the default of the library is 128 KiB.
 const LOG_RING_BYTES: u32 = 16 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 16] = [
+const SHARED_MAPS: [&str; 19] = [
     PORT_SET,
     PORT_INDEX,
+    ADDRESSES,
+    "LOCAL_PREFIXES",
+    "DATAGRAM_FLOWS",
     "COUNTERS",
     "NEAR_COUNTERS",
     "SOCKET_COUNTERS",
@@ -93,13 +96,39 @@ impl Settings {
     }
 }
 
-/// The tables of ports that an earlier agent left. Loading writes the initial value of a section into
-/// its map, even if the map is pinned and in use; so the initial value has to be the present one.
-fn pinned_tables(pins: Option<&Pins>) -> (Option<PortSet>, Option<Box<PortIndex>>) {
-    let path = |map| pins.map(|pins| pins.path(PinDir::Maps, &pin_name(map)));
-    let set = path(PORT_SET).and_then(|path| pinned_value::<PortSetWords>(&path));
-    let index = path(PORT_INDEX).and_then(|path| pinned_value::<PortIndices>(&path));
-    (set.map(bytemuck::cast), index.map(|index| bytemuck::cast_box(Box::new(index))))
+/// The tables that an earlier agent left. Loading writes the initial value of a section into its map,
+/// even if the map is pinned and in use; so the initial value has to be the present one.
+#[derive(Default)]
+struct PinnedTables {
+    port_set: Option<PortSet>,
+    port_index: Option<Box<PortIndex>>,
+    addresses: Option<Box<AddressWords>>,
+}
+
+impl PinnedTables {
+    fn read(pins: &Pins) -> Self {
+        let path = |map| pins.path(PinDir::Maps, &pin_name(map));
+        let port_set = pinned_value::<PortSetWords>(&path(PORT_SET));
+        let port_index = pinned_value::<PortIndices>(&path(PORT_INDEX));
+        Self {
+            port_set: port_set.map(bytemuck::cast),
+            port_index: port_index.map(|index| bytemuck::cast_box(Box::new(index))),
+            addresses: pinned_value::<AddressWords>(&path(ADDRESSES)).map(Box::new),
+        }
+    }
+
+    /// Has the loader start with them.
+    fn keep<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        if let Some(set) = &self.port_set {
+            loader.override_global("PORT_SET", bytemuck::bytes_of(set), true);
+        }
+        if let Some(index) = &self.port_index {
+            loader.override_global("PORT_INDEX", bytemuck::bytes_of(&**index), true);
+        }
+        if let Some(addresses) = &self.addresses {
+            loader.override_global("ADDRESSES", bytemuck::bytes_of(&**addresses), true);
+        }
+    }
 }
 
 fn pinned_value<T: aya::Pod>(path: &Path) -> Option<T> {
@@ -137,7 +166,7 @@ pub fn load(
             SHARED_MAPS.iter().map(|name| pins.path(PinDir::Maps, &pin_name(name))).collect()
         })
         .unwrap_or_default();
-    let (port_set, port_index) = pinned_tables(pins);
+    let tables = pins.map(PinnedTables::read).unwrap_or_default();
     loader
         .override_global("CPUS", &settings.cpus, true)
         .override_global("OFFSETS", offsets, true)
@@ -148,13 +177,7 @@ pub fn load(
         .map_max_entries("SKIPPED_SAMPLES", settings.cpus)
         .map_max_entries("TALKERS", row_count(settings.cpus))
         .map_max_entries("SOURCES", sketch_count(settings.sketched_ports));
-    if let (Some(port_set), Some(port_index)) = (&port_set, &port_index) {
-        loader.override_global("PORT_SET", bytemuck::bytes_of(port_set), true).override_global(
-            "PORT_INDEX",
-            bytemuck::bytes_of(&**port_index),
-            true,
-        );
-    }
+    tables.keep(&mut loader);
     for (name, path) in SHARED_MAPS.iter().zip(&paths) {
         loader.map_pin_path(name, path.as_path());
     }

@@ -76,6 +76,7 @@ impl World {
         mount_new("bpf", BPFFS);
         mount_new("tracefs", TRACEFS);
         sh("ip link set lo up");
+        own_the_ends_of_frames();
         let world = Self(());
         world.hide_installation();
         world
@@ -205,6 +206,17 @@ impl World {
                 fs::metadata(format!("/proc/{id}/ns/net")).is_ok_and(|net| net.ino() == here)
             })
             .collect()
+    }
+}
+
+/// Makes both addresses of [`frames`](crate::frames) this namespace's own: packets with them are
+/// then for this host when they arrive and from it when they leave.
+fn own_the_ends_of_frames() {
+    for end in [1, 2] {
+        sh(&format!("ip route add local 192.0.2.{end}/32 dev lo"));
+        if Path::new("/proc/net/if_inet6").exists() {
+            sh(&format!("ip -6 route add local 2001:db8::{end}/128 dev lo"));
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod answers;
 mod attachment;
 mod bounded_wait;
 mod clock;
+mod local_addresses;
 mod lock;
 mod options;
 pub mod pipeline;

@@ -37,8 +37,18 @@ pub async fn run(options: Options) -> Result<()> {
     let config = Config::load(config_path.as_deref(), &overrides)?;
     start::require_capabilities()?;
     let started = Prepared::open(&config, log_level).await?.start(&config)?;
-    let Started { kernel, interfaces, streams, sockets, pipeline, sinks, store, context, server } =
-        started;
+    let Started {
+        kernel,
+        interfaces,
+        mut addresses,
+        streams,
+        sockets,
+        pipeline,
+        sinks,
+        store,
+        context,
+        server,
+    } = started;
     let (config, config_now) = watch::channel(Arc::new(config));
     let scanner =
         Arc::new(SocketScanner::new(config.borrow().command_line, answers::open_sockets(&kernel)));
@@ -72,9 +82,15 @@ pub async fn run(options: Options) -> Result<()> {
     let server = tokio::spawn(web::serve(server.listeners, routes, server_stopped));
     // Binds during the first scan are seen by the hooks, which are attached already.
     let (scanned, scans) = mpsc::channel(1);
-    let scanning =
-        tokio::spawn(socket_scanner::run(scanner, agent.pipeline.clone(), config_now, scanned));
+    let scanning = tokio::spawn(socket_scanner::run(
+        Arc::clone(&scanner),
+        agent.pipeline.clone(),
+        config_now,
+        scanned,
+    ));
     sockets.iter().for_each(|status| agent.report_hook(status));
+    addresses.update(&agent.kernel, &scanner).await;
+    let following = tokio::spawn(addresses.follow(Arc::clone(&agent.kernel), scanner));
     if let Err(error) = agent.attach(&listen).await {
         agent.abandon_start().await;
         return Err(error);
@@ -89,6 +105,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
     };
     scanning.abort();
+    following.abort();
     let stopped = agent.stop(stop.reason, keep_attached || stop.hands_over).await;
     drop(stop_server);
     let _ = timeout(FLUSH_LIMIT, server).await;

@@ -3,7 +3,8 @@
 //! hook saw.
 
 use std::{
-    fmt, io,
+    fmt, fs, io,
+    os::unix::fs::MetadataExt as _,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -56,6 +57,7 @@ pub struct SocketScanner {
     sockets: Mutex<Arc<[Socket]>>,
     /// `None` where the kernel side has no list of them.
     open_sockets: Option<OpenSockets>,
+    netns_inode: Option<u32>,
     /// Whether the log has the failure of the kernel side already.
     has_complained: AtomicBool,
 }
@@ -106,8 +108,14 @@ impl SocketScanner {
             processes: Mutex::new(ProcessEnricher::new(command_lines)),
             sockets: Mutex::new([].into()),
             open_sockets,
+            netns_inode: fs::metadata("/proc/self/ns/net").ok().map(|net| net.ino() as u32),
             has_complained: AtomicBool::new(false),
         }
+    }
+
+    /// Inode of the network namespace whose interfaces are counted.
+    pub fn netns_inode(&self) -> Option<u32> {
+        self.netns_inode
     }
 
     /// What the last scan found, by port.

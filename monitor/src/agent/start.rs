@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{clock, lock::lock};
+use super::{clock, local_addresses::AddressUpdates, lock::lock};
 use crate::{
     agent::pipeline::{Parts, Pipeline, SharedLedger},
     api,
@@ -30,6 +30,7 @@ use monitor_ledger::{CounterEpoch, Ledger, PortState, Start, Watched};
 pub(super) struct Prepared {
     kernel: Kernel,
     interfaces: Interfaces,
+    addresses: AddressUpdates,
     streams: Streams,
     sinks: Vec<Sink>,
     store: Store,
@@ -46,6 +47,7 @@ pub(super) struct Server {
 pub(super) struct Started {
     pub(super) kernel: Arc<Mutex<Kernel>>,
     pub(super) interfaces: Interfaces,
+    pub(super) addresses: AddressUpdates,
     pub(super) streams: Streams,
     /// Outcomes of the socket hooks.
     pub(super) sockets: Vec<HookStatus>,
@@ -68,19 +70,20 @@ impl Prepared {
         let sinks = capabilities::as_later(|| sinks::open(&config.sinks))??;
         let store = capabilities::as_later(|| Store::open(&config.store))?;
         let interfaces = Interfaces::connect().context("cannot ask netlink for the interfaces")?;
+        let addresses = AddressUpdates::connect();
         let (kernel, streams) = Kernel::start(Options {
             command_lines: config.command_line,
             ports: config.ports.len(),
             log_level: kernel_log_level(log_level),
         })?;
         let server = Server::open(config).await?;
-        Ok(Self { kernel, interfaces, streams, sinks, store, server })
+        Ok(Self { kernel, interfaces, addresses, streams, sinks, store, server })
     }
 
     /// Attaches the socket hooks, gives up privileges and starts all threads. The hooks are detached
     /// again if that fails.
     pub(super) fn start(self, config: &Config) -> Result<Started> {
-        let Self { mut kernel, interfaces, streams, sinks, store, server } = self;
+        let Self { mut kernel, interfaces, addresses, streams, sinks, store, server } = self;
         // Counters before hooks, so that every call finds a place to be counted.
         kernel.watch(&config.port_numbers().collect())?;
         let sockets = kernel.attach_sockets(config.bind_mechanism);
@@ -99,6 +102,7 @@ impl Prepared {
         Ok(Started {
             kernel,
             interfaces,
+            addresses,
             streams,
             sockets,
             pipeline,

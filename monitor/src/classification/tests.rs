@@ -1,5 +1,5 @@
 use monitor_common::{
-    flow::{Direction, LOOPBACK, Protocol},
+    flow::{Direction, LOOPBACK, Orientation, Protocol},
     sample::{SAMPLE_LEN, Sample, SampleKind},
     sample_record::SampleRecord,
 };
@@ -36,7 +36,8 @@ fn sample(kind: SampleKind, protocol: Protocol, bytes: &[u8], time_ns: u64) -> S
         protocol: protocol as u8,
         direction: Direction::Ingress as u8,
         family: 4,
-        reserved: [0; 6],
+        orientation: Orientation::Usual as u8,
+        reserved: [0; 5],
         bytes: room,
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use monitor_common::{
-    flow::{Direction, LOOPBACK, Protocol},
+    flow::{Direction, LOOPBACK, Protocol, Side},
     sample_record::SampleRecord,
 };
 use monitor_identify::{Identification, Payload, identify};
@@ -23,12 +23,14 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The view of the end whose port is watched; `None` if no port is.
+    /// The view of the end whose port is watched; `None` if no port is, or if this host only passes the
+    /// packet on.
     pub(super) fn of(sample: &SampleRecord, is_watched: impl Fn(u16) -> bool) -> Option<Self> {
-        let SampleRecord { direction, protocol, source, destination, .. } = *sample;
-        let (local, peer) = match direction {
-            Direction::Ingress => (destination, source),
-            Direction::Egress => (source, destination),
+        let SampleRecord { direction, orientation, protocol, source, destination, .. } = *sample;
+        let (direction, local, peer) = match orientation.side_of_source(direction) {
+            Side::Local => (Direction::Egress, source, destination),
+            Side::Remote => (Direction::Ingress, destination, source),
+            Side::Transit => return None,
         };
         let view = |local: SocketAddr, peer, direction| Self {
             port: local.port(),

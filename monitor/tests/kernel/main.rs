@@ -11,5 +11,6 @@ mod open_sockets;
 mod packet_programs;
 mod payloads;
 mod scenario;
+mod sides;
 mod socket_calls;
 mod traffic;

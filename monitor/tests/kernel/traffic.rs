@@ -21,7 +21,7 @@ use testkit::{
     programs::{Programs, best_tc, has_tcx, without_tcx},
     scaled, sh,
     wire::{Offload, Wire, offload, segment_writes},
-    world::{Peer, World, give_addresses, in_world, port, received_packets, tcp_counter},
+    world::{Peer, World, in_world, port, received_packets, tcp_counter},
 };
 
 fn first() -> u16 {
@@ -42,8 +42,7 @@ fn watched() -> [u16; 2] {
 
 /// A veth pair with an agent that counts on `gp0`; the other end is `peer0`.
 fn veth_world(world: &World, mode: &'static str) -> (Peer, Agent) {
-    let peer = Peer::alone();
-    world.veth("gp0", &peer, "peer0");
+    let peer = world.peer();
     let agent = Agent::start(world, &Config::new(watched()).on(&["gp0"]).mode(mode));
     (peer, agent)
 }
@@ -181,7 +180,6 @@ fn counts_each_interface_apart() {
 fn counts_a_fragmented_datagram_once() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, "auto");
-        give_addresses(&peer);
         let counted = agent.metrics().traffic();
         peer.run(|| {
             let socket = UdpSocket::bind(("10.9.0.2", other())).expect("bound");
@@ -303,7 +301,6 @@ fn bulk_over_veth(mode: &'static str, mechanism: &str, prepare: impl FnOnce(&Pee
     in_world(|world| {
         let (peer, agent) = veth_world(world, mode);
         assert_mechanism(&agent, "ingress", "gp0", mechanism);
-        give_addresses(&peer);
         prepare(&peer);
         let listener = TcpListener::bind(("10.9.0.1", first())).expect("bound");
         until_undisturbed(|| {
@@ -402,7 +399,6 @@ fn udp_super_packets_count_as_their_datagrams() {
     let bytes = WRITE + DATAGRAMS * (14 + 20 + 8);
     in_world(|world| {
         let (peer, agent) = veth_world(world, "tc");
-        give_addresses(&peer);
         let receiver = peer.run(|| UdpSocket::bind(("10.9.0.2", other())).expect("bound"));
         let here = UdpSocket::bind(("10.9.0.1", first())).expect("bound");
         segment_writes(&here, 1000);

@@ -1,11 +1,15 @@
-//! Names and values of the two maps that are sections of the object.
+//! Names and values of the maps that are sections of the object.
 
 /// The section that is the map of the watched ports.
 pub const PORT_SET: &str = ".bss.port_set";
 /// The section that is the map of the ports' indices.
 pub const PORT_INDEX: &str = ".bss.port_index";
+/// The section that is the map of this host's addresses.
+pub const ADDRESSES: &str = ".bss.addresses";
 
 /// [`PortSet`](monitor_common::ports::PortSet) as a map value.
 pub type PortSetWords = [u64; 1024];
 /// [`PortIndex`](monitor_common::ports::PortIndex) as a map value.
 pub type PortIndices = [u16; 65536];
+/// [`Addresses`](monitor_common::addresses::Addresses) as a map value.
+pub type AddressWords = [u64; 4097];

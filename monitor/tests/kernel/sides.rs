@@ -1,0 +1,318 @@
+//! Whose packet it is: by the addresses of this host, on a router, behind a redirection, and as they
+//! come and go. And who began.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    thread,
+    time::Duration,
+};
+
+use rustix::net::{AddressFamily, SocketType};
+use testkit::{
+    agent::{Agent, Config},
+    eventually, sh,
+    wire::Wire,
+    world::{HERE, Peer, THERE, World, in_world, port, set_sysctl},
+};
+
+fn watched() -> u16 {
+    port(0)
+}
+
+fn unwatched() -> u16 {
+    port(1)
+}
+
+/// An Ethernet frame with a datagram.
+fn datagram(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16)) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0, 0, 32, 0, 7, 0, 0, 64, 17, 0, 0]);
+    frame.extend(source.0.octets());
+    frame.extend(destination.0.octets());
+    frame.extend(source.1.to_be_bytes());
+    frame.extend(destination.1.to_be_bytes());
+    frame.extend([0, 12, 0, 0, b'p', b'i', b'n', b'g']);
+    frame
+}
+
+fn packets(agent: &Agent, protocol: &str, side: &str) -> u64 {
+    let labels = [("port", &*watched().to_string()), ("protocol", protocol), ("side", side)];
+    agent.metrics().sum("ghostport_packets_total", &labels)
+}
+
+fn await_packets(agent: &Agent, protocol: &str, side: &str, amount: u64) {
+    eventually(&format!("{amount} {protocol} packets, {side}"), || {
+        (packets(agent, protocol, side) >= amount).then_some(())
+    });
+}
+
+fn state(agent: &Agent) -> String {
+    const STATES: [&str; 8] =
+        ["quiet", "transit", "probed", "attempted", "outbound", "bound", "answered", "served"];
+    let (metrics, port) = (agent.metrics(), watched().to_string());
+    let holds = |state: &&&str| {
+        let labels = [("port", port.as_str()), ("state", **state)];
+        metrics.sum("ghostport_port_state", &labels) == 1
+    };
+    (*STATES.iter().find(holds).expect("a state")).to_owned()
+}
+
+fn await_state(agent: &Agent, wanted: &str) {
+    eventually(wanted, || (state(agent) == wanted).then_some(()));
+}
+
+/// Two readings of the counters, after which the ledger knows all packets of before.
+fn let_the_ledger_read() {
+    thread::sleep(Duration::from_millis(2_500));
+}
+
+fn awakenings(agent: &Agent) -> usize {
+    agent.count_events("awakened")
+}
+
+/// The agent's host between two others: `gp0` to the one, `gp1` to the other.
+fn router(world: &World) -> (Peer, Peer, Agent) {
+    let near = world.peer();
+    let far = Peer::alone();
+    world.veth("gp1", &far, "peer1");
+    sh("ip address add 10.9.1.1/24 dev gp1");
+    set_sysctl("net/ipv4/ip_forward", "1");
+    near.run(|| sh(&format!("ip route add 10.9.1.0/24 via {HERE}")));
+    far.run(|| {
+        sh("ip address add 10.9.1.2/24 dev peer1");
+        sh("ip route add 10.9.0.0/24 via 10.9.1.1");
+    });
+    let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0", "gp1"]));
+    (near, far, agent)
+}
+
+const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 1, 2);
+
+#[test]
+fn forwarded_packets_are_in_transit() {
+    in_world(|world| {
+        let (near, far, agent) = router(world);
+        let server = far.run(|| UdpSocket::bind((FAR, watched())).expect("bound"));
+        near.run(move || {
+            let client = UdpSocket::bind((THERE, 0)).expect("bound");
+            client.send_to(b"ping", (FAR, watched())).expect("sent");
+            let (_, from) = server.recv_from(&mut [0; 8]).expect("a question");
+            server.send_to(b"pong", from).expect("sent");
+            client.recv_from(&mut [0; 8]).expect("an answer");
+        });
+        // Each of the two datagrams comes in and goes out.
+        await_packets(&agent, "udp", "transit", 4);
+        let server = far.run(|| TcpListener::bind((FAR, watched())).expect("bound"));
+        near.run(move || {
+            let mut client = TcpStream::connect((FAR, watched())).expect("connected");
+            client.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("sent");
+            let (mut connection, _) = server.accept().expect("accepted");
+            connection.read_exact(&mut [0; 16]).expect("a question");
+        });
+        await_packets(&agent, "tcp", "transit", 8);
+        let_the_ledger_read();
+        for protocol in ["tcp", "udp"] {
+            for side in ["local", "remote"] {
+                assert_eq!(packets(&agent, protocol, side), 0, "{protocol} {side}");
+            }
+        }
+        assert_eq!(agent.count_events("identified"), 0);
+    });
+}
+
+#[test]
+fn a_redirected_packet_is_for_the_address_it_came_to() {
+    in_world(|world| {
+        let (near, _far, agent) = router(world);
+        let rule = |protocol| {
+            format!(
+                "add rule ip gp pre {protocol} dport {} redirect to :{}",
+                watched(),
+                unwatched()
+            )
+        };
+        sh("nft add table ip gp");
+        sh("nft add chain ip gp pre { type nat hook prerouting priority dstnat; }");
+        for protocol in ["tcp", "udp"] {
+            sh(&format!("nft {}", rule(protocol)));
+        }
+        let server = TcpListener::bind((HERE, unwatched())).expect("bound");
+        let accepting = thread::spawn(move || {
+            server.accept().expect("accepted").0.write_all(b"hello").expect("sent");
+        });
+        near.run(|| {
+            let mut client = TcpStream::connect((HERE, watched())).expect("connected");
+            client.read_exact(&mut [0; 5]).expect("an answer");
+        });
+        accepting.join().expect("served");
+        let server = UdpSocket::bind((HERE, unwatched())).expect("bound");
+        near.run(move || {
+            let client = UdpSocket::bind((THERE, 0)).expect("bound");
+            client.send_to(b"ping", (HERE, watched())).expect("sent");
+            let (_, from) = server.recv_from(&mut [0; 8]).expect("a question");
+            server.send_to(b"pong", from).expect("sent");
+            client.recv_from(&mut [0; 8]).expect("an answer");
+        });
+        await_packets(&agent, "udp", "local", 2);
+        await_packets(&agent, "tcp", "local", 6);
+        for protocol in ["tcp", "udp"] {
+            for side in ["remote", "transit"] {
+                assert_eq!(packets(&agent, protocol, side), 0, "{protocol} {side}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_client_whose_own_port_is_watched_leaves_it_quiet() {
+    in_world(|world| {
+        let peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        let server = TcpListener::bind((HERE, unwatched())).expect("bound");
+        let datagrams = UdpSocket::bind((HERE, unwatched())).expect("bound");
+        let accepting = thread::spawn(move || {
+            server.accept().expect("accepted").0.write_all(b"hello").expect("sent");
+            let (_, from) = datagrams.recv_from(&mut [0; 8]).expect("a question");
+            datagrams.send_to(b"pong", from).expect("sent");
+        });
+        peer.run(|| {
+            let mut client = connect_from(watched(), (HERE, unwatched()).into());
+            client.read_exact(&mut [0; 5]).expect("an answer");
+            let client = UdpSocket::bind((THERE, watched())).expect("bound");
+            client.send_to(b"ping", (HERE, unwatched())).expect("sent");
+            client.recv_from(&mut [0; 8]).expect("an answer");
+        });
+        accepting.join().expect("served");
+        await_packets(&agent, "tcp", "remote", 6);
+        await_packets(&agent, "udp", "remote", 2);
+        let_the_ledger_read();
+        assert_eq!(state(&agent), "quiet");
+        assert_eq!(packets(&agent, "tcp", "local") + packets(&agent, "udp", "local"), 0);
+    });
+}
+
+#[test]
+fn a_datagram_that_this_host_sends_elsewhere_is_outbound() {
+    in_world(|world| {
+        let _peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        let_the_ledger_read();
+        let client = UdpSocket::bind((HERE, 0)).expect("bound");
+        client.send_to(b"ping", (THERE, watched())).expect("sent");
+        await_packets(&agent, "udp", "remote", 1);
+        await_state(&agent, "outbound");
+        assert_eq!(awakenings(&agent), 1);
+    });
+}
+
+#[test]
+fn addresses_come_and_go() {
+    in_world(|world| {
+        let peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        let to = |address: [u8; 4]| {
+            let frame = datagram((THERE, 4000), (address.into(), watched()));
+            peer.run(move || Wire::open("peer0").send(&frame));
+        };
+        let is_counted = |address: [u8; 4], side: &str| {
+            let before = packets(&agent, "udp", side);
+            to(address);
+            thread::sleep(Duration::from_millis(20));
+            packets(&agent, "udp", side) > before
+        };
+        // The addresses are in force some time after they are configured.
+        let is_soon = |address: [u8; 4], side: &str| {
+            eventually(&format!("{address:?} is {side}"), || {
+                is_counted(address, side).then_some(())
+            });
+        };
+        is_soon([10, 9, 0, 1], "local");
+        is_soon([10, 9, 0, 255], "local");
+        is_soon([255, 255, 255, 255], "local");
+        is_soon([10, 9, 7, 7], "transit");
+        is_soon([239, 1, 2, 3], "transit");
+
+        sh("ip address add 10.9.7.7/32 dev gp0");
+        is_soon([10, 9, 7, 7], "local");
+        sh("ip address del 10.9.7.7/32 dev gp0");
+        is_soon([10, 9, 7, 7], "transit");
+
+        sh("ip address add 10.9.8.1 peer 10.9.8.2 dev gp0");
+        is_soon([10, 9, 8, 1], "local");
+        is_soon([10, 9, 8, 2], "transit");
+
+        is_soon([10, 66, 1, 2], "transit");
+        sh("ip route add local 10.66.0.0/16 dev lo");
+        is_soon([10, 66, 1, 2], "local");
+        is_soon([10, 67, 1, 2], "transit");
+        sh("ip route del local 10.66.0.0/16 dev lo");
+        is_soon([10, 66, 1, 2], "transit");
+
+        let group = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bound");
+        group.join_multicast_v4(&Ipv4Addr::new(239, 1, 2, 3), &HERE).expect("joined");
+        is_soon([239, 1, 2, 3], "local");
+        drop(group);
+        is_soon([239, 1, 2, 3], "transit");
+
+        // More than the tables hold.
+        for batch in 0..8 {
+            let addresses =
+                (0..250).map(|host| format!("address add 10.77.{batch}.{host}/32 dev lo"));
+            let file = world.path("addresses");
+            fs::write(&file, addresses.collect::<Vec<_>>().join("\n")).expect("written");
+            sh(&format!("ip -batch {}", file.display()));
+        }
+        for batch in 0..8 {
+            for host in [0, 7, 99, 249] {
+                is_soon([10, 77, batch, host], "local");
+            }
+        }
+        is_soon([10, 77, 8, 1], "transit");
+        is_soon([10, 9, 0, 1], "local");
+    });
+}
+
+/// A packet with an address of this host as its source that arrives, and one for this host that
+/// leaves.
+#[test]
+fn a_packet_that_goes_the_other_way_keeps_its_sides() {
+    in_world(|world| {
+        let peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        let arrives = datagram((HERE, watched()), (Ipv4Addr::new(10, 1, 1, 1), 4000));
+        peer.run(move || Wire::open("peer0").send(&arrives));
+        await_packets(&agent, "udp", "local", 1);
+        let leaves = datagram((Ipv4Addr::new(10, 1, 1, 1), watched()), (HERE, 4000));
+        Wire::open("gp0").send(&leaves);
+        await_packets(&agent, "udp", "remote", 1);
+        assert_eq!(packets(&agent, "udp", "transit"), 0);
+    });
+}
+
+#[test]
+fn an_agent_without_news_keeps_what_an_earlier_one_knew() {
+    in_world(|world| {
+        let (near, _far, agent) = router(world);
+        agent.kill9();
+        let frame = datagram((THERE, 4000), (FAR, watched()));
+        near.run(move || Wire::open("peer0").send(&frame));
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0", "gp1"]));
+        await_packets(&agent, "udp", "transit", 1);
+        let address = SocketAddr::from((HERE, watched()));
+        near.run(move || {
+            UdpSocket::bind((THERE, 0)).expect("bound").send_to(b"ping", address).expect("sent");
+        });
+        await_packets(&agent, "udp", "local", 1);
+    });
+}
+
+/// A connection to `address` from a port of the caller's choice.
+fn connect_from(port: u16, address: SocketAddr) -> TcpStream {
+    let socket =
+        rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    rustix::net::bind(&socket, &SocketAddr::from((THERE, port))).expect("bound");
+    rustix::net::connect(&socket, &address).expect("connected");
+    socket.into()
+}
