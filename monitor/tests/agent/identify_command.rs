@@ -47,7 +47,10 @@ fn udp(payload: &[u8]) -> Vec<u8> {
 fn tcp(is_back: bool, flags: u8, payload: &[u8]) -> Vec<u8> {
     let (from, to) = if is_back { (2948_u16, 40000_u16) } else { (40000, 2948) };
     let mut segment = [from.to_be_bytes(), to.to_be_bytes()].concat();
-    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x60, flags, 4, 0, 0, 0, 0, 0, 2, 4, 5, 0xb4]);
+    // A SYN counts as a byte: what follows it begins at 1.
+    let sequence = u8::from(flags & 0x02 == 0);
+    segment.extend([0, 0, 0, sequence, 0, 0, 0, 0, 0x60, flags]);
+    segment.extend([4, 0, 0, 0, 0, 0, 2, 4, 5, 0xb4]);
     segment.extend(payload);
     let mut packet = ip(6, &segment);
     if is_back {

@@ -1,6 +1,7 @@
 //! The live page in a real browser.
 
 use std::{
+    fs,
     net::{Ipv4Addr, UdpSocket},
     path::Path,
 };
@@ -33,10 +34,11 @@ fn the_page_updates_a_row_on_a_bind() {
         let events = "document.getElementById('events').innerText";
         eventually("events", || browser.evaluate(events).contains("agent_started").then_some(()));
 
+        let this_program = fs::read_to_string("/proc/self/comm").expect("a name");
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port(0))).expect("bound");
         eventually("a bound port", || {
             let row = browser.evaluate(&row(port(0)));
-            (row.contains("bound") && row.contains("live_page")).then_some(())
+            (row.contains("bound") && row.contains(this_program.trim_end())).then_some(())
         });
         eventually("the event", || {
             browser.evaluate(events).contains("unexpected_owner").then_some(())
