@@ -43,10 +43,14 @@ pub fn probe(peer: &Peer) {
     });
 }
 
-/// This host talks to that port elsewhere.
+/// A port to which this host sends and that nothing else uses here: the state of a port is the
+/// highest that holds, and a bind would hide `outbound`.
+pub const ELSEWHERE: u16 = 2948;
+
+/// This host sends a datagram to [`ELSEWHERE`] of the peer.
 pub fn talk_elsewhere() {
     let outbound = UdpSocket::bind((HERE, 0)).expect("bound");
-    outbound.send_to(b"hello", (THERE, port(1))).expect("sent");
+    outbound.send_to(b"hello", (THERE, ELSEWHERE)).expect("sent");
 }
 
 /// Binds the port without a listener, and closes the socket.

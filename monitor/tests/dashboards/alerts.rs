@@ -13,7 +13,7 @@ use testkit::{
     agent::{Agent, Config, finish, ghostport},
     alertmanager::{Alertmanager, Webhook},
     eventually,
-    happenings::{Served, bind_in_passing, probe, talk_elsewhere},
+    happenings::{ELSEWHERE, Served, bind_in_passing, probe, talk_elsewhere},
     panels::questions,
     patience,
     prometheus::Prometheus,
@@ -86,8 +86,9 @@ fn rules_and_panels_query_exported_metrics() {
         let peer = world.peer();
         let prometheus = Prometheus::start(world);
         // Only a veth has native XDP here, so `lo` lacks a hook, which a panel is about.
-        // 2948 has a name, which the others lack.
-        let config = Config::new([port(0), port(1), 2948]).on(&["lo", "gp0"]).mode("xdp-native");
+        // The last one has a name, which the others lack.
+        let config =
+            Config::new([port(0), port(1), ELSEWHERE]).on(&["lo", "gp0"]).mode("xdp-native");
         let agent = Agent::start(world, &config);
         prometheus.scrape(&[TARGET, ABSENT]);
         await_scrape(&prometheus);

@@ -63,30 +63,34 @@ pub(super) const ROWS: &[Row] = &[
     row("life", "agent", &["life::"]),
     row("open-sockets", "kernel", &["open_sockets::"]),
     row("privileges", "agent", &["privileges::"]),
-    situation("lockdown-integrity", &["privileges::lockdown_integrity"], "lockdown=integrity"),
+    situation(
+        "lockdown-integrity",
+        &["privileges::boot::lockdown_integrity"],
+        "lockdown=integrity",
+    ),
     situation(
         "lockdown-confidentiality",
-        &["privileges::lockdown_confidentiality"],
+        &["privileges::boot::lockdown_confidentiality"],
         "lockdown=confidentiality",
     ),
     situation(
         "bpf-allowed",
-        &["privileges::unprivileged_bpf_allowed"],
+        &["privileges::boot::unprivileged_bpf_allowed"],
         "sysctl.kernel.unprivileged_bpf_disabled=0",
     ),
     situation(
         "bpf-forbidden-for-good",
-        &["privileges::unprivileged_bpf_forbidden_for_good"],
+        &["privileges::boot::unprivileged_bpf_forbidden_for_good"],
         "sysctl.kernel.unprivileged_bpf_disabled=1",
     ),
     situation(
         "bpf-forbidden",
-        &["privileges::unprivileged_bpf_forbidden_revocably"],
+        &["privileges::boot::unprivileged_bpf_forbidden_revocably"],
         "sysctl.kernel.unprivileged_bpf_disabled=2",
     ),
     Row {
         boot: Boot { cgroup: Cgroup::Version1, ..USUAL },
-        ..situation("cgroup-v1", &["privileges::cgroup_v1"], "")
+        ..situation("cgroup-v1", &["privileges::host::cgroup_v1"], "")
     },
 ];
 

@@ -1,8 +1,6 @@
-//! One script of socket calls, every mechanism: the events are the same, apart from the differences
-//! that `docs/operate/socket-calls.md` declares, and those are there.
+//! The steps: each performs calls, and returns those that must be reported.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::fd::{BorrowedFd, OwnedFd},
     thread,
@@ -15,28 +13,22 @@ use rustix::{
         socket, sockopt,
     },
 };
-use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config, expect_sockets},
-    calls::{
-        Call, MECHANISMS, NOBODY, as_user, at, bound_life, compared, difference, listening_life,
-        privileged, tcp, udp, v4,
-    },
+    calls::{Call, NOBODY, as_user, at, bound_life, listening_life, privileged, tcp, udp, v4},
     child::{forked, left_open},
-    compat, is_emulated,
-    metrics::{Counts, since},
+    compat,
     namespaces::enter_new_users,
     uring,
-    world::{Peer, World, in_world, port, set_sysctl},
+    world::{Peer, port, set_sysctl},
 };
 
 /// Offsets of the ports that port 0 may land on.
-const AUTOMATIC: std::ops::Range<u16> = 60..80;
+pub(super) const AUTOMATIC: std::ops::Range<u16> = 60..80;
 
 /// Performs a step and returns the calls that must be reported; `None` where this kernel cannot do it.
-type Act = fn() -> Option<Vec<Call>>;
+pub(super) type Act = fn() -> Option<Vec<Call>>;
 
-const SCRIPT: &[(&str, Act)] = &[
+pub(super) const SCRIPT: &[(&str, Act)] = &[
     ("TCP server over IPv4", || Some(server(AddressFamily::INET, v4(port(0))))),
     ("TCP server over IPv6", || Some(server(AddressFamily::INET6, at("::1", port(1))))),
     ("TCP server, dual-stack", || Some(server(AddressFamily::INET6, at("::", port(2))))),
@@ -73,29 +65,29 @@ const SCRIPT: &[(&str, Act)] = &[
     ("bind by a 32-bit system call, refused", compat_refused),
 ];
 
-fn server(family: AddressFamily, address: SocketAddr) -> Vec<Call> {
+pub(super) fn server(family: AddressFamily, address: SocketAddr) -> Vec<Call> {
     serve(tcp(family), address)
 }
 
-fn multipath_server() -> Option<Vec<Call>> {
+pub(super) fn multipath_server() -> Option<Vec<Call>> {
     const MPTCP: u32 = 262;
     let protocol = RawProtocol::new(MPTCP).map(Protocol::from_raw);
     let socket = socket(AddressFamily::INET, SocketType::STREAM, protocol).ok()?;
     Some(serve(socket, v4(port(23))))
 }
 
-fn serve(socket: OwnedFd, address: SocketAddr) -> Vec<Call> {
+pub(super) fn serve(socket: OwnedFd, address: SocketAddr) -> Vec<Call> {
     bind(&socket, &address).expect("bound");
     listen(&socket, 1).expect("listening");
     listening_life("tcp", address).to_vec()
 }
 
-fn unused(socket: OwnedFd, transport: &'static str, address: SocketAddr) -> Vec<Call> {
+pub(super) fn unused(socket: OwnedFd, transport: &'static str, address: SocketAddr) -> Vec<Call> {
     bind(&socket, &address).expect("bound");
     bound_life(transport, address).to_vec()
 }
 
-fn refusal(
+pub(super) fn refusal(
     what: &'static str,
     transport: &'static str,
     at: SocketAddr,
@@ -104,7 +96,7 @@ fn refusal(
     Call::here(what, transport, at).refused(errno)
 }
 
-fn in_use() -> Option<Vec<Call>> {
+pub(super) fn in_use() -> Option<Vec<Call>> {
     let address = v4(port(7));
     let holder = TcpListener::bind(address).expect("bound");
     assert_eq!(bind(tcp(AddressFamily::INET), &address), Err(Errno::ADDRINUSE));
@@ -123,7 +115,7 @@ fn in_use() -> Option<Vec<Call>> {
     Some(tcp.into_iter().chain(udp).collect())
 }
 
-fn denied() -> Option<Vec<Call>> {
+pub(super) fn denied() -> Option<Vec<Call>> {
     let (four, six) = (v4(privileged()), at("::1", privileged()));
     let thread_id = as_user("nobody", NOBODY, NOBODY, || {
         assert_eq!(bind(tcp(AddressFamily::INET), &four), Err(Errno::ACCESS));
@@ -134,7 +126,7 @@ fn denied() -> Option<Vec<Call>> {
     Some(calls.map(by).to_vec())
 }
 
-fn not_ours() -> Option<Vec<Call>> {
+pub(super) fn not_ours() -> Option<Vec<Call>> {
     let (four, six) = (at("192.0.2.1", port(9)), at("2001:db8::1", port(9)));
     assert_eq!(bind(tcp(AddressFamily::INET), &four), Err(Errno::ADDRNOTAVAIL));
     assert_eq!(bind(udp(AddressFamily::INET6), &six), Err(Errno::ADDRNOTAVAIL));
@@ -143,7 +135,7 @@ fn not_ours() -> Option<Vec<Call>> {
     Some(vec![tcp, udp])
 }
 
-fn bound_already() -> Option<Vec<Call>> {
+pub(super) fn bound_already() -> Option<Vec<Call>> {
     let (one, two) = (v4(port(11)), v4(port(12)));
     let socket = udp(AddressFamily::INET);
     bind(&socket, &one).expect("bound");
@@ -153,7 +145,7 @@ fn bound_already() -> Option<Vec<Call>> {
 }
 
 /// Makes the kernel choose watched ports, of this network namespace.
-fn with_automatic_ports<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn with_automatic_ports<T>(work: impl FnOnce() -> T) -> T {
     const RANGE: &str = "net/ipv4/ip_local_port_range";
     set_sysctl(RANGE, &format!("{} {}", port(AUTOMATIC.start), port(AUTOMATIC.end - 1)));
     let result = work();
@@ -161,18 +153,22 @@ fn with_automatic_ports<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-fn automatic(transport: &'static str, family: AddressFamily, address: &str) -> Vec<Call> {
+pub(super) fn automatic(
+    transport: &'static str,
+    family: AddressFamily,
+    address: &str,
+) -> Vec<Call> {
     let socket = if transport == "tcp" { tcp(family) } else { udp(family) };
     with_automatic_ports(|| bind(&socket, &at(address, 0)).expect("bound"));
     bound_life(transport, own_address(&socket)).to_vec()
 }
 
-fn own_address(socket: &OwnedFd) -> SocketAddr {
+pub(super) fn own_address(socket: &OwnedFd) -> SocketAddr {
     getsockname(socket).expect("a name").try_into().expect("an address")
 }
 
 /// Holds its port until it closes, connected or not.
-fn client(local_port: u16) -> Vec<Call> {
+pub(super) fn client(local_port: u16) -> Vec<Call> {
     let server = TcpListener::bind("127.0.0.1:9").expect("bound");
     let socket = tcp(AddressFamily::INET);
     with_automatic_ports(|| bind(&socket, &v4(local_port)).expect("bound"));
@@ -184,7 +180,7 @@ fn client(local_port: u16) -> Vec<Call> {
     bound_life("tcp", address).to_vec()
 }
 
-fn unbound_client() -> Option<Vec<Call>> {
+pub(super) fn unbound_client() -> Option<Vec<Call>> {
     let server = TcpListener::bind("127.0.0.1:9").expect("bound");
     let client = with_automatic_ports(|| TcpStream::connect(v4(9)).expect("connected"));
     let accepted = server.accept().expect("accepted");
@@ -193,7 +189,7 @@ fn unbound_client() -> Option<Vec<Call>> {
     Some(Vec::new())
 }
 
-fn unbound_sender() -> Option<Vec<Call>> {
+pub(super) fn unbound_sender() -> Option<Vec<Call>> {
     let receiver = UdpSocket::bind("127.0.0.1:9").expect("bound");
     let sender = udp(AddressFamily::INET);
     with_automatic_ports(|| connect(&sender, &v4(9)).expect("connected"));
@@ -202,11 +198,11 @@ fn unbound_sender() -> Option<Vec<Call>> {
     Some(Vec::new())
 }
 
-fn is_automatic(address: SocketAddr) -> bool {
+pub(super) fn is_automatic(address: SocketAddr) -> bool {
     (port(AUTOMATIC.start)..port(AUTOMATIC.end)).contains(&address.port())
 }
 
-fn reuse_port() -> Option<Vec<Call>> {
+pub(super) fn reuse_port() -> Option<Vec<Call>> {
     let address = v4(port(13));
     let sharing = || {
         let socket = tcp(AddressFamily::INET);
@@ -220,7 +216,7 @@ fn reuse_port() -> Option<Vec<Call>> {
     Some([&bind, &listen, &bind, &listen, &close, &close].map(Clone::clone).to_vec())
 }
 
-fn other_thread() -> Option<Vec<Call>> {
+pub(super) fn other_thread() -> Option<Vec<Call>> {
     let address = v4(port(14));
     let thread = thread::Builder::new().name("gp-binder".into());
     let thread = thread.spawn(move || server(AddressFamily::INET, address)).expect("spawned");
@@ -229,19 +225,22 @@ fn other_thread() -> Option<Vec<Call>> {
     Some(calls)
 }
 
-fn other_network() -> Option<Vec<Call>> {
+pub(super) fn other_network() -> Option<Vec<Call>> {
     let peer = Peer::alone();
     Some(peer.run(|| server(AddressFamily::INET, v4(port(15)))))
 }
 
 /// Binds a socket and leaves it open, in a child that does nothing but system calls.
-fn bind_for_good(kind: SocketType, address: SocketAddr) -> rustix::io::Result<BorrowedFd<'static>> {
+pub(super) fn bind_for_good(
+    kind: SocketType,
+    address: SocketAddr,
+) -> rustix::io::Result<BorrowedFd<'static>> {
     let socket = socket(AddressFamily::INET, kind, None)?;
     bind(&socket, &address)?;
     Ok(left_open(socket))
 }
 
-fn end_without_close() -> Option<Vec<Call>> {
+pub(super) fn end_without_close() -> Option<Vec<Call>> {
     let address = v4(port(16));
     let child = forked(|| {
         bind_for_good(SocketType::STREAM, address).is_ok_and(|socket| listen(socket, 1).is_ok())
@@ -250,14 +249,14 @@ fn end_without_close() -> Option<Vec<Call>> {
     Some(listening_life("tcp", address).map(|call| call.by_child(child)).to_vec())
 }
 
-fn short_life() -> Option<Vec<Call>> {
+pub(super) fn short_life() -> Option<Vec<Call>> {
     let address = v4(port(17));
     let child = forked(|| bind_for_good(SocketType::DGRAM, address).is_ok()).expect("bound");
     Some(bound_life("udp", address).map(|call| call.by_child(child)).to_vec())
 }
 
 /// Root of a user namespace has no privilege in the network namespace outside.
-fn other_user_namespace() -> Option<Vec<Call>> {
+pub(super) fn other_user_namespace() -> Option<Vec<Call>> {
     let (denied, bound) = (v4(privileged()), v4(port(18)));
     let child = forked(|| {
         enter_new_users()
@@ -269,14 +268,14 @@ fn other_user_namespace() -> Option<Vec<Call>> {
     Some([denied, bound, close].map(|call| call.by_child(child)).to_vec())
 }
 
-fn uring_bind() -> Option<Vec<Call>> {
+pub(super) fn uring_bind() -> Option<Vec<Call>> {
     let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port(19));
     let socket = tcp(AddressFamily::INET);
     assert_eq!(uring::bind(&socket, address)?, 0);
     Some(bound_life("tcp", address.into()).to_vec())
 }
 
-fn uring_refused() -> Option<Vec<Call>> {
+pub(super) fn uring_refused() -> Option<Vec<Call>> {
     let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port(20));
     let holder = TcpListener::bind(address).expect("bound");
     let errno = uring::bind(&tcp(AddressFamily::INET), address);
@@ -287,13 +286,13 @@ fn uring_refused() -> Option<Vec<Call>> {
     Some(vec![bound, listens, refused, close])
 }
 
-fn compat_bind() -> Option<Vec<Call>> {
+pub(super) fn compat_bind() -> Option<Vec<Call>> {
     let address = v4(port(21));
     let child = forked(|| compat::bind(address.port()) == Some(0))?;
     Some(bound_life("udp", address).map(|call| call.by_child(child)).to_vec())
 }
 
-fn compat_refused() -> Option<Vec<Call>> {
+pub(super) fn compat_refused() -> Option<Vec<Call>> {
     let address = v4(port(22));
     let holder = UdpSocket::bind(address).expect("bound");
     let child = forked(|| compat::bind(address.port()) == Some(Errno::ADDRINUSE.raw_os_error()));
@@ -301,184 +300,4 @@ fn compat_refused() -> Option<Vec<Call>> {
     let [bound, close] = bound_life("udp", address);
     let refused = refusal("in_use", "udp", address, "EADDRINUSE").by_child(child?);
     Some(vec![bound, refused, close])
-}
-
-/// What a mechanism did not report of a step, or reported in excess: short, for the table, and in
-/// full.
-struct Difference {
-    words: BTreeSet<String>,
-    details: String,
-}
-
-/// What one mechanism made of the steps that this kernel can do.
-type Performance = BTreeMap<&'static str, Difference>;
-
-/// An agent that is forced to one mechanism, or why it cannot be.
-fn forced(world: &World, mechanism: &'static str, ports: &[u16]) -> Result<Agent, String> {
-    let agent = Agent::start(world, &Config::new(ports.to_vec()).mechanism(mechanism));
-    let metrics = agent.metrics();
-    let serves = |hook| metrics.mechanism(hook, None).as_deref() == Some(mechanism);
-    if serves("bind") && serves("close") {
-        return Ok(agent);
-    }
-    let changes = agent.events().into_iter().filter(|event| !event["ghostport.reason"].is_null());
-    let reasons: Vec<String> = changes
-        .map(|event| format!("{} {}", event["ghostport.hook"], event["ghostport.reason"]))
-        .collect();
-    Err(reasons.join(", "))
-}
-
-fn perform(world: &World, mechanism: &'static str) -> Result<Performance, String> {
-    let ports: Vec<u16> = (0..90).map(port).chain([privileged()]).collect();
-    let agent = forced(world, mechanism, &ports)?;
-    let mut performance = Performance::new();
-    let mut seen = agent.socket_events().len();
-    let mut counted = agent.metrics().sockets(&ports);
-    for (step, act) in SCRIPT {
-        let calls = act();
-        let events = agent.socket_events();
-        let told: Vec<Value> = events[seen..].iter().map(compared).collect();
-        seen = events.len();
-        let counts = agent.metrics().sockets(&ports);
-        assert_eq!(since(&counted, &counts), counts_of(&told), "{mechanism}, {step}: counters");
-        counted = counts;
-        if let Some(calls) = calls {
-            let expected: Vec<Value> = calls.iter().map(Call::event).collect();
-            let words = in_words(&told, &expected);
-            let details = difference(&told, &expected);
-            performance.insert(*step, Difference { words, details });
-        }
-    }
-    let anonymous = agent.socket_events().iter().filter(|event| is_anonymous_close(event)).count();
-    assert!(anonymous <= 2, "{mechanism}: {anonymous} closes without a process");
-    assert!(agent.terminate().success());
-    Ok(performance)
-}
-
-/// The counters that belong to these events.
-fn counts_of(events: &[Value]) -> Counts {
-    let mut counts = Counts::new();
-    for event in events {
-        let text = |key: &str| event[key].as_str().expect("a text").to_owned();
-        let kind = text("event.name");
-        let what = match kind.trim_start_matches("ghostport.") {
-            "bind" | "bind_failed" => text("ghostport.result"),
-            kind => kind.to_owned(),
-        };
-        let port = event["network.local.port"].as_u64().expect("a port") as u16;
-        expect_sockets(&mut counts, port, &what, &text("network.transport"), 1);
-    }
-    counts
-}
-
-/// In the words of the table in `docs/operate/socket-calls.md`: `no close`, for instance.
-fn in_words(told: &[Value], expected: &[Value]) -> BTreeSet<String> {
-    let kind = |event: &Value| {
-        let name = event["event.name"].as_str().expect("a name");
-        name.trim_start_matches("ghostport.").to_owned()
-    };
-    let mut surplus = told.to_vec();
-    let mut found = BTreeSet::new();
-    let mut common = Vec::new();
-    for event in expected {
-        match surplus.iter().position(|told| is_same(told, event)) {
-            Some(position) => common.push(surplus.remove(position)),
-            None => {
-                found.insert(format!("no `{}`", kind(event)));
-            }
-        }
-    }
-    found.extend(surplus.iter().map(|event| format!("another `{}`", kind(event))));
-    if found.is_empty() && told != common {
-        found.insert("another order".to_owned());
-    }
-    found
-}
-
-/// Whether this event reports the expected call. Where the agent scanned the sockets just as one was
-/// closed, the closing process is unknown.
-fn is_same(told: &Value, expected: &Value) -> bool {
-    let mut expected = expected.clone();
-    if is_anonymous_close(told) {
-        let fields = expected.as_object_mut().expect("an object");
-        fields.retain(|key, _| !key.starts_with("process.") && !key.starts_with("thread."));
-    }
-    *told == expected
-}
-
-fn is_anonymous_close(event: &Value) -> bool {
-    event["event.name"] == "ghostport.close" && event.get("process.pid").is_none()
-}
-
-const PAGE: &str = include_str!("../../../docs/operate/socket-calls.md");
-
-/// The table of differences: by step and mechanism.
-fn declared() -> BTreeMap<(String, &'static str), BTreeSet<String>> {
-    let rows = PAGE.lines().skip_while(|line| !line.starts_with("| step |"));
-    let mut rows = rows.map_while(|line| line.strip_prefix('|')?.strip_suffix('|'));
-    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
-    let head = cells(rows.next().expect("a table"));
-    assert_eq!(head[1..], MECHANISMS, "the columns of the table");
-    let mut declared = BTreeMap::new();
-    for row in rows.skip(1) {
-        let row = cells(row);
-        assert!(SCRIPT.iter().any(|(step, _)| *step == row[0]), "no step: {}", row[0]);
-        for (mechanism, cell) in MECHANISMS.into_iter().zip(&row[1..]) {
-            let differences = cell.split(", ").filter(|word| !word.is_empty()).map(str::to_owned);
-            declared.insert((row[0].clone(), mechanism), differences.collect());
-        }
-    }
-    declared
-}
-
-/// Mechanisms that have to work: two everywhere, and in guests, whose kernels are known, all of them.
-/// Trampolines on arm64 are of Linux 6.4.
-fn must_work() -> &'static [&'static str] {
-    if !is_emulated() {
-        &["cgroup", "tracepoint"]
-    } else if cfg!(target_arch = "x86_64") {
-        &MECHANISMS
-    } else {
-        &["kprobe", "cgroup", "tracepoint"]
-    }
-}
-
-#[test]
-fn every_mechanism_reports_the_same_events_but_for_declared_differences() {
-    let declared = declared();
-    let mut worked = Vec::new();
-    let mut wrong = Vec::new();
-    for mechanism in MECHANISMS {
-        in_world(|world| match perform(world, mechanism) {
-            Err(reason) => eprintln!("{mechanism}: refused: {reason}"),
-            Ok(performance) => {
-                let steps = SCRIPT.iter().map(|(step, _)| *step);
-                let impossible: Vec<&str> =
-                    steps.filter(|step| !performance.contains_key(step)).collect();
-                eprintln!("{mechanism}: works; impossible on this kernel: {impossible:?}");
-                worked.push(mechanism);
-                wrong.extend(undeclared(mechanism, &performance, &declared));
-            }
-        });
-    }
-    assert!(wrong.is_empty(), "{}", wrong.concat());
-    for mechanism in must_work() {
-        assert!(worked.contains(mechanism), "{mechanism} does not work, only {worked:?}");
-    }
-}
-
-/// Where a mechanism and the table disagree, one way or the other.
-fn undeclared(
-    mechanism: &'static str,
-    performance: &Performance,
-    declared: &BTreeMap<(String, &'static str), BTreeSet<String>>,
-) -> Vec<String> {
-    let none = BTreeSet::new();
-    let wrong = performance.iter().filter_map(|(step, Difference { words, details })| {
-        let declared = declared.get(&((*step).to_owned(), mechanism)).unwrap_or(&none);
-        (words != declared).then(|| {
-            format!("{step}, {mechanism}: found {words:?}, declared {declared:?}\n{details}\n")
-        })
-    });
-    wrong.collect()
 }

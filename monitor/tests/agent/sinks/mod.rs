@@ -1,0 +1,7 @@
+//! Where events go, from outside: to servers that take them, and to those that do not; to a real
+//! Alertmanager and a real journal.
+
+mod alertmanager;
+mod journal;
+mod receivers;
+mod support;

@@ -1,0 +1,6 @@
+//! Hooks come and go with interfaces, find a place beside others, and leave nothing behind.
+
+mod neighbours;
+mod restart;
+mod selection;
+mod support;

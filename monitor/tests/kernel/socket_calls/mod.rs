@@ -1,0 +1,6 @@
+//! Socket calls are counted and reported exactly once each: process, address, call and result.
+
+mod bench;
+mod every_call;
+mod losses;
+mod particular;
