@@ -84,6 +84,45 @@ impl SplitWire {
     }
 }
 
+/// An instruction of a filter, `struct sock_filter`: code, jumps, operand.
+pub type Instruction = (u16, u8, u8, u32);
+
+/// A packet socket of every protocol with a filter; without instructions it has none.
+pub fn capturing_socket(filter: &[Instruction]) -> OwnedFd {
+    let everything = (libc::ETH_P_ALL as u16).to_be().into();
+    // The filter is there before the first packet, as with libpcap.
+    let socket = packet_socket();
+    if !filter.is_empty() {
+        attach(&socket, filter);
+    }
+    // SAFETY: all members are integers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = everything;
+    let size = size_of::<libc::sockaddr_ll>() as u32;
+    // SAFETY: the address lives through the call, and is as long as the call says.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
+    assert_eq!(result, 0, "bind: {}", io::Error::last_os_error());
+    socket
+}
+
+fn attach(socket: &OwnedFd, filter: &[Instruction]) {
+    let mut filter: Vec<libc::sock_filter> =
+        filter.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its instructions live through the call, which only reads them.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as u32,
+        )
+    };
+    assert_eq!(result, 0, "SO_ATTACH_FILTER: {}", io::Error::last_os_error());
+}
+
 /// A packet socket that receives nothing: its protocol is 0.
 fn packet_socket() -> OwnedFd {
     socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)

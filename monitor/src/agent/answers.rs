@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     api::{
+        capture::Capture,
         port::Port,
         selftest::{self, SelftestResult},
         socket::Socket,
@@ -54,9 +55,13 @@ impl Source for Answers {
         drop(ledger);
         let verdicts = |port| self.pipeline.tallies().of_port(port);
         let sockets = self.scanner.sockets();
+        let captures = self.scanner.captures();
         let view = |(port, facts): (&WatchedPort, PortFacts)| {
             let sockets = Socket::list(on_port(&sockets, port.number));
-            Port::of_agent(port, &facts, &verdicts(port.number), sockets)
+            Port {
+                captures: Capture::on_port(&captures, port.number),
+                ..Port::of_agent(port, &facts, &verdicts(port.number), sockets)
+            }
         };
         Ok(known.into_iter().map(view).collect())
     }

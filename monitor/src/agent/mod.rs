@@ -15,6 +15,7 @@ pub mod pipeline;
 mod reload;
 mod run;
 mod run_loop;
+mod scan;
 mod service_manager;
 mod shutdown;
 mod signals;

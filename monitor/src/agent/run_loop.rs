@@ -13,8 +13,8 @@ use tokio::{
 use super::{
     clock,
     lock::lock,
+    scan::Scan,
     signals::{Order, Signals, Stop},
-    socket_scanner::Scan,
     state::Agent,
 };
 
@@ -53,7 +53,7 @@ impl Agent {
                 Some(scan) = scans.recv() => {
                     // The pipeline takes every call made during a scan before the scan itself.
                     streams.events.receive_pending(|record| pipeline.submit_call(record));
-                    pipeline.submit_scan(scan.at, scan.sockets);
+                    pipeline.submit_scan(scan);
                 }
                 forwarded = streams.log.forward() => forwarded?,
                 changed = self.interfaces.changed() => {

@@ -20,13 +20,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{clock, lock::lock, pipeline::Pipeline};
+use super::{clock, lock::lock, pipeline::Pipeline, scan::Scan};
 use crate::{
     config::Config,
     process::ProcessEnricher,
-    sockets::{self, Socket},
+    sockets::{self, Capture, Socket},
 };
-use monitor_ledger::ClockReading;
 
 /// Time between two scans.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -39,15 +38,6 @@ const PAUSE_FACTOR: u32 = 100;
 const PERIOD_AFTER_CHANGE: Duration = Duration::from_secs(1);
 const PAUSE_FACTOR_AFTER_CHANGE: u32 = 20;
 
-/// A finished scan.
-#[derive(Debug)]
-pub struct Scan {
-    /// When it began.
-    pub at: ClockReading,
-    /// The sockets on watched ports, by port.
-    pub sockets: Arc<[Socket]>,
-}
-
 /// Asks the kernel side for the open sockets.
 pub type OpenSockets = Box<dyn Fn() -> Result<Vec<HeldSocket>> + Send + Sync>;
 
@@ -55,6 +45,7 @@ pub type OpenSockets = Box<dyn Fn() -> Result<Vec<HeldSocket>> + Send + Sync>;
 pub struct SocketScanner {
     processes: Mutex<ProcessEnricher>,
     sockets: Mutex<Arc<[Socket]>>,
+    captures: Mutex<Arc<[Capture]>>,
     /// `None` where the kernel side has no list of them.
     open_sockets: Option<OpenSockets>,
     netns_inode: Option<u32>,
@@ -82,8 +73,8 @@ pub async fn run(
         let ports: Vec<u16> = config.borrow_and_update().port_numbers().collect();
         let this = Arc::clone(&scanner);
         match spawn_blocking(move || this.scan(&ports)).await {
-            Ok(Ok(sockets)) => {
-                if scans.send(Scan { at, sockets }).await.is_err() {
+            Ok(Ok((sockets, captures))) => {
+                if scans.send(Scan { at, sockets, captures }).await.is_err() {
                     return;
                 }
             }
@@ -107,6 +98,7 @@ impl SocketScanner {
         Self {
             processes: Mutex::new(ProcessEnricher::new(command_lines)),
             sockets: Mutex::new([].into()),
+            captures: Mutex::new([].into()),
             open_sockets,
             netns_inode: fs::metadata("/proc/self/ns/net").ok().map(|net| net.ino() as u32),
             has_complained: AtomicBool::new(false),
@@ -123,14 +115,22 @@ impl SocketScanner {
         Arc::clone(&lock(&self.sockets))
     }
 
-    fn scan(&self, ports: &[u16]) -> io::Result<Arc<[Socket]>> {
+    /// The sockets that take packets of watched ports without holding them, as the last scan found
+    /// them.
+    pub fn captures(&self) -> Arc<[Capture]> {
+        Arc::clone(&lock(&self.captures))
+    }
+
+    fn scan(&self, ports: &[u16]) -> io::Result<(Arc<[Socket]>, Arc<[Capture]>)> {
         let result = sockets::scan_with(ports, &mut lock(&self.processes), || self.ask_kernel())?;
         if result.unseen.namespaces > 0 {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
         }
         let sockets: Arc<[Socket]> = result.sockets.into();
+        let captures: Arc<[Capture]> = result.captures.into();
         *lock(&self.sockets) = Arc::clone(&sockets);
-        Ok(sockets)
+        *lock(&self.captures) = Arc::clone(&captures);
+        Ok((sockets, captures))
     }
 
     /// The kernel side's list of open sockets; `None` if `/proc` is to be searched instead.

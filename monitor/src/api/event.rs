@@ -62,6 +62,8 @@ pub struct EventSummary {
     pub verdict: Option<String>,
     #[serde(rename = "ghostport.reason")]
     pub reason: Option<String>,
+    #[serde(rename = "ghostport.filter")]
+    pub filter: Option<String>,
     #[serde(rename = "ghostport.dormant_for_seconds")]
     pub dormant_for_seconds: Option<f64>,
 }

@@ -1,6 +1,7 @@
 //! What a running agent says over its API: one serde model of a port, a socket, a holder, a talker, a
 //! hook and an event, written by the server and read by the commands that ask it.
 
+pub mod capture;
 pub mod client;
 pub mod event;
 pub mod hook;

@@ -4,7 +4,7 @@ use monitor_common::flow::{Protocol, Side};
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
 use super::socket::Family;
-use crate::sockets::TcpState;
+use crate::sockets::{CaptureKind, TcpState};
 
 /// An enum each of whose values has a name.
 pub trait Named: Copy + 'static {
@@ -39,6 +39,14 @@ impl Named for Family {
             Self::Ipv4 => "ipv4",
             Self::Ipv6 => "ipv6",
         }
+    }
+}
+
+impl Named for CaptureKind {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        Self::name(self)
     }
 }
 
@@ -118,6 +126,7 @@ mod tests {
         check::<Protocol>();
         check::<Side>();
         check::<Family>();
+        check::<CaptureKind>();
         check::<TcpState>();
     }
 

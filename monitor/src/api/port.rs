@@ -8,7 +8,7 @@ use monitor_identify::Verdict;
 use monitor_ledger::{Cause, PortFacts, PortState};
 use serde::{Deserialize, Serialize};
 
-use super::{named, socket::Socket};
+use super::{capture::Capture, named, socket::Socket};
 use crate::{catalogue, classification::Tally, config::WatchedPort};
 
 /// The answer of `/api/v1/ports`.
@@ -60,6 +60,9 @@ pub struct Port {
     /// The sockets on it, as of the last look.
     #[serde(default)]
     pub sockets: Vec<Socket>,
+    /// Sockets that take its packets without holding it, or may take them, as of the last look.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub captures: Vec<Capture>,
 }
 
 /// How often a verdict was found on a port, and when last.

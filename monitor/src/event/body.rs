@@ -17,7 +17,10 @@ use super::{
     name::EventName,
     socket::{Errno, SocketFields},
 };
-use crate::{classification::Kept, sockets::Reach};
+use crate::{
+    classification::Kept,
+    sockets::{CaptureKind, Reach},
+};
 
 /// Something that happened on this host.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +50,8 @@ pub enum EventBody {
     Dormant(SocketFields),
     /// Packets were answered from a watched port that no socket of this host holds.
     Answered(Answered),
+    /// A socket takes packets of watched ports without holding the ports.
+    Captured(Captured),
     /// A payload or a connection attempt was identified.
     Identified(Identified),
     /// A process that the configuration does not expect bound a watched port.
@@ -129,6 +134,24 @@ pub struct Answered {
     pub reach: Reach,
 }
 
+/// A socket that takes packets of watched ports without holding the ports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Captured {
+    /// Protocol, service and namespace, as far as the packets have only one.
+    pub socket: SocketFields,
+    /// The watched ports that its filter is about, in ascending order; empty for a socket without a
+    /// filter and for a filter that is not known.
+    pub ports: Vec<u16>,
+    /// Kind of socket.
+    pub kind: CaptureKind,
+    /// What it takes, in words.
+    pub filter: String,
+    /// Whether it takes packets of watched ports and no others.
+    pub is_targeted: bool,
+    /// A process that holds the socket, if one is known.
+    pub holder: Option<CallerFields>,
+}
+
 /// The outcome of an identification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identified {
@@ -193,6 +216,7 @@ impl Event {
             EventBody::Awakened(_) => EventName::Awakened,
             EventBody::Dormant(_) => EventName::Dormant,
             EventBody::Answered(_) => EventName::Answered,
+            EventBody::Captured(_) => EventName::Captured,
             EventBody::Identified(_) => EventName::Identified,
             EventBody::UnexpectedOwner(_) => EventName::UnexpectedOwner,
             EventBody::AgentStarted { .. } => EventName::AgentStarted,
@@ -205,6 +229,7 @@ impl Event {
     pub fn port(&self) -> Option<u16> {
         match &self.body {
             EventBody::Identified(identified) => Some(identified.port),
+            EventBody::Captured(captured) => captured.port(),
             _ => self.socket()?.local_port,
         }
     }
@@ -216,6 +241,7 @@ impl Event {
             EventBody::Dormant(socket)
             | EventBody::UnexpectedOwner(UnexpectedOwner::FoundOpen { socket, .. }) => Some(socket),
             EventBody::Answered(answered) => Some(&answered.socket),
+            EventBody::Captured(captured) => Some(&captured.socket),
             EventBody::Identified(identified) => Some(&identified.socket),
             _ => match self.call() {
                 Some(call) => Some(&call.socket),
@@ -230,6 +256,7 @@ impl Event {
             EventBody::UnexpectedOwner(UnexpectedOwner::FoundOpen { holder, .. }) => {
                 holder.as_ref()
             }
+            EventBody::Captured(captured) => captured.holder.as_ref(),
             _ => match self.call() {
                 Some(call) => call.caller.as_ref(),
                 None => None,
@@ -246,6 +273,16 @@ impl Event {
             | EventBody::Close(call)
             | EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call)) => Some(call),
             EventBody::Awakened(awakened) => awakened.by.call(),
+            _ => None,
+        }
+    }
+}
+
+impl Captured {
+    /// The watched port, if the filter is about one.
+    pub const fn port(&self) -> Option<u16> {
+        match self.ports.as_slice() {
+            [port] => Some(*port),
             _ => None,
         }
     }

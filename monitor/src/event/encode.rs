@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Call, Event, EventBody, FailedBind, HookChanged,
-        Identified, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Event, EventBody, FailedBind,
+        HookChanged, Identified, UnexpectedOwner,
     },
     caller::{CallerFields, nanosecond_rfc3339},
     name::EventName,
@@ -20,6 +20,9 @@ use crate::classification::Kept;
 
 /// Version of the format. A field may be added to it; none is renamed or removed.
 pub const SCHEMA: &str = "ghostport.event/1";
+
+/// Ports in a list at most.
+const MAX_PORTS: usize = 64;
 
 /// An event with its JSON.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +95,8 @@ struct Document<'a> {
     #[serde(flatten)]
     conversation: Option<ConversationFields<'a>>,
     #[serde(flatten)]
+    capture: Option<CaptureFields<'a>>,
+    #[serde(flatten)]
     caller: Option<&'a CallerFields>,
     #[serde(rename = "ghostport.expected", skip_serializing_if = "Option::is_none")]
     expected: Option<bool>,
@@ -140,6 +145,17 @@ struct ConversationFields<'a> {
     payload_hex: Option<&'a str>,
 }
 
+/// What a socket takes, beside its path.
+#[derive(Serialize)]
+struct CaptureFields<'a> {
+    #[serde(rename = "ghostport.port", skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(rename = "ghostport.ports", skip_serializing_if = "<[u16]>::is_empty")]
+    ports: &'a [u16],
+    #[serde(rename = "ghostport.filter")]
+    filter: &'a str,
+}
+
 /// The hook of a change, beside its mechanism.
 #[derive(Serialize)]
 struct HookFields<'a> {
@@ -161,6 +177,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             errno: None,
             netns_inode: None,
             conversation: None,
+            capture: None,
             caller: None,
             expected: None,
             dormant_for_seconds: None,
@@ -179,6 +196,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             EventBody::Awakened(awakened) => document.awakened(awakened),
             EventBody::Dormant(socket) => document.socket(socket),
             EventBody::Answered(answered) => document.answered(answered),
+            EventBody::Captured(captured) => document.captured(captured),
             EventBody::Identified(identified) => document.identified(identified),
             EventBody::UnexpectedOwner(owner) => document.unexpected_owner(owner),
             EventBody::AgentStarted { version } => document.agent_version = Some(version),
@@ -229,6 +247,19 @@ impl<'a> Document<'a> {
         self.path = Some(answered.reach.path.name());
         self.path_target = answered.reach.target.as_deref();
         self.count = Some(answered.answers);
+    }
+
+    fn captured(&mut self, captured: &'a Captured) {
+        self.socket(&captured.socket);
+        let port = captured.port();
+        let ports = captured.ports.get(..MAX_PORTS).unwrap_or(&captured.ports);
+        self.capture = Some(CaptureFields {
+            port,
+            ports: if port.is_some() { &[] } else { ports },
+            filter: &captured.filter,
+        });
+        self.path = Some(captured.kind.name());
+        self.caller = captured.holder.as_ref();
     }
 
     fn identified(&mut self, identified: &'a Identified) {

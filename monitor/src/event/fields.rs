@@ -2,8 +2,8 @@
 //! A test compares it with the golden file, which has every field of every kind.
 
 use super::name::EventName::{
-    self, AgentStarted, AgentStopped, Answered, Awakened, Bind, BindFailed, Close, Dormant,
-    HookChanged, Identified, Listen, UnexpectedOwner,
+    self, AgentStarted, AgentStopped, Answered, Awakened, Bind, BindFailed, Captured, Close,
+    Dormant, HookChanged, Identified, Listen, UnexpectedOwner,
 };
 
 /// A field of events.
@@ -35,6 +35,10 @@ pub const fn meaning(name: EventName) -> &'static str {
              load balancer, a transparent proxy or another program. Once for as long as the answers \
              go on."
         }
+        Captured => {
+            "A packet, raw or AF_XDP socket takes packets of a watched port, or may take them. Once for \
+             each socket and filter. It matters most where the filter accepts only such packets."
+        }
         Dormant => "A port was quiet for its `dormant_after`.",
         Identified => {
             "A payload, or a connection attempt that no payload followed, was identified."
@@ -49,10 +53,24 @@ pub const fn meaning(name: EventName) -> &'static str {
 const SOCKETS: &[EventName] =
     &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner];
 const TRANSPORTS: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Answered, Identified, UnexpectedOwner];
+    &[Bind, BindFailed, Listen, Close, Awakened, Answered, Captured, Identified, UnexpectedOwner];
 const PORTS: &[EventName] =
     &[Bind, BindFailed, Listen, Close, Awakened, Dormant, Answered, Identified, UnexpectedOwner];
+const SERVICES: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    Dormant,
+    Answered,
+    Captured,
+    Identified,
+    UnexpectedOwner,
+];
 const CALLS: &[EventName] = &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner];
+const PROCESSES: &[EventName] =
+    &[Bind, BindFailed, Listen, Close, Awakened, Captured, UnexpectedOwner];
 
 macro_rules! fields {
     ($($name:literal: $value:literal $kinds:expr, $help:literal;)+) => {
@@ -75,36 +93,38 @@ fields! {
     "network.peer.port": "number" &[Identified], "The port of the peer.";
     "network.io.direction": "`receive`, `transmit`" &[Identified], "The direction of the payload.";
     "network.interface.name": "string" &[Identified, HookChanged], "The interface.";
-    "ghostport.port": "number" &[Identified], "The watched port, which is the peer's if this host is the client.";
-    "ghostport.service": "string" PORTS, "The port's name in the catalogue, or IANA's.";
+    "ghostport.port": "number" &[Captured, Identified], "The watched port, which is the peer's if this host is the client.";
+    "ghostport.ports": "list of numbers" &[Captured], "The watched ports, where they are several: the first 64.";
+    "ghostport.filter": "string" &[Captured], "What the socket takes: `only port 2948/udp`, `port 2948/udp and other packets`, `everything`, `unknown`.";
+    "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
     "ghostport.result": "`success`, `in_use`, `denied`, `error`" CALLS, "The result of a bind.";
     "ghostport.errno": "string" &[BindFailed, Awakened], "The error of a refused bind, as `EADDRINUSE`.";
     "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process.";
-    "ghostport.netns_inode": "number" CALLS, "The inode of the network namespace.";
+    "ghostport.netns_inode": "number" PROCESSES, "The inode of the network namespace.";
     "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged], "The mechanism that observed the call, or that serves the hook.";
-    "process.pid": "number" CALLS, "The process, in the initial pid namespace.";
-    "process.parent_pid": "number" CALLS, "Its parent.";
-    "process.creation.time": "RFC 3339, ns, UTC" CALLS, "When it started.";
-    "process.executable.name": "string" CALLS, "The kernel's name of the process, at most 15 bytes.";
-    "process.executable.path": "string" CALLS, "The executable, in the mount namespace of the process.";
-    "ghostport.executable_deleted": "boolean" CALLS, "`true` if the executable was deleted or replaced.";
-    "process.command_args": "list of strings" CALLS, "The command line, at most its first 256 bytes.";
-    "ghostport.command_args_truncated": "boolean" CALLS, "`true` if the command line was longer.";
+    "process.pid": "number" PROCESSES, "The process, in the initial pid namespace.";
+    "process.parent_pid": "number" PROCESSES, "Its parent.";
+    "process.creation.time": "RFC 3339, ns, UTC" PROCESSES, "When it started.";
+    "process.executable.name": "string" PROCESSES, "The kernel's name of the process, at most 15 bytes.";
+    "process.executable.path": "string" PROCESSES, "The executable, in the mount namespace of the process.";
+    "ghostport.executable_deleted": "boolean" PROCESSES, "`true` if the executable was deleted or replaced.";
+    "process.command_args": "list of strings" PROCESSES, "The command line, at most its first 256 bytes.";
+    "ghostport.command_args_truncated": "boolean" PROCESSES, "`true` if the command line was longer.";
     "thread.id": "number" CALLS, "The thread that made the call.";
     "thread.name": "string" CALLS, "Its name.";
-    "process.user.id": "number" CALLS, "The effective user, in the initial user namespace.";
-    "process.user.name": "string" CALLS, "Its name on the host.";
-    "process.real_user.id": "number" CALLS, "The real user.";
-    "process.real_user.name": "string" CALLS, "Its name on the host.";
-    "ghostport.real_group_id": "number" CALLS, "The real group.";
-    "ghostport.cgroup_id": "number" CALLS, "The id of the control group in the unified hierarchy.";
-    "process.linux.cgroup": "string" CALLS, "Its path.";
-    "container.id": "string" CALLS, "The container.";
-    "k8s.pod.uid": "string" CALLS, "The pod.";
-    "ghostport.systemd_unit": "string" CALLS, "The systemd unit.";
-    "ghostport.ancestors": "list of objects" CALLS, "Ancestors, the parent first: `pid`, `name`, `executable`.";
+    "process.user.id": "number" PROCESSES, "The effective user, in the initial user namespace.";
+    "process.user.name": "string" PROCESSES, "Its name on the host.";
+    "process.real_user.id": "number" PROCESSES, "The real user.";
+    "process.real_user.name": "string" PROCESSES, "Its name on the host.";
+    "ghostport.real_group_id": "number" PROCESSES, "The real group.";
+    "ghostport.cgroup_id": "number" PROCESSES, "The id of the control group in the unified hierarchy.";
+    "process.linux.cgroup": "string" PROCESSES, "Its path.";
+    "container.id": "string" PROCESSES, "The container.";
+    "k8s.pod.uid": "string" PROCESSES, "The pod.";
+    "ghostport.systemd_unit": "string" PROCESSES, "The systemd unit.";
+    "ghostport.ancestors": "list of objects" PROCESSES, "Ancestors, the parent first: `pid`, `name`, `executable`.";
     "ghostport.dormant_for_seconds": "number" &[Awakened], "For how long the port was dormant.";
-    "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered], "How packets reach what answers.";
+    "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered, Captured], "How packets reach what answers or takes them.";
     "ghostport.path_target": "string" &[Answered], "What answers: address and port, or a program.";
     "ghostport.count": "number" &[Answered], "How many answers there were: accepted connections, or datagrams.";
     "ghostport.reason": "string" &[Awakened, Identified, UnexpectedOwner, AgentStopped, HookChanged], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops.";

@@ -25,7 +25,7 @@ use crate::{
     process::{
         Ancestor, Cgroup, CommandLine, Executable, Identity, SystemdUnit, UnitManager, User,
     },
-    sockets::{Entry, Path, Reach, Socket, TcpState},
+    sockets::{Capture, CapturedPort, Entry, Path, Reach, Scope, Socket, TcpState, packet_socket},
 };
 
 const GOLDEN: &str = include_str!("golden.jsonl");
@@ -167,6 +167,20 @@ fn scanned() -> Event {
     Event::identified(&finding, None, PayloadKeep::Hash, &context()).expect("an event")
 }
 
+fn udp(port: u16) -> CapturedPort {
+    CapturedPort { port, protocol: Protocol::Udp }
+}
+
+fn tcp(port: u16) -> CapturedPort {
+    CapturedPort { port, protocol: Protocol::Tcp }
+}
+
+fn captured(scope: Scope, holder: Option<Identity>) -> Event {
+    let holders = holder.into_iter().map(Arc::new).collect();
+    let capture = Capture { holders, ..packet_socket(scope) };
+    Event::captured(&capture, time(), &context())
+}
+
 fn unexpected_holder(holder: Option<&Identity>) -> Event {
     let socket = Socket {
         port: 2948,
@@ -235,6 +249,9 @@ fn events() -> Vec<Event> {
         transition(Change::Dormant, None),
         transition(Change::Answered { protocol: Protocol::Tcp, answers: 3, is_new: true }, None),
         redirected(),
+        captured(Scope::OnlyWatched(vec![udp(2948)]), Some(identity())),
+        captured(Scope::WatchedToo(vec![udp(2948), tcp(2948), tcp(2949)]), None),
+        captured(Scope::Everything, None),
         identified(PayloadKeep::None, None, Direction::Ingress),
         identified(PayloadKeep::Hash, Some("eth0"), Direction::Ingress),
         identified(PayloadKeep::Bytes, Some("eth0"), Direction::Egress),

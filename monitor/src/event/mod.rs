@@ -24,8 +24,8 @@ mod tests;
 
 pub use self::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Call, Event, EventBody, FailedBind, HookChanged,
-        Identified, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Event, EventBody, FailedBind,
+        HookChanged, Identified, UnexpectedOwner,
     },
     caller::{AncestorFields, CallerFields, IdentityFields},
     context::EventContext,

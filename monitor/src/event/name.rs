@@ -26,6 +26,9 @@ pub enum EventName {
     /// Packets were answered from a watched port that no socket of this host holds.
     #[serde(rename = "ghostport.answered")]
     Answered,
+    /// A socket takes packets of watched ports without holding the ports.
+    #[serde(rename = "ghostport.captured")]
+    Captured,
     /// A payload or a connection attempt was identified.
     #[serde(rename = "ghostport.identified")]
     Identified,
@@ -45,7 +48,7 @@ pub enum EventName {
 
 impl EventName {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Bind,
         Self::BindFailed,
         Self::Listen,
@@ -53,6 +56,7 @@ impl EventName {
         Self::Awakened,
         Self::Dormant,
         Self::Answered,
+        Self::Captured,
         Self::Identified,
         Self::UnexpectedOwner,
         Self::AgentStarted,
@@ -70,6 +74,7 @@ impl EventName {
             Self::Awakened => "awakened",
             Self::Dormant => "dormant",
             Self::Answered => "answered",
+            Self::Captured => "captured",
             Self::Identified => "identified",
             Self::UnexpectedOwner => "unexpected_owner",
             Self::AgentStarted => "agent_started",

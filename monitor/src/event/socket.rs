@@ -35,16 +35,21 @@ pub struct SocketFields {
 }
 
 impl SocketFields {
-    /// A socket of which only the port is known.
-    pub(super) fn on_port(port: u16) -> Self {
+    /// A socket of which nothing is known.
+    pub(super) const fn unknown() -> Self {
         Self {
             transport: None,
             family: None,
             local_address: None,
-            local_port: Some(port),
-            service: service(port),
+            local_port: None,
+            service: None,
             netns_inode: None,
         }
+    }
+
+    /// A socket of which only the port is known.
+    pub(super) fn on_port(port: u16) -> Self {
+        Self { local_port: Some(port), service: service(port), ..Self::unknown() }
     }
 
     /// A socket whose local end is known.

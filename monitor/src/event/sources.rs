@@ -7,7 +7,7 @@ use monitor_ledger::{Cause, Change, Transition};
 
 use super::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Event, EventBody, HookChanged, Identified,
+        Answered, Awakened, AwakenedBy, Bind, Captured, Event, EventBody, HookChanged, Identified,
         UnexpectedOwner,
     },
     caller::CallerFields,
@@ -18,7 +18,7 @@ use crate::{
     classification::Finding,
     config::PayloadKeep,
     process::Identity,
-    sockets::{Reach, Socket},
+    sockets::{Capture, Reach, Socket},
 };
 
 impl Event {
@@ -72,6 +72,31 @@ impl Event {
             holder: holder.map(CallerFields::found),
         };
         Self::new(time, EventBody::UnexpectedOwner(found), context)
+    }
+
+    /// A socket that was found at `time` to take packets of watched ports.
+    pub fn captured(capture: &Capture, time: Timestamp, context: &EventContext) -> Self {
+        let taken = capture.scope.ports();
+        let mut ports: Vec<u16> = taken.iter().map(|taken| taken.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let first = taken.first();
+        let protocol = first.map(|first| first.protocol);
+        let is_only = taken.iter().all(|taken| Some(taken.protocol) == protocol);
+        let captured = Captured {
+            socket: SocketFields {
+                transport: protocol.filter(|_| is_only),
+                service: first.filter(|_| ports.len() == 1).and_then(|first| service(first.port)),
+                netns_inode: capture.netns_inode,
+                ..SocketFields::unknown()
+            },
+            ports,
+            kind: capture.kind,
+            filter: capture.filter(),
+            is_targeted: capture.is_targeted(),
+            holder: capture.holders.first().map(|holder| CallerFields::found(holder)),
+        };
+        Self::new(time, EventBody::Captured(captured), context)
     }
 
     /// A transition of a port, if it is one that makes an event. `call` is the event of the call

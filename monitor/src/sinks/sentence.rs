@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::{
     config::quantity,
-    event::{Answered, Awakened, CallerFields, Errno, Event, EventBody, FailedBind, HookChanged},
+    event::{
+        Answered, Awakened, CallerFields, Captured, Errno, Event, EventBody, FailedBind,
+        HookChanged,
+    },
     sockets::Reach,
 };
 
@@ -23,6 +26,7 @@ impl Severity {
             EventBody::Answered(_) | EventBody::Awakened(_) | EventBody::UnexpectedOwner(_) => {
                 Self::Warning
             }
+            EventBody::Captured(captured) if captured.is_targeted => Self::Warning,
             EventBody::HookChanged(changed) if changed.mechanism.is_none() => Self::Warning,
             _ => Self::Info,
         }
@@ -42,6 +46,7 @@ pub(super) fn sentence(event: &Event) -> String {
             format!("{port} awakened{}: {}", after.unwrap_or_default(), awakened.wake)
         }
         EventBody::Answered(answered) => reached(&port, answered),
+        EventBody::Captured(captured) => taken(&caller, captured),
         EventBody::Dormant(_) => format!("{port} is dormant"),
         EventBody::Identified(identified) => {
             let identification = &identified.identification;
@@ -93,6 +98,11 @@ fn reached(port: &str, answered: &Answered) -> String {
     format!("{port} is answered by {}{}", path.name(), target.unwrap_or_default())
 }
 
+fn taken(caller: &str, captured: &Captured) -> String {
+    let kind = captured.kind.name().replace('_', " ");
+    format!("{caller} takes packets by {kind}: {}", captured.filter)
+}
+
 fn hook(changed: &HookChanged) -> String {
     let hook = changed.hook.name();
     let interface = changed.interface.as_deref().map(|name| format!(" of {name}"));
@@ -122,6 +132,7 @@ mod tests {
                 "port 2948/tcp (wap-push) awakened after 1m30s: tcp bind",
                 "port 2948/tcp (wap-push) is dormant",
                 "port 2948/tcp (wap-push) is answered by redirect to 127.0.0.1:8080",
+                "nc[4711] takes packets by packet socket: only port 2948/tcp",
                 "http on port 2948/tcp (wap-push): a method and a target of HTTP, then HTTP/1",
                 "nc[4711] is not expected on port 2948/tcp (wap-push), and bound it",
                 "the agent is at work",

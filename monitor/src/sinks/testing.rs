@@ -13,10 +13,11 @@ use monitor_kernel::hooks::Hook;
 use monitor_ledger::{BindEvidence, Wake};
 
 use crate::event::{
-    Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Event, EventBody, EventContext,
-    EventName, FailedBind, HookChanged, Identified, IdentityFields, SocketFields, UnexpectedOwner,
+    Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Event, EventBody,
+    EventContext, EventName, FailedBind, HookChanged, Identified, IdentityFields, SocketFields,
+    UnexpectedOwner,
 };
-use crate::sockets::{Path, Reach};
+use crate::sockets::{CaptureKind, Path, Reach};
 
 /// An event of `nc[4711]` and TCP port 2948 of `web1`.
 pub(super) fn event(name: EventName) -> Event {
@@ -48,6 +49,14 @@ fn body(name: EventName) -> EventBody {
             socket: socket(),
             answers: 3,
             reach: Reach { path: Path::Redirect, target: Some("127.0.0.1:8080".into()) },
+        }),
+        EventName::Captured => EventBody::Captured(Captured {
+            socket: SocketFields { local_port: None, ..socket() },
+            ports: vec![2948],
+            kind: CaptureKind::PacketSocket,
+            filter: "only port 2948/tcp".into(),
+            is_targeted: true,
+            holder: Some(caller()),
         }),
         EventName::Identified => EventBody::Identified(identified()),
         EventName::UnexpectedOwner => EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call())),

@@ -83,6 +83,7 @@ fn what(event: &EventSummary) -> String {
     slept
         .or_else(|| event.errno.as_ref().map(ToString::to_string))
         .or_else(|| event.verdict.clone())
+        .or_else(|| event.filter.clone())
         .or_else(|| event.agent_version.clone())
         .or_else(|| event.mechanism.clone().filter(|_| is_hook))
         .or_else(|| is_hook.then(|| "not attached".to_owned()))

@@ -19,13 +19,13 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    agent::scan::Scan,
     classification::Tallies,
     config::{PayloadKeep, WatchedPort},
     event::{
         Event,
         broadcast::{EventBroadcast, Subscriber},
     },
-    sockets::Socket,
 };
 
 /// Messages that wait at most: many times what the ring buffer holds.
@@ -93,12 +93,11 @@ impl Pipeline {
         }
     }
 
-    /// Queues the sockets on the watched ports that a scan found which began at `at`. Every call
-    /// before the end of the scan has to be submitted before.
+    /// Queues what a scan found. Every call before the end of the scan has to be submitted before.
     ///
-    /// They are dropped if the queue is full, because the next scan finds them again.
-    pub fn submit_scan(&self, at: ClockReading, sockets: Arc<[Socket]>) {
-        let _ = self.messages.try_send(Message::Scan(at, sockets));
+    /// It is dropped if the queue is full, because the next scan finds it again.
+    pub fn submit_scan(&self, scan: Scan) {
+        let _ = self.messages.try_send(Message::Scan(scan));
     }
 
     /// Watches `ports` and keeps `keep` of payloads from now on.

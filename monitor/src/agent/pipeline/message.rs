@@ -1,9 +1,6 @@
 //! What the queue of the pipeline carries, and what both of its ends share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64},
-};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use monitor_common::{sample_record::SampleRecord, socket_record::SocketRecord};
 use monitor_kernel::snapshot::Snapshot;
@@ -11,9 +8,9 @@ use monitor_ledger::ClockReading;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
+    agent::scan::Scan,
     config::{PayloadKeep, WatchedPort},
     event::Event,
-    sockets::Socket,
 };
 
 /// Work for the thread of the pipeline.
@@ -25,8 +22,8 @@ pub(super) enum Message {
     Sample(Box<SampleRecord>),
     /// The kernel's counters at a time.
     Counters(ClockReading, Box<Snapshot>),
-    /// The sockets on the watched ports that a scan found, and when the scan began.
-    Scan(ClockReading, Arc<[Socket]>),
+    /// What a scan of sockets found.
+    Scan(Scan),
     /// An event of the agent itself.
     Event(Box<Event>),
     /// Other ports to watch, and what to keep of payloads.

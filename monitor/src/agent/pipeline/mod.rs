@@ -9,6 +9,7 @@
 //! before the result of the scan during which it happened.
 
 mod calls;
+mod captures;
 mod expectation;
 mod handle;
 mod holders;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::{
     calls::{is_our_close, socket_call},
+    captures::KnownCaptures,
     expectation::owner,
     holders,
     message::{Message, Shared},
@@ -27,13 +28,13 @@ use super::{
     shared_ledger::{SharedLedger, lock},
 };
 use crate::{
-    agent::bounded_wait::BoundedWait,
+    agent::{bounded_wait::BoundedWait, scan::Scan},
     classification::{Classifier, Finding, Tallies},
     config::{self, PayloadKeep, WatchedPort},
     event::{self, EncodedEvent, Event, EventBody, EventContext, broadcast::EventBroadcast},
     process::{Identity, ProcessEnricher},
     sinks::EventQueue,
-    sockets::Socket,
+    sockets::{Capture, Socket},
     store::StoreQueue,
 };
 
@@ -73,6 +74,7 @@ pub(super) struct Worker {
     has_changes: bool,
     /// Whether a scan has been compared with the ledger.
     has_scanned: bool,
+    captures: KnownCaptures,
     store_wait: BoundedWait,
     sink_wait: BoundedWait,
     shared: Arc<Shared>,
@@ -104,6 +106,7 @@ impl Worker {
             saved_at: Instant::now(),
             has_changes: false,
             has_scanned: false,
+            captures: KnownCaptures::default(),
             store_wait: BoundedWait::default(),
             sink_wait: BoundedWait::default(),
             shared,
@@ -122,7 +125,10 @@ impl Worker {
                     self.shared.counters_queued.store(false, Relaxed);
                     self.read_counters(at, &counters);
                 }
-                Message::Scan(at, sockets) => self.reconcile(at, &sockets),
+                Message::Scan(Scan { at, sockets, captures }) => {
+                    self.reconcile(at, &sockets);
+                    self.emit_captures(at, &captures);
+                }
                 Message::Event(event) => self.emit(*event),
                 Message::Watch(ports, keep, now) => {
                     self.keep = keep;
@@ -287,6 +293,13 @@ impl Worker {
         }
         lock(&self.ledger).count_unexpected_binds(found, unexpected.len() as u64);
         self.has_changes |= !unexpected.is_empty();
+    }
+
+    /// Emits an event for every capture that is new, or that has another filter than before.
+    fn emit_captures(&mut self, at: ClockReading, captures: &[Capture]) {
+        for capture in self.captures.new_ones(captures) {
+            self.emit(Event::captured(capture, at.wall, &self.context));
+        }
     }
 
     fn watch(&mut self, ports: Vec<WatchedPort>, now: ClockReading) {

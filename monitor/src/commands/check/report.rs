@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use serde::Serialize;
 
 use crate::{
-    api::{port::Port, socket::Socket},
+    api::{capture::Capture, port::Port, socket::Socket},
     sockets::{self, ScanResult, Unseen},
 };
 
@@ -41,6 +41,9 @@ pub(super) struct Report {
     /// Network namespaces that were looked at.
     #[serde(skip)]
     pub(super) namespaces: usize,
+    /// Sockets that take packets of watched ports among others, or may take them.
+    #[serde(skip)]
+    pub(super) other_captures: Vec<Capture>,
     #[serde(skip)]
     unseen: Unseen,
 }
@@ -58,7 +61,12 @@ pub(super) struct PortReport {
 
 impl PortReport {
     /// What a look found on `number`, and what of `agent` belongs into the document.
-    fn new(number: u16, sockets: &[sockets::Socket], agent: Option<Port>) -> Self {
+    fn new(
+        number: u16,
+        sockets: &[sockets::Socket],
+        captures: &[sockets::Capture],
+        agent: Option<Port>,
+    ) -> Self {
         let agent = agent.unwrap_or_default();
         let known_to_agent =
             agent.bound_sockets.map_or(0, |bound| bound.tcp.saturating_add(bound.udp));
@@ -68,14 +76,22 @@ impl PortReport {
             last_packet: agent.last_packet,
             last_bind: agent.last_bind,
             verdicts: agent.verdicts,
+            captures: Capture::on_port(captures, number),
             ..Port::with_sockets(number, Socket::list(sockets))
         };
         Self { port, known_to_agent }
     }
 
-    /// Whether there is no socket, neither found nor known to the agent.
+    /// Whether there is no socket, neither found nor known to the agent, and none that looks for
+    /// packets of watched ports.
     pub(super) fn is_quiet(&self) -> bool {
-        self.port.sockets.is_empty() && self.known_to_agent == 0
+        let has_sockets = !self.port.sockets.is_empty() || self.known_to_agent > 0;
+        !has_sockets && self.targeted_captures().next().is_none()
+    }
+
+    /// Sockets that take packets of watched ports and no others.
+    pub(super) fn targeted_captures(&self) -> impl Iterator<Item = &Capture> {
+        self.port.captures.iter().filter(|capture| capture.only_watched)
     }
 }
 
@@ -88,12 +104,14 @@ impl Report {
         }
         let report = |port: &u16| {
             let found = sockets.remove(port).unwrap_or_default();
-            PortReport::new(*port, &found, agent.remove(port))
+            PortReport::new(*port, &found, &scan.captures, agent.remove(port))
         };
+        let other_captures = scan.captures.iter().filter(|capture| !capture.is_targeted());
         Self {
             schema: SCHEMA,
             ports: ports.iter().map(report).collect(),
             namespaces: scan.namespaces,
+            other_captures: other_captures.map(Capture::from).collect(),
             unseen: scan.unseen,
         }
     }

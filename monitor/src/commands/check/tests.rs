@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::port::{ByProtocol, VerdictCount},
-    sockets::{ScanResult, Socket, Unseen, udp_socket},
+    sockets::{CapturedPort, ScanResult, Scope, Socket, Unseen, packet_socket, udp_socket},
 };
 
 fn report(sockets: Vec<Socket>, unseen: Unseen) -> Report {
@@ -71,6 +71,31 @@ fn long_addresses_leave_room_for_the_namespace() {
     let page = text::page(&Report::new(&[2948], look, BTreeMap::new()), false);
     assert!(page.contains("netns 4026531840"), "{page}");
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+}
+
+#[test]
+fn a_socket_that_looks_for_a_port_is_reported_and_a_capture_of_all_is_not() {
+    let udp = CapturedPort { port: 2948, protocol: Protocol::Udp };
+    let look = |scope| ScanResult {
+        captures: vec![packet_socket(scope)],
+        namespaces: 2,
+        ..ScanResult::default()
+    };
+    let report = Report::new(&[2947, 2948], look(Scope::OnlyWatched(vec![udp])), BTreeMap::new());
+    assert_eq!(report.outcome(), Outcome::Found);
+    let page = text::page(&report, false);
+    let heading = "2948 wap-push: nothing holds it, and its packets are captured\n";
+    assert!(page.starts_with(heading), "{page}");
+    assert!(page.contains("  packet socket: only port 2948/udp"), "{page}");
+    assert!(page.contains("2947 gpsd: nothing holds it or talks on it"), "{page}");
+
+    let report = Report::new(&[2947, 2948], look(Scope::Everything), BTreeMap::new());
+    assert_eq!(report.outcome(), Outcome::Quiet);
+    let page = text::page(&report, false);
+    assert_eq!(page.matches("packet socket: everything").count(), 1, "{page}");
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+    let document = serde_json::to_value(&report).expect("a document");
+    assert_eq!(document["ports"][1]["captures"][0]["filter"], "everything", "{document}");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! The page for a terminal of 80 columns: one line for each socket, and below it lines for each of
 //! its holders.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use anstyle::{AnsiColor, Style};
 
 use super::report::{PortReport, Report};
 use crate::{
     api::{
+        capture::Capture,
         port::Port,
         socket::{Holder, Socket},
     },
@@ -35,23 +39,30 @@ struct Page {
 impl Page {
     fn report(&mut self, report: &Report) -> fmt::Result {
         let (busy, quiet): (Vec<_>, Vec<_>) =
-            report.ports.iter().partition(|report| !report.port.sockets.is_empty());
+            report.ports.iter().partition(|report| is_busy(report));
         for busy in busy {
             self.port(busy)?;
             let several = report.namespaces > 1;
             busy.port.sockets.iter().try_for_each(|socket| self.socket(socket, several))?;
+            busy.targeted_captures().try_for_each(|capture| self.capture(capture, several))?;
             writeln!(self.text)?;
         }
         for quiet in quiet {
             self.port(quiet)?;
         }
-        Ok(())
+        if report.other_captures.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.text, "\npackets of these ports are taken, or may be, among others:")?;
+        let several = report.namespaces > 1;
+        report.other_captures.iter().try_for_each(|capture| self.capture(capture, several))
     }
 
     fn port(&mut self, report: &PortReport) -> fmt::Result {
         let sockets = &report.port.sockets;
         let count = match (sockets.len(), report.known_to_agent) {
-            (0, 0) => "nothing holds it or talks on it".to_owned(),
+            (0, 0) if report.is_quiet() => "nothing holds it or talks on it".to_owned(),
+            (0, 0) => "nothing holds it, and its packets are captured".to_owned(),
             (0, known) => format!("nothing found, but the agent knows of {known}"),
             (1, _) => "1 socket".to_owned(),
             (count, _) => format!("{count} sockets"),
@@ -64,7 +75,7 @@ impl Page {
         let name = report.port.service.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
         let port = self.styled(style, &report.port.port.to_string());
         writeln!(self.text, "{port}{name}: {count}")?;
-        if sockets.is_empty() && !report.is_quiet() {
+        if sockets.is_empty() && report.known_to_agent > 0 {
             self.line(
                 INDENT,
                 "in a namespace without a process; the live page and the API say who",
@@ -127,7 +138,21 @@ impl Page {
                 }
             }
         }
-        let Some(holders) = &socket.holders else {
+        self.holders(socket.holders.as_deref())
+    }
+
+    fn capture(&mut self, capture: &Capture, with_namespace: bool) -> fmt::Result {
+        let namespace = capture.netns_inode.filter(|_| with_namespace);
+        let namespace = namespace.map(|inode| format!(" netns {inode}")).unwrap_or_default();
+        let room = WIDTH - 2 - namespace.len();
+        let kind = capture.kind.name().replace('_', " ");
+        let head = fit(&format!("{kind}: {}", capture.filter), room);
+        self.line(2, format!("{head:<room$}{namespace}").trim_end())?;
+        self.holders(capture.holders.as_deref())
+    }
+
+    fn holders(&mut self, holders: Option<&[Arc<Holder>]>) -> fmt::Result {
+        let Some(holders) = holders else {
             return self.line(INDENT, "who holds it is not visible to this user");
         };
         if holders.is_empty() {
@@ -168,6 +193,11 @@ impl Page {
     fn styled(&self, style: Style, text: &str) -> String {
         if self.in_colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
+}
+
+/// Whether there is something to list below a port.
+fn is_busy(report: &PortReport) -> bool {
+    !report.port.sockets.is_empty() || report.targeted_captures().next().is_some()
 }
 
 /// Escapes control characters, which names and arguments of programs may contain, and cuts what is

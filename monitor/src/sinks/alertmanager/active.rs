@@ -31,7 +31,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     name: AlertName,
-    port: u16,
+    port: Option<u16>,
     protocol: Option<&'static str>,
 }
 
@@ -54,9 +54,8 @@ struct Entry {
 impl Active {
     /// Raises the alert of an event; `false` if there is no room for it.
     pub(super) fn raise(&mut self, event: &Event, labels: &Labels, now: Instant) -> bool {
-        let port = event.socket().and_then(|socket| socket.local_port);
-        let (Some(name), Some(port)) = (AlertName::of(event), port) else { return true };
-        let key = Key { name, port, protocol: name.protocol(event) };
+        let Some(name) = AlertName::of(event) else { return true };
+        let key = Key { name, port: event.port(), protocol: name.protocol(event) };
         if self.0.len() >= CAPACITY && !self.0.contains_key(&key) {
             return false;
         }
@@ -83,7 +82,7 @@ impl Active {
     pub(super) fn end_quiet(&mut self, is_awake: impl Fn(u16) -> bool, now: Instant) {
         for (key, entry) in &mut self.0 {
             let is_over = now.duration_since(entry.raised_at) >= LASTS_AT_LEAST;
-            if entry.ended_at.is_none() && is_over && !is_awake(key.port) {
+            if entry.ended_at.is_none() && is_over && !key.port.is_some_and(&is_awake) {
                 entry.ended_at = Some((now, Timestamp::now()));
                 entry.sent_at = None;
             }

@@ -7,8 +7,8 @@ use monitor_common::flow::Protocol;
 use serde::Serialize;
 
 use crate::{
-    event::{AwakenedBy, CallerFields, Event, EventBody},
-    sinks::sentence::{caller, dormancy, port},
+    event::{AwakenedBy, CallerFields, Captured, Event, EventBody},
+    sinks::sentence::{caller, dormancy, port, sentence},
 };
 use monitor_ledger::Cause;
 
@@ -19,12 +19,14 @@ pub(super) enum AlertName {
     BindOnDormantPort,
     /// A process that the configuration does not expect bound a port.
     UnexpectedOwner,
+    /// A socket takes packets of watched ports and no others.
+    PortCaptured,
 }
 
 /// The page with a section about each alert. The anchor is the name in lower case.
 const RUNBOOK: &str = "https://github.com/ghostport/ghostport/blob/main/docs/runbook.md";
 
-/// Severity of both alerts, as in the rules.
+/// Severity of every alert, as in the rules.
 const SEVERITY: &str = "critical";
 
 /// Job of the scrape configuration in dashboards/prometheus/scrape.yaml.
@@ -49,6 +51,7 @@ impl AlertName {
         match self {
             Self::BindOnDormantPort => "GhostportBindOnDormantPort",
             Self::UnexpectedOwner => "GhostportUnexpectedOwner",
+            Self::PortCaptured => "GhostportPortCaptured",
         }
     }
 
@@ -59,16 +62,17 @@ impl AlertName {
                 Some(Self::BindOnDormantPort)
             }
             EventBody::UnexpectedOwner(_) => Some(Self::UnexpectedOwner),
+            EventBody::Captured(captured) if captured.is_targeted => Some(Self::PortCaptured),
             _ => None,
         }
     }
 
-    /// Value of the label `protocol`. Only one alert has that label: the metric behind the other
-    /// one, `ghostport_awakenings_total`, has no such label.
+    /// Value of the label `protocol`. An awakening has none, as the metric behind it,
+    /// `ghostport_awakenings_total`.
     pub(super) fn protocol(self, event: &Event) -> Option<&'static str> {
         match self {
             Self::BindOnDormantPort => None,
-            Self::UnexpectedOwner => {
+            Self::UnexpectedOwner | Self::PortCaptured => {
                 event.socket().and_then(|socket| socket.transport).map(Protocol::name)
             }
         }
@@ -98,7 +102,7 @@ impl Labels {
         if name == AlertName::BindOnDormantPort {
             labels.insert("cause".into(), Cause::Bind.name().into());
         }
-        let port = event.socket().and_then(|socket| socket.local_port);
+        let port = event.port();
         labels.extend(port.map(|port| ("port".to_owned(), port.to_string())));
         let protocol = name.protocol(event);
         labels.extend(protocol.map(|protocol| ("protocol".to_owned(), protocol.to_owned())));
@@ -108,6 +112,9 @@ impl Labels {
 
 /// The known facts. Names are those of the fields of the event, with underscores.
 pub(super) fn annotations(name: AlertName, event: &Event) -> BTreeMap<&'static str, String> {
+    if let EventBody::Captured(captured) = &event.body {
+        return captured_annotations(captured, event);
+    }
     let (port, host) = (port(event), &event.host_name);
     let dormant = dormant_for(event).map(|dormancy| format!(", dormant for {dormancy},"));
     let dormant = dormant.unwrap_or_default();
@@ -117,15 +124,36 @@ pub(super) fn annotations(name: AlertName, event: &Event) -> BTreeMap<&'static s
         (_, Some(why)) => format!("A bind of dormant {port} of {host}{dormant} was refused: {why}"),
     };
     let did = if refusal(event).is_some() { "tried to bind" } else { "bound" };
+    let description = format!("{} {did} {port}.", caller(event));
+    let mut annotations = common(name, event, description, summary);
+    let address = event.socket().and_then(|socket| socket.local_address);
+    let address = address.map(|address| address.to_string());
+    annotations.extend(address.map(|address| ("network_local_address", address)));
+    annotations
+}
+
+fn captured_annotations(captured: &Captured, event: &Event) -> BTreeMap<&'static str, String> {
+    let host = &event.host_name;
+    let summary = format!("A socket of {host} takes packets of watched ports and no others");
+    let description = format!("{}.", sentence(event));
+    let mut annotations = common(AlertName::PortCaptured, event, description, summary);
+    annotations.insert("ghostport_filter", captured.filter.clone());
+    annotations.insert("ghostport_path", captured.kind.name().to_owned());
+    annotations
+}
+
+fn common(
+    name: AlertName,
+    event: &Event,
+    description: String,
+    summary: String,
+) -> BTreeMap<&'static str, String> {
     let mut annotations = BTreeMap::from([
-        ("description", format!("{} {did} {port}.", caller(event))),
+        ("description", description),
         ("runbook_url", format!("{RUNBOOK}#{}", name.as_str().to_ascii_lowercase())),
         ("summary", summary),
         ("time", event.time.to_string()),
     ]);
-    let address = event.socket().and_then(|socket| socket.local_address);
-    let address = address.map(|address| address.to_string());
-    annotations.extend(address.map(|address| ("network_local_address", address)));
     annotations.extend(event.caller().into_iter().flat_map(process));
     annotations
 }

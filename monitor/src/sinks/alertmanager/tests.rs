@@ -37,6 +37,7 @@ fn labels_are_those_of_the_rules() {
     let mut active = Active::default();
     raise(&mut active, &testing::event(EventName::Awakened), now);
     raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
+    raise(&mut active, &testing::event(EventName::Captured), now);
     let alerts = alerts(&active, now);
     let shown: Vec<String> = alerts.iter().map(|alert| format!("{:?}", alert.labels)).collect();
     assert_eq!(
@@ -44,6 +45,7 @@ fn labels_are_those_of_the_rules() {
         [
             r#"{"alertname": "GhostportBindOnDormantPort", "cause": "bind", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "severity": "critical"}"#,
             r#"{"alertname": "GhostportUnexpectedOwner", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "severity": "critical"}"#,
+            r#"{"alertname": "GhostportPortCaptured", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "severity": "critical"}"#,
         ]
     );
     let annotations = &alerts[0].annotations;
@@ -55,6 +57,9 @@ fn labels_are_those_of_the_rules() {
         "Dormant port 2948/tcp (wap-push) of web1, dormant for 1m30s, was bound"
     );
     assert!(!annotations.contains_key("container_id"), "it is not known");
+    let captured = &alerts[2].annotations;
+    assert_eq!(captured["ghostport_filter"], "only port 2948/tcp");
+    assert_eq!(captured["process_pid"], "4711");
     let json = serde_json::to_value(&alerts[0]).expect("JSON");
     assert_eq!(json["startsAt"], "1970-01-01T00:00:01.000000001Z");
     assert_eq!(json["endsAt"], "1970-01-01T00:04:00Z");
@@ -81,6 +86,11 @@ fn wants_only_events_that_raise_alerts() {
     assert!(!is_alarming(&testing::event(EventName::Bind)));
     assert!(is_alarming(&testing::event(EventName::Awakened)));
     assert!(is_alarming(&testing::event(EventName::UnexpectedOwner)));
+    let mut captured = testing::event(EventName::Captured);
+    assert!(is_alarming(&captured));
+    let EventBody::Captured(capture) = &mut captured.body else { panic!("not captured") };
+    capture.is_targeted = false;
+    assert!(!is_alarming(&captured), "a capture of everything");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct Capture {
     /// Which packets it takes.
     pub scope: Scope,
     /// What it takes if it has no filter, as `every IPv4 packet`.
-    pub(super) unfiltered: &'static str,
+    pub unfiltered: &'static str,
     /// Every process that has a descriptor of it, in the order of their ids.
     pub holders: Vec<Arc<Identity>>,
     /// Whether it may have holders although none was found.

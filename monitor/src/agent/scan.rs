@@ -1,0 +1,18 @@
+//! A finished scan of sockets.
+
+use std::sync::Arc;
+
+use monitor_ledger::ClockReading;
+
+use crate::sockets::{Capture, Socket};
+
+/// What a scan found.
+#[derive(Debug)]
+pub struct Scan {
+    /// When it began.
+    pub at: ClockReading,
+    /// The sockets on watched ports, by port.
+    pub sockets: Arc<[Socket]>,
+    /// Sockets that take packets of watched ports without holding them.
+    pub captures: Arc<[Capture]>,
+}
