@@ -382,6 +382,16 @@ pub fn parse_plain<P: PacketBytes>(packet: &P) -> Option<Segment> {
     parsed.segment().copied()
 }
 
+/// Whether an Ethernet frame carries neither IP nor a VLAN tag, behind which IP could be: a shortcut
+/// for [`parse_ethernet`], which says the same.
+#[inline(always)]
+pub fn is_not_ip<P: PacketBytes>(packet: &P) -> bool {
+    let mut scratch = [0; ETHERNET_LEN / 2];
+    let Some(header) = packet.words(0, &mut scratch) else { return false };
+    let ethertype = u16::from_be(header[6]);
+    !matches!(ethertype, ethertype::IPV4 | ethertype::IPV6) && !is_vlan(ethertype)
+}
+
 /// Parses a packet that starts with its IP header, as devices without a link layer carry it.
 ///
 /// `ethertype` is the packet's protocol in host byte order.

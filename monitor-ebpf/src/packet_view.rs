@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
 };
 use monitor_common::{
-    packet::{PacketBytes, Parsed, Segment, Words, parse_ethernet, parse_ip, parse_plain},
+    packet::{PacketBytes, Parsed, Segment, Words, is_not_ip, parse_ethernet, parse_ip, parse_plain},
     sample::SAMPLE_LEN,
 };
 
@@ -22,6 +22,9 @@ pub(crate) struct WireSize {
 pub(crate) trait PacketView: Copy {
     /// The segment in a packet of the most common shape; `None` is inconclusive.
     fn plain(self) -> Option<Segment>;
+
+    /// Whether it is evident without a parse that the packet is not IP.
+    fn is_not_ip(self) -> bool;
 
     /// The contents of a packet of any shape.
     fn parse(self) -> Parsed;
@@ -98,6 +101,11 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     #[inline(always)]
     fn plain(self) -> Option<Segment> {
         parse_plain(&self)
+    }
+
+    #[inline(always)]
+    fn is_not_ip(self) -> bool {
+        is_not_ip(&self)
     }
 
     #[inline(always)]
@@ -225,6 +233,11 @@ impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
     #[inline(always)]
     fn plain(self) -> Option<Segment> {
         if ETHERNET { parse_plain(&self) } else { None }
+    }
+
+    #[inline(always)]
+    fn is_not_ip(self) -> bool {
+        ETHERNET && is_not_ip(&self)
     }
 
     /// By copying the headers: plain packets were read in place. A read in place before it would make

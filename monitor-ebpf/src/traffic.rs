@@ -31,6 +31,7 @@ static CPUS: u32 = 1;
 pub(crate) fn count<P: PacketProgram>(packet: P::View) {
     let segment = match packet.plain() {
         Some(segment) => watched(&segment),
+        None if packet.is_not_ip() => return,
         None => P::classify(packet),
     };
     if segment != PackedSegment::NONE {

@@ -9,11 +9,17 @@ use std::{
     time::Duration,
 };
 
+use monitor_kernel::{
+    Kernel, Options,
+    hooks::{Hook, HookMechanism},
+    interfaces::{Interface, Link},
+    local_addresses::LocalAddresses,
+};
 use rustix::net::{AddressFamily, SocketType};
 use testkit::{
     agent::{Agent, Config},
     eventually, sh,
-    wire::Wire,
+    wire::{Wire, index_of},
     world::{HERE, Peer, THERE, World, in_world, port, set_sysctl},
 };
 
@@ -306,6 +312,69 @@ fn an_agent_without_news_keeps_what_an_earlier_one_knew() {
         });
         await_packets(&agent, "udp", "local", 1);
     });
+}
+
+/// Each flow and connection once, and none that the peer began.
+#[test]
+fn counts_who_accepted_and_who_began() {
+    in_world(|world| {
+        let peer = world.peer();
+        // The tables of a map are read by value.
+        let body = || count_who_began(&peer);
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(16 << 20);
+            thread.spawn_scoped(scope, body).expect("spawned").join().expect("counted");
+        });
+    });
+}
+
+fn count_who_began(peer: &Peer) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let _guard = runtime.enter();
+    let (mut kernel, _streams) = Kernel::start(Options::TRIAL).expect("started");
+    kernel.watch(&[watched()].into()).expect("watched");
+    let local = LocalAddresses { addresses: [HERE.into()].into(), ..LocalAddresses::default() };
+    kernel.set_local_addresses(&local).expect("set");
+    let interface =
+        Interface { index: index_of("gp0"), name: "gp0".to_owned(), mtu: 1500, link: Link::Veth };
+    for (hook, mechanism) in
+        [(Hook::Ingress, HookMechanism::XdpNative), (Hook::Egress, HookMechanism::Clsact)]
+    {
+        kernel.attach_by(hook, mechanism, &interface).expect("attached");
+    }
+    let counters = |kernel: &Kernel| {
+        let snapshot = kernel.port_counters();
+        snapshot.traffic.first().expect("a row").counters
+    };
+
+    let server = TcpListener::bind((HERE, watched())).expect("bound");
+    peer.run(|| TcpStream::connect((HERE, watched())).expect("connected"));
+    server.accept().expect("accepted");
+    assert_eq!(counters(&kernel).accepted, 1);
+    assert_eq!(counters(&kernel).begun_datagrams, 0);
+
+    // The peer's port is watched, and the peer begins.
+    let server = UdpSocket::bind((HERE, unwatched())).expect("bound");
+    let client = peer.run(|| {
+        let client = UdpSocket::bind((THERE, watched())).expect("bound");
+        client.send_to(b"ping", (HERE, unwatched())).expect("sent");
+        client
+    });
+    let (_, from) = server.recv_from(&mut [0; 8]).expect("a question");
+    server.send_to(b"pong", from).expect("sent");
+    assert_eq!(counters(&kernel).begun_datagrams, 0);
+
+    // This host begins, twice.
+    for _ in 0..2 {
+        let socket = UdpSocket::bind((HERE, 0)).expect("bound");
+        for _ in 0..3 {
+            socket.send_to(b"ping", (THERE, watched())).expect("sent");
+        }
+        client.recv_from(&mut [0; 8]).expect("an answer or a question");
+    }
+    assert_eq!(counters(&kernel).begun_datagrams, 2);
+    assert_eq!(counters(&kernel).accepted, 1);
 }
 
 /// A connection to `address` from a port of the caller's choice.
