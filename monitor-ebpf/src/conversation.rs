@@ -124,9 +124,8 @@ fn tcp_sample<P: PacketProgram>(
 ) -> Option<SampleKind> {
     let is_syn = segment.is_syn();
     let is_ingress = matches!(P::Direction::VALUE, Direction::Ingress);
-    let arrives = is_ingress
-        && !is_from_here::<P::Direction>(segment)
-        && segment.destination_is_watched();
+    let arrives =
+        is_ingress && !is_from_here::<P::Direction>(segment) && segment.destination_is_watched();
     if segment.is_rst() || !(is_syn || payload_len > 0 || arrives) {
         return None;
     }

@@ -8,25 +8,15 @@ use monitor_common::{
     flow::{LOOPBACK, Protocol, Side},
     limits::DATAGRAM_FLOW_SILENCE_NS,
     packet::PackedSegment,
-    sampling::AddressWords,
 };
 
 use crate::{
+    datagram_flow::DatagramFlow,
     maps::DATAGRAM_FLOWS,
     network::Network,
     packet_program::{FlowDirection, PacketProgram},
     packet_view::PacketView as _,
 };
-
-/// Both ends of a flow, from this host's.
-#[repr(C)]
-pub(crate) struct DatagramFlow {
-    here: AddressWords,
-    there: AddressWords,
-    port_here: u16,
-    port_there: u16,
-    family: u32,
-}
 
 /// Whether a packet is a datagram from or to a watched port elsewhere. The two ends of a datagram
 /// over loopback are both here, and one program or another began it.
@@ -50,10 +40,8 @@ pub(crate) fn is_remote_datagram<P: PacketProgram>(
 pub(crate) fn begins_flow<P: PacketProgram>(packet: P::View, segment: PackedSegment) -> bool {
     let Some(network) = Network::read(packet, segment.network()) else { return false };
     let (source, destination) = (segment.source().0, segment.destination().0);
-    let from_here = matches!(
-        segment.orientation().side_of_source(P::Direction::VALUE),
-        Side::Local
-    );
+    let from_here =
+        matches!(segment.orientation().side_of_source(P::Direction::VALUE), Side::Local);
     let family = network.family.into();
     let flow = if from_here {
         DatagramFlow {

@@ -19,6 +19,7 @@ mod close_kprobe;
 mod close_tracepoint;
 mod control;
 mod conversation;
+mod datagram_flow;
 mod datagram_flows;
 mod holders_iterator;
 mod listen_tracepoint;

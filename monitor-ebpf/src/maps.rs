@@ -20,7 +20,7 @@ use monitor_common::{
     sources::{Sketch, Talker},
 };
 
-use crate::{bounds::masked, datagram_flows::DatagramFlow, sockaddr::BindInFlight};
+use crate::{bounds::masked, datagram_flow::DatagramFlow, sockaddr::BindInFlight};
 
 /// Inner maps may differ in size (`BPF_F_INNER_MAP`, Linux 5.10), and userspace reads them in
 /// place.

@@ -11,6 +11,7 @@ mod addresses;
 mod bounds;
 mod control;
 mod conversation;
+mod datagram_flow;
 mod datagram_flows;
 mod maps;
 mod network;

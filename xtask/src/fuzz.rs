@@ -100,7 +100,7 @@ impl Programs {
         let arch = Arch::of_this_machine().context("fuzzing takes x86-64 or arm64")?;
         let place = target_dir()?.join("fuzz");
         let mut command = cargo();
-        command.args(["build", "--quiet", "--release"]);
+        command.args(["build", "--quiet", "--release", "--locked"]);
         command.args(["--manifest-path", "fuzz/Cargo.toml", "--target", arch.triple()]);
         command.arg("--target-dir").arg(&place);
         command.args(targets.iter().flat_map(|target| ["--bin", target]));

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use bpf_toolchain::{Compiler, Toolchain, find_program};
 
@@ -38,6 +38,7 @@ type Check = fn() -> Result<Outcome>;
 
 const CHECKS: &[(&str, Check)] = &[
     ("format", format),
+    ("lock files", lock_files),
     ("lints", lints),
     ("documentation", rust::documentation),
     ("minimum Rust version", rust::minimum_version),
@@ -114,6 +115,27 @@ fn format() -> Result<Outcome> {
         command.args(["--", "--check", "--color", "never"]);
         command
     })
+}
+
+/// Each lock file lists what its manifests ask for. The fuzz targets' has to follow the agent's.
+fn lock_files() -> Result<Outcome> {
+    let mut stale = Vec::new();
+    for manifest in WORKSPACES {
+        let mut command = cargo();
+        command.args([
+            "metadata",
+            "--locked",
+            "--format-version",
+            "1",
+            "--manifest-path",
+            manifest,
+        ]);
+        if !command.output().context("cannot start cargo")?.status.success() {
+            let update = format!("cargo update --workspace --manifest-path {manifest}");
+            stale.push(format!("the lock file beside {manifest} is stale: {update}"));
+        }
+    }
+    Ok(Outcome::from_problems(stale))
 }
 
 fn lints() -> Result<Outcome> {
