@@ -24,17 +24,15 @@ pub(super) struct Programs {
     pub(super) init: PathBuf,
 }
 
-/// Builds in a folder of its own: other flags in the same one would throw away what is there.
+/// Builds in a folder of its own: other flags in the same one would throw away what is there. One
+/// command for the whole workspace, as for the tests of this machine: another choice of packages is
+/// another choice of features, with which dependencies and all that use them are built once more.
 pub(super) fn build(target: &Target, folder: &Path, tests: &[&str]) -> Result<Programs> {
     say(&format!("building the test programs for {}", target.arch.debian()));
     let mut command = target.cargo();
-    command.args(["test", "--no-run", "--package", "monitor"]);
+    command.args(["build", "--workspace", "--bin", "ghostport", "--bin", "guest-init"]);
     command.args(tests.iter().flat_map(|test| ["--test", test]));
     let (tests, mut others) = built(&mut command, target, folder)?;
-    let mut command = target.cargo();
-    command.args(["build", "--package", "xtask", "--bin", "guest-init"]);
-    let (_, init) = built(&mut command, target, folder)?;
-    others.extend(init);
     let mut program =
         |name: &str| others.remove(name).with_context(|| format!("cargo has not built {name}"));
     Ok(Programs { tests, ghostport: program("ghostport")?, init: program("guest-init")? })
