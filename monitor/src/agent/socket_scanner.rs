@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::Result;
 use monitor_common::held_socket::HeldSocket;
+use monitor_ledger::ClockReading;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -72,9 +73,9 @@ pub async fn run(
         let at = clock::now();
         let ports: Vec<u16> = config.borrow_and_update().port_numbers().collect();
         let this = Arc::clone(&scanner);
-        match spawn_blocking(move || this.scan(&ports)).await {
-            Ok(Ok((sockets, captures))) => {
-                if scans.send(Scan { at, sockets, captures }).await.is_err() {
+        match spawn_blocking(move || this.scan(at, &ports)).await {
+            Ok(Ok(scan)) => {
+                if scans.send(scan).await.is_err() {
                     return;
                 }
             }
@@ -121,7 +122,7 @@ impl SocketScanner {
         Arc::clone(&lock(&self.captures))
     }
 
-    fn scan(&self, ports: &[u16]) -> io::Result<(Arc<[Socket]>, Arc<[Capture]>)> {
+    fn scan(&self, at: ClockReading, ports: &[u16]) -> io::Result<Scan> {
         let result = sockets::scan_with(ports, &mut lock(&self.processes), || self.ask_kernel())?;
         if result.unseen.namespaces > 0 {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
@@ -130,7 +131,7 @@ impl SocketScanner {
         let captures: Arc<[Capture]> = result.captures.into();
         *lock(&self.sockets) = Arc::clone(&sockets);
         *lock(&self.captures) = Arc::clone(&captures);
-        Ok((sockets, captures))
+        Ok(Scan { at, sockets, captures })
     }
 
     /// The kernel side's list of open sockets; `None` if `/proc` is to be searched instead.
