@@ -42,6 +42,15 @@ impl Flight {
         if self.is_closed || (bytes.is_empty() && missing == 0) {
             return;
         }
+        let is_before = |start: u32| start.wrapping_sub(sequence).wrapping_sub(1) < MAX_AHEAD;
+        if self.bytes.is_empty() && self.is_anchored && self.start.is_some_and(is_before) {
+            // One byte keeps a connection alive. More are data of a capture that was put together by
+            // hand, without counting the SYN.
+            if bytes.len() == 1 {
+                return;
+            }
+            self.start = Some(sequence);
+        }
         let start = *self.start.get_or_insert(sequence);
         let next = start.wrapping_add(self.bytes.len() as u32);
         let ahead = sequence.wrapping_sub(next);
@@ -190,6 +199,11 @@ mod tests {
     #[test]
     fn the_byte_that_keeps_a_connection_alive_is_none_of_its_bytes() {
         assert_eq!(flight(Some(99), &[(99, b"\0"), (100, b"GET /")]), b"GET /");
+    }
+
+    #[test]
+    fn data_that_begins_with_the_number_of_the_syn_is_data() {
+        assert_eq!(flight(Some(1), &[(1, b"SSH-2.0-x"), (1, b"SSH-2.0-x")]), b"SSH-2.0-x");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Identification against payloads of which it is known what they are, and against noise.
 
+mod captures;
 mod corpus;
 mod cost;
 mod noise;

@@ -61,7 +61,7 @@ enum Subject {
     /// minute of all CPUs. Needs root.
     Flood,
     /// What it takes to say what a payload is, by kind of payload.
-    Identify,
+    Identify(identify::Args),
 }
 
 #[derive(clap::Args)]
@@ -100,7 +100,7 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
         Subject::Fleet => ignored::measure("dashboards", "fleet::"),
         Subject::Flood => ignored::measure("kernel", "flood::"),
         Subject::LineRate => ignored::measure("kernel", "line_rate::"),
-        Subject::Identify => identify::measure(),
+        Subject::Identify(args) => identify::measure(args),
         Subject::Xdp(args) if args.inside => measure(args).map(|()| ExitCode::SUCCESS),
         Subject::Xdp(_) => enter(),
     }
