@@ -34,7 +34,7 @@ mod socket;
 #[cfg(test)]
 pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
-    captures::{Capture, CaptureKind, CapturedPort, Scope},
+    captures::{Capture, CaptureKind, CapturedPort, Scope, lists_packet_filters},
     reach::{Path, Reach},
     scan::{ScanResult, Unseen, scan, scan_with},
     socket::{Entry, Socket, TcpState, on_port},

@@ -18,6 +18,8 @@ use monitor_kernel::{
     tracefs,
 };
 
+use crate::sockets;
+
 const BPFFS: &str = "/sys/fs/bpf";
 
 /// A fact about the host: something that the kernel side requires or profits from, or that explains
@@ -74,7 +76,13 @@ pub(super) fn of_host(running: Option<&Running>) -> Vec<Fact> {
         Some(user(agent)),
     ];
     let capabilities = capability_facts(agent);
-    let rest = [Some(bpffs(running)), Some(tracefs_mount()), Some(cgroup2()), Some(memlock())];
+    let rest = [
+        Some(bpffs(running)),
+        Some(tracefs_mount()),
+        Some(cgroup2()),
+        Some(memlock()),
+        Some(packet_filters()),
+    ];
     facts.into_iter().flatten().chain(capabilities).chain(rest.into_iter().flatten()).collect()
 }
 
@@ -281,6 +289,17 @@ pub(super) fn holders(iterator: Result<(), &str>) -> Fact {
                 "use Linux 5.8 or later, built with CONFIG_DEBUG_INFO_BTF and not locked down",
             ),
     }
+}
+
+/// Whether the filters of packet sockets can be read. The module is not there on most hosts until a
+/// program asks for it, which is no defect.
+fn packet_filters() -> Fact {
+    let value = if sockets::lists_packet_filters() {
+        "listed by the kernel"
+    } else {
+        "unknown: the module packet_diag is not there, and is not loaded by asking (modprobe packet_diag)"
+    };
+    Fact::ok("Holders of ports", "packet filters", value)
 }
 
 fn sysctl(name: &str) -> Option<String> {

@@ -23,6 +23,7 @@ mod search;
 pub(crate) use self::capture::packet_socket;
 pub use self::{
     capture::{Capture, CaptureKind},
+    modules::lists_packet_filters,
     scope::{CapturedPort, Scope},
 };
 pub(super) use self::{

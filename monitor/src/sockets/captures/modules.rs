@@ -27,6 +27,11 @@ impl Module {
     }
 }
 
+/// Whether this kernel lists the filters of packet sockets, without loading a module for it.
+pub fn lists_packet_filters() -> bool {
+    Module::PacketDiag.is_there()
+}
+
 /// Modules that are part of the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct BuiltIn {
