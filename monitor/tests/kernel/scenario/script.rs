@@ -127,7 +127,7 @@ pub(super) fn denied() -> Option<Vec<Call>> {
 }
 
 pub(super) fn not_ours() -> Option<Vec<Call>> {
-    let (four, six) = (at("192.0.2.1", port(9)), at("2001:db8::1", port(9)));
+    let (four, six) = (at("203.0.113.1", port(9)), at("2001:db8:ffff::1", port(9)));
     assert_eq!(bind(tcp(AddressFamily::INET), &four), Err(Errno::ADDRNOTAVAIL));
     assert_eq!(bind(udp(AddressFamily::INET6), &six), Err(Errno::ADDRNOTAVAIL));
     let [tcp, udp] = [("tcp", four), ("udp", six)]

@@ -150,10 +150,10 @@ fn refusals(bench: &mut Bench) {
     bench.saw("a UDP port that a dual-stack socket holds", &[success, in_use, close]);
 
     for (family, transport, address) in [
-        (AddressFamily::INET, "tcp", at("192.0.2.1", port(12))),
-        (AddressFamily::INET, "udp", at("192.0.2.1", port(12))),
-        (AddressFamily::INET6, "tcp", at("2001:db8::1", port(12))),
-        (AddressFamily::INET6, "udp", at("2001:db8::1", port(12))),
+        (AddressFamily::INET, "tcp", at("203.0.113.1", port(12))),
+        (AddressFamily::INET, "udp", at("203.0.113.1", port(12))),
+        (AddressFamily::INET6, "tcp", at("2001:db8:ffff::1", port(12))),
+        (AddressFamily::INET6, "udp", at("2001:db8:ffff::1", port(12))),
     ] {
         let socket = if transport == "tcp" { tcp(family) } else { udp(family) };
         assert_eq!(bind(&socket, &address), Err(Errno::ADDRNOTAVAIL));
