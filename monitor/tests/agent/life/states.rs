@@ -33,7 +33,7 @@ fn a_port_awakens_serves_and_becomes_dormant_again() {
         assert!(awakened["ghostport.dormant_for_seconds"].as_f64().expect("seconds") < 60.0);
 
         // No address of this host.
-        let refused = UdpSocket::bind((Ipv4Addr::new(192, 0, 2, 1), watched()));
+        let refused = UdpSocket::bind((Ipv4Addr::new(203, 0, 113, 1), watched()));
         assert!(refused.is_err());
         assert_state(&agent, "attempted", false);
         let refused = newest(&agent, "bind_failed");
