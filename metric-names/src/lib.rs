@@ -61,6 +61,9 @@ metrics! {
     /// Binds by unexpected processes.
     UNEXPECTED_BINDS: COUNTER "ghostport_unexpected_binds_total" ["port", "protocol"]
         "Successful binds to a watched port by callers that its expect list does not name.";
+    /// Answers that no socket explains.
+    ANSWERS_WITHOUT_SOCKET: COUNTER "ghostport_answers_without_socket_total" ["port", "protocol"]
+        "Connections accepted and datagrams answered from an address of this host on a watched port that no socket holds.";
     /// Holders.
     BOUND_SOCKETS: GAUGE "ghostport_bound_sockets" ["port", "protocol"]
         "Sockets that hold a watched port now.";

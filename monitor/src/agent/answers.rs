@@ -18,6 +18,7 @@ use crate::{
     api::{
         capture::Capture,
         port::Port,
+        reach::AnsweredBy,
         selftest::{self, SelftestResult},
         socket::Socket,
     },
@@ -58,9 +59,10 @@ impl Source for Answers {
         let captures = self.scanner.captures();
         let view = |(port, facts): (&WatchedPort, PortFacts)| {
             let sockets = Socket::list(on_port(&sockets, port.number));
+            let answered_by = AnsweredBy::list(&self.scanner.reaches(port.number), port.number);
             Port {
                 captures: Capture::on_port(&captures, port.number),
-                ..Port::of_agent(port, &facts, &verdicts(port.number), sockets)
+                ..Port::of_agent(port, &facts, &verdicts(port.number), answered_by, sockets)
             }
         };
         Ok(known.into_iter().map(view).collect())

@@ -8,6 +8,7 @@ mod answers;
 mod attachment;
 mod bounded_wait;
 mod clock;
+mod known_reaches;
 mod local_addresses;
 mod lock;
 mod options;

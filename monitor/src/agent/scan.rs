@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use monitor_ledger::ClockReading;
 
-use crate::sockets::{Capture, Socket};
+use crate::sockets::{Capture, PortReach, Socket};
 
 /// What a scan found.
 #[derive(Debug)]
@@ -15,4 +15,6 @@ pub struct Scan {
     pub sockets: Arc<[Socket]>,
     /// Sockets that take packets of watched ports without holding them.
     pub captures: Arc<[Capture]>,
+    /// How packets are led past sockets to the ports that are suspected of it.
+    pub reaches: Vec<PortReach>,
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::Result;
-use monitor_common::held_socket::HeldSocket;
+use monitor_common::{flow::Protocol, held_socket::HeldSocket};
 use monitor_ledger::ClockReading;
 use tokio::{
     sync::{mpsc, watch},
@@ -21,11 +21,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{clock, lock::lock, pipeline::Pipeline, scan::Scan};
+use super::{clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline, scan::Scan};
 use crate::{
     config::Config,
     process::ProcessEnricher,
-    sockets::{self, Capture, Socket},
+    sockets::{self, Capture, Extent, PortReach, Socket},
 };
 
 /// Time between two scans.
@@ -47,6 +47,7 @@ pub struct SocketScanner {
     processes: Mutex<ProcessEnricher>,
     sockets: Mutex<Arc<[Socket]>>,
     captures: Mutex<Arc<[Capture]>>,
+    reaches: Mutex<KnownReaches>,
     /// `None` where the kernel side has no list of them.
     open_sockets: Option<OpenSockets>,
     netns_inode: Option<u32>,
@@ -72,14 +73,17 @@ pub async fn run(
         let began = Instant::now();
         let at = clock::now();
         let ports: Vec<u16> = config.borrow_and_update().port_numbers().collect();
+        let suspects: Vec<(u16, Protocol)> = pipeline.ledger().suspected_answers().collect();
         let this = Arc::clone(&scanner);
-        match spawn_blocking(move || this.scan(at, &ports)).await {
+        match spawn_blocking(move || this.scan(at, &ports, &suspects)).await {
             Ok(Ok(scan)) => {
                 if scans.send(scan).await.is_err() {
                     return;
                 }
             }
-            Ok(Err(error)) => tracing::warn!(%error, "cannot look at who holds the ports"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot look at who holds the ports")
+            }
             Err(_) => return,
         }
         let took = began.elapsed();
@@ -100,6 +104,7 @@ impl SocketScanner {
             processes: Mutex::new(ProcessEnricher::new(command_lines)),
             sockets: Mutex::new([].into()),
             captures: Mutex::new([].into()),
+            reaches: Mutex::default(),
             open_sockets,
             netns_inode: fs::metadata("/proc/self/ns/net").ok().map(|net| net.ino() as u32),
             has_complained: AtomicBool::new(false),
@@ -116,13 +121,38 @@ impl SocketScanner {
         Arc::clone(&lock(&self.sockets))
     }
 
+    /// How packets to a port were led past its sockets in the last minutes.
+    pub fn reaches(&self, port: u16) -> Vec<PortReach> {
+        lock(&self.reaches).of_port(port, Instant::now())
+    }
+
+    /// Finds how packets are led to `suspects`. Entries of UDP in the kernel's table of connections
+    /// last for some seconds only, so this is done with the scan.
+    fn find_reaches(&self, suspects: &[(u16, Protocol)]) -> Vec<PortReach> {
+        if suspects.is_empty() {
+            return Vec::new();
+        }
+        let found = sockets::find_paths(suspects, Extent::Here, &mut lock(&self.processes));
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot find out how ports are reached");
+            Vec::new()
+        });
+        lock(&self.reaches).record(suspects, &found, Instant::now());
+        found
+    }
+
     /// The sockets that take packets of watched ports without holding them, as the last scan found
     /// them.
     pub fn captures(&self) -> Arc<[Capture]> {
         Arc::clone(&lock(&self.captures))
     }
 
-    fn scan(&self, at: ClockReading, ports: &[u16]) -> io::Result<Scan> {
+    fn scan(
+        &self,
+        at: ClockReading,
+        ports: &[u16],
+        suspects: &[(u16, Protocol)],
+    ) -> io::Result<Scan> {
         let result = sockets::scan_with(ports, &mut lock(&self.processes), || self.ask_kernel())?;
         if result.unseen.namespaces > 0 {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
@@ -131,7 +161,8 @@ impl SocketScanner {
         let captures: Arc<[Capture]> = result.captures.into();
         *lock(&self.sockets) = Arc::clone(&sockets);
         *lock(&self.captures) = Arc::clone(&captures);
-        Ok(Scan { at, sockets, captures })
+        let reaches = self.find_reaches(suspects);
+        Ok(Scan { at, sockets, captures, reaches })
     }
 
     /// The kernel side's list of open sockets; `None` if `/proc` is to be searched instead.

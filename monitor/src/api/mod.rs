@@ -7,6 +7,7 @@ pub mod event;
 pub mod hook;
 mod named;
 pub mod port;
+pub mod reach;
 pub mod selftest;
 pub mod socket;
 pub mod talker;

@@ -3,8 +3,8 @@
 use monitor_common::flow::{Protocol, Side};
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-use super::socket::Family;
-use crate::sockets::{CaptureKind, TcpState};
+use super::{reach::TargetScope, socket::Family};
+use crate::sockets::{CaptureKind, Path, SocketScope, TcpState};
 
 /// An enum each of whose values has a name.
 pub trait Named: Copy + 'static {
@@ -47,6 +47,37 @@ impl Named for CaptureKind {
 
     fn name(self) -> &'static str {
         Self::name(self)
+    }
+}
+
+impl Named for Path {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        Self::name(self)
+    }
+}
+
+impl Named for SocketScope {
+    const ALL: &'static [Self] = &[Self::Host, Self::World];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::World => "world",
+        }
+    }
+}
+
+impl Named for TargetScope {
+    const ALL: &'static [Self] = &[Self::Host, Self::Namespace, Self::Elsewhere];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Namespace => "namespace",
+            Self::Elsewhere => "elsewhere",
+        }
     }
 }
 
@@ -127,6 +158,9 @@ mod tests {
         check::<Side>();
         check::<Family>();
         check::<CaptureKind>();
+        check::<Path>();
+        check::<SocketScope>();
+        check::<TargetScope>();
         check::<TcpState>();
     }
 

@@ -8,7 +8,7 @@ use monitor_identify::Verdict;
 use monitor_ledger::{Cause, PortFacts, PortState};
 use serde::{Deserialize, Serialize};
 
-use super::{capture::Capture, named, socket::Socket};
+use super::{capture::Capture, named, reach::AnsweredBy, socket::Socket};
 use crate::{catalogue, classification::Tally, config::WatchedPort};
 
 /// The answer of `/api/v1/ports`.
@@ -57,6 +57,9 @@ pub struct Port {
     /// Verdicts on payloads since the agent started, the latest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub verdicts: Vec<VerdictCount>,
+    /// How it is answered past its sockets.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub answered_by: Vec<AnsweredBy>,
     /// The sockets on it, as of the last look.
     #[serde(default)]
     pub sockets: Vec<Socket>,
@@ -116,11 +119,12 @@ impl Port {
     }
 
     /// A port as the agent knows it: from its configuration, the ledger, the classification of
-    /// payloads, and the last look at sockets.
+    /// payloads, and the last looks at tables and sockets.
     pub fn of_agent(
         watched: &WatchedPort,
         facts: &PortFacts,
         verdicts: &[(Protocol, Verdict, Tally)],
+        answered_by: Vec<AnsweredBy>,
         sockets: Vec<Socket>,
     ) -> Self {
         let verdicts = verdicts.iter();
@@ -140,6 +144,7 @@ impl Port {
             verdicts: verdicts
                 .map(|(p, verdict, tally)| VerdictCount::new(*p, *verdict, tally))
                 .collect(),
+            answered_by,
             ..Self::with_sockets(watched.number, sockets)
         }
     }
@@ -168,7 +173,8 @@ mod tests {
     fn the_answer_is_read_back_where_holders_are_unknown() {
         let hidden = sockets::Socket { holders_unknown: true, ..udp_socket(2948) };
         let sockets = Socket::list(&[hidden]);
-        let port = Port::of_agent(&WatchedPort::new(2948), &PortFacts::default(), &[], sockets);
+        let port =
+            Port::of_agent(&WatchedPort::new(2948), &PortFacts::default(), &[], vec![], sockets);
         let answer = serde_json::to_string(&Ports { ports: vec![port.clone()] }).expect("JSON");
         let read: Ports = serde_json::from_str(&answer).expect("an answer");
         assert_eq!(read.ports, [port]);
@@ -177,7 +183,8 @@ mod tests {
 
     #[test]
     fn the_keys_of_an_agent_come_in_their_order() {
-        let port = Port::of_agent(&WatchedPort::new(2948), &PortFacts::default(), &[], Vec::new());
+        let port =
+            Port::of_agent(&WatchedPort::new(2948), &PortFacts::default(), &[], vec![], vec![]);
         let expected = concat!(
             r#"{"port":2948,"service":"wap-push","state":"quiet","dormant":false,"#,
             r#""dormant_after_seconds":604800,"awakenings":{"packet":0,"bind":0},"#,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::named;
 use crate::{
     process::Identity,
-    sockets::{self, TcpState},
+    sockets::{self, SocketScope, TcpState},
 };
 
 /// A socket that has the port at one of its ends.
@@ -43,6 +43,9 @@ pub struct Socket {
     /// Inode of the network namespace, as in `/proc/PID/ns/net`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub netns_inode: Option<u32>,
+    /// From where it can be reached; absent where that cannot be found out.
+    #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
+    pub scope: Option<SocketScope>,
     /// The processes that have a descriptor of it; absent where they could not be looked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub holders: Option<Vec<Arc<Holder>>>,
@@ -115,6 +118,7 @@ impl Socket {
             tcp_state: entry.tcp_state,
             side: socket.side,
             netns_inode: socket.netns_inode,
+            scope: socket.scope,
             holders: holders.map(Iterator::collect),
         }
     }

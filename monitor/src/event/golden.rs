@@ -186,6 +186,7 @@ fn unexpected_holder(holder: Option<&Identity>) -> Event {
         port: 2948,
         side: Side::Local,
         netns_inode: Some(4_026_531_840),
+        scope: None,
         entry: Entry {
             protocol: Protocol::Tcp,
             local: ([0; 8], 2948).into(),
@@ -218,12 +219,8 @@ fn hook_changed(attached: Option<HookMechanism>, interface: Option<&str>) -> Eve
 }
 
 fn redirected() -> Event {
-    let answered = Change::Answered { protocol: Protocol::Udp, answers: 1, is_new: true };
-    let mut event = transition(answered, None);
-    if let EventBody::Answered(answered) = &mut event.body {
-        answered.reach = Reach { path: Path::Dnat, target: Some("10.244.1.7:8080".into()) };
-    }
-    event
+    let reach = Reach { path: Path::Dnat, target: Some("10.244.1.7:8080".into()) };
+    Event::answered(2948, Protocol::Udp, 1, reach, time(), &context())
 }
 
 fn events() -> Vec<Event> {
@@ -247,7 +244,7 @@ fn events() -> Vec<Event> {
         awakened_by_bind(Found, None),
         awakened_by_packet(),
         transition(Change::Dormant, None),
-        transition(Change::Answered { protocol: Protocol::Tcp, answers: 3, is_new: true }, None),
+        Event::answered(2948, Protocol::Tcp, 3, Reach::default(), time(), &context()),
         redirected(),
         captured(Scope::OnlyWatched(vec![udp(2948)]), Some(identity())),
         captured(Scope::WatchedToo(vec![udp(2948), tcp(2948), tcp(2949)]), None),

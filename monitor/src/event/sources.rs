@@ -2,6 +2,7 @@
 //! found open, hooks, and the agent itself.
 
 use jiff::Timestamp;
+use monitor_common::flow::Protocol;
 use monitor_kernel::hooks::HookStatus;
 use monitor_ledger::{Cause, Change, Transition};
 
@@ -115,13 +116,23 @@ impl Event {
                 EventBody::Awakened(Awakened { by, wake, dormant_for })
             }
             Change::Dormant => EventBody::Dormant(port),
-            Change::Answered { protocol, answers, is_new: true } => {
-                let socket = SocketFields { transport: Some(protocol), ..port };
-                EventBody::Answered(Answered { socket, answers, reach: Reach::default() })
-            }
-            Change::Answered { is_new: false, .. } | Change::State { .. } => return None,
+            // See `Event::answered`, which needs more than the transition.
+            Change::Answered { .. } | Change::State { .. } => return None,
         };
         Some(Self::new(transition.time, body, context))
+    }
+
+    /// A port that no socket holds gave this many answers on the way `reach`.
+    pub fn answered(
+        port: u16,
+        protocol: Protocol,
+        answers: u64,
+        reach: Reach,
+        time: Timestamp,
+        context: &EventContext,
+    ) -> Self {
+        let socket = SocketFields { transport: Some(protocol), ..SocketFields::on_port(port) };
+        Self::new(time, EventBody::Answered(Answered { socket, answers, reach }), context)
     }
 
     /// The agent started at `time`.

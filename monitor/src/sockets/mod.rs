@@ -16,26 +16,32 @@
 //! Where the kernel side lists open sockets with their holders, no descriptors are searched, and
 //! sockets in namespaces that could not be listed are found as well ([`scan_with`]).
 
+mod addresses;
 mod captures;
 mod descriptors;
 mod diag;
 mod held;
 mod holders;
+mod kernel_modules;
 mod list;
 mod namespaces;
+mod netlink;
 mod netlink_dump;
 mod numbered;
+mod paths;
 mod port_filter;
 mod proc_net;
 mod reach;
 mod scan;
+mod scopes;
 mod socket;
 
 #[cfg(test)]
 pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
     captures::{Capture, CaptureKind, CapturedPort, Scope, lists_packet_filters},
+    paths::{Extent, Place, PortReach, find as find_paths, has_unread_rules},
     reach::{Path, Reach},
     scan::{ScanResult, Unseen, scan, scan_with},
-    socket::{Entry, Socket, TcpState, on_port},
+    socket::{Entry, Socket, SocketScope, TcpState, on_port},
 };

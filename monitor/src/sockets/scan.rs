@@ -12,6 +12,7 @@ use super::{
     list::SocketList,
     namespaces::Namespaces,
     port_filter::PortFilter,
+    scopes::Scopes,
     socket::Socket,
 };
 use crate::process::ProcessEnricher;
@@ -91,12 +92,14 @@ pub fn scan_with(
     let sockets = listed.entries.iter().flat_map(|&(netns_inode, entry)| {
         filter.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
     });
+    let mut scopes = Scopes::new(&namespaces, own);
     let mut sockets: Vec<Socket> = sockets
         .map(|(netns_inode, entry, (port, side))| {
             let holders = holders.of(entry.inode);
             // A connection without a file behind it, as one in TIME_WAIT, has no inode.
             let holders_unknown = holders.is_empty() && entry.inode != 0 && unseen.holders > 0;
-            Socket { port, side, netns_inode, entry, holders, holders_unknown }
+            let scope = scopes.of(netns_inode, &entry);
+            Socket { port, side, netns_inode, scope, entry, holders, holders_unknown }
         })
         .collect();
     sockets.sort_by_key(Socket::order);

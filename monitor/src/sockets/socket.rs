@@ -17,6 +17,8 @@ pub struct Socket {
     /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`; `None` where that may not
     /// be seen.
     pub netns_inode: Option<u32>,
+    /// From where it can be reached; `None` where the interfaces of its namespace may not be seen.
+    pub scope: Option<SocketScope>,
     /// The socket in the kernel's list.
     pub entry: Entry,
     /// Every process that has a descriptor of it, in the order of their ids. Empty for a socket
@@ -25,6 +27,16 @@ pub struct Socket {
     pub holders: Vec<Arc<Identity>>,
     /// Whether it may have holders although none was found: not every process could be searched.
     pub holders_unknown: bool,
+}
+
+/// From where a socket can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketScope {
+    /// From this host: it is at a loopback address, or in a network namespace that has no interface
+    /// beside the loopback.
+    Host,
+    /// From elsewhere, as far as no packet filter forbids it.
+    World,
 }
 
 impl Socket {
@@ -63,6 +75,7 @@ pub(crate) fn udp_socket(port: u16) -> Socket {
         port,
         side: Side::Local,
         netns_inode: None,
+        scope: None,
         entry,
         holders: Vec::new(),
         holders_unknown: false,

@@ -8,6 +8,7 @@
 //! The order of the queue matters: a socket call comes before the counters that count it, and
 //! before the result of the scan during which it happened.
 
+mod answered;
 mod calls;
 mod captures;
 mod expectation;

@@ -19,6 +19,7 @@ use monitor_ledger::{Change, ClockReading, FoundHeld, Transition, Watched};
 use tokio::sync::mpsc;
 
 use super::{
+    answered::ReportedPaths,
     calls::{is_our_close, socket_call},
     captures::KnownCaptures,
     expectation::owner,
@@ -34,7 +35,7 @@ use crate::{
     event::{self, EncodedEvent, Event, EventBody, EventContext, broadcast::EventBroadcast},
     process::{Identity, ProcessEnricher},
     sinks::EventQueue,
-    sockets::{Capture, Socket},
+    sockets::{Capture, PortReach, Socket},
     store::StoreQueue,
 };
 
@@ -79,6 +80,8 @@ pub(super) struct Worker {
     sink_wait: BoundedWait,
     shared: Arc<Shared>,
     broadcast: EventBroadcast,
+    /// The ways of answers whose events were emitted.
+    answers: ReportedPaths,
     /// Transitions that are not emitted yet. The allocation is kept.
     transitions: Vec<Transition>,
 }
@@ -111,6 +114,7 @@ impl Worker {
             sink_wait: BoundedWait::default(),
             shared,
             broadcast,
+            answers: ReportedPaths::default(),
             transitions: Vec::new(),
         }
     }
@@ -125,9 +129,9 @@ impl Worker {
                     self.shared.counters_queued.store(false, Relaxed);
                     self.read_counters(at, &counters);
                 }
-                Message::Scan(Scan { at, sockets, captures }) => {
-                    self.reconcile(at, &sockets);
-                    self.emit_captures(at, &captures);
+                Message::Scan(scan) => {
+                    self.reconcile(&scan);
+                    self.emit_captures(scan.at, &scan.captures);
                 }
                 Message::Event(event) => self.emit(*event),
                 Message::Watch(ports, keep, now) => {
@@ -266,7 +270,8 @@ impl Worker {
     }
 
     /// Brings the ledger in line with the sockets that a scan found.
-    fn reconcile(&mut self, at: ClockReading, sockets: &[Socket]) {
+    fn reconcile(&mut self, scan: &Scan) {
+        let Scan { at, ref sockets, ref reaches, .. } = *scan;
         let held = holders::held(sockets);
         let mut ledger = lock(&self.ledger);
         if self.has_scanned {
@@ -281,7 +286,17 @@ impl Worker {
         for found in found {
             self.emit_unexpected_holders(at, &found, sockets);
         }
+        self.emit_answers(reaches);
         self.emit_transitions(None);
+    }
+
+    /// Emits the events of answers that the scan has confirmed.
+    fn emit_answers(&mut self, reaches: &[PortReach]) {
+        let Self { answers, transitions, context, .. } = self;
+        let events = transitions.iter().filter_map(|t| answers.event(t, reaches, context));
+        for event in events.collect::<Vec<_>>() {
+            self.emit(event);
+        }
     }
 
     fn emit_unexpected_holders(&mut self, at: ClockReading, found: &FoundHeld, sockets: &[Socket]) {

@@ -9,6 +9,7 @@ mod text;
 use std::{collections::BTreeMap, io, process::ExitCode};
 
 use anyhow::{Context as _, Result};
+use monitor_common::flow::Protocol;
 
 use self::{progress::Progress, report::Report};
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     cli::CheckArgs,
     config::{Config, Overrides},
     process::ProcessEnricher,
-    sockets,
+    sockets::{self, Extent},
     terminal::{
         logging,
         output::{self, CANNOT_LOOK, fail, print},
@@ -31,6 +32,12 @@ pub async fn run(args: &CheckArgs) -> ExitCode {
     };
     for warning in report.warnings() {
         eprintln!("ghostport: {warning}");
+    }
+    if sockets::has_unread_rules() {
+        eprintln!(
+            "ghostport: tables of iptables-legacy may lead packets elsewhere: their rules are not \
+             read, only connections that they translate"
+        );
     }
     let page = if args.json {
         output::pretty_json(&report).unwrap_or_default()
@@ -51,8 +58,13 @@ async fn report(args: &CheckArgs) -> Result<Report> {
     };
     let agent = ports_of_agent().await;
     let _progress = Progress::start("looking at every process and network namespace");
-    let scan = sockets::scan(&ports, &mut ProcessEnricher::new(true)).context("cannot look")?;
-    Ok(Report::new(&ports, scan, agent))
+    let mut processes = ProcessEnricher::new(true);
+    let scan = sockets::scan(&ports, &mut processes).context("cannot look")?;
+    let wanted: Vec<(u16, Protocol)> =
+        ports.iter().flat_map(|port| Protocol::ALL.map(|protocol| (*port, protocol))).collect();
+    let reaches = sockets::find_paths(&wanted, Extent::Everywhere, &mut processes)
+        .context("cannot look at how the ports are reached")?;
+    Ok(Report::new(&ports, scan, &reaches, agent))
 }
 
 /// The ports that a running agent watches; none without an agent that answers.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, process::ExitCode};
 use serde::Serialize;
 
 use crate::{
-    api::{capture::Capture, port::Port, socket::Socket},
-    sockets::{self, ScanResult, Unseen},
+    api::{capture::Capture, port::Port, reach::AnsweredBy, socket::Socket},
+    sockets::{self, PortReach, ScanResult, Unseen},
 };
 
 /// Version of the document; a field may be added to it, none renamed or removed.
@@ -65,9 +65,12 @@ impl PortReport {
         number: u16,
         sockets: &[sockets::Socket],
         captures: &[sockets::Capture],
+        answered_by: Vec<AnsweredBy>,
         agent: Option<Port>,
     ) -> Self {
         let agent = agent.unwrap_or_default();
+        // The agent may read tables that this user may not.
+        let answered_by = if answered_by.is_empty() { agent.answered_by } else { answered_by };
         let known_to_agent =
             agent.bound_sockets.map_or(0, |bound| bound.tcp.saturating_add(bound.udp));
         let port = Port {
@@ -77,16 +80,19 @@ impl PortReport {
             last_bind: agent.last_bind,
             verdicts: agent.verdicts,
             captures: Capture::on_port(captures, number),
+            answered_by,
             ..Port::with_sockets(number, Socket::list(sockets))
         };
         Self { port, known_to_agent }
     }
 
     /// Whether there is no socket, neither found nor known to the agent, and none that looks for
-    /// packets of watched ports.
+    /// packets of watched ports, and no other way to the port.
     pub(super) fn is_quiet(&self) -> bool {
         let has_sockets = !self.port.sockets.is_empty() || self.known_to_agent > 0;
-        !has_sockets && self.targeted_captures().next().is_none()
+        !has_sockets
+            && self.port.answered_by.is_empty()
+            && self.targeted_captures().next().is_none()
     }
 
     /// Sockets that take packets of watched ports and no others.
@@ -96,15 +102,22 @@ impl PortReport {
 }
 
 impl Report {
-    /// `ports` and what a scan found on them; `agent` has the ports that a running agent watches.
-    pub(super) fn new(ports: &[u16], scan: ScanResult, mut agent: BTreeMap<u16, Port>) -> Self {
+    /// `ports`, what a scan found on them, and the ways that lead past their sockets; `agent` has the
+    /// ports that a running agent watches.
+    pub(super) fn new(
+        ports: &[u16],
+        scan: ScanResult,
+        reaches: &[PortReach],
+        mut agent: BTreeMap<u16, Port>,
+    ) -> Self {
         let mut sockets: BTreeMap<u16, Vec<sockets::Socket>> = BTreeMap::new();
         for socket in scan.sockets {
             sockets.entry(socket.port).or_default().push(socket);
         }
         let report = |port: &u16| {
             let found = sockets.remove(port).unwrap_or_default();
-            PortReport::new(*port, &found, &scan.captures, agent.remove(port))
+            let answered_by = AnsweredBy::list(reaches, *port);
+            PortReport::new(*port, &found, &scan.captures, answered_by, agent.remove(port))
         };
         let other_captures = scan.captures.iter().filter(|capture| !capture.is_targeted());
         Self {

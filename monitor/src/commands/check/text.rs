@@ -15,7 +15,8 @@ use crate::{
         port::Port,
         socket::{Holder, Socket},
     },
-    terminal::escape::escaped,
+    sockets::SocketScope,
+    terminal::{escape::escaped, wrap::wrap},
 };
 
 const WIDTH: usize = 80;
@@ -62,6 +63,7 @@ impl Page {
         let sockets = &report.port.sockets;
         let count = match (sockets.len(), report.known_to_agent) {
             (0, 0) if report.is_quiet() => "nothing holds it or talks on it".to_owned(),
+            (0, 0) if !report.port.answered_by.is_empty() => "no socket holds it".to_owned(),
             (0, 0) => "nothing holds it, and its packets are captured".to_owned(),
             (0, known) => format!("nothing found, but the agent knows of {known}"),
             (1, _) => "1 socket".to_owned(),
@@ -81,7 +83,11 @@ impl Page {
                 "in a namespace without a process; the live page and the API say who",
             )?;
         }
-        self.agent_facts(&report.port)
+        self.agent_facts(&report.port)?;
+        for way in &report.port.answered_by {
+            self.paragraph(2, &way.sentence(report.port.port))?;
+        }
+        Ok(())
     }
 
     fn agent_facts(&mut self, port: &Port) -> fmt::Result {
@@ -138,7 +144,13 @@ impl Page {
                 }
             }
         }
-        self.holders(socket.holders.as_deref())
+        self.holders(socket.holders.as_deref())?;
+        // A connection is known by its ends.
+        match socket.scope.filter(|_| socket.peer_port.is_none()) {
+            Some(SocketScope::Host) => self.line(INDENT, "reachable from this host alone"),
+            Some(SocketScope::World) => self.line(INDENT, "reachable from elsewhere"),
+            None => Ok(()),
+        }
     }
 
     fn capture(&mut self, capture: &Capture, with_namespace: bool) -> fmt::Result {
@@ -184,6 +196,13 @@ impl Page {
         }
     }
 
+    /// Text that continues, indented further, on the next line if it is too long for one.
+    fn paragraph(&mut self, indent: usize, text: &str) -> fmt::Result {
+        let mut lines = wrap(text, WIDTH - INDENT).into_iter();
+        self.line(indent, &lines.next().unwrap_or_default())?;
+        lines.try_for_each(|line| self.line(INDENT, &line))
+    }
+
     /// A line, cut at the width of the terminal.
     fn line(&mut self, indent: usize, text: &str) -> fmt::Result {
         let line = format!("{:indent$}{}", "", fit(text, WIDTH - indent));
@@ -197,7 +216,9 @@ impl Page {
 
 /// Whether there is something to list below a port.
 fn is_busy(report: &PortReport) -> bool {
-    !report.port.sockets.is_empty() || report.targeted_captures().next().is_some()
+    !report.port.sockets.is_empty()
+        || !report.port.answered_by.is_empty()
+        || report.targeted_captures().next().is_some()
 }
 
 /// Escapes control characters, which names and arguments of programs may contain, and cuts what is

@@ -19,6 +19,10 @@ pub(super) fn names(port: &Port) -> String {
 
 /// The sockets of the port by kind, and every process that holds one.
 pub(super) fn details(port: &Port) -> String {
+    let ways: Vec<String> = port.answered_by.iter().map(|way| way.sentence(port.port)).collect();
+    if !ways.is_empty() && port.sockets.is_empty() {
+        return ways.join("; ");
+    }
     if port.sockets.is_empty() {
         return "no process holds it or talks on it".to_owned();
     }
@@ -40,6 +44,9 @@ pub(super) fn details(port: &Port) -> String {
     }
     if port.sockets.iter().any(|socket| socket.holders.is_none()) {
         let _ = write!(text, "{separator}holders that the agent may not see");
+    }
+    for way in ways {
+        let _ = write!(text, "; {way}");
     }
     text
 }

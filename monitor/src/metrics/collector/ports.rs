@@ -36,6 +36,7 @@ pub(super) fn states(ledger: &LedgerFacts, shown: &ShownPorts) -> Vec<Family> {
     let mut awakenings = shown.family(&names::AWAKENINGS);
     let mut protocols = [
         &names::UNEXPECTED_BINDS,
+        &names::ANSWERS_WITHOUT_SOCKET,
         &names::BOUND_SOCKETS,
         &names::LAST_PACKET_TIMESTAMP,
         &names::LAST_BIND_TIMESTAMP,
@@ -63,12 +64,13 @@ pub(super) fn states(ledger: &LedgerFacts, shown: &ShownPorts) -> Vec<Family> {
     families
 }
 
-/// Unexpected binds, bound sockets, last packet and last bind.
-fn by_protocol(facts: &PortFacts, protocol: Protocol) -> [f64; 4] {
+/// Unexpected binds, answers without a socket, bound sockets, last packet and last bind.
+fn by_protocol(facts: &PortFacts, protocol: Protocol) -> [f64; 5] {
     let seconds =
         |time: Option<Timestamp>| time.map_or(0.0, |time| time.as_millisecond() as f64 / 1e3);
     [
         facts.unexpected_binds(protocol) as f64,
+        facts.answers_without_socket(protocol) as f64,
         f64::from(facts.bound_sockets(protocol)),
         seconds(facts.last_packet(protocol)),
         seconds(facts.last_bind(protocol)),

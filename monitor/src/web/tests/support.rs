@@ -50,7 +50,7 @@ impl Source for Known {
 
     fn ports(&self, only: Option<u16>) -> anyhow::Result<Vec<Port>> {
         let port = WatchedPort::new(2948);
-        let view = Port::of_agent(&port, &PortFacts::default(), &[], Vec::new());
+        let view = Port::of_agent(&port, &PortFacts::default(), &[], vec![], vec![]);
         Ok(only.is_none_or(|only| only == 2948).then_some(view).into_iter().collect())
     }
 

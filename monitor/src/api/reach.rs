@@ -1,0 +1,206 @@
+//! How a port is answered that no socket holds.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use monitor_common::flow::Protocol;
+use serde::{Deserialize, Serialize};
+
+use super::{named, socket::Holder};
+use crate::sockets::{Path, Place, PortReach};
+
+/// Digits of a container's id in a sentence.
+const SHORT_ID: usize = 12;
+
+/// A way to a port that leads past its sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredBy {
+    /// Transport protocol.
+    #[serde(with = "named")]
+    pub transport: Protocol,
+    /// What leads packets elsewhere.
+    #[serde(with = "named")]
+    pub path: Path,
+    /// Address and port to which it leads them; `:8080` is a port of this host.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+    /// Whether packets were answered on this way; otherwise it is configured.
+    pub in_use: bool,
+    /// Connections on this way now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub connections: Option<u64>,
+    /// Inode of the network namespace whose tables have it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub netns_inode: Option<u32>,
+    /// Where the target is.
+    #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
+    pub target_scope: Option<TargetScope>,
+    /// Inode of the network namespace of the target.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_netns_inode: Option<u32>,
+    /// The processes at the target; absent where they cannot be found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub holders: Option<Vec<Arc<Holder>>>,
+}
+
+/// Where a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetScope {
+    /// In the network namespace of the port.
+    Host,
+    /// In another one of this host.
+    Namespace,
+    /// On another host.
+    Elsewhere,
+}
+
+impl AnsweredBy {
+    /// The ways that were found to `port`.
+    pub fn list(reaches: &[PortReach], port: u16) -> Vec<Self> {
+        reaches.iter().filter(|reach| reach.port == port).map(Self::from).collect()
+    }
+
+    /// One line, such as `2948 is answered by DNAT to 10.244.1.7:8080 (nginx, 41 connections)`.
+    pub fn sentence(&self, port: u16) -> String {
+        let is = if self.in_use { "is" } else { "is configured to be" };
+        let mut sentence = format!("{port} {is} answered by {}", words(self.path));
+        if let Some(target) = &self.target {
+            let _ = write!(sentence, " to {target}");
+        }
+        let details: Vec<String> =
+            [self.place(), self.programs(), self.count()].into_iter().flatten().collect();
+        let _ = write!(sentence, " ({})", details.join(", "));
+        sentence
+    }
+
+    /// The container or unit, or that there is none to name.
+    fn place(&self) -> Option<String> {
+        if self.target_scope == Some(TargetScope::Elsewhere) {
+            return Some("another host".to_owned());
+        }
+        let holder = self.holders.iter().flatten().next();
+        let Some(holder) = holder else { return Some("no process is known there".to_owned()) };
+        let container = holder
+            .container_id
+            .as_ref()
+            .map(|id| format!("container {}", id.chars().take(SHORT_ID).collect::<String>()));
+        container.or_else(|| holder.systemd_unit.clone())
+    }
+
+    fn programs(&self) -> Option<String> {
+        let mut names = Vec::new();
+        for holder in self.holders.iter().flatten() {
+            let name = holder.name.clone().unwrap_or_else(|| format!("process {}", holder.pid));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
+    /// The protocol, with the number of connections if it is known.
+    fn count(&self) -> Option<String> {
+        let transport = self.transport.name();
+        Some(match self.connections {
+            None => transport.to_owned(),
+            Some(1) => format!("1 {transport} connection"),
+            Some(count) => format!("{count} {transport} connections"),
+        })
+    }
+}
+
+/// The path in a sentence.
+const fn words(path: Path) -> &'static str {
+    match path {
+        Path::Dnat => "DNAT",
+        Path::Redirect => "redirect",
+        Path::Ipvs => "IPVS",
+        Path::Tproxy => "TPROXY",
+        Path::SkLookup => "a sk_lookup program",
+        Path::Sockmap => "a program on sockets",
+        Path::Xdp => "an XDP program",
+        Path::PacketSocket => "a packet socket",
+        Path::RawSocket => "a raw socket",
+        Path::Unknown => "an unknown way",
+    }
+}
+
+impl From<&PortReach> for AnsweredBy {
+    fn from(found: &PortReach) -> Self {
+        let (target_scope, target_netns_inode) = match found.place {
+            Place::Here => (Some(TargetScope::Host), Some(found.netns_inode)),
+            Place::Namespace { netns_inode } => (Some(TargetScope::Namespace), Some(netns_inode)),
+            Place::Elsewhere => (Some(TargetScope::Elsewhere), None),
+            Place::Unknown => (None, None),
+        };
+        let holders = found.holders.iter().map(|holder| Arc::new(Holder::from(&**holder)));
+        Self {
+            transport: found.protocol,
+            path: found.reach.path,
+            target: found.reach.target.clone(),
+            in_use: found.is_in_use(),
+            connections: found.connections,
+            netns_inode: Some(found.netns_inode),
+            target_scope,
+            target_netns_inode,
+            holders: (!found.holders.is_empty()).then(|| holders.collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::Reach;
+
+    fn reach(place: Place, connections: Option<u64>) -> AnsweredBy {
+        let target = Some("10.244.1.7:8080".to_owned());
+        AnsweredBy::from(&PortReach {
+            port: 2948,
+            protocol: Protocol::Tcp,
+            netns_inode: 7,
+            reach: Reach { path: Path::Dnat, target },
+            connections,
+            place,
+            holders: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_line_says_how_and_by_whom() {
+        let mut used = reach(Place::Here, Some(41));
+        used.holders = Some(vec![Arc::new(Holder {
+            pid: 7,
+            parent_pid: None,
+            executable: None,
+            executable_is_deleted: false,
+            name: Some("nginx".to_owned()),
+            command_args: None,
+            user: None,
+            container_id: None,
+            systemd_unit: Some("nginx.service".to_owned()),
+        })]);
+        assert_eq!(
+            used.sentence(2948),
+            "2948 is answered by DNAT to 10.244.1.7:8080 (nginx.service, nginx, 41 tcp connections)"
+        );
+        assert_eq!(
+            reach(Place::Elsewhere, None).sentence(2948),
+            "2948 is configured to be answered by DNAT to 10.244.1.7:8080 (another host, tcp)"
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_absent() {
+        let json = serde_json::to_value(reach(Place::Unknown, None)).expect("JSON");
+        let expected = serde_json::json!({
+            "transport": "tcp",
+            "path": "dnat",
+            "target": "10.244.1.7:8080",
+            "in_use": false,
+            "netns_inode": 7,
+        });
+        assert_eq!(json, expected);
+        let read: AnsweredBy = serde_json::from_value(json).expect("read back");
+        assert_eq!(read, reach(Place::Unknown, None));
+    }
+}

@@ -1,0 +1,157 @@
+//! Connections whose destination the kernel translates, from its table of connections
+//! (`net/netfilter/nf_conntrack_netlink.c`).
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path as FilePath,
+};
+
+use monitor_common::{flow::Protocol, ports::PortSet};
+use rustix::net::netlink::NETFILTER;
+
+use super::route::{Route, Target};
+use crate::sockets::{
+    addresses::Addresses,
+    kernel_modules,
+    netlink::Attributes,
+    netlink_dump::{beginning, dump, request},
+    reach::Path,
+};
+
+/// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET`.
+const GET_CONNECTIONS: u16 = 0x0101;
+
+/// `struct nfgenmsg`: every family.
+const EVERY_FAMILY: [u8; 4] = [0; 4];
+
+/// Attributes (`linux/netfilter/nfnetlink_conntrack.h`).
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_STATUS: u16 = 3;
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+
+/// `IPS_SEEN_REPLY`.
+const IS_ANSWERED: u32 = 2;
+
+/// Which end of a tuple.
+#[derive(Clone, Copy)]
+enum End {
+    Source,
+    Destination,
+}
+
+/// Whether connections are tracked here, and can be listed without loading a module.
+pub(super) fn is_present() -> bool {
+    FilePath::new("/proc/sys/net/netfilter/nf_conntrack_count").exists()
+        && kernel_modules::is_present("nfnetlink")
+        && kernel_modules::is_present("nf_conntrack_netlink")
+}
+
+/// The routes of the answered connections to one of `ports` at an address of `local` whose
+/// destination is translated.
+pub(super) fn routes(ports: &PortSet, local: &Addresses) -> io::Result<Vec<Route>> {
+    let mut counts = BTreeMap::<(u16, &str, SocketAddr), Route>::new();
+    let request = request(GET_CONNECTIONS, &EVERY_FAMILY, &[]);
+    dump(Some(NETFILTER), &request, |body| {
+        let Some(Translated { protocol, from, to }) = translated(body) else { return Ok(()) };
+        if !ports.contains(from.port()) || !local.contains(from.ip()) {
+            return Ok(());
+        }
+        let is_here = to.ip() == from.ip() || local.contains(to.ip());
+        let route = counts.entry((from.port(), protocol.name(), to)).or_insert_with(|| Route {
+            port: from.port(),
+            protocol,
+            path: if is_here { Path::Redirect } else { Path::Dnat },
+            target: Some(Target { address: Some(to.ip()), port: to.port() }),
+            connections: Some(0),
+        });
+        route.connections = route.connections.map(|count| count + 1);
+        Ok(())
+    })?;
+    Ok(counts.into_values().collect())
+}
+
+/// A connection that was answered by another end than the one it was opened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Translated {
+    protocol: Protocol,
+    from: SocketAddr,
+    to: SocketAddr,
+}
+
+fn translated(body: &[u8]) -> Option<Translated> {
+    let attributes = Attributes::behind(body, EVERY_FAMILY.len());
+    if attributes.be32(CTA_STATUS)? & IS_ANSWERED == 0 {
+        return None;
+    }
+    let opened = attributes.nested(CTA_TUPLE_ORIG)?;
+    let from = end(opened, End::Destination)?;
+    let to = end(attributes.nested(CTA_TUPLE_REPLY)?, End::Source)?;
+    let number = opened.nested(CTA_TUPLE_PROTO)?.get(CTA_PROTO_NUM)?.first()?;
+    let protocol = Protocol::from_ip_number(*number)?;
+    (from != to).then_some(Translated { protocol, from, to })
+}
+
+fn end(tuple: Attributes<'_>, end: End) -> Option<SocketAddr> {
+    // CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST.
+    let (v4, v6, port) = match end {
+        End::Source => (1, 3, CTA_PROTO_SRC_PORT),
+        End::Destination => (2, 4, CTA_PROTO_DST_PORT),
+    };
+    let ip = tuple.nested(CTA_TUPLE_IP)?;
+    let address: IpAddr = match ip.get(v4) {
+        Some(address) => Ipv4Addr::from(beginning::<[u8; 4]>(address)?).into(),
+        None => Ipv6Addr::from(beginning::<[u8; 16]>(ip.get(v6)?)?).into(),
+    };
+    Some(SocketAddr::new(address, tuple.nested(CTA_TUPLE_PROTO)?.be16(port)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = [4 + value.len() as u16, kind].map(u16::to_ne_bytes).concat();
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn tuple(kind: u16, source: (u8, u16), destination: (u8, u16)) -> Vec<u8> {
+        let ip = [attribute(1, &[10, 0, 0, source.0]), attribute(2, &[10, 0, 0, destination.0])]
+            .concat();
+        let proto = [
+            attribute(CTA_PROTO_NUM, &[6]),
+            attribute(CTA_PROTO_SRC_PORT, &source.1.to_be_bytes()),
+            attribute(CTA_PROTO_DST_PORT, &destination.1.to_be_bytes()),
+        ]
+        .concat();
+        let both = [attribute(0x8001, &ip), attribute(0x8002, &proto)].concat();
+        attribute(0x8000 | kind, &both)
+    }
+
+    fn connection(status: u32, reply: Vec<u8>) -> Option<Translated> {
+        let opened = tuple(CTA_TUPLE_ORIG, (9, 40000), (1, 2948));
+        let status = attribute(CTA_STATUS, &status.to_be_bytes());
+        translated(&[EVERY_FAMILY.to_vec(), opened, reply, status].concat())
+    }
+
+    #[test]
+    fn finds_the_target_of_answered_connections_only() {
+        let reply = |from| tuple(CTA_TUPLE_REPLY, from, (9, 40000));
+        let expected = Translated {
+            protocol: Protocol::Tcp,
+            from: "10.0.0.1:2948".parse().expect("an address"),
+            to: "10.0.0.7:8080".parse().expect("an address"),
+        };
+        assert_eq!(connection(IS_ANSWERED, reply((7, 8080))), Some(expected));
+        assert_eq!(connection(0, reply((7, 8080))), None, "not answered");
+        assert_eq!(connection(IS_ANSWERED, reply((1, 2948))), None, "not translated");
+    }
+}
