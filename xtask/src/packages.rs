@@ -35,6 +35,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("llvm-22-dev", Need::Linker, "the LLVM of that compiler, for bpf-linker"),
     package("libzstd-dev", Need::Linker, "a library that LLVM links to"),
     package("iproute2", Need::Tests, "`ip`, for the namespaces and links of the tests"),
+    package("nftables", Need::Tests, "redirects packets in the tests of what answers"),
     package("g++", Need::Tests, "builds libFuzzer"),
     package("curl", Need::Tests, "a client of the web server"),
     package("openssl", Need::Tests, "makes certificates for the tests"),
