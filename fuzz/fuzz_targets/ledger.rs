@@ -200,6 +200,7 @@ impl World {
                     self.dormant[index] = Some(true);
                 }
                 Change::State { from, to } => assert_ne!(from, to, "a state changes"),
+                Change::Answered { answers, .. } => assert!(answers > 0, "answers were counted"),
             }
         }
     }

@@ -73,11 +73,11 @@ impl AddressMaps {
         let control = next.to_word();
         // No program reads the table that was in use before the last exchange.
         wait()?;
-        self.section.set(0, &*section, 0)?;
+        self.section.set(0, *section, 0)?;
         // The table is written before the word that puts it in force.
         wait()?;
         bytemuck::cast_mut::<AddressWords, Addresses>(&mut section).control = control;
-        self.section.set(0, &*section, 0)?;
+        self.section.set(0, *section, 0)?;
         self.remove_all_but(&prefixes, wait)
     }
 

@@ -89,7 +89,7 @@ pub type Instruction = (u16, u8, u8, u32);
 
 /// A packet socket of every protocol with a filter; without instructions it has none.
 pub fn capturing_socket(filter: &[Instruction]) -> OwnedFd {
-    let everything = (libc::ETH_P_ALL as u16).to_be().into();
+    let everything = (libc::ETH_P_ALL as u16).to_be();
     // The filter is there before the first packet, as with libpcap.
     let socket = packet_socket();
     if !filter.is_empty() {

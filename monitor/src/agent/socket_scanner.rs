@@ -82,7 +82,7 @@ pub async fn run(
                 }
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot look at who holds the ports")
+                tracing::warn!(%error, "cannot look at who holds the ports");
             }
             Err(_) => return,
         }

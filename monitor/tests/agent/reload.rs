@@ -87,7 +87,7 @@ fn set_limit(agent: &Agent, change: impl Fn(Rlimit) -> Rlimit) -> Rlimit {
     let line = text.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
     let mut numbers = line.split_ascii_whitespace().filter_map(|word| word.parse().ok());
     let before = Rlimit { current: numbers.next(), maximum: numbers.next() };
-    prlimit(pid, Resource::Nofile, change(before.clone())).expect("limited")
+    prlimit(pid, Resource::Nofile, change(before)).expect("limited")
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn keeps_sinks_and_ports_where_the_kernel_refuses_counters() {
         let before = limit_descriptors(&agent, 2);
         agent.signal(Signal::HUP);
         eventually("a refusal", || agent.log().contains(REFUSED).then_some(()));
-        set_limit(&agent, |_| before.clone());
+        set_limit(&agent, |_| before);
         let log = agent.log();
         assert!(log.contains("the kernel refuses to watch these ports"), "{log}");
         assert_unchanged(world, &agent);

@@ -137,8 +137,8 @@ fn captured_annotations(captured: &Captured, event: &Event) -> BTreeMap<&'static
     let summary = format!("A socket of {host} takes packets of watched ports and no others");
     let description = format!("{}.", sentence(event));
     let mut annotations = common(AlertName::PortCaptured, event, description, summary);
-    annotations.insert("ghostport_filter", captured.filter.clone());
-    annotations.insert("ghostport_path", captured.kind.name().to_owned());
+    annotations.insert("capture_filter", captured.filter.clone());
+    annotations.insert("capture_kind", captured.kind.name().to_owned());
     annotations
 }
 

@@ -58,7 +58,7 @@ fn labels_are_those_of_the_rules() {
     );
     assert!(!annotations.contains_key("container_id"), "it is not known");
     let captured = &alerts[2].annotations;
-    assert_eq!(captured["ghostport_filter"], "only port 2948/tcp");
+    assert_eq!(captured["capture_filter"], "only port 2948/tcp");
     assert_eq!(captured["process_pid"], "4711");
     let json = serde_json::to_value(&alerts[0]).expect("JSON");
     assert_eq!(json["startsAt"], "1970-01-01T00:00:01.000000001Z");

@@ -3,7 +3,7 @@
 use std::fs;
 
 /// Whether the calling thread's network namespace has rules that may lead packets elsewhere, and
-/// that [`super::find`] does not read. Connections that they translate are found all the same.
+/// that [`super::find()`] does not read. Connections that they translate are found all the same.
 pub fn has_unread_rules() -> bool {
     let has_nat = |name| {
         let tables = fs::read_to_string(format!("/proc/thread-self/net/{name}"));
