@@ -5,7 +5,9 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
 };
 use monitor_common::{
-    packet::{PacketBytes, Parsed, Segment, Words, is_not_ip, parse_ethernet, parse_ip, parse_plain},
+    packet::{
+        PacketBytes, Parsed, Segment, Words, is_not_ip, parse_ethernet, parse_ip, parse_plain,
+    },
     sample::SAMPLE_LEN,
 };
 
