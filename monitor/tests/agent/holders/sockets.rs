@@ -61,6 +61,7 @@ fn check_describes_a_socket_in_full() {
             "local_address": "127.0.0.1",
             "local_port": port(0),
             "side": "local",
+            "scope": "host",
             "netns_inode": netns_inode(),
             "holders": [{
                 "pid": holder.pid(),
