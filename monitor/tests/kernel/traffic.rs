@@ -280,7 +280,7 @@ fn traffic_of(
         ("direction", direction),
         ("side", side),
     ];
-    let value = |name| metrics.value(name, &labels) as u64;
+    let value = |name| metrics.sum(name, &labels);
     (value("ghostport_packets_total"), value("ghostport_bytes_total"))
 }
 
