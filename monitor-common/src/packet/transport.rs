@@ -1,0 +1,72 @@
+//! The headers of TCP and UDP.
+
+use super::{
+    bytes::PacketBytes,
+    parsed::{Parsed, TRUNCATED},
+    segment::{Segment, TCP_LEN, UDP_LEN},
+};
+use crate::{flow::Protocol, ports::WirePort};
+
+/// What the length field of an IP header says of the transport.
+#[derive(Clone, Copy)]
+pub(super) struct Promise {
+    /// Bytes that it promises in all. 0 says nothing: it stands for a jumbogram or a super-packet
+    /// of more than 64 KiB (BIG TCP).
+    pub(super) ip_len: u16,
+    /// Bytes of these that are options or extension headers.
+    pub(super) before_transport: usize,
+}
+
+impl Promise {
+    /// Whether a transport header of `len` bytes, which is not 0, is promised.
+    #[inline(always)]
+    const fn covers(self, len: usize) -> bool {
+        // Nothing wraps around to everything.
+        (self.ip_len as usize).wrapping_sub(1) >= self.before_transport + len - 1
+    }
+}
+
+/// The fixed part of a TCP (RFC 9293 §3.1) or UDP (RFC 768) header.
+///
+/// Both ends count: the packet's, and the one that the IP header promises. What lies between them
+/// is Ethernet padding, and ports must not be read from padding.
+#[inline(always)]
+pub(super) fn parse_transport<P: PacketBytes>(
+    packet: &P,
+    protocol: Protocol,
+    offset: usize,
+    promise: Promise,
+) -> Parsed {
+    match protocol {
+        Protocol::Tcp => {
+            let mut scratch = [0; TCP_LEN / 2];
+            let header = packet.words(offset, &mut scratch);
+            let (Some(header), true) = (header, promise.covers(TCP_LEN)) else {
+                return TRUNCATED;
+            };
+            Parsed::of(Segment {
+                protocol,
+                source: WirePort(header[0]),
+                destination: WirePort(header[1]),
+                network: 0,
+                offset: offset as u32,
+                control: header[6],
+            })
+        }
+        Protocol::Udp => {
+            let mut scratch = [0; UDP_LEN / 2];
+            let header = packet.words(offset, &mut scratch);
+            let (Some(header), true) = (header, promise.covers(UDP_LEN)) else {
+                return TRUNCATED;
+            };
+            Parsed::of(Segment {
+                protocol,
+                source: WirePort(header[0]),
+                destination: WirePort(header[1]),
+                network: 0,
+                offset: offset as u32,
+                control: 0,
+            })
+        }
+    }
+}
