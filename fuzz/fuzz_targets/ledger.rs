@@ -141,7 +141,13 @@ impl World {
     fn scan(&mut self, index: usize, protocol: Protocol, detail: u8) {
         let sockets = u32::from(detail & 15);
         let port = PORTS[index];
-        let held = Held { port, protocol, sockets, can_answer: detail & 16 != 0 };
+        let held = Held {
+            port,
+            protocol,
+            sockets,
+            can_answer: detail & 16 != 0,
+            can_accept: detail & 32 != 0,
+        };
         let held = (sockets > 0).then_some(held);
         let mut transitions = Vec::new();
         let found = self.ledger.record_holders(self.now(), held, &mut transitions);

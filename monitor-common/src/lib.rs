@@ -12,6 +12,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod addresses;
+pub mod capture_notice;
 pub mod errors;
 pub mod flow;
 pub mod held_socket;

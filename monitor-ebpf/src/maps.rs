@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use monitor_common::{
     addresses::{Addresses, PrefixData},
+    capture_notice::NoticeWindow,
     errors::KernelError,
     flow::{PortCounters, UnclassifiedCounters},
     limits,
@@ -114,6 +115,10 @@ pub(crate) static SOCKET_COUNTERS: ArrayOfMaps<Array<SocketSlot, 2, INNER_ARRAY>
 /// Socket calls on watched ports, for userspace.
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<SocketEvent, { limits::EVENT_RING_BYTES }> = RingBuf::new();
+
+/// Bounds the notices of captures; one value.
+#[btf_map]
+pub(crate) static NOTICES: Array<NoticeWindow, 1> = Array::new();
 
 /// Failures by [`KernelError`], shared by all CPUs and added to atomically.
 #[btf_map]

@@ -11,6 +11,7 @@ use super::{
     adoption, attach_error,
     btf::KernelTypes,
     candidates::{self, Candidates},
+    capture_watch::CaptureWatch,
     clsact::{self, Filter},
     holders::OpenSockets,
     hooks::{Hook, HookMechanism, HookStatus, Rejection},
@@ -43,6 +44,9 @@ pub struct Attacher {
     /// Why the iterator over open files cannot run, if it cannot.
     holders_unsupported: Option<String>,
     constraints: HostConstraints,
+    captures: CaptureWatch,
+    /// Why new packet sockets are not noticed at once, if so.
+    captures_unsupported: Option<String>,
     /// Programs of the socket hooks, open for their statistics.
     socket_programs: Vec<OwnedFd>,
 }
@@ -64,6 +68,8 @@ impl Attacher {
             holders_unsupported: sockets_unsupported.clone().or_else(lacks_offsets),
             sockets_unsupported,
             constraints: HostConstraints::detect(),
+            captures: CaptureWatch::default(),
+            captures_unsupported: None,
             socket_programs: Vec::new(),
             loader: ProgramLoader::new(object, types),
         }
@@ -141,6 +147,7 @@ impl Attacher {
             self.statuses.insert((hook, 0), status);
         }
         self.load_holders();
+        self.watch_captures();
         self.loader.release();
         let programs = self.links.socket_programs(pins);
         self.socket_programs =
@@ -155,6 +162,21 @@ impl Attacher {
         if let Err(error) = self.loader.load_holders() {
             self.holders_unsupported = Some(attach_error::explain_load(error.as_ref()));
         }
+    }
+
+    fn watch_captures(&mut self) {
+        match CaptureWatch::attach(&mut self.loader) {
+            Ok(watch) => self.captures = watch,
+            Err(error) => {
+                self.captures_unsupported = Some(attach_error::explain_load(error.as_ref()));
+            }
+        }
+    }
+
+    /// Why new packet sockets are found by the next scan only, if so; known once the socket hooks are
+    /// attached.
+    pub fn captures_unsupported(&self) -> Option<&str> {
+        self.captures_unsupported.as_deref()
     }
 
     /// Why [`Self::open_sockets`] is not available, if so; known once the socket hooks are attached.

@@ -172,6 +172,11 @@ impl Kernel {
         self.attacher.holders_unsupported()
     }
 
+    /// Why new packet sockets are found by the next scan only, if so.
+    pub fn captures_unsupported(&self) -> Option<&str> {
+        self.attacher.captures_unsupported()
+    }
+
     /// Attaches the traffic hooks of the interfaces that are `wanted`, and detaches those of all
     /// others. Returns what changed.
     pub fn reconcile(

@@ -181,7 +181,8 @@ impl ProgramLoader {
         Ok(program.take_link(id)?.into())
     }
 
-    fn attach_kprobe(&mut self, name: &str, function: &str) -> Result<OwnedLink> {
+    /// Attaches a program to the entry of a function, or to its return, as the program says.
+    pub fn attach_kprobe(&mut self, name: &str, function: &str) -> Result<OwnedLink> {
         let program = loaded!(self.object, name, KProbe);
         let id = program.attach(function, 0)?;
         Ok(program.take_link(id)?.try_into()?)

@@ -71,7 +71,11 @@ impl Ring {
     }
 
     /// Passes the records that are there now to `take`, except those that `decode` rejects.
-    pub fn drain<T>(&mut self, decode: impl Fn(&[u8]) -> Option<T>, mut take: impl FnMut(T)) {
+    pub fn drain<T>(
+        &mut self,
+        mut decode: impl FnMut(&[u8]) -> Option<T>,
+        mut take: impl FnMut(T),
+    ) {
         let ring = self.ring.get_mut();
         self.has_more = true;
         self.is_woken = false;

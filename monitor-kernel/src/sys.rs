@@ -11,12 +11,13 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::bpf_prog_info;
+use aya_obj::generated::{bpf_attach_type, bpf_prog_info};
 
 /// Commands, `include/uapi/linux/bpf.h`.
 const OBJ_GET: libc::c_long = 7;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const PROG_QUERY: libc::c_long = 16;
 const LINK_DETACH: libc::c_long = 34;
 
 /// The facts about a link that adoption needs.
@@ -35,6 +36,22 @@ struct Attributes {
     second: u64,
     third: u64,
 }
+
+/// The head of `union bpf_attr` for `BPF_PROG_QUERY`.
+#[repr(C)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    /// Room for ids before the call, and how many there are afterwards.
+    count: u32,
+    reserved: u32,
+}
+
+/// Programs that are listed of one place at most; a cgroup takes 64 (`BPF_CGROUP_MAX_PROGS`).
+const MAX_LISTED: usize = 64;
 
 /// The head of `struct bpf_link_info`.
 #[repr(C)]
@@ -63,13 +80,13 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
     let link = open_pin(pin)?;
     // `{ u32 link_fd; }`
     let first = pair(link.as_raw_fd() as u32, 0);
-    bpf(LINK_DETACH, &Attributes { first, second: 0, third: 0 }).map(drop)
+    bpf(LINK_DETACH, &mut Attributes { first, second: 0, third: 0 }).map(drop)
 }
 
 /// Opens a loaded program by its id.
 pub fn open_program(id: u32) -> io::Result<OwnedFd> {
     let descriptor =
-        bpf(PROG_GET_FD_BY_ID, &Attributes { first: pair(id, 0), second: 0, third: 0 })?;
+        bpf(PROG_GET_FD_BY_ID, &mut Attributes { first: pair(id, 0), second: 0, third: 0 })?;
     // SAFETY: the kernel has just opened this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
@@ -81,6 +98,37 @@ pub fn missed_runs(program: &OwnedFd) -> io::Result<u64> {
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     ask(program, &mut info)?;
     Ok(info.recursion_misses)
+}
+
+/// Name of a program, which its owner has chosen; empty if it has none.
+pub fn program_name(program: &OwnedFd) -> io::Result<String> {
+    // SAFETY: all members are integers, for which zero is a value.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    ask(program, &mut info)?;
+    let bytes = info.name.iter().map(|byte| byte.cast_unsigned());
+    let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
+    Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
+/// Ids of the programs that are attached to a network namespace or control group.
+///
+/// Takes CAP_NET_ADMIN.
+pub fn attached_programs(
+    target: BorrowedFd<'_>,
+    attach_type: bpf_attach_type,
+) -> io::Result<Vec<u32>> {
+    let mut ids = [0u32; MAX_LISTED];
+    let mut query = Query {
+        target: target.as_raw_fd() as u32,
+        attach_type: attach_type as u32,
+        query_flags: 0,
+        attach_flags: 0,
+        ids: ids.as_mut_ptr() as u64,
+        count: MAX_LISTED as u32,
+        reserved: 0,
+    };
+    bpf(PROG_QUERY, &mut query)?;
+    Ok(ids.into_iter().take(query.count as usize).collect())
 }
 
 /// A file handle of kernfs (`FILEID_KERNFS` in `include/linux/exportfs.h`, since Linux 5.5).
@@ -114,8 +162,8 @@ pub fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
 fn ask<T>(object: &OwnedFd, info: &mut T) -> io::Result<()> {
     // `{ u32 bpf_fd; u32 info_len; u64 info; }`
     let first = pair(object.as_raw_fd() as u32, size_of::<T>() as u32);
-    let attributes = Attributes { first, second: &raw mut *info as u64, third: 0 };
-    bpf(OBJ_GET_INFO_BY_FD, &attributes).map(drop)
+    let mut attributes = Attributes { first, second: &raw mut *info as u64, third: 0 };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attributes).map(drop)
 }
 
 /// Two members of 32 bits.
@@ -127,16 +175,16 @@ const fn pair(first: u32, second: u32) -> u64 {
 fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(pin.as_os_str().as_bytes())?;
     // `{ u64 pathname; u32 bpf_fd; u32 file_flags; }`
-    let attributes = Attributes { first: path.as_ptr() as u64, second: 0, third: 0 };
-    let descriptor = bpf(OBJ_GET, &attributes)?;
+    let mut attributes = Attributes { first: path.as_ptr() as u64, second: 0, third: 0 };
+    let descriptor = bpf(OBJ_GET, &mut attributes)?;
     // SAFETY: the kernel has just opened this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-fn bpf(command: libc::c_long, attributes: &Attributes) -> io::Result<i32> {
-    // SAFETY: the attributes, and what they point to, outlive the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<Attributes>())
-    };
+/// `attributes` is the head of `union bpf_attr`, as the command expects it.
+fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
+    // SAFETY: the attributes, and what they point to, outlive the call, and are not shared.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }

@@ -47,7 +47,7 @@ pub(super) struct History {
     /// Ages at which a packet last arrived at an address of this host, by protocol.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) received_at_ns: [Option<u64>; 2],
-    /// Ages at which a socket last held the port, by protocol.
+    /// Ages at which a socket last held the port that can accept, by protocol.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) held_at_ns: [Option<u64>; 2],
     /// The same by protocol, while a socket is open.
@@ -96,6 +96,9 @@ pub(super) struct History {
 pub(super) struct Sockets {
     pub(super) count: u32,
     pub(super) can_answer: bool,
+    /// Absent in a ledger that an earlier version saved: the next scan knows.
+    #[serde(default)]
+    pub(super) can_accept: bool,
 }
 
 /// Answers that no socket is known to have given.
@@ -112,6 +115,8 @@ pub(super) struct Suspected {
 pub(super) struct Interval {
     /// A socket held the port at some time, so that a packet may have been for that socket.
     pub(super) held: [bool; 2],
+    /// The same of a socket that can accept, so that an answer may be its own.
+    pub(super) accepts: [bool; 2],
     /// Binds that succeeded, by the kernel's counters.
     pub(super) counted_binds: [u64; 2],
 }
@@ -132,6 +137,7 @@ impl History {
             self.forget_holders();
         }
         self.interval.held = self.sockets.map(|sockets| sockets.count > 0);
+        self.interval.accepts = self.sockets.map(|sockets| sockets.can_accept);
         self.called_at_ns = [0; 2];
         self.suspected = Default::default();
     }
@@ -164,10 +170,12 @@ impl History {
         };
         let serves = self.answered_at_ns.into_iter().any(holds);
         let answers_elsewhere = self.answered_without_socket_at_ns.into_iter().any(holds);
+        let accepts = self.sockets.iter().any(|sockets| sockets.can_accept);
         match (self.is_held(), serves, answers_elsewhere) {
-            (true, true, _) => return PortState::Served,
+            // A connection without a listener is one of those that something else has accepted.
+            (true, true, _) if accepts || !answers_elsewhere => return PortState::Served,
             (_, _, true) => return PortState::Answered,
-            (true, false, false) => return PortState::Bound,
+            (true, _, false) => return PortState::Bound,
             (false, _, false) => {}
         }
         let seen = [
@@ -186,11 +194,12 @@ impl History {
         received_at.is_some_and(|at| age_ns.saturating_sub(at) < STATE_LASTS_NS)
     }
 
-    /// Whether a socket holds the port or held it a moment ago, so that it explains answers.
+    /// Whether a socket that can accept holds the port or held it a moment ago, so that it explains
+    /// answers.
     pub(super) fn explains_answers(&self, protocol: Protocol, age_ns: u64) -> bool {
         let index = protocol as usize;
-        self.interval.held[index]
-            || self.sockets[index].count > 0
+        self.interval.accepts[index]
+            || self.sockets[index].can_accept
             || self.held_at_ns[index].is_some_and(|at| age_ns.saturating_sub(at) < HOLD_OFF_NS)
     }
 
@@ -221,7 +230,7 @@ impl History {
         match call.kind {
             CallKind::Bind { expected } => {
                 self.unexpected_binds[index] += u64::from(!expected);
-                self.interval.held[index] = true;
+                self.note_held(index);
                 self.reported_binds[index] += 1;
                 // The time of a bind that was only counted is that of the reading.
                 let is_estimate = self.unreported_binds[index] > 0;
@@ -232,8 +241,13 @@ impl History {
             CallKind::BindRefused => {
                 self.attempted_at_ns = self.attempted_at_ns.max(Some(age_ns));
             }
-            CallKind::Listen | CallKind::Close => self.interval.held[index] = true,
+            CallKind::Listen | CallKind::Close => self.note_held(index),
         }
+    }
+
+    fn note_held(&mut self, index: usize) {
+        self.interval.held[index] = true;
+        self.interval.accepts[index] = true;
     }
 
     /// Records binds that a reading at `wall` counted.
@@ -266,18 +280,24 @@ impl History {
 
     /// Adds or removes a socket. The next scan corrects calls that were missed.
     pub(super) fn count_socket(&mut self, protocol: Protocol, kind: CallKind) {
-        let Sockets { count, can_answer } = self.sockets[protocol as usize];
+        let Sockets { count, can_answer, can_accept } = self.sockets[protocol as usize];
         let sockets = match kind {
             CallKind::BindRefused => return,
             CallKind::Bind { .. } => Sockets {
                 count: count.saturating_add(1),
                 can_answer: can_answer || protocol == Protocol::Udp,
+                can_accept: true,
             },
             // Its bind may not have been observed.
-            CallKind::Listen => Sockets { count: count.max(1), can_answer: true },
+            CallKind::Listen => Sockets { count: count.max(1), can_answer: true, can_accept: true },
             CallKind::Close => {
                 let count = count.saturating_sub(1);
-                Sockets { count, can_answer: can_answer && count > 0 }
+                let is_held = count > 0;
+                Sockets {
+                    count,
+                    can_answer: can_answer && is_held,
+                    can_accept: can_accept && is_held,
+                }
             }
         };
         self.set_sockets(protocol, sockets);

@@ -155,6 +155,7 @@ impl Ledger {
             let sockets = &mut port.history.get_or_insert_default().found[found.protocol as usize];
             sockets.count = sockets.count.saturating_add(found.sockets);
             sockets.can_answer |= found.can_answer;
+            sockets.can_accept |= found.can_accept;
             self.active.insert(found.port);
         }
         let active = std::mem::take(&mut self.active);
@@ -193,6 +194,14 @@ impl Ledger {
             };
             Protocol::ALL.into_iter().filter(is_suspected).map(|protocol| (*number, protocol))
         })
+    }
+
+    /// Drops the suspicion of answers that something else explains.
+    pub fn dismiss_answers(&mut self, port: u16, protocol: Protocol) {
+        let history = self.ports.get_mut(&port).and_then(|port| port.history.as_mut());
+        if let Some(history) = history {
+            history.suspected[protocol as usize] = Suspected::default();
+        }
     }
 
     /// Facts about a port; `None` if it is not watched.
@@ -293,7 +302,7 @@ impl Ledger {
             if called_at_ns[index] > at.boottime_ns {
                 continue;
             }
-            self.judge_answers(number, protocol, found[index].count > 0, at, out);
+            self.judge_answers(number, protocol, found[index].can_accept, at, out);
             if found[index] == before[index] {
                 continue;
             }
@@ -306,6 +315,8 @@ impl Ledger {
             let note = |port: &mut Port, _| {
                 let Some(history) = &mut port.history else { return };
                 history.interval.held[index] = true;
+                history.interval.accepts[index] |=
+                    before[index].can_accept || found[index].can_accept;
                 history.set_sockets(protocol, found[index]);
             };
             self.record_activity(number, &activity, at, note, out);
@@ -317,14 +328,14 @@ impl Ledger {
         &mut self,
         number: u16,
         protocol: Protocol,
-        is_held: bool,
+        is_explained: bool,
         at: ClockReading,
         out: &mut Vec<Transition>,
     ) {
         let age_ns = self.clock.age_at(at.boottime_ns.max(self.clock.last_reading_ns()));
         let Some(port) = self.ports.get_mut(&number) else { return };
         let Some(history) = &mut port.history else { return };
-        if is_held {
+        if is_explained {
             history.suspected[protocol as usize] = Suspected::default();
             return;
         }

@@ -90,4 +90,7 @@ pub struct Held {
     /// Whether one of them can answer a packet. A TCP socket that is bound but neither listening nor
     /// connected cannot: the kernel answers with a reset.
     pub can_answer: bool,
+    /// Whether one of them can answer a peer that it does not know yet. A TCP connection cannot: where
+    /// there is no listener, something else has accepted it, a transparent proxy for instance.
+    pub can_accept: bool,
 }

@@ -116,12 +116,13 @@ impl Port {
         let Some(history) = &mut self.history else { return };
         history.reconcile_bind_counts(self.has_owners);
         let held = history.sockets.map(|sockets| sockets.count > 0);
-        for (held, held_at_ns) in held.into_iter().zip(&mut history.held_at_ns) {
-            if held {
+        let accepts = history.sockets.map(|sockets| sockets.can_accept);
+        for (accepts, held_at_ns) in accepts.into_iter().zip(&mut history.held_at_ns) {
+            if accepts {
                 *held_at_ns = Some(age_ns);
             }
         }
-        history.interval = Interval { held, ..Interval::default() };
+        history.interval = Interval { held, accepts, ..Interval::default() };
         if let Some((_, holder)) = held.iter().zip(now).find(|(held, _)| **held) {
             self.record_activity(number, holder, out);
         }

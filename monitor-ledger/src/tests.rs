@@ -103,8 +103,11 @@ impl Bench {
     }
 
     fn scan(&mut self, protocol: Protocol, sockets: u32, can_answer: bool) {
-        let held = Held { port: PORT, protocol, sockets, can_answer };
-        let held = (sockets > 0).then_some(held);
+        let held = Held { port: PORT, protocol, sockets, can_answer, can_accept: true };
+        self.find((sockets > 0).then_some(held));
+    }
+
+    fn find(&mut self, held: Option<Held>) {
         self.ledger.record_holders(at(self.now), held, &mut self.transitions);
     }
 

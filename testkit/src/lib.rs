@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod alertmanager;
+pub mod bpf;
 pub mod browser;
 pub mod calls;
 pub mod certificates;
@@ -25,6 +26,7 @@ pub mod prometheus;
 pub mod receiver;
 pub mod recording;
 pub mod servers;
+pub mod sk_lookup;
 pub mod systemd;
 pub mod uring;
 pub mod victoria;

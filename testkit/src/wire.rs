@@ -87,6 +87,23 @@ impl SplitWire {
 /// An instruction of a filter, `struct sock_filter`: code, jumps, operand.
 pub type Instruction = (u16, u8, u8, u32);
 
+/// UDP over IPv4 to a port, as libpcap compiles it for Ethernet.
+pub fn udp_to(port: u16) -> Vec<Instruction> {
+    vec![
+        (0x28, 0, 0, 12),
+        (0x15, 0, 8, 0x0800),
+        (0x30, 0, 0, 23),
+        (0x15, 0, 6, 17),
+        (0x28, 0, 0, 20),
+        (0x45, 4, 0, 0x1fff),
+        (0xb1, 0, 0, 14),
+        (0x48, 0, 0, 16),
+        (0x15, 0, 1, port.into()),
+        (0x06, 0, 0, 0x0004_0000),
+        (0x06, 0, 0, 0),
+    ]
+}
+
 /// A packet socket of every protocol with a filter; without instructions it has none.
 pub fn capturing_socket(filter: &[Instruction]) -> OwnedFd {
     let everything = (libc::ETH_P_ALL as u16).to_be();
@@ -149,6 +166,11 @@ fn set_option(socket: &impl AsFd, level: i32, option: i32, value: i32) -> io::Re
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets a socket take packets to addresses and ports that are not its own.
+pub fn make_transparent(socket: &impl AsFd) {
+    set_option(socket, libc::SOL_IP, libc::IP_TRANSPARENT, 1).expect("IP_TRANSPARENT");
 }
 
 /// Index of an interface of this thread's namespace.

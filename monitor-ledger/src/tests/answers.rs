@@ -50,6 +50,39 @@ fn a_scan_that_finds_a_socket_drops_the_suspicion() {
     assert_eq!(bench.state(), PortState::Bound);
 }
 
+/// What a scan finds of a connection that a transparent proxy has accepted.
+const CONNECTION: Held =
+    Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: true, can_accept: false };
+
+#[test]
+fn a_connection_without_a_listener_does_not_explain_its_own_beginning() {
+    let mut bench = Bench::new();
+    exchange(&mut bench, Protocol::Tcp);
+    bench.now += 1;
+    bench.take_transitions();
+    bench.find(Some(CONNECTION));
+    assert_eq!(bench.take_transitions(), [ANSWERED(Protocol::Tcp, 1, true)]);
+    bench.packet(Protocol::Tcp, REPLY);
+    bench.read_until(bench.now + 1);
+    assert_eq!(bench.state(), PortState::Answered, "while the connection lasts");
+    exchange(&mut bench, Protocol::Tcp);
+    assert_eq!(suspected(&bench), [(PORT, Protocol::Tcp)]);
+}
+
+#[test]
+fn a_connection_of_a_listener_that_was_closed_is_no_answer() {
+    let mut bench = Bench::new();
+    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Listen);
+    exchange(&mut bench, Protocol::Tcp);
+    bench.call(Protocol::Tcp, CallKind::Close);
+    bench.find(Some(CONNECTION));
+    bench.packet(Protocol::Tcp, REPLY);
+    bench.read_until(bench.now + 20);
+    assert_eq!(suspected(&bench), []);
+    assert_eq!(bench.state(), PortState::Served);
+}
+
 #[test]
 fn a_scan_that_began_before_the_answers_decides_nothing() {
     let mut bench = Bench::new();
@@ -73,6 +106,17 @@ fn a_socket_that_was_just_closed_explains_answers() {
     bench.read_until(bench.now + 10);
     exchange(&mut bench, Protocol::Tcp);
     assert_eq!(suspected(&bench), [(PORT, Protocol::Tcp)]);
+}
+
+#[test]
+fn answers_that_are_dismissed_are_not_confirmed() {
+    let mut bench = Bench::new();
+    exchange(&mut bench, Protocol::Udp);
+    bench.now += 1;
+    bench.ledger.dismiss_answers(PORT, Protocol::Udp);
+    bench.scan(Protocol::Udp, 0, false);
+    assert_eq!(bench.facts().answers_without_socket(Protocol::Udp), 0);
+    assert_eq!(bench.state(), PortState::Probed);
 }
 
 #[test]

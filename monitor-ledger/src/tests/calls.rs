@@ -125,7 +125,13 @@ fn counts_a_bind_without_event_as_unexpected_without_owners() {
 fn counts_an_unexpected_bind_once_by_counter_or_scan() {
     let unexpected = |bench: &Bench| bench.facts().unexpected_binds(Protocol::Tcp);
     let find = |bench: &mut Bench| {
-        let held = Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: true };
+        let held = Held {
+            port: PORT,
+            protocol: Protocol::Tcp,
+            sockets: 1,
+            can_answer: true,
+            can_accept: true,
+        };
         let found = bench.ledger.record_holders(at(bench.now), [held], &mut bench.transitions);
         for found in found {
             bench.ledger.count_unexpected_binds(&found, 1);
@@ -282,7 +288,13 @@ fn ignores_a_scan_for_ports_with_later_calls() {
     bench.ledger.record_holders(began, None, &mut bench.transitions);
     assert_eq!(bench.state(), PortState::Bound, "it was bound after the look had gone by");
 
-    let held = Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: false };
+    let held = Held {
+        port: PORT,
+        protocol: Protocol::Tcp,
+        sockets: 1,
+        can_answer: false,
+        can_accept: true,
+    };
     let began = at(bench.now);
     bench.read_until(12);
     bench.call(Protocol::Tcp, CallKind::Close);

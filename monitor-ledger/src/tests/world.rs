@@ -269,7 +269,13 @@ impl World {
         for (index, (port, _)) in PORTS.iter().enumerate() {
             for protocol in Protocol::ALL {
                 let sockets = self.sockets[index][protocol as usize];
-                held.push(Held { port: *port, protocol, sockets, can_answer: true });
+                held.push(Held {
+                    port: *port,
+                    protocol,
+                    sockets,
+                    can_answer: true,
+                    can_accept: true,
+                });
             }
         }
         let mut transitions = Vec::new();

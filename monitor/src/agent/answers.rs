@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{
         capture::Capture,
+        forwarding::ForwardedTo,
         port::Port,
         reach::AnsweredBy,
         selftest::{self, SelftestResult},
@@ -57,11 +58,13 @@ impl Source for Answers {
         let verdicts = |port| self.pipeline.tallies().of_port(port);
         let sockets = self.scanner.sockets();
         let captures = self.scanner.captures();
+        let forwardings = self.scanner.forwardings();
         let view = |(port, facts): (&WatchedPort, PortFacts)| {
             let sockets = Socket::list(on_port(&sockets, port.number));
             let answered_by = AnsweredBy::list(&self.scanner.reaches(port.number), port.number);
             Port {
                 captures: Capture::on_port(&captures, port.number),
+                forwarded_to: ForwardedTo::on_port(&forwardings, port.number),
                 ..Port::of_agent(port, &facts, &verdicts(port.number), answered_by, sockets)
             }
         };
@@ -97,6 +100,9 @@ pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<OpenSockets> {
     if let Some(why) = lock(kernel).holders_unsupported() {
         tracing::info!(why, "holders are searched in /proc");
         return None;
+    }
+    if let Some(why) = lock(kernel).captures_unsupported() {
+        tracing::info!(why, "packet sockets are found by the next scan, and not at once");
     }
     let kernel = Arc::clone(kernel);
     Some(Box::new(move || {

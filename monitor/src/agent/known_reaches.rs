@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use monitor_common::flow::Protocol;
 use tokio::time::Instant;
 
-use crate::sockets::PortReach;
+use crate::sockets::{Path, PortReach};
 
 /// How long a way is shown, as long as the state `answered` lasts.
 const LASTS: Duration = Duration::from_secs(300);
@@ -21,7 +21,9 @@ impl KnownReaches {
         for (port, protocol) in wanted {
             let is_it = |reach: &&PortReach| (reach.port, reach.protocol) == (*port, *protocol);
             let reaches: Vec<PortReach> = found.iter().filter(is_it).cloned().collect();
-            if !reaches.is_empty() {
+            let is_known = reaches.iter().any(|reach| reach.reach.path != Path::Unknown);
+            // A way that cannot be found this time is no other one.
+            if is_known || (!reaches.is_empty() && !self.0.contains_key(&(*port, *protocol))) {
                 self.0.insert((*port, *protocol), (now, reaches));
             }
         }
@@ -48,8 +50,10 @@ mod tests {
             protocol: Protocol::Tcp,
             netns_inode: 1,
             reach: Reach::default(),
+            is_in_use: false,
             connections: None,
             place: Place::Unknown,
+            pod: None,
             holders: Vec::new(),
         };
         let now = Instant::now();

@@ -6,7 +6,9 @@
 
 mod answers;
 mod attachment;
+mod automatic_ports;
 mod bounded_wait;
+mod capture_looks;
 mod clock;
 mod known_reaches;
 mod local_addresses;

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     answers::{self, Answers},
+    capture_looks,
     lock::lock,
     options::Options,
     service_manager::ServiceManager,
@@ -68,6 +69,7 @@ pub async fn run(options: Options) -> Result<()> {
         context,
         ready: Arc::new(AtomicBool::new(false)),
         manager: ServiceManager::of_this_process(),
+        noticed: Arc::default(),
     };
     let listen: Vec<SocketAddr> =
         server.listeners.iter().filter_map(web::Listener::address).collect();
@@ -85,8 +87,14 @@ pub async fn run(options: Options) -> Result<()> {
     let scanning = tokio::spawn(socket_scanner::run(
         Arc::clone(&scanner),
         agent.pipeline.clone(),
-        config_now,
+        config_now.clone(),
         scanned,
+    ));
+    let looking = tokio::spawn(capture_looks::run(
+        Arc::clone(&agent.noticed),
+        Arc::clone(&scanner),
+        agent.pipeline.clone(),
+        config_now,
     ));
     sockets.iter().for_each(|status| agent.report_hook(status));
     addresses.update(&agent.kernel, &scanner).await;
@@ -105,6 +113,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
     };
     scanning.abort();
+    looking.abort();
     following.abort();
     let stopped = agent.stop(stop.reason, keep_attached || stop.hands_over).await;
     drop(stop_server);

@@ -43,6 +43,7 @@ impl Agent {
             tokio::select! {
                 read = streams.events.receive(|record| pipeline.submit_call(record)) => {
                     read.context("the event ring cannot be read")?;
+                    self.noticed.add(streams.events.take_noticed());
                 }
                 read = streams.samples.receive(|sample| pipeline.submit_sample(sample)) => {
                     read.context("the sample ring cannot be read")?;
@@ -89,6 +90,7 @@ impl Agent {
         });
         let counters = counters.await?;
         streams.events.receive_pending(|record| self.pipeline.submit_call(record));
+        self.noticed.add(streams.events.take_noticed());
         self.pipeline.submit_counters(at, counters);
         let pause = began.elapsed() * READING_PAUSE_FACTOR;
         Ok(began + pause.clamp(READING_PERIOD, LONGEST_READING_PERIOD))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use monitor_common::flow::Protocol;
 use monitor_ledger::ClockReading;
 
 use crate::sockets::{Capture, PortReach, Socket};
@@ -17,4 +18,7 @@ pub struct Scan {
     pub captures: Arc<[Capture]>,
     /// How packets are led past sockets to the ports that are suspected of it.
     pub reaches: Vec<PortReach>,
+    /// Suspected answers that are explained otherwise: datagrams of a client of this host, or of
+    /// others behind it.
+    pub dismissed: Vec<(u16, Protocol)>,
 }

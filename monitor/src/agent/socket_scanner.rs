@@ -3,6 +3,7 @@
 //! hook saw.
 
 use std::{
+    collections::BTreeSet,
     fmt, fs, io,
     os::unix::fs::MetadataExt as _,
     sync::{
@@ -13,7 +14,7 @@ use std::{
 };
 
 use anyhow::Result;
-use monitor_common::{flow::Protocol, held_socket::HeldSocket};
+use monitor_common::{flow::Protocol, held_socket::HeldSocket, ports::PortSet};
 use monitor_ledger::ClockReading;
 use tokio::{
     sync::{mpsc, watch},
@@ -21,11 +22,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline, scan::Scan};
+use super::{
+    automatic_ports, clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline, scan::Scan,
+};
 use crate::{
     config::Config,
     process::ProcessEnricher,
-    sockets::{self, Capture, Extent, PortReach, Socket},
+    sockets::{self, Capture, Evidence, Extent, Forwarding, Path, PortReach, Socket},
 };
 
 /// Time between two scans.
@@ -48,6 +51,7 @@ pub struct SocketScanner {
     sockets: Mutex<Arc<[Socket]>>,
     captures: Mutex<Arc<[Capture]>>,
     reaches: Mutex<KnownReaches>,
+    forwardings: Mutex<Arc<[Forwarding]>>,
     /// `None` where the kernel side has no list of them.
     open_sockets: Option<OpenSockets>,
     netns_inode: Option<u32>,
@@ -105,6 +109,7 @@ impl SocketScanner {
             sockets: Mutex::new([].into()),
             captures: Mutex::new([].into()),
             reaches: Mutex::default(),
+            forwardings: Mutex::new([].into()),
             open_sockets,
             netns_inode: fs::metadata("/proc/self/ns/net").ok().map(|net| net.ino() as u32),
             has_complained: AtomicBool::new(false),
@@ -128,16 +133,24 @@ impl SocketScanner {
 
     /// Finds how packets are led to `suspects`. Entries of UDP in the kernel's table of connections
     /// last for some seconds only, so this is done with the scan.
-    fn find_reaches(&self, suspects: &[(u16, Protocol)]) -> Vec<PortReach> {
+    fn find_reaches(
+        &self,
+        suspects: &[(u16, Protocol)],
+        (sockets, captures): (&[Socket], &[Capture]),
+    ) -> Vec<PortReach> {
         if suspects.is_empty() {
             return Vec::new();
         }
-        let found = sockets::find_paths(suspects, Extent::Here, &mut lock(&self.processes));
-        let found = found.unwrap_or_else(|error| {
+        let processes = &mut lock(&self.processes);
+        let found = sockets::find_paths(suspects, Extent::Here, processes);
+        let mut found = found.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot find out how ports are reached");
             Vec::new()
         });
-        lock(&self.reaches).record(suspects, &found, Instant::now());
+        if let Some(netns_inode) = self.netns_inode {
+            let evidence = Evidence { netns_inode, sockets, captures };
+            found.extend(sockets::explain_answers(suspects, &found, evidence, processes));
+        }
         found
     }
 
@@ -145,6 +158,27 @@ impl SocketScanner {
     /// them.
     pub fn captures(&self) -> Arc<[Capture]> {
         Arc::clone(&lock(&self.captures))
+    }
+
+    /// The containers for which proxies hold watched ports, as the last scan found them.
+    pub fn forwardings(&self) -> Arc<[Forwarding]> {
+        Arc::clone(&lock(&self.forwardings))
+    }
+
+    fn find_forwardings(&self, sockets: &[Socket]) {
+        match sockets::find_forwardings(sockets, &mut lock(&self.processes)) {
+            Ok(found) => *lock(&self.forwardings) = found.into(),
+            Err(error) => tracing::warn!(%error, "cannot look at the containers behind ports"),
+        }
+    }
+
+    /// The sockets by which these processes take packets of `ports` without holding them.
+    pub fn captures_of(
+        &self,
+        processes: &BTreeSet<u32>,
+        ports: &[u16],
+    ) -> io::Result<Vec<Capture>> {
+        sockets::captures_of(processes, ports, &mut lock(&self.processes))
     }
 
     fn scan(
@@ -161,8 +195,12 @@ impl SocketScanner {
         let captures: Arc<[Capture]> = result.captures.into();
         *lock(&self.sockets) = Arc::clone(&sockets);
         *lock(&self.captures) = Arc::clone(&captures);
-        let reaches = self.find_reaches(suspects);
-        Ok(Scan { at, sockets, captures, reaches })
+        self.find_forwardings(&sockets);
+        let mut reaches = self.find_reaches(suspects, (&sockets, &captures));
+        let dismissed = dismissed(&reaches);
+        reaches.retain(|reach| !dismissed.contains(&(reach.port, reach.protocol)));
+        lock(&self.reaches).record(suspects, &reaches, Instant::now());
+        Ok(Scan { at, sockets, captures, reaches, dismissed })
     }
 
     /// The kernel side's list of open sockets; `None` if `/proc` is to be searched instead.
@@ -177,4 +215,25 @@ impl SocketScanner {
             }
         }
     }
+}
+
+/// Suspects of UDP that nothing but the datagrams themselves speaks for, and that may be a client's:
+/// on a port that the kernel chooses for sockets, or one whose datagrams leave for others with their
+/// source translated.
+fn dismissed(reaches: &[PortReach]) -> Vec<(u16, Protocol)> {
+    let is_doubtful =
+        |reach: &&PortReach| reach.protocol == Protocol::Udp && reach.reach.path == Path::Unknown;
+    let doubtful = || reaches.iter().filter(is_doubtful).map(|reach| (reach.port, reach.protocol));
+    let ports: PortSet = doubtful().map(|(port, _)| port).collect();
+    if doubtful().next().is_none() {
+        return Vec::new();
+    }
+    let masqueraded = sockets::masqueraded(&ports).unwrap_or_else(|error| {
+        tracing::debug!(%error, "the tracked connections cannot be read");
+        BTreeSet::new()
+    });
+    let is_clients = |(port, protocol): &(u16, Protocol)| {
+        automatic_ports::include(*port) || masqueraded.contains(&(*port, protocol.name()))
+    };
+    doubtful().filter(is_clients).collect()
 }

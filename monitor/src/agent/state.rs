@@ -8,7 +8,7 @@ use std::{
 use monitor_kernel::{Kernel, interfaces::Interfaces};
 use tokio::sync::watch;
 
-use super::{pipeline::Pipeline, service_manager::ServiceManager};
+use super::{capture_looks::Noticed, pipeline::Pipeline, service_manager::ServiceManager};
 use crate::{
     config::{Config, Overrides},
     event::EventContext,
@@ -39,6 +39,8 @@ pub(super) struct Agent {
     /// Whether every hook has been tried: `/readyz`.
     pub(super) ready: Arc<AtomicBool>,
     pub(super) manager: ServiceManager,
+    /// Processes that may have begun to capture packets.
+    pub(super) noticed: Arc<Noticed>,
 }
 
 impl Agent {

@@ -3,7 +3,9 @@
 
 pub mod capture;
 pub mod client;
+mod end;
 pub mod event;
+pub mod forwarding;
 pub mod hook;
 mod named;
 pub mod port;

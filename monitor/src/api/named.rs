@@ -4,7 +4,7 @@ use monitor_common::flow::{Protocol, Side};
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
 use super::{reach::TargetScope, socket::Family};
-use crate::sockets::{CaptureKind, Path, SocketScope, TcpState};
+use crate::sockets::{CaptureKind, Path, Proxy, SocketScope, TcpState};
 
 /// An enum each of whose values has a name.
 pub trait Named: Copy + 'static {
@@ -51,6 +51,14 @@ impl Named for CaptureKind {
 }
 
 impl Named for Path {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        Self::name(self)
+    }
+}
+
+impl Named for Proxy {
     const ALL: &'static [Self] = &Self::ALL;
 
     fn name(self) -> &'static str {

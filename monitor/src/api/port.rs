@@ -8,7 +8,7 @@ use monitor_identify::Verdict;
 use monitor_ledger::{Cause, PortFacts, PortState};
 use serde::{Deserialize, Serialize};
 
-use super::{capture::Capture, named, reach::AnsweredBy, socket::Socket};
+use super::{capture::Capture, forwarding::ForwardedTo, named, reach::AnsweredBy, socket::Socket};
 use crate::{catalogue, classification::Tally, config::WatchedPort};
 
 /// The answer of `/api/v1/ports`.
@@ -60,6 +60,9 @@ pub struct Port {
     /// How it is answered past its sockets.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub answered_by: Vec<AnsweredBy>,
+    /// The containers for which proxies hold it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub forwarded_to: Vec<ForwardedTo>,
     /// The sockets on it, as of the last look.
     #[serde(default)]
     pub sockets: Vec<Socket>,

@@ -5,11 +5,12 @@ use std::{fmt::Write as _, sync::Arc};
 use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
-use super::{named, socket::Holder};
-use crate::sockets::{Path, Place, PortReach};
-
-/// Digits of a container's id in a sentence.
-const SHORT_ID: usize = 12;
+use super::{
+    end::{self, End},
+    named,
+    socket::Holder,
+};
+use crate::sockets::{Path, PortReach};
 
 /// A way to a port that leads past its sockets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct AnsweredBy {
     /// Inode of the network namespace of the target.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target_netns_inode: Option<u32>,
+    /// The pod of the first of them: its name, or its uid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pod: Option<String>,
     /// The processes at the target; absent where they cannot be found.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub holders: Option<Vec<Arc<Holder>>>,
@@ -64,37 +68,14 @@ impl AnsweredBy {
         let is = if self.in_use { "is" } else { "is configured to be" };
         let mut sentence = format!("{port} {is} answered by {}", words(self.path));
         if let Some(target) = &self.target {
-            let _ = write!(sentence, " to {target}");
+            let _ = write!(sentence, "{}{target}", before_target(self.path));
         }
+        let end =
+            End { scope: self.target_scope, pod: self.pod.as_deref(), holders: &self.holders };
         let details: Vec<String> =
-            [self.place(), self.programs(), self.count()].into_iter().flatten().collect();
+            [end.place(), end.programs(), self.count()].into_iter().flatten().collect();
         let _ = write!(sentence, " ({})", details.join(", "));
         sentence
-    }
-
-    /// The container or unit, or that there is none to name.
-    fn place(&self) -> Option<String> {
-        if self.target_scope == Some(TargetScope::Elsewhere) {
-            return Some("another host".to_owned());
-        }
-        let holder = self.holders.iter().flatten().next();
-        let Some(holder) = holder else { return Some("no process is known there".to_owned()) };
-        let container = holder
-            .container_id
-            .as_ref()
-            .map(|id| format!("container {}", id.chars().take(SHORT_ID).collect::<String>()));
-        container.or_else(|| holder.systemd_unit.clone())
-    }
-
-    fn programs(&self) -> Option<String> {
-        let mut names = Vec::new();
-        for holder in self.holders.iter().flatten() {
-            let name = holder.name.clone().unwrap_or_else(|| format!("process {}", holder.pid));
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        (!names.is_empty()).then(|| names.join(", "))
     }
 
     /// The protocol, with the number of connections if it is known.
@@ -120,29 +101,33 @@ const fn words(path: Path) -> &'static str {
         Path::Xdp => "an XDP program",
         Path::PacketSocket => "a packet socket",
         Path::RawSocket => "a raw socket",
-        Path::Unknown => "an unknown way",
+        Path::Unknown => "something unknown",
+    }
+}
+
+/// What joins the path and its target: an address, a program, or a process.
+const fn before_target(path: Path) -> &'static str {
+    match path {
+        Path::SkLookup | Path::Sockmap | Path::Xdp => ", ",
+        Path::PacketSocket | Path::RawSocket => " of ",
+        Path::Dnat | Path::Redirect | Path::Ipvs | Path::Tproxy | Path::Unknown => " to ",
     }
 }
 
 impl From<&PortReach> for AnsweredBy {
     fn from(found: &PortReach) -> Self {
-        let (target_scope, target_netns_inode) = match found.place {
-            Place::Here => (Some(TargetScope::Host), Some(found.netns_inode)),
-            Place::Namespace { netns_inode } => (Some(TargetScope::Namespace), Some(netns_inode)),
-            Place::Elsewhere => (Some(TargetScope::Elsewhere), None),
-            Place::Unknown => (None, None),
-        };
-        let holders = found.holders.iter().map(|holder| Arc::new(Holder::from(&**holder)));
+        let (target_scope, target_netns_inode) = end::place(found.place, Some(found.netns_inode));
         Self {
             transport: found.protocol,
             path: found.reach.path,
             target: found.reach.target.clone(),
-            in_use: found.is_in_use(),
+            in_use: found.is_in_use,
             connections: found.connections,
             netns_inode: Some(found.netns_inode),
             target_scope,
             target_netns_inode,
-            holders: (!found.holders.is_empty()).then(|| holders.collect()),
+            pod: found.pod.clone(),
+            holders: end::holders(&found.holders),
         }
     }
 }
@@ -150,7 +135,7 @@ impl From<&PortReach> for AnsweredBy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sockets::Reach;
+    use crate::sockets::{Place, Reach};
 
     fn reach(place: Place, connections: Option<u64>) -> AnsweredBy {
         let target = Some("10.244.1.7:8080".to_owned());
@@ -159,8 +144,10 @@ mod tests {
             protocol: Protocol::Tcp,
             netns_inode: 7,
             reach: Reach { path: Path::Dnat, target },
+            is_in_use: connections.is_some_and(|count| count > 0),
             connections,
             place,
+            pod: None,
             holders: Vec::new(),
         })
     }
@@ -187,6 +174,24 @@ mod tests {
             reach(Place::Elsewhere, None).sentence(2948),
             "2948 is configured to be answered by DNAT to 10.244.1.7:8080 (another host, tcp)"
         );
+    }
+
+    #[test]
+    fn a_line_says_which_program_or_process_answers() {
+        let of = |path, target: Option<&str>| {
+            let found = AnsweredBy {
+                path,
+                target: target.map(str::to_owned),
+                in_use: true,
+                ..reach(Place::Unknown, None)
+            };
+            found.sentence(2948)
+        };
+        let line = of(Path::SkLookup, Some("tubular (program 12)"));
+        assert_eq!(line, "2948 is answered by a sk_lookup program, tubular (program 12) (tcp)");
+        let line = of(Path::PacketSocket, Some("nc (pid 7)"));
+        assert_eq!(line, "2948 is answered by a packet socket of nc (pid 7) (tcp)");
+        assert_eq!(of(Path::Unknown, None), "2948 is answered by something unknown (tcp)");
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct Ancestor {
 
 impl Identity {
     /// A process of which only the id is known.
-    pub(super) const fn unknown(pid: u32) -> Self {
+    pub(crate) const fn unknown(pid: u32) -> Self {
         Self {
             pid,
             parent_pid: None,

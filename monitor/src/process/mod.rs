@@ -30,6 +30,7 @@ mod enricher;
 mod generations;
 mod identity;
 mod lineage;
+pub(crate) mod pod;
 pub(crate) mod proc_dir;
 pub(crate) mod start_time;
 mod stat;

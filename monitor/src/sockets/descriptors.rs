@@ -57,6 +57,14 @@ pub(super) fn find(proc: &OwnedFd, inodes: &HashSet<u32>) -> io::Result<Found> {
     Ok(found)
 }
 
+/// Searches one process.
+pub(super) fn find_of(proc: &OwnedFd, pid: u32, inodes: &HashSet<u32>, found: &mut Found) {
+    // One that has ended, or whose descriptors may not be read, is left out.
+    if !inodes.is_empty() {
+        let _ = found.search(proc, pid, "fd", inodes);
+    }
+}
+
 impl Found {
     fn search_threads(&mut self, proc: &OwnedFd, pid: u32, inodes: &HashSet<u32>) {
         if !has_threads(proc, pid) {

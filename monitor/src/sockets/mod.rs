@@ -31,6 +31,7 @@ mod numbered;
 mod paths;
 mod port_filter;
 mod proc_net;
+mod proxies;
 mod reach;
 mod scan;
 mod scopes;
@@ -39,8 +40,12 @@ mod socket;
 #[cfg(test)]
 pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
-    captures::{Capture, CaptureKind, CapturedPort, Scope, lists_packet_filters},
-    paths::{Extent, Place, PortReach, find as find_paths, has_unread_rules},
+    captures::{Capture, CaptureKind, CapturedPort, Scope, captures_of, lists_packet_filters},
+    paths::{
+        Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,
+        has_unread_rules, masqueraded, programs_that_choose_sockets,
+    },
+    proxies::{Forwarding, Proxy, find as find_forwardings, mapping as proxy_mapping},
     reach::{Path, Reach},
     scan::{ScanResult, Unseen, scan, scan_with},
     socket::{Entry, Socket, SocketScope, TcpState, on_port},

@@ -71,7 +71,7 @@ pub fn scan_with(
             .join()
             .map_err(|_| io::Error::other("the thread that lists sockets has panicked"))
     })?;
-    let captures = Candidates::new(std::mem::take(&mut listed.captures), &filter);
+    let mut captures = Candidates::new(std::mem::take(&mut listed.captures), &filter);
     let mut holders = Holders::default();
     let mut searched: HashSet<u32> = if let Some(held) = held_sockets() {
         held::add_unlisted(&mut listed.entries, &held, &filter);
@@ -82,13 +82,14 @@ pub fn scan_with(
     };
     searched.extend(captures.inodes());
     let found = descriptors::find(&proc, &searched)?;
+    captures.ask_holders(&found);
     let unseen = Unseen {
         namespaces: listed.refused,
         processes: listed.unplaced,
         holders: found.unreadable,
     };
     holders.add_found(found, processes);
-    let captures = captures.with_holders(&holders, unseen.holders > 0);
+    let captures = captures.captures(&holders, unseen.holders > 0);
     let sockets = listed.entries.iter().flat_map(|&(netns_inode, entry)| {
         filter.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
     });

@@ -1,33 +1,17 @@
 //! Packet and raw sockets that take packets of a watched port without holding it.
 
-use std::{os::fd::OwnedFd, process};
+use std::{os::fd::OwnedFd, process, thread, time::Duration};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use serde_json::{Value, json};
 use testkit::{
     agent::{Agent, Config, finish, ghostport, stdout},
+    bpf::attach_accepting_program,
     eventually,
     receiver::{Answer, Receiver},
-    wire::{Instruction, capturing_socket},
+    wire::{capturing_socket, udp_to},
     world::{Peer, in_world, netns_inode, port},
 };
-
-/// UDP over IPv4 to a port, as libpcap compiles it for Ethernet.
-fn udp_to(port: u16) -> Vec<Instruction> {
-    vec![
-        (0x28, 0, 0, 12),
-        (0x15, 0, 8, 0x0800),
-        (0x30, 0, 0, 23),
-        (0x15, 0, 6, 17),
-        (0x28, 0, 0, 20),
-        (0x45, 4, 0, 0x1fff),
-        (0xb1, 0, 0, 14),
-        (0x48, 0, 0, 16),
-        (0x15, 0, 1, port.into()),
-        (0x06, 0, 0, 0x0004_0000),
-        (0x06, 0, 0, 0),
-    ]
-}
 
 /// The captures of a port that this process holds, and the exit code.
 fn check(port: u16) -> (Option<i32>, Vec<Value>) {
@@ -151,5 +135,39 @@ fn the_agent_emits_one_event_and_alerts_only_where_a_port_is_looked_for() {
         let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
         assert_eq!(answer["captures"].as_array().map(Vec::len), Some(2), "{answer:#}");
         drop((targeted, everything));
+    });
+}
+
+#[test]
+fn a_packet_socket_that_lives_for_a_moment_is_seen() {
+    in_world(|world| {
+        let agent = Agent::start(world, &Config::new([port(0)]));
+        let captured = || {
+            let mut events = agent.events().into_iter();
+            events.find(|event| {
+                let filter = format!("only port {}/udp", port(0));
+                event["event.name"] == "ghostport.captured" && event["ghostport.filter"] == filter
+            })
+        };
+        // After the first scan, and long before the next.
+        thread::sleep(Duration::from_secs(3));
+        let socket = capturing_socket(&udp_to(port(0)));
+        thread::sleep(Duration::from_millis(300));
+        drop(socket);
+        let event = eventually("an event", captured);
+        assert_eq!(event["process.pid"], process::id(), "{event}");
+        assert_eq!(event["ghostport.netns_inode"], netns_inode(), "{event}");
+    });
+}
+
+#[test]
+fn an_ebpf_filter_is_unknown_and_not_everything() {
+    in_world(|_| {
+        let socket = capturing_socket(&[]);
+        attach_accepting_program(&socket);
+        let (code, captures) = check(port(0));
+        assert_eq!((code, captures.len()), (Some(0), 1), "{captures:?}");
+        assert_eq!(captures[0]["filter"], "unknown: an eBPF program");
+        assert_eq!(captures[0]["only_watched"], false);
     });
 }

@@ -1,5 +1,6 @@
 //! The agent and the commands of its binary.
 
+mod answered;
 mod captures;
 mod holders;
 mod identify_command;

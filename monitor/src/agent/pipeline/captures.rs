@@ -7,22 +7,51 @@ use crate::sockets::{Capture, CaptureKind};
 /// What identifies a socket: its kind, its namespace and its inode.
 type Key = (CaptureKind, Option<u32>, u32);
 
-/// The captures of the last scan, each with its filter.
+/// The captures of the last scan, and those that were found since.
 #[derive(Debug, Default)]
-pub(super) struct KnownCaptures(HashMap<Key, String>);
+pub(super) struct KnownCaptures(HashMap<Key, Known>);
+
+/// A capture that has an event.
+#[derive(Debug, PartialEq, Eq)]
+struct Known {
+    filter: String,
+    /// When the look began that found it, `CLOCK_BOOTTIME`.
+    at_ns: u64,
+}
 
 impl KnownCaptures {
-    /// Those of `captures`, all that a scan found, that the last scan did not find or found with
-    /// another filter.
-    pub(super) fn new_ones<'a>(&mut self, captures: &'a [Capture]) -> Vec<&'a Capture> {
-        let known = std::mem::take(&mut self.0);
+    /// Those of `captures` that are not known, or are known with another filter. A look at `at_ns`
+    /// found them, at some processes alone.
+    pub(super) fn new_among<'a>(
+        &mut self,
+        captures: &'a [Capture],
+        at_ns: u64,
+    ) -> Vec<&'a Capture> {
         let is_new = |capture: &&Capture| {
-            let (key, filter) = (key(capture), capture.filter());
-            let is_new = known.get(&key) != Some(&filter);
-            self.0.insert(key, filter);
+            let key = key(capture);
+            // A scan may have begun before, and have taken longer.
+            if self.0.get(&key).is_some_and(|known| known.at_ns > at_ns) {
+                return false;
+            }
+            let known = Known { filter: capture.filter(), at_ns };
+            let before = self.0.get(&key).map(|before| before.filter.as_str());
+            let is_new = before != Some(&known.filter);
+            self.0.insert(key, known);
             is_new
         };
         captures.iter().filter(is_new).collect()
+    }
+
+    /// The same of all captures that there are, which a scan found that began at `at_ns`. Others are
+    /// forgotten, unless they were found since.
+    pub(super) fn new_of_scan<'a>(
+        &mut self,
+        captures: &'a [Capture],
+        at_ns: u64,
+    ) -> Vec<&'a Capture> {
+        let new = self.new_among(captures, at_ns);
+        self.0.retain(|_, known| known.at_ns >= at_ns);
+        new
     }
 }
 
@@ -41,10 +70,21 @@ mod tests {
         let everything = [packet_socket(Scope::Everything)];
         let other = [Capture { inode: 1, ..packet_socket(Scope::Everything) }];
         let unknown = [packet_socket(Scope::Unknown)];
-        assert_eq!(known.new_ones(&everything), [&everything[0]]);
-        assert!(known.new_ones(&everything).is_empty());
-        assert_eq!(known.new_ones(&other), [&other[0]]);
-        assert_eq!(known.new_ones(&everything), [&everything[0]], "opened again");
-        assert_eq!(known.new_ones(&unknown), [&unknown[0]]);
+        assert_eq!(known.new_of_scan(&everything, 1), [&everything[0]]);
+        assert!(known.new_of_scan(&everything, 2).is_empty());
+        assert_eq!(known.new_of_scan(&other, 3), [&other[0]]);
+        assert_eq!(known.new_of_scan(&everything, 4), [&everything[0]], "opened again");
+        assert_eq!(known.new_of_scan(&unknown, 5), [&unknown[0]]);
+    }
+
+    #[test]
+    fn a_scan_that_began_before_a_look_forgets_nothing_of_it() {
+        let mut known = KnownCaptures::default();
+        let everything = [packet_socket(Scope::Everything)];
+        assert_eq!(known.new_among(&everything, 2), [&everything[0]]);
+        assert!(known.new_of_scan(&[], 1).is_empty());
+        assert!(known.new_of_scan(&everything, 3).is_empty());
+        assert!(known.new_of_scan(&[], 4).is_empty());
+        assert_eq!(known.new_among(&everything, 5), [&everything[0]]);
     }
 }

@@ -26,6 +26,7 @@ use crate::{
         Event,
         broadcast::{EventBroadcast, Subscriber},
     },
+    sockets::Capture,
 };
 
 /// Messages that wait at most: many times what the ring buffer holds.
@@ -98,6 +99,14 @@ impl Pipeline {
     /// It is dropped if the queue is full, because the next scan finds it again.
     pub fn submit_scan(&self, scan: Scan) {
         let _ = self.messages.try_send(Message::Scan(scan));
+    }
+
+    /// Queues captures that a look at some processes found. A scan follows soon, for the API.
+    ///
+    /// They are dropped if the queue is full, because the scan finds those that are still there.
+    pub fn submit_captures(&self, at: ClockReading, captures: Vec<Capture>) {
+        let _ = self.messages.try_send(Message::Captures(at, captures));
+        self.shared.socket_changed.notify_one();
     }
 
     /// Watches `ports` and keeps `keep` of payloads from now on.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs,
     sync::Arc,
 };
 
@@ -11,6 +10,7 @@ use monitor_ledger::{FoundHeld, Held, Ledger, PortFacts};
 
 use super::expectation::owner;
 use crate::{
+    agent::automatic_ports,
     config::{self, WatchedPort},
     process::Identity,
     sockets::{Entry, Socket, TcpState},
@@ -21,13 +21,22 @@ pub(super) fn held(sockets: &[Socket]) -> Vec<Held> {
     let mut ports = BTreeMap::<(u16, &str), Held>::new();
     for socket in sockets.iter().filter(|socket| socket.holds_port()) {
         let (port, protocol) = (socket.port, socket.entry.protocol);
-        let none = Held { port, protocol, sockets: 0, can_answer: false };
+        let none = Held { port, protocol, sockets: 0, can_answer: false, can_accept: false };
         let held = ports.entry((port, protocol.name())).or_insert(none);
         held.sockets += 1;
         held.can_answer |=
             protocol == Protocol::Udp || socket.entry.tcp_state != Some(TcpState::Bound);
+        held.can_accept |= can_accept(&socket.entry);
     }
     ports.into_values().collect()
+}
+
+/// Whether a socket can answer a peer that it does not know yet. One that is only bound may have begun
+/// to listen since, and one that connects may be met by a peer that does the same.
+const fn can_accept(entry: &Entry) -> bool {
+    use TcpState::{Bound, Listen, SynReceived, SynSent};
+    matches!(entry.protocol, Protocol::Udp)
+        || matches!(entry.tcp_state, None | Some(Bound | Listen | SynReceived | SynSent))
 }
 
 /// Counts the ports that are held according to the events and free according to the scan, or the
@@ -54,7 +63,7 @@ pub(super) fn unexpected<'a>(
 ) -> Vec<&'a Socket> {
     // An accepted connection has not bound its port, and a UDP socket may have been given its port
     // by the kernel.
-    let may_be_automatic = found.protocol == Protocol::Udp && is_in_automatic_range(found.port);
+    let may_be_automatic = found.protocol == Protocol::Udp && automatic_ports::include(found.port);
     let is_expected = |holder: &Arc<Identity>| config::is_expected(&port.expect, &owner(holder));
     let is_bound = |socket: &&Socket| {
         let Entry { protocol, peer, .. } = socket.entry;
@@ -66,15 +75,4 @@ pub(super) fn unexpected<'a>(
         is_known && !socket.holders.iter().any(is_expected)
     };
     sockets.iter().filter(is_bound).filter(is_unexpected).collect()
-}
-
-/// Whether the kernel may give `port` to a socket of this network namespace that is bound to port
-/// 0.
-fn is_in_automatic_range(port: u16) -> bool {
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut ends = range.split_whitespace().map(str::parse);
-    match (ends.next(), ends.next()) {
-        (Some(Ok(first)), Some(Ok(last))) => (first..=last).contains(&port),
-        _ => true,
-    }
 }

@@ -11,6 +11,7 @@ use crate::{
     agent::scan::Scan,
     config::{PayloadKeep, WatchedPort},
     event::Event,
+    sockets::Capture,
 };
 
 /// Work for the thread of the pipeline.
@@ -24,6 +25,8 @@ pub(super) enum Message {
     Counters(ClockReading, Box<Snapshot>),
     /// What a scan of sockets found.
     Scan(Scan),
+    /// Captures that a look at some processes found, which began at this time.
+    Captures(ClockReading, Vec<Capture>),
     /// An event of the agent itself.
     Event(Box<Event>),
     /// Other ports to watch, and what to keep of payloads.

@@ -131,7 +131,12 @@ impl Worker {
                 }
                 Message::Scan(scan) => {
                     self.reconcile(&scan);
-                    self.emit_captures(scan.at, &scan.captures);
+                    let new = self.captures.new_of_scan(&scan.captures, scan.at.boottime_ns);
+                    self.emit_captures(scan.at, &new);
+                }
+                Message::Captures(at, captures) => {
+                    let new = self.captures.new_among(&captures, at.boottime_ns);
+                    self.emit_captures(at, &new);
                 }
                 Message::Event(event) => self.emit(*event),
                 Message::Watch(ports, keep, now) => {
@@ -281,6 +286,9 @@ impl Worker {
         // The first scan finds sockets that were opened before the agent started. They are no
         // differences.
         self.has_scanned = true;
+        for (port, protocol) in &scan.dismissed {
+            ledger.dismiss_answers(*port, *protocol);
+        }
         let found = ledger.record_holders(at, held, &mut self.transitions);
         drop(ledger);
         for found in found {
@@ -310,9 +318,8 @@ impl Worker {
         self.has_changes |= !unexpected.is_empty();
     }
 
-    /// Emits an event for every capture that is new, or that has another filter than before.
-    fn emit_captures(&mut self, at: ClockReading, captures: &[Capture]) {
-        for capture in self.captures.new_ones(captures) {
+    fn emit_captures(&self, at: ClockReading, captures: &[&Capture]) {
+        for capture in captures {
             self.emit(Event::captured(capture, at.wall, &self.context));
         }
     }

@@ -11,7 +11,10 @@ use std::{collections::BTreeMap, io, process::ExitCode};
 use anyhow::{Context as _, Result};
 use monitor_common::flow::Protocol;
 
-use self::{progress::Progress, report::Report};
+use self::{
+    progress::Progress,
+    report::{Beside, Report},
+};
 use crate::{
     api::{client, port::Port},
     cli::CheckArgs,
@@ -64,7 +67,10 @@ async fn report(args: &CheckArgs) -> Result<Report> {
         ports.iter().flat_map(|port| Protocol::ALL.map(|protocol| (*port, protocol))).collect();
     let reaches = sockets::find_paths(&wanted, Extent::Everywhere, &mut processes)
         .context("cannot look at how the ports are reached")?;
-    Ok(Report::new(&ports, scan, &reaches, agent))
+    let forwardings = sockets::find_forwardings(&scan.sockets, &mut processes)
+        .context("cannot look at the containers behind the ports")?;
+    let beside = Beside { reaches: &reaches, forwardings: &forwardings };
+    Ok(Report::new(&ports, scan, beside, agent))
 }
 
 /// The ports that a running agent watches; none without an agent that answers.

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, process::ExitCode};
 use serde::Serialize;
 
 use crate::{
-    api::{capture::Capture, port::Port, reach::AnsweredBy, socket::Socket},
-    sockets::{self, PortReach, ScanResult, Unseen},
+    api::{
+        capture::Capture, forwarding::ForwardedTo, port::Port, reach::AnsweredBy, socket::Socket,
+    },
+    sockets::{self, Forwarding, PortReach, ScanResult, Unseen},
 };
 
 /// Version of the document; a field may be added to it, none renamed or removed.
@@ -59,17 +61,33 @@ pub(super) struct PortReport {
     pub(super) known_to_agent: u32,
 }
 
+/// The ways to a port that do not end at its sockets.
+struct Ways {
+    answered_by: Vec<AnsweredBy>,
+    forwarded_to: Vec<ForwardedTo>,
+}
+
+/// What was found beside sockets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beside<'a> {
+    /// Ways that lead past sockets.
+    pub(super) reaches: &'a [PortReach],
+    /// Containers behind proxies.
+    pub(super) forwardings: &'a [Forwarding],
+}
+
 impl PortReport {
     /// What a look found on `number`, and what of `agent` belongs into the document.
     fn new(
         number: u16,
         sockets: &[sockets::Socket],
         captures: &[sockets::Capture],
-        answered_by: Vec<AnsweredBy>,
+        ways: Ways,
         agent: Option<Port>,
     ) -> Self {
         let agent = agent.unwrap_or_default();
         // The agent may read tables that this user may not.
+        let Ways { answered_by, forwarded_to } = ways;
         let answered_by = if answered_by.is_empty() { agent.answered_by } else { answered_by };
         let known_to_agent =
             agent.bound_sockets.map_or(0, |bound| bound.tcp.saturating_add(bound.udp));
@@ -81,6 +99,7 @@ impl PortReport {
             verdicts: agent.verdicts,
             captures: Capture::on_port(captures, number),
             answered_by,
+            forwarded_to,
             ..Port::with_sockets(number, Socket::list(sockets))
         };
         Self { port, known_to_agent }
@@ -102,12 +121,12 @@ impl PortReport {
 }
 
 impl Report {
-    /// `ports`, what a scan found on them, and the ways that lead past their sockets; `agent` has the
+    /// `ports`, what a scan found on them, and what was found beside their sockets; `agent` has the
     /// ports that a running agent watches.
     pub(super) fn new(
         ports: &[u16],
         scan: ScanResult,
-        reaches: &[PortReach],
+        beside: Beside<'_>,
         mut agent: BTreeMap<u16, Port>,
     ) -> Self {
         let mut sockets: BTreeMap<u16, Vec<sockets::Socket>> = BTreeMap::new();
@@ -116,8 +135,11 @@ impl Report {
         }
         let report = |port: &u16| {
             let found = sockets.remove(port).unwrap_or_default();
-            let answered_by = AnsweredBy::list(reaches, *port);
-            PortReport::new(*port, &found, &scan.captures, answered_by, agent.remove(port))
+            let ways = Ways {
+                answered_by: AnsweredBy::list(beside.reaches, *port),
+                forwarded_to: ForwardedTo::on_port(beside.forwardings, *port),
+            };
+            PortReport::new(*port, &found, &scan.captures, ways, agent.remove(port))
         };
         let other_captures = scan.captures.iter().filter(|capture| !capture.is_targeted());
         Self {

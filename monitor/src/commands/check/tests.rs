@@ -31,7 +31,7 @@ fn report(sockets: Vec<Socket>, unseen: Unseen) -> Report {
         ..Port::default()
     };
     let look = ScanResult { sockets, namespaces: 1, unseen, ..ScanResult::default() };
-    Report::new(&[2947, 2948], look, &[], BTreeMap::from([(2948, agent)]))
+    Report::new(&[2947, 2948], look, Beside::default(), BTreeMap::from([(2948, agent)]))
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn sockets_that_only_the_agent_knows_are_reported() {
         ..Port::default()
     };
     let look = ScanResult { sockets: vec![], namespaces: 1, ..ScanResult::default() };
-    let report = Report::new(&[2948], look, &[], BTreeMap::from([(2948, agent)]));
+    let report = Report::new(&[2948], look, Beside::default(), BTreeMap::from([(2948, agent)]));
     assert_eq!(report.outcome(), Outcome::Found);
     let page = text::page(&report, false);
     assert!(page.contains("the agent knows of 1") && !page.contains("nothing holds"), "{page}");
@@ -67,7 +67,7 @@ fn long_addresses_leave_room_for_the_namespace() {
     let mut socket = udp_socket(2948);
     (socket.entry.local, socket.netns_inode) = (address, Some(4_026_531_840));
     let look = ScanResult { sockets: vec![socket], namespaces: 2, ..ScanResult::default() };
-    let page = text::page(&Report::new(&[2948], look, &[], BTreeMap::new()), false);
+    let page = text::page(&Report::new(&[2948], look, Beside::default(), BTreeMap::new()), false);
     assert!(page.contains("netns 4026531840"), "{page}");
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
 }
@@ -80,8 +80,12 @@ fn a_socket_that_looks_for_a_port_is_reported_and_a_capture_of_all_is_not() {
         namespaces: 2,
         ..ScanResult::default()
     };
-    let report =
-        Report::new(&[2947, 2948], look(Scope::OnlyWatched(vec![udp])), &[], BTreeMap::new());
+    let report = Report::new(
+        &[2947, 2948],
+        look(Scope::OnlyWatched(vec![udp])),
+        Beside::default(),
+        BTreeMap::new(),
+    );
     assert_eq!(report.outcome(), Outcome::Found);
     let page = text::page(&report, false);
     let heading = "2948 wap-push: nothing holds it, and its packets are captured\n";
@@ -89,7 +93,8 @@ fn a_socket_that_looks_for_a_port_is_reported_and_a_capture_of_all_is_not() {
     assert!(page.contains("  packet socket: only port 2948/udp"), "{page}");
     assert!(page.contains("2947 gpsd: nothing holds it or talks on it"), "{page}");
 
-    let report = Report::new(&[2947, 2948], look(Scope::Everything), &[], BTreeMap::new());
+    let report =
+        Report::new(&[2947, 2948], look(Scope::Everything), Beside::default(), BTreeMap::new());
     assert_eq!(report.outcome(), Outcome::Quiet);
     let page = text::page(&report, false);
     assert_eq!(page.matches("packet socket: everything").count(), 1, "{page}");

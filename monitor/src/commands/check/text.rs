@@ -87,6 +87,9 @@ impl Page {
         for way in &report.port.answered_by {
             self.paragraph(2, &way.sentence(report.port.port))?;
         }
+        for forwarded in &report.port.forwarded_to {
+            self.paragraph(2, &forwarded.sentence(report.port.port))?;
+        }
         Ok(())
     }
 

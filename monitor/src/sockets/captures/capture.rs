@@ -65,6 +65,7 @@ impl Capture {
             Scope::OnlyWatched(ports) => format!("only {}", list(ports)),
             Scope::WatchedToo(ports) => format!("{} and other packets", list(ports)),
             Scope::Everything => self.unfiltered.to_owned(),
+            Scope::Ebpf => "unknown: an eBPF program".to_owned(),
             Scope::Unknown => "unknown".to_owned(),
         }
     }
@@ -120,5 +121,8 @@ mod tests {
         let many = filter(Scope::WatchedToo(ports(11)));
         assert!(many.ends_with("2955/udp and 3 more and other packets"), "{many}");
         assert_eq!(filter(Scope::Everything), "everything");
+        let ebpf = packet_socket(Scope::Ebpf);
+        assert_eq!(ebpf.filter(), "unknown: an eBPF program");
+        assert!(!ebpf.is_targeted());
     }
 }

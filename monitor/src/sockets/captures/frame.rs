@@ -20,6 +20,8 @@ pub(super) enum Layer {
     Link,
     /// IPv4 or IPv6: on interfaces without a header of their own, and for `SOCK_DGRAM`.
     Network,
+    /// TCP or UDP: for raw sockets of IPv6.
+    Transport,
 }
 
 const IPV4: u16 = 0x0800;
@@ -37,6 +39,8 @@ pub(super) struct Frame {
     bytes: [Option<u8>; ROOM],
     /// Offset of the header of the network layer.
     network: usize,
+    /// Offset at which the filter finds the packet's first byte.
+    start: usize,
     ethertype: u16,
 }
 
@@ -63,17 +67,27 @@ impl Packet {
             Self::Ethernet(ethertype) => ethertype,
         }
     }
+
+    /// Its protocol over IP.
+    pub(super) const fn protocol(self) -> Option<u8> {
+        match self {
+            Self::Ports { protocol, .. } | Self::Ip { protocol, .. } => Some(protocol),
+            Self::Ethernet(_) => None,
+        }
+    }
 }
 
 impl Frame {
     /// A packet that begins with the header of `layer`.
     pub(super) fn new(packet: Packet, layer: Layer) -> Self {
-        let network = match layer {
-            Layer::Link => 14,
-            Layer::Network => 0,
+        let (network, start) = match layer {
+            Layer::Link => (14, 0),
+            Layer::Network => (0, 0),
+            Layer::Transport if packet.ethertype() == IPV6 => (0, 40),
+            Layer::Transport => (0, 20),
         };
         let ethertype = packet.ethertype();
-        let mut frame = Self { bytes: [None; ROOM], network, ethertype };
+        let mut frame = Self { bytes: [None; ROOM], network, start, ethertype };
         if layer == Layer::Link {
             frame.write(12, &ethertype.to_be_bytes());
         }
@@ -122,7 +136,7 @@ impl Frame {
             }
             NETWORK.. => self.network.checked_add((offset - NETWORK) as usize)?,
             LINK.. => (offset - LINK) as usize,
-            _ => offset as usize,
+            _ => self.start.checked_add(offset as usize)?,
         };
         let bytes = self.bytes.get(start..start.checked_add(size)?)?;
         bytes.iter().try_fold(0, |value, byte| Some(value << 8 | u32::from((*byte)?)))

@@ -23,18 +23,28 @@ const ETH_P_IPV6: u16 = 0x86dd;
 pub(in crate::sockets) struct ListedCapture {
     pub(in crate::sockets) kind: CaptureKind,
     pub(in crate::sockets) inode: u32,
-    pub(super) takes: Takes,
+    /// The packets among which its filter chooses.
+    pub(super) offered: Offered,
+    /// What it takes without a filter, in words.
+    pub(super) unfiltered: &'static str,
+    pub(super) filter: ListedFilter,
 }
 
-/// Which packets a listed socket takes.
+/// The filter of a listed socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
-    /// Those that a filter accepts.
-    Filtered(Filter, Offered),
-    /// All of those that the text describes.
-    Everything(&'static str),
-    /// It is not known.
-    Unknown,
+pub(super) enum ListedFilter {
+    /// A classic BPF program.
+    Classic(Filter),
+    /// None, or an eBPF program: the kernel lists both alike.
+    NotClassic,
+    /// None, as a holder's descriptor shows.
+    Absent,
+    /// An eBPF program.
+    Ebpf,
+    /// It is not listed.
+    Hidden,
+    /// An XDP program chooses, which is not the socket's own.
+    Elsewhere,
 }
 
 /// The sockets of the calling thread's namespace, whose `net` folder is `folder`.
@@ -70,21 +80,29 @@ pub(in crate::sockets) fn of_folder(folder: &Path) -> io::Result<Vec<ListedCaptu
 
 /// `None` for a socket that takes neither IPv4 nor IPv6.
 fn packet_socket(socket: &PacketSocket) -> Option<ListedCapture> {
-    let (ethertype, everything) = offered(socket.protocol)?;
-    let takes = match &socket.filter {
-        None => Takes::Everything(everything),
-        Some(bytes) => match Filter::from_bytes(bytes) {
-            Some(filter) => Takes::Filtered(filter, Offered { layer: layer(socket), ethertype }),
-            None => Takes::Unknown,
-        },
+    let (ethertype, unfiltered) = offered(socket.protocol)?;
+    let filter = match &socket.filter {
+        None => ListedFilter::NotClassic,
+        // An empty one is hidden from this process.
+        Some(bytes) => {
+            Filter::from_bytes(bytes).map_or(ListedFilter::Hidden, ListedFilter::Classic)
+        }
     };
-    Some(ListedCapture { kind: CaptureKind::PacketSocket, inode: socket.inode, takes })
+    let offered = Offered { layer: layer(socket), ethertype, protocol: None };
+    let (kind, inode) = (CaptureKind::PacketSocket, socket.inode);
+    Some(ListedCapture { kind, inode, offered, unfiltered, filter })
 }
 
 fn without_filter(line: &proc_net::PacketLine) -> Option<ListedCapture> {
-    offered(line.protocol)?;
-    let (kind, takes) = (CaptureKind::PacketSocket, Takes::Unknown);
-    Some(ListedCapture { kind, inode: line.inode, takes })
+    let (ethertype, unfiltered) = offered(line.protocol)?;
+    let layer = match i32::from(line.kind) {
+        libc::SOCK_DGRAM => Layer::Network,
+        // The interface may be one of another namespace, and have no header of its own: rare.
+        _ => Layer::Link,
+    };
+    let offered = Offered { layer, ethertype, protocol: None };
+    let (kind, filter) = (CaptureKind::PacketSocket, ListedFilter::Hidden);
+    Some(ListedCapture { kind, inode: line.inode, offered, unfiltered, filter })
 }
 
 /// The only type of packets that a protocol stands for, and all of them in words.
@@ -106,23 +124,29 @@ fn layer(socket: &PacketSocket) -> Layer {
     }
 }
 
-/// Raw sockets of TCP or UDP. Their filters are not listed anywhere.
+/// Raw sockets of TCP or UDP, whose filters are not listed. That of a socket of IPv4 begins with the
+/// header of the network layer, that of IPv6 behind it.
 fn raw_sockets(folder: &Path) -> io::Result<impl Iterator<Item = ListedCapture>> {
     let sockets = proc_net::raw_sockets(folder)?;
     Ok(sockets.into_iter().filter_map(|RawLine { is_ipv6, protocol, inode }| {
-        let everything = match (i32::from(protocol), is_ipv6) {
+        let unfiltered = match (i32::from(protocol), is_ipv6) {
             (libc::IPPROTO_TCP, false) => "every TCP packet over IPv4",
             (libc::IPPROTO_TCP, true) => "every TCP packet over IPv6",
             (libc::IPPROTO_UDP, false) => "every UDP packet over IPv4",
             (libc::IPPROTO_UDP, true) => "every UDP packet over IPv6",
             _ => return None,
         };
-        let takes = Takes::Everything(everything);
-        Some(ListedCapture { kind: CaptureKind::RawSocket, inode, takes })
+        let (layer, ethertype) =
+            if is_ipv6 { (Layer::Transport, ETH_P_IPV6) } else { (Layer::Network, ETH_P_IP) };
+        let offered = Offered { layer, ethertype: Some(ethertype), protocol: Some(protocol) };
+        let (kind, filter) = (CaptureKind::RawSocket, ListedFilter::Hidden);
+        Some(ListedCapture { kind, inode, offered, unfiltered, filter })
     }))
 }
 
 /// Which packets reach an AF_XDP socket is up to an XDP program.
 const fn xdp(inode: u32) -> ListedCapture {
-    ListedCapture { kind: CaptureKind::Xdp, inode, takes: Takes::Unknown }
+    let offered = Offered { layer: Layer::Link, ethertype: None, protocol: None };
+    let (kind, filter) = (CaptureKind::Xdp, ListedFilter::Elsewhere);
+    ListedCapture { kind, inode, offered, unfiltered: "", filter }
 }

@@ -14,6 +14,7 @@ mod filters;
 mod frame;
 mod links;
 mod list;
+mod look;
 mod modules;
 mod proc_net;
 mod scope;
@@ -23,6 +24,7 @@ mod search;
 pub(crate) use self::capture::packet_socket;
 pub use self::{
     capture::{Capture, CaptureKind},
+    look::captures_of,
     modules::lists_packet_filters,
     scope::{CapturedPort, Scope},
 };

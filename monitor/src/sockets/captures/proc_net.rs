@@ -2,9 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-/// A packet socket: inode and `ETH_P_…`.
+/// A packet socket: `SOCK_…`, `ETH_P_…`, inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PacketLine {
+    pub(super) kind: u8,
     pub(super) protocol: u16,
     pub(super) inode: u32,
 }
@@ -51,8 +52,9 @@ fn read(path: &Path) -> io::Result<String> {
 /// `sk RefCnt Type Proto Iface R Rmem User Inode`; `None` for the heading.
 fn packet_line(line: &str) -> Option<PacketLine> {
     let mut fields = line.split_ascii_whitespace();
-    let protocol = u16::from_str_radix(fields.nth(3)?, 16).ok()?;
-    Some(PacketLine { protocol, inode: fields.nth(4)?.parse().ok()? })
+    let kind = fields.nth(2)?.parse().ok()?;
+    let protocol = u16::from_str_radix(fields.next()?, 16).ok()?;
+    Some(PacketLine { kind, protocol, inode: fields.nth(4)?.parse().ok()? })
 }
 
 /// As a line of UDP, with the protocol in place of the local port.
@@ -80,7 +82,7 @@ mod tests {
     #[test]
     fn reads_a_packet_socket() {
         let line = "00000000f2ab4f8c 3      3    0003   2     1 0      0      41234 ";
-        assert_eq!(packet_line(line), Some(PacketLine { protocol: 3, inode: 41_234 }));
+        assert_eq!(packet_line(line), Some(PacketLine { kind: 3, protocol: 3, inode: 41_234 }));
         let titles = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode";
         assert_eq!(packet_line(titles), None);
     }

@@ -37,6 +37,8 @@ pub enum Scope {
     WatchedToo(Vec<CapturedPort>),
     /// Everything that its protocol has: it has no filter.
     Everything,
+    /// Those that an eBPF program chooses, which cannot be read.
+    Ebpf,
     /// It is not known which.
     Unknown,
 }
@@ -48,6 +50,8 @@ pub(super) struct Offered {
     pub(super) layer: Layer,
     /// Their only type; `None` if they may have any.
     pub(super) ethertype: Option<u16>,
+    /// Their only protocol over IP; `None` if they may have any.
+    pub(super) protocol: Option<u8>,
 }
 
 /// The filter gave no answer.
@@ -73,7 +77,7 @@ impl Scope {
     pub fn ports(&self) -> &[CapturedPort] {
         match self {
             Self::OnlyWatched(ports) | Self::WatchedToo(ports) => ports,
-            Self::Nothing | Self::Everything | Self::Unknown => &[],
+            Self::Nothing | Self::Everything | Self::Ebpf | Self::Unknown => &[],
         }
     }
 
@@ -81,7 +85,7 @@ impl Scope {
     pub fn includes(&self, port: u16) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Everything | Self::Unknown => true,
+            Self::Everything | Self::Ebpf | Self::Unknown => true,
             _ => self.ports().iter().any(|captured| captured.port == port),
         }
     }
@@ -152,8 +156,10 @@ impl Trial<'_> {
     }
 
     fn accepts(&mut self, packet: Packet) -> Result<bool, NoAnswer> {
-        let Offered { layer, ethertype } = self.offered;
-        if ethertype.is_some_and(|only| only != packet.ethertype()) {
+        let Offered { layer, ethertype, protocol } = self.offered;
+        let is_offered = ethertype.is_none_or(|only| only == packet.ethertype())
+            && protocol.is_none_or(|only| packet.protocol() == Some(only));
+        if !is_offered {
             return Ok(false);
         }
         match self.filter.answer(&Frame::new(packet, layer), &mut self.budget) {
@@ -172,7 +178,7 @@ mod tests {
     };
 
     const PORTS: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
-    const ANY: Offered = Offered { layer: Layer::Link, ethertype: None };
+    const ANY: Offered = Offered { layer: Layer::Link, ethertype: None, protocol: None };
 
     fn scope(instructions: &[Instruction], offered: Offered, ports: &[u16]) -> Scope {
         let filter = Filter::from_bytes(&program(instructions)).expect("a program");
@@ -192,7 +198,7 @@ mod tests {
 
     #[test]
     fn ports_beside_a_watched_one_are_others() {
-        let at_network = Offered { layer: Layer::Network, ethertype: Some(0x0800) };
+        let at_network = Offered { layer: Layer::Network, ethertype: Some(0x0800), protocol: None };
         let both = scope(UDP_TO_TWO_PORTS_WITHOUT_LINK, at_network, &PORTS);
         assert_eq!(both, Scope::OnlyWatched(vec![udp(2948), udp(2949)]));
         let one = scope(UDP_TO_TWO_PORTS_WITHOUT_LINK, at_network, &[2948]);
@@ -233,6 +239,19 @@ mod tests {
             (0x06, 0, 0, 0),
         ];
         assert_eq!(scope(&filter, ANY, &PORTS), Scope::OnlyWatched(vec![udp(2948)]));
+    }
+
+    #[test]
+    fn a_raw_socket_is_offered_its_protocol_alone() {
+        // As a raw socket of UDP has it: the port at its place behind the header of IPv4 or IPv6.
+        let raw = |layer, ethertype| Offered { layer, ethertype, protocol: Some(17) };
+        let ipv4 =
+            [(0xb1, 0, 0, 0), (0x48, 0, 0, 2), (0x15, 0, 1, 2948), (6, 0, 0, 1), (6, 0, 0, 0)];
+        let at_network = raw(Layer::Network, Some(0x0800));
+        assert_eq!(scope(&ipv4, at_network, &PORTS), Scope::OnlyWatched(vec![udp(2948)]));
+        let ipv6 = [(0x28, 0, 0, 2), (0x15, 0, 1, 2948), (6, 0, 0, 1), (6, 0, 0, 0)];
+        let at_transport = raw(Layer::Transport, Some(0x86dd));
+        assert_eq!(scope(&ipv6, at_transport, &PORTS), Scope::OnlyWatched(vec![udp(2948)]));
     }
 
     #[test]

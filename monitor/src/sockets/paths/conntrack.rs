@@ -2,7 +2,7 @@
 //! (`net/netfilter/nf_conntrack_netlink.c`).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path as FilePath,
@@ -75,6 +75,40 @@ pub(super) fn routes(ports: &PortSet, local: &Addresses) -> io::Result<Vec<Route
         Ok(())
     })?;
     Ok(counts.into_values().collect())
+}
+
+/// The ports among `ports` from which packets of others leave this host: their source is translated
+/// to an address of this host.
+///
+/// # Errors
+///
+/// The kernel refuses to list the connections.
+pub fn masqueraded(ports: &PortSet) -> io::Result<BTreeSet<(u16, &'static str)>> {
+    let mut found = BTreeSet::new();
+    if !is_present() {
+        return Ok(found);
+    }
+    let local = Addresses::read(FilePath::new("/proc/thread-self/net"))?;
+    dump(Some(NETFILTER), &request(GET_CONNECTIONS, &EVERY_FAMILY, &[]), |body| {
+        if let Some((protocol, end)) = translated_source(body)
+            && ports.contains(end.port())
+            && local.contains(end.ip())
+        {
+            found.insert((end.port(), protocol.name()));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The end of this host that a connection of others appears to come from.
+fn translated_source(body: &[u8]) -> Option<(Protocol, SocketAddr)> {
+    let attributes = Attributes::behind(body, EVERY_FAMILY.len());
+    let opened = attributes.nested(CTA_TUPLE_ORIG)?;
+    let from = end(opened, End::Source)?;
+    let to = end(attributes.nested(CTA_TUPLE_REPLY)?, End::Destination)?;
+    let number = opened.nested(CTA_TUPLE_PROTO)?.get(CTA_PROTO_NUM)?.first()?;
+    Some((Protocol::from_ip_number(*number)?, to)).filter(|_| from != to)
 }
 
 /// A connection that was answered by another end than the one it was opened to.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::IpAddr,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::Path as FilePath,
     thread,
@@ -16,17 +15,17 @@ use rustix::{
 };
 
 use super::{
-    conntrack, ipvs, nft,
+    conntrack,
+    ends::Ends,
+    ipvs, nft,
     route::{Place, PortReach, Route, Target},
 };
 use crate::{
-    process::ProcessEnricher,
+    process::{ProcessEnricher, pod},
     sockets::{
         addresses::Addresses,
         namespaces::{NamespacePath, Namespaces},
         reach::Reach,
-        scan::scan,
-        socket::Socket,
     },
 };
 
@@ -75,12 +74,11 @@ pub fn find(
         None => Namespaces::find(&proc)?,
     };
     let targets: Vec<u16> = targets(&found).map(|target| target.port).collect();
-    let sockets = scan(&targets, processes)?.sockets;
-    let ends = Ends { addresses: addresses(&namespaces, own), sockets };
+    let ends = Ends::find(&namespaces, own, &targets, processes)?;
     let reaches = found.into_iter().flat_map(|(netns_inode, routes)| {
         merged(routes).into_iter().map(move |route| (netns_inode, route))
     });
-    Ok(reaches.map(|(netns_inode, route)| ends.reach(netns_inode, route)).collect())
+    Ok(reaches.map(|(netns_inode, route)| reach(&ends, netns_inode, route)).collect())
 }
 
 /// What the kernel has of tables, and can be asked for without loading a module.
@@ -177,79 +175,22 @@ fn merged(routes: Vec<Route>) -> Vec<Route> {
     routes.iter().filter(is_shown).cloned().collect()
 }
 
-/// The addresses of the namespaces whose `net` folder can be read.
-fn addresses(namespaces: &Namespaces, own: u32) -> BTreeMap<u32, Addresses> {
-    let mut addresses = BTreeMap::new();
-    for (inode, paths) in &namespaces.paths {
-        let read = |path: &NamespacePath| Addresses::read(&path.lists()?).ok();
-        if let Some(found) = paths.iter().find_map(read) {
-            addresses.insert(*inode, found);
-        }
+/// A way with what is at its end.
+fn reach(ends: &Ends, netns_inode: u32, route: Route) -> PortReach {
+    let place = route.target.map_or(Place::Unknown, |target| ends.place(netns_inode, target));
+    let holders = match (place.netns_inode(netns_inode), route.target) {
+        (Some(inode), Some(target)) => ends.holders(inode, route.protocol, target),
+        _ => Vec::new(),
+    };
+    PortReach {
+        port: route.port,
+        protocol: route.protocol,
+        netns_inode,
+        reach: Reach { path: route.path, target: route.target.map(|target| target.to_string()) },
+        is_in_use: route.connections.is_some_and(|connections| connections > 0),
+        connections: route.connections,
+        place,
+        pod: pod::of_first(&holders),
+        holders,
     }
-    if let Ok(here) = Addresses::read(FilePath::new(HERE)) {
-        addresses.insert(own, here);
-    }
-    addresses
-}
-
-/// What may be at the end of a route.
-struct Ends {
-    addresses: BTreeMap<u32, Addresses>,
-    sockets: Vec<Socket>,
-}
-
-impl Ends {
-    fn reach(&self, netns_inode: u32, route: Route) -> PortReach {
-        let place = route.target.map_or(Place::Unknown, |target| self.place(netns_inode, target));
-        let inode = match place {
-            Place::Here => Some(netns_inode),
-            Place::Namespace { netns_inode } => Some(netns_inode),
-            Place::Elsewhere | Place::Unknown => None,
-        };
-        let is_there = |socket: &&Socket, target: Target| {
-            let local = socket.entry.local;
-            socket.netns_inode == inode
-                && socket.entry.protocol == route.protocol
-                && socket.entry.peer.is_none()
-                && local.port() == target.port
-                && target.address.is_none_or(|address| takes(local.ip(), address))
-        };
-        let mut holders = Vec::new();
-        if let (Some(_), Some(target)) = (inode, route.target) {
-            for socket in self.sockets.iter().filter(|socket| is_there(socket, target)) {
-                for holder in &socket.holders {
-                    if !holders.contains(holder) {
-                        holders.push(holder.clone());
-                    }
-                }
-            }
-        }
-        let target = route.target.map(|target| target.to_string());
-        PortReach {
-            port: route.port,
-            protocol: route.protocol,
-            netns_inode,
-            reach: Reach { path: route.path, target },
-            connections: route.connections,
-            place,
-            holders,
-        }
-    }
-
-    /// The namespace of the route itself comes first: others may have the same private address.
-    fn place(&self, netns_inode: u32, target: Target) -> Place {
-        let Some(address) = target.address else { return Place::Here };
-        let has = |inode: &u32| self.addresses.get(inode).is_some_and(|own| own.contains(address));
-        if has(&netns_inode) {
-            return Place::Here;
-        }
-        let other = self.addresses.keys().find(|inode| !address.is_loopback() && has(inode));
-        other.map_or(Place::Elsewhere, |inode| Place::Namespace { netns_inode: *inode })
-    }
-}
-
-/// Whether a socket at `local` takes packets to `address`. One of IPv6 may take IPv4, too.
-fn takes(local: IpAddr, address: IpAddr) -> bool {
-    let (local, address) = (local.to_canonical(), address.to_canonical());
-    local == address || (local.is_unspecified() && (local.is_ipv6() || address.is_ipv4()))
 }

@@ -3,14 +3,20 @@
 //! Nothing is asked of the kernel that would load a module.
 
 mod conntrack;
+mod ends;
+mod explain;
 mod find;
 mod ipvs;
 mod legacy;
 mod nft;
+mod program_holders;
 mod route;
 
 pub use self::{
+    conntrack::masqueraded,
+    explain::{Evidence, explain, programs_that_choose_sockets},
     find::{Extent, find},
     legacy::has_unread_rules,
     route::{Place, PortReach},
 };
+pub(super) use self::{ends::Ends, route::Target};

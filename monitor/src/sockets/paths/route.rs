@@ -27,10 +27,10 @@ pub(super) struct Route {
 
 /// Where packets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Target {
+pub(in crate::sockets) struct Target {
     /// `None` for an address of this host, whichever the packet came to.
-    pub(super) address: Option<IpAddr>,
-    pub(super) port: u16,
+    pub(in crate::sockets) address: Option<IpAddr>,
+    pub(in crate::sockets) port: u16,
 }
 
 impl fmt::Display for Target {
@@ -53,11 +53,15 @@ pub struct PortReach {
     pub netns_inode: u32,
     /// How packets are led, and to where.
     pub reach: Reach,
+    /// Whether packets are known to have been answered on this way; otherwise it is configured.
+    pub is_in_use: bool,
     /// Connections that go this way now and were answered; `None` if they are not counted. UDP
     /// conversations of the last minutes count as connections.
     pub connections: Option<u64>,
     /// Where the target is.
     pub place: Place,
+    /// The pod of the first holder: its name, or its uid where the name cannot be read.
+    pub pod: Option<String>,
     /// The processes that hold the target; empty if there are none or they cannot be seen.
     pub holders: Vec<Arc<Identity>>,
 }
@@ -78,9 +82,13 @@ pub enum Place {
     Unknown,
 }
 
-impl PortReach {
-    /// Whether packets are known to have been answered on this way.
-    pub fn is_in_use(&self) -> bool {
-        self.connections.is_some_and(|connections| connections > 0)
+impl Place {
+    /// Inode of the namespace, seen from namespace `here`; `None` if it is none of this host's.
+    pub(in crate::sockets) const fn netns_inode(self, here: u32) -> Option<u32> {
+        match self {
+            Self::Here => Some(here),
+            Self::Namespace { netns_inode } => Some(netns_inode),
+            Self::Elsewhere | Self::Unknown => None,
+        }
     }
 }

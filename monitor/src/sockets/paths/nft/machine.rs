@@ -6,15 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use monitor_common::flow::Protocol;
 
 use super::{
+    bytes::{Byte, WORDS, known, octets, register},
     compat,
     ruleset::{DATA_VALUE, Element, MapData, Rule, Ruleset, TableKey, map_data},
 };
 use crate::sockets::{
     addresses::Addresses, netlink::Attributes, paths::route::Target, reach::Path,
 };
-
-/// Registers hold 16 words of four bytes.
-const WORDS: usize = 16;
 
 /// The packet.
 #[derive(Clone, Copy, Debug)]
@@ -38,32 +36,9 @@ pub(super) struct Outcome {
 pub(super) enum Action {
     /// None that leads the packet elsewhere.
     Other,
-    Chain(String),
+    /// It may go on in any of these.
+    Chains(Vec<String>),
     Lead(Path, Target),
-}
-
-/// A byte of a register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Byte {
-    #[default]
-    Unknown,
-    Known(u8),
-    /// A known byte that is part of the port.
-    Port(u8),
-    /// A byte of the destination at this place, of which these bits are kept.
-    Destination {
-        at: usize,
-        mask: u8,
-    },
-}
-
-impl Byte {
-    const fn value(self) -> Option<u8> {
-        match self {
-            Self::Known(value) | Self::Port(value) => Some(value),
-            Self::Unknown | Self::Destination { .. } => None,
-        }
-    }
 }
 
 pub(super) struct Machine<'a> {
@@ -239,44 +214,49 @@ impl<'a> Machine<'a> {
         let length = elements.first().map_or(0, |element| element.key.len());
         let bytes = self.load(from, length);
         let found = self.find(elements, &bytes);
+        let first = found.first().copied();
         let is_inverted = attributes.be32(5).is_some_and(|flags| flags & IS_INVERTED != 0);
         let asks_for_port = bytes.iter().any(|byte| matches!(byte, Byte::Port(_)));
         if is_inverted {
-            let is_certain = known(&bytes).is_some() && found.is_some();
+            let is_certain = known(&bytes).is_some() && first.is_some();
             return Some(if is_certain { Step::Mismatch } else { Step::Next });
         }
-        let Some(found) = found else { return Some(Step::Mismatch) };
+        let Some(first) = first else { return Some(Step::Mismatch) };
+        let chains: Vec<String> = found.iter().filter_map(|element| element.chain()).collect();
         self.is_about_port |= asks_for_port;
         let Some(to) = attributes.be32(3) else { return Some(Step::Next) };
-        Some(match found.data.clone() {
-            Some(MapData::Chain(chain)) => Step::Act(Action::Chain(chain)),
+        if !chains.is_empty() {
+            return Some(Step::Act(Action::Chains(chains)));
+        }
+        Some(match first.data.clone() {
+            Some(MapData::Chain(_)) | None => Step::Next,
             Some(MapData::Value(value)) => {
                 self.store(register(to)?, &value.into_iter().map(Byte::Known).collect::<Vec<_>>());
                 Step::Next
             }
-            None => Step::Next,
         })
     }
 
-    /// The element that the bytes may be.
-    fn find<'e>(&self, elements: &'e [Element], bytes: &[Byte]) -> Option<&'e Element> {
+    /// The elements that the bytes may be.
+    fn find<'e>(&self, elements: &'e [Element], bytes: &[Byte]) -> Vec<&'e Element> {
         let has_intervals = elements.iter().any(|element| element.ends_interval);
         if let Some(known) = known(bytes).filter(|_| has_intervals) {
             // Elements begin and end intervals; the one with the greatest key decides.
             let below = elements.iter().filter(|element| element.key <= known);
-            return below.max_by_key(|e| (&e.key, !e.ends_interval)).filter(|e| !e.ends_interval);
+            let greatest = below.max_by_key(|e| (&e.key, !e.ends_interval));
+            return greatest.filter(|e| !e.ends_interval).into_iter().collect();
         }
         let may_be = |element: &&Element| match &element.key_end {
             Some(end) => self.may_be_within(bytes, &element.key, end),
             None => has_intervals || self.may_be(bytes, &element.key),
         };
-        elements.iter().filter(|element| !element.ends_interval).find(may_be)
+        elements.iter().filter(|element| !element.ends_interval).filter(may_be).collect()
     }
 
     fn immediate(&mut self, attributes: Attributes<'_>) -> Option<Step> {
         let to = attributes.be32(1)?;
         Some(match map_data(attributes.nested(2)?) {
-            Some(MapData::Chain(chain)) => Step::Act(Action::Chain(chain)),
+            Some(MapData::Chain(chain)) => Step::Act(Action::Chains(vec![chain])),
             Some(MapData::Value(value)) => {
                 self.store(register(to)?, &value.into_iter().map(Byte::Known).collect::<Vec<_>>());
                 Step::Next
@@ -382,27 +362,6 @@ impl<'a> Machine<'a> {
     fn load(&self, at: usize, length: usize) -> Vec<Byte> {
         let bytes = at..at + length.min(WORDS * 4);
         bytes.map(|at| self.registers.get(at).copied().unwrap_or_default()).collect()
-    }
-}
-
-/// The first byte of a register: those of 16 bytes are numbered from 1, those of four from 8.
-fn register(number: u32) -> Option<usize> {
-    let number = number as usize;
-    match number {
-        1..=4 => Some((number - 1) * 16),
-        8..24 => Some((number - 8) * 4),
-        _ => None,
-    }
-}
-
-fn known(bytes: &[Byte]) -> Option<Vec<u8>> {
-    bytes.iter().map(|byte| byte.value()).collect()
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! are known, and the destination, which is an address of this host. Where a rule asks for anything
 //! else, it may match.
 
+mod bytes;
 mod compat;
 mod machine;
 mod ruleset;

@@ -73,6 +73,16 @@ pub(super) enum MapData {
     Chain(String),
 }
 
+impl Element {
+    /// The chain that a verdict map leads to from here.
+    pub(super) fn chain(&self) -> Option<String> {
+        match self.data.as_ref()? {
+            MapData::Chain(chain) => Some(chain.clone()),
+            MapData::Value(_) => None,
+        }
+    }
+}
+
 impl Expression {
     pub(super) fn attributes(&self) -> Attributes<'_> {
         Attributes::behind(&self.data, 0)

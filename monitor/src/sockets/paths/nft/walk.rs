@@ -51,7 +51,11 @@ impl Walk<'_> {
             };
             let is_about_port = is_about_port || asked;
             match action {
-                Action::Chain(chain) => self.chain(table, &chain, is_about_port),
+                Action::Chains(chains) => {
+                    for chain in chains {
+                        self.chain(table, &chain, is_about_port);
+                    }
+                }
                 Action::Lead(path, target) if is_about_port => self.add(path, target),
                 Action::Lead(..) | Action::Other => {}
             }

@@ -1,0 +1,141 @@
+//! What a proxy that holds a port for a container does with it.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use monitor_common::flow::Protocol;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    end::{self, End},
+    named,
+    reach::TargetScope,
+    socket::Holder,
+};
+use crate::sockets::{Forwarding, Proxy};
+
+/// A container behind a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardedTo {
+    /// Transport protocol.
+    #[serde(with = "named")]
+    pub transport: Protocol,
+    /// The program that holds the port.
+    #[serde(with = "named")]
+    pub proxy: Proxy,
+    /// Its process id.
+    pub proxy_pid: u32,
+    /// Address and port in the container, `:80` without an address; absent where it cannot be found
+    /// out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+    /// Where the target is.
+    #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
+    pub target_scope: Option<TargetScope>,
+    /// Inode of the container's network namespace.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_netns_inode: Option<u32>,
+    /// The pod of the first holder: its name, or its uid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pod: Option<String>,
+    /// The processes that listen there; absent where they cannot be found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub holders: Option<Vec<Arc<Holder>>>,
+}
+
+impl ForwardedTo {
+    /// Those of `forwardings` that are about `port`.
+    pub fn on_port(forwardings: &[Forwarding], port: u16) -> Vec<Self> {
+        forwardings.iter().filter(|found| found.port == port).map(Self::from).collect()
+    }
+
+    /// One line, such as `2948 is passed on by docker-proxy to 172.17.0.2:80 (container 0123456789ab,
+    /// nginx, tcp)`.
+    pub fn sentence(&self, port: u16) -> String {
+        let mut sentence = format!("{port} is passed on by {}", self.proxy.name());
+        match (&self.target, self.target_netns_inode) {
+            (Some(target), _) => {
+                let _ = write!(sentence, " to {target}");
+            }
+            (None, Some(inode)) => {
+                let _ = write!(sentence, " to a port in network namespace {inode}");
+            }
+            (None, None) => sentence.push_str(" to a container that cannot be found"),
+        }
+        let end =
+            End { scope: self.target_scope, pod: self.pod.as_deref(), holders: &self.holders };
+        let transport = Some(self.transport.name().to_owned());
+        let details: Vec<String> =
+            [end.place(), end.programs(), transport].into_iter().flatten().collect();
+        let _ = write!(sentence, " ({})", details.join(", "));
+        sentence
+    }
+}
+
+impl From<&Forwarding> for ForwardedTo {
+    fn from(found: &Forwarding) -> Self {
+        let (target_scope, target_netns_inode) = end::place(found.place, None);
+        Self {
+            transport: found.protocol,
+            proxy: found.proxy,
+            proxy_pid: found.proxy_pid,
+            target: found.target.clone(),
+            target_scope,
+            target_netns_inode,
+            pod: found.pod.clone(),
+            holders: end::holders(&found.holders),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::Place;
+
+    fn forwarded(target: Option<&str>, place: Place) -> ForwardedTo {
+        ForwardedTo::from(&Forwarding {
+            port: 2948,
+            protocol: Protocol::Tcp,
+            proxy: Proxy::DockerProxy,
+            proxy_pid: 7,
+            target: target.map(str::to_owned),
+            place,
+            pod: None,
+            holders: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_line_says_where_to_or_that_it_is_unknown() {
+        let there = Place::Namespace { netns_inode: 9 };
+        assert_eq!(
+            forwarded(Some("172.17.0.2:80"), there).sentence(2948),
+            "2948 is passed on by docker-proxy to 172.17.0.2:80 (no process is known there, tcp)"
+        );
+        assert_eq!(
+            forwarded(None, there).sentence(2948),
+            "2948 is passed on by docker-proxy to a port in network namespace 9 \
+             (no process is known there, tcp)"
+        );
+        assert_eq!(
+            forwarded(None, Place::Unknown).sentence(2948),
+            "2948 is passed on by docker-proxy to a container that cannot be found (tcp)"
+        );
+    }
+
+    #[test]
+    fn json_is_read_back_as_it_was_written() {
+        let forwarded = forwarded(Some("172.17.0.2:80"), Place::Namespace { netns_inode: 9 });
+        let json = serde_json::to_value(&forwarded).expect("JSON");
+        let expected = serde_json::json!({
+            "transport": "tcp",
+            "proxy": "docker-proxy",
+            "proxy_pid": 7,
+            "target": "172.17.0.2:80",
+            "target_scope": "namespace",
+            "target_netns_inode": 9,
+        });
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_value::<ForwardedTo>(json).expect("read back"), forwarded);
+    }
+}

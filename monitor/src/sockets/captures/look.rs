@@ -1,0 +1,67 @@
+//! A look at some processes, which costs a fraction of a scan.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::Path,
+};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{
+    capture::Capture,
+    list::{self, ListedCapture},
+    search::Candidates,
+};
+use crate::{
+    process::{ProcessEnricher, proc_dir::ProcessDir},
+    sockets::{
+        descriptors::{self, Found},
+        holders::Holders,
+        port_filter::PortFilter,
+    },
+};
+
+/// The sockets by which these processes take packets of `ports` without holding them, or may take
+/// them. Sockets of a namespace that a process has left are not found.
+///
+/// # Errors
+///
+/// `/proc` cannot be read.
+pub fn captures_of(
+    pids: &BTreeSet<u32>,
+    ports: &[u16],
+    processes: &mut ProcessEnricher,
+) -> io::Result<Vec<Capture>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+    let mut found = Found::default();
+    let mut listed = Vec::new();
+    let mut namespaces = HashMap::<u32, Vec<ListedCapture>>::new();
+    for &pid in pids {
+        // A process that has ended has no sockets.
+        let Ok(netns) = ProcessDir::open(pid).and_then(|process| process.netns_inode()) else {
+            continue;
+        };
+        let of_namespace = || list::of_folder(&Path::new("/proc").join(format!("{pid}/net")));
+        let sockets = match namespaces.get(&netns) {
+            Some(sockets) => sockets,
+            None => match of_namespace() {
+                Ok(sockets) => namespaces.entry(netns).or_insert(sockets),
+                Err(_) => continue,
+            },
+        };
+        let inodes = sockets.iter().map(|socket| socket.inode).filter(|inode| *inode != 0);
+        descriptors::find_of(&proc, pid, &inodes.collect(), &mut found);
+        let held = sockets.iter().filter(|socket| found.by_inode.contains_key(&socket.inode));
+        listed.extend(held.map(|socket| (Some(netns), socket.clone())));
+    }
+    listed.sort_by_key(|(_, socket)| socket.inode);
+    listed.dedup_by_key(|(_, socket)| socket.inode);
+    let filter = PortFilter::new(ports);
+    let mut candidates = Candidates::new(listed, &filter);
+    candidates.ask_holders(&found);
+    let mut holders = Holders::default();
+    holders.add_found(found, processes);
+    Ok(candidates.captures(&holders, false))
+}

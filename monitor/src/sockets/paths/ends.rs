@@ -1,0 +1,98 @@
+//! What may be at the end of a way: namespaces by their addresses, and the sockets in them.
+
+use std::{collections::BTreeMap, io, net::IpAddr, path::Path as FilePath, sync::Arc};
+
+use monitor_common::flow::Protocol;
+
+use super::route::{Place, Target};
+use crate::{
+    process::{Identity, ProcessEnricher},
+    sockets::{
+        addresses::Addresses,
+        namespaces::{NamespacePath, Namespaces},
+        scan::scan,
+        socket::Socket,
+    },
+};
+
+/// The folder of the calling thread's namespace.
+const HERE: &str = "/proc/thread-self/net";
+
+/// What may be at the end of a way.
+pub(in crate::sockets) struct Ends {
+    addresses: BTreeMap<u32, Addresses>,
+    sockets: Vec<Socket>,
+}
+
+impl Ends {
+    /// Reads addresses, and looks for the sockets on `ports`. The calling thread is in namespace
+    /// `own`.
+    pub(in crate::sockets) fn find(
+        namespaces: &Namespaces,
+        own: u32,
+        ports: &[u16],
+        processes: &mut ProcessEnricher,
+    ) -> io::Result<Self> {
+        let sockets = scan(ports, processes)?.sockets;
+        Ok(Self { addresses: addresses(namespaces, own), sockets })
+    }
+
+    /// Where a target of a way is, seen from a namespace. That comes first: others may have the same
+    /// private address.
+    pub(in crate::sockets) fn place(&self, netns_inode: u32, target: Target) -> Place {
+        let Some(address) = target.address else { return Place::Here };
+        let has = |inode: &u32| self.addresses.get(inode).is_some_and(|own| own.contains(address));
+        if has(&netns_inode) {
+            return Place::Here;
+        }
+        let other = self.addresses.keys().find(|inode| !address.is_loopback() && has(inode));
+        other.map_or(Place::Elsewhere, |inode| Place::Namespace { netns_inode: *inode })
+    }
+
+    /// The processes that hold a target in a namespace.
+    pub(in crate::sockets) fn holders(
+        &self,
+        netns_inode: u32,
+        protocol: Protocol,
+        target: Target,
+    ) -> Vec<Arc<Identity>> {
+        let is_there = |socket: &&Socket| {
+            let local = socket.entry.local;
+            socket.netns_inode == Some(netns_inode)
+                && socket.entry.protocol == protocol
+                && socket.entry.peer.is_none()
+                && local.port() == target.port
+                && target.address.is_none_or(|address| takes(local.ip(), address))
+        };
+        let mut holders = Vec::new();
+        for socket in self.sockets.iter().filter(is_there) {
+            for holder in &socket.holders {
+                if !holders.contains(holder) {
+                    holders.push(Arc::clone(holder));
+                }
+            }
+        }
+        holders
+    }
+}
+
+/// The addresses of the namespaces whose `net` folder can be read.
+fn addresses(namespaces: &Namespaces, own: u32) -> BTreeMap<u32, Addresses> {
+    let mut addresses = BTreeMap::new();
+    for (inode, paths) in &namespaces.paths {
+        let read = |path: &NamespacePath| Addresses::read(&path.lists()?).ok();
+        if let Some(found) = paths.iter().find_map(read) {
+            addresses.insert(*inode, found);
+        }
+    }
+    if let Ok(here) = Addresses::read(FilePath::new(HERE)) {
+        addresses.insert(own, here);
+    }
+    addresses
+}
+
+/// Whether a socket at `local` takes packets to `address`. One of IPv6 may take IPv4, too.
+fn takes(local: IpAddr, address: IpAddr) -> bool {
+    let (local, address) = (local.to_canonical(), address.to_canonical());
+    local == address || (local.is_unspecified() && (local.is_ipv6() || address.is_ipv4()))
+}

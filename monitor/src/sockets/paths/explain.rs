@@ -1,0 +1,265 @@
+//! What answers where no table leads packets elsewhere: a program that chooses sockets, or a process
+//! that takes packets and answers them by itself.
+
+use std::{fs::File, io, os::fd::AsFd as _, sync::Arc};
+
+use monitor_common::flow::{Protocol, Side};
+use monitor_kernel::other_programs::{self, OtherProgram};
+
+use super::{
+    program_holders,
+    route::{Place, PortReach},
+};
+use crate::{
+    process::{Identity, ProcessEnricher, pod},
+    sockets::{
+        captures::{Capture, CaptureKind},
+        reach::{Path, Reach},
+        socket::{Socket, TcpState},
+    },
+};
+
+/// What a scan of the sockets found, seen from one network namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Inode of the namespace whose packets were answered.
+    pub netns_inode: u32,
+    /// The sockets on watched ports.
+    pub sockets: &'a [Socket],
+    /// Sockets that take packets without holding a port.
+    pub captures: &'a [Capture],
+}
+
+/// The ways to those of `suspects`, which are answered, that `found` has no way to. One that cannot be
+/// found out is [`Path::Unknown`].
+pub fn explain(
+    suspects: &[(u16, Protocol)],
+    found: &[PortReach],
+    evidence: Evidence<'_>,
+    processes: &mut ProcessEnricher,
+) -> Vec<PortReach> {
+    let is_found = |(port, protocol): &&(u16, Protocol)| {
+        found.iter().any(|reach| (reach.port, reach.protocol) == (*port, *protocol))
+    };
+    let unexplained: Vec<_> = suspects.iter().filter(|suspect| !is_found(suspect)).collect();
+    if unexplained.is_empty() {
+        return Vec::new();
+    }
+    let chooser = programs_that_choose_sockets().unwrap_or_else(|error| {
+        tracing::debug!(%error, "programs that choose sockets cannot be listed");
+        Vec::new()
+    });
+    // The last one that has a say: each may overrule those before it.
+    let chooser = chooser.into_iter().next_back();
+    let explain = |&&(port, protocol): &&(u16, Protocol)| {
+        let way = evidence.way(port, protocol, chooser.as_ref(), processes);
+        PortReach {
+            port,
+            protocol,
+            netns_inode: evidence.netns_inode,
+            reach: Reach { path: way.path, target: way.target },
+            is_in_use: true,
+            connections: None,
+            place: if way.path == Path::Unknown { Place::Unknown } else { Place::Here },
+            pod: pod::of_first(&way.holders),
+            holders: way.holders,
+        }
+    };
+    unexplained.iter().map(explain).collect()
+}
+
+/// The programs that choose sockets in the calling thread's network namespace.
+///
+/// # Errors
+///
+/// The kernel is older than Linux 5.9, or CAP_NET_ADMIN is missing.
+pub fn programs_that_choose_sockets() -> io::Result<Vec<OtherProgram>> {
+    let netns = File::open("/proc/thread-self/ns/net")?;
+    other_programs::choosing_sockets(netns.as_fd())
+}
+
+/// A way, its target, and the processes there.
+#[derive(Default)]
+struct Way {
+    path: Path,
+    target: Option<String>,
+    holders: Vec<Arc<Identity>>,
+}
+
+impl Evidence<'_> {
+    fn way(
+        &self,
+        port: u16,
+        protocol: Protocol,
+        chooser: Option<&OtherProgram>,
+        processes: &mut ProcessEnricher,
+    ) -> Way {
+        let accepted = self.holders_of_connections(port, protocol);
+        let target = |path, holders: Vec<Arc<Identity>>| {
+            let target = holders.first().map(|holder| process(holder));
+            Way { path, target, holders }
+        };
+        if accepted.is_empty()
+            && let Some(holders) = self.holders_of_targeted_capture(port, protocol)
+        {
+            return target(Path::PacketSocket, holders);
+        }
+        if let Some(program) = chooser {
+            let holders = if accepted.is_empty() {
+                program_holders::find(program.id, processes)
+            } else {
+                accepted
+            };
+            return Way { path: Path::SkLookup, target: Some(name(program)), holders };
+        }
+        match self.holders_of_raw_socket(protocol) {
+            Some(holders) if accepted.is_empty() => target(Path::RawSocket, holders),
+            _ => Way::default(),
+        }
+    }
+
+    /// The holders of connections to a port that has no listener.
+    fn holders_of_connections(&self, port: u16, protocol: Protocol) -> Vec<Arc<Identity>> {
+        let is_accepted = |socket: &&Socket| {
+            socket.port == port
+                && socket.side == Side::Local
+                && socket.netns_inode == Some(self.netns_inode)
+                && socket.entry.protocol == protocol
+                && socket.entry.tcp_state == Some(TcpState::Established)
+        };
+        distinct(self.sockets.iter().filter(is_accepted).flat_map(|socket| &socket.holders))
+    }
+
+    /// The holders of packet sockets that look for packets of watched ports, this one among them.
+    fn holders_of_targeted_capture(
+        &self,
+        port: u16,
+        protocol: Protocol,
+    ) -> Option<Vec<Arc<Identity>>> {
+        let takes_it = |capture: &&Capture| {
+            let ports = capture.scope.ports().iter();
+            capture.kind == CaptureKind::PacketSocket
+                && capture.is_targeted()
+                && ports.into_iter().any(|p| (p.port, p.protocol) == (port, protocol))
+        };
+        let captures = self.captures_here().filter(takes_it);
+        let holders = distinct(captures.flat_map(|capture| &capture.holders));
+        (!holders.is_empty()).then_some(holders)
+    }
+
+    /// The holder of raw sockets of the protocol, if it is the only one.
+    fn holders_of_raw_socket(&self, protocol: Protocol) -> Option<Vec<Arc<Identity>>> {
+        let name = protocol.name().to_uppercase();
+        let takes_it = |capture: &&Capture| {
+            capture.kind == CaptureKind::RawSocket && capture.unfiltered.contains(&*name)
+        };
+        let captures = self.captures_here().filter(takes_it);
+        let holders = distinct(captures.flat_map(|capture| &capture.holders));
+        (holders.len() == 1).then_some(holders)
+    }
+
+    fn captures_here(&self) -> impl Iterator<Item = &Capture> {
+        self.captures.iter().filter(|capture| capture.netns_inode == Some(self.netns_inode))
+    }
+}
+
+fn distinct<'a>(holders: impl Iterator<Item = &'a Arc<Identity>>) -> Vec<Arc<Identity>> {
+    let mut found: Vec<Arc<Identity>> = Vec::new();
+    for holder in holders {
+        if !found.iter().any(|known| known.pid == holder.pid) {
+            found.push(Arc::clone(holder));
+        }
+    }
+    found
+}
+
+/// `python3 (pid 4711)`.
+fn process(holder: &Identity) -> String {
+    match &holder.name {
+        Some(name) => format!("{name} (pid {})", holder.pid),
+        None => format!("pid {}", holder.pid),
+    }
+}
+
+/// `tubular (program 12)`.
+fn name(program: &OtherProgram) -> String {
+    match &program.name {
+        Some(name) => format!("{name} (program {})", program.id),
+        None => format!("program {}", program.id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::{
+        captures::{CapturedPort, Scope, packet_socket},
+        socket::{Entry, udp_socket},
+    };
+
+    const HERE: u32 = 4_026_531_840;
+
+    fn held_by(pid: u32) -> Vec<Arc<Identity>> {
+        vec![Arc::new(Identity { name: Some("nc".to_owned()), ..Identity::unknown(pid) })]
+    }
+
+    fn path(
+        protocol: Protocol,
+        (sockets, captures): (&[Socket], &[Capture]),
+        chooser: Option<&OtherProgram>,
+    ) -> (Path, Option<String>) {
+        let evidence = Evidence { netns_inode: HERE, sockets, captures };
+        let way = evidence.way(2948, protocol, chooser, &mut ProcessEnricher::new(false));
+        (way.path, way.target)
+    }
+
+    #[test]
+    fn a_packet_socket_that_looks_for_the_port_may_answer() {
+        let udp = CapturedPort { port: 2948, protocol: Protocol::Udp };
+        let targeted =
+            Capture { holders: held_by(7), ..packet_socket(Scope::OnlyWatched(vec![udp])) };
+        let others = [
+            Capture { holders: held_by(8), ..packet_socket(Scope::Everything) },
+            Capture { holders: held_by(9), ..packet_socket(Scope::WatchedToo(vec![udp])) },
+            Capture { netns_inode: Some(1), ..targeted.clone() },
+        ];
+        let expected = (Path::PacketSocket, Some("nc (pid 7)".to_owned()));
+        assert_eq!(path(Protocol::Udp, (&[], &[targeted.clone()]), None), expected);
+        let unknown = (Path::Unknown, None);
+        assert_eq!(path(Protocol::Tcp, (&[], &[targeted]), None), unknown);
+        assert_eq!(path(Protocol::Udp, (&[], &others), None), unknown);
+    }
+
+    #[test]
+    fn the_only_holder_of_raw_sockets_may_answer() {
+        let raw = |pid| Capture {
+            kind: CaptureKind::RawSocket,
+            unfiltered: "every UDP packet over IPv4",
+            holders: held_by(pid),
+            ..packet_socket(Scope::Everything)
+        };
+        let one = (Path::RawSocket, Some("nc (pid 7)".to_owned()));
+        assert_eq!(path(Protocol::Udp, (&[], &[raw(7), raw(7)]), None), one);
+        assert_eq!(path(Protocol::Udp, (&[], &[raw(7), raw(8)]), None), (Path::Unknown, None));
+        assert_eq!(path(Protocol::Tcp, (&[], &[raw(7)]), None), (Path::Unknown, None));
+    }
+
+    #[test]
+    fn a_program_that_chooses_sockets_explains_what_nothing_else_does() {
+        let program = OtherProgram { id: 12, name: Some("tubular".to_owned()) };
+        let expected = (Path::SkLookup, Some("tubular (program 12)".to_owned()));
+        assert_eq!(path(Protocol::Tcp, (&[], &[]), Some(&program)), expected);
+        let socket = udp_socket(2948);
+        let entry = Entry {
+            protocol: Protocol::Tcp,
+            tcp_state: Some(TcpState::Established),
+            peer: Some(([10, 0, 0, 9], 40_000).into()),
+            ..socket.entry
+        };
+        let accepted = Socket { entry, netns_inode: Some(HERE), holders: held_by(7), ..socket };
+        let evidence = Evidence { netns_inode: HERE, sockets: &[accepted], captures: &[] };
+        let way =
+            evidence.way(2948, Protocol::Tcp, Some(&program), &mut ProcessEnricher::new(false));
+        assert_eq!(way.holders, held_by(7));
+    }
+}

@@ -1,0 +1,140 @@
+//! What the command lines of proxies say.
+
+use std::net::IpAddr;
+
+use monitor_common::flow::Protocol;
+
+use super::{
+    pasta,
+    proxy::{Mapping, NamespaceHint, Proxy},
+};
+use crate::process::Identity;
+
+/// Where a process passes what comes to `port`; `None` if it is no proxy, or one for another port.
+pub fn mapping(process: &Identity, port: u16, protocol: Protocol) -> Option<Mapping> {
+    let proxy = Proxy::of(process)?;
+    let arguments = process.command_line.as_ref().map(|line| line.arguments.as_slice());
+    of_arguments(proxy, arguments.unwrap_or_default(), port, protocol)
+}
+
+fn of_arguments(
+    proxy: Proxy,
+    arguments: &[String],
+    port: u16,
+    protocol: Protocol,
+) -> Option<Mapping> {
+    let unresolved = Mapping { proxy, address: None, port: None, namespace: None };
+    match proxy {
+        Proxy::DockerProxy => {
+            let flag = |name| flag(arguments, name);
+            let host_port = flag("host-port").and_then(|port| port.parse::<u16>().ok());
+            if host_port.is_some_and(|host_port| host_port != port)
+                || flag("proto").is_some_and(|name| name != protocol.name())
+            {
+                return None;
+            }
+            let address = flag("container-ip").and_then(|address| address.parse::<IpAddr>().ok());
+            let port = flag("container-port").and_then(|port| port.parse().ok());
+            Some(Mapping { address, port, ..unresolved })
+        }
+        Proxy::RootlessPort => {
+            Some(Mapping { namespace: Some(NamespaceHint::Child), ..unresolved })
+        }
+        Proxy::Slirp4netns => Some(Mapping { namespace: slirp_namespace(arguments), ..unresolved }),
+        Proxy::Pasta => {
+            let port = pasta::container_port(arguments, port, protocol)?;
+            let namespace = pasta::namespace(arguments);
+            Some(Mapping { port: Some(port), namespace, ..unresolved })
+        }
+    }
+}
+
+/// The value of a flag as Go's programs take it: `-name value`, `--name value`, `-name=value`.
+pub(super) fn flag<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let Some(rest) = argument.strip_prefix('-') else { continue };
+        let Some(rest) = rest.strip_prefix('-').unwrap_or(rest).strip_prefix(name) else {
+            continue;
+        };
+        match rest.strip_prefix('=') {
+            Some(value) => return Some(value),
+            None if rest.is_empty() => return arguments.next().map(String::as_str),
+            None => {}
+        }
+    }
+    None
+}
+
+/// `slirp4netns [OPTION]… PID|PATH [TAPNAME]`.
+fn slirp_namespace(arguments: &[String]) -> Option<NamespaceHint> {
+    let is_path = flag(arguments, "netns-type") == Some("path");
+    // Behind the options, the values of which are numbers, words and paths, too.
+    let [.., namespace, _] = arguments else { return None };
+    Some(if is_path {
+        NamespaceHint::Path(namespace.clone())
+    } else {
+        NamespaceHint::Process(namespace.parse().ok()?)
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A command line as `ps` shows it.
+    pub(in crate::sockets::proxies) fn line(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    fn mapping(proxy: Proxy, text: &str) -> Option<Mapping> {
+        of_arguments(proxy, &line(text), 2948, Protocol::Tcp)
+    }
+
+    #[test]
+    fn docker_proxy_says_address_and_port() {
+        let of = |rest: &str| {
+            let text = format!(
+                "/usr/bin/docker-proxy -proto tcp -host-ip 0.0.0.0 -host-port 2948 \
+                 -container-ip {rest} -container-port 80 -use-listen-fd"
+            );
+            mapping(Proxy::DockerProxy, &text)
+        };
+        let expected = |address: &str| {
+            Some(Mapping {
+                proxy: Proxy::DockerProxy,
+                address: address.parse().ok(),
+                port: Some(80),
+                namespace: None,
+            })
+        };
+        assert_eq!(of("172.17.0.2"), expected("172.17.0.2"));
+        assert_eq!(of("fd00:dead:beef::2"), expected("fd00:dead:beef::2"));
+        let other = "/usr/bin/docker-proxy -proto tcp -host-ip :: -host-port 8080 \
+                     -container-ip 172.17.0.2 -container-port 80";
+        assert_eq!(mapping(Proxy::DockerProxy, other), None, "another port");
+        let udp = "docker-proxy --proto=udp --host-port=2948 --container-ip=172.17.0.2";
+        assert_eq!(mapping(Proxy::DockerProxy, udp), None, "another protocol");
+    }
+
+    #[test]
+    fn slirp4netns_names_a_namespace() {
+        let namespace = |text| mapping(Proxy::Slirp4netns, text).expect("a proxy").namespace;
+        let podman = "/usr/bin/slirp4netns --disable-host-loopback --mtu=65520 --enable-sandbox \
+                      --enable-seccomp --enable-ipv6 -c -r 3 -e 4 --netns-type=path \
+                      /run/user/1000/netns/netns-1f2e3d4c tap0";
+        let path = NamespaceHint::Path("/run/user/1000/netns/netns-1f2e3d4c".to_owned());
+        assert_eq!(namespace(podman), Some(path));
+        let rootlesskit = "slirp4netns --mtu 65520 -r 3 --disable-host-loopback --enable-sandbox \
+                           --enable-seccomp 4711 tap0";
+        assert_eq!(namespace(rootlesskit), Some(NamespaceHint::Process(4711)));
+        assert_eq!(namespace("slirp4netns"), None);
+    }
+
+    #[test]
+    fn rootlessport_has_a_child_in_the_container() {
+        let mapping = mapping(Proxy::RootlessPort, "containers-rootlessport").expect("a proxy");
+        assert_eq!(mapping.namespace, Some(NamespaceHint::Child));
+        assert_eq!((mapping.address, mapping.port), (None, None));
+    }
+}

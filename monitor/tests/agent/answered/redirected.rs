@@ -1,0 +1,133 @@
+//! Packets that a rule leads elsewhere.
+
+use std::{
+    net::{Ipv4Addr, TcpListener, UdpSocket},
+    process,
+    time::Duration,
+};
+
+use testkit::{
+    agent::Agent,
+    sh,
+    wire::make_transparent,
+    world::{HERE, Peer, World, in_world, netns_inode, set_sysctl},
+};
+
+use super::support::{
+    Expected, SERVER, ask, assert_answered, check, config, connect, echo, nft, own_name, serve,
+    watched,
+};
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_redirected_port_is_answered_by_the_server_behind_it() {
+    in_world(|world| {
+        let peer = world.peer();
+        let port = watched();
+        nft(&format!(
+            "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
+             tcp dport {port} redirect to :{SERVER}; udp dport {port} redirect to :{SERVER}; }} }}"
+        ));
+        serve(TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
+        echo(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
+
+        let (code, document, page) = check();
+        assert_eq!(code, Some(1), "{document:#}");
+        let ways = document["answered_by"].as_array().expect("ways");
+        assert_eq!(ways.len(), 2, "{ways:#?}");
+        for way in ways {
+            assert_eq!((&way["path"], &way["in_use"]), (&"redirect".into(), &false.into()));
+            assert_eq!(way["holders"][0]["pid"], process::id(), "{way:#}");
+        }
+        let line = format!("{port} is configured to be answered by redirect to :{SERVER}");
+        assert!(page.contains(&line), "{page}");
+
+        let agent = Agent::start(world, &config());
+        let _connection = connect(&peer, port);
+        assert!(ask(&peer, port, LONG), "no answer");
+        let target = format!("{HERE}:{SERVER}");
+        for protocol in ["tcp", "udp"] {
+            let expected = Expected { protocol, path: "redirect", target: Some(&target) };
+            let way = assert_answered(&agent, expected);
+            assert_eq!(way["target_scope"], "host", "{way:#}");
+            assert_eq!(way["holders"][0]["pid"], process::id(), "{way:#}");
+            assert_eq!(way["connections"], 1, "{way:#}");
+        }
+        let (code, document, page) = check();
+        assert_eq!((code, &document["state"]), (Some(1), &"answered".into()));
+        let line = format!(
+            "{port} is answered by redirect to {target} ({}, 1 tcp connection)",
+            own_name()
+        );
+        assert!(page.contains(&line), "{line} is not in {page}");
+    });
+}
+
+/// Another namespace with a server, behind this host.
+fn backend(world: &World) -> Peer {
+    let backend = Peer::alone();
+    world.veth("gp1", &backend, "back0");
+    sh("ip address add 10.9.1.1/24 dev gp1");
+    backend.run(|| {
+        sh("ip address add 10.9.1.2/24 dev back0");
+        sh("ip route add default via 10.9.1.1");
+        serve(TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
+        echo(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
+    });
+    set_sysctl("net/ipv4/ip_forward", "1");
+    backend
+}
+
+#[test]
+fn a_port_that_is_forwarded_to_a_container_names_its_process() {
+    in_world(|world| {
+        let peer = world.peer();
+        let backend = backend(world);
+        let there = backend.run(netns_inode);
+        let (port, target) = (watched(), format!("10.9.1.2:{SERVER}"));
+        nft(&format!(
+            "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
+             meta l4proto {{ tcp, udp }} th dport {port} dnat to {target}; }} }}"
+        ));
+        let agent = Agent::start(world, &config());
+        let _connection = connect(&peer, port);
+        assert!(ask(&peer, port, LONG), "no answer");
+        for protocol in ["tcp", "udp"] {
+            let expected = Expected { protocol, path: "dnat", target: Some(&target) };
+            let way = assert_answered(&agent, expected);
+            assert_eq!(way["target_scope"], "namespace", "{way:#}");
+            assert_eq!(way["target_netns_inode"], there, "{way:#}");
+            assert_eq!(way["holders"][0]["pid"], process::id(), "{way:#}");
+        }
+        let (_, _, page) = check();
+        let line = format!("{port} is answered by DNAT to {target} ({}, 1", own_name());
+        assert!(page.contains(&line), "{line} is not in {page}");
+    });
+}
+
+#[test]
+fn a_transparent_proxy_is_named_while_its_connection_lasts_and_afterwards() {
+    in_world(|world| {
+        let peer = world.peer();
+        let port = watched();
+        sh("ip rule add fwmark 1 lookup 100");
+        sh("ip route add local default dev lo table 100");
+        nft(&format!(
+            "table ip proxy {{ chain pre {{ type filter hook prerouting priority mangle;
+             tcp dport {port} tproxy to :{SERVER} meta mark set 1 accept; }} }}"
+        ));
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound");
+        make_transparent(&listener);
+        serve(listener);
+        let agent = Agent::start(world, &config());
+        // The accepted socket has the watched port, and there is no listener with it.
+        let connection = connect(&peer, port);
+        let target = format!(":{SERVER}");
+        let expected = Expected { protocol: "tcp", path: "tproxy", target: Some(&target) };
+        let way = assert_answered(&agent, expected);
+        assert_eq!(way["holders"][0]["pid"], process::id(), "{way:#}");
+        drop(connection);
+        assert_answered(&agent, expected);
+    });
+}

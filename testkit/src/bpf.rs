@@ -1,0 +1,99 @@
+//! Programs of a few instructions, and the system call that loads them.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+};
+
+/// Commands, `include/uapi/linux/bpf.h`.
+pub(crate) const MAP_CREATE: libc::c_long = 0;
+pub(crate) const MAP_UPDATE_ELEM: libc::c_long = 2;
+pub(crate) const LINK_CREATE: libc::c_long = 28;
+const PROG_LOAD: libc::c_long = 5;
+
+const PROG_TYPE_SOCKET_FILTER: u32 = 1;
+
+/// `struct bpf_insn`: operation, registers (the source in the upper half), offset, operand.
+pub(crate) type Instruction = (u8, u8, i16, i32);
+
+/// Gives a socket an eBPF program as its filter, which accepts every packet.
+pub fn attach_accepting_program(socket: &impl AsFd) {
+    let accept = [(0xb7, 0x00, 0, -1), (0x95, 0x00, 0, 0)];
+    let program = load(PROG_TYPE_SOCKET_FILTER, 0, "accepts_all", &accept).expect("a program");
+    let descriptor = program.as_raw_fd();
+    // SAFETY: the option is an integer that lives through the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_BPF,
+            (&raw const descriptor).cast(),
+            size_of::<i32>() as u32,
+        )
+    };
+    assert_eq!(result, 0, "SO_ATTACH_BPF: {}", io::Error::last_os_error());
+}
+
+/// Loads a program.
+pub(crate) fn load(
+    kind: u32,
+    expected_attach_type: u32,
+    name: &str,
+    instructions: &[Instruction],
+) -> io::Result<OwnedFd> {
+    let code: Vec<u8> = instructions
+        .iter()
+        .flat_map(|(code, registers, offset, operand)| {
+            let [o0, o1] = offset.to_ne_bytes();
+            let [k0, k1, k2, k3] = operand.to_ne_bytes();
+            [*code, *registers, o0, o1, k0, k1, k2, k3]
+        })
+        .collect();
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; 16],
+        ifindex: u32,
+        expected_attach_type: u32,
+    }
+    let mut name_with_zeros = [0; 16];
+    name_with_zeros[..name.len()].copy_from_slice(name.as_bytes());
+    let mut attributes = Load {
+        kind,
+        count: instructions.len() as u32,
+        instructions: code.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: name_with_zeros,
+        ifindex: 0,
+        expected_attach_type,
+    };
+    open(PROG_LOAD, &mut attributes)
+}
+
+/// A command that returns a descriptor.
+pub(crate) fn open<T>(command: libc::c_long, attributes: &mut T) -> io::Result<OwnedFd> {
+    let descriptor = call(command, attributes)?;
+    // SAFETY: the kernel has just opened this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// `bpf(2)`; `attributes` is the head of `union bpf_attr`, as the command expects it.
+pub(crate) fn call<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
+    // SAFETY: the attributes, and what they point to, outlive the call, and are not shared.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
