@@ -14,6 +14,7 @@ extern crate std;
 pub mod addresses;
 pub mod capture_notice;
 pub mod errors;
+pub mod flat;
 pub mod flow;
 pub mod held_socket;
 pub mod limits;

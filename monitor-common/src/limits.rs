@@ -6,6 +6,9 @@ pub const MAX_INTERFACES: u32 = 1024;
 /// Interface indices below this find their counters by one indexed load, the others by a hash.
 pub const NEAR_INTERFACES: u32 = 1024;
 
+/// Slots of one port index in the flat array at most: interfaces times CPUs.
+pub const MAX_FLAT_STRIDE: u32 = 1 << 15;
+
 /// Bytes of the ring buffer of socket events; a power of two and a multiple of the page size.
 pub const EVENT_RING_BYTES: usize = 256 * 1024;
 
@@ -49,7 +52,7 @@ pub const MOST_SKETCHED_PORTS: u32 = 128;
 pub const TALKER_SETS: u32 = 32;
 
 /// Rows of a set.
-pub const TALKER_WAYS: u32 = 2;
+pub const TALKER_WAYS: usize = 2;
 
 /// Networks that are local as a whole, and addresses of this host beyond the table.
 pub const MAX_LOCAL_PREFIXES: u32 = 4096;

@@ -27,6 +27,12 @@ pub struct SamplingControl {
     pub keys: FlowKeys,
 }
 
+impl SamplingControl {
+    /// Neither samples nor sources are collected. All zero, as a section without contents has to be.
+    pub const NOTHING: Self =
+        Self { window: 0, reserved: 0, seed: 0, budgets: [0; 2], keys: FlowKeys([0; 4]) };
+}
+
 /// Odd numbers that are unknown outside this host.
 ///
 /// Words are multiplied by them and added up (multiply-shift hashing, Dietzfelbinger and others,

@@ -144,17 +144,20 @@ impl TalkerKey {
     }
 }
 
-/// The first row of the set in which a talker is looked for; `address` is what
+/// The rows among which a talker has its own.
+pub type TalkerSet = [Talker; TALKER_WAYS];
+
+/// The set in which a talker is looked for; `address` is what
 /// [`FlowKeys::address`](crate::sampling::FlowKeys::address) makes of its own.
 #[inline(always)]
-pub const fn first_row(cpu: u32, address: u64, key: u32) -> u32 {
+pub const fn talker_set(cpu: u32, address: u64, key: u32) -> u32 {
     let set = (address >> 40) as u32 ^ key.wrapping_mul(0x9e37_79b1) >> 16;
-    (cpu * TALKER_SETS + set % TALKER_SETS) * TALKER_WAYS
+    cpu * TALKER_SETS + set % TALKER_SETS
 }
 
-/// Rows of the tables of all CPUs.
-pub const fn row_count(cpus: u32) -> u32 {
-    cpus * TALKER_SETS * TALKER_WAYS
+/// Sets of the tables of all CPUs.
+pub const fn talker_set_count(cpus: u32) -> u32 {
+    cpus * TALKER_SETS
 }
 
 impl Talker {
@@ -219,10 +222,10 @@ mod tests {
         }
 
         #[test]
-        fn rows_are_within_the_table(cpu in 0_u32..16, hash: u64, key: u32) {
-            let row = first_row(cpu, hash, key);
-            prop_assert!(row / (TALKER_SETS * TALKER_WAYS) == cpu);
-            prop_assert!(row + TALKER_WAYS <= row_count(16));
+        fn sets_are_within_the_table(cpu in 0_u32..16, hash: u64, key: u32) {
+            let set = talker_set(cpu, hash, key);
+            prop_assert!(set / TALKER_SETS == cpu);
+            prop_assert!(set < talker_set_count(16));
         }
     }
 

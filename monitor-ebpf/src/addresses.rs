@@ -46,6 +46,15 @@ fn control() -> AddressControl {
     AddressControl::from_word(unsafe { (&raw const (*ADDRESSES.get()).control).read_volatile() })
 }
 
+/// Whether an address is found to be this host's at the first look. If it is not, or if the addresses
+/// are not known, that says nothing.
+#[inline(always)]
+pub(crate) fn is_surely_ours(key: AddressKey) -> bool {
+    let control = control();
+    let [first, _] = key.positions();
+    control.is_complete && has(control.table, first, key)
+}
+
 #[inline(always)]
 fn is_ours(control: AddressControl, key: AddressKey) -> bool {
     let [first, second] = key.positions();

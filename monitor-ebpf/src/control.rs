@@ -18,8 +18,8 @@ impl Control {
     /// Reads them; `None` while userspace wants neither samples nor sources.
     #[inline(always)]
     pub(crate) fn read() -> Option<Self> {
-        let control = SAMPLING.get_ptr_mut(0)?;
-        // SAFETY: the map value is of this type; userspace and other CPUs write single aligned words.
+        let control = SAMPLING.get();
+        // SAFETY: the section is of this type; userspace and other CPUs write single aligned words.
         let (window, seed, keys) = unsafe {
             (
                 (&raw const (*control).window).read_volatile(),

@@ -12,13 +12,14 @@ use monitor_common::{
     addresses::{Addresses, PrefixData},
     capture_notice::NoticeWindow,
     errors::KernelError,
+    flat::FlatPlaces,
     flow::{PortCounters, UnclassifiedCounters},
     limits,
     ports::{PortIndex, PortSet, WirePort},
     sample::{Sample, SkipCause},
     sampling::SamplingControl,
     socket_event::{SocketCounters, SocketEvent},
-    sources::{Sketch, Talker},
+    sources::{Sketch, TalkerSet},
 };
 
 use crate::{bounds::masked, datagram_flow::DatagramFlow, sockaddr::BindInFlight};
@@ -57,7 +58,7 @@ impl<T> Shared<T> {
     }
 }
 
-// SAFETY: programs only read it, a volatile word at a time.
+// SAFETY: a word is read, written or added to whole.
 unsafe impl<T> Sync for Shared<T> {}
 
 /// The watched ports.
@@ -74,6 +75,16 @@ static PORT_INDEX: Shared<PortIndex> = Shared(UnsafeCell::new(PortIndex::EMPTY))
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.addresses")]
 pub(crate) static ADDRESSES: Shared<Addresses> = Shared(UnsafeCell::new(Addresses::UNKNOWN));
+
+/// The interfaces that have a place in [`FLAT_COUNTERS`].
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.flat_places")]
+pub(crate) static FLAT_PLACES: Shared<FlatPlaces> = Shared(UnsafeCell::new(FlatPlaces::EMPTY));
+
+/// Traffic counters of many interfaces, see [`monitor_common::flat`]; sized at load, so that the
+/// verifier replaces a lookup by a few instructions.
+#[btf_map]
+pub(crate) static FLAT_COUNTERS: Array<TrafficSlot, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Networks that are local as a whole, and addresses for which [`ADDRESSES`] has no place.
 #[btf_map]
@@ -138,9 +149,11 @@ pub(crate) static BINDS_IN_FLIGHT: HashMap<
 pub(crate) static AUTOMATIC_BINDS: LruHashMap<u64, u16, { limits::MAX_AUTOMATIC_BINDS as usize }> =
     LruHashMap::new();
 
-/// Userspace's settings of sampling and of sources; one value.
-#[btf_map]
-pub(crate) static SAMPLING: Array<SamplingControl, 1> = Array::new();
+/// Userspace's settings of sampling and of sources.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.sampling")]
+pub(crate) static SAMPLING: Shared<SamplingControl> =
+    Shared(UnsafeCell::new(SamplingControl::NOTHING));
 
 /// Flows whose first payload is expected (TCP) or was seen (UDP): see
 /// [`monitor_common::sampling`].
@@ -163,9 +176,10 @@ pub(crate) static SKIPPED_SAMPLES: Array<[u64; SkipCause::COUNT], 1> = Array::ne
 #[btf_map]
 pub(crate) static SOURCES: Array<Sketch, 1> = Array::new();
 
-/// The remote addresses with most packets, at [`monitor_common::sources::first_row`]; sized at load.
+/// The remote addresses with most packets, at [`monitor_common::sources::talker_set`]; sized at
+/// load.
 #[btf_map]
-pub(crate) static TALKERS: Array<Talker, 1> = Array::new();
+pub(crate) static TALKERS: Array<TalkerSet, 1> = Array::new();
 
 /// Flags for submitting a record of `len` bytes.
 ///

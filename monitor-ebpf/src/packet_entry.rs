@@ -31,6 +31,11 @@ macro_rules! packet_program {
             fn handle(packet: Self::View, segment: monitor_common::packet::PackedSegment) {
                 $name::handle(packet.0, segment.0);
             }
+
+            #[inline(always)]
+            fn observe(packet: Self::View, segment: monitor_common::packet::PackedSegment) {
+                $name::sample_if_new(packet.0, segment.0);
+            }
         }
 
         /// The global functions; the kernel shows them by their exported names.
@@ -76,12 +81,20 @@ macro_rules! packet_program {
                 0
             }
 
+            #[unsafe(export_name = concat!("count_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn count(context: *mut $context, segment: u64) -> u32 {
+                let (packet, segment): (View, _) = (context.into(), PackedSegment(segment));
+                let size = packet.wire_size(segment.headers_len());
+                traffic::count_segment::<Program>(packet, segment, size);
+                0
+            }
+
             #[unsafe(export_name = concat!("observe_", stringify!($name)))]
             #[inline(never)]
             extern "C" fn observe(context: *mut $context, segment: u64) -> u64 {
                 let (packet, segment): (View, _) = (context.into(), PackedSegment(segment));
                 let size = packet.wire_size(segment.headers_len());
-                traffic::count_segment::<Program>(packet, segment, size);
                 conversation::observe::<Program>(packet, segment, size)
             }
 
@@ -118,11 +131,17 @@ macro_rules! packet_program {
             #[inline(always)]
             pub(super) fn handle(context: *mut $context, segment: u64) {
                 let segment = orient(context, segment);
-                let flow = observe(context, segment);
+                count(context, segment);
                 let packed = PackedSegment(segment);
                 if datagram_flows::is_remote_datagram::<Program>(context.into(), packed) {
                     begin(context, segment);
                 }
+                sample_if_new(context, segment);
+            }
+
+            #[inline(always)]
+            pub(super) fn sample_if_new(context: *mut $context, segment: u64) {
+                let flow = observe(context, segment);
                 if flow == 0 {
                     return;
                 }

@@ -15,8 +15,11 @@ pub(crate) trait PacketProgram {
     /// Finds the watched segment in a packet of any shape, or counts the packet as unclassified.
     fn classify(packet: Self::View) -> PackedSegment;
 
-    /// Counts a segment on a watched port, and samples it if its conversation is new.
+    /// Counts and observes a segment on a watched port.
     fn handle(packet: Self::View, segment: PackedSegment);
+
+    /// Observes a segment on a watched port of this host that is counted already.
+    fn observe(packet: Self::View, segment: PackedSegment);
 }
 
 /// A [`Direction`], as a type: code that serves one direction has no branch for the other.

@@ -1,4 +1,5 @@
-//! The two places where packet memory is touched, each access after its bounds check.
+//! The two places where packet memory is touched, each access after its bounds check. The addresses
+//! of a plain packet are read in [`ends`](crate::ends).
 
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
@@ -11,7 +12,10 @@ use monitor_common::{
     sample::SAMPLE_LEN,
 };
 
-use crate::bounds::masked;
+use crate::{
+    bounds::masked,
+    ends::{Ends, plain_ends},
+};
 
 /// Size of a packet as it was on the wire.
 #[derive(Clone, Copy)]
@@ -24,6 +28,9 @@ pub(crate) struct WireSize {
 pub(crate) trait PacketView: Copy {
     /// The segment in a packet of the most common shape; `None` is inconclusive.
     fn plain(self) -> Option<Segment>;
+
+    /// The addresses of a packet of that shape, whose transport header is at `offset`.
+    fn plain_ends(self, offset: u32) -> Option<Ends>;
 
     /// Whether it is evident without a parse that the packet is not IP.
     fn is_not_ip(self) -> bool;
@@ -103,6 +110,11 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     #[inline(always)]
     fn plain(self) -> Option<Segment> {
         parse_plain(&self)
+    }
+
+    #[inline(always)]
+    fn plain_ends(self, offset: u32) -> Option<Ends> {
+        plain_ends(self.context().data, self.context().data_end, offset)
     }
 
     #[inline(always)]
@@ -235,6 +247,11 @@ impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
     #[inline(always)]
     fn plain(self) -> Option<Segment> {
         if ETHERNET { parse_plain(&self) } else { None }
+    }
+
+    #[inline(always)]
+    fn plain_ends(self, offset: u32) -> Option<Ends> {
+        plain_ends(self.context().data, self.context().data_end, offset)
     }
 
     #[inline(always)]

@@ -152,8 +152,8 @@ pub(crate) fn is_within_limits(
         (SampleKind::Payload | SampleKind::Handshake, Protocol::Tcp) => Budget::Connections,
         _ => Budget::Unverified,
     };
-    let Some(control) = SAMPLING.get_ptr_mut(0) else { return false };
-    // SAFETY: an aligned word of a map value; it is added to atomically.
+    let control = SAMPLING.get().cast_mut();
+    // SAFETY: an aligned word of the section; it is added to atomically.
     unsafe {
         let budget = (&raw mut (*control).budgets).cast::<i64>().add(budget as usize);
         if budget.read_volatile() <= 0 {

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_get_smp_processor_id
 use monitor_common::{
     limits::TALKER_WAYS,
     sampling::AddressWords,
-    sources::{REGISTERS, Talker, first_row, is_admitted, raised, register_of},
+    sources::{REGISTERS, Talker, TalkerSet, is_admitted, raised, register_of, talker_set},
 };
 
 use crate::{
@@ -39,18 +39,12 @@ pub(crate) fn record_talker<D: FlowDirection>(
     window: u32,
     size: WireSize,
 ) {
-    const _: () = assert!(TALKER_WAYS == 2);
-    // SAFETY: the helper takes no arguments. A program stays on its CPU while it runs.
-    let row = first_row(unsafe { bpf_get_smp_processor_id() }, sum, key);
-    let Some(one) = TALKERS.get_ptr_mut(row) else { return };
+    let Some(set) = rows(sum, key) else { return };
     // SAFETY: rows that only this CPU writes; userspace reads single aligned words.
-    let one = unsafe { &mut *one };
+    let [one, other] = unsafe { &mut *set };
     if one.is(address, key) {
         return one.add(D::INDEX, size.packets, size.bytes, window);
     }
-    let Some(other) = TALKERS.get_ptr_mut(row + 1) else { return };
-    // SAFETY: as above.
-    let other = unsafe { &mut *other };
     if other.is(address, key) {
         return other.add(D::INDEX, size.packets, size.bytes, window);
     }
@@ -70,4 +64,13 @@ pub(crate) fn record_talker<D: FlowDirection>(
         last_window: window,
     };
     row.add(D::INDEX, size.packets, size.bytes, window);
+}
+
+/// The rows of this CPU in which an address may be; `sum` is what the flow keys make of it.
+#[inline(always)]
+pub(crate) fn rows(sum: u64, key: u32) -> Option<*mut TalkerSet> {
+    const _: () = assert!(TALKER_WAYS == 2);
+    // SAFETY: the helper takes no arguments. A program stays on its CPU while it runs.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    TALKERS.get_ptr_mut(talker_set(cpu, sum, key))
 }

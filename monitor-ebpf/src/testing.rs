@@ -11,18 +11,23 @@ mod addresses;
 mod bounds;
 mod control;
 mod conversation;
+mod counter;
 mod datagram_flow;
 mod datagram_flows;
+mod ends;
+mod floor;
 mod maps;
 mod network;
 mod packet_entry;
 mod packet_program;
 mod packet_view;
 mod sampling;
+mod slots;
 mod sock;
 mod sockaddr;
 mod socket_call;
 mod sources;
+mod straight;
 mod task;
 mod traffic;
 
@@ -34,7 +39,7 @@ use aya_ebpf::{
 
 use crate::{packet_entry::packet_program, packet_view::XdpView};
 
-/// Passes: the floor of a measurement.
+/// Passes: what a measurement is over.
 #[xdp]
 fn xdp_pass(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS

@@ -14,12 +14,13 @@ use bytemuck::{Pod, Zeroable};
 use monitor_common::{
     errors::KernelError,
     flow::{PortCounters, UnclassifiedCounters, slot_count},
-    limits::NEAR_INTERFACES,
+    limits::{MAX_INTERFACES, NEAR_INTERFACES},
     ports::{PortIndex, PortSet},
     socket_event::SocketCounters,
 };
 
 use super::{
+    flat::FlatCounters,
     generations::{Generations, InterfaceCounters},
     map_error::{CountersError, take},
     mapped::MappedArray,
@@ -35,6 +36,7 @@ pub struct Counters {
     cpus: u32,
     port_set: Array<MapData, PortSetWords>,
     port_index: Array<MapData, PortIndices>,
+    flat: FlatCounters,
     outer: Outer,
     sockets_outer: ArrayOfMaps<MapData, MapData>,
     errors: Array<MapData, u64>,
@@ -63,6 +65,7 @@ impl Counters {
             indices: known_indices(&port_index)?,
             port_index,
             port_set: Array::try_from(take(object, PORT_SET)?)?,
+            flat: FlatCounters::open(object, cpus)?,
             outer: Outer {
                 near: ArrayOfMaps::try_from(take(object, "NEAR_COUNTERS")?)?,
                 far: HashOfMaps::try_from(take(object, "COUNTERS")?)?,
@@ -77,6 +80,8 @@ impl Counters {
         if let Some(pins) = pins {
             counters.adopt(pins)?;
         }
+        // An agent may have been killed after it took a place and before it waited.
+        counters.wait_for_programs()?;
         Ok(counters)
     }
 
@@ -97,6 +102,9 @@ impl Counters {
             let interface =
                 self.interfaces.entry(ifindex).or_insert_with(InterfaceCounters::unnamed);
             interface.counters.adopt(array, generation);
+        }
+        for ifindex in self.flat.interfaces() {
+            self.interfaces.entry(ifindex).or_insert_with(InterfaceCounters::unnamed);
         }
         for (ifindex, interface) in &mut self.interfaces {
             interface.counters.arrays.sort_by_key(MappedArray::len);
@@ -135,13 +143,21 @@ impl Counters {
             .map(|(ifindex, interface)| (*ifindex, interface.name.clone()))
             .collect();
         names.extend(interfaces.into_iter().map(|(ifindex, name)| (ifindex, name.to_owned())));
+        let new = names.keys().copied().filter(|ifindex| !self.interfaces.contains_key(ifindex));
+        let flat = self.flat.would_hold(new);
         let sockets = self.larger_sockets(room)?;
         let mut traffic = Vec::new();
         for ifindex in names.keys() {
+            if flat.contains(ifindex) && room <= self.flat.port_indices() {
+                continue;
+            }
             traffic.extend(self.larger_interface(*ifindex, room)?.map(|array| (*ifindex, array)));
         }
         if let Some(array) = sockets {
             self.put_sockets(array, pins)?;
+        }
+        for ifindex in flat {
+            self.put_flat(ifindex, names.get(&ifindex).cloned().unwrap_or_default())?;
         }
         for (ifindex, array) in traffic {
             let name = names.remove(&ifindex).unwrap_or_default();
@@ -192,6 +208,9 @@ impl Counters {
     /// Creates counters for an interface, or renames those that it has.
     pub fn add_interface(&mut self, ifindex: u32, name: &str, pins: Option<&Pins>) -> Result<()> {
         let room = self.indices.len() as u32 + 1;
+        if !self.interfaces.contains_key(&ifindex) && !self.flat.would_hold([ifindex].into_iter()).is_empty() {
+            self.put_flat(ifindex, name.to_owned())?;
+        }
         if let Some(array) = self.larger_interface(ifindex, room)? {
             self.put_interface(ifindex, name.to_owned(), array, pins)?;
         } else if let Some(interface) = self.interfaces.get_mut(&ifindex) {
@@ -203,7 +222,10 @@ impl Counters {
     /// Removes an interface and frees its counters.
     pub fn remove_interface(&mut self, ifindex: u32, pins: Option<&Pins>) -> Result<()> {
         self.interfaces.remove(&ifindex);
+        self.flat.take(ifindex)?;
         self.outer.remove(ifindex)?;
+        // The place can be given out again.
+        self.wait_for_programs()?;
         if let Some(pins) = pins {
             let prefix = format!("{ifindex}:");
             let pinned = pins.names(PinDir::Counters);
@@ -220,6 +242,9 @@ impl Counters {
         ifindex: u32,
         room: u32,
     ) -> Result<Option<MappedArray<PortCounters>>> {
+        if self.flat.has(ifindex) && room <= self.flat.port_indices() {
+            return Ok(None);
+        }
         let none = Generations::default();
         let counters = self.interfaces.get(&ifindex).map_or(&none, |interface| &interface.counters);
         Ok(counters.larger("GHOST_TRAFFIC", room, |indices| slot_count(indices, self.cpus))?)
@@ -227,6 +252,14 @@ impl Counters {
 
     fn larger_sockets(&self, room: u32) -> Result<Option<MappedArray<SocketCounters>>> {
         Ok(self.sockets.larger("GHOST_SOCKETS", room, |indices| indices)?)
+    }
+
+    /// Gives an interface a place in the flat array.
+    fn put_flat(&mut self, ifindex: u32, name: String) -> Result<()> {
+        self.flat.give(ifindex)?;
+        let interface = self.interfaces.entry(ifindex).or_insert_with(InterfaceCounters::unnamed);
+        interface.name = name;
+        Ok(())
     }
 
     fn put_interface(
@@ -269,7 +302,7 @@ impl Counters {
                 interface_index: *interface_index,
                 interface: interface.name.clone(),
                 port,
-                counters: interface.sum(index, self.cpus),
+                counters: self.sum(*interface_index, interface, index),
             })
         });
         rows.collect()
@@ -277,13 +310,20 @@ impl Counters {
 
     /// Unclassified packets of every interface.
     pub fn unclassified(&self) -> Vec<UnclassifiedTraffic> {
-        let rows = self.interfaces.values().map(|interface| UnclassifiedTraffic {
+        let rows = self.interfaces.iter().map(|(ifindex, interface)| UnclassifiedTraffic {
             interface: interface.name.clone(),
             counters: bytemuck::cast::<PortCounters, UnclassifiedCounters>(
-                interface.sum(0, self.cpus),
+                self.sum(*ifindex, interface, 0),
             ),
         });
         rows.collect()
+    }
+
+    /// Counters of a port index on an interface, wherever they are.
+    fn sum(&self, ifindex: u32, interface: &InterfaceCounters, index: u16) -> PortCounters {
+        let mut sum = interface.sum(index, self.cpus);
+        self.flat.add_to(ifindex, index.into(), &mut sum);
+        sum
     }
 
     /// Socket calls on every watched port.
@@ -324,8 +364,8 @@ impl Counters {
             MapUsage {
                 map: "COUNTERS".to_owned(),
                 entries: interfaces,
-                capacity: u64::from(monitor_common::limits::MAX_INTERFACES),
-                bytes: traffic.map(Generations::bytes).sum(),
+                capacity: u64::from(MAX_INTERFACES),
+                bytes: self.flat.bytes() + traffic.map(Generations::bytes).sum::<u64>(),
             },
             MapUsage {
                 map: "SOCKET_COUNTERS".to_owned(),

@@ -23,6 +23,7 @@ const FLAGS: u32 = 1 << 10 | 1 << 12;
 pub struct MappedArray<T> {
     map: MapData,
     memory: NonNull<AtomicU64>,
+    access: ProtFlags,
     /// Bytes mapped.
     size: usize,
     len: u32,
@@ -55,15 +56,20 @@ impl<T: Pod + Zeroable> MappedArray<T> {
     /// Creates an array of `len` zeroed records.
     pub fn create(name: &str, len: u32) -> Result<Self, MappedError> {
         let object = aya_obj::Map::new_from_params(ARRAY, 4, size_of::<T>() as u32, len, FLAGS);
-        Self::map(MapData::create(object, name, None)?)
+        Self::map(MapData::create(object, name, None)?, ProtFlags::READ)
     }
 
     /// Opens a pinned array.
     pub fn from_pin(path: &Path) -> Result<Self, MappedError> {
-        Self::map(MapData::from_pin(path)?)
+        Self::map(MapData::from_pin(path)?, ProtFlags::READ)
     }
 
-    fn map(map: MapData) -> Result<Self, MappedError> {
+    /// Opens an array of a loaded object, whose records can be cleared.
+    pub fn writable(map: MapData) -> Result<Self, MappedError> {
+        Self::map(map, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    fn map(map: MapData, access: ProtFlags) -> Result<Self, MappedError> {
         let info = map.info()?;
         if info.value_size() as usize != size_of::<T>() {
             return Err(MappedError::Layout { found: info.value_size(), expected: size_of::<T>() });
@@ -71,11 +77,10 @@ impl<T: Pod + Zeroable> MappedArray<T> {
         let len = info.max_entries();
         let size = (len as usize * size_of::<T>()).next_multiple_of(rustix::param::page_size());
         let fd = map.fd().as_fd();
-        // SAFETY: a fresh, read-only mapping of the map's own pages, which live as long as it.
-        let memory =
-            unsafe { mmap(std::ptr::null_mut(), size, ProtFlags::READ, MapFlags::SHARED, fd, 0)? };
+        // SAFETY: a fresh mapping of the map's own pages, which live as long as it.
+        let memory = unsafe { mmap(std::ptr::null_mut(), size, access, MapFlags::SHARED, fd, 0)? };
         let memory = NonNull::new(memory.cast()).ok_or(rustix::io::Errno::INVAL)?;
-        Ok(Self { map, memory, size, len, records: PhantomData })
+        Ok(Self { map, memory, access, size, len, records: PhantomData })
     }
 
     /// Records in the array.
@@ -88,19 +93,33 @@ impl<T: Pod + Zeroable> MappedArray<T> {
         &self.map
     }
 
+    /// Sets the counters of record `index` of a writable array to zero. No program may use it.
+    pub fn clear(&mut self, index: u32) {
+        assert!(self.access.contains(ProtFlags::WRITE), "an array that is only read");
+        for word in self.record(index) {
+            // Pages that were never touched stay so.
+            if word.load(Ordering::Relaxed) != 0 {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Adds the counters of record `index` to `sum`. Each counter is read whole; counters of one
     /// record may be a few packets apart.
     pub fn add_to(&self, index: u32, sum: &mut T) {
-        const WORD: usize = size_of::<u64>();
-        assert!(index < self.len, "record {index} of {}", self.len);
-        let words = size_of::<T>() / WORD;
-        let first = index as usize * words;
         let sum: &mut [u64] = bytemuck::cast_slice_mut(bytemuck::bytes_of_mut(sum));
-        for (offset, sum) in sum.iter_mut().enumerate() {
-            // SAFETY: the index was checked, and the mapping covers every record of the map.
-            let word = unsafe { self.memory.add(first + offset).as_ref() };
+        for (sum, word) in sum.iter_mut().zip(self.record(index)) {
             *sum += word.load(Ordering::Relaxed);
         }
+    }
+
+    /// The words of record `index`.
+    fn record(&self, index: u32) -> impl Iterator<Item = &AtomicU64> {
+        assert!(index < self.len, "record {index} of {}", self.len);
+        let words = size_of::<T>() / size_of::<u64>();
+        let first = index as usize * words;
+        // SAFETY: the index was checked, and the mapping covers every record of the map.
+        (first..first + words).map(|word| unsafe { self.memory.add(word).as_ref() })
     }
 }
 

@@ -11,30 +11,37 @@ use aya::{
     maps::{Array, Map, MapData},
 };
 use monitor_common::{
+    flat::FlatPlaces,
     offsets::Offsets,
     ports::{PortIndex, PortSet},
-    sources::{row_count, sketch_count},
+    sources::{sketch_count, talker_set_count},
 };
 
 use super::{
+    flat::{FLAT_COUNTERS, FlatSize},
     pins::{PinDir, Pins},
-    sections::{ADDRESSES, AddressWords, PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
+    sections::{
+        ADDRESSES, AddressWords, FLAT_PLACES, FlatWords, PORT_INDEX, PORT_SET, PortIndices,
+        PortSetWords, SAMPLING, SamplingWords,
+    },
 };
 
 /// The programs and maps of monitor-ebpf.
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Increased when records or maps change so that the pins of an older agent no longer fit.
-const LAYOUT_VERSION: u32 = 6;
+const LAYOUT_VERSION: u32 = 7;
 
 /// Bytes of the ring buffer of diagnostics, which are few; the default of the library is 128 KiB.
 const LOG_RING_BYTES: u32 = 16 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 19] = [
+const SHARED_MAPS: [&str; 21] = [
     PORT_SET,
     PORT_INDEX,
     ADDRESSES,
+    FLAT_PLACES,
+    FLAT_COUNTERS,
     "LOCAL_PREFIXES",
     "DATAGRAM_FLOWS",
     "COUNTERS",
@@ -44,7 +51,7 @@ const SHARED_MAPS: [&str; 19] = [
     "AUTOMATIC_BINDS",
     "ERRORS",
     "AYA_LOGS",
-    "SAMPLING",
+    SAMPLING,
     "SAMPLES",
     "CONVERSATIONS",
     "RECENT_SOURCES",
@@ -62,6 +69,10 @@ pub struct Settings {
     pub offsets: Offsets,
     /// Whether the caller's command line is captured.
     pub command_lines: bool,
+    /// Size of the flat array of counters, unless an earlier agent left one.
+    pub flat: FlatSize,
+    /// Whether a program can be interrupted by another one on its CPU.
+    pub preemptible: bool,
     /// Port indices that have sketches of their remote addresses.
     pub sketched_ports: u32,
     /// Verbosity of the kernel side; diagnostics below it cost nothing.
@@ -92,6 +103,7 @@ impl Settings {
         OBJECT.hash(&mut hasher);
         bytemuck::bytes_of(&self.offsets).hash(&mut hasher);
         self.command_lines.hash(&mut hasher);
+        self.preemptible.hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 }
@@ -103,6 +115,8 @@ struct PinnedTables {
     port_set: Option<PortSet>,
     port_index: Option<Box<PortIndex>>,
     addresses: Option<Box<AddressWords>>,
+    flat: Option<Box<FlatWords>>,
+    sampling: Option<SamplingWords>,
 }
 
 impl PinnedTables {
@@ -114,6 +128,8 @@ impl PinnedTables {
             port_set: port_set.map(bytemuck::cast),
             port_index: port_index.map(|index| bytemuck::cast_box(Box::new(index))),
             addresses: pinned_value::<AddressWords>(&path(ADDRESSES)).map(Box::new),
+            flat: pinned_value::<FlatWords>(&path(FLAT_PLACES)).map(Box::new),
+            sampling: pinned_value::<SamplingWords>(&path(SAMPLING)),
         }
     }
 
@@ -127,6 +143,12 @@ impl PinnedTables {
         }
         if let Some(addresses) = &self.addresses {
             loader.override_global("ADDRESSES", bytemuck::bytes_of(&**addresses), true);
+        }
+        if let Some(flat) = &self.flat {
+            loader.override_global("FLAT_PLACES", bytemuck::bytes_of(&**flat), true);
+        }
+        if let Some(sampling) = &self.sampling {
+            loader.override_global("SAMPLING", bytemuck::bytes_of(sampling), true);
         }
     }
 }
@@ -167,15 +189,20 @@ pub fn load(
         })
         .unwrap_or_default();
     let tables = pins.map(PinnedTables::read).unwrap_or_default();
+    let places = FlatPlaces { stride: settings.flat.stride(), ..FlatPlaces::EMPTY };
+    let preemptible = u8::from(settings.preemptible);
     loader
         .override_global("CPUS", &settings.cpus, true)
+        .override_global("PREEMPTIBLE", &preemptible, true)
+        .override_global("FLAT_PLACES", bytemuck::bytes_of(&places), true)
         .override_global("OFFSETS", offsets, true)
         .override_global("COMMAND_LINES", &command_lines, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     loader
         .map_max_entries("AYA_LOGS", LOG_RING_BYTES)
         .map_max_entries("SKIPPED_SAMPLES", settings.cpus)
-        .map_max_entries("TALKERS", row_count(settings.cpus))
+        .map_max_entries("TALKERS", talker_set_count(settings.cpus))
+        .map_max_entries(FLAT_COUNTERS, settings.flat.slots())
         .map_max_entries("SOURCES", sketch_count(settings.sketched_ports));
     tables.keep(&mut loader);
     for (name, path) in SHARED_MAPS.iter().zip(&paths) {

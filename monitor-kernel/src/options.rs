@@ -9,13 +9,15 @@ pub struct Options {
     pub command_lines: bool,
     /// Number of ports that are watched at first; more may follow.
     pub ports: usize,
+    /// Number of interfaces that are counted on at first; more may follow.
+    pub interfaces: usize,
     /// Verbosity of the kernel side.
     pub log_level: KernelLogLevel,
 }
 
 impl Options {
     /// For a trial: everything, without diagnostics.
-    pub const TRIAL: Self = Self { command_lines: true, ports: 0, log_level: KernelLogLevel::Off };
+    pub const TRIAL: Self = Self { command_lines: true, ports: 0, interfaces: 1, log_level: KernelLogLevel::Off };
 }
 
 /// The ring buffers of the kernel side.

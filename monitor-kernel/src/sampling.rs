@@ -11,10 +11,13 @@ use monitor_common::{
     limits::{LEAST_SKETCHED_PORTS, MOST_SKETCHED_PORTS, SAMPLES_PER_SECOND, SOURCE_WINDOWS},
     sample::SkipCause,
     sampling::{AddressWords, FlowKeys, SamplingControl, address_bytes, ip_address},
-    sources::{Sketch, Talker, TalkerKey, row_count, sketch_index},
+    sources::{Sketch, Talker, TalkerKey, TalkerSet, sketch_index, talker_set_count},
 };
 
-use super::map_error::{CountersError, take};
+use super::{
+    map_error::{CountersError, take},
+    sections::{SAMPLING, SamplingWords},
+};
 use crate::{
     clock,
     snapshot::PortSources,
@@ -23,17 +26,15 @@ use crate::{
 
 type Result<T> = std::result::Result<T, CountersError>;
 
-/// [`SamplingControl`] as a map value.
-type ControlWords = [u64; 8];
 /// [`Sketch`] as a map value.
 type SketchWords = [u64; 64];
-/// [`Talker`] as a map value.
-type TalkerWords = [u64; 8];
+/// [`TalkerSet`] as a map value.
+type TalkerWords = [u64; 16];
 
 /// The maps behind sampling and sources.
 pub struct Sampling {
     cpus: u32,
-    control: Array<MapData, ControlWords>,
+    control: Array<MapData, SamplingWords>,
     skipped: Array<MapData, [u64; SkipCause::COUNT]>,
     sketches: Array<MapData, SketchWords>,
     /// Number of sketches.
@@ -54,7 +55,7 @@ impl Sampling {
         let sketches = take(object, "SOURCES")?;
         let mut sampling = Self {
             cpus,
-            control: Array::try_from(take(object, "SAMPLING")?)?,
+            control: Array::try_from(take(object, SAMPLING)?)?,
             skipped: Array::try_from(take(object, "SKIPPED_SAMPLES")?)?,
             sketch_count: capacity(&sketches)?,
             sketches: Array::try_from(sketches)?,
@@ -132,8 +133,9 @@ impl Sampling {
     pub fn talkers(&self) -> Result<Vec<TalkerFacts>> {
         let now = self.control()?.window;
         let mut talkers: HashMap<(AddressWords, u32), TalkerFacts> = HashMap::new();
-        for row in 0..row_count(self.cpus) {
-            let row: Talker = bytemuck::cast(self.talkers.get(&row, 0)?);
+        let sets: std::result::Result<Vec<TalkerWords>, _> =
+            (0..talker_set_count(self.cpus)).map(|set| self.talkers.get(&set, 0)).collect();
+        for row in sets?.into_iter().flat_map(bytemuck::cast::<TalkerWords, TalkerSet>) {
             if row.key == 0 || now.wrapping_sub(row.last_window) >= SOURCE_WINDOWS {
                 continue;
             }
@@ -163,7 +165,7 @@ impl Sampling {
     }
 
     fn set_control(&mut self, control: SamplingControl) -> Result<()> {
-        Ok(self.control.set(0, bytemuck::cast::<SamplingControl, ControlWords>(control), 0)?)
+        Ok(self.control.set(0, bytemuck::cast::<SamplingControl, SamplingWords>(control), 0)?)
     }
 }
 

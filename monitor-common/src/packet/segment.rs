@@ -1,6 +1,6 @@
 //! The transport header that counting needs.
 
-use super::bytes::first;
+use super::bytes::{first, second};
 use crate::{flow::Protocol, ports::WirePort};
 
 pub(super) const TCP_LEN: usize = 20;
@@ -23,6 +23,14 @@ pub struct Segment {
     ///
     /// Raw, because only packets on a watched port need their meaning.
     pub control: u16,
+}
+
+impl Segment {
+    /// Whether it is a TCP segment with the control bit SYN, RFC 9293 §3.1.
+    #[inline(always)]
+    pub const fn is_syn(&self) -> bool {
+        second(self.control) & 2 != 0
+    }
 }
 
 /// Bytes from the start of the packet to the transport payload, by the fields of a [`Segment`]: what

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{clock, local_addresses::AddressUpdates, lock::lock};
+use super::{attachment::selected, clock, local_addresses::AddressUpdates, lock::lock};
 use crate::{
     agent::pipeline::{Parts, Pipeline, SharedLedger},
     api,
@@ -71,9 +71,11 @@ impl Prepared {
         let store = capabilities::as_later(|| Store::open(&config.store))?;
         let interfaces = Interfaces::connect().context("cannot ask netlink for the interfaces")?;
         let addresses = AddressUpdates::connect();
+        let present = interfaces.list().await.context("cannot list the interfaces")?;
         let (kernel, streams) = Kernel::start(Options {
             command_lines: config.command_line,
             ports: config.ports.len(),
+            interfaces: selected(&config.interfaces, &present).len(),
             log_level: kernel_log_level(log_level),
         })?;
         let server = Server::open(config).await?;

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, net::IpAddr};
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, VerifierLogLevel,
@@ -13,7 +13,9 @@ use aya::{
     },
 };
 use monitor_common::{
+    addresses::{AddressControl, AddressTable, Addresses},
     errors::KernelError,
+    flat::FlatPlaces,
     flow::{
         Direction, PortCounters, Protocol, SLOT_SIZE, Side, UnclassifiedCounters, slot_count,
         slot_index,
@@ -21,6 +23,8 @@ use monitor_common::{
     limits::NEAR_INTERFACES,
     packet::Unclassified,
     ports::{PortIndex, PortSet},
+    sampling::{FlowKeys, SamplingControl},
+    sources::{sketch_count, talker_set_count},
 };
 use testkit::{
     frames::{Outcome, Shape, plain_udp, shapes, syn},
@@ -47,6 +51,9 @@ const TC: [(&str, Direction); 2] =
 const TC_IP: [(&str, Direction); 2] =
     [("tc_ingress_ip", Direction::Ingress), ("tc_egress_ip", Direction::Egress)];
 
+/// The addresses of all packets.
+const ADDRESSES: [&str; 4] = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
+
 type Slot = [u64; SLOT_SIZE / size_of::<u64>()];
 
 /// Counters that are not zero, under names one can read.
@@ -66,15 +73,44 @@ impl Programs {
         Self::on(LOOPBACK, ports)
     }
 
+    /// In every state that a packet's way through the programs depends on: counters in an array of the
+    /// interface or in the flat one, which the last port is beyond, without and with the addresses of
+    /// this host, without and with an agent that wants remote addresses.
+    fn in_every_state(ports: &[u16]) -> impl Iterator<Item = Self> {
+        let states = [(false, false, false), (true, false, false), (true, true, false), (true, true, true)];
+        states.into_iter().map(|(is_flat, knows_addresses, observes)| {
+            let flat_indices = if is_flat { ports.len() as u32 } else { 0 };
+            let mut programs = Self::with(LOOPBACK, ports.iter().copied(), flat_indices);
+            if knows_addresses {
+                programs.set_addresses();
+            }
+            if observes {
+                programs.observe();
+            }
+            programs
+        })
+    }
+
     /// Counts what crosses one interface.
     fn on(ifindex: u32, ports: impl IntoIterator<Item = u16>) -> Self {
+        Self::with(ifindex, ports, 0)
+    }
+
+    /// The flat array has a place for the interface, with room for so many port indices.
+    fn with(ifindex: u32, ports: impl IntoIterator<Item = u16>, flat_indices: u32) -> Self {
         /// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`.
         const INNER: u32 = 1 << 10 | 1 << 12;
         let ports: Vec<u16> = ports.into_iter().collect();
         let cpus = aya::util::nr_cpus().unwrap() as u32;
+        let mut places = FlatPlaces { stride: cpus, ..FlatPlaces::EMPTY };
+        places.set(ifindex, (flat_indices > 0).then_some(0));
         let mut object = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global("CPUS", &cpus, true)
+            .override_global("FLAT_PLACES", bytemuck::bytes_of(&places), true)
+            .map_max_entries("FLAT_COUNTERS", (flat_indices * cpus).max(1))
+            .map_max_entries("TALKERS", talker_set_count(cpus))
+            .map_max_entries("SOURCES", sketch_count(8))
             .load(monitor_kernel::testing::AGENT_OBJECT)
             .unwrap();
         let set: PortSet = ports.iter().copied().collect();
@@ -99,6 +135,42 @@ impl Programs {
             outer.insert(ifindex, &counters, 0).unwrap();
         }
         Self { object, counters, cpus, ports }
+    }
+
+    /// Both ends of all packets are this host's.
+    fn set_addresses(&mut self) {
+        let mut table = AddressTable::EMPTY;
+        for address in ADDRESSES {
+            assert_eq!(table.insert(address.parse::<IpAddr>().unwrap().into()), None);
+        }
+        let control = AddressControl { is_complete: true, ..AddressControl::default() };
+        let mut addresses: Box<Addresses> = bytemuck::zeroed_box();
+        addresses.tables[0] = table;
+        addresses.control = control.to_word();
+        let mut section: Array<_, [u64; 4097]> =
+            map(&mut self.object, ".bss.addresses").try_into().unwrap();
+        section.set(0, *bytemuck::cast_box::<_, [u64; 4097]>(addresses), 0).unwrap();
+    }
+
+    /// Has remote addresses noted.
+    fn observe(&mut self) {
+        let keys = FlowKeys::of_seed(1);
+        let control = SamplingControl { window: 2, seed: 1, keys, ..SamplingControl::default() };
+        let mut section: Array<_, [u64; 8]> =
+            map(&mut self.object, ".bss.sampling").try_into().unwrap();
+        section.set(0, bytemuck::cast::<SamplingControl, [u64; 8]>(control), 0).unwrap();
+    }
+
+    /// A slot, in whichever array the port is counted.
+    fn slot(&self, index: u32, cpu: u32) -> Slot {
+        let flat: Array<_, Slot> = self.object.map("FLAT_COUNTERS").unwrap().try_into().unwrap();
+        let slot = slot_index(index, cpu, self.cpus);
+        let mut sum = self.counters.get(&slot, 0).unwrap();
+        if slot < flat.len() {
+            let flat = flat.get(&slot, 0).unwrap();
+            sum.iter_mut().zip(flat).for_each(|(sum, count)| *sum += count);
+        }
+        sum
     }
 
     fn xdp(&mut self, name: &str) -> &mut Xdp {
@@ -154,8 +226,7 @@ impl Programs {
             }
         };
         for cpu in 0..self.cpus {
-            let slot = self.counters.get(&slot_index(0, cpu, self.cpus), 0).unwrap();
-            let slot: UnclassifiedCounters = bytemuck::cast(slot);
+            let slot: UnclassifiedCounters = bytemuck::cast(self.slot(0, cpu));
             for direction in Direction::ALL {
                 for cause in Unclassified::ALL {
                     let name = format!("{} {}", direction.name(), cause.name());
@@ -163,8 +234,7 @@ impl Programs {
                 }
             }
             for (port, number) in self.ports.iter().zip(1..=u16::MAX) {
-                let slot =
-                    self.counters.get(&slot_index(number.into(), cpu, self.cpus), 0).unwrap();
+                let slot = self.slot(number.into(), cpu);
                 if slot != [0; _] {
                     port_counts(*port, &bytemuck::cast(slot), &mut add);
                 }
@@ -276,32 +346,35 @@ fn every_shape() -> Vec<Shape> {
 
 #[test]
 fn xdp_counts_and_passes_every_shape() {
-    let mut programs = Programs::watching([FIRST, SECOND]);
-    let names = programs.xdp_names();
-    for shape in every_shape() {
-        for program in names.iter().copied() {
-            let counted = programs.counted(|programs| {
-                let verdict = programs.run_xdp(program, &shape.frame);
-                assert_eq!(verdict, XDP_PASS, "{program}: {}", shape.name);
-            });
-            let expected =
-                expected(shape.outcome, is_watched, Direction::Ingress, shape.frame.len());
-            assert_eq!(counted, expected, "{program}: {}", shape.name);
+    for mut programs in Programs::in_every_state(&[FIRST, SECOND]) {
+        let names = programs.xdp_names();
+        // The second time, the conversation of a packet is known.
+        for shape in every_shape().into_iter().flat_map(|shape| [shape.clone(), shape]) {
+            for program in names.iter().copied() {
+                let counted = programs.counted(|programs| {
+                    let verdict = programs.run_xdp(program, &shape.frame);
+                    assert_eq!(verdict, XDP_PASS, "{program}: {}", shape.name);
+                });
+                let expected =
+                    expected(shape.outcome, is_watched, Direction::Ingress, shape.frame.len());
+                assert_eq!(counted, expected, "{program}: {}", shape.name);
+            }
         }
     }
 }
 
 #[test]
 fn tc_counts_and_leaves_every_shape_to_others() {
-    let mut programs = Programs::watching([FIRST, SECOND]);
-    for shape in accepted_by_tc() {
-        for (program, direction) in TC {
-            let counted = programs.counted(|programs| {
-                let verdict = programs.run_tc(program, &shape.frame);
-                assert_eq!(verdict, NEXT, "{program}: {}", shape.name);
-            });
-            let expected = expected(shape.outcome, is_watched, direction, shape.frame.len());
-            assert_eq!(counted, expected, "{program}: {}", shape.name);
+    for mut programs in Programs::in_every_state(&[FIRST, SECOND]) {
+        for shape in accepted_by_tc().flat_map(|shape| [shape.clone(), shape]) {
+            for (program, direction) in TC {
+                let counted = programs.counted(|programs| {
+                    let verdict = programs.run_tc(program, &shape.frame);
+                    assert_eq!(verdict, NEXT, "{program}: {}", shape.name);
+                });
+                let expected = expected(shape.outcome, is_watched, direction, shape.frame.len());
+                assert_eq!(counted, expected, "{program}: {}", shape.name);
+            }
         }
     }
 }

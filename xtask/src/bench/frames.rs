@@ -1,6 +1,8 @@
 //! The frames that are sent.
 
-use super::network::{RECEIVER, RECEIVER_MAC, SENDER, SENDER_MAC, UNWATCHED};
+use super::network::{
+    RECEIVER, RECEIVER_IPV6, RECEIVER_MAC, SENDER, SENDER_IPV6, SENDER_MAC, UNWATCHED,
+};
 
 /// So a packet hits one watched port at most, however many are watched.
 const SOURCE: u16 = UNWATCHED;
@@ -40,12 +42,11 @@ pub(super) fn ipv6_with_extensions(destination: u16) -> Vec<u8> {
         payload.extend([*next, 0, 1, 4, 0, 0, 0, 0]);
     }
     payload.extend(udp_datagram(destination));
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend((payload.len() as u16).to_be_bytes());
-    packet.extend([CHAIN[0], 64]);
-    packet.extend([0xfd; 32]);
-    packet.extend(payload);
-    ethernet(&[], IPV6, &packet)
+    ethernet(&[], IPV6, &ipv6(CHAIN[0], &payload))
+}
+
+pub(super) fn ipv6_udp(destination: u16) -> Vec<u8> {
+    ethernet(&[], IPV6, &ipv6(UDP, &udp_datagram(destination)))
 }
 
 fn udp_datagram(destination: u16) -> Vec<u8> {
@@ -66,6 +67,16 @@ fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
     packet.extend(RECEIVER);
     let checksum = checksum(&packet);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    packet.extend(payload);
+    packet
+}
+
+fn ipv6(next_header: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((payload.len() as u16).to_be_bytes());
+    packet.extend([next_header, 64]);
+    packet.extend(SENDER_IPV6.octets());
+    packet.extend(RECEIVER_IPV6.octets());
     packet.extend(payload);
     packet
 }

@@ -4,34 +4,34 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
-    Ebpf, EbpfLoader, TestRun as _, TestRunAttrs, TestRunOptions, VerifierLogLevel,
-    maps::{Array, ArrayOfMaps, Map, MapData},
-    programs::Xdp,
+    Ebpf, EbpfLoader, TestRun, TestRunAttrs, TestRunOptions, VerifierLogLevel,
+    maps::{Array, Map, MapData},
+    programs::{Program, ProgramError, SchedClassifier, TestRunResult, Xdp},
 };
 use monitor_common::{
-    flow::{Direction, PortCounters, Protocol, Side, slot_count, slot_index},
+    addresses::{AddressControl, AddressTable, Addresses},
+    flat::FlatPlaces,
+    flow::{Direction, PortCounters, Protocol, Side},
     limits::LEAST_SKETCHED_PORTS,
     ports::{PortIndex, PortSet},
     sampling::{FlowKeys, SamplingControl},
-    sources::{row_count, sketch_count},
+    sources::{sketch_count, talker_set_count},
 };
 use rustix::time::{ClockId, clock_gettime};
 
-/// `BPF_F_MMAPABLE | BPF_F_INNER_MAP`: the flags of the template in the kernel side's `maps.rs`.
-const INNER_FLAGS: u32 = 1 << 10 | 1 << 12;
+use super::network::LOCAL_ADDRESSES;
 
 type Slot = [u64; size_of::<PortCounters>() / size_of::<u64>()];
 
 /// An object whose programs count what arrives on one interface.
 pub(super) struct Counting {
     object: Ebpf,
-    counters: Array<MapData, Slot>,
     cpus: u32,
     /// The watched ports, in the order of their index.
     ports: Vec<u16>,
 }
 
-/// Loads an object that has no maps.
+/// Loads an object that has no maps, or whose maps are empty.
 pub(super) fn load(object: &Path) -> Result<Ebpf> {
     EbpfLoader::new().load_file(object).with_context(|| format!("cannot load {object:?}"))
 }
@@ -45,23 +45,32 @@ impl Counting {
         observes: bool,
     ) -> Result<Self> {
         let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow!("{file}: {error}"))? as u32;
+        // One place, for one interface.
+        let mut places = FlatPlaces { stride: cpus, ..FlatPlaces::EMPTY };
+        places.set(ifindex, Some(0));
         let mut object = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global("CPUS", &cpus, true)
+            .override_global("FLAT_PLACES", bytemuck::bytes_of(&places), true)
+            .map_max_entries("FLAT_COUNTERS", (ports.len() as u32 + 1) * cpus)
             .map_max_entries("SKIPPED_SAMPLES", cpus)
-            .map_max_entries("TALKERS", row_count(cpus))
+            .map_max_entries("TALKERS", talker_set_count(cpus))
             .map_max_entries("SOURCES", sketch_count(LEAST_SKETCHED_PORTS))
             .load_file(object)
             .with_context(|| format!("cannot load {object:?}"))?;
-        let counters = Array::create(slot_count(ports.len() as u32 + 1, cpus), INNER_FLAGS)?;
-        fill(&mut object, &ports, ifindex, &counters)?;
+        watch(&mut object, &ports)?;
+        set_addresses(&mut object)?;
         if observes {
             observe(&mut object)?;
         }
-        Ok(Self { object, counters, cpus, ports })
+        Ok(Self { object, cpus, ports })
     }
 
-    pub(super) fn program(&mut self, name: &str) -> Result<&mut Xdp> {
+    pub(super) fn program<P>(&mut self, name: &str) -> Result<&mut P>
+    where
+        P: Measured,
+        for<'a> &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+    {
         program(&mut self.object, name)
     }
 
@@ -70,9 +79,11 @@ impl Counting {
         let Some(index) = self.ports.iter().position(|watched| *watched == port) else {
             return Ok(0);
         };
+        let counters = self.object.map("FLAT_COUNTERS").context("no map FLAT_COUNTERS")?;
+        let counters: Array<_, Slot> = counters.try_into()?;
         let mut packets = 0;
         for cpu in 0..self.cpus {
-            let slot = self.counters.get(&slot_index(index as u32 + 1, cpu, self.cpus), 0)?;
+            let slot = counters.get(&((index as u32 + 1) * self.cpus + cpu), 0)?;
             let slot: PortCounters = bytemuck::cast(slot);
             packets += slot.traffic(protocol, Direction::Ingress, Side::Local).packets;
         }
@@ -88,16 +99,11 @@ fn observe(object: &mut Ebpf) -> Result<()> {
         keys: FlowKeys::of_seed(1),
         ..SamplingControl::default()
     };
-    let mut sampling: Array<_, [u64; 8]> = map(object, "SAMPLING")?.try_into()?;
+    let mut sampling: Array<_, [u64; 8]> = map(object, ".bss.sampling")?.try_into()?;
     Ok(sampling.set(0, bytemuck::cast::<SamplingControl, [u64; 8]>(control), 0)?)
 }
 
-fn fill(
-    object: &mut Ebpf,
-    ports: &[u16],
-    ifindex: u32,
-    counters: &Array<MapData, Slot>,
-) -> Result<()> {
+fn watch(object: &mut Ebpf, ports: &[u16]) -> Result<()> {
     let set: PortSet = ports.iter().copied().collect();
     let mut index: Box<PortIndex> = bytemuck::zeroed_box();
     for (position, port) in ports.iter().enumerate() {
@@ -107,24 +113,59 @@ fn fill(
     port_set.set(0, bytemuck::cast::<PortSet, [u64; 1024]>(set), 0)?;
     let mut port_index: Array<_, [u16; 65536]> = map(object, ".bss.port_index")?.try_into()?;
     port_index.set(0, *bytemuck::cast_box::<PortIndex, [u16; 65536]>(index), 0)?;
-    // The interfaces of a new network namespace have small indices.
-    let mut near: ArrayOfMaps<_, Array<MapData, Slot>> =
-        map(object, "NEAR_COUNTERS")?.try_into()?;
-    near.set(ifindex, counters, 0)?;
     Ok(())
 }
+
+/// Sets the addresses of the receiving host, by which its packets are told from those in transit.
+fn set_addresses(object: &mut Ebpf) -> Result<()> {
+    let mut table = AddressTable::EMPTY;
+    for address in LOCAL_ADDRESSES {
+        anyhow::ensure!(table.insert(address.into()).is_none(), "no room for {address}");
+    }
+    let control = AddressControl { is_complete: true, ..AddressControl::default() };
+    let mut addresses: Box<Addresses> = bytemuck::zeroed_box();
+    addresses.tables[0] = table;
+    addresses.control = control.to_word();
+    let mut section: Array<MapDataOf<'_>, [u64; 4097]> = map(object, ".bss.addresses")?.try_into()?;
+    section.set(0, *bytemuck::cast_box::<Addresses, [u64; 4097]>(addresses), 0)?;
+    Ok(())
+}
+
+/// A map of an object, borrowed.
+type MapDataOf<'a> = &'a mut MapData;
 
 fn map<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
     object.map_mut(name).with_context(|| format!("no map {name}"))
 }
 
-/// A program of an object, in the kernel.
-pub(super) fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
-    let program = object.program_mut(name).with_context(|| format!("no program {name}"))?;
-    let program: &mut Xdp = program.try_into()?;
-    if program.fd().is_err() {
-        program.load().with_context(|| format!("cannot load {name}"))?;
+/// A program that can be loaded without saying more, and run on a packet.
+pub(super) trait Measured:
+    for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>
+{
+    fn load_once(&mut self) -> Result<(), ProgramError>;
+}
+
+impl Measured for Xdp {
+    fn load_once(&mut self) -> Result<(), ProgramError> {
+        if self.fd().is_ok() { Ok(()) } else { self.load() }
     }
+}
+
+impl Measured for SchedClassifier {
+    fn load_once(&mut self) -> Result<(), ProgramError> {
+        if self.fd().is_ok() { Ok(()) } else { self.load() }
+    }
+}
+
+/// A program of an object, in the kernel.
+pub(super) fn program<'a, P>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    P: Measured,
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = object.program_mut(name).with_context(|| format!("no program {name}"))?;
+    let program: &mut P = program.try_into()?;
+    program.load_once().with_context(|| format!("cannot load {name}"))?;
     Ok(program)
 }
 
@@ -132,7 +173,7 @@ pub(super) fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xd
 ///
 /// The kernel's own figure is a whole number of nanoseconds; the time of this thread is finer, and
 /// leaves out what other processes took.
-pub(super) fn run_time(program: &Xdp, frame: &[u8], repeat: u32) -> Result<f64> {
+pub(super) fn run_time<P: Measured>(program: &P, frame: &[u8], repeat: u32) -> Result<f64> {
     let start = thread_time();
     program.test_run(TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() })?;
     Ok((thread_time() - start) / f64::from(repeat))

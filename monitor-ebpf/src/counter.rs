@@ -1,0 +1,34 @@
+//! Additions to counters that the programs of one CPU share.
+//!
+//! Every traffic hook runs with bottom halves disabled: XDP in the driver's poll or in
+//! `netif_receive_skb`, TC ingress behind the latter, TC egress in `__dev_queue_xmit`. Elsewhere
+//! that means that nothing on this CPU runs another traffic program in between, whatever the
+//! preemption model: it raises the preemption count, and lazy preemption respects it as well. So a
+//! load, an addition and a store lose nothing.
+//!
+//! On `PREEMPT_RT` such a section can be preempted, and since Linux 6.18 another task may enter one
+//! on the same CPU meanwhile (`__local_bh_disable_ip` of `kernel/softirq.c` takes the lock of its
+//! CPU only with `CONFIG_PREEMPT_RT_NEEDS_BH_LOCK`). There the addition is one instruction.
+
+use crate::maps::add_atomic;
+
+/// Whether the kernel is `PREEMPT_RT`; userspace sets it before load, and the verifier removes the
+/// branch.
+#[unsafe(no_mangle)]
+static PREEMPTIBLE: u8 = 0;
+
+/// Adds to a counter that only programs on this CPU write.
+///
+/// # Safety
+///
+/// The counter is an aligned word of a map value.
+#[inline(always)]
+pub(crate) unsafe fn add(counter: *mut u64, amount: u64) {
+    // SAFETY: read-only memory of the object.
+    if unsafe { (&raw const PREEMPTIBLE).read_volatile() } != 0 {
+        add_atomic(counter, amount);
+    } else {
+        // SAFETY: as the caller says.
+        unsafe { *counter += amount };
+    }
+}
