@@ -70,7 +70,10 @@ mod tests {
         places.set(NEAR_INTERFACES, Some(2));
         assert!(places.given().eq([(3, 6), (7, 0)]));
         places.set(7, None);
-        assert_eq!((places.base(3), places.base(7), places.base(NEAR_INTERFACES)), (Some(6), None, None));
+        assert_eq!(
+            (places.base(3), places.base(7), places.base(NEAR_INTERFACES)),
+            (Some(6), None, None)
+        );
         assert_eq!(FlatPlaces::slot_index(places.stride, places.bases[3], 5, 1), 5 * 8 + 6 + 1);
     }
 

@@ -99,9 +99,8 @@ fn observe(address: u64, other: u64, source: WirePort, destination: WirePort, by
     const KEYS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
     const WINDOW: u64 = 2;
     let ports = u64::from(source.0) << 16 | u64::from(destination.0);
-    let flow = address.wrapping_mul(KEYS[0])
-        ^ other.wrapping_mul(KEYS[1])
-        ^ ports.wrapping_mul(KEYS[0]);
+    let flow =
+        address.wrapping_mul(KEYS[0]) ^ other.wrapping_mul(KEYS[1]) ^ ports.wrapping_mul(KEYS[0]);
     let flow = (flow ^ flow >> 29).wrapping_mul(KEYS[1]);
     let row = (address.wrapping_mul(KEYS[0]) >> 40) as u32 % (ROWS / 2) + cpu() % 2 * (ROWS / 2);
     let Some(word) = FLOOR_FLOWS.get_ptr_mut((flow >> 40) as u32 % FLOWS) else { return };

@@ -69,7 +69,10 @@ pub(crate) fn flat_slot(interface: u32, index: u32) -> Option<*mut PortCounters>
     // SAFETY: words of the section; userspace writes them whole, and the index is within.
     let (stride, base) = unsafe {
         let bases = (&raw const (*places).bases).cast::<u32>();
-        ((&raw const (*places).stride).read_volatile(), bases.add(interface as usize).read_volatile())
+        (
+            (&raw const (*places).stride).read_volatile(),
+            bases.add(interface as usize).read_volatile(),
+        )
     };
     let slot = FlatPlaces::slot_index(stride, base, index, cpu());
     FLAT_COUNTERS.get_ptr_mut(slot).map(<*mut _>::cast)

@@ -208,7 +208,9 @@ impl Counters {
     /// Creates counters for an interface, or renames those that it has.
     pub fn add_interface(&mut self, ifindex: u32, name: &str, pins: Option<&Pins>) -> Result<()> {
         let room = self.indices.len() as u32 + 1;
-        if !self.interfaces.contains_key(&ifindex) && !self.flat.would_hold([ifindex].into_iter()).is_empty() {
+        if !self.interfaces.contains_key(&ifindex)
+            && !self.flat.would_hold([ifindex].into_iter()).is_empty()
+        {
             self.put_flat(ifindex, name.to_owned())?;
         }
         if let Some(array) = self.larger_interface(ifindex, room)? {

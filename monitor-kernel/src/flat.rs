@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn spare_room_is_bounded() {
-        for (ports, interfaces, cpus) in [(5, 8, 16), (1, 0, 1), (5, 2, 2), (40, 3, 4), (0, 1, 512)] {
+        for (ports, interfaces, cpus) in [(5, 8, 16), (1, 0, 1), (5, 2, 2), (40, 3, 4), (0, 1, 512)]
+        {
             let size = FlatSize::of(ports, interfaces, cpus);
             let (wanted, places) = (ports as u32 + 1, (interfaces as u32).max(1));
             assert!(size.port_indices >= wanted && size.places >= places, "{size:?}");

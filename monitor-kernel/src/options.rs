@@ -17,7 +17,8 @@ pub struct Options {
 
 impl Options {
     /// For a trial: everything, without diagnostics.
-    pub const TRIAL: Self = Self { command_lines: true, ports: 0, interfaces: 1, log_level: KernelLogLevel::Off };
+    pub const TRIAL: Self =
+        Self { command_lines: true, ports: 0, interfaces: 1, log_level: KernelLogLevel::Off };
 }
 
 /// The ring buffers of the kernel side.

@@ -77,7 +77,8 @@ impl Programs {
     /// interface or in the flat one, which the last port is beyond, without and with the addresses of
     /// this host, without and with an agent that wants remote addresses.
     fn in_every_state(ports: &[u16]) -> impl Iterator<Item = Self> {
-        let states = [(false, false, false), (true, false, false), (true, true, false), (true, true, true)];
+        let states =
+            [(false, false, false), (true, false, false), (true, true, false), (true, true, true)];
         states.into_iter().map(|(is_flat, knows_addresses, observes)| {
             let flat_indices = if is_flat { ports.len() as u32 } else { 0 };
             let mut programs = Self::with(LOOPBACK, ports.iter().copied(), flat_indices);

@@ -76,9 +76,8 @@ struct Objects {
 
 impl Objects {
     fn load(folder: &Path) -> Result<Self> {
-        let ours = |ports, observes| {
-            Counting::load(&folder.join("ghostport"), ports, LOOPBACK, observes)
-        };
+        let ours =
+            |ports, observes| Counting::load(&folder.join("ghostport"), ports, LOOPBACK, observes);
         Ok(Self {
             empty: load(&folder.join("testing"))?,
             five: ours(FIVE_PORTS.to_vec(), true)?,
@@ -132,7 +131,13 @@ where
         }
     }
     eprintln!();
-    print(hook, &cases, &samples, median(&nothing), &format!("{rounds} rounds of {repeat} packets"));
+    print(
+        hook,
+        &cases,
+        &samples,
+        median(&nothing),
+        &format!("{rounds} rounds of {repeat} packets"),
+    );
     Ok(())
 }
 

@@ -126,7 +126,8 @@ fn set_addresses(object: &mut Ebpf) -> Result<()> {
     let mut addresses: Box<Addresses> = bytemuck::zeroed_box();
     addresses.tables[0] = table;
     addresses.control = control.to_word();
-    let mut section: Array<MapDataOf<'_>, [u64; 4097]> = map(object, ".bss.addresses")?.try_into()?;
+    let mut section: Array<MapDataOf<'_>, [u64; 4097]> =
+        map(object, ".bss.addresses")?.try_into()?;
     section.set(0, *bytemuck::cast_box::<Addresses, [u64; 4097]>(addresses), 0)?;
     Ok(())
 }
