@@ -16,7 +16,7 @@ const VLAN_TAG_LEN: usize = 4;
 
 /// Parses a packet that starts with an Ethernet header.
 #[inline(always)]
-pub fn parse_ethernet<P: PacketBytes>(packet: &P) -> Parsed {
+pub fn parse_ethernet<P: PacketBytes + ?Sized>(packet: &P) -> Parsed {
     let mut scratch = [0; ETHERNET_LEN / 2];
     let Some(header) = packet.words(0, &mut scratch) else {
         return TRUNCATED;
@@ -44,14 +44,14 @@ pub fn parse_ethernet<P: PacketBytes>(packet: &P) -> Parsed {
 ///
 /// `ethertype` is the packet's protocol in host byte order.
 #[inline(always)]
-pub fn parse_ip<P: PacketBytes>(packet: &P, ethertype: u16) -> Parsed {
+pub fn parse_ip<P: PacketBytes + ?Sized>(packet: &P, ethertype: u16) -> Parsed {
     parse_network(packet, ethertype, 0)
 }
 
 /// Whether an Ethernet frame carries neither IP nor a VLAN tag, behind which IP could be: a shortcut
 /// for [`parse_ethernet`], which says the same.
 #[inline(always)]
-pub fn is_not_ip<P: PacketBytes>(packet: &P) -> bool {
+pub fn is_not_ip<P: PacketBytes + ?Sized>(packet: &P) -> bool {
     let mut scratch = [0; ETHERNET_LEN / 2];
     let Some(header) = packet.words(0, &mut scratch) else { return false };
     let ethertype = u16::from_be(header[6]);

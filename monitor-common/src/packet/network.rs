@@ -32,7 +32,11 @@ pub(super) const FRAGMENT_OFFSET: u16 = 0x1fff_u16.to_be();
 
 /// Parses a packet from its IP header at `offset`.
 #[inline(always)]
-pub(super) fn parse_network<P: PacketBytes>(packet: &P, ethertype: u16, offset: usize) -> Parsed {
+pub(super) fn parse_network<P: PacketBytes + ?Sized>(
+    packet: &P,
+    ethertype: u16,
+    offset: usize,
+) -> Parsed {
     match ethertype {
         ethertype::IPV4 => parse_ipv4(packet, offset).with_network(offset),
         ethertype::IPV6 => parse_ipv6(packet, offset).with_network(offset),
@@ -42,7 +46,7 @@ pub(super) fn parse_network<P: PacketBytes>(packet: &P, ethertype: u16, offset: 
 
 /// IPv4, RFC 791 §3.1.
 #[inline(always)]
-fn parse_ipv4<P: PacketBytes>(packet: &P, offset: usize) -> Parsed {
+fn parse_ipv4<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Parsed {
     let mut scratch = [0; IPV4_LEN / 2];
     let Some(header) = packet.words(offset, &mut scratch) else {
         return TRUNCATED;
@@ -65,7 +69,7 @@ fn parse_ipv4<P: PacketBytes>(packet: &P, offset: usize) -> Parsed {
 
 /// IPv6 with its extension headers, RFC 8200 §3 and §4.
 #[inline(always)]
-fn parse_ipv6<P: PacketBytes>(packet: &P, offset: usize) -> Parsed {
+fn parse_ipv6<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Parsed {
     let mut scratch = [0; IPV6_LEN / 2];
     let Some(header) = packet.words(offset, &mut scratch) else {
         return TRUNCATED;

@@ -16,7 +16,7 @@ use crate::flow::Protocol;
 /// Reads them at constant offsets, in half the time of [`parse_ethernet`], which says the same of
 /// them. `None` is for that one to find out about.
 #[inline(always)]
-pub fn parse_plain<P: PacketBytes>(packet: &P) -> Option<Segment> {
+pub fn parse_plain<P: PacketBytes + ?Sized>(packet: &P) -> Option<Segment> {
     const IPV4: u16 = ethertype::IPV4.to_be();
     const IPV6: u16 = ethertype::IPV6.to_be();
     let mut scratch = [0; (ETHERNET_LEN + IPV4_LEN) / 2];

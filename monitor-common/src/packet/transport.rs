@@ -31,7 +31,7 @@ impl Promise {
 /// Both ends count: the packet's, and the one that the IP header promises. What lies between them
 /// is Ethernet padding, and ports must not be read from padding.
 #[inline(always)]
-pub(super) fn parse_transport<P: PacketBytes>(
+pub(super) fn parse_transport<P: PacketBytes + ?Sized>(
     packet: &P,
     protocol: Protocol,
     offset: usize,

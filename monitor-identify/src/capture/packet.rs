@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use monitor_common::{
     flow::Protocol,
-    packet::{PacketBytes, Unclassified, Words, ethertype, headers_len, parse_ip},
+    packet::{Unclassified, ethertype, headers_len, parse_ip},
 };
 
 use crate::scanner::{Ipv4Header, Stray, Syn};
@@ -40,25 +40,12 @@ pub(super) enum NoPacket {
     Unclassified(Unclassified),
 }
 
-/// Bytes of a capture for the parser, which wants something of a known size.
-struct Bytes<'a>(&'a [u8]);
-
-impl PacketBytes for Bytes<'_> {
-    fn words<'a, const N: usize>(
-        &'a self,
-        offset: usize,
-        scratch: &'a mut Words<N>,
-    ) -> Option<&'a Words<N>> {
-        self.0.words(offset, scratch)
-    }
-}
-
 const TRUNCATED: NoPacket = NoPacket::Unclassified(Unclassified::Truncated);
 
 impl<'a> Packet<'a> {
     /// Parses an IP packet.
     pub(super) fn parse(ip: &'a [u8], ethertype: u16) -> Result<Self, NoPacket> {
-        let parsed = parse_ip(&Bytes(ip), ethertype);
+        let parsed = parse_ip(ip, ethertype);
         if let Some(cause) = parsed.unclassified() {
             return Err(NoPacket::Unclassified(cause));
         }
@@ -89,9 +76,7 @@ impl<'a> Packet<'a> {
             },
         })
     }
-}
 
-impl<'a> Packet<'a> {
     /// The connection attempt that it is, if it is one.
     pub(super) fn attempt(&self) -> Option<Syn<'a>> {
         let tcp = self.tcp.filter(Tcp::is_attempt)?;
@@ -103,9 +88,7 @@ impl<'a> Packet<'a> {
             options: tcp.options,
         })
     }
-}
 
-impl<'a> Packet<'a> {
     /// The segment without payload that it is, if it is neither a SYN nor an answer to one.
     pub(super) fn stray(&self) -> Option<Stray<'a>> {
         let tcp = self.tcp.filter(|tcp| !tcp.is_attempt() && !tcp.is_acceptance())?;
