@@ -177,8 +177,7 @@ pub(crate) fn nats(payload: &Payload<'_>) -> Option<Identification> {
     let start = &line[..line.len().min(512)];
     let mut details = Details::default();
     let grade = if let Some(json) = start.strip_prefix(b"INFO ") {
-        let is_own = contains(json, b"\"server_id\"") || contains(json, b"\"max_payload\"");
-        if !json.trim_ascii_start().starts_with(b"{") || !is_own {
+        if !is_object_with_any(json, &[b"\"server_id\"", b"\"max_payload\""]) {
             return None;
         }
         details.set("message", "INFO");
@@ -186,8 +185,7 @@ pub(crate) fn nats(payload: &Payload<'_>) -> Option<Identification> {
         details.set_some_text("server_name", member(json, b"\"server_name\":"));
         Grade::Confirmed
     } else if let Some(json) = start.strip_prefix(b"CONNECT ") {
-        let is_own = contains(json, b"\"verbose\"") || contains(json, b"\"pedantic\"");
-        if !json.trim_ascii_start().starts_with(b"{") || !is_own {
+        if !is_object_with_any(json, &[b"\"verbose\"", b"\"pedantic\""]) {
             return None;
         }
         details.set("message", "CONNECT");
@@ -208,6 +206,11 @@ pub(crate) fn nats(payload: &Payload<'_>) -> Option<Identification> {
         Grade::Consistent
     };
     Some(Identification::new(Verdict::Nats, grade, "a message of NATS").with(details))
+}
+
+/// Whether it begins as an object of JSON does, and has one of `members`.
+fn is_object_with_any(json: &[u8], members: &[&[u8]]) -> bool {
+    json.trim_ascii_start().starts_with(b"{") && members.iter().any(|name| contains(json, name))
 }
 
 /// The text of a member of JSON.
