@@ -40,7 +40,8 @@ mod socket;
 #[cfg(test)]
 pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
-    captures::{Capture, CaptureKind, CapturedPort, Scope, captures_of, lists_packet_filters},
+    captures::{Capture, CaptureKind, CapturedPort, Scope, captures_of},
+    kernel_modules::lists_packet_filters,
     paths::{
         Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,
         has_unread_rules, masqueraded, programs_that_choose_sockets,

@@ -70,4 +70,17 @@ mod tests {
         assert_eq!(attributes.nested(2).and_then(|nested| nested.be16(3)), Some(7));
         assert_eq!(attributes.get(3), None);
     }
+
+    #[test]
+    fn reads_attributes_up_to_one_that_is_cut() {
+        let mut bytes = attribute(7, &[1, 2, 3]);
+        bytes.push(0);
+        bytes.extend(attribute(8, &[]));
+        assert_eq!(
+            Attributes::behind(&bytes, 0).collect::<Vec<_>>(),
+            [(7, &[1, 2, 3][..]), (8, &[])]
+        );
+        assert_eq!(Attributes::behind(&bytes[..bytes.len() - 1], 0).count(), 1);
+        assert_eq!(Attributes::behind(&[2, 0, 0, 0], 0).count(), 0, "shorter than its own header");
+    }
 }

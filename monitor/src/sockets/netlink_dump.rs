@@ -37,25 +37,12 @@ pub(super) fn request(kind: u16, fixed: &[u8], attributes: &[u8]) -> Vec<u8> {
 
 /// `struct nlattr` with its payload, without padding.
 pub(super) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
-    let head = [ATTRIBUTE_HEADER as u16 + payload.len() as u16, kind];
+    let head = [4 + payload.len() as u16, kind];
     [bytemuck::bytes_of(&head), payload].concat()
 }
 
-const ATTRIBUTE_HEADER: usize = 4;
-
-/// The attributes in `bytes`, each with its type.
-pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let [length, kind]: [u16; 2] = beginning(bytes)?;
-        let length = usize::from(length);
-        let payload = bytes.get(ATTRIBUTE_HEADER..length)?;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, payload))
-    })
-}
-
-/// Sends a request to the netlink family `family`, which is `NETLINK_ROUTE` for `None`, and calls `visit` with the body of every message
-/// of the answer.
+/// Sends a request to the netlink family `family`, which is `NETLINK_ROUTE` for `None`, and calls
+/// `visit` with the body of every message of the answer.
 pub(super) fn dump(
     family: Option<Protocol>,
     request: &[u8],
@@ -122,15 +109,5 @@ mod tests {
         for length in 1..refusal.len() {
             assert!(read(&refusal[..length], &mut |_| Ok(())).is_err(), "{length}");
         }
-    }
-
-    #[test]
-    fn reads_attributes_up_to_one_that_is_cut() {
-        let mut bytes = attribute(7, &[1, 2, 3]);
-        bytes.push(0);
-        bytes.extend(attribute(8, &[]));
-        assert_eq!(attributes(&bytes).collect::<Vec<_>>(), [(7, &[1, 2, 3][..]), (8, &[])]);
-        assert_eq!(attributes(&bytes[..bytes.len() - 1]).count(), 1);
-        assert_eq!(attributes(&[2, 0, 0, 0]).count(), 0, "shorter than its own header");
     }
 }

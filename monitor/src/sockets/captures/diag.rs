@@ -6,11 +6,12 @@
 use std::io;
 
 use bytemuck::{Pod, Zeroable};
-use rustix::net::netlink;
+use rustix::net::netlink::SOCK_DIAG;
 
 use crate::sockets::{
     diag::SOCK_DIAG_BY_FAMILY,
-    netlink_dump::{self, attributes, beginning},
+    netlink::Attributes,
+    netlink_dump::{self, beginning},
 };
 
 /// `struct packet_diag_req` and `struct xdp_diag_req`, which have the same layout.
@@ -72,7 +73,7 @@ pub(super) fn packet_sockets() -> io::Result<Vec<PacketSocket>> {
             interface: 0,
             filter: None,
         };
-        for (kind, payload) in attributes(rest) {
+        for (kind, payload) in rest {
             match kind {
                 INFO => socket.interface = beginning(payload).unwrap_or(0),
                 FILTER => socket.filter = Some(payload.to_vec()),
@@ -91,12 +92,12 @@ pub(super) fn xdp_sockets() -> io::Result<Vec<u32>> {
     Ok(inodes)
 }
 
-fn dump(family: i32, show: u32, mut visit: impl FnMut(Message, &[u8])) -> io::Result<()> {
+fn dump(family: i32, show: u32, mut visit: impl FnMut(Message, Attributes<'_>)) -> io::Result<()> {
     let request = Request { family: family as u8, show, ..Request::zeroed() };
     let request = netlink_dump::request(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&request), &[]);
-    netlink_dump::dump(Some(netlink::SOCK_DIAG), &request, |body| {
+    netlink_dump::dump(Some(SOCK_DIAG), &request, |body| {
         let message: Message = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
-        visit(message, body.get(size_of::<Message>()..).unwrap_or_default());
+        visit(message, Attributes::behind(body, size_of::<Message>()));
         Ok(())
     })
 }

@@ -8,10 +8,10 @@ use super::{
     diag::{self, PacketSocket},
     frame::Layer,
     links,
-    modules::Module,
     proc_net::{self, RawLine},
     scope::Offered,
 };
+use crate::sockets::kernel_modules::Module;
 
 /// `include/uapi/linux/if_ether.h`.
 const ETH_P_ALL: u16 = 0x0003;
@@ -51,7 +51,7 @@ pub(super) enum ListedFilter {
 pub(in crate::sockets) fn here(folder: &Path) -> io::Result<Vec<ListedCapture>> {
     let packet_sockets = proc_net::packet_sockets(folder)?;
     let mut found = Vec::new();
-    if !packet_sockets.is_empty() && Module::PacketDiag.is_there() {
+    if !packet_sockets.is_empty() && Module::PacketDiag.is_present() {
         let with_filters = diag::packet_sockets()?;
         found.extend(with_filters.iter().filter_map(packet_socket));
     } else {
@@ -60,7 +60,9 @@ pub(in crate::sockets) fn here(folder: &Path) -> io::Result<Vec<ListedCapture>> 
     found.extend(raw_sockets(folder)?);
     match proc_net::xdp_sockets(folder)? {
         0 => {}
-        _ if Module::XskDiag.is_there() => found.extend(diag::xdp_sockets()?.into_iter().map(xdp)),
+        _ if Module::XskDiag.is_present() => {
+            found.extend(diag::xdp_sockets()?.into_iter().map(xdp))
+        }
         // Neither their inodes nor their holders are known.
         _ => found.push(xdp(0)),
     }

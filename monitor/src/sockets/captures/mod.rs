@@ -15,7 +15,6 @@ mod frame;
 mod links;
 mod list;
 mod look;
-mod modules;
 mod proc_net;
 mod scope;
 mod search;
@@ -25,7 +24,6 @@ pub(crate) use self::capture::packet_socket;
 pub use self::{
     capture::{Capture, CaptureKind},
     look::captures_of,
-    modules::lists_packet_filters,
     scope::{CapturedPort, Scope},
 };
 pub(super) use self::{

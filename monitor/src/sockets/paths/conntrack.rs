@@ -14,7 +14,7 @@ use rustix::net::netlink::NETFILTER;
 use super::route::{Route, Target};
 use crate::sockets::{
     addresses::Addresses,
-    kernel_modules,
+    kernel_modules::Module,
     netlink::Attributes,
     netlink_dump::{beginning, dump, request},
     reach::Path,
@@ -49,8 +49,8 @@ enum End {
 /// Whether connections are tracked here, and can be listed without loading a module.
 pub(super) fn is_present() -> bool {
     FilePath::new("/proc/sys/net/netfilter/nf_conntrack_count").exists()
-        && kernel_modules::is_present("nfnetlink")
-        && kernel_modules::is_present("nf_conntrack_netlink")
+        && Module::Nfnetlink.can_be_asked()
+        && Module::ConntrackNetlink.can_be_asked()
 }
 
 /// The routes of the answered connections to one of `ports` at an address of `local` whose

@@ -16,11 +16,11 @@ use monitor_common::flow::Protocol;
 
 use self::ruleset::Ruleset;
 use super::route::Route;
-use crate::sockets::{addresses::Addresses, kernel_modules};
+use crate::sockets::{addresses::Addresses, kernel_modules::Module};
 
 /// Whether the kernel has nftables, and its rules can be listed without loading a module.
 pub(super) fn is_present() -> bool {
-    kernel_modules::is_present("nfnetlink") && kernel_modules::is_present("nf_tables")
+    Module::Nfnetlink.can_be_asked() && Module::NfTables.can_be_asked()
 }
 
 /// The routes of packets to `wanted` at an address of `local`, by the rules of the calling thread's
