@@ -1,19 +1,21 @@
 //! `ghostport explain`: the catalogue for a terminal of 80 columns.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{
+    fmt::{self, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::anyhow;
 
 use crate::{
-    catalogue::{CATALOGUE, Entry, lookup},
+    catalogue::{CATALOGUE, Entry, Service, lookup},
     cli::ExplainArgs,
     terminal::{
         output::{CANNOT_LOOK, fail, print},
-        wrap::wrap,
+        page::Page,
     },
 };
 
-const WIDTH: usize = 80;
 /// Column at which the text of a row begins.
 const INDENT: usize = 10;
 
@@ -31,69 +33,77 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 
 /// The page of a port; `None` for one that neither catalogue nor registry has.
 fn explain(port: u16, with_sources: bool) -> Option<String> {
-    let service = lookup(port)?;
-    let mut page = Page(format!("{port} {}\n\n", service.name));
-    match CATALOGUE.entry(port) {
-        Some(entry) => page.entry(entry, with_sources),
-        None => {
-            page.row("IANA", &format!("{}; no more is known of it here", service.name));
-            page.look(port);
-            if with_sources {
-                page.source("iana");
-            }
-        }
-    }
-    Some(page.0)
+    lookup(port).map(|service| written(|page| page.explanation(service, with_sources)))
 }
 
 /// One row for each port of the catalogue.
 fn table(with_sources: bool) -> String {
-    let mut page =
-        Page(format!("{:>5}  {:<15} {:<13} likely there today\n", "port", "service", "era"));
-    for entry in &CATALOGUE.ports {
-        let head = format!("{:>5}  {:<15} {:<13} ", entry.port, entry.name, entry.era);
-        let indent = head.chars().count();
-        let mut lines = wrap(first_sentence(entry.today), WIDTH - indent).into_iter();
-        let _ = writeln!(page.0, "{head}{}", lines.next().unwrap_or_default());
-        for line in lines {
-            let _ = writeln!(page.0, "{:indent$}{line}", "");
-        }
-    }
-    page.0.push_str("\nghostport explain PORT says more.\n");
-    if with_sources {
-        page.0.push('\n');
-        CATALOGUE.sources.keys().for_each(|key| page.source(key));
-    }
-    page.0
+    written(|page| page.table(with_sources))
+}
+
+fn written(write: impl FnOnce(&mut Writer) -> fmt::Result) -> String {
+    let mut writer = Writer { page: Page::new(false) };
+    // Writing to a page cannot fail.
+    let _ = write(&mut writer);
+    writer.page.into_text()
 }
 
 fn first_sentence(text: &str) -> &str {
     text.split_inclusive(". ").next().unwrap_or(text).trim_end_matches([' ', '.'])
 }
 
-struct Page(String);
+struct Writer {
+    page: Page,
+}
 
-impl Page {
-    fn entry(&mut self, entry: &Entry<'_>, with_sources: bool) {
-        self.row("IANA", &registration(entry));
-        self.row("era", entry.era);
-        self.row("was", entry.purpose);
-        self.row("dormant", entry.dormant);
-        self.row("today", entry.today);
+impl Writer {
+    fn explanation(&mut self, service: Service, with_sources: bool) -> fmt::Result {
+        let port = service.port;
+        writeln!(self.page, "{port} {}\n", service.name)?;
+        if let Some(entry) = CATALOGUE.entry(port) {
+            return self.entry(entry, with_sources);
+        }
+        self.row("IANA", &format!("{}; no more is known of it here", service.name))?;
+        self.look(port)?;
+        if with_sources { self.source("iana") } else { Ok(()) }
+    }
+
+    fn table(&mut self, with_sources: bool) -> fmt::Result {
+        let (port, service, era) = ("port", "service", "era");
+        writeln!(self.page, "{port:>5}  {service:<15} {era:<13} likely there today")?;
+        for entry in &CATALOGUE.ports {
+            let head = format!("{:>5}  {:<15} {:<13} ", entry.port, entry.name, entry.era);
+            self.page.paragraph(&head, head.chars().count(), first_sentence(entry.today))?;
+        }
+        writeln!(self.page, "\nghostport explain PORT says more.")?;
+        if !with_sources {
+            return Ok(());
+        }
+        writeln!(self.page)?;
+        CATALOGUE.sources.keys().try_for_each(|key| self.source(key))
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>, with_sources: bool) -> fmt::Result {
+        self.row("IANA", &registration(entry))?;
+        self.row("era", entry.era)?;
+        self.row("was", entry.purpose)?;
+        self.row("dormant", entry.dormant)?;
+        self.row("today", entry.today)?;
         if let Some(attacks) = entry.attacks {
-            self.row("attacks", attacks);
+            self.row("attacks", attacks)?;
         }
         let names = entry.related.iter().filter_map(|port| lookup(*port));
         let names = names.map(|service| format!("{} {}", service.port, service.name));
-        self.row("related", &names.collect::<Vec<_>>().join(", "));
-        self.look(entry.port);
-        if with_sources {
-            entry.sources.iter().for_each(|key| self.source(key));
+        self.row("related", &names.collect::<Vec<_>>().join(", "))?;
+        self.look(entry.port)?;
+        if !with_sources {
+            return Ok(());
         }
+        entry.sources.iter().try_for_each(|key| self.source(key))
     }
 
     /// The commands to look with, which are not wrapped.
-    fn look(&mut self, port: u16) {
+    fn look(&mut self, port: u16) -> fmt::Result {
         let commands = [
             format!("ghostport check {port}"),
             format!("ss -lntup 'sport = :{port}'    (without -u, UDP stays hidden)"),
@@ -102,22 +112,21 @@ impl Page {
         ];
         for (index, command) in commands.iter().enumerate() {
             let label = if index == 0 { "look" } else { "" };
-            let _ = writeln!(self.0, "{label:INDENT$}{command}");
+            writeln!(self.page, "{label:INDENT$}{command}")?;
         }
+        Ok(())
     }
 
-    fn source(&mut self, key: &str) {
-        if let Some(source) = CATALOGUE.sources.get(key) {
-            self.row("source", source);
-        }
+    fn source(&mut self, key: &str) -> fmt::Result {
+        CATALOGUE.sources.get(key).map_or(Ok(()), |source| self.row("source", source))
     }
 
-    fn row(&mut self, label: &str, text: &str) {
-        let mut label = label;
-        for line in wrap(text, WIDTH - INDENT) {
-            let _ = writeln!(self.0, "{label:INDENT$}{line}");
-            label = "";
+    /// Nothing where there is no text.
+    fn row(&mut self, label: &str, text: &str) -> fmt::Result {
+        if text.is_empty() {
+            return Ok(());
         }
+        self.page.paragraph(&format!("{label:INDENT$}"), INDENT, text)
     }
 }
 
@@ -144,7 +153,7 @@ mod tests {
         let pages = ports.iter().map(|port| explain(*port, true).expect("a page"));
         for page in pages.chain([table(true), explain(80, true).expect("a page")]) {
             for line in page.lines() {
-                assert!(line.chars().count() <= WIDTH, "{line}");
+                assert!(line.chars().count() <= 80, "{line}");
             }
         }
     }

@@ -5,4 +5,5 @@ pub(crate) mod event_table;
 pub mod logging;
 pub mod message;
 pub mod output;
+pub(crate) mod page;
 pub(crate) mod wrap;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 
 use super::report::{PortReport, Report};
 use crate::{
@@ -16,28 +16,28 @@ use crate::{
         socket::{Holder, Socket},
     },
     sockets::SocketScope,
-    terminal::{escape::escaped, wrap::wrap},
+    terminal::{
+        page::{Page, WIDTH, fit},
+        wrap::wrap,
+    },
 };
-
-const WIDTH: usize = 80;
 
 /// Columns at which holders and their details begin.
 const INDENT: usize = 5;
 const DETAILS: usize = 14;
 
 pub(super) fn page(report: &Report, in_colour: bool) -> String {
-    let mut page = Page { text: String::new(), in_colour };
-    // Writing to a string cannot fail.
-    let _ = page.report(report);
-    page.text
+    let mut writer = Writer { page: Page::new(in_colour) };
+    // Writing to a page cannot fail.
+    let _ = writer.report(report);
+    writer.page.into_text()
 }
 
-struct Page {
-    text: String,
-    in_colour: bool,
+struct Writer {
+    page: Page,
 }
 
-impl Page {
+impl Writer {
     fn report(&mut self, report: &Report) -> fmt::Result {
         let (busy, quiet): (Vec<_>, Vec<_>) =
             report.ports.iter().partition(|report| is_busy(report));
@@ -46,7 +46,7 @@ impl Page {
             let several = report.namespaces > 1;
             busy.port.sockets.iter().try_for_each(|socket| self.socket(socket, several))?;
             busy.targeted_captures().try_for_each(|capture| self.capture(capture, several))?;
-            writeln!(self.text)?;
+            writeln!(self.page)?;
         }
         for quiet in quiet {
             self.port(quiet)?;
@@ -54,7 +54,7 @@ impl Page {
         if report.other_captures.is_empty() {
             return Ok(());
         }
-        writeln!(self.text, "\npackets of these ports are taken, or may be, among others:")?;
+        writeln!(self.page, "\npackets of these ports are taken, or may be, among others:")?;
         let several = report.namespaces > 1;
         report.other_captures.iter().try_for_each(|capture| self.capture(capture, several))
     }
@@ -75,8 +75,8 @@ impl Page {
             AnsiColor::Yellow.on_default().bold()
         };
         let name = report.port.service.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-        let port = self.styled(style, &report.port.port.to_string());
-        writeln!(self.text, "{port}{name}: {count}")?;
+        let port = self.page.styled(style, &report.port.port.to_string());
+        writeln!(self.page, "{port}{name}: {count}")?;
         if sockets.is_empty() && report.known_to_agent > 0 {
             self.line(
                 INDENT,
@@ -85,10 +85,10 @@ impl Page {
         }
         self.agent_facts(&report.port)?;
         for way in &report.port.answered_by {
-            self.paragraph(2, &way.sentence(report.port.port))?;
+            self.sentence(2, &way.sentence(report.port.port))?;
         }
         for forwarded in &report.port.forwarded_to {
-            self.paragraph(2, &forwarded.sentence(report.port.port))?;
+            self.sentence(2, &forwarded.sentence(report.port.port))?;
         }
         Ok(())
     }
@@ -199,8 +199,8 @@ impl Page {
         }
     }
 
-    /// Text that continues, indented further, on the next line if it is too long for one.
-    fn paragraph(&mut self, indent: usize, text: &str) -> fmt::Result {
+    /// A sentence, which continues further to the right.
+    fn sentence(&mut self, indent: usize, text: &str) -> fmt::Result {
         let mut lines = wrap(text, WIDTH - INDENT).into_iter();
         self.line(indent, &lines.next().unwrap_or_default())?;
         lines.try_for_each(|line| self.line(INDENT, &line))
@@ -208,12 +208,7 @@ impl Page {
 
     /// A line, cut at the width of the terminal.
     fn line(&mut self, indent: usize, text: &str) -> fmt::Result {
-        let line = format!("{:indent$}{}", "", fit(text, WIDTH - indent));
-        writeln!(self.text, "{}", line.trim_end())
-    }
-
-    fn styled(&self, style: Style, text: &str) -> String {
-        if self.in_colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        self.page.cut_line(indent, text)
     }
 }
 
@@ -222,33 +217,4 @@ fn is_busy(report: &PortReport) -> bool {
     !report.port.sockets.is_empty()
         || !report.port.answered_by.is_empty()
         || report.targeted_captures().next().is_some()
-}
-
-/// Escapes control characters, which names and arguments of programs may contain, and cuts what is
-/// too long with an ellipsis.
-fn fit(text: &str, width: usize) -> String {
-    let shown = escaped(text);
-    if shown.chars().count() <= width {
-        return shown.into_owned();
-    }
-    let mut cut: String = shown.chars().take(width - 1).collect();
-    cut.push('…');
-    cut
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes_control_and_direction_characters() {
-        assert_eq!(fit("a\u{1b}[2J\u{202e}b\n", 80), "a\\u{1b}[2J\\u{202e}b\\u{a}");
-    }
-
-    #[test]
-    fn cuts_long_text_with_an_ellipsis() {
-        assert_eq!(fit("four", 4), "four");
-        assert_eq!(fit("fives", 4), "fiv…");
-        assert_eq!(fit("\u{1b}\u{1b}", 4), "\\u{…");
-    }
 }

@@ -9,9 +9,7 @@ use super::{
     hooks::{HookReport, HookState},
     report::{Health, Report},
 };
-use crate::terminal::{escape::escaped, wrap::wrap};
-
-const WIDTH: usize = 80;
+use crate::terminal::{escape::escaped, page::Page};
 
 /// Indentation of explanations.
 const INDENT: &str = "      ";
@@ -25,18 +23,17 @@ enum Mark {
 }
 
 pub(super) fn page(report: &Report, in_colour: bool) -> String {
-    let mut page = Page { text: String::new(), in_colour };
-    // Writing to a string cannot fail.
-    let _ = page.report(report);
-    page.text
+    let mut writer = Writer { page: Page::new(in_colour) };
+    // Writing to a page cannot fail.
+    let _ = writer.report(report);
+    writer.page.into_text()
 }
 
-struct Page {
-    text: String,
-    in_colour: bool,
+struct Writer {
+    page: Page,
 }
 
-impl Page {
+impl Writer {
     fn report(&mut self, report: &Report) -> fmt::Result {
         self.head(report)?;
         let mut group = "";
@@ -57,23 +54,23 @@ impl Page {
             Health::Degraded => (Mark::Lost, "degraded: what is marked ! below is lost"),
             Health::Broken => (Mark::Fatal, "broken: the agent cannot work here, see ✗ below"),
         };
-        let health = self.styled(mark.style().bold(), health);
-        writeln!(self.text, "ghostport doctor: {health} (exit code {})", report.health.code())?;
+        let health = self.page.styled(mark.style().bold(), health);
+        writeln!(self.page, "ghostport doctor: {health} (exit code {})", report.health.code())?;
         let agent = match (report.agent.running, report.agent.pid) {
             (true, Some(pid)) => format!("running, process {pid}"),
             (true, None) => "running".to_owned(),
             _ if report.hooks.is_empty() => "not running".to_owned(),
             _ => "not running; the hooks below were tried just now".to_owned(),
         };
-        writeln!(self.text, "\nagent    {agent}")?;
+        writeln!(self.page, "\nagent    {agent}")?;
         let series = if report.quiet_series_omitted {
             "; series of ports that never saw anything are left out"
         } else {
             ""
         };
-        writeln!(self.text, "ports    {} watched{series}", report.watched_ports)?;
+        writeln!(self.page, "ports    {} watched{series}", report.watched_ports)?;
         if let Some(bytes) = report.kernel_memory_bytes {
-            writeln!(self.text, "memory   {} KiB in the kernel, for maps", bytes.div_ceil(1024))?;
+            writeln!(self.page, "memory   {} KiB in the kernel, for maps", bytes.div_ceil(1024))?;
         }
         Ok(())
     }
@@ -94,7 +91,7 @@ impl Page {
             report.interfaces.iter().partition(|interface| interface.counted);
         self.heading("Interfaces")?;
         if counted.is_empty() {
-            writeln!(self.text, "  ! none is counted: see interfaces.include and exclude")?;
+            writeln!(self.page, "  ! none is counted: see interfaces.include and exclude")?;
         } else {
             let titles = ["name", "driver", "MTU", "ingress", "egress"];
             self.row(titles.map(str::to_owned))?;
@@ -116,7 +113,7 @@ impl Page {
 
     fn row(&mut self, [name, driver, mtu, ingress, egress]: [String; 5]) -> fmt::Result {
         let line = format!("    {name:<15}  {driver:<15}  {mtu:>6}  {ingress:<12} {egress}");
-        writeln!(self.text, "{}", escaped(line.trim_end()))
+        writeln!(self.page, "{}", escaped(line.trim_end()))
     }
 
     /// The hooks; interfaces whose hooks are alike share an entry.
@@ -157,30 +154,21 @@ impl Page {
     }
 
     fn heading(&mut self, name: &str) -> fmt::Result {
-        let name = self.styled(Style::new().bold(), name);
-        writeln!(self.text, "\n{name}")
+        let name = self.page.styled(Style::new().bold(), name);
+        writeln!(self.page, "\n{name}")
     }
 
     /// A marked line, what follows its head wrapped under itself.
     fn line(&mut self, mark: Mark, head: &str, value: &str) -> fmt::Result {
         let indent = 4 + head.chars().count();
-        let sign = self.styled(mark.style(), mark.sign());
-        let mut lines = wrap(&escaped(value), WIDTH - indent).into_iter();
-        let first = format!("  {sign} {head}{}", lines.next().unwrap_or_default());
-        writeln!(self.text, "{}", first.trim_end())?;
-        lines.try_for_each(|line| writeln!(self.text, "{:indent$}{line}", ""))
+        let sign = self.page.styled(mark.style(), mark.sign());
+        self.page.paragraph(&format!("  {sign} {head}"), indent, value)
     }
 
     fn explanation(&mut self, label: &str, words: Option<&str>) -> fmt::Result {
         let Some(words) = words else { return Ok(()) };
-        let indent = INDENT.len() + label.chars().count();
-        let mut lines = wrap(&escaped(words), WIDTH - indent).into_iter();
-        writeln!(self.text, "{INDENT}{label}{}", lines.next().unwrap_or_default())?;
-        lines.try_for_each(|line| writeln!(self.text, "{:indent$}{line}", ""))
-    }
-
-    fn styled(&self, style: Style, text: &str) -> String {
-        if self.in_colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        let head = format!("{INDENT}{label}");
+        self.page.paragraph(&head, head.chars().count(), words)
     }
 }
 

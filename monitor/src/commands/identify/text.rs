@@ -4,11 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::terminal::{escape::escaped, wrap::wrap};
+use crate::terminal::{escape::escaped, page::WIDTH, wrap::wrap};
 use monitor_identify::Identification;
 use monitor_identify::capture::Finding;
-
-const WIDTH: usize = 80;
 
 /// A conversation: its ends, then what it is.
 pub(super) fn finding(finding: &Finding) -> String {
