@@ -25,7 +25,7 @@ use super::{
     shutdown::FLUSH_LIMIT,
     signals::Signals,
     socket_scanner::{self, SocketScanner},
-    start::{self, Prepared, Started},
+    start::{self, Prepared, Started, Threads},
     state::Agent,
 };
 use crate::{config::Config, event::Event, metrics::AgentStatus, web};
@@ -44,9 +44,7 @@ pub async fn run(options: Options) -> Result<()> {
         mut addresses,
         streams,
         sockets,
-        pipeline,
-        sinks,
-        store,
+        threads: Threads { pipeline, sinks, store },
         context,
         server,
     } = started;

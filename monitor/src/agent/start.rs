@@ -51,18 +51,16 @@ pub(super) struct Started {
     pub(super) streams: Streams,
     /// Outcomes of the socket hooks.
     pub(super) sockets: Vec<HookStatus>,
-    pub(super) pipeline: Pipeline,
-    pub(super) sinks: EventQueue,
-    pub(super) store: StoreQueue,
+    pub(super) threads: Threads,
     pub(super) context: EventContext,
     pub(super) server: Server,
 }
 
 /// The threads that work beside the agent's own.
-struct Threads {
-    pipeline: Pipeline,
-    sinks: EventQueue,
-    store: StoreQueue,
+pub(super) struct Threads {
+    pub(super) pipeline: Pipeline,
+    pub(super) sinks: EventQueue,
+    pub(super) store: StoreQueue,
 }
 
 impl Prepared {
@@ -99,20 +97,8 @@ impl Prepared {
                 return Err(error);
             }
         };
-        let Threads { pipeline, sinks, store } = threads;
         let kernel = Arc::new(Mutex::new(kernel));
-        Ok(Started {
-            kernel,
-            interfaces,
-            addresses,
-            streams,
-            sockets,
-            pipeline,
-            sinks,
-            store,
-            context,
-            server,
-        })
+        Ok(Started { kernel, interfaces, addresses, streams, sockets, threads, context, server })
     }
 }
 
