@@ -11,7 +11,8 @@ use std::{
 };
 
 use rustix::{
-    net::{AddressFamily, SocketType, socket},
+    io::Errno,
+    net::{AddressFamily, SocketType, bind, socket},
     thread::{Uid, gettid, set_thread_res_uid},
 };
 use serde_json::{Value, json};
@@ -199,6 +200,38 @@ pub fn listening_life(transport: &'static str, address: SocketAddr) -> [Call; 3]
 /// A socket that is bound and closed.
 pub fn bound_life(transport: &'static str, address: SocketAddr) -> [Call; 2] {
     [Call::here("success", transport, address), Call::here("close", transport, address)]
+}
+
+/// A bind that must have failed.
+pub fn refusal(
+    what: &'static str,
+    transport: &'static str,
+    at: SocketAddr,
+    errno: &'static str,
+) -> Call {
+    Call::here(what, transport, at).refused(errno)
+}
+
+/// Binds a UDP port that a dual-stack socket holds.
+pub fn bind_udp_in_use(port: u16) -> [Call; 3] {
+    let dual = at("::", port);
+    let holder = udp(AddressFamily::INET6);
+    bind(&holder, &dual).expect("bound");
+    let address = at("0.0.0.0", port);
+    assert_eq!(bind(udp(AddressFamily::INET), &address), Err(Errno::ADDRINUSE));
+    drop(holder);
+    let [bound, close] = bound_life("udp", dual);
+    [bound, refusal("in_use", "udp", address, "EADDRINUSE"), close]
+}
+
+/// Binds a UDP socket that is bound already.
+pub fn bind_udp_twice(one: SocketAddr, two: SocketAddr) -> [Call; 3] {
+    let socket = udp(AddressFamily::INET);
+    bind(&socket, &one).expect("bound");
+    assert_eq!(bind(&socket, &two), Err(Errno::INVAL));
+    drop(socket);
+    let [bound, close] = bound_life("udp", one);
+    [bound, refusal("error", "udp", two, "EINVAL"), close]
 }
 
 /// A new TCP socket.

@@ -14,7 +14,10 @@ use rustix::{
     },
 };
 use testkit::{
-    calls::{Call, NOBODY, as_user, at, bound_life, listening_life, privileged, tcp, udp, v4},
+    calls::{
+        Call, NOBODY, as_user, at, bind_udp_in_use, bind_udp_twice, bound_life, listening_life,
+        privileged, refusal, tcp, udp, v4,
+    },
     child::{forked, left_open},
     compat,
     namespaces::enter_new_users,
@@ -87,15 +90,6 @@ pub(super) fn unused(socket: OwnedFd, transport: &'static str, address: SocketAd
     bound_life(transport, address).to_vec()
 }
 
-pub(super) fn refusal(
-    what: &'static str,
-    transport: &'static str,
-    at: SocketAddr,
-    errno: &'static str,
-) -> Call {
-    Call::here(what, transport, at).refused(errno)
-}
-
 pub(super) fn in_use() -> Option<Vec<Call>> {
     let address = v4(port(7));
     let holder = TcpListener::bind(address).expect("bound");
@@ -103,15 +97,7 @@ pub(super) fn in_use() -> Option<Vec<Call>> {
     drop(holder);
     let [bound, listens, close] = listening_life("tcp", address);
     let tcp = [bound, listens, refusal("in_use", "tcp", address, "EADDRINUSE"), close];
-
-    let dual = at("::", port(8));
-    let holder = udp(AddressFamily::INET6);
-    bind(&holder, &dual).expect("bound");
-    let address = at("0.0.0.0", port(8));
-    assert_eq!(bind(udp(AddressFamily::INET), &address), Err(Errno::ADDRINUSE));
-    drop(holder);
-    let [bound, close] = bound_life("udp", dual);
-    let udp = [bound, refusal("in_use", "udp", address, "EADDRINUSE"), close];
+    let udp = bind_udp_in_use(port(8));
     Some(tcp.into_iter().chain(udp).collect())
 }
 
@@ -136,12 +122,7 @@ pub(super) fn not_ours() -> Option<Vec<Call>> {
 }
 
 pub(super) fn bound_already() -> Option<Vec<Call>> {
-    let (one, two) = (v4(port(11)), v4(port(12)));
-    let socket = udp(AddressFamily::INET);
-    bind(&socket, &one).expect("bound");
-    assert_eq!(bind(&socket, &two), Err(Errno::INVAL));
-    let [bound, close] = bound_life("udp", one);
-    Some(vec![bound, refusal("error", "udp", two, "EINVAL"), close])
+    Some(bind_udp_twice(v4(port(11)), v4(port(12))).to_vec())
 }
 
 /// Makes the kernel choose watched ports, of this network namespace.

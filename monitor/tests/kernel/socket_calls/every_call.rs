@@ -13,8 +13,8 @@ use rustix::{
 };
 use testkit::{
     calls::{
-        Call, MECHANISMS, NOBODY, as_user, at, bind_as, bind_nowhere, bound_life, listening_life,
-        privileged, tcp, udp, v4,
+        Call, MECHANISMS, NOBODY, as_user, at, bind_as, bind_nowhere, bind_udp_in_use,
+        bind_udp_twice, bound_life, listening_life, privileged, refusal, tcp, udp, v4,
     },
     world::{Peer, in_world, netns_inode, port, set_sysctl},
 };
@@ -120,8 +120,6 @@ fn plain_lives(bench: &mut Bench) {
 }
 
 fn refusals(bench: &mut Bench) {
-    let refused =
-        |what, transport, address, errno| Call::here(what, transport, address).refused(errno);
     let address = v4(port(10));
     let holder = TcpListener::bind(address).expect("bound");
     let second = tcp(AddressFamily::INET);
@@ -131,7 +129,7 @@ fn refusals(bench: &mut Bench) {
         &[
             listening_life("tcp", address)[0].clone(),
             listening_life("tcp", address)[1].clone(),
-            refused("in_use", "tcp", address, "EADDRINUSE"),
+            refusal("in_use", "tcp", address, "EADDRINUSE"),
         ],
     );
     drop(second);
@@ -139,15 +137,7 @@ fn refusals(bench: &mut Bench) {
     drop(holder);
     bench.saw("its holder", &listening_life("tcp", address)[2..]);
 
-    let dual = at("::", port(11));
-    let holder = udp(AddressFamily::INET6);
-    bind(&holder, &dual).expect("bound");
-    let address = at("0.0.0.0", port(11));
-    assert_eq!(bind(udp(AddressFamily::INET), &address), Err(Errno::ADDRINUSE));
-    drop(holder);
-    let [success, close] = bound_life("udp", dual);
-    let in_use = refused("in_use", "udp", address, "EADDRINUSE");
-    bench.saw("a UDP port that a dual-stack socket holds", &[success, in_use, close]);
+    bench.saw("a UDP port that a dual-stack socket holds", &bind_udp_in_use(port(11)));
 
     for (family, transport, address) in [
         (AddressFamily::INET, "tcp", at("203.0.113.1", port(12))),
@@ -157,18 +147,12 @@ fn refusals(bench: &mut Bench) {
     ] {
         let socket = if transport == "tcp" { tcp(family) } else { udp(family) };
         assert_eq!(bind(&socket, &address), Err(Errno::ADDRNOTAVAIL));
-        let call = refused("error", transport, address, "EADDRNOTAVAIL");
+        let call = refusal("error", transport, address, "EADDRNOTAVAIL");
         bench.saw("an address that is not ours", &[call]);
     }
 
-    let twice = udp(AddressFamily::INET);
-    let (one, two) = (v4(port(13)), v4(port(14)));
-    bind(&twice, &one).expect("bound");
-    assert_eq!(bind(&twice, &two), Err(Errno::INVAL));
-    drop(twice);
-    let [success, close] = bound_life("udp", one);
-    let refusal = refused("error", "udp", two, "EINVAL");
-    bench.saw("a socket that is bound already", &[success, refusal, close]);
+    let calls = bind_udp_twice(v4(port(13)), v4(port(14)));
+    bench.saw("a socket that is bound already", &calls);
 
     let mixed = tcp(AddressFamily::INET6);
     let address = v4(port(15));
@@ -177,7 +161,7 @@ fn refusals(bench: &mut Bench) {
         Err(Errno::AFNOSUPPORT) => "EAFNOSUPPORT",
         _ => "EINVAL",
     };
-    let call = refused("error", "tcp", address, errno);
+    let call = refusal("error", "tcp", address, errno);
     let call = Call { family: "ipv6", address: None, ..call };
     bench.saw("an IPv4 address for an IPv6 socket", &[call.clone(), call]);
 }
@@ -192,7 +176,7 @@ fn users(bench: &mut Bench) {
             assert_eq!(bind(udp(family), &address), Err(Errno::ACCESS));
         });
         let denied = |transport| {
-            let call = Call::here("denied", transport, address).refused("EACCES");
+            let call = refusal("denied", transport, address, "EACCES");
             call.by(NAME, thread, NOBODY, NOBODY)
         };
         bench.saw("a privileged port as a normal user", &[denied("tcp"), denied("udp")]);
