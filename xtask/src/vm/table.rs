@@ -56,7 +56,7 @@ pub(super) const ROWS: &[Row] = &[
     row("scenario", "kernel", &["scenario::"]),
     row("attachment", "kernel", &["attachment::"]),
     row("interfaces", "kernel", &["interfaces::"]),
-    row("adoption", "kernel", &["traffic::a_kill_under_load"]),
+    row("adoption", "kernel", &["a_kill_under_load"]),
     Row { skipped: &["a_kill_under_load"], ..row("traffic", "kernel", &["traffic::"]) },
     row("payloads", "kernel", &["payloads::"]),
     row("agent", "agent", &["running::"]),
