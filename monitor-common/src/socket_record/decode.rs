@@ -1,172 +1,22 @@
-//! Socket calls as the agent sees them: the kernel side's records, decoded once.
+//! From the bytes of the ring buffer to a record.
 
-use alloc::boxed::Box;
 use core::{
     fmt,
-    net::IpAddr,
     num::{NonZeroU32, NonZeroU64},
 };
 
+use super::{
+    call::{Call, Family, SocketRecord},
+    caller::{Caller, CapturedCommandLine, TaskName},
+};
 use crate::{
     flow::Protocol,
     sampling::ip_address,
     socket_event::{
-        BindResult, COMMAND_LINE_LEN, Mechanism, SocketEvent, SocketEventKind,
-        SocketEventWithCommandLine, TASK_NAME_LEN, UnknownVariant, known,
+        COMMAND_LINE_LEN, Mechanism, SocketEvent, SocketEventKind, SocketEventWithCommandLine,
+        UnknownVariant, known,
     },
 };
-
-/// A socket call on a watched port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketRecord {
-    /// The call and its outcome.
-    pub call: Call,
-    /// `CLOCK_BOOTTIME` or, before Linux 5.8, `CLOCK_MONOTONIC`; nanoseconds.
-    pub time_ns: u64,
-    /// Kind of hook that saw the call.
-    pub mechanism: Mechanism,
-    /// Transport protocol of the socket.
-    pub protocol: Option<Protocol>,
-    /// Address family of the socket.
-    pub family: Option<Family>,
-    /// Local address of the socket; `None` if it could not be read.
-    pub local_address: Option<IpAddr>,
-    /// Local port: the one held after success, else the one asked for.
-    pub port: u16,
-    /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`.
-    pub netns_inode: Option<u32>,
-    /// Process that made the call; `None` in interrupt context.
-    pub caller: Option<Caller>,
-}
-
-/// What happened to a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
-    /// A `bind(2)` or io_uring bind returned.
-    Bind {
-        /// Error number of a bind that failed.
-        errno: Option<NonZeroU32>,
-    },
-    /// A TCP socket entered the listening state.
-    Listen,
-    /// A socket that held the port was closed.
-    Close,
-}
-
-impl Call {
-    /// How a bind ended; `None` for other calls.
-    pub const fn bind_result(self) -> Option<BindResult> {
-        match self {
-            Self::Bind { errno: None } => Some(BindResult::Success),
-            Self::Bind { errno: Some(errno) } => Some(BindResult::from_errno(errno.get())),
-            Self::Listen | Self::Close => None,
-        }
-    }
-
-    /// Error number of a bind that failed; `None` for every other call.
-    pub const fn errno(self) -> Option<NonZeroU32> {
-        match self {
-            Self::Bind { errno } => errno,
-            Self::Listen | Self::Close => None,
-        }
-    }
-}
-
-/// Internet address family of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// `AF_INET`.
-    Ipv4,
-    /// `AF_INET6`, dual-stack sockets included.
-    Ipv6,
-}
-
-impl Family {
-    /// Name in events (`network.type` of the OpenTelemetry semantic conventions).
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ipv4 => "ipv4",
-            Self::Ipv6 => "ipv6",
-        }
-    }
-
-    /// From the version of IP, as records carry it.
-    const fn from_version(version: u8) -> Option<Self> {
-        match version {
-            4 => Some(Self::Ipv4),
-            6 => Some(Self::Ipv6),
-            _ => None,
-        }
-    }
-}
-
-/// The process that made a call, as it was at that moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Thread group: what userspace calls the process id.
-    pub tgid: u32,
-    /// Thread: what userspace calls the thread id.
-    pub tid: Option<NonZeroU32>,
-    /// Thread group of the parent.
-    pub parent_tgid: Option<u32>,
-    /// Start time of the process, `CLOCK_BOOTTIME`, nanoseconds.
-    pub start_time_ns: Option<u64>,
-    /// Name of the thread group's leader.
-    pub process_name: Option<TaskName>,
-    /// Name of the calling thread.
-    pub thread_name: TaskName,
-    /// Real user id.
-    pub uid: u32,
-    /// Real group id.
-    pub gid: u32,
-    /// Effective user id.
-    pub effective_uid: Option<u32>,
-    /// Id of the cgroup in the unified hierarchy.
-    pub cgroup_id: Option<NonZeroU64>,
-    /// Command line, if the kernel side captured it.
-    pub command_line: Option<CapturedCommandLine>,
-    /// Low half of the address of the arguments in the caller's memory. It changes with every
-    /// program that the process executes, because the kernel randomizes the place of the stack.
-    pub arguments_at: Option<NonZeroU32>,
-}
-
-/// Name of a task: bytes, not necessarily text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TaskName([u8; TASK_NAME_LEN]);
-
-impl TaskName {
-    /// From a field that is padded with NUL.
-    pub const fn new(padded: [u8; TASK_NAME_LEN]) -> Self {
-        Self(padded)
-    }
-
-    /// The bytes before the first NUL.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for TaskName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
-    }
-}
-
-/// The beginning of a command line, at most [`COMMAND_LINE_LEN`] bytes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CapturedCommandLine {
-    /// Arguments, each followed by NUL.
-    pub bytes: Box<[u8]>,
-    /// Whether the process has more than was captured.
-    pub is_truncated: bool,
-}
-
-impl fmt::Debug for CapturedCommandLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = if self.is_truncated { "..." } else { "" };
-        write!(f, "\"{}\"{end}", self.bytes.escape_ascii())
-    }
-}
 
 /// Why bytes are no record of a socket call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,8 +112,8 @@ fn caller(event: &SocketEvent) -> Option<Caller> {
         tid: NonZeroU32::new(event.pid),
         parent_tgid: is_known(known::PARENT).then_some(event.parent_tgid),
         start_time_ns: is_known(known::START_TIME).then_some(event.start_time_ns),
-        process_name: is_known(known::PROCESS_NAME).then_some(TaskName(event.process_name)),
-        thread_name: TaskName(event.thread_name),
+        process_name: is_known(known::PROCESS_NAME).then_some(TaskName::new(event.process_name)),
+        thread_name: TaskName::new(event.thread_name),
         uid: event.uid,
         gid: event.gid,
         effective_uid: is_known(known::EFFECTIVE_UID).then_some(event.effective_uid),
@@ -279,6 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::socket_event::{BindResult, TASK_NAME_LEN};
 
     /// A bind of process 100 of which nothing optional is known.
     fn event() -> SocketEvent {

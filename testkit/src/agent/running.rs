@@ -1,12 +1,10 @@
-//! The agent under test: its configuration, its process and its output.
+//! An agent at work.
 
 use std::{
-    env,
-    fmt::Write as _,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
@@ -16,141 +14,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{
+    command::ghostport,
+    config::{Config, SENTINEL, events_path},
+};
+use crate::{
     eventually, http,
     metrics::{Counts, Metrics, expect, since},
     patience,
     world::{World, port},
 };
-
-/// Where the agent of a test listens: in a namespace of its own every port is free.
-pub const LISTEN: u16 = 10948;
-
-/// Where the agent pins what outlives it.
-pub const PINS: &str = "/sys/fs/bpf/ghostport";
-
-/// Offset of the port by which a test knows that every earlier event has arrived.
-const SENTINEL: u16 = 99;
-
-/// A configuration, written out for the agent.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Watched ports; one more is added for [`Agent::events`].
-    pub ports: Vec<u16>,
-    /// `interfaces.include`.
-    pub include: Vec<&'static str>,
-    /// `interfaces.exclude`.
-    pub exclude: Vec<&'static str>,
-    /// `interfaces.mode`.
-    pub mode: &'static str,
-    /// `bind.mechanism`.
-    pub mechanism: &'static str,
-    /// `process.command_line`.
-    pub command_line: bool,
-    /// `payload`, as a flow mapping.
-    pub payload: &'static str,
-    /// Port of the web server.
-    pub listen: u16,
-    /// What follows the number of each port: keys of its mapping, none for a number alone.
-    pub port_keys: String,
-    /// Sinks beside the file that [`Agent::events`] reads, each as a mapping.
-    pub sinks: Vec<String>,
-    /// Keys of `web` beside `listen`, as `details: never`.
-    pub web_keys: String,
-}
-
-impl Config {
-    /// Watches these ports, and no interface.
-    pub fn new(ports: impl IntoIterator<Item = u16>) -> Self {
-        Self {
-            ports: ports.into_iter().collect(),
-            include: Vec::new(),
-            exclude: Vec::new(),
-            mode: "auto",
-            mechanism: "auto",
-            command_line: true,
-            payload: "{capture: true, keep: bytes}",
-            listen: LISTEN,
-            port_keys: String::new(),
-            sinks: Vec::new(),
-            web_keys: String::new(),
-        }
-    }
-
-    /// Writes events there, too.
-    pub fn with_sinks(self, sinks: impl IntoIterator<Item = String>) -> Self {
-        Self { sinks: sinks.into_iter().collect(), ..self }
-    }
-
-    /// Adds keys to the section `web`.
-    pub fn with_web_keys(self, keys: &str) -> Self {
-        Self { web_keys: keys.to_owned(), ..self }
-    }
-
-    /// Adds keys to the mapping of every port, as `dormant_after: 7d`.
-    pub fn with_port_keys(self, keys: &str) -> Self {
-        Self { port_keys: keys.to_owned(), ..self }
-    }
-
-    /// Counts on interfaces that match these globs.
-    pub fn on(self, include: &[&'static str]) -> Self {
-        Self { include: include.to_vec(), ..self }
-    }
-
-    /// Forces the mode of attachment.
-    pub fn mode(self, mode: &'static str) -> Self {
-        Self { mode, ..self }
-    }
-
-    /// Sets what is done with payloads.
-    pub fn payload(self, payload: &'static str) -> Self {
-        Self { payload, ..self }
-    }
-
-    /// Forces the mechanism of bind tracing.
-    pub fn mechanism(self, mechanism: &'static str) -> Self {
-        Self { mechanism, ..self }
-    }
-
-    fn yaml(&self, world: &World) -> String {
-        let mut text = String::from("ports:\n");
-        let sentinel = Some(port(SENTINEL)).filter(|sentinel| !self.ports.contains(sentinel));
-        for port in self.ports.iter().chain(&sentinel) {
-            let _ = match &*self.port_keys {
-                "" => writeln!(text, "  - {port}"),
-                keys => writeln!(text, "  - {{port: {port}, {keys}}}"),
-            };
-        }
-        let events = events_path(world);
-        let _ = writeln!(text, "store:\n  path: {}", world.path("ghostport.db").display());
-        let _ = write!(
-            text,
-            "interfaces:\n  include: {:?}\n  exclude: {:?}\n  mode: {}\n\
-             bind:\n  mechanism: {}\n\
-             payload: {}\n\
-             process:\n  command_line: {}\n\
-             web:\n  listen: [\"127.0.0.1:{}\"]\n  {}\n\
-             sinks:\n  - {{kind: file, path: {}}}\n",
-            self.include,
-            self.exclude,
-            self.mode,
-            self.mechanism,
-            self.payload,
-            self.command_line,
-            self.listen,
-            self.web_keys,
-            events.display(),
-        );
-        self.sinks.iter().for_each(|sink| text.push_str(&format!("  - {sink}\n")));
-        text
-    }
-
-    /// Writes it where the agent looks for it.
-    pub fn write(&self, world: &World) -> PathBuf {
-        let path = world.path("ghostport.yaml");
-        fs::write(&path, self.yaml(world)).expect("written");
-        path
-    }
-}
 
 /// How many sentinels there were, and one more: 127.0.0.0 is no address of a host.
 static SENTINELS: AtomicU32 = AtomicU32::new(1);
@@ -160,69 +32,6 @@ pub fn is_call(event: &Value) -> bool {
     ["bind", "bind_failed", "listen", "close"]
         .iter()
         .any(|kind| event["event.name"] == format!("ghostport.{kind}"))
-}
-
-fn events_path(world: &World) -> PathBuf {
-    world.path("events.jsonl")
-}
-
-/// Path of the binary under test. Cargo builds it into the folder above that of the test programs;
-/// both lie at the same places in a guest.
-pub fn binary() -> PathBuf {
-    let this = env::current_exe().expect("a path");
-    let built = this.ancestors().nth(2).expect("a folder of cargo's").join("ghostport");
-    assert!(built.is_file(), "{} is not there: run the tests by cargo", built.display());
-    built
-}
-
-/// The binary under test, to be run.
-pub fn ghostport() -> Command {
-    let mut command = Command::new(binary());
-    command.stdin(Stdio::null()).env_remove("RUST_LOG").env("NO_COLOR", "1");
-    command
-}
-
-/// Runs a command to its end, which must come soon.
-pub fn finish(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawned");
-    let pid = Pid::from_child(&child);
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        if stopped.recv_timeout(patience()) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    });
-    let stdout = child.stdout.take().expect("piped");
-    let reader = thread::spawn(move || read(stdout));
-    let stderr = read(child.stderr.take().expect("piped"));
-    let stdout = reader.join().expect("read");
-    let status = child.wait().expect("waited");
-    drop(stop);
-    watchdog.join().expect("a watchdog");
-    Output { status, stdout, stderr }
-}
-
-fn read(mut from: impl std::io::Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    from.read_to_end(&mut bytes).expect("read");
-    bytes
-}
-
-/// `ghostport detach`, after which nothing is left.
-pub fn detach() {
-    let output = finish(ghostport().arg("detach"));
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(!Path::new(PINS).exists(), "{PINS} is still there");
-}
-
-/// What a command said on standard error.
-pub fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// What a command said on standard output.
-pub fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// An agent at work. It is killed, if it still lives, when this is dropped, and what it said is

@@ -1,0 +1,93 @@
+//! What happened to a socket.
+
+use core::{net::IpAddr, num::NonZeroU32};
+
+use super::caller::Caller;
+use crate::{
+    flow::Protocol,
+    socket_event::{BindResult, Mechanism},
+};
+
+/// A socket call on a watched port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketRecord {
+    /// The call and its outcome.
+    pub call: Call,
+    /// `CLOCK_BOOTTIME` or, before Linux 5.8, `CLOCK_MONOTONIC`; nanoseconds.
+    pub time_ns: u64,
+    /// Kind of hook that saw the call.
+    pub mechanism: Mechanism,
+    /// Transport protocol of the socket.
+    pub protocol: Option<Protocol>,
+    /// Address family of the socket.
+    pub family: Option<Family>,
+    /// Local address of the socket; `None` if it could not be read.
+    pub local_address: Option<IpAddr>,
+    /// Local port: the one held after success, else the one asked for.
+    pub port: u16,
+    /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`.
+    pub netns_inode: Option<u32>,
+    /// Process that made the call; `None` in interrupt context.
+    pub caller: Option<Caller>,
+}
+
+/// What happened to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// A `bind(2)` or io_uring bind returned.
+    Bind {
+        /// Error number of a bind that failed.
+        errno: Option<NonZeroU32>,
+    },
+    /// A TCP socket entered the listening state.
+    Listen,
+    /// A socket that held the port was closed.
+    Close,
+}
+
+impl Call {
+    /// How a bind ended; `None` for other calls.
+    pub const fn bind_result(self) -> Option<BindResult> {
+        match self {
+            Self::Bind { errno: None } => Some(BindResult::Success),
+            Self::Bind { errno: Some(errno) } => Some(BindResult::from_errno(errno.get())),
+            Self::Listen | Self::Close => None,
+        }
+    }
+
+    /// Error number of a bind that failed; `None` for every other call.
+    pub const fn errno(self) -> Option<NonZeroU32> {
+        match self {
+            Self::Bind { errno } => errno,
+            Self::Listen | Self::Close => None,
+        }
+    }
+}
+
+/// Internet address family of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `AF_INET`.
+    Ipv4,
+    /// `AF_INET6`, dual-stack sockets included.
+    Ipv6,
+}
+
+impl Family {
+    /// Name in events (`network.type` of the OpenTelemetry semantic conventions).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+
+    /// From the version of IP, as records carry it.
+    pub(super) const fn from_version(version: u8) -> Option<Self> {
+        match version {
+            4 => Some(Self::Ipv4),
+            6 => Some(Self::Ipv6),
+            _ => None,
+        }
+    }
+}

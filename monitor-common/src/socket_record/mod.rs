@@ -1,0 +1,11 @@
+//! Socket calls as the agent sees them: the kernel side's records, decoded once.
+
+mod call;
+mod caller;
+mod decode;
+
+pub use self::{
+    call::{Call, Family, SocketRecord},
+    caller::{Caller, CapturedCommandLine, TaskName},
+    decode::DecodeError,
+};

@@ -1,0 +1,132 @@
+//! The hooks of socket calls, and the iterator over open files.
+
+use anyhow::Result;
+
+use super::state::Attacher;
+use crate::{
+    attach_error,
+    candidates::{self, Candidates},
+    capture_watch::CaptureWatch,
+    holders::OpenSockets,
+    hooks::{Hook, HookMechanism, HookStatus},
+    interfaces::Link,
+    links::LinkName,
+    mechanism::BindMechanism,
+    pins::Pins,
+    programs::{self, ProgramSpec, Target},
+    sys,
+};
+
+impl Attacher {
+    /// Attaches the socket hooks. Returns their statuses.
+    pub fn attach_sockets(
+        &mut self,
+        mechanism: BindMechanism,
+        pins: Option<&Pins>,
+    ) -> Vec<HookStatus> {
+        let mut changes = Vec::new();
+        for hook in [Hook::Bind, Hook::Listen, Hook::Close] {
+            let candidates =
+                candidates::of_sockets(hook, mechanism, self.sockets_unsupported.as_deref());
+            let status = self
+                .adopt_links(hook, None, &candidates, pins)
+                .unwrap_or_else(|| self.attach_new_sockets(hook, candidates, pins));
+            changes.push(status.clone());
+            self.statuses.insert((hook, 0), status);
+        }
+        self.load_holders();
+        self.watch_captures();
+        self.loader.release();
+        let programs = self.links.socket_programs(pins);
+        self.socket_programs =
+            programs.into_iter().filter_map(|id| sys::open_program(id).ok()).collect();
+        changes
+    }
+
+    fn load_holders(&mut self) {
+        if self.holders_unsupported.is_some() {
+            return;
+        }
+        if let Err(error) = self.loader.load_holders() {
+            self.holders_unsupported = Some(attach_error::explain_load(error.as_ref()));
+        }
+    }
+
+    fn watch_captures(&mut self) {
+        match CaptureWatch::attach(&mut self.loader) {
+            Ok(watch) => self.captures = watch,
+            Err(error) => {
+                self.captures_unsupported = Some(attach_error::explain_load(error.as_ref()));
+            }
+        }
+    }
+
+    /// Why new packet sockets are found by the next scan only, if so; known once the socket hooks are
+    /// attached.
+    pub fn captures_unsupported(&self) -> Option<&str> {
+        self.captures_unsupported.as_deref()
+    }
+
+    /// Why [`Self::open_sockets`] is not available, if so; known once the socket hooks are attached.
+    pub fn holders_unsupported(&self) -> Option<&str> {
+        self.holders_unsupported.as_deref()
+    }
+
+    /// Starts a read of the holders of sockets on watched ports.
+    pub fn open_sockets(&mut self) -> Result<OpenSockets> {
+        OpenSockets::open(self.loader.object())
+    }
+
+    /// Socket calls that no program saw, because the kernel was interrupted in the same program on
+    /// the same CPU, and does not enter a program twice.
+    pub fn missed_calls(&self) -> u64 {
+        self.socket_programs.iter().filter_map(|program| sys::missed_runs(program).ok()).sum()
+    }
+
+    /// Detaches the socket hooks.
+    pub fn detach_sockets(&mut self, pins: Option<&Pins>) -> Result<()> {
+        self.statuses.retain(|(_, ifindex), _| *ifindex != 0);
+        self.socket_programs.clear();
+        // Entries before returns: a call must not stay in flight for ever.
+        let is_entry =
+            |link: &LinkName| link.ifindex == 0 && programs::is_bind_entry(&link.program);
+        self.links.detach(pins, is_entry)?;
+        Ok(self.links.detach(pins, |link| link.ifindex == 0)?)
+    }
+
+    fn attach_new_sockets(
+        &mut self,
+        hook: Hook,
+        candidates: Candidates,
+        pins: Option<&Pins>,
+    ) -> HookStatus {
+        self.attach_first(hook, None, candidates, |this, mechanism| {
+            let attached = this.attach_sockets_by(hook, mechanism, pins);
+            if attached.is_err() {
+                // Some of several programs may be attached.
+                this.links.detach(pins, |l| l.hook == hook && l.mechanism == mechanism)?;
+            }
+            attached
+        })
+    }
+
+    fn attach_sockets_by(
+        &mut self,
+        hook: Hook,
+        mechanism: HookMechanism,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let programs = || programs::of(hook, mechanism, self.environment(Link::Other));
+        let programs: Vec<&ProgramSpec> = programs().collect();
+        // The kernel may refuse these. They go first, because a tracepoint that is detached is not
+        // free at once for the next candidate.
+        for program in programs.iter().filter(|program| program.target == Target::CgroupRoot) {
+            self.loader.load(program)?;
+        }
+        for program in programs {
+            let link = self.loader.attach(program)?;
+            self.keep(program, hook, mechanism, 0, link, pins)?;
+        }
+        Ok(())
+    }
+}

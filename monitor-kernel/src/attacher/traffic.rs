@@ -1,0 +1,196 @@
+//! The hooks of an interface.
+
+use anyhow::Result;
+use monitor_common::flow::LOOPBACK;
+
+use super::state::Attacher;
+use crate::{
+    adoption,
+    candidates::{self, Candidates},
+    clsact::{self, Filter},
+    hooks::{Hook, HookMechanism, HookStatus},
+    interfaces::{Interface, Link},
+    mechanism::InterfaceMode,
+    pins::Pins,
+    programs::{self, ProgramSpec},
+};
+
+/// Every driver accepts an XDP program at this MTU, bytes: the packets fit in one buffer.
+const ORDINARY_MTU: u32 = 1500;
+
+impl Attacher {
+    /// Attaches the traffic hooks of an interface that are not attached. Returns what changed.
+    pub fn attach_traffic(
+        &mut self,
+        interface: &Interface,
+        mode: InterfaceMode,
+        pins: Option<&Pins>,
+    ) -> Vec<HookStatus> {
+        let mut changes = Vec::new();
+        for hook in [Hook::Ingress, Hook::Egress] {
+            let key = (hook, interface.index);
+            if let Some(status) = self.statuses.get_mut(&key)
+                && status.attached.is_some()
+            {
+                status.interface = Some(interface.name.clone());
+                continue;
+            }
+            let candidates = candidates::of_traffic(hook, mode, interface.link);
+            let status = self
+                .adopt_links(hook, Some(interface), &candidates, pins)
+                .or_else(|| self.adopt_filter(hook, interface, &candidates, pins))
+                .unwrap_or_else(|| self.attach_new_traffic(hook, interface, candidates, pins));
+            if self.statuses.get(&key) != Some(&status) {
+                changes.push(status.clone());
+            }
+            self.statuses.insert(key, status);
+        }
+        changes
+    }
+
+    /// Detaches the hooks of an interface. A filter is removed by the interface's name, which is
+    /// `None` for an interface that is gone.
+    pub fn detach_interface(
+        &mut self,
+        ifindex: u32,
+        name: Option<&str>,
+        pins: Option<&Pins>,
+    ) -> Result<Vec<HookStatus>> {
+        self.links.detach(pins, |link| link.ifindex == ifindex)?;
+        let (ours, others): (Vec<Filter>, _) =
+            std::mem::take(&mut self.filters).into_iter().partition(|f| f.ifindex == ifindex);
+        self.filters = others;
+        for filter in &ours {
+            clsact::detach(filter, name, pins)?;
+        }
+        let mut changes = Vec::new();
+        for hook in [Hook::Ingress, Hook::Egress] {
+            if let Some(status) = self.statuses.remove(&(hook, ifindex)) {
+                changes.push(HookStatus { attached: None, rejected: Vec::new(), ..status });
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Adopts the filter of an earlier agent, and replaces its program by this agent's. A filter that
+    /// cannot be adopted is removed: two mechanisms at once would count twice.
+    fn adopt_filter(
+        &mut self,
+        hook: Hook,
+        interface: &Interface,
+        candidates: &Candidates,
+        pins: Option<&Pins>,
+    ) -> Option<HookStatus> {
+        let ours = |filter: &Filter| filter.hook == hook && filter.ifindex == interface.index;
+        let filter = self.filters.iter().find(|filter| ours(filter)).cloned()?;
+        let mechanism = HookMechanism::Clsact;
+        if candidates.mechanisms.contains(&mechanism)
+            && self.attach_traffic_by(hook, mechanism, interface, pins).is_ok()
+        {
+            return Some(HookStatus {
+                hook,
+                interface: Some(interface.name.clone()),
+                attached: Some(mechanism),
+                adopted: true,
+                rejected: adoption::rejected_before(
+                    self.left.as_ref(),
+                    hook,
+                    interface.index,
+                    mechanism,
+                    candidates,
+                ),
+            });
+        }
+        if let Err(error) = clsact::detach(&filter, Some(&interface.name), pins) {
+            tracing::warn!(%error, %hook, "a stale filter cannot be removed");
+        }
+        self.filters.retain(|filter| !ours(filter));
+        None
+    }
+
+    fn attach_new_traffic(
+        &mut self,
+        hook: Hook,
+        interface: &Interface,
+        candidates: Candidates,
+        pins: Option<&Pins>,
+    ) -> HookStatus {
+        self.attach_first(hook, Some(interface), candidates, |this, mechanism| {
+            this.attach_traffic_by(hook, mechanism, interface, pins)
+        })
+    }
+
+    /// Attaches a traffic hook by one mechanism and no other.
+    pub fn attach_traffic_by(
+        &mut self,
+        hook: Hook,
+        mechanism: HookMechanism,
+        interface: &Interface,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let program = self.program(hook, mechanism, interface.link)?;
+        if mechanism == HookMechanism::Clsact {
+            return self.attach_filter(program, hook, interface, pins);
+        }
+        let (program, link) = match self.loader.attach_to_interface(program, hook, interface) {
+            Ok(link) => (program, link),
+            Err(error) => {
+                let several = programs::for_several_buffers(hook, mechanism)
+                    .filter(|_| may_need_several_buffers(interface));
+                let attach = |program| {
+                    let link = self.loader.attach_to_interface(program, hook, interface);
+                    Some((program, link.ok()?))
+                };
+                several.and_then(attach).ok_or(error)?
+            }
+        };
+        self.keep(program, hook, mechanism, interface.index, link, pins)
+    }
+
+    /// Loads the traffic programs of an Ethernet device: those of the first candidate that loads.
+    pub fn load_traffic(&mut self, mode: InterfaceMode) -> Vec<HookStatus> {
+        let load = |hook| {
+            let candidates = candidates::of_traffic(hook, mode, Link::Ethernet);
+            self.attach_first(hook, None, candidates, |this, mechanism| {
+                let program = this.program(hook, mechanism, Link::Ethernet)?;
+                this.loader.load(program)
+            })
+        };
+        [Hook::Ingress, Hook::Egress].map(load).into()
+    }
+
+    fn attach_filter(
+        &mut self,
+        program: &ProgramSpec,
+        hook: Hook,
+        interface: &Interface,
+        pins: Option<&Pins>,
+    ) -> Result<()> {
+        let ours = |filter: &&Filter| filter.hook == hook && filter.ifindex == interface.index;
+        let left = self.filters.iter().find(ours).cloned();
+        let program = self.loader.load_tc(program)?;
+        let filter = clsact::attach(program, hook, interface, left.as_ref(), pins)?;
+        self.filters.retain(|other| Some(other) != left.as_ref());
+        self.filters.push(filter);
+        Ok(())
+    }
+
+    /// The one program of a traffic hook.
+    fn program(
+        &self,
+        hook: Hook,
+        mechanism: HookMechanism,
+        link: Link,
+    ) -> Result<&'static ProgramSpec> {
+        let mut programs = programs::of(hook, mechanism, self.environment(link));
+        programs.next().ok_or_else(|| anyhow::anyhow!("no program serves {hook} by {mechanism}"))
+    }
+}
+
+/// Whether the interface may have refused the plain program for the size of its packets. Loading
+/// another program takes time, and the loopback device refuses all of them.
+const fn may_need_several_buffers(interface: &Interface) -> bool {
+    interface.mtu > ORDINARY_MTU
+        && interface.index != LOOPBACK
+        && !matches!(interface.link, Link::Veth)
+}

@@ -1,0 +1,11 @@
+//! The agent under test: its configuration, its process and its output.
+
+mod command;
+mod config;
+mod running;
+
+pub use self::{
+    command::{PINS, binary, detach, finish, ghostport, stderr, stdout},
+    config::{Config, LISTEN},
+    running::{Agent, expect_sockets, is_call},
+};
