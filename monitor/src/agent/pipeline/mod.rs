@@ -15,6 +15,7 @@ mod expectation;
 mod handle;
 mod holders;
 mod message;
+mod outputs;
 mod parts;
 mod shared_ledger;
 mod worker;

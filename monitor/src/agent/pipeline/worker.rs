@@ -25,18 +25,17 @@ use super::{
     expectation::owner,
     holders,
     message::{Message, Shared},
+    outputs::{Outputs, STORE_WAIT},
     parts::Parts,
     shared_ledger::{SharedLedger, lock},
 };
 use crate::{
-    agent::{bounded_wait::BoundedWait, scan::Scan},
+    agent::scan::Scan,
     classification::{Classifier, Finding, Tallies},
     config::{self, PayloadKeep, WatchedPort},
-    event::{self, EncodedEvent, Event, EventBody, EventContext, broadcast::EventBroadcast},
+    event::{self, Event, EventBody, EventContext, broadcast::EventBroadcast},
     process::{Identity, ProcessEnricher},
-    sinks::EventQueue,
     sockets::{Capture, PortReach, Socket},
-    store::StoreQueue,
 };
 
 /// How often the ledger is saved, beside every reading of counters that finds a port changed. It is
@@ -45,14 +44,6 @@ const SAVE_PERIOD: Duration = Duration::from_secs(5);
 
 /// The same for unexpected binds, whose count must not go back when the agent is killed.
 const UNEXPECTED_SAVE_PERIOD: Duration = Duration::from_millis(50);
-
-/// How long the events of one reading or scan wait for room in the queue of the store: a port scan
-/// may awaken all ports at once. Socket calls wait in the queue of the pipeline meanwhile.
-const STORE_WAIT: Duration = Duration::from_secs(5);
-
-/// How long an event waits for room in the queues of the sinks, which are useful without some
-/// events as well.
-const SINK_WAIT: Duration = Duration::from_millis(50);
 
 pub(super) struct Worker {
     enricher: ProcessEnricher,
@@ -68,18 +59,14 @@ pub(super) struct Worker {
     /// case.
     command_lines: bool,
     context: EventContext,
-    sinks: EventQueue,
-    store: StoreQueue,
+    outputs: Outputs,
     saved_at: Instant,
     /// Whether a port has changed since `saved_at`.
     has_changes: bool,
     /// Whether a scan has been compared with the ledger.
     has_scanned: bool,
     captures: KnownCaptures,
-    store_wait: BoundedWait,
-    sink_wait: BoundedWait,
     shared: Arc<Shared>,
-    broadcast: EventBroadcast,
     /// The ways of answers whose events were emitted.
     answers: ReportedPaths,
     /// Transitions that are not emitted yet. The allocation is kept.
@@ -104,16 +91,12 @@ impl Worker {
             interfaces: HashMap::new(),
             command_lines: parts.command_lines,
             context: parts.context,
-            sinks: parts.queue,
-            store: parts.store,
+            outputs: Outputs::new(parts.queue, parts.store, broadcast, Arc::clone(&shared)),
             saved_at: Instant::now(),
             has_changes: false,
             has_scanned: false,
             captures: KnownCaptures::default(),
-            store_wait: BoundedWait::default(),
-            sink_wait: BoundedWait::default(),
             shared,
-            broadcast,
             answers: ReportedPaths::default(),
             transitions: Vec::new(),
         }
@@ -266,10 +249,10 @@ impl Worker {
         self.saved_at = Instant::now();
         self.has_changes = false;
         let mut ledger = lock(&self.ledger);
-        if self.store.needs_whole_ledger() {
+        if self.outputs.store.needs_whole_ledger() {
             ledger.mark_unsaved();
         }
-        if let Err(changes) = self.store.save(ledger.take_changes()) {
+        if let Err(changes) = self.outputs.store.save(ledger.take_changes()) {
             ledger.requeue(&changes);
         }
     }
@@ -340,7 +323,7 @@ impl Worker {
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
                 // A call has few transitions, and other calls are queued behind it.
                 if call.is_none() {
-                    self.wait_for_room(deadline);
+                    self.outputs.wait_for_room(deadline);
                 }
                 self.emit(event);
             }
@@ -351,26 +334,8 @@ impl Worker {
         }
     }
 
-    fn wait_for_room(&mut self, deadline: Instant) {
-        self.store_wait.wait(deadline, || self.store.has_room());
-        // A sink that keeps up has room at once; one that hangs does not delay the others.
-        self.sink_wait.wait(Instant::now() + SINK_WAIT, || self.sinks.has_room());
-    }
-
-    /// Encodes an event once, for the subscribers, the store and the sinks.
     fn emit(&self, event: Event) {
-        match EncodedEvent::new(event) {
-            Ok(encoded) => {
-                let encoded = Arc::new(encoded);
-                self.broadcast.send(&encoded.line);
-                self.store.send(&encoded);
-                self.sinks.send(&encoded);
-            }
-            Err(error) => {
-                self.shared.lost.fetch_add(1, Relaxed);
-                tracing::error!("cannot encode an event as JSON: {error}");
-            }
-        }
+        self.outputs.emit(event);
     }
 }
 
