@@ -5,6 +5,8 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
+use serde::de::DeserializeOwned;
+
 use super::patience;
 
 /// What came back.
@@ -19,6 +21,13 @@ pub struct Response {
 }
 
 impl Response {
+    /// The document of a successful answer.
+    #[track_caller]
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        assert_eq!(self.status, 200, "{}", self.body);
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
     /// Value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|line| {

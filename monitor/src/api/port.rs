@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{capture::Capture, forwarding::ForwardedTo, named, reach::AnsweredBy, socket::Socket};
 use crate::{catalogue, classification::Tally, config::WatchedPort};
 
-/// The answer of `/api/v1/ports`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The answer of `/api/v1/ports`, and the document of `check` but for its schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
     /// In ascending order.
     pub ports: Vec<Port>,

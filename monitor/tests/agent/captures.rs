@@ -2,10 +2,17 @@
 
 use std::{os::fd::OwnedFd, process, thread, time::Duration};
 
+use ghostport::{
+    api::{
+        capture::Capture,
+        port::{Port, Ports},
+    },
+    sockets::CaptureKind,
+};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use serde_json::{Value, json};
 use testkit::{
-    agent::{Agent, Config, finish, ghostport, stdout},
+    agent::{Agent, Config, finish, ghostport, json as document, stdout},
     bpf::attach_accepting_program,
     eventually,
     receiver::{Answer, Receiver},
@@ -14,16 +21,15 @@ use testkit::{
 };
 
 /// The captures of a port that this process holds, and the exit code.
-fn check(port: u16) -> (Option<i32>, Vec<Value>) {
+fn check(port: u16) -> (Option<i32>, Vec<Capture>) {
     let output = finish(ghostport().args(["check", &port.to_string(), "--json"]));
-    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let captures = document["ports"][0]["captures"].as_array().cloned().unwrap_or_default();
+    let Ports { mut ports } = document(&output);
+    let captures = ports.remove(0).captures;
     (output.status.code(), captures.into_iter().filter(is_ours).collect())
 }
 
-fn is_ours(capture: &Value) -> bool {
-    let holders = capture["holders"].as_array();
-    holders.is_some_and(|holders| holders.iter().any(|holder| holder["pid"] == process::id()))
+fn is_ours(capture: &Capture) -> bool {
+    capture.holders.iter().flatten().any(|holder| holder.pid == process::id())
 }
 
 #[test]
@@ -33,10 +39,10 @@ fn check_reports_a_socket_that_looks_for_a_port() {
         let (code, captures) = check(port(0));
         assert_eq!((code, captures.len()), (Some(1), 1), "{captures:?}");
         let capture = &captures[0];
-        assert_eq!(capture["kind"], "packet_socket");
-        assert_eq!(capture["filter"], format!("only port {}/udp", port(0)));
-        assert_eq!(capture["only_watched"], true);
-        assert_eq!(capture["netns_inode"], netns_inode());
+        assert_eq!(capture.kind, CaptureKind::PacketSocket);
+        assert_eq!(capture.filter, format!("only port {}/udp", port(0)));
+        assert!(capture.only_watched);
+        assert_eq!(capture.netns_inode.map(u64::from), Some(netns_inode()));
         let page = stdout(&finish(ghostport().args(["check", &port(0).to_string()])));
         let line = format!("packet socket: only port {}/udp", port(0));
         assert!(page.contains(&line), "{page}");
@@ -50,8 +56,8 @@ fn check_reports_a_socket_in_another_network_namespace() {
         let (there, _socket) = peer.run(|| (netns_inode(), capturing_socket(&udp_to(port(0)))));
         let (code, captures) = check(port(0));
         assert_eq!((code, captures.len()), (Some(1), 1), "{captures:?}");
-        assert_eq!(captures[0]["netns_inode"], there);
-        assert_eq!(captures[0]["only_watched"], true);
+        assert_eq!(captures[0].netns_inode.map(u64::from), Some(there));
+        assert!(captures[0].only_watched);
     });
 }
 
@@ -61,8 +67,8 @@ fn check_does_not_count_a_capture_of_everything_as_use() {
         let _everything = capturing_socket(&[]);
         let (code, captures) = check(port(0));
         assert_eq!((code, captures.len()), (Some(0), 1), "{captures:?}");
-        assert_eq!(captures[0]["filter"], "everything");
-        assert_eq!(captures[0]["only_watched"], false);
+        assert_eq!(captures[0].filter, "everything");
+        assert!(!captures[0].only_watched);
         let page = stdout(&finish(ghostport().args(["check", &port(0).to_string()])));
         assert!(page.contains("packet socket: everything"), "{page}");
     });
@@ -87,8 +93,8 @@ fn check_reports_a_raw_socket_with_its_protocol() {
         let _socket = raw_socket();
         let (code, captures) = check(port(0));
         assert_eq!((code, captures.len()), (Some(0), 1), "{captures:?}");
-        assert_eq!(captures[0]["kind"], "raw_socket");
-        assert_eq!(captures[0]["filter"], "every UDP packet over IPv4");
+        assert_eq!(captures[0].kind, CaptureKind::RawSocket);
+        assert_eq!(captures[0].filter, "every UDP packet over IPv4");
     });
 }
 
@@ -131,9 +137,8 @@ fn the_agent_emits_one_event_and_alerts_only_where_a_port_is_looked_for() {
         let alerts = alerts();
         assert_eq!(alerts.len(), 1, "{alerts:#?}");
         assert_eq!(alerts[0]["labels"]["port"], port(0).to_string());
-        let answer = agent.get(&format!("/api/v1/ports/{}", port(0)));
-        let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
-        assert_eq!(answer["captures"].as_array().map(Vec::len), Some(2), "{answer:#}");
+        let answer: Port = agent.ask(&format!("/api/v1/ports/{}", port(0)));
+        assert_eq!(answer.captures.len(), 2, "{answer:#?}");
         drop((targeted, everything));
     });
 }

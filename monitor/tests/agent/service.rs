@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use ghostport::api::port::Port;
 use testkit::{
     agent::{LISTEN, PINS, binary, detach},
     eventually, http,
@@ -134,14 +134,12 @@ fn is_ready_once_attached_with_five_capabilities() {
         systemd.add("binder.service", &binding(port(0), "stays"));
         systemd.start("binder.service");
         let holder = eventually("its holder", || {
-            let body = get(&format!("/api/v1/ports/{}", port(0)))?.body;
-            let view: Value = serde_json::from_str(&body).expect("JSON");
-            let holder = view["sockets"][0]["holders"][0].clone();
-            holder.is_object().then_some(holder)
+            let view: Port = get(&format!("/api/v1/ports/{}", port(0)))?.json();
+            view.sockets.first()?.holders.as_ref()?.first().cloned()
         });
         let program = env::current_exe().expect("a path");
-        assert_eq!(holder["executable"].as_str(), program.to_str(), "{holder:#}");
-        assert_eq!(holder["systemd_unit"], "binder.service", "{holder:#}");
+        assert_eq!(holder.executable.as_deref(), program.to_str(), "{holder:#?}");
+        assert_eq!(holder.systemd_unit.as_deref(), Some("binder.service"), "{holder:#?}");
         let events = fs::read_to_string(EVENTS).expect("events");
         assert!(events.lines().any(|line| line.contains("ghostport.bind\"")), "{events}");
 

@@ -5,6 +5,10 @@ use std::{
     net::{Ipv4Addr, TcpStream},
 };
 
+use ghostport::{
+    api::{port::Port, socket::Socket},
+    sockets::TcpState,
+};
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config},
@@ -51,7 +55,8 @@ fn names_and_expects_a_service_by_its_unit() {
             let bind = first(agent, "bind", port);
             assert_eq!(bind["ghostport.systemd_unit"], unit, "{bind:#}");
             assert_eq!(bind["ghostport.expected"], is_expected, "{bind:#}");
-            assert_eq!([bind["process.pid"].as_u64().expect("a pid")], pids(systemd, unit)[..]);
+            let [pid] = systemd.unit_pids(unit)[..] else { panic!("not one process") };
+            assert_eq!(bind["process.pid"], pid, "{bind:#}");
             assert_eq!(bind["process.parent_pid"], systemd.pid(), "{bind:#}");
             let cgroup = bind["process.linux.cgroup"].as_str().expect("a control group");
             assert!(cgroup.ends_with(&format!(".slice/system.slice/{unit}")), "{cgroup}");
@@ -62,21 +67,14 @@ fn names_and_expects_a_service_by_its_unit() {
     });
 }
 
-fn pids(systemd: &Systemd, unit: &str) -> Vec<u64> {
-    systemd.unit_pids(unit).into_iter().map(u64::from).collect()
-}
-
 /// Who holds the listener on a port, each with its unit.
-fn holders(agent: &Agent, port: u16) -> Vec<(u64, Value)> {
-    let view: Value =
-        serde_json::from_str(&agent.get(&format!("/api/v1/ports/{port}")).body).expect("JSON");
-    let sockets = view["sockets"].as_array().expect("sockets");
-    let listener = sockets.iter().find(|socket| socket["tcp_state"] == "listen");
-    let holders = listener.and_then(|socket| socket["holders"].as_array());
-    let holders = holders.into_iter().flatten();
-    let mut holders: Vec<_> = holders
-        .map(|holder| (holder["pid"].as_u64().expect("a pid"), holder["systemd_unit"].clone()))
-        .collect();
+fn holders(agent: &Agent, port: u16) -> Vec<(u32, Option<String>)> {
+    let view: Port = agent.ask(&format!("/api/v1/ports/{port}"));
+    let is_listener = |socket: &&Socket| socket.tcp_state == Some(TcpState::Listen);
+    let listener = view.sockets.iter().find(is_listener);
+    let holders = listener.and_then(|socket| socket.holders.as_ref()).into_iter().flatten();
+    let mut holders: Vec<_> =
+        holders.map(|holder| (holder.pid, holder.systemd_unit.clone())).collect();
     holders.sort_unstable_by_key(|(pid, _)| *pid);
     holders
 }
@@ -90,7 +88,7 @@ fn reports_the_binder_and_the_holders_of_a_socket_unit() {
         systemd.add("gp-ours.socket", &listen);
         systemd.add("gp-ours.service", "[Service]\nExecStart=/bin/sleep infinity\n");
         systemd.start("gp-ours.socket");
-        let manager = u64::from(systemd.pid());
+        let manager = systemd.pid();
 
         let bind = first(agent, "bind", port(2));
         // Where it can filter a unit's packets, it binds in a child that it puts into the unit's
@@ -102,7 +100,7 @@ fn reports_the_binder_and_the_holders_of_a_socket_unit() {
             other => panic!("{other}: {bind:#}"),
         }
         assert_eq!(bind["ghostport.expected"], false, "the service has not bound it: {bind:#}");
-        let alone = vec![(manager, Value::from("init.scope"))];
+        let alone = vec![(manager, Some("init.scope".to_owned()))];
         eventually("one holder", || (holders(agent, port(2)) == alone).then_some(()));
 
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port(2))).expect("connected");
@@ -110,9 +108,9 @@ fn reports_the_binder_and_the_holders_of_a_socket_unit() {
             let holders = holders(agent, port(2));
             (holders.len() == 2).then_some(holders)
         });
-        let service = pids(systemd, "gp-ours.service")[0];
+        let service = systemd.unit_pids("gp-ours.service")[0];
         assert_eq!(both[0], alone[0], "the binder holds it, too");
-        assert_eq!(both[1], (service, Value::from("gp-ours.service")));
+        assert_eq!(both[1], (service, Some("gp-ours.service".to_owned())));
         assert_eq!(named(&agent.events(), "bind", port(2)).len(), 1, "nobody bound it again");
         drop(client);
     });

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use ghostport::api::talker::Talkers;
+use monitor_common::flow::Protocol;
 use testkit::{
     agent::{Agent, Config},
     eventually,
@@ -110,16 +111,12 @@ fn settled(agent: &Agent) -> Metrics {
 
 /// Those who really talk come first, with nearly all that they sent.
 fn assert_talkers(agent: &Agent) {
-    let answer = agent.get(&format!("/api/v1/talkers?port={}", port(0))).body;
-    let answer: Value = serde_json::from_str(&answer).expect("JSON");
-    for (transport, sender) in [("udp", 0), ("tcp", 1)] {
-        let ports = answer["ports"].as_array().expect("ports");
-        let of_protocol = ports.iter().find(|row| row["transport"] == transport).expect("a list");
-        let first = &of_protocol["talkers"][0];
-        assert_eq!(first["address"], talker(sender).to_string(), "{answer}");
-        println!(
-            "{transport}: {} first, with {} packets",
-            first["address"], first["packets_received"]
-        );
+    let answer: Talkers = agent.ask(&format!("/api/v1/talkers?port={}", port(0)));
+    for (transport, sender) in [(Protocol::Udp, 0), (Protocol::Tcp, 1)] {
+        let of_protocol = answer.ports.iter().find(|row| row.transport == transport);
+        let first = &of_protocol.expect("a list").talkers[0];
+        assert_eq!(first.address, talker(sender), "{answer:?}");
+        let (name, packets) = (transport.name(), first.packets_received);
+        println!("{name}: {} first, with {packets} packets", first.address);
     }
 }

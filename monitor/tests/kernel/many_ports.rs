@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use ghostport::api::port::Ports;
+use monitor_ledger::PortState;
 use testkit::{
     agent::{Agent, Config, LISTEN},
     eventually_within,
@@ -79,15 +80,12 @@ fn reports_a_scan_of_all_ports_without_loss() {
         assert_eq!(metrics.sum("ghostport_events_lost_total", &[]), 0, "{}", agent.log());
 
         let answer = timed("an answer of the API", || agent.get("/api/v1/ports"));
-        let told: Value = serde_json::from_str(&answer.body).expect("JSON");
+        let view: Ports = answer.json();
         // The harness may watch one port more.
-        let told = told["ports"].as_array().expect("ports").iter();
-        let states: Vec<&Value> = told
-            .filter(|port| port["port"].as_u64() <= Some(LAST.into()))
-            .map(|port| &port["state"])
-            .collect();
+        let watched = view.ports.iter().filter(|port| port.port <= LAST);
+        let states: Vec<PortState> = watched.map(|port| port.state.expect("a state")).collect();
         assert_eq!(states.len(), ports.len());
-        assert!(states.iter().all(|state| *state != "quiet"));
+        assert!(states.iter().all(|state| *state != PortState::Quiet));
 
         let stored = agent.get("/api/v1/events?kind=awakened&limit=1");
         assert!(stored.body.contains("ghostport.awakened"), "{}", stored.body);

@@ -11,9 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use ghostport::api::{
+    port::{Port, Ports},
+    socket::Socket,
+};
+use monitor_common::flow::Protocol;
 use testkit::{
-    agent::{Agent, Config, finish, ghostport, stdout},
+    agent::{Agent, Config, finish, ghostport, json},
     namespaces::{enter_new_network, spawn_with_own_descriptors},
     patience,
     privileges::{Privileges, SOMEBODY},
@@ -26,17 +30,18 @@ fn config() -> Config {
 }
 
 /// The sockets in a namespace that the agent has found on a port when it last looked.
-fn sockets(agent: &Agent, netns_inode: u64, port: u16) -> Vec<Value> {
-    let response = agent.get(&format!("/api/v1/ports/{port}"));
-    assert_eq!(response.status, 200, "{}", response.body);
-    let view: Value = serde_json::from_str(&response.body).expect("JSON");
-    let sockets = view["sockets"].as_array().expect("sockets").iter();
-    sockets.filter(|socket| socket["netns_inode"] == netns_inode).cloned().collect()
+fn sockets(agent: &Agent, netns_inode: u64, port: u16) -> Vec<Socket> {
+    let view: Port = agent.ask(&format!("/api/v1/ports/{port}"));
+    view.sockets.into_iter().filter(|socket| is_in(socket, netns_inode)).collect()
+}
+
+fn is_in(socket: &Socket, netns_inode: u64) -> bool {
+    socket.netns_inode.map(u64::from) == Some(netns_inode)
 }
 
 /// The same, when it has found so many: an agent is ready before it has looked.
 #[track_caller]
-fn found(agent: &Agent, netns_inode: u64, port: u16, count: usize) -> Vec<Value> {
+fn found(agent: &Agent, netns_inode: u64, port: u16, count: usize) -> Vec<Socket> {
     let mut last = Vec::new();
     let deadline = Instant::now() + patience();
     while Instant::now() < deadline {
@@ -49,13 +54,12 @@ fn found(agent: &Agent, netns_inode: u64, port: u16, count: usize) -> Vec<Value>
     panic!("{count} sockets on port {port} were expected: {last:#?}");
 }
 
-fn pids(socket: &Value) -> BTreeSet<u64> {
-    let holders = socket["holders"].as_array().expect("holders");
-    holders.iter().map(|holder| holder["pid"].as_u64().expect("a pid")).collect()
+fn pids(socket: &Socket) -> BTreeSet<u32> {
+    socket.holders.as_ref().expect("holders").iter().map(|holder| holder.pid).collect()
 }
 
-fn these(pids: &[u32]) -> BTreeSet<u64> {
-    pids.iter().copied().map(u64::from).collect()
+fn these(pids: &[u32]) -> BTreeSet<u32> {
+    pids.iter().copied().collect()
 }
 
 /// Sockets in a network namespace that nothing but they keep: the thread that made it is gone.
@@ -114,25 +118,22 @@ fn assert_finds_the_lost(world: &World, agent: impl FnOnce(&World, &Config) -> A
     let [socket] = &found(&agent, lost.netns_inode, port(0), 1)[..] else {
         unreachable!("there is one")
     };
-    assert_eq!(socket["transport"], "udp", "{socket:#}");
-    assert_eq!(pids(socket), these(&[process::id(), cat.0.id()]), "{socket:#}");
+    assert_eq!(socket.transport, Protocol::Udp, "{socket:#?}");
+    assert_eq!(pids(socket), these(&[process::id(), cat.0.id()]), "{socket:#?}");
 
     let sockets = found(&agent, lost.netns_inode, port(1), 3);
     for socket in &sockets {
-        assert_eq!(pids(socket), these(&[process::id()]), "{socket:#}");
+        assert_eq!(pids(socket), these(&[process::id()]), "{socket:#?}");
     }
-    let of = |key: &str| -> Vec<&str> {
-        sockets.iter().map(|socket| socket[key].as_str().unwrap_or("none")).collect()
-    };
-    let mut states = of("tcp_state");
+    let state = |socket: &Socket| socket.tcp_state.map_or("none", |state| state.name());
+    let mut states: Vec<&str> = sockets.iter().map(state).collect();
     states.sort_unstable();
     assert_eq!(states, ["established", "established", "listen"], "{sockets:#?}");
 
     let check = finish(ghostport().args(["check", &port(0).to_string(), "--json"]));
-    let page: Value = serde_json::from_str(&stdout(&check)).expect("JSON");
-    let listed = page["ports"][0]["sockets"].as_array().expect("sockets");
-    let is_lost = |socket: &Value| socket["netns_inode"] == lost.netns_inode;
-    assert!(!listed.iter().any(is_lost), "a list has them: {page:#}");
+    let page: Ports = json(&check);
+    let mut listed = page.ports[0].sockets.iter();
+    assert!(!listed.any(|socket| is_in(socket, lost.netns_inode)), "a list has them: {page:#?}");
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn reports_a_listed_socket_once() {
 
         let here = netns_inode();
         let [socket] = &found(&agent, here, port(0), 1)[..] else { unreachable!("there is one") };
-        assert_eq!(pids(socket), these(&[process::id()]), "{socket:#}");
+        assert_eq!(pids(socket), these(&[process::id()]), "{socket:#?}");
         let held = found(&agent, here, port(1), 3);
         let nobodys = held.iter().filter(|socket| pids(socket).is_empty()).count();
         assert_eq!(nobodys, 1, "{held:#?}");

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ghostport::api::{port::Port, talker::Talkers};
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config},
@@ -149,9 +150,8 @@ fn conversations_are_identified(mode: &'static str, mechanism: &str) {
             assert_eq!(metrics.sum("ghostport_payloads_identified_total", &labels), 1, "{verdict}");
         }
         assert_eq!(metrics.sum("ghostport_payloads_skipped_total", &[]), 0);
-        let view: Value =
-            serde_json::from_str(&agent.get(&format!("/api/v1/ports/{port}")).body).expect("JSON");
-        assert_eq!(view["verdicts"].as_array().map(Vec::len), Some(4), "{view}");
+        let view: Port = agent.ask(&format!("/api/v1/ports/{port}"));
+        assert_eq!(view.verdicts.len(), 4, "{view:?}");
     });
 }
 
@@ -307,11 +307,10 @@ fn bounds_and_accounts_for_floods() {
         let error = estimate / (sources + 2) as f64 - 1.0;
         // Four times the standard error.
         assert!(error.abs() < 0.19, "{estimate} sources");
-        let talkers = agent.get(&format!("/api/v1/talkers?port={}", watched())).body;
-        let talkers: Value = serde_json::from_str(&talkers).expect("JSON");
-        let first = &talkers["ports"][1]["talkers"][0];
-        assert_eq!(first["address"], loud.to_string(), "{talkers}");
-        let received = first["packets_received"].as_u64().expect("a number");
+        let talkers: Talkers = agent.ask(&format!("/api/v1/talkers?port={}", watched()));
+        let first = &talkers.ports[1].talkers[0];
+        assert_eq!(first.address, loud, "{talkers:?}");
+        let received = first.packets_received;
         assert!(received > loud_packets / 2 && received <= loud_packets, "{received}");
     });
 }

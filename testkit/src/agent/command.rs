@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
 
 use crate::patience;
 
@@ -71,4 +72,11 @@ pub fn stderr(output: &Output) -> String {
 /// What a command said on standard output.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The document that a command printed.
+#[track_caller]
+pub fn json<T: DeserializeOwned>(output: &Output) -> T {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", stdout(output), stderr(output)))
 }

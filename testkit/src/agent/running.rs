@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
@@ -83,6 +84,12 @@ impl Agent {
     /// Asks for a page.
     pub fn get(&self, path: &str) -> http::Response {
         http::get(self.server, path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// Asks for a document of the API.
+    #[track_caller]
+    pub fn ask<T: DeserializeOwned>(&self, path: &str) -> T {
+        self.get(path).json()
     }
 
     /// Scrapes.
@@ -160,7 +167,8 @@ impl Agent {
         events
     }
 
-    /// Every event in the file now.
+    /// Every event in the file now: as JSON, because the names of its fields are part of what tests
+    /// check.
     pub fn events(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.events).unwrap_or_default();
         // The last line may be half written.

@@ -8,9 +8,9 @@ use std::{
     process::Command,
 };
 
-use serde_json::{Value, json};
+use ghostport::api::port::Ports;
 use testkit::{
-    agent::{finish, ghostport, stderr},
+    agent::{finish, ghostport, json, stderr},
     calls::at,
     eventually,
     privileges::{Privileges, SOMEBODY},
@@ -18,7 +18,7 @@ use testkit::{
     world::{Peer, in_world, netns_inode, port},
 };
 
-use super::support::{Holder, bound_udp, document, page, sockets};
+use super::support::{Holder, bound_udp, page, sockets};
 
 /// Every socket is seen, and who holds it is not.
 #[test]
@@ -39,14 +39,14 @@ fn check_runs_without_privileges() {
         let _here = bound_udp(port(0));
         let found = none(&["check", &port_text, "--json"]);
         assert_eq!(found.status.code(), Some(1));
-        let document = document(&found);
+        let document: Ports = json(&found);
         let here = Some(netns_inode());
         let told: Vec<_> = sockets(&document)
             .iter()
-            .map(|socket| (socket["netns_inode"].as_u64(), socket["holders"].clone()))
+            .map(|socket| (socket.netns_inode.map(u64::from), socket.holders.clone()))
             .collect();
-        // Unknown holders are null; an empty list would mean that there are none.
-        assert_eq!(told, [(None, Value::Null), (here, Value::Null)]);
+        // Unknown holders are absent; an empty list would mean that there are none.
+        assert_eq!(told, [(None, None), (here, None)]);
         assert!(stderr(&found).contains("descriptors cannot be read"), "{}", stderr(&found));
     });
 }
@@ -61,10 +61,9 @@ fn check_takes_ports_from_the_configuration() {
         let _socket = bound_udp(port(1));
         let output = run(&config);
         assert_eq!(output.status.code(), Some(1));
-        let ports = document(&output)["ports"].clone();
-        let numbers: Vec<_> =
-            ports.as_array().expect("ports").iter().map(|port| port["port"].clone()).collect();
-        assert_eq!(numbers, [json!(port(0)), json!(port(1))]);
+        let document: Ports = json(&output);
+        let numbers: Vec<u16> = document.ports.iter().map(|port| port.port).collect();
+        assert_eq!(numbers, [port(0), port(1)]);
         let missing = run(&world.path("missing.yaml"));
         assert_eq!((missing.status.code(), &*missing.stdout), (Some(2), &b""[..]));
     });

@@ -12,27 +12,36 @@ use std::{
     thread,
 };
 
+use ghostport::{
+    api::socket::{Family, Socket},
+    sockets::TcpState,
+};
+use monitor_common::flow::{Protocol, Side};
 use rustix::{
     net::{
-        AddressFamily, Protocol, RawProtocol, SocketFlags, SocketType, bind, listen, socket_with,
+        AddressFamily, Protocol as NetProtocol, RawProtocol, SocketFlags, SocketType, bind, listen,
+        socket_with,
     },
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use serde_json::{Value, json};
 use testkit::{
-    agent::{finish, stderr, stdout},
+    agent::{finish, json, stderr, stdout},
     calls::{at, v4},
     privileges::{Privileges, SOMEBODY},
     sh,
     world::{Peer, in_world, netns_inode, port},
 };
 
-use super::support::{Holder, bound_udp, check, document, only_socket, pids, sockets, these};
+use super::support::{
+    Holder, bound_udp, check, check_as, holders, only_socket, pids, sockets, these,
+};
 
+/// Raw, because the document must have no more fields.
 #[test]
 fn check_prints_nothing_for_free_ports() {
     in_world(|_| {
-        let (code, mut document) = check(&[port(1), port(0)]);
+        let (code, mut document) = check_as::<Value>(&[port(1), port(0)]);
         assert_eq!(code, Some(0));
         for port in document["ports"].as_array_mut().expect("ports") {
             // Some of the ports that tests use are registered for a service.
@@ -44,13 +53,14 @@ fn check_prints_nothing_for_free_ports() {
     });
 }
 
-/// The document of the contract, to the field.
+/// The document of the contract, to the field: raw for that.
 #[test]
 fn check_describes_a_socket_in_full() {
     in_world(|_| {
         let holder = Holder::start(bound_udp(port(0))).named("cat");
         let executable = fs::read_link(format!("/proc/{}/exe", holder.pid())).expect("a link");
-        let mut socket = only_socket(port(0));
+        let (_, mut document) = check_as::<Value>(&[port(0)]);
+        let socket = &mut document["ports"][0]["sockets"][0];
         let told = socket["holders"][0].as_object_mut().expect("a holder");
         // What runs these tests may run in a unit or container itself.
         told.remove("systemd_unit");
@@ -72,7 +82,8 @@ fn check_describes_a_socket_in_full() {
                 "user": "root",
             }],
         });
-        assert_eq!(socket, expected);
+        assert_eq!(*socket, expected);
+        only_socket(port(0));
     });
 }
 
@@ -80,7 +91,7 @@ fn check_describes_a_socket_in_full() {
 fn own_socket(
     family: AddressFamily,
     kind: SocketType,
-    protocol: Option<Protocol>,
+    protocol: Option<NetProtocol>,
 ) -> Option<OwnedFd> {
     socket_with(family, kind, SocketFlags::CLOEXEC, protocol).ok()
 }
@@ -88,11 +99,13 @@ fn own_socket(
 /// The sockets on a port as transport, family, local address, peer, state and side.
 fn summary(port: u16) -> Vec<String> {
     let (_, document) = check(&[port]);
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let line = |socket: &Value| {
-        assert_eq!(pids(socket), these(&[process::id()]), "{socket:#}");
-        let fields = ["transport", "family", "local_address", "peer_address", "tcp_state", "side"];
-        fields.map(|field| text(&socket[field])).join(" ")
+    let line = |socket: &Socket| {
+        assert_eq!(pids(socket), these(&[process::id()]), "{socket:#?}");
+        let family = if socket.family == Family::Ipv4 { "ipv4" } else { "ipv6" };
+        let peer = socket.peer_address.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
+        let state = socket.tcp_state.map_or("-", |state| state.name());
+        let (transport, side) = (socket.transport.name(), socket.side.name());
+        format!("{transport} {family} {} {peer} {state} {side}", socket.local_address)
     };
     sockets(&document).iter().map(line).collect()
 }
@@ -116,7 +129,7 @@ fn finds_both_ends_of_a_connection() {
         assert_eq!(summary(two.port()), ["udp ipv6 ::1 - - local", "udp ipv6 ::1 ::1 - remote"]);
         // Both ends on watched ports, and both on the same one.
         let (code, document) = check(&[one.port(), two.port()]);
-        assert_eq!((code, document["ports"].as_array().map(Vec::len)), (Some(1), Some(2)));
+        assert_eq!((code, document.ports.len()), (Some(1), 2));
         let same = v4(port(2));
         let itself = own_socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
         bind(&itself, &same).expect("bound");
@@ -129,7 +142,7 @@ fn finds_both_ends_of_a_connection() {
 fn finds_the_holder_of_a_multipath_socket() {
     const MPTCP: u32 = 262;
     in_world(|_| {
-        let protocol = RawProtocol::new(MPTCP).map(Protocol::from_raw);
+        let protocol = RawProtocol::new(MPTCP).map(NetProtocol::from_raw);
         let Some(listener) = own_socket(AddressFamily::INET, SocketType::STREAM, protocol) else {
             return eprintln!("skipped: this kernel has no MPTCP");
         };
@@ -168,8 +181,8 @@ fn reports_sockets_without_a_process() {
         let _ = client.read(&mut [0]).expect("the end");
         drop(client);
         let socket = only_socket(port(0));
-        assert_eq!((&socket["tcp_state"], &socket["side"]), (&json!("time_wait"), &json!("local")));
-        assert_eq!(socket["holders"], json!([]));
+        assert_eq!((socket.tcp_state, socket.side), (Some(TcpState::TimeWait), Side::Local));
+        assert!(holders(&socket).is_empty(), "{socket:#?}");
     });
 }
 
@@ -189,19 +202,17 @@ fn finds_sockets_in_other_network_namespaces() {
         let root = check(&[port(0)]);
         for mut command in five {
             let output = finish(&mut command);
-            assert_eq!((output.status.code(), document(&output)), root, "{}", stderr(&output));
+            assert_eq!((output.status.code(), json(&output)), root, "{}", stderr(&output));
         }
         let (code, document) = root;
         let told: Vec<_> = sockets(&document)
             .iter()
-            .map(|socket| (socket["transport"].as_str(), socket["netns_inode"].as_u64()))
+            .map(|socket| (socket.transport, socket.netns_inode.map(u64::from)))
             .collect();
-        assert_eq!(
-            (code, told),
-            (Some(1), vec![(Some("tcp"), Some(there)), (Some("udp"), Some(there))])
-        );
+        let expected = vec![(Protocol::Tcp, Some(there)), (Protocol::Udp, Some(there))];
+        assert_eq!((code, told), (Some(1), expected));
         assert_eq!(pids(&sockets(&document)[0]), these(&[process::id()]));
-        assert_eq!(sockets(&document)[1]["holders"][0]["name"], "cat");
+        assert_eq!(holders(&sockets(&document)[1])[0].name.as_deref(), Some("cat"));
     });
 }
 
@@ -219,7 +230,7 @@ fn finds_sockets_in_named_namespaces() {
         };
         let _socket = thread::spawn(enter).join().expect("a socket");
         let socket = only_socket(port(0));
-        assert_eq!(socket["netns_inode"].as_u64(), Some(inode));
+        assert_eq!(socket.netns_inode.map(u64::from), Some(inode));
         assert_eq!(pids(&socket), these(&[process::id()]));
         // Who may not enter it says so, and does not say that all is quiet.
         let ports = port(0).to_string();

@@ -6,12 +6,17 @@ use std::{
     net::UdpSocket,
     os::fd::OwnedFd,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
-use serde_json::Value;
+use ghostport::api::{
+    port::Ports,
+    socket::{self, Socket},
+};
+use serde::de::DeserializeOwned;
 use testkit::{
-    agent::{finish, ghostport, stderr, stdout},
+    agent::{finish, ghostport, json, stderr, stdout},
     calls::v4,
     eventually,
     world::World,
@@ -20,47 +25,51 @@ use testkit::{
 pub(super) const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// What `check` says of some ports, and its exit code.
-pub(super) fn check(ports: &[u16]) -> (Option<i32>, Value) {
+pub(super) fn check(ports: &[u16]) -> (Option<i32>, Ports) {
+    check_as(ports)
+}
+
+/// The same, read as another type.
+pub(super) fn check_as<T: DeserializeOwned>(ports: &[u16]) -> (Option<i32>, T) {
     let mut command = ghostport();
     command.arg("check").args(ports.iter().map(u16::to_string)).arg("--json");
     let output = finish(&mut command);
-    (output.status.code(), document(&output))
-}
-
-pub(super) fn document(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}{}", stdout(output), stderr(output)))
+    (output.status.code(), json(&output))
 }
 
 /// The sockets of the first port in a document.
-pub(super) fn sockets(document: &Value) -> &[Value] {
-    document["ports"][0]["sockets"].as_array().expect("sockets")
+pub(super) fn sockets(document: &Ports) -> &[Socket] {
+    &document.ports.first().expect("a port").sockets
 }
 
 /// The only socket on a port.
 #[track_caller]
-pub(super) fn only_socket(port: u16) -> Value {
+pub(super) fn only_socket(port: u16) -> Socket {
     let (code, document) = check(&[port]);
     let sockets = sockets(&document);
-    assert_eq!((code, sockets.len()), (Some(1), 1), "{document:#}");
+    assert_eq!((code, sockets.len()), (Some(1), 1), "{document:#?}");
     sockets[0].clone()
 }
 
-pub(super) fn pids(socket: &Value) -> BTreeSet<u64> {
-    let holders = socket["holders"].as_array().expect("holders");
-    holders.iter().map(|holder| holder["pid"].as_u64().expect("a pid")).collect()
+/// The processes that hold a socket. They must be known.
+pub(super) fn pids(socket: &Socket) -> BTreeSet<u32> {
+    holders(socket).iter().map(|holder| holder.pid).collect()
 }
 
-pub(super) fn these(pids: &[u32]) -> BTreeSet<u64> {
-    pids.iter().copied().map(u64::from).collect()
+pub(super) fn holders(socket: &Socket) -> &[Arc<socket::Holder>] {
+    socket.holders.as_deref().expect("holders")
+}
+
+pub(super) fn these(pids: &[u32]) -> BTreeSet<u32> {
+    pids.iter().copied().collect()
 }
 
 /// The only holder of the only socket on a port.
 #[track_caller]
-pub(super) fn only_holder(port: u16) -> Value {
+pub(super) fn only_holder(port: u16) -> Arc<socket::Holder> {
     let socket = only_socket(port);
-    assert_eq!(socket["holders"].as_array().map(Vec::len), Some(1), "{socket:#}");
-    socket["holders"][0].clone()
+    assert_eq!(holders(&socket).len(), 1, "{socket:#?}");
+    Arc::clone(&holders(&socket)[0])
 }
 
 pub(super) fn bound_udp(port: u16) -> OwnedFd {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ghostport::api::event::Events;
 use rustix::net::{AddressFamily, SocketType, connect, socket};
 use testkit::{
     agent::{Agent, Config},
@@ -14,7 +15,7 @@ use testkit::{
     world::{in_world, set_sysctl},
 };
 
-use super::support::{ask, assert_state, config, probe, watched};
+use super::support::{ask, assert_state, config, first_holder, probe, watched};
 
 /// Another store takes another start: until then history is where it was.
 #[test]
@@ -26,8 +27,8 @@ fn a_reload_keeps_the_store() {
             fs::read_to_string(&path).expect("YAML").replace("ghostport.db", "other.db");
         fs::write(path, elsewhere).expect("written");
         assert!(agent.reload(), "{}", agent.log());
-        let events = ask("/api/v1/events");
-        assert!(!events["events"].as_array().expect("events").is_empty());
+        let answer: Events = ask("/api/v1/events");
+        assert!(!answer.events.is_empty());
     });
 }
 
@@ -93,7 +94,7 @@ fn finds_a_socket_whose_events_were_lost() {
         set_sysctl("net/ipv4/ip_local_port_range", "32768 60999");
         eventually_within(patience() * 2, "the next look", || (differences() == 1).then_some(()));
         let view = assert_state(&agent, "bound", false);
-        assert_eq!(view["sockets"][0]["peer_port"], 9, "{view}");
-        assert_eq!(view["sockets"][0]["holders"][0]["pid"], process::id(), "{view}");
+        assert_eq!(view.sockets[0].peer_port, Some(9), "{view:?}");
+        assert_eq!(first_holder(&view.sockets[0]), process::id(), "{view:?}");
     });
 }

@@ -8,14 +8,26 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use ghostport::{
+    api::{
+        event::Events,
+        port::{ByProtocol, Ports},
+        socket::Socket,
+    },
+    sockets::TcpState,
+};
+use monitor_common::flow::Side;
+use monitor_ledger::PortState;
+use serde_json::{Value, value::RawValue};
 use testkit::{
-    agent::{Agent, Config, finish, ghostport, stderr, stdout},
+    agent::{Agent, Config, finish, ghostport, json, stderr, stdout},
     eventually, eventually_within, patience,
     world::{HERE, World, in_world},
 };
 
-use super::support::{ask, assert_state, awakenings, config, newest, probe, watched};
+use super::support::{
+    ask, assert_state, awakenings, config, first_holder, newest, probe, watched, watched_port,
+};
 
 #[test]
 fn a_port_awakens_serves_and_becomes_dormant_again() {
@@ -27,7 +39,7 @@ fn a_port_awakens_serves_and_becomes_dormant_again() {
         probe(&peer);
         let view = assert_state(&agent, "probed", false);
         assert_eq!(awakenings(&agent, "packet"), 1);
-        assert!(view["last_packet"].is_string() && view.get("last_bind").is_none(), "{view}");
+        assert!(view.last_packet.is_some() && view.last_bind.is_none(), "{view:?}");
         let awakened = newest(&agent, "awakened");
         assert_eq!(awakened["ghostport.reason"], "tcp packet to the port");
         assert!(awakened["ghostport.dormant_for_seconds"].as_f64().expect("seconds") < 60.0);
@@ -41,13 +53,13 @@ fn a_port_awakens_serves_and_becomes_dormant_again() {
 
         let listener = TcpListener::bind((HERE, watched())).expect("bound");
         let view = assert_state(&agent, "bound", false);
-        assert_eq!(view["bound_sockets"]["tcp"], 1, "{view}");
+        assert_eq!(view.bound_sockets, Some(ByProtocol { tcp: 1, udp: 0 }), "{view:?}");
         assert_tells_owner(&newest(&agent, "unexpected_owner"));
         let check = finish(ghostport().args(["check", &watched().to_string(), "--json"]));
         assert_eq!(check.status.code(), Some(1), "{}", stderr(&check));
-        let check: Value = serde_json::from_str(&stdout(&check)).expect("JSON");
-        assert_eq!(check["ports"][0]["state"], "bound", "{check}");
-        assert_eq!(check["ports"][0]["sockets"][0]["holders"][0]["pid"], process::id());
+        let Ports { ports } = json(&check);
+        assert_eq!(ports[0].state, Some(PortState::Bound), "{ports:?}");
+        assert_eq!(first_holder(&ports[0].sockets[0]), process::id());
 
         let client = peer.start(|| {
             let mut client = TcpStream::connect((HERE, watched())).expect("connected");
@@ -63,8 +75,8 @@ fn a_port_awakens_serves_and_becomes_dormant_again() {
         agent.kill9();
         let agent = Agent::start(world, &config());
         let view = assert_state(&agent, "served", false);
-        assert_eq!(view["awakenings"]["packet"], 1, "{view}");
-        assert_eq!(awakenings(&agent, "bind"), 0, "the port was awake: {view}");
+        assert_eq!(view.awakenings.map(|by| by.packet), Some(1), "{view:?}");
+        assert_eq!(awakenings(&agent, "bind"), 0, "the port was awake: {view:?}");
 
         drop((connection, listener));
         let dormant = eventually_within(patience() * 2, "dormancy", || {
@@ -109,7 +121,9 @@ fn assert_is_stored(world: &World, agent: &Agent) {
             text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         (stored == agent.events()).then_some(stored)
     });
-    assert_eq!(ask("/api/v1/events")["events"], Value::from(stored));
+    let answer: Events = ask("/api/v1/events");
+    let read = |event: &Box<RawValue>| serde_json::from_str(event.get()).expect("JSON");
+    assert_eq!(answer.events.iter().map(read).collect::<Vec<Value>>(), stored);
 }
 
 #[test]
@@ -142,17 +156,15 @@ fn finds_an_open_socket_at_start() {
         let holder = UdpSocket::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
         let agent = Agent::start(world, &config());
         let view = assert_state(&agent, "bound", false);
-        assert_eq!(view["bound_sockets"]["udp"], 1, "{view}");
-        let holders = view["sockets"][0]["holders"].as_array().expect("holders");
-        assert_eq!(holders[0]["pid"], process::id(), "{view}");
+        assert_eq!(view.bound_sockets, Some(ByProtocol { tcp: 0, udp: 1 }), "{view:?}");
+        assert_eq!(first_holder(&view.sockets[0]), process::id(), "{view:?}");
         assert!(
             newest(&agent, "awakened")["ghostport.reason"]
                 == "udp socket that was found open, bound unseen"
         );
         drop(holder);
         eventually("its close", || {
-            (ask(&format!("/api/v1/ports/{}", watched()))["bound_sockets"]["udp"] == 0)
-                .then_some(())
+            watched_port().bound_sockets.is_some_and(|bound| bound.udp == 0).then_some(())
         });
     });
 }
@@ -203,13 +215,14 @@ fn tracks_connections_of_a_closed_listener() {
         drop(listener);
         let view = eventually("a connection that serves", || {
             client.write_all(b"?").expect("asked");
-            let view = ask(&format!("/api/v1/ports/{}", watched()));
-            (view["state"] == "served" && view["bound_sockets"]["tcp"] == 1).then_some(view)
+            let view = watched_port();
+            let is_held = view.bound_sockets.is_some_and(|bound| bound.tcp == 1);
+            (view.state == Some(PortState::Served) && is_held).then_some(view)
         });
-        let sockets = view["sockets"].as_array().expect("sockets");
-        let held = sockets.iter().find(|socket| socket["side"] == "local").expect("the port's end");
-        assert_eq!(held["tcp_state"], "established", "{view}");
-        assert_eq!(held["holders"][0]["pid"], process::id(), "{view}");
+        let is_local = |socket: &&Socket| socket.side == Side::Local;
+        let held = view.sockets.iter().find(is_local).expect("the port's end");
+        assert_eq!(held.tcp_state, Some(TcpState::Established), "{view:?}");
+        assert_eq!(first_holder(held), process::id(), "{view:?}");
         drop((client, connection));
         assert_eq!(agent.metrics().sum("ghostport_events_lost_total", &[]), 0);
     });

@@ -7,6 +7,9 @@ use std::{
     time::Duration,
 };
 
+use ghostport::api::{port::Port, socket::Socket};
+use monitor_ledger::PortState;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config},
@@ -23,7 +26,7 @@ pub(super) fn config() -> Config {
 }
 
 /// The agent's answer over its Unix socket.
-pub(super) fn ask(path: &str) -> Value {
+pub(super) fn ask<T: DeserializeOwned>(path: &str) -> T {
     let mut stream = UnixStream::connect("/run/ghostport/api.sock").expect("the agent's socket");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
         .expect("sent");
@@ -34,14 +37,23 @@ pub(super) fn ask(path: &str) -> Value {
     serde_json::from_str(body).expect("JSON")
 }
 
+/// The watched port, as the agent describes it.
+pub(super) fn watched_port() -> Port {
+    ask(&format!("/api/v1/ports/{}", watched()))
+}
+
+/// Process id of the first process that holds a socket.
+pub(super) fn first_holder(socket: &Socket) -> u32 {
+    socket.holders.as_ref().expect("holders").first().expect("a holder").pid
+}
+
 /// Waits until the port is in this state, by the API and by the metrics.
 #[track_caller]
-pub(super) fn assert_state(agent: &Agent, state: &str, dormant: bool) -> Value {
-    let path = format!("/api/v1/ports/{}", watched());
-    let mut last = Value::Null;
+pub(super) fn assert_state(agent: &Agent, state: &str, dormant: bool) -> Port {
     let view = eventually(&format!("{state}, dormant {dormant}"), || {
-        last = ask(&path);
-        (last["state"] == state && last["dormant"] == dormant).then(|| last.clone())
+        let view = watched_port();
+        let found = (view.state.map(PortState::name), view.dormant);
+        (found == (Some(state), Some(dormant))).then_some(view)
     });
     let metrics = agent.metrics();
     let port = watched().to_string();

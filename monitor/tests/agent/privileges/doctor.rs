@@ -4,14 +4,15 @@ use std::process::Command;
 
 use serde_json::Value;
 use testkit::{
-    agent::{finish, ghostport, stdout},
+    agent::{finish, ghostport, json as document, stdout},
     privileges::Privileges,
     world::World,
 };
 
 use super::support::{EVERYTHING, SOCKETS, Seen, TRAFFIC};
 
-/// What doctor says: as text, as JSON, and by its exit code, which all must agree.
+/// What doctor says: as text, as JSON, and by its exit code, which all must agree. The JSON is read
+/// raw, because no type of the program reads it.
 pub(super) struct Doctor {
     pub(super) text: String,
     pub(super) page: Value,
@@ -25,7 +26,7 @@ impl Doctor {
         let json = finish(&mut command(&["doctor", "--json"]));
         let code = text.status.code().expect("a code");
         assert_eq!(json.status.code(), Some(code), "{}{}", stdout(&text), stdout(&json));
-        let page: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+        let page: Value = document(&json);
         let verdict = ["full", "degraded", "broken"][code as usize];
         assert_eq!(page["verdict"], verdict, "{}", stdout(&text));
         let text = stdout(&text);
