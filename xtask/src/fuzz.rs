@@ -41,8 +41,8 @@ const INSTRUMENTATION: &[&str] = &[
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Targets; those of the pure packages if none is named.
-    #[arg(value_parser = PURE.iter().chain(OF_THE_AGENT).copied().collect::<Vec<_>>())]
+    /// Targets; all if none is named.
+    #[arg(value_parser = every_target().collect::<Vec<_>>())]
     targets: Vec<String>,
     /// Seconds for each target.
     #[arg(long, default_value_t = 60)]
@@ -55,11 +55,15 @@ pub(crate) struct Args {
     merge: bool,
 }
 
+fn every_target() -> impl Iterator<Item = &'static str> {
+    PURE.iter().chain(OF_THE_AGENT).copied()
+}
+
 /// Builds the targets and fuzzes each for the given time.
 pub(crate) fn fuzz(args: &Args) -> Result<ExitCode> {
     setup(&[Need::Tests])?;
     let targets: Vec<&str> = match args.targets.as_slice() {
-        [] => PURE.to_vec(),
+        [] => every_target().collect(),
         named => named.iter().map(String::as_str).collect(),
     };
     let programs = Programs::build(&targets)?;
