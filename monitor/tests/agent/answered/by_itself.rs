@@ -50,7 +50,8 @@ fn answer_frames() {
     let sender = Wire::open("gp0");
     thread::spawn(move || {
         let mut frame = [0; 2048];
-        while let Ok((frame, _)) = recv(&receiver, &mut frame, RecvFlags::empty()) {
+        while let Ok((length, _)) = recv(&receiver, &mut frame, RecvFlags::empty()) {
+            let frame = &mut frame[..length];
             // Addresses and ports the other way round; a sum of 0 is none.
             let [ethernet, ip, udp] = [0, 14, 34];
             for (first, second, length) in
