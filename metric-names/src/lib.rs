@@ -54,7 +54,7 @@ metrics! {
         "Attempts to bind a socket to a watched port.";
     /// Listening.
     LISTENS: COUNTER "ghostport_listens_total" ["port"]
-        "TCP sockets that began to listen on a watched port.";
+        "TCP and SCTP sockets that began to listen on a watched port.";
     /// Closing.
     CLOSES: COUNTER "ghostport_closes_total" ["port", "protocol"]
         "Sockets that gave a watched port back.";

@@ -16,11 +16,13 @@ pub enum KernelError {
     SlotMissing = 4,
     /// A packet arrived on an interface that has no counters.
     InterfaceMissing = 5,
+    /// More ports with UDP-Lite or SCTP than can be counted at once.
+    RareFull = 6,
 }
 
 impl KernelError {
     /// How many causes there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 
     /// Every cause, in the order of its index.
     pub const ALL: [Self; Self::COUNT] = [
@@ -30,6 +32,7 @@ impl KernelError {
         Self::StructUnreadable,
         Self::SlotMissing,
         Self::InterfaceMissing,
+        Self::RareFull,
     ];
 
     /// Name in metrics.
@@ -41,6 +44,7 @@ impl KernelError {
             Self::StructUnreadable => "struct_unreadable",
             Self::SlotMissing => "slot_missing",
             Self::InterfaceMissing => "interface_missing",
+            Self::RareFull => "rare_full",
         }
     }
 }

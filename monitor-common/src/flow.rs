@@ -18,6 +18,10 @@ pub enum Protocol {
     Tcp = 0,
     /// User Datagram Protocol, RFC 768.
     Udp = 1,
+    /// UDP-Lite, RFC 3828.
+    UdpLite = 2,
+    /// Stream Control Transmission Protocol, RFC 9260.
+    Sctp = 3,
 }
 
 /// Which way a packet crossed the interface.
@@ -57,19 +61,65 @@ pub enum Side {
 }
 
 impl Protocol {
-    /// Both protocols, in the order of their index.
-    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+    /// Number of protocols.
+    pub const COUNT: usize = 4;
+
+    /// Every protocol, in the order of its index.
+    pub const ALL: [Self; Self::COUNT] = [Self::Tcp, Self::Udp, Self::UdpLite, Self::Sctp];
+
+    /// The protocols of nearly all packets: they have counters in every slot.
+    pub const COMMON: [Self; 2] = [Self::Tcp, Self::Udp];
+
+    /// The others: their counters are created with their first packet or socket call.
+    pub const RARE: [Self; 2] = [Self::UdpLite, Self::Sctp];
+
+    /// Whether it is one of [`Protocol::RARE`].
+    #[inline(always)]
+    pub const fn is_rare(self) -> bool {
+        matches!(self, Self::UdpLite | Self::Sctp)
+    }
+
+    /// Whether a socket of it takes packets from any peer as soon as it is bound.
+    pub const fn is_datagram(self) -> bool {
+        matches!(self, Self::Udp | Self::UdpLite)
+    }
 
     /// Name in metrics and events.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::UdpLite => "udplite",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// Number in the IANA protocol registry.
+    #[inline(always)]
+    pub const fn ip_number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::UdpLite => 136,
+            Self::Sctp => 132,
         }
     }
 
     /// From a number of the IANA protocol registry, as `iphdr.protocol` and `sk_protocol` carry it.
+    #[inline(always)]
     pub const fn from_ip_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            136 => Some(Self::UdpLite),
+            132 => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+
+    /// The same for the protocols of [`Protocol::COMMON`] alone.
+    #[inline(always)]
+    pub const fn common_from_ip_number(number: u8) -> Option<Self> {
         match number {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
@@ -146,7 +196,7 @@ pub struct Traffic {
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct PortCounters {
-    /// By protocol, direction and side.
+    /// By protocol, of [`Protocol::COMMON`], direction and side.
     pub traffic: [[[Traffic; 3]; 2]; 2],
     /// TCP segments with SYN and without ACK, by direction and side.
     pub connection_attempts: [[u64; 3]; 2],
@@ -168,8 +218,12 @@ pub struct UnclassifiedCounters {
 }
 
 impl PortCounters {
-    /// Packets and bytes of one (protocol, direction, side).
+    /// Packets and bytes of one (protocol, direction, side). Those of a rare protocol are counted in
+    /// [`RareCounters`](crate::rare::RareCounters), and are 0 here.
     pub const fn traffic(&self, protocol: Protocol, direction: Direction, side: Side) -> Traffic {
+        if protocol.is_rare() {
+            return Traffic { packets: 0, bytes: 0 };
+        }
         self.traffic[protocol as usize][direction as usize][side as usize]
     }
 }
@@ -221,6 +275,18 @@ mod tests {
                 _ => assert_eq!(sides, [Side::Local, Side::Remote]),
             }
         }
+    }
+
+    #[test]
+    fn protocols_have_the_numbers_of_the_registry() {
+        for (index, protocol) in Protocol::ALL.into_iter().enumerate() {
+            assert_eq!(protocol as usize, index);
+            assert_eq!(Protocol::from_ip_number(protocol.ip_number()), Some(protocol));
+            let common = Protocol::common_from_ip_number(protocol.ip_number());
+            assert_eq!(common.is_none(), protocol.is_rare());
+        }
+        assert_eq!([Protocol::COMMON, Protocol::RARE].concat(), Protocol::ALL);
+        assert_eq!(Protocol::from_ip_number(1), None);
     }
 
     #[test]

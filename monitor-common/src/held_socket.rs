@@ -3,7 +3,7 @@
 /// A process that has a socket open. A socket that several processes have, or one process several
 /// times, is reported as often.
 ///
-/// Every field was read: a record that would lack one is not written, and counted as
+/// Every field but the interface was read: a record that would lack one is not written, and counted as
 /// [`StructUnreadable`](crate::errors::KernelError::StructUnreadable).
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -25,13 +25,15 @@ pub struct HeldSocket {
     pub local_address: [u8; 16],
     /// Address of the other end, likewise.
     pub peer_address: [u8; 16],
-    /// Transport protocol: 6 or 17.
+    /// Transport protocol: 6, 17, 132 or 136.
     pub protocol: u8,
     /// Address family: 4 or 6.
     pub family: u8,
     /// `sk_state`, which says something of TCP alone (`include/net/tcp_states.h`).
     pub state: u8,
     /// Explicit padding.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// Index of the interface that it is bound to, 0 for none.
+    pub interface: u32,
 }
 const _: () = assert!(size_of::<HeldSocket>() == 64);

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod offsets;
 pub mod packet;
 pub mod ports;
+pub mod rare;
 pub mod sample;
 #[cfg(feature = "user")]
 pub mod sample_record;

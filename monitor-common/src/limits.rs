@@ -65,3 +65,9 @@ pub const DATAGRAM_FLOWS: u32 = 2048;
 /// Silence after which a UDP flow begins again, nanoseconds: five minutes, the time for which states
 /// of the ledger hold.
 pub const DATAGRAM_FLOW_SILENCE_NS: u64 = 300_000_000_000;
+
+/// Interfaces, ports and rare protocols whose packets can be counted at once.
+pub const RARE_TRAFFIC: u32 = 512;
+
+/// Ports and rare protocols whose socket calls can be counted at once.
+pub const RARE_SOCKETS: u32 = 128;

@@ -95,6 +95,8 @@ offsets! {
     sock_net: 8 = "sock.__sk_common.skc_net.net",
     /// Remote port, network byte order.
     sock_dport: 2 = "sock.__sk_common.skc_dport",
+    /// Index of the interface that it is bound to, 0 for none.
+    sock_bound_dev_if: 4 = "sock.__sk_common.skc_bound_dev_if",
     /// State of the connection, `TCP_LISTEN` among them.
     sock_state: 1 = "sock.__sk_common.skc_state",
     /// Transport protocol.

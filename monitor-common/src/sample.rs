@@ -112,7 +112,7 @@ const _: () = assert!(size_of::<Sample>() == 320);
 impl Sample {
     /// What carried it.
     pub fn protocol(&self) -> Option<Protocol> {
-        Protocol::ALL.into_iter().find(|protocol| *protocol as u8 == self.protocol)
+        Protocol::COMMON.into_iter().find(|protocol| *protocol as u8 == self.protocol)
     }
 
     /// Which of its ends is this host's.

@@ -110,7 +110,7 @@ pub struct SocketEvent {
     pub port: u16,
     /// [`SocketEventKind`].
     pub kind: u8,
-    /// Transport protocol as in `sk_protocol`: 6 or 17.
+    /// Transport protocol as in `sk_protocol`: 6, 17, 132 or 136.
     pub protocol: u8,
     /// Local address; an IPv4 address is in the first four bytes.
     pub address: [u8; 16],

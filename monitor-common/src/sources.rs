@@ -138,7 +138,7 @@ impl TalkerKey {
         let number = (key >> 16) as u8;
         Some(Self {
             port: WirePort(key as u16).number(),
-            protocol: Protocol::ALL.into_iter().find(|protocol| *protocol as u8 == number)?,
+            protocol: Protocol::COMMON.into_iter().find(|protocol| *protocol as u8 == number)?,
             family: (key >> 24) as u8,
         })
     }

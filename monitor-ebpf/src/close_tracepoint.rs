@@ -1,5 +1,5 @@
-//! TCP listeners that close, by the tracepoint of [`crate::listen_tracepoint`]. It sees neither UDP
-//! sockets nor TCP sockets that never listened.
+//! Listeners of TCP and SCTP that close, by the tracepoint of [`crate::listen_tracepoint`]. It sees neither
+//! sockets of datagrams nor others that never listened.
 
 use aya_ebpf::{
     macros::{raw_tracepoint, tracepoint},
@@ -9,14 +9,14 @@ use monitor_common::socket_event::SocketEventKind;
 
 use crate::{
     listen_tracepoint::{StateChange, record_state_change},
-    sock::{TCP_CLOSE, TCP_LISTEN},
+    sock::{TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LISTEN},
 };
 
 /// From listening to closed.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 fn close_tracepoint(context: RawTracePointContext) -> i32 {
     let (old_state, new_state): (i32, i32) = (context.arg(1), context.arg(2));
-    if old_state == i32::from(TCP_LISTEN) && new_state == i32::from(TCP_CLOSE) {
+    if ends_listening(old_state, new_state) {
         record_state_change(&context, context.arg(0), SocketEventKind::Close);
     }
     0
@@ -26,8 +26,16 @@ fn close_tracepoint(context: RawTracePointContext) -> i32 {
 #[tracepoint]
 fn close_tracepoint_fields(context: TracePointContext) -> u32 {
     let change = StateChange::of(&context);
-    if change.old_state == i32::from(TCP_LISTEN) && change.new_state == i32::from(TCP_CLOSE) {
+    if ends_listening(change.old_state, change.new_state) {
         change.record(&context, SocketEventKind::Close);
     }
     0
+}
+
+/// SCTP's `SCTP_SS_CLOSING` is `TCP_CLOSE_WAIT`, `include/net/sctp/constants.h`; a listener of TCP never
+/// enters that state.
+#[inline(always)]
+fn ends_listening(old_state: i32, new_state: i32) -> bool {
+    old_state == i32::from(TCP_LISTEN)
+        && (new_state == i32::from(TCP_CLOSE) || new_state == i32::from(TCP_CLOSE_WAIT))
 }

@@ -81,7 +81,7 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
             let payload_len = network.payload_len(packet, segment.headers_len());
             tcp_sample::<P>(packet, segment, flow, payload_len, slot, now)
         }
-        Protocol::Udp => udp_sample(flow, slot, now),
+        _ => udp_sample(flow, slot, now),
     }?;
     let source = remote_hash ^ u64::from(port.0).rotate_right(20);
     is_within_limits(kind, protocol, source, control.window).then_some(kind)

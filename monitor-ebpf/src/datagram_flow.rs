@@ -1,4 +1,4 @@
-//! The key under which UDP flows to watched ports elsewhere are remembered.
+//! The key under which flows of datagrams to watched ports elsewhere are remembered.
 
 use monitor_common::sampling::AddressWords;
 
@@ -9,5 +9,8 @@ pub(crate) struct DatagramFlow {
     pub(crate) there: AddressWords,
     pub(crate) port_here: u16,
     pub(crate) port_there: u16,
-    pub(crate) family: u32,
+    /// Version of IP.
+    pub(crate) family: u16,
+    /// IP protocol number: UDP or UDP-Lite.
+    pub(crate) protocol: u16,
 }

@@ -37,12 +37,16 @@ pub(crate) fn is_remote_datagram<P: PacketProgram>(
 
 /// Notes such a datagram. Whether it is the first of its flow, and left from this host.
 #[inline(always)]
-pub(crate) fn begins_flow<P: PacketProgram>(packet: P::View, segment: PackedSegment) -> bool {
+pub(crate) fn begins_flow<P: PacketProgram>(
+    packet: P::View,
+    segment: PackedSegment,
+    protocol: Protocol,
+) -> bool {
     let Some(network) = Network::read(packet, segment.network()) else { return false };
     let (source, destination) = (segment.source().0, segment.destination().0);
     let from_here =
         matches!(segment.orientation().side_of_source(P::Direction::VALUE), Side::Local);
-    let family = network.family.into();
+    let (family, protocol) = (network.family.into(), protocol.ip_number().into());
     let flow = if from_here {
         DatagramFlow {
             here: network.source,
@@ -50,6 +54,7 @@ pub(crate) fn begins_flow<P: PacketProgram>(packet: P::View, segment: PackedSegm
             port_here: source,
             port_there: destination,
             family,
+            protocol,
         }
     } else {
         DatagramFlow {
@@ -58,6 +63,7 @@ pub(crate) fn begins_flow<P: PacketProgram>(packet: P::View, segment: PackedSegm
             port_here: destination,
             port_there: source,
             family,
+            protocol,
         }
     };
     // SAFETY: the helper takes no arguments.

@@ -16,6 +16,7 @@ use monitor_common::{
     flow::{PortCounters, UnclassifiedCounters},
     limits,
     ports::{PortIndex, PortSet, WirePort},
+    rare::{RareCounters, RareKey, RareSocketCounters},
     sample::{Sample, SkipCause},
     sampling::SamplingControl,
     socket_event::{SocketCounters, SocketEvent},
@@ -122,6 +123,20 @@ pub(crate) static NEAR_COUNTERS: ArrayOfMaps<
 #[btf_map]
 pub(crate) static SOCKET_COUNTERS: ArrayOfMaps<Array<SocketSlot, 2, INNER_ARRAY>, 1> =
     ArrayOfMaps::new();
+
+/// Traffic counters of UDP-Lite and SCTP, which all CPUs share. Memory for all of them exists from the
+/// start, so that none can fail for the lack of it.
+#[btf_map]
+pub(crate) static RARE_TRAFFIC: HashMap<RareKey, RareCounters, { limits::RARE_TRAFFIC as usize }> =
+    HashMap::new();
+
+/// Counters of socket calls of UDP-Lite and SCTP.
+#[btf_map]
+pub(crate) static RARE_SOCKETS: HashMap<
+    RareKey,
+    RareSocketCounters,
+    { limits::RARE_SOCKETS as usize },
+> = HashMap::new();
 
 /// Socket calls on watched ports, for userspace.
 #[btf_map]

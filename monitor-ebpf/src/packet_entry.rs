@@ -48,6 +48,7 @@ macro_rules! packet_program {
                 addresses, conversation, datagram_flows,
                 packet_program::PacketProgram,
                 packet_view::PacketView as _,
+                rare_traffic,
                 sampling::{self, SampleRange},
                 traffic,
             };
@@ -60,7 +61,22 @@ macro_rules! packet_program {
             #[unsafe(export_name = concat!("classify_", stringify!($name)))]
             #[inline(never)]
             pub(super) extern "C" fn classify(context: *mut $context) -> u64 {
-                traffic::classify::<Program>(context.into()).0
+                let segment = traffic::classify::<Program>(context.into());
+                if segment.rare_protocol().is_none() {
+                    return segment.0;
+                }
+                count_rare(context, orient(context, segment.0));
+                PackedSegment::NONE.0
+            }
+
+            #[unsafe(export_name = concat!("rare_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn count_rare(context: *mut $context, segment: u64) -> u32 {
+                let segment = PackedSegment(segment);
+                if let Some(protocol) = segment.rare_protocol() {
+                    rare_traffic::count::<Program>(context.into(), segment, protocol);
+                }
+                0
             }
 
             #[unsafe(export_name = concat!("orient_", stringify!($name)))]
@@ -75,7 +91,7 @@ macro_rules! packet_program {
             #[inline(never)]
             extern "C" fn begin(context: *mut $context, segment: u64) -> u32 {
                 let (packet, segment): (View, _) = (context.into(), PackedSegment(segment));
-                if datagram_flows::begins_flow::<Program>(packet, segment) {
+                if datagram_flows::begins_flow::<Program>(packet, segment, segment.protocol()) {
                     traffic::count_begun_flow::<Program>(packet, segment);
                 }
                 0

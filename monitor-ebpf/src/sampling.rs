@@ -57,7 +57,7 @@ pub(crate) fn sample_range<V: PacketView>(
     let payload_len = network.payload_len(packet, headers);
     let wire_len = match segment.protocol() {
         Protocol::Tcp => payload_len,
-        Protocol::Udp => datagram_len(packet, segment.offset()).unwrap_or(payload_len),
+        _ => datagram_len(packet, segment.offset()).unwrap_or(payload_len),
     };
     if kind == SampleKind::Payload as u32 {
         SampleRange::of(headers, least(payload_len, wire_len), wire_len)

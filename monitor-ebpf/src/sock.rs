@@ -62,7 +62,7 @@ pub(crate) struct Sock {
 
 impl Sock {
     /// A socket from the fields of a hook's context, where [`read`] is not available: `None` unless it
-    /// is TCP or UDP over IP.
+    /// is of a [`Protocol`] over IP.
     #[inline(always)]
     pub(crate) fn from_fields(
         family: u16,
@@ -89,6 +89,8 @@ impl Sock {
 
 /// Connection states, `include/net/tcp_states.h`.
 pub(crate) const TCP_CLOSE: u8 = 7;
+/// See [`TCP_CLOSE`].
+pub(crate) const TCP_CLOSE_WAIT: u8 = 8;
 /// See [`TCP_CLOSE`].
 pub(crate) const TCP_LISTEN: u8 = 10;
 
@@ -124,7 +126,7 @@ impl<A: Access> Members<A> {
         Self { common: A::part(sk, 0), kind: A::part(sk, first & !7) }
     }
 
-    /// Reads the socket, if it is TCP or UDP over IP; `None` also where the kernel's BTF lacks family
+    /// Reads the socket, if it is of a [`Protocol`] over IP; `None` also where the kernel's BTF lacks family
     /// or protocol.
     #[inline(always)]
     pub(crate) fn read(&mut self) -> Option<Sock> {
@@ -178,7 +180,9 @@ impl<A: Access> Members<A> {
             return false;
         }
         match sock.protocol {
-            Protocol::Udp => self.has_named_port().unwrap_or(true),
+            Protocol::Udp | Protocol::UdpLite => self.has_named_port().unwrap_or(true),
+            // `sctp_do_bind` does not lock the port, and accepted sockets share their listener's.
+            Protocol::Sctp => self.common.member(offset!(sock_state)) == Some(TCP_LISTEN),
             Protocol::Tcp => {
                 let state: Option<u8> = self.common.member(offset!(sock_state));
                 let remote_port: Option<u16> = self.common.member(offset!(sock_dport));
@@ -203,7 +207,7 @@ impl<A: Access> Members<A> {
     }
 }
 
-/// Reads a TCP or UDP socket over IP, from any program; `None` for any other socket.
+/// Reads a socket of a [`Protocol`] over IP, from any program; `None` for any other socket.
 #[inline(always)]
 pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
     Members::<Probed>::of(sk).read()

@@ -12,7 +12,6 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use monitor_common::{
     errors::KernelError,
-    flow::Protocol,
     ports::WirePort,
     socket_event::{
         BindResult, Mechanism, SocketCounters, SocketEvent, SocketEventKind,
@@ -26,6 +25,7 @@ use crate::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
         wakeup,
     },
+    rare_calls,
     sock::{self, Members, Sock},
     sockaddr::Sockaddr,
     task::{Arguments, Caller, CommandLine},
@@ -150,6 +150,9 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
 
 #[inline(always)]
 fn count(call: &SocketCall) {
+    if call.sock.protocol.is_rare() {
+        return rare_calls::count(call);
+    }
     let counters = index_of(WirePort::of(call.sock.port))
         .and_then(|index| SOCKET_COUNTERS.get_value_ptr_mut(0, &index));
     let Some(counters) = counters else {
@@ -164,6 +167,7 @@ fn counter(counters: *mut SocketCounters, call: &SocketCall) -> *mut u64 {
     // SAFETY: the pointer is to a map value of this type; only addresses are taken.
     unsafe {
         match (call.kind, call.sock.protocol) {
+            // Of a common protocol.
             (SocketEventKind::Bind, protocol) => {
                 let result = BindResult::from_errno(call.errno);
                 let binds = &raw mut (*counters).binds;
@@ -249,7 +253,7 @@ fn write(
         command_line_len,
         port: call.sock.port,
         kind: call.kind as u8,
-        protocol: ip_number(call.sock.protocol),
+        protocol: call.sock.protocol.ip_number(),
         address: bytemuck::cast(call.sock.address),
         thread_name: bytemuck::cast(caller.thread_name),
         process_name: bytemuck::cast(caller.process_name.value),
@@ -260,13 +264,4 @@ fn write(
     };
     // SAFETY: the pointer is to a reserved entry of the ring buffer, which has room for it.
     unsafe { event.write(record) };
-}
-
-/// Number of a transport protocol in a record.
-#[inline(always)]
-pub(crate) const fn ip_number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-    }
 }

@@ -21,6 +21,8 @@ mod network;
 mod packet_entry;
 mod packet_program;
 mod packet_view;
+mod rare_calls;
+mod rare_traffic;
 mod sampling;
 mod slots;
 mod sock;

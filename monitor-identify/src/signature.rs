@@ -102,6 +102,7 @@ impl Table {
             match signatures[index].transport {
                 Some(Protocol::Tcp) => table.over_tcp |= bit,
                 Some(Protocol::Udp) => table.over_udp |= bit,
+                Some(Protocol::UdpLite | Protocol::Sctp) => {}
                 None => {
                     table.over_tcp |= bit;
                     table.over_udp |= bit;
@@ -118,6 +119,7 @@ impl Table {
         let transport = match payload.transport {
             Some(Protocol::Tcp) => self.over_tcp,
             Some(Protocol::Udp) => self.over_udp,
+            Some(Protocol::UdpLite | Protocol::Sctp) => 0,
             None => u128::MAX,
         };
         let mut candidates = self.candidates[usize::from(first)] & transport;

@@ -378,6 +378,11 @@ impl Counters {
         ]
     }
 
+    /// Whether `port` is watched.
+    pub fn is_watched(&self, port: u16) -> bool {
+        self.watched.contains(&port)
+    }
+
     /// Every watched port and its index.
     pub fn watched_indices(&self) -> impl Iterator<Item = (u16, u16)> {
         let index = |port| self.indices.get(port).map(|index| (*port, *index));

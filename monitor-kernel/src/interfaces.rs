@@ -1,6 +1,9 @@
 //! The interfaces of this network namespace, and changes of them.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -9,7 +12,7 @@ use rtnetlink::{
     packet_core::NetlinkMessage,
     packet_route::{
         RouteNetlinkMessage,
-        link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage},
+        link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp},
         tc::{TcHandle, TcMessage},
     },
     sys::SocketAddr,
@@ -65,6 +68,23 @@ impl Interfaces {
         let links = self.handle.link().get().execute();
         let interfaces = links.try_filter_map(|message| async move { Ok(interface(&message)) });
         interfaces.map_ok(|interface| (interface.index, interface)).try_collect().await
+    }
+
+    /// Indices of the interfaces that have an XDP program, in the driver or in the stack.
+    pub async fn with_xdp(&self) -> Result<BTreeSet<u32>, rtnetlink::Error> {
+        let links = self.handle.link().get().execute();
+        let has_program = |message: &LinkMessage| {
+            message.attributes.iter().any(|attribute| match attribute {
+                LinkAttribute::Xdp(xdp) => {
+                    xdp.iter().any(|each| matches!(each, LinkXdp::ProgId(id) if *id != 0))
+                }
+                _ => false,
+            })
+        };
+        let found = links.try_filter_map(|message| async move {
+            Ok(has_program(&message).then_some(message.header.index))
+        });
+        found.try_collect().await
     }
 
     /// Waits for a change, of any kind: the caller lists all interfaces again, which is right even if

@@ -27,10 +27,11 @@ use crate::{
     options::{Options, Streams},
     pins::{self, Pins, PinsError},
     preemption,
+    rare::RareMaps,
     record::{self, Record},
     samples::Samples,
     sampling::{self, Sampling},
-    snapshot::{MapUsage, PortSources, Snapshot},
+    snapshot::{MapUsage, PortRareSockets, PortRareTraffic, PortSources, PortTraffic, Snapshot},
     socket_access,
     sources::TalkerFacts,
 };
@@ -41,6 +42,7 @@ pub struct Kernel {
     lock_without_pins: Option<UnixDatagram>,
     counters: Counters,
     addresses: AddressMaps,
+    rare: RareMaps,
     sampling: Sampling,
     attacher: Attacher,
     /// Distinguishes this set of counters from others.
@@ -119,6 +121,7 @@ impl Kernel {
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
         let addresses = AddressMaps::open(&mut object)?;
+        let rare = RareMaps::open(&mut object)?;
         let sampling = Sampling::open(&mut object, settings.cpus)?;
         let attacher = Attacher::new(object, unsupported, types, pins.as_ref());
         let kernel = Self {
@@ -126,6 +129,7 @@ impl Kernel {
             lock_without_pins: None,
             counters,
             addresses,
+            rare,
             sampling,
             attacher,
             counters_id,
@@ -229,6 +233,7 @@ impl Kernel {
     fn drop_interface(&mut self, ifindex: u32, name: Option<&str>) -> Result<Vec<HookStatus>> {
         let changes = self.attacher.detach_interface(ifindex, name, self.pins.as_ref())?;
         self.counters.remove_interface(ifindex, self.pins.as_ref())?;
+        self.rare.remove_interface(ifindex)?;
         Ok(changes)
     }
 
@@ -312,17 +317,48 @@ impl Kernel {
 
     /// The counters of the ports alone.
     pub fn port_counters(&self) -> Snapshot {
+        let traffic = self.counters.traffic();
+        // The next reading has what this one lacks.
+        let warn = |error| tracing::warn!("UDP-Lite and SCTP are not read now: {error:#}");
         Snapshot {
-            traffic: self.counters.traffic(),
+            rare_traffic: self.rare_traffic(&traffic).map_err(warn).unwrap_or_default(),
+            traffic,
             sockets: self.counters.sockets(),
+            rare_sockets: self.rare_sockets().map_err(warn).unwrap_or_default(),
             ..Snapshot::default()
         }
     }
 
+    /// Traffic of rare protocols on watched ports, with the names of interfaces as in `traffic`.
+    fn rare_traffic(&self, traffic: &[PortTraffic]) -> Result<Vec<PortRareTraffic>> {
+        let mut rows = self.rare.traffic()?;
+        rows.retain_mut(|row| {
+            let same = |of: &&PortTraffic| {
+                (of.interface_index, of.port) == (row.interface_index, row.port)
+            };
+            let found = traffic.iter().find(same);
+            if let Some(PortTraffic { interface, .. }) = found {
+                row.interface.clone_from(interface);
+            }
+            found.is_some()
+        });
+        Ok(rows)
+    }
+
+    /// Socket calls of rare protocols on watched ports.
+    fn rare_sockets(&self) -> Result<Vec<PortRareSockets>> {
+        let mut rows = self.rare.sockets()?;
+        rows.retain(|row| self.counters.is_watched(row.port));
+        Ok(rows)
+    }
+
     /// Everything that a scrape shows.
     pub fn snapshot(&self) -> Result<Snapshot> {
+        let traffic = self.counters.traffic();
         Ok(Snapshot {
-            traffic: self.counters.traffic(),
+            rare_traffic: self.rare_traffic(&traffic)?,
+            traffic,
+            rare_sockets: self.rare_sockets()?,
             unclassified: self.counters.unclassified(),
             sockets: self.counters.sockets(),
             hooks: self.attacher.statuses(),
@@ -336,7 +372,9 @@ impl Kernel {
 
     /// Fill and size of the maps.
     pub fn maps(&self) -> Vec<MapUsage> {
-        self.counters.usage()
+        let mut usage = self.counters.usage();
+        usage.extend(self.rare.usage());
+        usage
     }
 
     /// Detaches every hook; the maps and their counts stay pinned.

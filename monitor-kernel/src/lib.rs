@@ -44,6 +44,7 @@ pub mod pins;
 mod preemption;
 mod program_loader;
 mod programs;
+mod rare;
 pub mod record;
 mod ring;
 pub mod running;

@@ -30,13 +30,13 @@ use super::{
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Increased when records or maps change so that the pins of an older agent no longer fit.
-const LAYOUT_VERSION: u32 = 7;
+const LAYOUT_VERSION: u32 = 8;
 
 /// Bytes of the ring buffer of diagnostics, which are few; the default of the library is 128 KiB.
 const LOG_RING_BYTES: u32 = 16 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 21] = [
+const SHARED_MAPS: [&str; 23] = [
     PORT_SET,
     PORT_INDEX,
     ADDRESSES,
@@ -47,6 +47,8 @@ const SHARED_MAPS: [&str; 21] = [
     "COUNTERS",
     "NEAR_COUNTERS",
     "SOCKET_COUNTERS",
+    "RARE_TRAFFIC",
+    "RARE_SOCKETS",
     "EVENTS",
     "AUTOMATIC_BINDS",
     "ERRORS",

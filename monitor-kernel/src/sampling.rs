@@ -106,7 +106,7 @@ impl Sampling {
     pub fn sources(&self, ports: impl Iterator<Item = (u16, u16)>) -> Result<Vec<PortSources>> {
         let mut rows = Vec::new();
         for (port, index) in ports {
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::COMMON {
                 if sketch_index(index.into(), protocol, SOURCE_WINDOWS - 1) >= self.sketch_count {
                     continue;
                 }

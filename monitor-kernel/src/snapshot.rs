@@ -3,6 +3,7 @@
 use monitor_common::{
     errors::KernelError,
     flow::{PortCounters, Protocol, UnclassifiedCounters},
+    rare::{RareCounters, RareSocketCounters},
     sample::SkipCause,
     socket_event::SocketCounters,
 };
@@ -18,6 +19,10 @@ pub struct Snapshot {
     pub unclassified: Vec<UnclassifiedTraffic>,
     /// Socket calls on every watched port.
     pub sockets: Vec<PortSockets>,
+    /// Traffic of rare protocols, where there was any.
+    pub rare_traffic: Vec<PortRareTraffic>,
+    /// Socket calls of rare protocols, likewise.
+    pub rare_sockets: Vec<PortRareSockets>,
     /// Every hook, per interface where it has one.
     pub hooks: Vec<HookStatus>,
     /// Failures of the kernel side, indexed by [`KernelError`].
@@ -61,6 +66,32 @@ pub struct PortSockets {
     pub port: u16,
     /// Binds, listens and closes.
     pub counters: SocketCounters,
+}
+
+/// Traffic of a rare protocol of one port on one interface.
+#[derive(Clone, Debug)]
+pub struct PortRareTraffic {
+    /// Index of the interface.
+    pub interface_index: u32,
+    /// Name of the interface.
+    pub interface: String,
+    /// The watched port.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// All CPUs.
+    pub counters: RareCounters,
+}
+
+/// Socket calls of a rare protocol on one port.
+#[derive(Clone, Debug)]
+pub struct PortRareSockets {
+    /// The watched port.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Binds, listens and closes.
+    pub counters: RareSocketCounters,
 }
 
 /// Remote addresses on one port.

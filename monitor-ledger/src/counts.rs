@@ -2,18 +2,39 @@
 
 use monitor_common::{
     flow::{Direction, PortCounters, Protocol, Side},
+    rare::RareSocketCounters,
     socket_event::{BindResult, SocketCounters},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::by_protocol::ByProtocol;
 
 /// Packets by protocol, direction and side, and what they say of conversations, as [`PortCounters`]
 /// has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PacketCounts([u64; Self::LEN]);
 
-/// Binds by protocol and result, as [`SocketCounters`] has them.
+/// Binds by protocol and result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct BindCounts([[u64; BindResult::COUNT]; 2]);
+pub(super) struct BindCounts(ByProtocol<[u64; BindResult::COUNT]>);
+
+/// What grew of one protocol since the last reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Growth {
+    /// Packets by direction and side.
+    pub(super) packets: [[u64; Side::ALL.len()]; Direction::ALL.len()],
+    /// Conversations with the port on another host that this host began; repeated SYNs included.
+    pub(super) begun: u64,
+    /// Packets that answer, from the port at an address of this host: SYN-ACKs of TCP, INIT ACKs of
+    /// SCTP, datagrams of the others.
+    pub(super) answers: u64,
+}
+
+impl Growth {
+    pub(super) const fn of(&self, direction: Direction, side: Side) -> u64 {
+        self.packets[direction as usize][side as usize]
+    }
+}
 
 /// Packet counts of every interface with packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,15 +53,9 @@ impl From<&PortCounters> for PacketCounts {
     }
 }
 
-impl From<&SocketCounters> for BindCounts {
-    fn from(counters: &SocketCounters) -> Self {
-        Self(counters.binds)
-    }
-}
-
 impl PacketCounts {
     /// The first cells are packets, with the side as the last index.
-    const PACKETS: usize = Protocol::ALL.len() * Direction::ALL.len() * Side::ALL.len();
+    const PACKETS: usize = Protocol::COMMON.len() * Direction::ALL.len() * Side::ALL.len();
     const BEGUN_CONNECTIONS: usize = Self::PACKETS;
     const BEGUN_DATAGRAMS: usize = Self::PACKETS + 1;
     const ACCEPTED: usize = Self::PACKETS + 2;
@@ -50,26 +65,18 @@ impl PacketCounts {
         *self == Self::default()
     }
 
-    pub(super) const fn of(&self, protocol: Protocol, direction: Direction, side: Side) -> u64 {
-        let row = protocol as usize * Direction::ALL.len() + direction as usize;
-        self.0[row * Side::ALL.len() + side as usize]
-    }
-
-    /// Conversations with the port on another host that this host began; repeated SYNs included.
-    pub(super) const fn begun(&self, protocol: Protocol) -> u64 {
-        match protocol {
-            Protocol::Tcp => self.0[Self::BEGUN_CONNECTIONS],
-            Protocol::Udp => self.0[Self::BEGUN_DATAGRAMS],
-        }
-    }
-
-    /// Packets that answer: SYN-ACKs of TCP, and datagrams of UDP, from the port at an address of this
-    /// host.
-    pub(super) const fn answers(&self, protocol: Protocol) -> u64 {
-        match protocol {
-            Protocol::Tcp => self.0[Self::ACCEPTED],
-            Protocol::Udp => self.of(protocol, Direction::Egress, Side::Local),
-        }
+    /// The part of one of the common protocols.
+    pub(super) fn of(&self, protocol: Protocol) -> Growth {
+        const ROW: usize = Direction::ALL.len() * Side::ALL.len();
+        let (rows, _) = self.0[protocol as usize * ROW..].as_chunks();
+        let packets = [rows[0], rows[1]];
+        let (begun, answers) = if protocol == Protocol::Tcp {
+            (self.0[Self::BEGUN_CONNECTIONS], self.0[Self::ACCEPTED])
+        } else {
+            let sent = packets[Direction::Egress as usize][Side::Local as usize];
+            (self.0[Self::BEGUN_DATAGRAMS], sent)
+        };
+        Growth { packets, begun, answers }
     }
 
     /// Growth since `before`. A counter that shrank was reset, together with all others: then the
@@ -91,21 +98,43 @@ impl BindCounts {
 
     /// Successful and refused binds of `protocol`.
     pub(super) fn of(&self, protocol: Protocol) -> (u64, u64) {
-        let results = &self.0[protocol as usize];
+        let results = &self.0[protocol];
         let succeeded = results[BindResult::Success as usize];
         (succeeded, results.iter().sum::<u64>() - succeeded)
     }
 
-    /// Stores `now` and returns the growth, as [`PacketCounts::since`].
-    pub(super) fn advance(&mut self, now: Self) -> Self {
-        let before = std::mem::replace(self, now);
-        let pairs = || now.0.as_flattened().iter().zip(before.0.as_flattened());
-        if pairs().any(|(now, then)| now < then) {
-            return now;
-        }
-        let mut grown = now;
-        for (cell, then) in grown.0.as_flattened_mut().iter_mut().zip(before.0.as_flattened()) {
-            *cell -= then;
+    /// Stores the counts of the common protocols and returns their growth, as
+    /// [`PacketCounts::since`].
+    pub(super) fn advance(&mut self, counters: &SocketCounters) -> Self {
+        self.advance_rows(&Protocol::COMMON, |protocol| counters.binds[protocol as usize])
+    }
+
+    /// The same of a rare protocol.
+    pub(super) fn advance_rare(
+        &mut self,
+        protocol: Protocol,
+        counters: &RareSocketCounters,
+    ) -> Self {
+        self.advance_rows(&[protocol], |_| counters.binds)
+    }
+
+    fn advance_rows(
+        &mut self,
+        protocols: &[Protocol],
+        now: impl Fn(Protocol) -> [u64; BindResult::COUNT],
+    ) -> Self {
+        let shrank = |protocol: &Protocol| {
+            now(*protocol).iter().zip(&self.0[*protocol]).any(|(now, then)| now < then)
+        };
+        let were_reset = protocols.iter().any(shrank);
+        let mut grown = Self::default();
+        for protocol in protocols {
+            let before = std::mem::replace(&mut self.0[*protocol], now(*protocol));
+            grown.0[*protocol] = self.0[*protocol];
+            if !were_reset {
+                let cells = grown.0[*protocol].iter_mut().zip(&before);
+                cells.for_each(|(cell, then)| *cell -= then);
+            }
         }
         grown
     }
@@ -165,11 +194,24 @@ mod tests {
         let mut counts = BindCounts::default();
         let mut counters =
             SocketCounters { binds: [[1, 2, 3, 4], [5, 0, 0, 0]], ..Default::default() };
-        let grown = counts.advance((&counters).into());
+        let grown = counts.advance(&counters);
         assert_eq!((grown.of(Protocol::Tcp), grown.of(Protocol::Udp)), ((1, 9), (5, 0)));
         counters.binds[1][1] = 2;
-        assert_eq!(counts.advance((&counters).into()).of(Protocol::Udp), (0, 2));
+        assert_eq!(counts.advance(&counters).of(Protocol::Udp), (0, 2));
         let reset = SocketCounters { binds: [[1, 0, 0, 0], [0; 4]], ..Default::default() };
-        assert_eq!(counts.advance((&reset).into()).of(Protocol::Tcp), (1, 0));
+        assert_eq!(counts.advance(&reset).of(Protocol::Tcp), (1, 0));
+    }
+
+    #[test]
+    fn binds_of_a_rare_protocol_grow_by_themselves() {
+        let mut counts = BindCounts::default();
+        let common = SocketCounters { binds: [[1, 0, 0, 0], [2, 0, 0, 0]], ..Default::default() };
+        counts.advance(&common);
+        let mut rare = RareSocketCounters { binds: [3, 1, 0, 0], ..Default::default() };
+        let grown = counts.advance_rare(Protocol::Sctp, &rare);
+        assert_eq!((grown.of(Protocol::Sctp), grown.of(Protocol::Tcp)), ((3, 1), (0, 0)));
+        assert!(counts.advance(&common).is_zero());
+        rare.binds[0] = 4;
+        assert_eq!(counts.advance_rare(Protocol::Sctp, &rare).of(Protocol::Sctp), (1, 0));
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
-use crate::{state::PortState, transition::Cause};
+use crate::{by_protocol::ByProtocol, state::PortState, transition::Cause};
 
 /// Facts about a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,12 +12,12 @@ pub struct PortFacts {
     pub state: PortState,
     /// Start of dormancy; `None` if the port is active.
     pub dormant_since: Option<Timestamp>,
-    pub(super) last_packet: [Option<Timestamp>; 2],
-    pub(super) last_bind: [Option<Timestamp>; 2],
-    pub(super) bound_sockets: [u32; 2],
+    pub(super) last_packet: ByProtocol<Option<Timestamp>>,
+    pub(super) last_bind: ByProtocol<Option<Timestamp>>,
+    pub(super) bound_sockets: ByProtocol<u32>,
     pub(super) awakenings: [u64; 2],
-    pub(super) unexpected_binds: [u64; 2],
-    pub(super) answers_without_socket: [u64; 2],
+    pub(super) unexpected_binds: ByProtocol<u64>,
+    pub(super) answers_without_socket: ByProtocol<u64>,
 }
 
 impl PortFacts {
@@ -30,24 +30,24 @@ impl PortFacts {
     pub fn has_history(&self) -> bool {
         let Self { state, dormant_since: _, last_packet, last_bind, bound_sockets, .. } = self;
         *state != PortState::Quiet
-            || last_packet.iter().chain(last_bind).any(Option::is_some)
+            || last_packet.iter().chain(last_bind.iter()).any(Option::is_some)
             || bound_sockets.iter().any(|count| *count > 0)
             || self.awakenings.iter().any(|count| *count > 0)
     }
 
     /// Time of the reading that found the last packet, in either direction.
     pub const fn last_packet(&self, protocol: Protocol) -> Option<Timestamp> {
-        self.last_packet[protocol as usize]
+        self.last_packet.get(protocol)
     }
 
     /// Time of the last successful bind.
     pub const fn last_bind(&self, protocol: Protocol) -> Option<Timestamp> {
-        self.last_bind[protocol as usize]
+        self.last_bind.get(protocol)
     }
 
     /// Sockets that hold the port.
     pub const fn bound_sockets(&self, protocol: Protocol) -> u32 {
-        self.bound_sockets[protocol as usize]
+        self.bound_sockets.get(protocol)
     }
 
     /// Number of awakenings by this cause.
@@ -55,14 +55,23 @@ impl PortFacts {
         self.awakenings[cause as usize]
     }
 
+    /// Whether the port ever had packets or sockets of a protocol. A rare protocol has series from then
+    /// on.
+    pub fn has_seen(&self, protocol: Protocol) -> bool {
+        self.last_packet(protocol).is_some()
+            || self.last_bind(protocol).is_some()
+            || self.bound_sockets(protocol) > 0
+            || self.unexpected_binds(protocol) > 0
+    }
+
     /// Binds by callers that the configuration does not expect.
     pub const fn unexpected_binds(&self, protocol: Protocol) -> u64 {
-        self.unexpected_binds[protocol as usize]
+        self.unexpected_binds.get(protocol)
     }
 
     /// Connections accepted and datagrams sent in answer, from an address of this host, that no
     /// socket of this host explains.
     pub const fn answers_without_socket(&self, protocol: Protocol) -> u64 {
-        self.answers_without_socket[protocol as usize]
+        self.answers_without_socket.get(protocol)
     }
 }

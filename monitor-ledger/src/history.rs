@@ -5,8 +5,10 @@ use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    by_protocol::ByProtocol,
     counts::{BindCounts, InterfaceCounts},
     observation::{CallKind, SocketCall},
+    rare_counts::RareInterfaceCounts,
     state::PortState,
 };
 
@@ -25,11 +27,11 @@ pub(super) struct History {
     #[serde(skip_serializing_if = "is_default")]
     pub(super) active_at_ns: Option<u64>,
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) last_packet: [Option<Timestamp>; 2],
+    pub(super) last_packet: ByProtocol<Option<Timestamp>>,
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) last_bind: [Option<Timestamp>; 2],
+    pub(super) last_bind: ByProtocol<Option<Timestamp>>,
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) sockets: [Sockets; 2],
+    pub(super) sockets: ByProtocol<Sockets>,
     #[serde(skip_serializing_if = "is_default")]
     pub(super) state: PortState,
     /// Ages of the ledger at which a state was last observed.
@@ -43,35 +45,38 @@ pub(super) struct History {
     pub(super) transit_at_ns: Option<u64>,
     /// By protocol, where no socket explains the answers.
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) answered_without_socket_at_ns: [Option<u64>; 2],
+    pub(super) answered_without_socket_at_ns: ByProtocol<Option<u64>>,
     /// Ages at which a packet last arrived at an address of this host, by protocol.
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) received_at_ns: [Option<u64>; 2],
+    pub(super) received_at_ns: ByProtocol<Option<u64>>,
     /// Ages at which a socket last held the port that can accept, by protocol.
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) held_at_ns: [Option<u64>; 2],
+    pub(super) held_at_ns: ByProtocol<Option<u64>>,
     /// The same by protocol, while a socket is open.
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) answered_at_ns: [Option<u64>; 2],
+    pub(super) answered_at_ns: ByProtocol<Option<u64>>,
     /// By cause.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) awakenings: [u64; 2],
     /// By protocol.
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) unexpected_binds: [u64; 2],
+    pub(super) unexpected_binds: ByProtocol<u64>,
     /// By protocol.
     #[serde(skip_serializing_if = "is_default")]
-    pub(super) answers_without_socket: [u64; 2],
+    pub(super) answers_without_socket: ByProtocol<u64>,
     /// Binds with an event since the last reading, by protocol.
     #[serde(rename = "told_binds", skip_serializing_if = "is_default")]
-    pub(super) reported_binds: [u64; 2],
+    pub(super) reported_binds: ByProtocol<u64>,
     /// Binds that the last reading counted and that had no event yet, by protocol. An event that does
     /// not arrive before the next reading is lost.
     #[serde(rename = "untold_binds", skip_serializing_if = "is_default")]
-    pub(super) unreported_binds: [u64; 2],
+    pub(super) unreported_binds: ByProtocol<u64>,
     /// Not the `packets` of ghostport 0.1, which had two sides.
     #[serde(rename = "traffic", skip_serializing_if = "is_default")]
     pub(super) packets: InterfaceCounts,
+    /// Packets of rare protocols.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) rare_packets: RareInterfaceCounts,
     #[serde(skip_serializing_if = "is_default")]
     pub(super) binds: BindCounts,
     /// Observations since the last reading; not saved.
@@ -79,16 +84,16 @@ pub(super) struct History {
     pub(super) interval: Interval,
     /// Time of the last socket call, `CLOCK_BOOTTIME`, by protocol.
     #[serde(skip)]
-    pub(super) called_at_ns: [u64; 2],
+    pub(super) called_at_ns: ByProtocol<u64>,
     /// Binds since the last scan that were counted as unexpected and had no event, by protocol.
     #[serde(skip)]
-    pub(super) lost_binds: [u64; 2],
+    pub(super) lost_binds: ByProtocol<u64>,
     /// Answers that no socket is known to have given, by protocol, until a scan decides.
     #[serde(skip)]
-    pub(super) suspected: [Suspected; 2],
+    pub(super) suspected: ByProtocol<Suspected>,
     /// Sockets found by the scan in progress.
     #[serde(skip)]
-    pub(super) found: [Sockets; 2],
+    pub(super) found: ByProtocol<Sockets>,
 }
 
 /// Sockets of one protocol that hold a port.
@@ -114,11 +119,11 @@ pub(super) struct Suspected {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Interval {
     /// A socket held the port at some time, so that a packet may have been for that socket.
-    pub(super) held: [bool; 2],
+    pub(super) held: ByProtocol<bool>,
     /// The same of a socket that can accept, so that an answer may be its own.
-    pub(super) accepts: [bool; 2],
+    pub(super) accepts: ByProtocol<bool>,
     /// Binds that succeeded, by the kernel's counters.
-    pub(super) counted_binds: [u64; 2],
+    pub(super) counted_binds: ByProtocol<u64>,
 }
 
 impl History {
@@ -130,6 +135,7 @@ impl History {
         }
         if !same_counters {
             self.packets = InterfaceCounts::default();
+            self.rare_packets = RareInterfaceCounts::default();
             self.binds = BindCounts::default();
             (self.reported_binds, self.unreported_binds) = Default::default();
         }
@@ -138,8 +144,8 @@ impl History {
         }
         self.interval.held = self.sockets.map(|sockets| sockets.count > 0);
         self.interval.accepts = self.sockets.map(|sockets| sockets.can_accept);
-        self.called_at_ns = [0; 2];
-        self.suspected = Default::default();
+        self.called_at_ns = ByProtocol::default();
+        self.suspected = ByProtocol::default();
     }
 
     /// Forgets all holders; the next socket scan finds them.
@@ -150,6 +156,12 @@ impl History {
         self.interval = Interval::default();
     }
 
+    /// Forgets the counts of all but these interfaces; returns whether there were any.
+    pub(super) fn retain_interfaces(&mut self, remaining: &[u32]) -> bool {
+        // Both: no short circuit.
+        self.packets.retain(remaining) | self.rare_packets.retain(remaining)
+    }
+
     /// Whether a socket holds the port.
     pub(super) fn is_held(&self) -> bool {
         self.sockets.iter().any(|sockets| sockets.count > 0)
@@ -157,9 +169,9 @@ impl History {
 
     /// Replaces the sockets that hold the port. Without sockets there is no answer either.
     pub(super) fn set_sockets(&mut self, protocol: Protocol, sockets: Sockets) {
-        self.sockets[protocol as usize] = sockets;
+        self.sockets[protocol] = sockets;
         if sockets.count == 0 {
-            self.answered_at_ns[protocol as usize] = None;
+            self.answered_at_ns[protocol] = None;
         }
     }
 
@@ -190,17 +202,16 @@ impl History {
     /// Whether a packet of `protocol` arrived at an address of this host recently, so that a packet
     /// from there may be an answer.
     pub(super) fn has_received(&self, protocol: Protocol, age_ns: u64) -> bool {
-        let received_at = self.received_at_ns[protocol as usize];
+        let received_at = self.received_at_ns[protocol];
         received_at.is_some_and(|at| age_ns.saturating_sub(at) < STATE_LASTS_NS)
     }
 
     /// Whether a socket that can accept holds the port or held it a moment ago, so that it explains
     /// answers.
     pub(super) fn explains_answers(&self, protocol: Protocol, age_ns: u64) -> bool {
-        let index = protocol as usize;
-        self.interval.accepts[index]
-            || self.sockets[index].can_accept
-            || self.held_at_ns[index].is_some_and(|at| age_ns.saturating_sub(at) < HOLD_OFF_NS)
+        self.interval.accepts[protocol]
+            || self.sockets[protocol].can_accept
+            || self.held_at_ns[protocol].is_some_and(|at| age_ns.saturating_sub(at) < HOLD_OFF_NS)
     }
 
     /// Confirms the suspected answers after a scan found no socket. Returns their number and whether
@@ -211,51 +222,49 @@ impl History {
         scanned_at_ns: u64,
         age_ns: u64,
     ) -> Option<(u64, bool)> {
-        let index = protocol as usize;
-        let Suspected { answers, read_at_ns } = self.suspected[index];
+        let Suspected { answers, read_at_ns } = self.suspected[protocol];
         if answers == 0 || read_at_ns > scanned_at_ns {
             return None;
         }
-        self.suspected[index] = Suspected::default();
-        self.answers_without_socket[index] += answers;
-        let before = self.answered_without_socket_at_ns[index].replace(age_ns);
+        self.suspected[protocol] = Suspected::default();
+        self.answers_without_socket[protocol] += answers;
+        let before = self.answered_without_socket_at_ns[protocol].replace(age_ns);
         let is_new = before.is_none_or(|at| age_ns.saturating_sub(at) >= STATE_LASTS_NS);
         Some((answers, is_new))
     }
 
     /// What a call says beside that it was made.
     pub(super) fn note_call(&mut self, call: &SocketCall, is_newer: bool, age_ns: u64) {
-        let index = call.protocol as usize;
-        self.called_at_ns[index] = self.called_at_ns[index].max(call.at.boottime_ns);
+        let protocol = call.protocol;
+        self.called_at_ns[protocol] = self.called_at_ns[protocol].max(call.at.boottime_ns);
         match call.kind {
             CallKind::Bind { expected } => {
-                self.unexpected_binds[index] += u64::from(!expected);
-                self.note_held(index);
-                self.reported_binds[index] += 1;
+                self.unexpected_binds[protocol] += u64::from(!expected);
+                self.note_held(protocol);
+                self.reported_binds[protocol] += 1;
                 // The time of a bind that was only counted is that of the reading.
-                let is_estimate = self.unreported_binds[index] > 0;
-                if is_newer || is_estimate || self.last_bind[index] < Some(call.at.wall) {
-                    self.last_bind[index] = Some(call.at.wall);
+                let is_estimate = self.unreported_binds[protocol] > 0;
+                if is_newer || is_estimate || self.last_bind[protocol] < Some(call.at.wall) {
+                    self.last_bind[protocol] = Some(call.at.wall);
                 }
             }
             CallKind::BindRefused => {
                 self.attempted_at_ns = self.attempted_at_ns.max(Some(age_ns));
             }
-            CallKind::Listen | CallKind::Close => self.note_held(index),
+            CallKind::Listen | CallKind::Close => self.note_held(protocol),
         }
     }
 
-    fn note_held(&mut self, index: usize) {
-        self.interval.held[index] = true;
-        self.interval.accepts[index] = true;
+    fn note_held(&mut self, protocol: Protocol) {
+        self.interval.held[protocol] = true;
+        self.interval.accepts[protocol] = true;
     }
 
     /// Records binds that a reading at `wall` counted.
     pub(super) fn note_counted_binds(&mut self, protocol: Protocol, count: u64, wall: Timestamp) {
-        let index = protocol as usize;
-        self.interval.counted_binds[index] += count;
-        if count > self.reported_binds[index] {
-            self.last_bind[index] = Some(wall);
+        self.interval.counted_binds[protocol] += count;
+        if count > self.reported_binds[protocol] {
+            self.last_bind[protocol] = Some(wall);
         }
     }
 
@@ -265,27 +274,27 @@ impl History {
     /// reading, it was lost: the ring buffer was full or the agent was killed. Where the
     /// configuration expects no owners, a lost bind is still unexpected.
     pub(super) fn reconcile_bind_counts(&mut self, has_owners: bool) {
-        for index in 0..2 {
-            let reported = std::mem::take(&mut self.reported_binds[index]);
-            let late = reported.min(self.unreported_binds[index]);
+        for protocol in Protocol::ALL {
+            let reported = std::mem::take(&mut self.reported_binds[protocol]);
+            let late = reported.min(self.unreported_binds[protocol]);
             if !has_owners {
-                let lost = self.unreported_binds[index] - late;
-                self.unexpected_binds[index] += lost;
-                self.lost_binds[index] += lost;
+                let lost = self.unreported_binds[protocol] - late;
+                self.unexpected_binds[protocol] += lost;
+                self.lost_binds[protocol] += lost;
             }
-            self.unreported_binds[index] =
-                self.interval.counted_binds[index].saturating_sub(reported - late);
+            self.unreported_binds[protocol] =
+                self.interval.counted_binds[protocol].saturating_sub(reported - late);
         }
     }
 
     /// Adds or removes a socket. The next scan corrects calls that were missed.
     pub(super) fn count_socket(&mut self, protocol: Protocol, kind: CallKind) {
-        let Sockets { count, can_answer, can_accept } = self.sockets[protocol as usize];
+        let Sockets { count, can_answer, can_accept } = self.sockets[protocol];
         let sockets = match kind {
             CallKind::BindRefused => return,
             CallKind::Bind { .. } => Sockets {
                 count: count.saturating_add(1),
-                can_answer: can_answer || protocol == Protocol::Udp,
+                can_answer: can_answer || protocol.is_datagram(),
                 can_accept: true,
             },
             // Its bind may not have been observed.

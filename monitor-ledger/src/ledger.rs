@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
 use crate::{
+    by_protocol::ByProtocol,
     clock::ClockReading,
     coverage::CoverageClock,
     facts::PortFacts,
@@ -152,7 +153,7 @@ impl Ledger {
     ) -> Vec<FoundHeld> {
         for found in held {
             let Some(port) = self.ports.get_mut(&found.port) else { continue };
-            let sockets = &mut port.history.get_or_insert_default().found[found.protocol as usize];
+            let sockets = &mut port.history.get_or_insert_default().found[found.protocol];
             sockets.count = sockets.count.saturating_add(found.sockets);
             sockets.can_answer |= found.can_answer;
             sockets.can_accept |= found.can_accept;
@@ -177,9 +178,9 @@ impl Ledger {
         let history = self.ports.get_mut(&port).and_then(|port| port.history.as_mut());
         if let Some(history) = history {
             let uncounted = sockets.saturating_sub(unreported_binds);
-            history.unexpected_binds[protocol as usize] += uncounted;
+            history.unexpected_binds[protocol] += uncounted;
             // The next reading may count them too.
-            history.reported_binds[protocol as usize] += uncounted;
+            history.reported_binds[protocol] += uncounted;
             self.dirty.insert(port);
         }
     }
@@ -190,7 +191,7 @@ impl Ledger {
         self.active.iter().flat_map(|number| {
             let history = self.ports.get(number).and_then(|port| port.history.as_ref());
             let is_suspected = move |protocol: &Protocol| {
-                history.is_some_and(|history| history.suspected[*protocol as usize].answers > 0)
+                history.is_some_and(|history| history.suspected[*protocol].answers > 0)
             };
             Protocol::ALL.into_iter().filter(is_suspected).map(|protocol| (*number, protocol))
         })
@@ -200,7 +201,7 @@ impl Ledger {
     pub fn dismiss_answers(&mut self, port: u16, protocol: Protocol) {
         let history = self.ports.get_mut(&port).and_then(|port| port.history.as_mut());
         if let Some(history) = history {
-            history.suspected[protocol as usize] = Suspected::default();
+            history.suspected[protocol] = Suspected::default();
         }
     }
 
@@ -298,26 +299,25 @@ impl Ledger {
         let unreported_binds = std::mem::take(&mut history.lost_binds);
         let (before, called_at_ns) = (history.sockets, history.called_at_ns);
         for protocol in Protocol::ALL {
-            let index = protocol as usize;
-            if called_at_ns[index] > at.boottime_ns {
+            if called_at_ns[protocol] > at.boottime_ns {
                 continue;
             }
-            self.judge_answers(number, protocol, found[index].can_accept, at, out);
-            if found[index] == before[index] {
+            self.judge_answers(number, protocol, found[protocol].can_accept, at, out);
+            if found[protocol] == before[protocol] {
                 continue;
             }
-            if before[index].count == 0 && found[index].count > 0 {
-                let unreported_binds = unreported_binds[index];
+            if before[protocol].count == 0 && found[protocol].count > 0 {
+                let unreported_binds = unreported_binds[protocol];
                 found_held.push(FoundHeld { port: number, protocol, unreported_binds });
             }
             let activity =
                 self.activity(Wake::Bind { protocol, evidence: BindEvidence::Found }, at);
             let note = |port: &mut Port, _| {
                 let Some(history) = &mut port.history else { return };
-                history.interval.held[index] = true;
-                history.interval.accepts[index] |=
-                    before[index].can_accept || found[index].can_accept;
-                history.set_sockets(protocol, found[index]);
+                history.interval.held[protocol] = true;
+                history.interval.accepts[protocol] |=
+                    before[protocol].can_accept || found[protocol].can_accept;
+                history.set_sockets(protocol, found[protocol]);
             };
             self.record_activity(number, &activity, at, note, out);
         }
@@ -336,7 +336,7 @@ impl Ledger {
         let Some(port) = self.ports.get_mut(&number) else { return };
         let Some(history) = &mut port.history else { return };
         if is_explained {
-            history.suspected[protocol as usize] = Suspected::default();
+            history.suspected[protocol] = Suspected::default();
             return;
         }
         let confirmed = history.confirm_answers(protocol, at.boottime_ns, age_ns);
@@ -368,7 +368,7 @@ impl Ledger {
         let age_ns = self.clock.age_at(at.boottime_ns);
         let found =
             |protocol| self.activity(Wake::Bind { protocol, evidence: BindEvidence::Found }, at);
-        let found = Protocol::ALL.map(found);
+        let found = ByProtocol::new(found);
         let (ports, dirty) = (&mut self.ports, &mut self.dirty);
         self.active.retain(|number| {
             let Some(port) = ports.get_mut(number) else { return false };
@@ -385,7 +385,7 @@ impl Ledger {
     pub(super) fn forget_interfaces(&mut self, remaining: &[u32]) {
         for (number, port) in self.ports.iter_mut().chain(&mut self.unwatched) {
             let history = port.history.as_mut();
-            if history.is_some_and(|history| history.packets.retain(remaining)) {
+            if history.is_some_and(|history| history.retain_interfaces(remaining)) {
                 self.dirty.insert(*number);
             }
         }

@@ -71,6 +71,7 @@
 //! assert!(!facts.is_dormant() && facts.bound_sockets(Protocol::Udp) == 1);
 //! ```
 
+mod by_protocol;
 mod clock;
 mod counts;
 mod coverage;
@@ -79,6 +80,7 @@ mod history;
 mod ledger;
 mod observation;
 mod port;
+mod rare_counts;
 mod reading;
 mod saved;
 mod state;

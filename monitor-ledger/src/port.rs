@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    by_protocol::ByProtocol,
     facts::PortFacts,
     history::{History, Interval},
     state::PortState,
@@ -109,7 +111,7 @@ impl Port {
     pub(super) fn tick(
         &mut self,
         number: u16,
-        now: &[Activity; 2],
+        now: &ByProtocol<Activity>,
         age_ns: u64,
         out: &mut Vec<Transition>,
     ) {
@@ -117,16 +119,16 @@ impl Port {
         history.reconcile_bind_counts(self.has_owners);
         let held = history.sockets.map(|sockets| sockets.count > 0);
         let accepts = history.sockets.map(|sockets| sockets.can_accept);
-        for (accepts, held_at_ns) in accepts.into_iter().zip(&mut history.held_at_ns) {
+        for (accepts, held_at_ns) in accepts.into_iter().zip(history.held_at_ns.iter_mut()) {
             if accepts {
                 *held_at_ns = Some(age_ns);
             }
         }
         history.interval = Interval { held, accepts, ..Interval::default() };
-        if let Some((_, holder)) = held.iter().zip(now).find(|(held, _)| **held) {
+        if let Some((_, holder)) = held.iter().zip(now.iter()).find(|(held, _)| **held) {
             self.record_activity(number, holder, out);
         }
-        let [Activity { at_ns, wall, .. }, _] = *now;
+        let Activity { at_ns, wall, .. } = now[Protocol::Tcp];
         self.become_dormant(number, at_ns, wall, out);
         self.refresh_state(number, age_ns, wall, out);
     }
@@ -169,7 +171,7 @@ impl Port {
         let is_quiet = |history: &History| {
             history.state == PortState::Quiet
                 && history.interval == Interval::default()
-                && history.unreported_binds == [0; 2]
+                && history.unreported_binds == ByProtocol::default()
                 && history.suspected.iter().all(|suspected| suspected.answers == 0)
         };
         self.history.as_deref().is_none_or(is_quiet) && self.dormant_since.is_some()

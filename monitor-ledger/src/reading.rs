@@ -2,12 +2,13 @@
 
 use monitor_common::{
     flow::{Direction, LOOPBACK, PortCounters, Protocol, Side},
-    socket_event::SocketCounters,
+    rare::{RareCounters, RareSocketCounters},
+    socket_event::{BindResult, SocketCounters},
 };
 
 use crate::{
     clock::ClockReading,
-    counts::{BindCounts, PacketCounts},
+    counts::{BindCounts, Growth, PacketCounts},
     history::History,
     ledger::Ledger,
     port::Port,
@@ -58,27 +59,59 @@ impl Reading<'_> {
         }
         self.ledger.dirty.insert(port);
         if !adopts_counts {
-            for protocol in Protocol::ALL {
-                self.packets(interface, port, protocol, &grown);
+            for protocol in Protocol::COMMON {
+                self.packets(interface, port, protocol, &grown.of(protocol));
             }
+        }
+    }
+
+    /// Records the counters of a rare protocol of `port` on `interface`, after those of
+    /// [`Reading::traffic`].
+    pub fn rare_traffic(
+        &mut self,
+        interface: u32,
+        port: u16,
+        protocol: Protocol,
+        counters: &RareCounters,
+    ) {
+        let adopts_counts = self.ledger.adopts_counts;
+        let Some(watched) = self.ledger.ports.get_mut(&port) else { return };
+        let history = watched.history.get_or_insert_default();
+        let grown = history.rare_packets.advance(interface, protocol, counters);
+        if grown == Growth::default() {
+            return;
+        }
+        self.ledger.dirty.insert(port);
+        if !adopts_counts {
+            self.packets(interface, port, protocol, &grown);
         }
     }
 
     /// Records the socket call counters of `port`. Call it before [`Reading::traffic`] of the same
     /// port, so that a bind takes precedence as the cause of an awakening.
     pub fn sockets(&mut self, port: u16, counters: &SocketCounters) {
-        let counts = BindCounts::from(counters);
-        if counts.is_zero() {
+        if counters.binds == [[0; BindResult::COUNT]; 2] {
             return;
         }
-        let adopts_counts = self.ledger.adopts_counts;
         let Some(watched) = self.ledger.ports.get_mut(&port) else { return };
-        let grown = watched.history.get_or_insert_default().binds.advance(counts);
+        let grown = watched.history.get_or_insert_default().binds.advance(counters);
+        self.grown_binds(port, &grown);
+    }
+
+    /// Records the socket call counters of a rare protocol, as [`Reading::sockets`].
+    pub fn rare_sockets(&mut self, port: u16, protocol: Protocol, counters: &RareSocketCounters) {
+        let Some(watched) = self.ledger.ports.get_mut(&port) else { return };
+        let binds = &mut watched.history.get_or_insert_default().binds;
+        let grown = binds.advance_rare(protocol, counters);
+        self.grown_binds(port, &grown);
+    }
+
+    fn grown_binds(&mut self, port: u16, grown: &BindCounts) {
         if grown.is_zero() {
             return;
         }
         self.ledger.dirty.insert(port);
-        if !adopts_counts {
+        if !self.ledger.adopts_counts {
             for protocol in Protocol::ALL {
                 self.binds(port, protocol, grown.of(protocol));
             }
@@ -100,20 +133,20 @@ impl Reading<'_> {
         ledger.tick(at, out);
     }
 
-    fn packets(&mut self, interface: u32, number: u16, protocol: Protocol, grown: &PacketCounts) {
+    fn packets(&mut self, interface: u32, number: u16, protocol: Protocol, grown: &Growth) {
         let age_ns = self.ledger.clock.age_at(self.at.boottime_ns);
         let read_at_ns = self.at.boottime_ns;
-        let passed = Direction::ALL.into_iter().any(|d| grown.of(protocol, d, Side::Transit) > 0);
+        let passed = Direction::ALL.into_iter().any(|d| grown.of(d, Side::Transit) > 0);
         if passed {
             self.ledger.record_transit(number, age_ns, self.at.wall, self.out);
         }
-        let Some((direction, side)) = activity_of(interface, protocol, grown) else { return };
+        let Some((direction, side)) = activity_of(interface, grown) else { return };
         let wake = Wake::Packet { protocol, direction, side };
         let wall = self.at.wall;
         self.record_activity(number, wake, |port, _| {
             let Some(history) = &mut port.history else { return };
-            history.last_packet[protocol as usize] = Some(wall);
-            if begins_elsewhere(interface, protocol, grown) {
+            history.last_packet[protocol] = Some(wall);
+            if begins_elsewhere(interface, grown) {
                 history.outbound_at_ns = Some(age_ns);
             }
             note_local_packets(history, protocol, grown, age_ns, read_at_ns);
@@ -152,15 +185,11 @@ impl Reading<'_> {
 /// Packets of the port on another host count only if this host began the conversation. Otherwise the
 /// peer chose the port as the source of its own, by chance for instance, or the conversation is older
 /// than the agent.
-fn activity_of(
-    interface: u32,
-    protocol: Protocol,
-    grown: &PacketCounts,
-) -> Option<(Direction, Side)> {
-    let is_local = |direction| grown.of(protocol, direction, Side::Local) > 0;
+fn activity_of(interface: u32, grown: &Growth) -> Option<(Direction, Side)> {
+    let is_local = |direction| grown.of(direction, Side::Local) > 0;
     if is_local(Direction::Ingress) {
         Some((Direction::Ingress, Side::Local))
-    } else if begins_elsewhere(interface, protocol, grown) {
+    } else if begins_elsewhere(interface, grown) {
         Some((Direction::Egress, Side::Remote))
     } else if is_local(Direction::Egress) {
         Some((Direction::Egress, Side::Local))
@@ -171,35 +200,35 @@ fn activity_of(
 
 /// Whether this host began a conversation with the port on another host. Over loopback this host is
 /// both ends.
-fn begins_elsewhere(interface: u32, protocol: Protocol, grown: &PacketCounts) -> bool {
-    interface != LOOPBACK && grown.begun(protocol) > 0
+fn begins_elsewhere(interface: u32, grown: &Growth) -> bool {
+    interface != LOOPBACK && grown.begun > 0
 }
 
 /// Updates the history of a port by packets at addresses of this host.
 fn note_local_packets(
     history: &mut History,
     protocol: Protocol,
-    grown: &PacketCounts,
+    grown: &Growth,
     age_ns: u64,
     read_at_ns: u64,
 ) {
-    let index = protocol as usize;
-    let received = grown.of(protocol, Direction::Ingress, Side::Local) > 0;
-    let sent = grown.of(protocol, Direction::Egress, Side::Local) > 0;
-    let sockets = history.sockets[index];
-    if (received || sent) && !history.interval.held[index] && sockets.count == 0 {
+    let received = grown.of(Direction::Ingress, Side::Local) > 0;
+    let sent = grown.of(Direction::Egress, Side::Local) > 0;
+    let sockets = history.sockets[protocol];
+    if (received || sent) && !history.interval.held[protocol] && sockets.count == 0 {
         history.probed_at_ns = Some(age_ns);
     }
     if sent && sockets.count > 0 && sockets.can_answer {
-        history.answered_at_ns[index] = Some(age_ns);
+        history.answered_at_ns[protocol] = Some(age_ns);
     }
     if received {
-        history.received_at_ns[index] = Some(age_ns);
+        history.received_at_ns[protocol] = Some(age_ns);
     }
-    let answers = grown.answers(protocol);
-    let is_answer = protocol == Protocol::Tcp || history.has_received(protocol, age_ns);
+    // A datagram answers only if one arrived before it.
+    let answers = grown.answers;
+    let is_answer = !protocol.is_datagram() || history.has_received(protocol, age_ns);
     if answers > 0 && is_answer && !history.explains_answers(protocol, age_ns) {
-        let suspected = &mut history.suspected[index];
+        let suspected = &mut history.suspected[protocol];
         suspected.answers += answers;
         suspected.read_at_ns = read_at_ns;
     }

@@ -1,5 +1,6 @@
 mod answers;
 mod calls;
+mod rare;
 mod sides;
 mod world;
 
@@ -87,7 +88,7 @@ impl Bench {
         self.packet(protocol, OUT);
         match protocol {
             Protocol::Tcp => self.counters.connection_attempts[1][1] += 1,
-            Protocol::Udp => self.counters.begun_datagrams += 1,
+            _ => self.counters.begun_datagrams += 1,
         }
     }
 
@@ -378,7 +379,7 @@ fn continues_when_watched_again() {
     bench.packet(Protocol::Udp, IN);
     bench.read_until(13);
     assert_eq!(bench.take_transitions(), [], "it was active when it was last watched");
-    assert!(bench.facts().last_packet > before.last_packet);
+    assert!(bench.facts().last_packet(Protocol::Udp) > before.last_packet(Protocol::Udp));
 }
 
 #[test]

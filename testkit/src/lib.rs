@@ -23,6 +23,7 @@ pub mod privileges;
 pub mod process;
 pub mod programs;
 pub mod prometheus;
+pub mod realtime;
 pub mod receiver;
 pub mod recording;
 pub mod servers;

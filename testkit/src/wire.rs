@@ -173,6 +173,21 @@ pub fn make_transparent(socket: &impl AsFd) {
     set_option(socket, libc::SOL_IP, libc::IP_TRANSPARENT, 1).expect("IP_TRANSPARENT");
 }
 
+/// Binds a socket to an interface of this thread's namespace.
+pub fn bind_to_device(socket: &impl AsFd, interface: &str) {
+    // SAFETY: the name lives through the call, and the length is its own.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            interface.as_ptr().cast(),
+            interface.len() as u32,
+        )
+    };
+    assert_eq!(result, 0, "SO_BINDTODEVICE {interface}: {}", io::Error::last_os_error());
+}
+
 /// Index of an interface of this thread's namespace.
 pub fn index_of(interface: &str) -> u32 {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");

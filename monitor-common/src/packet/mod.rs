@@ -1,11 +1,11 @@
-//! The packet parser: from the first byte of a frame to the ports of its TCP or UDP header.
+//! The packet parser: from the first byte of a frame to the ports of its transport header.
 //!
 //! It is pure and never reads past the end: all bytes come through [`PacketBytes`], whose two
 //! implementations in the kernel (an XDP buffer and a socket buffer) check bounds. All loops are
 //! bounded by constants, as the verifier demands.
 //!
-//! A packet is exactly one of: a [`Segment`] with ports; not ours (no TCP or UDP inside); or
-//! [`Unclassified`], when it may well be ours but its ports cannot be known.
+//! A packet is exactly one of: a [`Segment`] with ports; not ours (of a protocol
+//! without ports); or [`Unclassified`], when it may well be ours but its ports cannot be known.
 mod bytes;
 pub mod ethertype;
 mod link;

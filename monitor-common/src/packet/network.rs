@@ -18,8 +18,6 @@ const FRAGMENT_LEN: usize = 8;
 /// Assigned protocol numbers, `include/uapi/linux/in.h` and `in6.h`.
 mod next_header {
     pub(super) const HOP_BY_HOP: u8 = 0;
-    pub(super) const TCP: u8 = 6;
-    pub(super) const UDP: u8 = 17;
     pub(super) const ROUTING: u8 = 43;
     pub(super) const FRAGMENT: u8 = 44;
     pub(super) const AUTHENTICATION: u8 = 51;
@@ -124,10 +122,10 @@ fn parse_ipv6<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Parsed {
     parse_transport(packet, protocol, offset + IPV6_LEN + extensions_len, promise)
 }
 
-/// A fragment of something that is neither TCP nor UDP was never going to have ports.
+/// A fragment of a protocol without ports was never going to have any.
 #[inline(always)]
 fn later_ipv6_fragment(next: u8) -> Parsed {
-    if matches!(next, next_header::TCP | next_header::UDP) || is_extension(next) {
+    if Protocol::from_ip_number(next).is_some() || is_extension(next) {
         Parsed::unclassified_by(Unclassified::Fragment)
     } else {
         Parsed::NOT_OURS

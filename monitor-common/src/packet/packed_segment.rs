@@ -30,13 +30,14 @@ impl PackedSegment {
     const DESTINATION_IS_WATCHED: u32 = 60;
     const REVERSED: u32 = 61;
     const TRANSIT: u32 = 62;
+    const RARE: u32 = 63;
 
     /// Packs it; bit 0 of `source` and `destination` says whether that port is watched.
     #[inline(always)]
     pub const fn of(segment: &Segment, source: u64, destination: u64) -> Self {
         let [_, flags] = segment.control.to_ne_bytes();
         let flags = flags as u64;
-        let udp = matches!(segment.protocol, Protocol::Udp) as u64;
+        let udp = matches!(segment.protocol, Protocol::Udp | Protocol::UdpLite) as u64;
         Self(
             segment.source.0 as u64
                 | (segment.destination.0 as u64) << Self::DESTINATION
@@ -48,7 +49,8 @@ impl PackedSegment {
                 | (flags >> 2 & 1) << Self::RST
                 | (flags >> 4 & 1) << Self::ACK
                 | (source & 1) << Self::SOURCE_IS_WATCHED
-                | (destination & 1) << Self::DESTINATION_IS_WATCHED,
+                | (destination & 1) << Self::DESTINATION_IS_WATCHED
+                | (segment.protocol.is_rare() as u64) << Self::RARE,
         )
     }
 
@@ -57,10 +59,20 @@ impl PackedSegment {
         self.0 >> bit & 1 != 0
     }
 
-    /// TCP or UDP.
+    /// TCP or UDP, of a segment that has no [`Self::rare_protocol`].
     #[inline(always)]
     pub const fn protocol(self) -> Protocol {
         if self.bit(Self::UDP) { Protocol::Udp } else { Protocol::Tcp }
+    }
+
+    /// The protocol, if it is neither TCP nor UDP. The common path never sees one.
+    #[inline(always)]
+    pub const fn rare_protocol(self) -> Option<Protocol> {
+        match (self.bit(Self::RARE), self.bit(Self::UDP)) {
+            (false, _) => None,
+            (true, true) => Some(Protocol::UdpLite),
+            (true, false) => Some(Protocol::Sctp),
+        }
     }
 
     /// Source port.

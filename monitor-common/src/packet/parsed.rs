@@ -17,11 +17,11 @@ pub struct Parsed {
 /// Which kind of packet it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// TCP or UDP with ports.
+    /// A transport header with ports.
     Segment,
-    /// Neither TCP nor UDP over IP: nothing that could carry a port.
+    /// Nothing that could carry a port.
     NotOurs,
-    /// TCP or UDP, or on the way to it, and the ports cannot be known.
+    /// A protocol with ports, or on the way to it, and the ports cannot be known.
     Unclassified(Unclassified),
 }
 

@@ -33,7 +33,7 @@ pub fn parse_plain<P: PacketBytes + ?Sized>(packet: &P) -> Option<Segment> {
         }
         _ => return None,
     };
-    let protocol = Protocol::from_ip_number(number)?;
+    let protocol = Protocol::common_from_ip_number(number)?;
     let parsed = parse_transport(packet, protocol, offset, promise).with_network(ETHERNET_LEN);
     parsed.segment().copied()
 }

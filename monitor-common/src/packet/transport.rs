@@ -1,9 +1,9 @@
-//! The headers of TCP and UDP.
+//! The headers of the transport protocols.
 
 use super::{
     bytes::PacketBytes,
     parsed::{Parsed, TRUNCATED},
-    segment::{Segment, TCP_LEN, UDP_LEN},
+    segment::{SCTP_LEN, Segment, TCP_LEN, UDP_LEN},
 };
 use crate::{flow::Protocol, ports::WirePort};
 
@@ -26,7 +26,8 @@ impl Promise {
     }
 }
 
-/// The fixed part of a TCP (RFC 9293 §3.1) or UDP (RFC 768) header.
+/// The fixed part of a TCP (RFC 9293 §3.1), UDP (RFC 768), UDP-Lite (RFC 3828 §3.1) or SCTP (RFC 9260
+/// §3.1) header. All start with the ports.
 ///
 /// Both ends count: the packet's, and the one that the IP header promises. What lies between them
 /// is Ethernet padding, and ports must not be read from padding.
@@ -53,20 +54,32 @@ pub(super) fn parse_transport<P: PacketBytes + ?Sized>(
                 control: header[6],
             })
         }
-        Protocol::Udp => {
-            let mut scratch = [0; UDP_LEN / 2];
-            let header = packet.words(offset, &mut scratch);
-            let (Some(header), true) = (header, promise.covers(UDP_LEN)) else {
-                return TRUNCATED;
-            };
-            Parsed::of(Segment {
-                protocol,
-                source: WirePort(header[0]),
-                destination: WirePort(header[1]),
-                network: 0,
-                offset: offset as u32,
-                control: 0,
-            })
+        Protocol::Udp | Protocol::UdpLite => {
+            parse_ports::<P, { UDP_LEN / 2 }>(packet, protocol, offset, promise)
         }
+        Protocol::Sctp => parse_ports::<P, { SCTP_LEN / 2 }>(packet, protocol, offset, promise),
     }
+}
+
+/// A header of `WORDS` words of which only the ports matter.
+#[inline(always)]
+fn parse_ports<P: PacketBytes + ?Sized, const WORDS: usize>(
+    packet: &P,
+    protocol: Protocol,
+    offset: usize,
+    promise: Promise,
+) -> Parsed {
+    let mut scratch = [0; WORDS];
+    let header = packet.words(offset, &mut scratch);
+    let (Some(header), true) = (header, promise.covers(WORDS * 2)) else {
+        return TRUNCATED;
+    };
+    Parsed::of(Segment {
+        protocol,
+        source: WirePort(header[0]),
+        destination: WirePort(header[1]),
+        network: 0,
+        offset: offset as u32,
+        control: 0,
+    })
 }

@@ -49,7 +49,11 @@ impl<'a> Packet<'a> {
         if let Some(cause) = parsed.unclassified() {
             return Err(NoPacket::Unclassified(cause));
         }
-        let segment = *parsed.segment().ok_or(NoPacket::NotOurs)?;
+        // Verdicts are on payloads of TCP and UDP.
+        let segment = *parsed
+            .segment()
+            .filter(|segment| !segment.protocol.is_rare())
+            .ok_or(NoPacket::NotOurs)?;
         let (source, destination) = addresses(ip, ethertype).ok_or(TRUNCATED)?;
         let transport = ip.get(segment.offset as usize..).ok_or(TRUNCATED)?;
         let header = headers_len(segment.protocol, 0, segment.control) as usize;
@@ -59,7 +63,7 @@ impl<'a> Packet<'a> {
         let payload_len = match segment.protocol {
             // A datagram says its own length, which a fragment does not change.
             Protocol::Udp => udp_payload_len(transport).or(promised),
-            Protocol::Tcp => promised,
+            _ => promised,
         };
         let payload_len = payload_len.unwrap_or(available.len());
         let captured = promised.unwrap_or(available.len()).min(payload_len).min(available.len());
@@ -72,7 +76,7 @@ impl<'a> Packet<'a> {
             ipv4: ipv4_header(ip, destination),
             tcp: match segment.protocol {
                 Protocol::Tcp => Tcp::read(transport, header),
-                Protocol::Udp => None,
+                _ => None,
             },
         })
     }

@@ -34,7 +34,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let port = 0..PORTS.len();
-    let protocol = prop::sample::select(Protocol::ALL.to_vec());
+    let protocol = prop::sample::select(Protocol::COMMON.to_vec());
     let place = prop::sample::select(vec![IN, OUT, REPLY, ANSWER, PASSING]);
     let begins = any::<bool>();
     let lost = prop::bool::weighted(0.2);
@@ -219,7 +219,7 @@ impl World {
         let begins = begins && place == OUT;
         match protocol {
             Protocol::Tcp => counters.connection_attempts[1][1] += u64::from(begins),
-            Protocol::Udp => counters.begun_datagrams += u64::from(begins),
+            _ => counters.begun_datagrams += u64::from(begins),
         }
         if side == Side::Local || begins {
             self.happened[port].push(self.now);
@@ -267,7 +267,7 @@ impl World {
         let Some(ledger) = &mut self.ledger else { return };
         let mut held = Vec::new();
         for (index, (port, _)) in PORTS.iter().enumerate() {
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::COMMON {
                 let sockets = self.sockets[index][protocol as usize];
                 held.push(Held {
                     port: *port,
@@ -288,7 +288,7 @@ impl World {
         self.known.last_scan = Some(self.now);
         for (index, (port, _)) in PORTS.iter().enumerate() {
             let facts = self.ledger.as_ref().and_then(|ledger| ledger.facts(*port)).expect("facts");
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::COMMON {
                 let sockets = self.sockets[index][protocol as usize];
                 assert_eq!(facts.bound_sockets(protocol), sockets, "after a look");
             }

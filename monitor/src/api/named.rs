@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_with_those_that_are_known() {
-        let error = by_name::<Protocol>("sctp").expect_err("an error");
-        assert_eq!(error, r#""sctp" is none of tcp, udp"#);
+        let error = by_name::<Protocol>("dccp").expect_err("an error");
+        assert_eq!(error, r#""dccp" is none of tcp, udp, udplite, sctp"#);
     }
 }

@@ -106,11 +106,23 @@ pub struct Awakenings {
 pub struct ByProtocol<T> {
     pub tcp: T,
     pub udp: T,
+    /// Absent until the port had packets or sockets of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub udplite: Option<T>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sctp: Option<T>,
 }
 
 impl<T> ByProtocol<T> {
-    fn of(number: impl Fn(Protocol) -> T) -> Self {
-        Self { tcp: number(Protocol::Tcp), udp: number(Protocol::Udp) }
+    fn of(facts: &PortFacts, number: impl Fn(Protocol) -> T) -> Self {
+        let once_seen = |protocol: Protocol| facts.has_seen(protocol).then(|| number(protocol));
+        Self {
+            tcp: number(Protocol::Tcp),
+            udp: number(Protocol::Udp),
+            udplite: once_seen(Protocol::UdpLite),
+            sctp: once_seen(Protocol::Sctp),
+        }
     }
 }
 
@@ -142,8 +154,10 @@ impl Port {
                 packet: facts.awakenings(Cause::Packet),
                 bind: facts.awakenings(Cause::Bind),
             }),
-            bound_sockets: Some(ByProtocol::of(|protocol| facts.bound_sockets(protocol))),
-            unexpected_binds: Some(ByProtocol::of(|protocol| facts.unexpected_binds(protocol))),
+            bound_sockets: Some(ByProtocol::of(facts, |protocol| facts.bound_sockets(protocol))),
+            unexpected_binds: Some(ByProtocol::of(facts, |protocol| {
+                facts.unexpected_binds(protocol)
+            })),
             verdicts: verdicts
                 .map(|(p, verdict, tally)| VerdictCount::new(*p, *verdict, tally))
                 .collect(),

@@ -68,7 +68,7 @@ impl Tallies {
     /// The rows of one port, the most recent first.
     pub fn of_port(&self, port: u16) -> Vec<(Protocol, Verdict, Tally)> {
         let range =
-            (port, Protocol::ALL[0], Verdict::ALL[0])..=(port, Protocol::Udp, Verdict::Unknown);
+            (port, Protocol::Tcp, Verdict::ALL[0])..=(port, Protocol::Sctp, Verdict::Unknown);
         let mut rows: Vec<_> = self
             .rows
             .range(range)

@@ -193,6 +193,7 @@ fn unexpected_holder(holder: Option<&Identity>) -> Event {
             peer: None,
             tcp_state: Some(TcpState::Listen),
             inode: 7,
+            interface: 0,
         },
         holders: Vec::new(),
         holders_unknown: false,

@@ -55,11 +55,25 @@ fn v6(list: &str) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// Whether a namespace has an interface beside the loopback; `None` if that cannot be read.
+/// Interfaces that the kernel makes in every namespace once the module of a tunnel is there
+/// (`net.core.fb_tunnels_only_for_init_net`). They lead nowhere unless they have an address or a route.
+const FALLBACK_TUNNELS: [&str; 9] =
+    ["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
+
+/// Whether a namespace has an interface that may lead elsewhere; `None` if that cannot be read.
 pub(super) fn has_other_interfaces(folder: &Path) -> Option<bool> {
     let devices = fs::read_to_string(folder.join("dev")).ok()?;
+    let used = ["route", "if_inet6"].map(|list| fs::read_to_string(folder.join(list)));
+    let used = used.map(Result::unwrap_or_default);
+    let is_used = |name: &str| used.iter().any(|l| l.split_ascii_whitespace().any(|w| w == name));
+    Some(leads_elsewhere(&devices, is_used))
+}
+
+fn leads_elsewhere(devices: &str, is_used: impl Fn(&str) -> bool) -> bool {
     let names = devices.lines().skip(2).filter_map(|line| line.split(':').next());
-    Some(names.map(str::trim).any(|name| name != "lo"))
+    names
+        .map(str::trim)
+        .any(|name| name != "lo" && (!FALLBACK_TUNNELS.contains(&name) || is_used(name)))
 }
 
 #[cfg(test)]
@@ -80,6 +94,18 @@ mod tests {
         let list = "00000000000000000000000000000001 01 80 10 80       lo\n";
         let found: Vec<IpAddr> = v6(list).collect();
         assert_eq!(found, ["::1".parse::<IpAddr>().expect("an address")]);
+    }
+
+    #[test]
+    fn an_unused_tunnel_of_the_kernel_leads_nowhere() {
+        let devices = |names: &[&str]| {
+            let lines = names.iter().map(|name| format!("  {name}: 0 0 0 0\n"));
+            format!("Inter-| Receive\n face |bytes\n{}", lines.collect::<String>())
+        };
+        assert!(!leads_elsewhere(&devices(&["lo"]), |_| true));
+        assert!(!leads_elsewhere(&devices(&["lo", "tunl0", "sit0"]), |_| false));
+        assert!(leads_elsewhere(&devices(&["lo", "tunl0"]), |name| name == "tunl0"));
+        assert!(leads_elsewhere(&devices(&["lo", "sit0", "eth0"]), |_| false));
     }
 
     #[test]

@@ -124,6 +124,7 @@ impl Answer {
                 .then(|| TcpState::from_number(self.state))
                 .flatten(),
             inode: self.inode,
+            interface: self.id.interface,
         })
     }
 }

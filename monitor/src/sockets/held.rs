@@ -58,10 +58,9 @@ fn entry(record: &HeldSocket) -> Option<Entry> {
         protocol,
         local: end(record.local_address, record.local_port)?,
         peer: (peer.port() != 0).then_some(peer),
-        tcp_state: (protocol == Protocol::Tcp)
-            .then(|| TcpState::from_number(record.state))
-            .flatten(),
+        tcp_state: (!protocol.is_datagram()).then(|| TcpState::from_number(record.state)).flatten(),
         inode: record.socket_inode,
+        interface: record.interface,
     })
 }
 
@@ -77,6 +76,7 @@ fn ip(family: u8, address: [u8; 16]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sockets::udp_socket;
 
     const HERE: u32 = 4_026_531_840;
     const THERE: u32 = 4_026_532_000;
@@ -97,13 +97,15 @@ mod tests {
             protocol: 17,
             family: 4,
             state: 7,
-            reserved: [0; 5],
+            reserved: 0,
+            interface: 0,
         }
     }
 
     fn listed(netns_inode: Option<u32>, inode: u32) -> (Option<u32>, Entry) {
         let local = "127.0.0.1:2948".parse().expect("an address");
-        (netns_inode, Entry { protocol: Protocol::Udp, local, peer: None, tcp_state: None, inode })
+        let entry = Entry { local, inode, ..udp_socket(2948).entry };
+        (netns_inode, entry)
     }
 
     #[test]

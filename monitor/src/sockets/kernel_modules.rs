@@ -74,6 +74,11 @@ pub fn lists_packet_filters() -> bool {
     Module::PacketDiag.is_present()
 }
 
+/// Whether this kernel lists tracked connections, without loading a module for it.
+pub fn lists_connections() -> bool {
+    Module::ConntrackNetlink.is_present()
+}
+
 /// Modules that are part of the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct BuiltIn(u8);

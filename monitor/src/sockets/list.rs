@@ -1,17 +1,18 @@
 //! The sockets of every network namespace.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs, io,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::Path,
 };
 
+use monitor_common::flow::LOOPBACK;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
     captures::{self, ListedCapture},
-    diag,
+    diag, links,
     namespaces::{NamespacePath, Namespaces},
     port_filter::PortFilter,
     proc_net,
@@ -27,6 +28,8 @@ pub(super) struct SocketList {
     pub(super) entries: Vec<(Option<u32>, Entry)>,
     /// Packet, raw and AF_XDP sockets.
     pub(super) captures: Vec<(Option<u32>, ListedCapture)>,
+    /// Dummy interfaces of the namespaces, where a socket is bound to an interface.
+    pub(super) dummies: BTreeSet<(u32, u32)>,
     /// Namespaces that were listed.
     pub(super) namespaces: usize,
     /// Namespaces that could not be.
@@ -59,7 +62,8 @@ impl SocketList {
 
     fn add(&mut self, inode: u32, found: io::Result<Found>) {
         match found {
-            Ok(Found { entries, captures, lists }) => {
+            Ok(Found { entries, captures, dummies, lists }) => {
+                self.dummies.extend(dummies.into_iter().map(|interface| (inode, interface)));
                 self.namespaces += 1;
                 self.entries.extend(entries.into_iter().map(|entry| (Some(inode), entry)));
                 self.captures.extend(captures.into_iter().map(|capture| (Some(inode), capture)));
@@ -79,7 +83,8 @@ impl SocketList {
     fn add_of(&mut self, process: &Path, filter: &PortFilter<'_>) -> io::Result<()> {
         let lists = process.join("net");
         if self.lists.insert(identity(&lists)?) {
-            let entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
+            let mut entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
+            entries.extend(rare(&lists, filter));
             let captures = without_filters(&lists);
             self.namespaces += 1;
             self.entries.extend(entries.into_iter().map(|entry| (None, entry)));
@@ -93,6 +98,8 @@ impl SocketList {
 struct Found {
     entries: Vec<Entry>,
     captures: Vec<ListedCapture>,
+    /// Its dummy interfaces, if they matter.
+    dummies: BTreeSet<u32>,
     /// The inode of a file in its `net` folder.
     lists: Option<u64>,
 }
@@ -117,12 +124,13 @@ fn through(path: &NamespacePath, inode: u32, filter: &PortFilter<'_>) -> io::Res
         Ok(()) => here(filter),
         Err(refusal) => {
             let lists = path.lists().ok_or(refusal)?;
-            let entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
+            let mut entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
+            entries.extend(rare(&lists, filter));
             let captures = without_filters(&lists);
             let lists = identity(&lists).ok();
             // The process may have left the namespace while the lists were read.
             path.open(inode)?;
-            Ok(Found { entries, captures, lists })
+            Ok(Found { entries, captures, dummies: BTreeSet::new(), lists })
         }
     }
 }
@@ -130,13 +138,29 @@ fn through(path: &NamespacePath, inode: u32, filter: &PortFilter<'_>) -> io::Res
 /// The sockets of the calling thread's namespace.
 fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
     let here = Path::new(HERE);
-    let entries = collect(filter, |visit| diag::list(filter.ports, visit))
+    let mut entries = collect(filter, |visit| diag::list(filter.ports, visit))
         .or_else(|_| collect(filter, |visit| proc_net::list(here, visit)))?;
+    entries.extend(rare(here, filter));
     let captures = captures::here(here).unwrap_or_else(|error| {
         tracing::debug!(%error, "packet sockets are listed without their filters");
         without_filters(here)
     });
-    Ok(Found { entries, captures, lists: identity(here).ok() })
+    let is_bound_to_one = |entry: &Entry| entry.interface > LOOPBACK;
+    let dummies =
+        if entries.iter().any(is_bound_to_one) { links::dummies() } else { Ok(BTreeSet::new()) };
+    let dummies = dummies.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the kinds of interfaces stay unknown");
+        BTreeSet::new()
+    });
+    Ok(Found { entries, captures, dummies, lists: identity(here).ok() })
+}
+
+/// UDP-Lite and SCTP.
+fn rare(lists: &Path, filter: &PortFilter<'_>) -> Vec<Entry> {
+    collect(filter, |visit| proc_net::list_rare(lists, visit)).unwrap_or_else(|error| {
+        tracing::debug!(%error, "sockets of UDP-Lite and SCTP stay unknown");
+        Vec::new()
+    })
 }
 
 /// Packet, raw and AF_XDP sockets as a `net` folder lists them.

@@ -23,6 +23,7 @@ mod diag;
 mod held;
 mod holders;
 mod kernel_modules;
+mod links;
 mod list;
 mod namespaces;
 mod netlink;
@@ -35,13 +36,15 @@ mod proxies;
 mod reach;
 mod scan;
 mod scopes;
+mod sctp;
 mod socket;
 
 #[cfg(test)]
 pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
     captures::{Capture, CaptureKind, CapturedPort, Scope, captures_of},
-    kernel_modules::lists_packet_filters,
+    kernel_modules::{lists_connections, lists_packet_filters},
+    namespaces::others as other_namespaces,
     paths::{
         Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,
         has_unread_rules, masqueraded, programs_that_choose_sockets,

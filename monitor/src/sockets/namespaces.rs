@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::readlinkat_raw;
+use rustix::fs::{Mode, OFlags, readlinkat_raw};
 
 use super::{descriptors::has_threads, numbered};
 use crate::process::proc_dir::namespace_inode;
@@ -104,6 +104,15 @@ impl Namespaces {
     fn add(&mut self, inode: u32, path: NamespacePath) {
         self.paths.entry(inode).or_default().push(path);
     }
+}
+
+/// Number of namespaces beside the caller's, as far as they may be seen.
+pub fn others() -> io::Result<usize> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+    let own = File::open("/proc/thread-self/ns/net")?.metadata()?.ino();
+    let namespaces = Namespaces::find(&proc)?;
+    Ok(namespaces.paths.keys().filter(|inode| u64::from(**inode) != own).count())
 }
 
 /// Namespaces that are mounted on a file.

@@ -11,7 +11,10 @@ use std::{
 
 use monitor_common::flow::Protocol;
 
-use super::socket::{Entry, TcpState};
+use super::{
+    sctp,
+    socket::{Entry, TcpState},
+};
 
 /// Calls `visit` with every TCP and UDP socket of the namespace whose `net` folder this is.
 pub(super) fn list(folder: &Path, mut visit: impl FnMut(Entry)) -> io::Result<()> {
@@ -21,23 +24,57 @@ pub(super) fn list(folder: &Path, mut visit: impl FnMut(Entry)) -> io::Result<()
         ("udp", Protocol::Udp),
         ("udp6", Protocol::Udp),
     ] {
-        let file = match File::open(folder.join(name)) {
-            // This kernel has no IPv6.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && name.ends_with('6') => {
-                continue;
-            }
-            file => file?,
-        };
-        let mut lines = BufReader::new(file);
-        let mut line = String::new();
-        while lines.read_line(&mut line)? > 0 {
-            if let Some(entry) = entry(&line, protocol) {
+        let is_there = each_line(&folder.join(name), |line| {
+            if let Some(entry) = entry(line, protocol) {
                 visit(entry);
             }
-            line.clear();
+        })?;
+        // A kernel may have no IPv6.
+        if !is_there && !name.ends_with('6') {
+            return Err(io::ErrorKind::NotFound.into());
         }
     }
     Ok(())
+}
+
+/// Calls `visit` with every UDP-Lite socket, every listener and every association of SCTP. Their files
+/// exist while the kernel has the protocol; to ask by `sock_diag` could load a module.
+///
+/// An SCTP socket that is bound and neither listens nor has an association is in no list
+/// (`sctp_hash_endpoint` in `net/sctp/input.c`).
+pub(super) fn list_rare(folder: &Path, mut visit: impl FnMut(Entry)) -> io::Result<()> {
+    for name in ["udplite", "udplite6"] {
+        each_line(&folder.join(name), |line| {
+            if let Some(entry) = entry(line, Protocol::UdpLite) {
+                visit(entry);
+            }
+        })?;
+    }
+    for (name, parse) in
+        [("sctp/eps", sctp::endpoint as fn(&str) -> _), ("sctp/assocs", sctp::association)]
+    {
+        each_line(&folder.join(name), |line| {
+            if let Some(entry) = parse(line) {
+                visit(entry);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether the file exists.
+fn each_line(path: &Path, mut visit: impl FnMut(&str)) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    let mut lines = BufReader::new(file);
+    let mut line = String::new();
+    while lines.read_line(&mut line)? > 0 {
+        visit(&line);
+        line.clear();
+    }
+    Ok(true)
 }
 
 /// `None` for the heading.
@@ -54,6 +91,7 @@ fn entry(line: &str, protocol: Protocol) -> Option<Entry> {
         peer: (peer.port() != 0).then_some(peer),
         tcp_state: (protocol == Protocol::Tcp).then(|| TcpState::from_number(state)).flatten(),
         inode,
+        interface: 0,
     })
 }
 
@@ -93,6 +131,7 @@ mod tests {
             peer: Some("127.0.0.2:57614".parse().expect("an address")),
             tcp_state: Some(TcpState::Established),
             inode: 23_910_106,
+            interface: 0,
         };
         assert_eq!(entry(line, Protocol::Tcp), Some(established));
         let line = "  345: 00000000000000000000000001000000:0B84 \
@@ -104,6 +143,7 @@ mod tests {
             peer: None,
             tcp_state: None,
             inode: 4711,
+            interface: 0,
         };
         assert_eq!(entry(line, Protocol::Udp), Some(unconnected));
         for end in 0..line.find("4711").expect("an inode") {

@@ -93,7 +93,7 @@ pub fn scan_with(
     let sockets = listed.entries.iter().flat_map(|&(netns_inode, entry)| {
         filter.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
     });
-    let mut scopes = Scopes::new(&namespaces, own);
+    let mut scopes = Scopes::new(&namespaces, own, listed.dummies);
     let mut sockets: Vec<Socket> = sockets
         .map(|(netns_inode, entry, (port, side))| {
             let holders = holders.of(entry.inode);

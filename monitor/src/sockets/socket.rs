@@ -32,8 +32,8 @@ pub struct Socket {
 /// From where a socket can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketScope {
-    /// From this host: it is at a loopback address, or in a network namespace that has no interface
-    /// beside the loopback.
+    /// From this host: it is at a loopback address, bound to an interface that leads nowhere, or in a
+    /// network namespace without an interface that leads elsewhere.
     Host,
     /// From elsewhere, as far as no packet filter forbids it.
     World,
@@ -70,6 +70,7 @@ pub(crate) fn udp_socket(port: u16) -> Socket {
         peer: None,
         tcp_state: None,
         inode: 0,
+        interface: 0,
     };
     Socket {
         port,
@@ -85,16 +86,19 @@ pub(crate) fn udp_socket(port: u16) -> Socket {
 /// A line of the kernel's list of sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// TCP or UDP; a subflow of MPTCP is TCP.
+    /// Transport protocol; a subflow of MPTCP is TCP.
     pub protocol: Protocol,
     /// This end. An IPv6 socket that accepts IPv4 as well has an IPv6 address.
     pub local: SocketAddr,
     /// The other end, if the socket is connected.
     pub peer: Option<SocketAddr>,
-    /// State of a TCP socket.
+    /// State of a TCP socket, or of an SCTP socket, whose states have the same names.
     pub tcp_state: Option<TcpState>,
     /// Inode; 0 for a socket without a file.
     pub inode: u32,
+    /// Index of the interface that it is bound to (`SO_BINDTODEVICE`), or of its link-local address's
+    /// zone; 0 for none, and where that is not listed.
+    pub interface: u32,
 }
 
 /// State of a TCP socket (`include/net/tcp_states.h`).

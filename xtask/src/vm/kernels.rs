@@ -13,13 +13,20 @@ use crate::{arch::Arch, debian::archive::Archive};
 
 /// The lines of kernels that are tested, oldest first, by the versions that belong to them.
 pub(super) const LINES: &[Line] = &[
-    Line { name: "5.10", version: &[5, 10], arch: Arch::Amd64 },
-    Line { name: "6.1", version: &[6, 1], arch: Arch::Amd64 },
-    Line { name: "6.12", version: &[6, 12], arch: Arch::Amd64 },
-    Line { name: "6.18", version: &[6, 18], arch: Arch::Amd64 },
-    Line { name: "7.x", version: &[7], arch: Arch::Amd64 },
-    Line { name: "6.1-arm64", version: &[6, 1], arch: Arch::Arm64 },
+    cloud("5.10", &[5, 10], Arch::Amd64),
+    cloud("6.1", &[6, 1], Arch::Amd64),
+    cloud("6.12", &[6, 12], Arch::Amd64),
+    cloud("6.18", &[6, 18], Arch::Amd64),
+    cloud("7.x", &[7], Arch::Amd64),
+    // CONFIG_PREEMPT_RT: a program may be interrupted by another on its CPU.
+    Line { flavour: "rt", ..cloud("7.x-rt", &[7], Arch::Amd64) },
+    cloud("6.1-arm64", &[6, 1], Arch::Arm64),
 ];
+
+/// Debian's kernels for guests of a hypervisor.
+const fn cloud(name: &'static str, version: &'static [u32], arch: Arch) -> Line {
+    Line { name, version, flavour: "cloud", arch }
+}
 
 /// Modules that tests may need, each after those it needs itself. What a kernel has built in or
 /// does not have at all is left out.
@@ -39,6 +46,11 @@ const MODULES: &[&str] = &[
     "macvlan",
     "ipvlan",
     "tun",
+    "br_netfilter",
+    "vrf",
+    "udp_tunnel",
+    "ip6_udp_tunnel",
+    "sctp",
 ];
 
 /// Kernels that belong together.
@@ -46,6 +58,8 @@ const MODULES: &[&str] = &[
 pub(super) struct Line {
     pub(super) name: &'static str,
     version: &'static [u32],
+    /// Debian's name for the configuration.
+    flavour: &'static str,
     pub(super) arch: Arch,
 }
 
@@ -53,7 +67,7 @@ impl Line {
     /// Whether a release, as `uname -r` says it, is of this line. A name like `6.12-cloud-amd64`
     /// stands for the newest one, which is found without it.
     fn has(self, release: &str) -> bool {
-        let flavour = format!("-cloud-{}", self.arch.debian());
+        let flavour = format!("-{}-{}", self.flavour, self.arch.debian());
         release.strip_suffix(&flavour).is_some_and(|version| {
             version.starts_with(|first: char| first.is_ascii_digit())
                 && numbers(version).starts_with(self.version)
@@ -213,11 +227,14 @@ mod tests {
             "linux-image-6.1-cloud-amd64",
             "linux-image-cloud-amd64",
             "linux-image-6.12.9+deb13-cloud-amd64",
+            "linux-image-7.2.9+deb14-rt-amd64",
+            "linux-image-7.2.10+deb14-cloud-amd64",
         ];
         assert_eq!(newest_of("6.1", &packages).as_deref(), Some("6.1.0-10-cloud-amd64"));
         assert_eq!(newest_of("6.12", &packages).as_deref(), Some("6.12.9+deb13-cloud-amd64"));
         assert_eq!(newest_of("5.10", &packages), None);
         assert_eq!(newest_of("6.1-arm64", &packages), None);
+        assert_eq!(newest_of("7.x-rt", &packages).as_deref(), Some("7.2.9+deb14-rt-amd64"));
     }
 
     #[test]

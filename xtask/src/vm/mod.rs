@@ -47,7 +47,7 @@ const AT_ONCE: usize = 2;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Kernels (5.10, 6.1, 6.12, 6.18, 7.x; 6.1-arm64) and tests; where none is named, all tests, and
+    /// Kernels (5.10, 6.1, 6.12, 6.18, 7.x, 7.x-rt; 6.1-arm64) and tests; where none is named, all tests, and
     /// all kernels of this machine's architecture.
     names: Vec<String>,
     /// Arguments for the test programs: names to filter by, for instance.

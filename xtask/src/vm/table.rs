@@ -59,6 +59,8 @@ pub(super) const ROWS: &[Row] = &[
     row("adoption", "kernel", &["a_kill_under_load"]),
     Row { skipped: &["a_kill_under_load"], ..row("traffic", "kernel", &["traffic::"]) },
     row("payloads", "kernel", &["payloads::"]),
+    // Guests have no nft.
+    Row { skipped: &["redirected"], ..row("sides", "kernel", &["sides::"]) },
     row("agent", "agent", &["running::"]),
     row("life", "agent", &["life::"]),
     row("open-sockets", "kernel", &["open_sockets::"]),
@@ -155,7 +157,7 @@ pub(super) const SKIPS: &[Skip] = &[
         test: "a_kill_under_load_loses_no_frame_by_tcx",
         kernels: &["5.10", "6.1", "6.1-arm64"],
     },
-    Skip { test: "reports_why_tcx_was_rejected", kernels: &["6.12", "6.18", "7.x"] },
+    Skip { test: "reports_why_tcx_was_rejected", kernels: &["6.12", "6.18", "7.x", "7.x-rt"] },
 ];
 
 /// How much smaller loads are than on a machine of its own: an emulated CPU is that much slower.

@@ -25,7 +25,7 @@ pub(super) fn held(sockets: &[Socket]) -> Vec<Held> {
         let held = ports.entry((port, protocol.name())).or_insert(none);
         held.sockets += 1;
         held.can_answer |=
-            protocol == Protocol::Udp || socket.entry.tcp_state != Some(TcpState::Bound);
+            protocol.is_datagram() || socket.entry.tcp_state != Some(TcpState::Bound);
         held.can_accept |= can_accept(&socket.entry);
     }
     ports.into_values().collect()
@@ -35,7 +35,7 @@ pub(super) fn held(sockets: &[Socket]) -> Vec<Held> {
 /// to listen since, and one that connects may be met by a peer that does the same.
 const fn can_accept(entry: &Entry) -> bool {
     use TcpState::{Bound, Listen, SynReceived, SynSent};
-    matches!(entry.protocol, Protocol::Udp)
+    entry.protocol.is_datagram()
         || matches!(entry.tcp_state, None | Some(Bound | Listen | SynReceived | SynSent))
 }
 
@@ -61,9 +61,9 @@ pub(super) fn unexpected<'a>(
     found: &FoundHeld,
     sockets: &'a [Socket],
 ) -> Vec<&'a Socket> {
-    // An accepted connection has not bound its port, and a UDP socket may have been given its port
+    // An accepted connection has not bound its port, and a socket of datagrams may have been given its port
     // by the kernel.
-    let may_be_automatic = found.protocol == Protocol::Udp && automatic_ports::include(found.port);
+    let may_be_automatic = found.protocol.is_datagram() && automatic_ports::include(found.port);
     let is_expected = |holder: &Arc<Identity>| config::is_expected(&port.expect, &owner(holder));
     let is_bound = |socket: &&Socket| {
         let Entry { protocol, peer, .. } = socket.entry;

@@ -217,8 +217,14 @@ impl Worker {
         for row in &counters.sockets {
             reading.sockets(row.port, &row.counters);
         }
+        for row in &counters.rare_sockets {
+            reading.rare_sockets(row.port, row.protocol, &row.counters);
+        }
         for row in &counters.traffic {
             reading.traffic(row.interface_index, row.port, &row.counters);
+        }
+        for row in &counters.rare_traffic {
+            reading.rare_traffic(row.interface_index, row.port, row.protocol, &row.counters);
         }
         reading.finish();
         let is_suspicious = ledger.suspected_answers().next().is_some();

@@ -51,7 +51,7 @@ fn is_quiet_only_if_everything_was_seen() {
 fn sockets_that_only_the_agent_knows_are_reported() {
     let agent = Port {
         state: Some(PortState::Bound),
-        bound_sockets: Some(ByProtocol { tcp: 1, udp: 0 }),
+        bound_sockets: Some(ByProtocol { tcp: 1, ..ByProtocol::default() }),
         ..Port::default()
     };
     let look = ScanResult { sockets: vec![], namespaces: 1, ..ScanResult::default() };

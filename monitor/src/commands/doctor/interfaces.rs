@@ -32,6 +32,16 @@ pub(super) async fn all() -> Vec<Interface> {
     netlink.list().await.unwrap_or_default().into_values().collect()
 }
 
+/// Names of those that have an XDP program, whose it is.
+pub(super) async fn with_xdp(all: &[Interface]) -> Vec<String> {
+    let Ok(netlink) = Interfaces::connect() else {
+        return Vec::new();
+    };
+    let indices = netlink.with_xdp().await.unwrap_or_default();
+    let found = all.iter().filter(|interface| indices.contains(&interface.index));
+    found.map(|interface| interface.name.clone()).collect()
+}
+
 /// Those that the configuration wants counted.
 pub(super) fn counted(config: &Config, all: &[Interface]) -> Vec<Interface> {
     all.iter().filter(|interface| config.interfaces.counts(&interface.name)).cloned().collect()

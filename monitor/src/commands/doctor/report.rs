@@ -11,6 +11,7 @@ use monitor_kernel::{
 use serde::Serialize;
 
 use super::{
+    blind_spots,
     facts::{self, CGROUP2, Fact, TRACEFS},
     hooks::{self, HookReport, HookState},
     interfaces::{self, InterfaceReport},
@@ -90,6 +91,8 @@ impl Report {
             None => hooks::tried(config, &counted, &mut facts),
         };
         relieve(&mut facts, &hooks);
+        let interfaces = interfaces::reports(&counted, &all, &hooks);
+        facts.extend(blind_spots::of_host(&interfaces, &interfaces::with_xdp(&all).await));
         // An agent may have been started with another configuration.
         let of_agent = if running.is_some() { client::ports().await.ok().flatten() } else { None };
         let of_agent = of_agent.map(|ports| ports.len()).filter(|count| *count > 0);
@@ -101,7 +104,7 @@ impl Report {
             lockdown: Lockdown::in_force(),
             agent: AgentState { running: running.is_some(), pid },
             facts,
-            interfaces: interfaces::reports(&counted, &all, &hooks),
+            interfaces,
             hooks,
             kernel_memory_bytes: kernel_memory_bytes
                 .or_else(|| memory::of_maps(u32::try_from(pid?).ok()?).ok()),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use monitor_common::{flow::Protocol, socket_event::BindResult};
-use monitor_kernel::snapshot::Snapshot;
+use monitor_kernel::snapshot::{PortRareSockets, Snapshot};
 use monitor_ledger::{Cause, PortFacts, PortState};
 
 use super::shown::ShownPorts;
@@ -17,8 +17,17 @@ pub(super) fn sockets(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
     let mut closes = shown.family(&names::CLOSES);
     for row in snapshot.sockets.iter().filter(|row| shown.contains(row.port)) {
         let port = row.port.to_string();
-        listens.add(&[&port], row.counters.listens as f64);
-        for protocol in Protocol::ALL {
+        let rare = snapshot.rare_sockets.iter().filter(|rare| rare.port == row.port);
+        let rare_listens: u64 = rare.clone().map(|rare| rare.counters.listens).sum();
+        listens.add(&[&port], (row.counters.listens + rare_listens) as f64);
+        for PortRareSockets { protocol, counters, .. } in rare {
+            closes.add(&[&port, protocol.name()], counters.closes as f64);
+            for result in BindResult::ALL {
+                let count = counters.binds[result as usize];
+                binds.add(&[&port, protocol.name(), result.name()], count as f64);
+            }
+        }
+        for protocol in Protocol::COMMON {
             let closed = row.counters.closes[protocol as usize];
             closes.add(&[&port, protocol.name()], closed as f64);
             for result in BindResult::ALL {
@@ -52,7 +61,8 @@ pub(super) fn states(ledger: &LedgerFacts, shown: &ShownPorts) -> Vec<Family> {
         for cause in Cause::ALL {
             awakenings.add(&[&port, cause.name()], facts.awakenings(cause) as f64);
         }
-        for protocol in Protocol::ALL {
+        let is_shown = |protocol: &Protocol| !protocol.is_rare() || facts.has_seen(*protocol);
+        for protocol in Protocol::ALL.into_iter().filter(is_shown) {
             let values = by_protocol(facts, protocol);
             for (family, value) in protocols.iter_mut().zip(values) {
                 family.add(&[&port, protocol.name()], value);

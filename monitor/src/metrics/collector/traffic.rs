@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use monitor_common::{
     flow::{Direction, PortCounters, Protocol, Side, Traffic},
     packet::Unclassified,
+    rare::RareCounters,
 };
 use monitor_kernel::snapshot::{PortSources, Snapshot};
 
@@ -24,7 +25,7 @@ pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
         let port = port.to_string();
         for direction in Direction::ALL {
             for side in Side::ALL {
-                for protocol in Protocol::ALL {
+                for protocol in Protocol::COMMON {
                     let traffic = counters.traffic(protocol, direction, side);
                     if traffic == Traffic::default() && !is_shown_at_zero(direction, side) {
                         continue;
@@ -43,7 +44,38 @@ pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
             }
         }
     }
+    for ((interface, port, protocol), counters) in &rare_rows(snapshot, shown) {
+        let port = port.to_string();
+        for direction in Direction::ALL {
+            for side in Side::ALL {
+                let traffic = counters.traffic(direction, side);
+                if traffic != Traffic::default() {
+                    let labels =
+                        [interface, &*port, protocol.name(), direction.name(), side.name()];
+                    packets.add(&labels, traffic.packets as f64);
+                    bytes.add(&labels, traffic.bytes as f64);
+                }
+            }
+        }
+    }
     vec![packets, bytes, attempts]
+}
+
+/// Traffic of rare protocols; like the other, by the names of interfaces.
+fn rare_rows<'a>(
+    snapshot: &'a Snapshot,
+    shown: &ShownPorts,
+) -> BTreeMap<(&'a str, u16, Protocol), RareCounters> {
+    let mut rows = BTreeMap::<_, RareCounters>::new();
+    for row in snapshot.rare_traffic.iter().filter(|row| shown.contains(row.port)) {
+        let sum = rows.entry((&*row.interface, row.port, row.protocol)).or_default();
+        let sums = sum.traffic.as_flattened_mut();
+        for (sum, traffic) in sums.iter_mut().zip(row.counters.traffic.as_flattened()) {
+            sum.packets += traffic.packets;
+            sum.bytes += traffic.bytes;
+        }
+    }
+    rows
 }
 
 /// Whether a series exists before its first packet, so that `increase()` sees the step from zero.

@@ -95,7 +95,7 @@ impl Trial<'_> {
     fn scope(&mut self, watched: &PortFilter<'_>) -> Result<Scope, NoAnswer> {
         let mut ports = Vec::new();
         for &port in watched.ports {
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::COMMON {
                 if self.accepts_port(port, protocol)? {
                     ports.push(CapturedPort { port, protocol });
                 }
@@ -112,10 +112,7 @@ impl Trial<'_> {
 
     /// Whether some packet to or from a port is accepted, whatever the port of the other end is.
     fn accepts_port(&mut self, port: u16, protocol: Protocol) -> Result<bool, NoAnswer> {
-        let protocol = match protocol {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-        };
+        let protocol = protocol.ip_number();
         for is_ipv6 in [false, true] {
             for is_source in [false, true] {
                 let mut accepted = 0;
@@ -146,7 +143,7 @@ impl Trial<'_> {
             }
         }
         for port in (1..=u16::MAX).filter(|port| !watched.contains(*port)) {
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::COMMON {
                 if self.accepts_port(port, protocol)? {
                     return Ok(true);
                 }

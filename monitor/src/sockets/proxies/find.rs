@@ -140,8 +140,8 @@ fn only_listener(member: u32, protocol: Protocol) -> Option<u16> {
     let list = FilePath::new("/proc").join(format!("{member}/net"));
     proc_net::list(&list, |entry| {
         let listens = match protocol {
-            Protocol::Tcp => entry.tcp_state == Some(TcpState::Listen),
-            Protocol::Udp => entry.peer.is_none(),
+            Protocol::Tcp | Protocol::Sctp => entry.tcp_state == Some(TcpState::Listen),
+            Protocol::Udp | Protocol::UdpLite => entry.peer.is_none(),
         };
         if entry.protocol == protocol && listens {
             ports.insert(entry.local.port());

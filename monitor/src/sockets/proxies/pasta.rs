@@ -9,6 +9,8 @@ pub(super) fn container_port(arguments: &[String], port: u16, protocol: Protocol
     let (short, long) = match protocol {
         Protocol::Tcp => ("-t", "tcp-ports"),
         Protocol::Udp => ("-u", "udp-ports"),
+        // It forwards no others.
+        Protocol::UdpLite | Protocol::Sctp => return None,
     };
     let by_short = arguments.iter().zip(arguments.iter().skip(1));
     let by_short = by_short.filter(|(option, _)| *option == short).map(|(_, value)| value.as_str());

@@ -3,5 +3,6 @@
 
 mod command;
 mod processes;
+mod scopes;
 mod sockets;
 mod support;

@@ -279,7 +279,7 @@ pub(super) fn check_untouched(
 fn port_counts(port: u16, counters: &PortCounters, add: &mut impl FnMut(String, u64)) {
     for direction in Direction::ALL {
         for side in Side::ALL {
-            for protocol in Protocol::ALL {
+            for protocol in Protocol::COMMON {
                 let traffic = counters.traffic(protocol, direction, side);
                 let name = series(port, protocol, direction, side);
                 add(format!("{name} packets"), traffic.packets);

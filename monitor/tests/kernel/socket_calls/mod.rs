@@ -4,3 +4,4 @@ mod bench;
 mod every_call;
 mod losses;
 mod particular;
+mod rare;

@@ -65,7 +65,7 @@ impl<'a> Machine<'a> {
 
     /// Runs a rule; `None` if it does not match.
     pub(super) fn run(mut self, rule: &Rule) -> Option<Outcome> {
-        if rule.compat_protocol.is_some_and(|number| number != ip_number(self.packet.protocol)) {
+        if rule.compat_protocol.is_some_and(|number| number != self.packet.protocol.ip_number()) {
             return None;
         }
         for expression in &rule.expressions {
@@ -116,7 +116,7 @@ impl<'a> Machine<'a> {
     fn meta(&mut self, attributes: Attributes<'_>) -> Option<Step> {
         const PROTOCOL: u32 = 16;
         let to = register(attributes.be32(1)?)?;
-        let protocol = Byte::Known(ip_number(self.packet.protocol));
+        let protocol = Byte::Known(self.packet.protocol.ip_number());
         let is_protocol = attributes.be32(2)? == PROTOCOL;
         self.store(to, &[if is_protocol { protocol } else { Byte::Unknown }; 1]);
         if !is_protocol {
@@ -137,7 +137,7 @@ impl<'a> Machine<'a> {
         let byte = |at: usize| match (base, at, length) {
             (TRANSPORT, 2, _) => Byte::Port(high),
             (TRANSPORT, 3, _) => Byte::Port(low),
-            (NETWORK, 9, 1) => Byte::Known(ip_number(self.packet.protocol)),
+            (NETWORK, 9, 1) => Byte::Known(self.packet.protocol.ip_number()),
             (NETWORK, 16..20, ..5) if offset == 16 => Byte::Destination { at: at - 16, mask: !0 },
             (NETWORK, 24..40, _) if offset == 24 => Byte::Destination { at: at - 24, mask: !0 },
             _ => Byte::Unknown,
@@ -362,12 +362,5 @@ impl<'a> Machine<'a> {
     fn load(&self, at: usize, length: usize) -> Vec<Byte> {
         let bytes = at..at + length.min(WORDS * 4);
         bytes.map(|at| self.registers.get(at).copied().unwrap_or_default()).collect()
-    }
-}
-
-const fn ip_number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
     }
 }

@@ -1,5 +1,4 @@
-//! Whose packet it is: by the addresses of this host, on a router, behind a redirection, and as they
-//! come and go. And who began.
+//! Local, remote or in transit: forwarded, redirected, begun here or there.
 
 use std::{
     fs,
@@ -20,81 +19,13 @@ use testkit::{
     agent::{Agent, Config},
     eventually, sh,
     wire::{Wire, index_of},
-    world::{HERE, Peer, THERE, World, in_world, port, set_sysctl},
+    world::{HERE, Peer, THERE, in_world},
 };
 
-fn watched() -> u16 {
-    port(0)
-}
-
-fn unwatched() -> u16 {
-    port(1)
-}
-
-/// An Ethernet frame with a datagram.
-fn datagram(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16)) -> Vec<u8> {
-    let mut frame = vec![0xff; 6];
-    frame.extend([2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0, 0, 32, 0, 7, 0, 0, 64, 17, 0, 0]);
-    frame.extend(source.0.octets());
-    frame.extend(destination.0.octets());
-    frame.extend(source.1.to_be_bytes());
-    frame.extend(destination.1.to_be_bytes());
-    frame.extend([0, 12, 0, 0, b'p', b'i', b'n', b'g']);
-    frame
-}
-
-fn packets(agent: &Agent, protocol: &str, side: &str) -> u64 {
-    let labels = [("port", &*watched().to_string()), ("protocol", protocol), ("side", side)];
-    agent.metrics().sum("ghostport_packets_total", &labels)
-}
-
-fn await_packets(agent: &Agent, protocol: &str, side: &str, amount: u64) {
-    eventually(&format!("{amount} {protocol} packets, {side}"), || {
-        (packets(agent, protocol, side) >= amount).then_some(())
-    });
-}
-
-fn state(agent: &Agent) -> String {
-    const STATES: [&str; 8] =
-        ["quiet", "transit", "probed", "attempted", "outbound", "bound", "answered", "served"];
-    let (metrics, port) = (agent.metrics(), watched().to_string());
-    let holds = |state: &&&str| {
-        let labels = [("port", port.as_str()), ("state", **state)];
-        metrics.sum("ghostport_port_state", &labels) == 1
-    };
-    (*STATES.iter().find(holds).expect("a state")).to_owned()
-}
-
-fn await_state(agent: &Agent, wanted: &str) {
-    eventually(wanted, || (state(agent) == wanted).then_some(()));
-}
-
-/// Two readings of the counters, after which the ledger knows all packets of before.
-fn let_the_ledger_read() {
-    thread::sleep(Duration::from_millis(2_500));
-}
-
-fn awakenings(agent: &Agent) -> usize {
-    agent.count_events("awakened")
-}
-
-/// The agent's host between two others: `gp0` to the one, `gp1` to the other.
-fn router(world: &World) -> (Peer, Peer, Agent) {
-    let near = world.peer();
-    let far = Peer::alone();
-    world.veth("gp1", &far, "peer1");
-    sh("ip address add 10.9.1.1/24 dev gp1");
-    set_sysctl("net/ipv4/ip_forward", "1");
-    near.run(|| sh(&format!("ip route add 10.9.1.0/24 via {HERE}")));
-    far.run(|| {
-        sh("ip address add 10.9.1.2/24 dev peer1");
-        sh("ip route add 10.9.0.0/24 via 10.9.1.1");
-    });
-    let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0", "gp1"]));
-    (near, far, agent)
-}
-
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 1, 2);
+use super::support::{
+    FAR, await_packets, await_state, awakenings, datagram, let_the_ledger_read, packets, router,
+    state, unwatched, watched,
+};
 
 #[test]
 fn forwarded_packets_are_in_transit() {

@@ -1,0 +1,65 @@
+//! Interfaces of the calling thread's network namespace that lead nowhere.
+
+use std::{collections::BTreeSet, io};
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{
+    netlink::Attributes,
+    netlink_dump::{self, beginning},
+};
+
+/// `RTM_GETLINK`, `include/uapi/linux/rtnetlink.h`.
+const GET_LINK: u16 = 18;
+/// `IFLA_LINKINFO` and, in it, `IFLA_INFO_KIND` (`include/uapi/linux/if_link.h`).
+const LINK_INFO: u16 = 18;
+const INFO_KIND: u16 = 1;
+
+/// `struct ifinfomsg`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Link {
+    family: u8,
+    padding: u8,
+    kind: u16,
+    index: i32,
+    flags: u32,
+    change: u32,
+}
+
+/// Indices of the dummy interfaces: no packet arrives there from elsewhere.
+pub(super) fn dummies() -> io::Result<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    let request = netlink_dump::request(GET_LINK, bytemuck::bytes_of(&Link::zeroed()), &[]);
+    netlink_dump::dump(None, &request, |body| {
+        let link: Link = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
+        if is_dummy(Attributes::behind(body, size_of::<Link>())) {
+            found.insert(link.index.cast_unsigned());
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn is_dummy(link: Attributes<'_>) -> bool {
+    link.nested(LINK_INFO).and_then(|info| info.text(INFO_KIND)) == Some("dummy")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sockets::netlink_dump::attribute;
+
+    #[test]
+    fn finds_the_kind_of_a_link() {
+        let link = |kind: &[u8]| attribute(LINK_INFO, &attribute(INFO_KIND, kind));
+        let is_dummy = |bytes: &[u8]| is_dummy(Attributes::behind(bytes, 0));
+        assert!(is_dummy(&link(b"dummy\0")));
+        assert!(!is_dummy(&link(b"veth\0")) && !is_dummy(&[]));
+    }
+
+    #[test]
+    fn the_loopback_is_no_dummy() {
+        assert!(!dummies().expect("a list").contains(&1));
+    }
+}
