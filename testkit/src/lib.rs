@@ -15,6 +15,7 @@ pub mod compat;
 pub mod frames;
 pub mod happenings;
 pub mod http;
+pub mod kannel;
 pub mod logged;
 pub mod metrics;
 pub mod namespaces;

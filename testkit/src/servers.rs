@@ -23,9 +23,10 @@ pub fn dashboards() -> PathBuf {
 /// prometheus-alertmanager.
 pub fn program(name: &str) -> PathBuf {
     let this = env::current_exe().expect("a path");
-    let unpacked = this.ancestors().map(|folder| folder.join(UNPACKED).join("bin"));
+    let homes = this.ancestors().map(|folder| folder.join(UNPACKED)).chain(["/usr".into()]);
+    let places = homes.flat_map(|home| PLACES.map(|place| home.join(place)));
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders = env::split_paths(&path).chain(unpacked);
+    let mut folders = env::split_paths(&path).chain(places);
     let names = [name.to_owned(), format!("prometheus-{name}")];
     folders
         .find_map(|folder| names.iter().map(|name| folder.join(name)).find(|path| path.is_file()))
@@ -33,7 +34,10 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// Where `cargo xtask setup` unpacks them, in the target folder.
-const UNPACKED: &str = "programs/usr";
+pub(super) const UNPACKED: &str = "programs/usr";
+
+/// Where packages have their programs, below `/usr`.
+const PLACES: [&str; 3] = ["bin", "sbin", "lib/kannel/test"];
 
 /// Runs one of them. What was unpacked looks for its data where its package would have put it: in a
 /// mount namespace of its own, it finds it there.

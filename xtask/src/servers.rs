@@ -1,5 +1,6 @@
-//! Prometheus, Alertmanager and VictoriaMetrics, which tests and checks run: unpacked into the target
-//! folder, because Debian's packages start a daemon, now and with every boot, where they are installed.
+//! Programs that tests and checks run: Prometheus, Alertmanager, VictoriaMetrics and Kannel. They are
+//! unpacked into the target folder, because Debian's packages start a daemon, now and with every
+//! boot, where they are installed.
 
 use std::{
     fs,
@@ -17,13 +18,18 @@ use crate::{
     workspace::{shown, succeed, target_dir},
 };
 
-/// Debian's packages, and the programs in them that are called. Alertmanager itself has another name
+/// Packages of Debian, and the programs in them that are called. Alertmanager itself has another name
 /// upstream than in Debian, so amtool stands for it.
 const PACKAGES: &[(&str, &str)] = &[
     ("prometheus", "promtool"),
     ("prometheus-alertmanager", "amtool"),
     ("victoria-metrics", "vmalert"),
+    ("kannel", "bearerbox"),
+    ("kannel-extras", "fakewap"),
 ];
+
+/// Where their programs are, below `/` or the folder into which they are unpacked.
+const PLACES: [&str; 3] = ["usr/bin", "usr/sbin", "usr/lib/kannel/test"];
 
 /// Where packages are unpacked; the tests in `monitor/tests` know this place too.
 fn folder() -> Result<PathBuf> {
@@ -33,8 +39,9 @@ fn folder() -> Result<PathBuf> {
 /// Finds one of these programs: this system's own, or what was unpacked.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     find_program(name).or_else(|| {
-        let unpacked = folder().ok()?.join("usr/bin").join(name);
-        unpacked.is_file().then_some(unpacked)
+        let roots = [folder().ok()?, PathBuf::from("/")];
+        let places = roots.iter().flat_map(|root| PLACES.map(|place| root.join(place)));
+        places.map(|place| place.join(name)).find(|program| program.is_file())
     })
 }
 
@@ -49,12 +56,29 @@ pub(crate) fn provide() -> Result<bool> {
         let programs: Vec<_> = missing.iter().map(|(_, program)| *program).collect();
         bail!("the tests need {} on PATH, with {}", names.join(", "), programs.join(", "));
     }
-    say(&format!("missing: {} (the tests scrape, store and alert with them)", names.join(", ")));
+    say(&format!("missing: {} (the tests run them)", names.join(", ")));
     debian::update()?;
     let folder = folder()?;
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    names.iter().try_for_each(|package| unpack(package, &folder))?;
+    for package in with_libraries(&names)? {
+        unpack(&package, &folder)?;
+    }
     Ok(true)
+}
+
+/// These packages, and those that an installation of them would bring with them: what their programs
+/// are linked with.
+fn with_libraries(names: &[&str]) -> Result<Vec<String>> {
+    let mut simulation = Command::new("apt-get");
+    simulation.args(["-q", "--simulate", "--no-install-recommends", "install"]).args(names);
+    let output = simulation.output().context("cannot start apt-get")?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        bail!("{}: {}", shown(&simulation), reason.trim_end());
+    }
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let packages = lines.lines().filter_map(|line| line.strip_prefix("Inst "));
+    Ok(packages.filter_map(|rest| rest.split(' ').next()).map(str::to_owned).collect())
 }
 
 fn unpack(package: &str, folder: &Path) -> Result<()> {

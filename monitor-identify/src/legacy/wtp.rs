@@ -15,6 +15,10 @@ use crate::{
 const TRAILER: u8 = 0x02;
 /// Items of a variable header that are walked.
 const MAX_ITEMS: usize = 8;
+/// Head of an item of one byte that is the last of a header: the number of a segment, §8.4.4.
+const SEGMENT_ITEM: u8 = 0x19;
+/// Segments of a message; a handset has no room for more of 1,400 bytes.
+const MAX_SEGMENT: u8 = 0x20;
 
 pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Udp) {
@@ -152,10 +156,24 @@ fn with(mut head: Details, found: Identification) -> Identification {
     Identification { details: head, ..found }
 }
 
-/// Three bytes, which on another port could be anything.
+/// Three bytes, or five with the number of the last segment that arrived, which on another port could
+/// be anything.
 fn acknowledgement(payload: &Payload<'_>) -> Option<Identification> {
-    let [0x18..=0x1f, high, low] = *payload.bytes else { return None };
-    is_on_port(payload).then(|| short(head("Ack", [0, high, low, 0])))
+    match *payload.bytes {
+        [0x18..=0x1f, high, low] => {
+            is_on_port(payload).then(|| short(head("Ack", [0, high, low, 0])))
+        }
+        [0x98 | 0x99, high, low, SEGMENT_ITEM, segment] if segment < MAX_SEGMENT => {
+            // A gateway sends the segments, so the initiator acknowledges them.
+            let is_initiator = high & 0x80 == 0 && payload.destination_port == Some(port::WTP);
+            (is_initiator && is_on_port(payload)).then(|| {
+                let mut details = head("Ack", [0, high, low, 0]);
+                details.set("segment", segment);
+                short(details)
+            })
+        }
+        _ => None,
+    }
 }
 
 /// Four bytes with a reason, which on another port could be anything.

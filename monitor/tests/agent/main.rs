@@ -6,6 +6,7 @@ mod holders;
 mod identify_command;
 mod identity;
 mod isolation;
+mod kannel;
 mod life;
 mod live_page;
 mod manifests;
