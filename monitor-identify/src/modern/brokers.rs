@@ -192,6 +192,13 @@ pub(crate) fn nats(payload: &Payload<'_>) -> Option<Identification> {
         details.set_some_text("name", member(json, b"\"name\":"));
         details.set_some_text("user", member(json, b"\"user\":"));
         Grade::Confirmed
+    } else if let Some(error) =
+        start.strip_prefix(b"-ERR '").and_then(|text| text.strip_suffix(b"'"))
+    {
+        // Redis and POP3 do not put theirs between quotes.
+        details.set("message", "-ERR");
+        details.set_text("error", error);
+        Grade::Consistent
     } else {
         let mut words = start.split(|byte| *byte == b' ');
         let word = words.next()?;

@@ -51,6 +51,14 @@ fn bulk(bytes: &[u8]) -> Option<Identification> {
     reader.u8()?;
     let len =
         if bytes.starts_with(b"$-1\r\n") { return nothing() } else { decimal_line(&mut reader)? };
+    // INFO, which is longer than a segment.
+    if reader.rest().starts_with(b"# Server\r\nredis_version:") {
+        let mut details = Details::default();
+        let version = reader.rest().get(24..).map(first_line);
+        details.set_some_text("version", version);
+        let reason = "what a Redis server says of itself";
+        return Some(Identification::confirmed(Verdict::Redis, reason).with(details));
+    }
     let is_whole = reader.take(len).is_some() && reader.rest() == b"\r\n";
     is_whole.then(|| {
         Identification::confirmed(Verdict::Redis, "a bulk string of RESP, whose size agrees")

@@ -113,7 +113,8 @@ pub(crate) fn xmpp(payload: &Payload<'_>) -> Option<Identification> {
     let is_stream = text.starts_with(b"<stream:")
         || text.starts_with(b"</stream:stream>")
         || (text.starts_with(b"<?xml") && contains(text, b"<stream:stream"))
-        || (text.starts_with(b"<open") && contains(text, b"urn:ietf:params:xml:ns:xmpp-framing"));
+        || (text.starts_with(b"<open") && contains(text, b"urn:ietf:params:xml:ns:xmpp-framing"))
+        || (text.starts_with(b"<") && contains(text, b"urn:ietf:params:xml:ns:xmpp-"));
     let has_name = |name: &[u8]| contains(text, name);
     let grade = if is_stream {
         Grade::Confirmed

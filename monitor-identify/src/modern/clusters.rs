@@ -20,7 +20,11 @@ pub(crate) fn cassandra(payload: &Payload<'_>) -> Option<Identification> {
     let header = payload.bytes.len() - reader.rest().len();
     let is_response = version & 0x80 != 0;
     let name = cassandra_opcode(opcode, is_response)?;
-    if !(1..=5).contains(&number) || flags & 0xe0 != 0 || len + header != payload.wire_len {
+    // DataStax Enterprise has versions of its own.
+    if !matches!(number, 1..=5 | 0x41 | 0x42)
+        || flags & 0xe0 != 0
+        || len + header != payload.wire_len
+    {
         return None;
     }
     let has_version = contains(reader.rest(), b"CQL_VERSION");
@@ -100,6 +104,7 @@ pub(crate) fn zookeeper(payload: &Payload<'_>) -> Option<Identification> {
         b"ruok", b"stat", b"mntr", b"conf", b"cons", b"crst", b"dump", b"envi", b"srst", b"srvr",
         b"wchs", b"wchc", b"wchp", b"dirs", b"isro", b"gtmk", b"imok",
     ];
+    const NOT_ALLOWED: &[u8] = b" is not executed because it is not in the whitelist.";
     let text = payload.bytes.trim_ascii_end();
     if WORDS.contains(&text) && payload.bytes.len() <= 6 && !payload.is_cut() {
         // Servers of other protocols take words of four letters as well.
@@ -113,6 +118,14 @@ pub(crate) fn zookeeper(payload: &Payload<'_>) -> Option<Identification> {
             Identification::consistent(Verdict::Zookeeper, reason)
         };
         return Some(found.with(details));
+    }
+    if let Some(word) = text.strip_suffix(NOT_ALLOWED)
+        && WORDS.contains(&word)
+    {
+        let mut details = Details::default();
+        details.set_text("word", word);
+        let reason = "a ZooKeeper server that does not answer a word of four letters";
+        return Some(Identification::confirmed(Verdict::Zookeeper, reason).with(details));
     }
     if text.starts_with(b"Zookeeper version: ") || text.starts_with(b"zk_version\t") {
         let mut details = Details::default();

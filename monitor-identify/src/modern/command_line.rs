@@ -66,6 +66,18 @@ fn prompt(bytes: &[u8]) -> Option<Found<'_>> {
         let reason = "the output of id, with which an intruder learns who he is";
         return Some((Grade::Confirmed, reason, "output", first_line(identity)));
     }
+    let line = first_line(identity);
+    if line.starts_with(b"Linux ") && line.ends_with(b" GNU/Linux") && contains(line, b" #") {
+        let reason = "the output of uname -a, with which an intruder learns where he is";
+        return Some((Grade::Consistent, reason, "output", line));
+    }
+    if let Some(blocks) = line.strip_prefix(b"total ")
+        && blocks.iter().all(u8::is_ascii_digit)
+        && is_listing(identity.get(line.len()..)?.trim_ascii_start())
+    {
+        let reason = "a folder as ls -l shows it";
+        return Some((Grade::Consistent, reason, "output", line));
+    }
     let text = bytes.strip_suffix(b"\x1b[0m").unwrap_or(bytes);
     let start = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let line = without_escapes(&text[start..]);
@@ -101,6 +113,12 @@ fn prompt(bytes: &[u8]) -> Option<Found<'_>> {
         () if body.is_empty() && bytes.len() <= 3 => Some((Grade::Suspect, reason, "prompt", line)),
         () => None,
     }
+}
+
+/// Whether text begins with the type and the permissions of a file.
+fn is_listing(text: &[u8]) -> bool {
+    matches!(text, [b'd' | b'-' | b'l', mode @ ..]
+        if mode.len() > 9 && mode[..9].iter().all(|byte| b"rwxsStT-".contains(byte)))
 }
 
 /// Skips what sets the title and colours in front of a prompt.

@@ -5,18 +5,25 @@ use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 /// The Gh0st family: a tag, the size of the message, the size of its content, and that content
 /// compressed by zlib. Descendants change the tag and little else.
 pub(crate) fn gh0st(payload: &Payload<'_>) -> Option<Identification> {
-    const TAG_LEN: usize = 5;
     const LARGEST: usize = 16 << 20;
     /// The headers that zlib writes, by level.
     const ZLIB: [[u8; 2]; 4] = [[0x78, 0x01], [0x78, 0x5e], [0x78, 0x9c], [0x78, 0xda]];
+    // Five letters, as the first had it, or some more; both sizes are below 16 MiB, so that they end
+    // with a zero.
+    const TAG_LENS: [usize; 4] = [5, 6, 7, 8];
+    let is_packed = |len: &usize| {
+        let header = payload.bytes.get(len + 8..len + 10);
+        header.is_some_and(|header| ZLIB.iter().any(|known| known == header))
+    };
+    let tag_len = TAG_LENS.into_iter().find(is_packed)?;
     let mut reader = Reader::new(payload.bytes);
-    let tag = reader.take(TAG_LEN)?;
+    let tag = reader.take(tag_len)?;
     let size = reader.le32()? as usize;
     let unpacked = reader.le32()? as usize;
-    let is_packed = reader.array().is_some_and(|header| ZLIB.contains(&header));
-    let is_tag = tag.iter().all(u8::is_ascii_graphic);
+    let is_tag = tag.iter().all(u8::is_ascii_graphic)
+        && (tag_len == 5 || size == payload.wire_len && tag.iter().all(u8::is_ascii_alphanumeric));
     let is_size = (15..LARGEST).contains(&size) && (1..LARGEST).contains(&unpacked);
-    if !is_packed || !is_tag || !is_size {
+    if !is_tag || !is_size {
         return None;
     }
     let of_size = if size == payload.wire_len { 16 } else { 0 };
@@ -46,7 +53,16 @@ fn stage(payload: &Payload<'_>) -> Option<Identification> {
         Some((length, rest)) if !payload.bytes.starts_with(b"MZ") => (Some(*length), rest),
         _ => (None, payload.bytes),
     };
+    /// Magic, 64 bits, little endian, version 1; then zeros, the type and the machine x86-64.
+    const ELF_64: &[u8] = &[0x7f, b'E', b'L', b'F', 2, 1, 1];
     let (kind, size) = match length {
+        Some(length) if code.starts_with(ELF_64) => {
+            let size = u32::from_le_bytes(length);
+            if !(1000..16 << 20).contains(&size) {
+                return None;
+            }
+            ("ELF for x86-64", Some(size))
+        }
         _ if code.starts_with(DLL_32) => ("DLL for x86", length.map(u32::from_le_bytes)),
         _ if code.starts_with(DLL_64) => ("DLL for x64", length.map(u32::from_le_bytes)),
         Some(length) if code.starts_with(b"/*<?php /**/") => {
@@ -66,7 +82,7 @@ fn stage(payload: &Payload<'_>) -> Option<Identification> {
     details.set("stage", kind);
     details.set_known("stage_bytes", size);
     let reason = "the stage of a Metasploit payload: its size and its entry code";
-    let found = if kind == "Python" {
+    let found = if matches!(kind, "Python" | "ELF for x86-64") {
         Identification::consistent(Verdict::Meterpreter, reason)
     } else {
         Identification::confirmed(Verdict::Meterpreter, reason)

@@ -10,7 +10,7 @@ pub(crate) fn modbus(payload: &Payload<'_>) -> Option<Identification> {
     let len = usize::from(reader.be16()?);
     let unit = reader.u8()?;
     let function = reader.u8()?;
-    if protocol != 0 || len + 6 != payload.wire_len || !(3..=254).contains(&len) {
+    if protocol != 0 || len + 6 != payload.wire_len || !(2..=254).contains(&len) {
         return None;
     }
     let name = modbus_function(function & 0x7f)?;
@@ -27,6 +27,7 @@ pub(crate) fn modbus(payload: &Payload<'_>) -> Option<Identification> {
         (5 | 6, _) => len == 6,
         (15 | 16, [_, _, _, _, count, ..]) if len > 6 => usize::from(*count) + 7 == len,
         (15 | 16, _) => len == 6,
+        // Without data they are requests.
         (7 | 11 | 12 | 17, _) => true,
         (8, _) => len == 6,
         (22, _) => len == 8,

@@ -8,6 +8,9 @@ use crate::{
 
 /// Java Object Serialization and RMI Specification, §10.2: magic, version, protocol.
 pub(crate) fn java_rmi(payload: &Payload<'_>) -> Option<Identification> {
+    if payload.bytes.first() == Some(&b'N') {
+        return rmi_acknowledgement(payload);
+    }
     let [0, version @ (1 | 2), protocol @ 0x4b..=0x4d, ..] = payload.bytes.strip_prefix(b"JRMI")?
     else {
         return None;
@@ -17,6 +20,21 @@ pub(crate) fn java_rmi(payload: &Payload<'_>) -> Option<Identification> {
     let protocol = ["stream", "single operation", "multiplex"][usize::from(protocol - 0x4b)];
     details.set("protocol", protocol);
     Some(Identification::confirmed(Verdict::JavaRmi, "the header of Java RMI").with(details))
+}
+
+/// The answer of an RMI server: the client's name or address as it sees it, and its port.
+fn rmi_acknowledgement(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes.get(1..)?);
+    let host = reader.block16()?;
+    let port = reader.be32()?;
+    let is_host = (3..=253).contains(&host.len())
+        && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".:-".contains(byte));
+    (is_host && (1..1 << 16).contains(&port) && reader.is_empty() && !payload.is_cut()).then(|| {
+        let mut details = Details::default();
+        details.set_text("client", host);
+        let reason = "the answer of an RMI server, with the client's address and port";
+        Identification::confirmed(Verdict::JavaRmi, reason).with(details)
+    })
 }
 
 /// Java Debug Wire Protocol: either side begins with the same fourteen bytes. A peer that may send

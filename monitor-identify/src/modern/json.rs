@@ -27,6 +27,11 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
         return Some(Identification::confirmed(Verdict::Mining, reason).with(details));
     }
     let parsed = text.get(..MAX_PARSED).unwrap_or(text);
+    // An error of the parser takes memory: what is neither the beginning nor the end of a document is
+    // not parsed.
+    if !looks_like_json(text) && !may_end(parsed) {
+        return None;
+    }
     let mut documents = serde_json::Deserializer::from_slice(parsed).into_iter::<IgnoredAny>();
     let identification = match documents.next()? {
         // Two brackets are found everywhere: what follows must be nothing, or more JSON.
@@ -41,6 +46,10 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
         }
         Err(_) => return None,
     };
+    if contains(parsed, b"\"You Know, for Search\"") {
+        let reason = "the document by which Elasticsearch introduces itself";
+        return Some(Identification::confirmed(Verdict::Elasticsearch, reason));
+    }
     let mut details = Details::default();
     if contains(parsed, b"\"jsonrpc\"") {
         details.set("protocol", "JSON-RPC");
@@ -113,6 +122,12 @@ fn method(text: &[u8]) -> Option<String> {
     let value = value.trim_ascii_start().strip_prefix(b"\"")?;
     let end = value.iter().position(|byte| *byte == b'"')?;
     Some(shown(&value[..end]))
+}
+
+/// Whether text ends as a document does, or several of them.
+fn may_end(text: &[u8]) -> bool {
+    let text = text.trim_ascii_end();
+    matches!(text.strip_suffix(b"\0").unwrap_or(text).last(), Some(b'}' | b']'))
 }
 
 /// A bracket alone begins many things: it takes a name or a value behind it.

@@ -35,6 +35,22 @@ pub(crate) fn smtp(payload: &Payload<'_>) -> Option<Identification> {
         let reason = "the refusal of a mail server";
         return Some(said(Verdict::Smtp, Grade::Consistent, reason, ("answer", text)));
     }
+    // RFC 3463: a code of three parts behind one of three digits, which begins alike.
+    if let [
+        kind @ (b'2' | b'4' | b'5'),
+        b'0'..=b'5',
+        b'0'..=b'9',
+        b' ' | b'-',
+        again,
+        b'.',
+        rest @ ..,
+    ] = line
+        && kind == again
+        && matches!(rest, [b'0'..=b'7', b'.', b'0'..=b'9', ..])
+    {
+        let reason = "a reply of a mail server with an enhanced code";
+        return Some(said(Verdict::Smtp, Grade::Consistent, reason, ("answer", &line[4..])));
+    }
     if begins(line, b"EHLO ") || begins(line, b"HELO ") || begins(line, b"LHLO ") {
         // Other protocols have a HELO as well.
         let is_own = !matches!(line[0], b'H' | b'h');
@@ -225,6 +241,15 @@ pub(crate) fn imap(payload: &Payload<'_>) -> Option<Identification> {
     let is_tag = matches!(tag.len(), 1..=12)
         && tag.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.')
         && (tag.iter().any(u8::is_ascii_digit) || tag == b".");
+    // `A1 OK LOGIN completed`.
+    let is_result =
+        [&b"OK "[..], b"NO ", b"BAD "].into_iter().any(|word| command.starts_with(word));
+    if is_result && is_tag && tag.iter().any(u8::is_ascii_alphabetic) {
+        let is_own = names(command, &[b"completed", b"imap"]) || command.starts_with(b"OK [");
+        let grade = if is_own { Grade::Consistent } else { Grade::Suspect };
+        let reason = "a tag and the result of a command, as IMAP servers have it";
+        return Some(said(Verdict::Imap, grade, reason, ("answer", command)));
+    }
     let known = COMMANDS.into_iter().find(|known| {
         begins(command, known) && (known.ends_with(b" ") || command.len() == known.len())
     })?;
@@ -257,7 +282,8 @@ pub(crate) fn nntp(payload: &Payload<'_>) -> Option<Identification> {
         || begins(line, b"NEWNEWS ")
         || begins(line, b"LIST ACTIVE")
         || begins(line, b"LIST NEWSGROUPS")
-        || begins(line, b"IHAVE <");
+        || begins(line, b"IHAVE <")
+        || line == b"CAPABILITIES";
     let is_shared = (begins(line, b"GROUP ") && line.contains(&b'.') && !line[6..].contains(&b' '))
         || begins(line, b"ARTICLE <")
         || begins(line, b"BODY <");

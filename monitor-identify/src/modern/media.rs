@@ -130,6 +130,7 @@ pub(crate) fn rtp(payload: &Payload<'_>) -> Option<Identification> {
         18 => ("G729", media > 0 && media.is_multiple_of(10) && media <= 100),
         13 => ("comfort noise", matches!(media, 1..=12)),
         33 => ("MPEG transport stream", media > 0 && media.is_multiple_of(188)),
+        96..=127 => return dynamic_rtp(payload, head, kind),
         _ => return None,
     };
     let is_transport_stream = kind & 0x7f == 33 && payload.bytes.get(HEADER_LEN) == Some(&0x47);
@@ -142,6 +143,38 @@ pub(crate) fn rtp(payload: &Payload<'_>) -> Option<Identification> {
     let found = Identification::graded(Verdict::Rtp, 8 + 7 + of_stream, reason)?;
     let mut details = Details::default();
     details.set("codec", codec);
+    details.set("source", format!("0x{source:08x}"));
+    details.set("marker", kind & 0x80 != 0);
+    Some(found.with(details))
+}
+
+/// RTP of a type that its session assigns: what little there is to see is that both ports are even,
+/// RFC 3550 §11, or that its extension is one of RFC 8285.
+fn dynamic_rtp(payload: &Payload<'_>, head: u8, kind: u8) -> Option<Identification> {
+    const EXTENSION: u8 = 0x10;
+    let is_even = |port: Option<u16>| port.is_some_and(|port| port >= 1024 && port % 2 == 0);
+    let header: &[u8; 12] = payload.bytes.first_chunk()?;
+    let source = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+    if head & !EXTENSION != 0x80 || source == 0 || payload.wire_len < 24 {
+        return None;
+    }
+    let of_extension = if head & EXTENSION == 0 {
+        0
+    } else {
+        let [profile @ .., high, low] = payload.bytes.get(12..16)?.first_chunk::<4>()?;
+        let words = usize::from(u16::from_be_bytes([*high, *low]));
+        let is_known = *profile == [0xbe, 0xde] || *profile == [0x10, 0x00];
+        if !is_known || 16 + words * 4 > payload.wire_len {
+            return None;
+        }
+        24
+    };
+    let of_ports =
+        if is_even(payload.source_port) && is_even(payload.destination_port) { 4 } else { 0 };
+    let reason = "the header of RTP, with a type that its session assigns";
+    let found = Identification::graded(Verdict::Rtp, 8 + 2 + of_ports + of_extension, reason)?;
+    let mut details = Details::default();
+    details.set("payload_type", kind & 0x7f);
     details.set("source", format!("0x{source:08x}"));
     details.set("marker", kind & 0x80 != 0);
     Some(found.with(details))

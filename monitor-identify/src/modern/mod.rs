@@ -47,6 +47,8 @@ mod windows;
 
 /// The most specific first: long magic numbers, then sizes that must agree, then words.
 pub(crate) const SIGNATURES: &[Signature] = &[
+    // A document that begins with its bracket is recognised at once.
+    Signature::either(b"{[", json::identify),
     // Magic numbers and words that nothing else begins with.
     Signature::either(&[0, b'P'], web::http2),
     Signature::udp(b"MNH", devices::ssdp),
@@ -63,12 +65,16 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     Signature::udp(&[0xff], games::source_query),
     Signature::udp(&[0xff, 0], windows::rdp_over_udp),
     Signature::tcp(&[0x10, 0x20, 0xc0, 0xd0], brokers::mqtt),
+    Signature::tcp(
+        &[1, 2, 3, 4, 5, 0x41, 0x42, 0x81, 0x82, 0x83, 0x84, 0x85, 0xc1, 0xc2],
+        clusters::cassandra,
+    ),
     Signature::tcp(&[0, 1, 2, 3, 8, b'A'], brokers::amqp),
-    Signature::tcp(b"ICPSMH", brokers::nats),
+    Signature::tcp(b"ICPSMH-", brokers::nats),
     Signature::tcp(b"SCUMREDANB", brokers::stomp),
     Signature::tcp(&[0xff], brokers::zmtp),
     Signature::tcp(b"R", remote::vnc),
-    Signature::tcp(b"J", java::java_rmi),
+    Signature::tcp(b"JN", java::java_rmi),
     Signature::tcp(b"J", java::jdwp),
     Signature::tcp(&[0x12, b'A'], java::ajp13),
     Signature::tcp(b"tH", java::t3),
@@ -109,7 +115,6 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     Signature::tcp(&first::range::<18>(1), tds::identify),
     Signature::tcp(&[0, 1, 2], tns::identify),
     Signature::tcp(&[0, 1, 2, 3, 4], drda::identify),
-    Signature::tcp(&[1, 2, 3, 4, 5, 0x81, 0x82, 0x83, 0x84, 0x85], clusters::cassandra),
     Signature::tcp(&[0], clusters::zookeeper),
     Signature::tcp(&[0], clusters::kafka),
     Signature::tcp(first::PRINTABLE, clusters::zookeeper),
@@ -157,8 +162,8 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     Signature::tcp(&first::range::<14>(0x30), brokers::mqtt),
     Signature::tcp(&[0x81], web::frames),
     Signature::tcp(first::HIGH, tls::ssl2),
-    Signature::either(b"{[ \t\r\n\x0c", json::identify),
+    Signature::either(b" \t\r\n\x0c", json::identify),
     Signature::udp(&first::range::<0x40>(0x40), devices::coap),
-    Signature::udp(&[0x80], media::rtp),
+    Signature::udp(&[0x80, 0x90], media::rtp),
     Signature::either(first::ANY, command_line::identify),
 ];

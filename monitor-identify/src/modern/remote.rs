@@ -31,6 +31,20 @@ pub(crate) fn x11(payload: &Payload<'_>) -> Option<Identification> {
     }
     match order {
         b'l' | b'B' if unused == 0 && padding == 0 => {}
+        // A server that accepts, and whose answer goes on in further segments: the sizes of its
+        // vendor's name and of its pictures, and how both are laid out.
+        1 if usize::from(name_len) * 4 + 8 > payload.wire_len => {
+            let facts = payload.bytes.get(24..38)?;
+            let [vendor, 0, _, _, screens, formats, 0 | 1, 0 | 1, 8 | 16 | 32, 8 | 16 | 32, ..] =
+                *facts
+            else {
+                return None;
+            };
+            let is_small =
+                (1..=64).contains(&vendor) && (1..=16).contains(&screens) && formats <= 32;
+            let reason = "the beginning of an X server's answer: version 11, and its layout";
+            return if is_small { Identification::graded(Verdict::X11, 32, reason) } else { None };
+        }
         // The server refuses, accepts, or asks for more; `name_len` is the size of what follows.
         0..=2 if usize::from(name_len) * 4 + 8 == payload.wire_len => {
             let reason = "the answer of an X server: version 11, and its size agrees";

@@ -3,7 +3,7 @@
 use monitor_common::flow::Protocol;
 
 use crate::{
-    Identification, Payload, Verdict,
+    Grade, Identification, Payload, Verdict,
     details::Details,
     reader::{Reader, is_printable},
 };
@@ -107,7 +107,8 @@ fn sunrpc_message(bytes: &[u8], of_mark: u32) -> Option<Identification> {
             let flavour = reader.be32()?;
             let is_right = version == 2
                 && is_program(program)
-                && program_version < 100
+                // Nmap asks the portmapper for a version that there is not.
+                && (program_version < 100 || program == PORTMAPPER && procedure == 0)
                 && procedure < 200
                 && (flavour <= 6 || flavour >= 390_000)
                 && reader.be32()? <= 400;
@@ -150,9 +151,11 @@ fn sunrpc_message(bytes: &[u8], of_mark: u32) -> Option<Identification> {
     }
 }
 
+const PORTMAPPER: u32 = 100_000;
+
 const fn program_name(program: u32) -> Option<&'static str> {
     Some(match program {
-        100_000 => "portmapper",
+        PORTMAPPER => "portmapper",
         100_001 => "rstat",
         100_002 => "rusers",
         100_003 => "NFS",
@@ -171,6 +174,9 @@ const fn program_name(program: u32) -> Option<&'static str> {
 pub(crate) fn git(payload: &Payload<'_>) -> Option<Identification> {
     let (digits, rest) = payload.bytes.split_first_chunk::<4>()?;
     let len = usize::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    if let Some(found) = git_answer(len, rest) {
+        return Some(found);
+    }
     let mut reader = Reader::new(rest);
     let request = reader.text_to_nul()?;
     let command = ["git-upload-pack ", "git-receive-pack ", "git-upload-archive "]
@@ -188,8 +194,43 @@ pub(crate) fn git(payload: &Payload<'_>) -> Option<Identification> {
     Some(Identification::confirmed(Verdict::Git, reason).with(details))
 }
 
-/// The greeting of rsync, which both sides send.
+/// The first pkt-line of a Git server: its references, its version, or an error.
+fn git_answer(len: usize, rest: &[u8]) -> Option<Identification> {
+    let text = rest.get(..len.checked_sub(4)?).unwrap_or(rest);
+    let mut details = Details::default();
+    let (grade, field, shown) = if let Some(error) = text.strip_prefix(b"ERR ") {
+        (Grade::Consistent, "error", error)
+    } else if let Some(version @ (b"1" | b"2")) = text.trim_ascii_end().strip_prefix(b"version ") {
+        (Grade::Confirmed, "version", version)
+    } else {
+        // An object's name, that of the reference to it, and what the server can.
+        let (object, [b' ', more @ ..]) = text.split_at_checked(SHA1_DIGITS)? else { return None };
+        let end = more.iter().position(|byte| *byte == 0)?;
+        if !object.iter().all(u8::is_ascii_hexdigit) || !is_printable(&more[..end]) {
+            return None;
+        }
+        (Grade::Confirmed, "reference", &more[..end])
+    };
+    details.set_text(field, shown.trim_ascii_end());
+    let reason = "the answer of a Git server: length, and what there is or why not";
+    Some(Identification::new(Verdict::Git, grade, reason).with(details))
+}
+
+/// Digits of an object's name.
+const SHA1_DIGITS: usize = 40;
+
+/// The greeting of rsync, which both sides send, and what a server says at the end.
 pub(crate) fn rsync(payload: &Payload<'_>) -> Option<Identification> {
+    if let Some(error) = payload.bytes.strip_prefix(b"@ERROR: ") {
+        let mut details = Details::default();
+        details.set_text("error", crate::reader::first_line(error));
+        let reason = "an error of an rsync server";
+        return Some(Identification::consistent(Verdict::Rsync, reason).with(details));
+    }
+    if payload.bytes.starts_with(b"@RSYNCD: EXIT\n") || payload.bytes == b"@RSYNCD: OK\n" {
+        let reason = "the end of a list or of a login of rsync";
+        return Some(Identification::confirmed(Verdict::Rsync, reason));
+    }
     let line = crate::reader::first_line(payload.bytes.strip_prefix(b"@RSYNCD: ")?);
     let version = line.split(|byte| *byte == b' ').next()?;
     if !version.first()?.is_ascii_digit() {

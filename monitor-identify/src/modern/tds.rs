@@ -34,6 +34,7 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     details.set("packet", name);
     match kind {
         PRELOGIN => describe_prelogin(reader.rest(), &mut details),
+        RESPONSE if reader.peek() == Some(0) => describe_prelogin(reader.rest(), &mut details),
         LOGIN7 => describe_login(reader.rest(), &mut details),
         BATCH => {
             details.set_some_text("query", utf16(batch_text(reader.rest())).as_deref());
@@ -69,6 +70,8 @@ fn content_bits(kind: u8, content: &[u8], len: usize) -> Option<u32> {
         // Headers of all requests since version 7.2, the first of which is of a transaction.
         RPC if content.starts_with(&[0x16, 0, 0, 0, 0x12, 0, 0, 0, 2, 0]) => Some(40),
         RPC => Some(4),
+        // A list of options, as in a prelogin.
+        RESPONSE if matches!(content, [0, 0, 6..=64, 0, 6, ..]) => Some(16),
         // Tokens of a response begin in the upper half.
         RESPONSE => matches!(content.first(), None | Some(0x79..=0xfe)).then_some(1),
         _ => Some(0),

@@ -37,6 +37,7 @@ pub(crate) fn legacy() -> Vec<Sample> {
 pub(crate) fn others() -> Vec<Sample> {
     let mut samples = read("captured.txt");
     samples.extend(read("composed.txt"));
+    samples.extend(read("messages.txt"));
     samples.extend(read("public.txt"));
     samples.extend(read("variants.txt"));
     samples
