@@ -1,8 +1,10 @@
 //! `cargo xtask test`: every test, in the order in which failures are cheapest to understand.
 
 use std::{
+    panic,
     process::{Command, ExitCode},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -33,11 +35,15 @@ struct Suite {
     kernel: bool,
 }
 
-const SUITES: &[Suite] = &[
+const WITHOUT_KERNEL: &[Suite] = &[
     Suite { name: "unit tests", targets: &["--lib", "--bins"], kernel: false },
     Suite { name: "examples in the documentation", targets: &["--doc"], kernel: false },
-    Suite { name: "integration tests, as root", targets: &["--test", "*"], kernel: true },
 ];
+const WITH_KERNEL: Suite =
+    Suite { name: "integration tests, as root", targets: &["--test", "*"], kernel: true };
+
+/// A suite's name, whether it passed, and how long it took.
+type Ended = (&'static str, bool, Duration);
 
 const UNTOUCHED: &str = "what an agent of this machine has is as it was";
 const OTHER_KERNELS: &str = "other kernels, under emulation";
@@ -48,25 +54,20 @@ pub(crate) fn test(args: &Args) -> Result<ExitCode> {
     setup(&[Need::Tests])?;
     let before = Installation::look()?;
     let mut outcomes = Vec::new();
-    for suite in SUITES {
-        eprintln!("\ntest: {}", suite.name);
-        let mut command = suite.command(&args.harness)?;
+    for suite in WITHOUT_KERNEL {
+        outcomes.push(suite.run(&args.harness)?);
+    }
+    // Neither waits for the other: guests mostly compute, and the tests of this machine mostly wait.
+    thread::scope(|scope| -> Result<()> {
+        let guests = guests(&args.harness).map(|run| scope.spawn(run));
+        outcomes.push(WITH_KERNEL.run(&args.harness)?);
         let start = Instant::now();
-        let status =
-            command.status().with_context(|| format!("cannot start {}", shown(&command)))?;
-        outcomes.push((suite.name, status.success(), start.elapsed()));
-    }
-    let start = Instant::now();
-    outcomes.push((UNTOUCHED, is_untouched(&before)?, start.elapsed()));
-    match vm::unfit() {
-        // Arguments are for the test programs of this machine.
-        None if args.harness.is_empty() => {
-            let start = Instant::now();
-            outcomes.push((OTHER_KERNELS, vm::test()?, start.elapsed()));
+        outcomes.push((UNTOUCHED, is_untouched(&before)?, start.elapsed()));
+        if let Some(guests) = guests {
+            outcomes.push(guests.join().unwrap_or_else(|panic| panic::resume_unwind(panic))?);
         }
-        None => {}
-        Some(why) => eprintln!("\ntest: {OTHER_KERNELS}: skipped: {why}"),
-    }
+        Ok(())
+    })?;
     eprintln!();
     for (name, passed, duration) in &outcomes {
         timing::record("test", name, *duration);
@@ -75,6 +76,18 @@ pub(crate) fn test(args: &Args) -> Result<ExitCode> {
     }
     let passed = outcomes.iter().all(|(_, passed, _)| *passed);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What runs the tests in guests, if this machine can and no argument picks tests of its own.
+fn guests(harness: &[String]) -> Option<impl FnOnce() -> Result<Ended> + use<>> {
+    if let Some(why) = vm::unfit() {
+        eprintln!("\ntest: {OTHER_KERNELS}: skipped: {why}");
+        return None;
+    }
+    harness.is_empty().then_some(|| {
+        let start = Instant::now();
+        Ok((OTHER_KERNELS, vm::test()?, start.elapsed()))
+    })
 }
 
 /// Whether the tests have left alone what belongs to an agent of this machine.
@@ -92,6 +105,15 @@ fn is_untouched(before: &Installation) -> Result<bool> {
 }
 
 impl Suite {
+    fn run(&self, harness: &[String]) -> Result<Ended> {
+        eprintln!("\ntest: {}", self.name);
+        let mut command = self.command(harness)?;
+        let start = Instant::now();
+        let status =
+            command.status().with_context(|| format!("cannot start {}", shown(&command)))?;
+        Ok((self.name, status.success(), start.elapsed()))
+    }
+
     fn command(&self, harness: &[String]) -> Result<Command> {
         let mut command = cargo();
         command.args(["test", "--workspace", "--no-fail-fast"]).args(self.targets);

@@ -2,9 +2,11 @@
 
 use std::{
     env::consts,
-    io::Write as _,
+    panic,
     path::Path,
     process::{Command, ExitCode},
+    sync::{Mutex, PoisonError},
+    thread,
     time::Instant,
 };
 
@@ -34,25 +36,48 @@ mod tree;
 /// Manifests of the workspaces: the agent's, the kernel side's and the fuzz targets'.
 const WORKSPACES: &[&str] = &["Cargo.toml", "monitor-ebpf/Cargo.toml", "fuzz/Cargo.toml"];
 
-type Check = fn() -> Result<Outcome>;
+/// One check. Those that build elsewhere run beside the others: cargo locks a target folder, and a
+/// long compilation of one crate leaves a CPU idle.
+struct Check {
+    name: &'static str,
+    run: fn() -> Result<Outcome>,
+    builds: Builds,
+}
 
-const CHECKS: &[(&str, Check)] = &[
-    ("format", format),
-    ("lock files", lock_files),
-    ("lints", lints),
-    ("documentation", rust::documentation),
-    ("minimum Rust version", rust::minimum_version),
-    ("lints of the kernel side", kernel_side_lints),
-    ("licences, bans and sources", dependencies),
-    ("invariants of the architecture", invariants::hold),
-    ("imports and circles", imports::hold),
-    ("documents and their links", documents::hold),
-    ("prose", prose::hold),
-    ("generated reference", reference::hold),
-    ("dashboards, rules and runbook", dashboards::hold),
-    ("expressions of dashboards and rules", dashboards::parse),
-    ("fuzzing, briefly", fuzz::briefly),
-    ("undefined behaviour", miri::check),
+/// Where a check builds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Builds {
+    /// In the folder that the tests use, or not at all.
+    Shared,
+    /// In a folder of its own.
+    Apart,
+}
+
+const fn shared(name: &'static str, run: fn() -> Result<Outcome>) -> Check {
+    Check { name, run, builds: Builds::Shared }
+}
+
+const fn apart(name: &'static str, run: fn() -> Result<Outcome>) -> Check {
+    Check { name, run, builds: Builds::Apart }
+}
+
+const CHECKS: &[Check] = &[
+    shared("format", format),
+    shared("lock files", lock_files),
+    shared("lints", lints),
+    shared("documentation", rust::documentation),
+    shared("minimum Rust version", rust::minimum_version),
+    apart("lints of the kernel side", kernel_side_lints),
+    shared("licences, bans and sources", dependencies),
+    shared("invariants of the architecture", invariants::hold),
+    shared("imports and circles", imports::hold),
+    shared("documents and their links", documents::hold),
+    shared("prose", prose::hold),
+    shared("generated reference", reference::hold),
+    shared("dashboards, rules and runbook", dashboards::hold),
+    shared("expressions of dashboards and rules", dashboards::parse),
+    apart("fuzzing, briefly", fuzz::briefly),
+    apart("undefined behaviour", miri::check),
 ];
 
 #[derive(clap::Args)]
@@ -62,46 +87,69 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn chosen(&self) -> Result<Vec<&'static (&'static str, Check)>> {
-        if self.names.is_empty() {
-            return Ok(CHECKS.iter().collect());
-        }
+    fn chosen(&self) -> Result<Vec<&'static Check>> {
         for word in &self.names {
-            let known = CHECKS.iter().any(|(name, _)| name.contains(word.as_str()));
+            let known = CHECKS.iter().any(|check| check.name.contains(word.as_str()));
             ensure!(known, "no check is named {word}");
         }
-        let is_chosen = |name: &str| self.names.iter().any(|word| name.contains(word.as_str()));
-        Ok(CHECKS.iter().filter(|(name, _)| is_chosen(name)).collect())
+        let is_chosen = |check: &&Check| {
+            self.names.is_empty()
+                || self.names.iter().any(|word| check.name.contains(word.as_str()))
+        };
+        Ok(CHECKS.iter().filter(is_chosen).collect())
     }
+}
+
+/// How many checks ended in each way.
+#[derive(Default)]
+struct Summary {
+    passed: usize,
+    skipped: usize,
+    failed: usize,
 }
 
 /// Runs the checks, one line of outcome each; details follow the line of a check that failed.
 pub(crate) fn check(args: &Args) -> Result<ExitCode> {
-    let chosen = args.chosen()?;
-    let (mut failed, mut skipped) = (0, 0);
-    for (name, check) in &chosen {
-        print!("check: {name} … ");
-        std::io::stdout().flush()?;
+    let (beside, inline): (Vec<_>, Vec<_>) =
+        args.chosen()?.into_iter().partition(|check| check.builds == Builds::Apart);
+    let summary = Mutex::new(Summary::default());
+    thread::scope(|scope| {
+        let beside = scope.spawn(|| run_each(&beside, &summary));
+        run_each(&inline, &summary)?;
+        beside.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })?;
+    let Summary { passed, skipped, failed } =
+        summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("check: {passed} passed, {skipped} skipped, {failed} failed");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs checks one after the other.
+fn run_each(checks: &[&Check], summary: &Mutex<Summary>) -> Result<()> {
+    for Check { name, run, .. } in checks {
+        eprintln!("check: {name} …");
         let start = Instant::now();
-        let outcome = check()?;
+        let outcome = run().with_context(|| format!("check {name}"))?;
         let duration = start.elapsed();
         timing::record("check", name, duration);
         let seconds = duration.as_secs_f32();
+        let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Outcome::Passed => println!("ok ({seconds:.1} s)"),
+            Outcome::Passed => {
+                summary.passed += 1;
+                println!("check: {name}: ok ({seconds:.1} s)");
+            }
             Outcome::Skipped(why) => {
-                skipped += 1;
-                println!("skipped: {why}");
+                summary.skipped += 1;
+                println!("check: {name}: skipped: {why}");
             }
             Outcome::Failed(details) => {
-                failed += 1;
-                println!("FAILED ({seconds:.1} s)\n{}\n", details.trim_end());
+                summary.failed += 1;
+                println!("check: {name}: FAILED ({seconds:.1} s)\n{}\n", details.trim_end());
             }
         }
     }
-    let passed = chosen.len() - failed - skipped;
-    println!("check: {passed} passed, {skipped} skipped, {failed} failed");
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
 
 fn format() -> Result<Outcome> {
