@@ -7,7 +7,7 @@ use aya::{Ebpf, EbpfLoader};
 
 use crate::{
     btf::KernelTypes,
-    capture_watch, clock, holders, limits, links,
+    clock, holders, limits, links,
     object::{self, Settings},
     pins::{PinDir, Pins},
     programs,
@@ -33,10 +33,8 @@ pub fn counter_epoch(pins: Option<&Pins>) -> Result<(String, bool)> {
 /// when this returns.
 pub fn read_types() -> (KernelTypes, EbpfLoader<'static>) {
     let read = || {
-        let functions: Vec<&str> = programs::traced_functions()
-            .chain([holders::FUNCTION])
-            .chain(capture_watch::functions())
-            .collect();
+        let functions: Vec<&str> =
+            programs::traced_functions().chain([holders::FUNCTION]).collect();
         KernelTypes::of_running_kernel(&functions)
     };
     thread::scope(|scope| {

@@ -1,14 +1,10 @@
 //! BPF programs of others that decide where connections and packets go.
 
-use std::{
-    io,
-    os::fd::{AsFd as _, BorrowedFd},
-};
+use std::{io, os::fd::BorrowedFd};
 
-use anyhow::Result;
 use aya_obj::generated::bpf_attach_type;
 
-use crate::{cgroup, sys};
+use crate::sys;
 
 /// A program of another owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +25,13 @@ pub fn choosing_sockets(netns: BorrowedFd<'_>) -> io::Result<Vec<OtherProgram>> 
     attached(netns, bpf_attach_type::BPF_SK_LOOKUP)
 }
 
-/// The programs at the root of the control groups that may connect a socket elsewhere than its program
-/// asks for, or send its datagrams there. Takes CAP_NET_ADMIN.
+/// The programs of a control group that may connect a socket elsewhere than its program asks for, or
+/// send its datagrams there. Takes CAP_NET_ADMIN.
 ///
 /// # Errors
 ///
-/// There is no unified hierarchy, or the kernel refuses to list them.
-pub fn redirecting_connections() -> Result<Vec<OtherProgram>> {
+/// The kernel refuses to list them.
+pub fn redirecting_connections(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OtherProgram>> {
     use bpf_attach_type::{
         BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_UDP4_SENDMSG,
         BPF_CGROUP_UDP6_SENDMSG,
@@ -46,10 +42,9 @@ pub fn redirecting_connections() -> Result<Vec<OtherProgram>> {
         BPF_CGROUP_UDP4_SENDMSG,
         BPF_CGROUP_UDP6_SENDMSG,
     ];
-    let root = cgroup::open_root()?;
     let mut found = Vec::new();
     for place in places {
-        found.extend(attached(root.as_fd(), place)?);
+        found.extend(attached(cgroup, place)?);
     }
     Ok(found)
 }

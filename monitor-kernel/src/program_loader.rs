@@ -156,8 +156,7 @@ impl ProgramLoader {
         Ok(program.take_link(id)?.try_into()?)
     }
 
-    /// Attaches a program to a tracepoint.
-    pub fn attach_tracepoint(
+    fn attach_tracepoint(
         &mut self,
         name: &str,
         category: &str,
@@ -175,8 +174,7 @@ impl ProgramLoader {
         Ok(program.take_link(id)?.into())
     }
 
-    /// Attaches a program to the entry of a function by a trampoline.
-    pub fn attach_fentry(&mut self, name: &str, function: &str) -> Result<FdLink> {
+    fn attach_fentry(&mut self, name: &str, function: &str) -> Result<FdLink> {
         let types = function_types(&self.types, &mut self.function_types)?;
         let program = loaded!(self.object, name, FEntry, function, types);
         let id = program.attach()?;

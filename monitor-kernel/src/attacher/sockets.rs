@@ -53,9 +53,7 @@ impl Attacher {
     }
 
     fn watch_captures(&mut self) {
-        let binds = self.statuses.get(&(Hook::Bind, 0)).and_then(|status| status.attached);
-        let traces_calls = matches!(binds, Some(HookMechanism::Cgroup | HookMechanism::Tracepoint));
-        match CaptureWatch::attach(&mut self.loader, traces_calls) {
+        match CaptureWatch::attach(&mut self.loader) {
             Ok(watch) => self.captures = watch,
             Err(error) => {
                 self.captures_unsupported = Some(attach_error::explain_load(error.as_ref()));

@@ -66,7 +66,7 @@ impl Lines {
             self.try_reopen()?;
         }
         match &mut self.file {
-            Some(file) => append(file, line, &mut self.torn),
+            Some(file) => append_whole(file, line, &mut self.torn),
             None => Err(ErrorKind::NotFound.into()),
         }
     }
@@ -109,23 +109,54 @@ fn ends_within_a_line(file: &File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
+/// Appends `line`, or nothing: what a full disk took of it is cut off again, so that a file never
+/// ends within a line. A kill between the two leaves a torn line, as a pipe does.
+fn append_whole(file: &mut File, line: &[u8], torn: &mut bool) -> io::Result<()> {
+    let failed = match append(file, line, torn) {
+        Ok(()) => return Ok(()),
+        Err(failed) => failed,
+    };
+    if failed.torn_bytes > 0 && cut_off(file, failed.torn_bytes).is_ok() {
+        *torn = false;
+    }
+    Err(failed.error)
+}
+
+/// Removes the last bytes of a file: those of an incomplete line, which has no other line behind it,
+/// because nothing else appends where the disk is full.
+fn cut_off(file: &File, bytes: u64) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    let length = metadata.len().checked_sub(bytes).filter(|_| metadata.is_file());
+    file.set_len(length.ok_or(ErrorKind::InvalidInput)?)
+}
+
+/// Why a line was not written whole.
+#[derive(Debug)]
+pub(super) struct AppendError {
+    pub(super) error: io::Error,
+    /// How much of the line was written.
+    torn_bytes: u64,
+}
+
 /// Appends `line`. After a line that was cut off it begins a new one.
-pub(super) fn append(file: &mut File, line: &[u8], torn: &mut bool) -> io::Result<()> {
+pub(super) fn append(file: &mut File, line: &[u8], torn: &mut bool) -> Result<(), AppendError> {
     if *torn {
-        file.write_all(b"\n")?;
+        file.write_all(b"\n").map_err(|error| AppendError { error, torn_bytes: 0 })?;
         *torn = false;
     }
     let mut rest = line;
     while !rest.is_empty() {
-        match file.write(rest) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+        let error = match file.write(rest) {
+            Ok(0) => ErrorKind::WriteZero.into(),
             Ok(written) => {
                 rest = &rest[written..];
                 *torn = !rest.is_empty();
+                continue;
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => error,
+        };
+        return Err(AppendError { error, torn_bytes: (line.len() - rest.len()) as u64 });
     }
     Ok(())
 }

@@ -199,7 +199,7 @@ fn a_closed_pipe_is_an_error() {
 }
 
 fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
-    file::append(file, line, &mut false)
+    file::append(file, line, &mut false).map_err(|failed| failed.error)
 }
 
 /// logrotate moves a file and sends SIGHUP. The old file has to be closed at once, not with the next

@@ -1,6 +1,8 @@
 //! Connections: accepting, TLS, and their time limits.
 
 use std::{
+    future, io,
+    os::fd::AsFd,
     pin::pin,
     sync::{
         Arc,
@@ -17,7 +19,7 @@ use hyper_util::{
 };
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, Interest},
     net::TcpStream,
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -109,7 +111,10 @@ pub(super) async fn accept(listener: Listener, mut context: ConnectionContext) {
         connections.spawn(async move {
             match stream {
                 Stream::Tcp(stream) => serve_tcp(stream, context).await,
-                Stream::Unix(stream) => serve_stream(stream, context, Certified(false)).await,
+                Stream::Unix(stream) => {
+                    let far_end = FarEnd::of(&stream);
+                    serve_stream(stream, far_end, context, Certified(false)).await;
+                }
             }
             drop(slot);
         });
@@ -126,7 +131,10 @@ async fn serve_tcp(stream: TcpStream, mut context: ConnectionContext) {
     // limit of the connection remains.
     let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
     let tls = context.security.as_ref().and_then(|security| security.rules().tls());
-    let Some(tls) = tls else { return serve_stream(stream, context, Certified(false)).await };
+    let far_end = FarEnd::of(&stream);
+    let Some(tls) = tls else {
+        return serve_stream(stream, far_end, context, Certified(false)).await;
+    };
     let handshake = timeout(context.head_limit(), TlsAcceptor::from(tls).accept(stream));
     let stream = tokio::select! {
         handshake = handshake => handshake,
@@ -136,7 +144,7 @@ async fn serve_tcp(stream: TcpStream, mut context: ConnectionContext) {
         Ok(Ok(stream)) => {
             // The handshake fails for a certificate that cannot be verified.
             let certified = stream.get_ref().1.peer_certificates().is_some();
-            serve_stream(stream, context, Certified(certified)).await;
+            serve_stream(stream, far_end, context, Certified(certified)).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -158,6 +166,7 @@ async fn next_connection(listener: &Listener) -> Stream {
 /// Serves one connection; on `stop`, to the end of the request in progress.
 async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    far_end: FarEnd,
     context: ConnectionContext,
     certified: Certified,
 ) {
@@ -170,11 +179,14 @@ async fn serve_stream(
         .timer(TokioTimer::new())
         .header_read_timeout(head_limit)
         .max_buf_size(MAX_HEAD)
+        // A client that says that it has sent all still waits for its answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => Ok(outcome),
         () = limit(&flag) => Err(()),
+        () = stream_left(&far_end, &flag) => return,
         _ = stop.changed() => Err(()),
     };
     let outcome = match outcome {
@@ -189,10 +201,46 @@ async fn serve_stream(
     }
 }
 
+/// The client's end of a connection, as the kernel knows it. The server reads nothing
+/// while an answer is under way.
+struct FarEnd(Option<TcpStream>);
+
+impl FarEnd {
+    /// Without a descriptor to spare, only a failed write shows that the client has gone.
+    fn of(stream: &impl AsFd) -> Self {
+        let copy = stream.as_fd().try_clone_to_owned();
+        // Also of a Unix socket: only its readiness is asked for, which all sockets have.
+        Self(copy.and_then(|copy| TcpStream::from_std(copy.into())).ok())
+    }
+
+    /// Ends when the client sends no more.
+    async fn finishes(&self) {
+        let Some(socket) = &self.0 else { return future::pending().await };
+        while let Ok(ready) = socket.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            // Wait for the next change: the server reads by its own descriptor.
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = socket.try_io(Interest::READABLE, nothing);
+        }
+        future::pending().await
+    }
+}
+
+/// Ends when the client of a stream of events goes, so that the connection is free at once. Any other
+/// client that sends no more waits for its answer.
+async fn stream_left(far_end: &FarEnd, flag: &StreamFlag) {
+    far_end.finishes().await;
+    if !flag.is_set() {
+        future::pending::<()>().await;
+    }
+}
+
 /// Ends when a connection's time is up; never where it carries a stream of events.
 async fn limit(flag: &StreamFlag) {
     sleep(CONNECTION_LIMIT).await;
     if flag.is_set() {
-        std::future::pending::<()>().await;
+        future::pending::<()>().await;
     }
 }

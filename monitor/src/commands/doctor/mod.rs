@@ -10,7 +10,6 @@ mod blind_spots;
 mod facts;
 mod hooks;
 mod interfaces;
-mod other_programs;
 mod report;
 mod text;
 

@@ -9,7 +9,7 @@ mod pasta;
 mod proxy;
 
 pub use self::{
-    command_line::target,
+    command_line::mapping,
     find::{Forwarding, find},
     proxy::Proxy,
 };

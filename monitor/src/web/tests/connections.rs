@@ -41,6 +41,21 @@ async fn pipelined_requests_are_answered_in_order() {
     assert!(answers.ends_with("a_total 1\n"));
 }
 
+#[tokio::test]
+async fn answers_a_client_that_sends_no_more() {
+    let slow = || {
+        std::thread::sleep(Duration::from_millis(200));
+        Ok(vec!["a_total 1\n".to_owned()])
+    };
+    let server = Server::start(Arc::new(slow)).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = String::new();
+    timeout(HEAD_LIMIT, client.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("a_total 1\n"), "{answer}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_client_is_cut_off() {
     let server = Server::of_text("").await;

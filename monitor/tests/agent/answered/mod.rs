@@ -3,6 +3,5 @@
 mod by_itself;
 mod configured;
 mod not_answered;
-mod proxied;
 mod redirected;
 mod support;

@@ -2,6 +2,7 @@
 //! Alertmanager and a real journal.
 
 mod alertmanager;
+mod file;
 mod journal;
 mod receivers;
 mod support;
