@@ -176,16 +176,14 @@ impl Talker {
         if age >= SOURCE_WINDOWS { 0 } else { self.weight >> age }
     }
 
-    /// Counts packets of this talker.
+    /// Adds the weight of packets in `window`.
     #[inline(always)]
-    pub const fn add(&mut self, direction: usize, packets: u64, bytes: u64, window: u32) {
+    pub const fn weigh(&mut self, packets: u64, window: u32) {
         if self.last_window != window {
             self.weight = self.price(window);
             self.last_window = window;
         }
         self.weight = self.weight.saturating_add(packets as u32);
-        self.packets[direction & 1] += packets;
-        self.bytes[direction & 1] += bytes;
     }
 }
 
@@ -238,12 +236,11 @@ mod tests {
     }
 
     #[test]
-    fn a_talker_counts_both_ways() {
+    fn a_weight_is_halved_with_the_window() {
         let mut talker = Talker::default();
-        talker.add(0, 2, 200, 5);
-        talker.add(1, 1, 60, 5);
-        talker.add(0, 1, 100, 6);
-        assert_eq!((talker.packets, talker.bytes), ([3, 1], [300, 60]));
+        talker.weigh(2, 5);
+        talker.weigh(1, 5);
+        talker.weigh(1, 6);
         assert_eq!((talker.weight, talker.last_window), (2, 6));
     }
 }

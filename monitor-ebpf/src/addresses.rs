@@ -46,13 +46,13 @@ fn control() -> AddressControl {
     AddressControl::from_word(unsafe { (&raw const (*ADDRESSES.get()).control).read_volatile() })
 }
 
-/// Whether an address is found to be this host's at the first look. If it is not, or if the addresses
-/// are not known, that says nothing.
+/// Whether an address is found to be this host's at the first look. If it is not, that says nothing.
+/// While the addresses are not known the tables are zero, and hold but the unspecified address.
 #[inline(always)]
 pub(crate) fn is_surely_ours(key: AddressKey) -> bool {
     let control = control();
     let [first, _] = key.positions();
-    control.is_complete && has(control.table, first, key)
+    has(control.table, first, key)
 }
 
 #[inline(always)]

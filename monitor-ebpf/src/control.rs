@@ -8,8 +8,6 @@ use crate::maps::SAMPLING;
 pub(crate) struct Control {
     /// Current window of time.
     pub(crate) window: u32,
-    /// Seed of address hashes.
-    pub(crate) seed: u64,
     /// Keys of flow hashes.
     pub(crate) keys: FlowKeys,
 }
@@ -18,15 +16,28 @@ impl Control {
     /// Reads them; `None` while userspace wants neither samples nor sources.
     #[inline(always)]
     pub(crate) fn read() -> Option<Self> {
-        let control = SAMPLING.get();
+        let (window, keys) = (Self::window(), Self::keys());
+        (window != 0).then_some(Self { window, keys })
+    }
+
+    /// The window alone; 0 while userspace wants neither samples nor sources.
+    #[inline(always)]
+    pub(crate) fn window() -> u32 {
         // SAFETY: the section is of this type; userspace and other CPUs write single aligned words.
-        let (window, seed, keys) = unsafe {
-            (
-                (&raw const (*control).window).read_volatile(),
-                (&raw const (*control).seed).read_volatile(),
-                (&raw const (*control).keys).read_volatile(),
-            )
-        };
-        (window != 0).then_some(Self { window, seed, keys })
+        unsafe { (&raw const (*SAMPLING.get()).window).read_volatile() }
+    }
+
+    /// The keys alone.
+    #[inline(always)]
+    pub(crate) fn keys() -> FlowKeys {
+        // SAFETY: as in `window`.
+        unsafe { (&raw const (*SAMPLING.get()).keys).read_volatile() }
+    }
+
+    /// Seed of address hashes.
+    #[inline(always)]
+    pub(crate) fn seed(&self) -> u64 {
+        // SAFETY: as in `window`.
+        unsafe { (&raw const (*SAMPLING.get()).seed).read_volatile() }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
     let control = Control::read()?;
     let network = Network::read(packet, segment.network())?;
     let remote = remote::<P::Direction, _>(segment, network.source, network.destination);
-    let remote_hash = hash_address(remote, control.seed);
+    let remote_hash = hash_address(remote, control.seed());
     let protocol = segment.protocol();
     let port = watched_port::<P::Direction>(segment);
     let index = index_of(port)?;

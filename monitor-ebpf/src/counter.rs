@@ -10,6 +10,8 @@
 //! on the same CPU meanwhile (`__local_bh_disable_ip` of `kernel/softirq.c` takes the lock of its
 //! CPU only with `CONFIG_PREEMPT_RT_NEEDS_BH_LOCK`). There the addition is one instruction.
 
+use core::hint::cold_path;
+
 use crate::maps::add_atomic;
 
 /// Whether the kernel is `PREEMPT_RT`; userspace sets it before load, and the verifier removes the
@@ -26,9 +28,31 @@ static PREEMPTIBLE: u8 = 0;
 pub(crate) unsafe fn add(counter: *mut u64, amount: u64) {
     // SAFETY: read-only memory of the object.
     if unsafe { (&raw const PREEMPTIBLE).read_volatile() } != 0 {
+        cold_path();
         add_atomic(counter, amount);
     } else {
         // SAFETY: as the caller says.
         unsafe { *counter += amount };
+    }
+}
+
+/// [`add`] to two counters.
+///
+/// # Safety
+///
+/// As for [`add`].
+#[inline(always)]
+pub(crate) unsafe fn add_both(counters: (*mut u64, *mut u64), amounts: (u64, u64)) {
+    // SAFETY: read-only memory of the object.
+    if unsafe { (&raw const PREEMPTIBLE).read_volatile() } != 0 {
+        cold_path();
+        add_atomic(counters.0, amounts.0);
+        add_atomic(counters.1, amounts.1);
+    } else {
+        // SAFETY: as the caller says.
+        unsafe {
+            *counters.0 += amounts.0;
+            *counters.1 += amounts.1;
+        }
     }
 }

@@ -37,8 +37,7 @@ pub(crate) fn plain_ends(data: u32, data_end: u32, offset: u32) -> Option<Ends> 
             return None;
         }
         // SAFETY: the header lies before the end of the packet, which the verifier checks again.
-        let (source, destination) =
-            unsafe { (u64::from(word::<26>(start)), u64::from(word::<30>(start))) };
+        let (source, destination) = unsafe { (word::<26>(start), word::<30>(start)) };
         return Some(Ends { source: [source, 0], destination: [destination, 0], family: 4 });
     }
     if start + IPV6 > data_end as usize {
@@ -63,7 +62,7 @@ pub(crate) fn plain_ends(data: u32, data_end: u32, offset: u32) -> Option<Ends> 
 ///
 /// The bytes are within the packet.
 #[inline(always)]
-unsafe fn word<const OFFSET: u32>(start: usize) -> u32 {
+unsafe fn word<const OFFSET: u32>(start: usize) -> u64 {
     let word: u64;
     // SAFETY: as the caller says.
     unsafe {
@@ -75,7 +74,7 @@ unsafe fn word<const OFFSET: u32>(start: usize) -> u32 {
             options(pure, readonly, nostack)
         );
     }
-    word as u32
+    word
 }
 
 /// Eight bytes, as [`word`].

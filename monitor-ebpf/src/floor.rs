@@ -14,7 +14,10 @@ use aya_ebpf::{
 };
 use monitor_common::ports::WirePort;
 
-use crate::{maps::watched_bit, slots::cpu};
+use crate::{
+    maps::{Shared, index_of, watched_bit},
+    slots::cpu,
+};
 
 const PORTS: u32 = 16;
 const INTERFACES: u32 = 8;
@@ -41,6 +44,11 @@ static FLOOR_FLOWS: Array<u64, { FLOWS as usize }> = Array::new();
 
 #[btf_map]
 static FLOOR_ROWS: Array<Row, { ROWS as usize }> = Array::new();
+
+/// The place of each interface.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.floor_places")]
+static PLACES: Shared<[u32; INTERFACES as usize]> = Shared::new([0; INTERFACES as usize]);
 
 /// What the floor needs of a packet.
 struct Packet {
@@ -86,7 +94,12 @@ fn count<const OBSERVES: bool>(packet: &Packet) {
 
 #[inline(always)]
 fn add<const DIRECTION: usize>(interface: u32, port: WirePort, bytes: u64) {
-    let place = interface % INTERFACES * PORTS + u32::from(port.0) % PORTS;
+    let Some(index) = index_of(port) else { return };
+    // SAFETY: the index is within the table.
+    let place = unsafe {
+        PLACES.get().cast::<u32>().add((interface % INTERFACES) as usize).read_volatile()
+    };
+    let place = place * PORTS + index % PORTS;
     let Some(slot) = FLOOR_COUNTERS.get_ptr_mut(place * CPUS + cpu() % CPUS) else { return };
     // SAFETY: a slot that only this CPU writes.
     let slot = unsafe { &mut *slot };

@@ -52,6 +52,11 @@ const _: () = assert!(size_of::<PortCounters>() == size_of::<UnclassifiedCounter
 pub(crate) struct Shared<T>(UnsafeCell<T>);
 
 impl<T> Shared<T> {
+    /// Holds a value.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
     /// The address of the value.
     #[inline(always)]
     pub(crate) const fn get(&self) -> *const T {
@@ -65,22 +70,22 @@ unsafe impl<T> Sync for Shared<T> {}
 /// The watched ports.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.port_set")]
-static PORT_SET: Shared<PortSet> = Shared(UnsafeCell::new(PortSet::EMPTY));
+static PORT_SET: Shared<PortSet> = Shared::new(PortSet::EMPTY);
 
 /// Index of the counters of every port that is watched or has been.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.port_index")]
-static PORT_INDEX: Shared<PortIndex> = Shared(UnsafeCell::new(PortIndex::EMPTY));
+static PORT_INDEX: Shared<PortIndex> = Shared::new(PortIndex::EMPTY);
 
 /// The addresses of this host.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.addresses")]
-pub(crate) static ADDRESSES: Shared<Addresses> = Shared(UnsafeCell::new(Addresses::UNKNOWN));
+pub(crate) static ADDRESSES: Shared<Addresses> = Shared::new(Addresses::UNKNOWN);
 
 /// The interfaces that have a place in [`FLAT_COUNTERS`].
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.flat_places")]
-pub(crate) static FLAT_PLACES: Shared<FlatPlaces> = Shared(UnsafeCell::new(FlatPlaces::EMPTY));
+pub(crate) static FLAT_PLACES: Shared<FlatPlaces> = Shared::new(FlatPlaces::EMPTY);
 
 /// Traffic counters of many interfaces, see [`monitor_common::flat`]; sized at load, so that the
 /// verifier replaces a lookup by a few instructions.
@@ -167,8 +172,7 @@ pub(crate) static AUTOMATIC_BINDS: LruHashMap<u64, u16, { limits::MAX_AUTOMATIC_
 /// Userspace's settings of sampling and of sources.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.sampling")]
-pub(crate) static SAMPLING: Shared<SamplingControl> =
-    Shared(UnsafeCell::new(SamplingControl::NOTHING));
+pub(crate) static SAMPLING: Shared<SamplingControl> = Shared::new(SamplingControl::NOTHING);
 
 /// Flows whose first payload is expected (TCP) or was seen (UDP): see
 /// [`monitor_common::sampling`].

@@ -1,13 +1,15 @@
 //! The two places where packet memory is touched, each access after its bounds check. The addresses
 //! of a plain packet are read in [`ends`](crate::ends).
 
+use core::hint::cold_path;
+
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
 };
 use monitor_common::{
     packet::{
-        PacketBytes, Parsed, Segment, Words, is_not_ip, parse_ethernet, parse_ip, parse_plain,
+        PacketBytes, Parsed, PlainVisitor, Words, is_not_ip, parse_ethernet, parse_ip, visit_plain,
     },
     sample::SAMPLE_LEN,
 };
@@ -26,8 +28,8 @@ pub(crate) struct WireSize {
 
 /// A packet that can be parsed and measured: one register, so that it can be passed on.
 pub(crate) trait PacketView: Copy {
-    /// The segment in a packet of the most common shape; `None` is inconclusive.
-    fn plain(self) -> Option<Segment>;
+    /// Hands the segment in a packet of the most common shapes to `visitor`; `None` is inconclusive.
+    fn visit_plain<V: PlainVisitor>(self, visitor: V) -> Option<V::Output>;
 
     /// The addresses of a packet of that shape, whose transport header is at `offset`.
     fn plain_ends(self, offset: u32) -> Option<Ends>;
@@ -108,8 +110,8 @@ impl<const FRAGMENTS: bool> PacketBytes for XdpView<FRAGMENTS> {
 
 impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
     #[inline(always)]
-    fn plain(self) -> Option<Segment> {
-        parse_plain(&self)
+    fn visit_plain<V: PlainVisitor>(self, visitor: V) -> Option<V::Output> {
+        visit_plain(&self, visitor)
     }
 
     #[inline(always)]
@@ -138,7 +140,7 @@ impl<const FRAGMENTS: bool> PacketView for XdpView<FRAGMENTS> {
             // SAFETY: the context is the one the kernel passed in.
             unsafe { bpf_xdp_get_buff_len(self.0) }
         } else {
-            (self.context().data_end - self.context().data).into()
+            u64::from(self.context().data_end) - u64::from(self.context().data)
         };
         WireSize { packets: 1, bytes }
     }
@@ -245,8 +247,8 @@ impl PacketBytes for ScatteredSkb {
 
 impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
     #[inline(always)]
-    fn plain(self) -> Option<Segment> {
-        if ETHERNET { parse_plain(&self) } else { None }
+    fn visit_plain<V: PlainVisitor>(self, visitor: V) -> Option<V::Output> {
+        if ETHERNET { visit_plain(&self, visitor) } else { None }
     }
 
     #[inline(always)]
@@ -284,6 +286,10 @@ impl<const ETHERNET: bool> PacketView for SkbView<ETHERNET> {
         // A tag that the NIC removed or will insert is not in the buffer.
         let tag = if skb.vlan_present != 0 { VLAN_TAG_LEN } else { 0 };
         let len = u64::from(skb.len);
+        if skb.gso_size == 0 {
+            return WireSize { packets: 1, bytes: len + tag };
+        }
+        cold_path();
         let segments = segments(len, headers_len, skb.gso_segs, skb.gso_size);
         WireSize {
             packets: segments,
@@ -356,7 +362,7 @@ fn bounded(offset: u32) -> usize {
     (offset & MAX_OFFSET) as usize
 }
 
-/// Number of packets that a socket buffer is on the wire.
+/// Number of packets that a super-packet is on the wire; its segment size is not 0.
 ///
 /// An untrusted source (a tap device, virtio) may give a segment size without a count; the kernel
 /// derives it the same way, `qdisc_pkt_len_init` in `net/core/dev.c`.
@@ -364,9 +370,6 @@ fn bounded(offset: u32) -> usize {
 fn segments(len: u64, headers_len: u32, gso_segs: u32, gso_size: u32) -> u64 {
     if gso_segs > 0 {
         return u64::from(gso_segs);
-    }
-    if gso_size == 0 {
-        return 1;
     }
     let payload = len.saturating_sub(u64::from(headers_len));
     payload.div_ceil(u64::from(gso_size)).max(1)

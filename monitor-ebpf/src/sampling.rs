@@ -9,6 +9,7 @@ use monitor_common::{
 };
 
 use crate::{
+    counter::add,
     maps::{RECENT_SOURCES, SAMPLES, SAMPLING, SKIPPED_SAMPLES, add_atomic, wakeup},
     network::Network,
     packet_program::{FlowDirection, PacketProgram},
@@ -178,6 +179,6 @@ fn skip(cause: SkipCause) {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     if let Some(counters) = SKIPPED_SAMPLES.get_ptr_mut(cpu) {
         // SAFETY: the index is within, and only this CPU writes.
-        unsafe { (*counters)[cause as usize] += 1 };
+        unsafe { add(&raw mut (*counters)[cause as usize], 1) };
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn slot_of(interface: u32, port: WirePort) -> Option<*mut PortCounter
 /// This CPU's slot for a port index. One that is missing is counted.
 #[inline(always)]
 pub(crate) fn slot(interface: u32, index: u32) -> Option<*mut PortCounters> {
-    if let Some(slot) = flat_slot(interface, index) {
+    if let Some(slot) = flat_slot(interface, index, cpu()) {
         return Some(slot);
     }
     match NEAR_COUNTERS.get(interface) {
@@ -61,7 +61,7 @@ fn far_slot(interface: u32, index: u32) -> *mut PortCounters {
 /// This CPU's slot in the flat array, if the interface has a place there and the port is not beyond
 /// the array.
 #[inline(always)]
-pub(crate) fn flat_slot(interface: u32, index: u32) -> Option<*mut PortCounters> {
+pub(crate) fn flat_slot(interface: u32, index: u32, cpu: u32) -> Option<*mut PortCounters> {
     if interface >= NEAR_INTERFACES {
         return None;
     }
@@ -74,7 +74,7 @@ pub(crate) fn flat_slot(interface: u32, index: u32) -> Option<*mut PortCounters>
             bases.add(interface as usize).read_volatile(),
         )
     };
-    let slot = FlatPlaces::slot_index(stride, base, index, cpu());
+    let slot = FlatPlaces::slot_index(stride, base, index, cpu);
     FLAT_COUNTERS.get_ptr_mut(slot).map(<*mut _>::cast)
 }
 

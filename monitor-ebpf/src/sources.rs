@@ -1,7 +1,7 @@
 //! Remote addresses on watched ports: a sketch of how many there are, and a table of the ones with
 //! most packets.
 
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_get_smp_processor_id};
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use monitor_common::{
     limits::TALKER_WAYS,
     sampling::AddressWords,
@@ -9,9 +9,11 @@ use monitor_common::{
 };
 
 use crate::{
+    counter::add_both,
     maps::{SOURCES, TALKERS},
     packet_program::FlowDirection,
     packet_view::WireSize,
+    slots::cpu,
 };
 
 /// Adds a remote address to the sketch of a port.
@@ -39,14 +41,14 @@ pub(crate) fn record_talker<D: FlowDirection>(
     window: u32,
     size: WireSize,
 ) {
-    let Some(set) = rows(sum, key) else { return };
+    let Some(set) = rows(cpu(), sum, key) else { return };
     // SAFETY: rows that only this CPU writes; userspace reads single aligned words.
     let [one, other] = unsafe { &mut *set };
     if one.is(address, key) {
-        return one.add(D::INDEX, size.packets, size.bytes, window);
+        return add_to_row::<D>(one, window, size);
     }
     if other.is(address, key) {
-        return other.add(D::INDEX, size.packets, size.bytes, window);
+        return add_to_row::<D>(other, window, size);
     }
     let (price, price_of_other) = (one.price(window), other.price(window));
     let (price, row) = if price <= price_of_other { (price, one) } else { (price_of_other, other) };
@@ -63,14 +65,21 @@ pub(crate) fn record_talker<D: FlowDirection>(
         first_window: window,
         last_window: window,
     };
-    row.add(D::INDEX, size.packets, size.bytes, window);
+    add_to_row::<D>(row, window, size);
 }
 
-/// The rows of this CPU in which an address may be; `sum` is what the flow keys make of it.
+/// The rows of a CPU in which an address may be; `sum` is what the flow keys make of it.
 #[inline(always)]
-pub(crate) fn rows(sum: u64, key: u32) -> Option<*mut TalkerSet> {
+pub(crate) fn rows(cpu: u32, sum: u64, key: u32) -> Option<*mut TalkerSet> {
     const _: () = assert!(TALKER_WAYS == 2);
-    // SAFETY: the helper takes no arguments. A program stays on its CPU while it runs.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
     TALKERS.get_ptr_mut(talker_set(cpu, sum, key))
+}
+
+/// Counts a packet in a row.
+#[inline(always)]
+pub(crate) fn add_to_row<D: FlowDirection>(row: &mut Talker, window: u32, size: WireSize) {
+    row.weigh(size.packets, window);
+    let (packets, bytes) = (&raw mut row.packets[D::INDEX], &raw mut row.bytes[D::INDEX]);
+    // SAFETY: aligned words of a row, which only this CPU writes.
+    unsafe { add_both((packets, bytes), (size.packets, size.bytes)) };
 }

@@ -11,13 +11,13 @@ use core::mem::offset_of;
 
 use monitor_common::{
     flow::{Direction, PortCounters, Side, Traffic, UnclassifiedCounters},
-    packet::{PackedSegment, Segment, Unclassified},
+    packet::{PackedSegment, PlainVisitor, Segment, Unclassified},
     ports::WirePort,
 };
 
 use crate::{
     bounds::masked,
-    counter::add,
+    counter::{add, add_both},
     maps::watched_bit,
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView as _, WireSize},
@@ -28,24 +28,31 @@ use crate::{
 /// Counts a packet.
 #[inline(always)]
 pub(crate) fn count<P: PacketProgram>(packet: P::View) {
-    let segment = match packet.plain() {
-        Some(segment) => {
-            let source = watched_bit(segment.source);
-            let destination = watched_bit(segment.destination);
-            // One branch for nearly all packets.
-            if (source | destination) & 1 == 0 {
-                return;
-            }
-            if straight::count::<P>(packet, &segment, source, destination) {
-                return;
-            }
-            PackedSegment::of(&segment, source, destination)
-        }
+    let segment = match packet.visit_plain(Plain::<P>(packet)) {
+        Some(segment) => segment,
         None if packet.is_not_ip() => return,
         None => P::classify(packet),
     };
     if segment != PackedSegment::NONE {
         P::handle(packet, segment);
+    }
+}
+
+/// Counts a plain packet, or returns its segment for the longer way.
+struct Plain<P: PacketProgram>(P::View);
+
+impl<P: PacketProgram> PlainVisitor for Plain<P> {
+    type Output = PackedSegment;
+
+    #[inline(always)]
+    fn visit(self, segment: Segment) -> PackedSegment {
+        let source = watched_bit(segment.source);
+        let destination = watched_bit(segment.destination);
+        // One branch for nearly all packets.
+        if (source | destination) & 1 == 0 {
+            return PackedSegment::NONE;
+        }
+        straight::count::<P>(self.0, &segment, source, destination)
     }
 }
 
@@ -136,8 +143,8 @@ pub(crate) unsafe fn add_traffic(slot: *mut PortCounters, offset: u64, size: Wir
     // SAFETY: as the caller says; only this CPU writes the slot.
     unsafe {
         let traffic = slot.byte_add(offset as usize).cast::<Traffic>();
-        add(&raw mut (*traffic).packets, size.packets);
-        add(&raw mut (*traffic).bytes, size.bytes);
+        let counters = (&raw mut (*traffic).packets, &raw mut (*traffic).bytes);
+        add_both(counters, (size.packets, size.bytes));
     }
 }
 

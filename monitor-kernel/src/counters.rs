@@ -1,20 +1,21 @@
 //! The counters of the kernel side: created for the watched ports, grown without losing a count, and
 //! read in place.
 //!
-//! Every interface has an array of its own, sized for the ports; the socket counters have one. When
+//! An interface has a place in the flat array ([`flat`](super::flat)). What that has no room for is
+//! counted in an array of the interface's own, sized for the ports; the socket counters have one. When
 //! more ports are watched than fit, a larger array replaces it, and the old one stays readable: it no
-//! longer changes (replacing an inner map waits for the programs that may still use the old one), and
-//! a total is the sum over the generations. So no counter is copied while it may change, and a crash
-//! between any two steps loses nothing.
+//! longer changes (replacing an inner map waits for the programs that may still use the old one). A
+//! total is the sum over the place and the generations. So no counter is copied while it may change,
+//! and a crash between any two steps loses nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::{Array, ArrayOfMaps, HashOfMaps, MapData, MapError};
+use aya::maps::{Array, ArrayOfMaps, MapData};
 use bytemuck::{Pod, Zeroable};
 use monitor_common::{
     errors::KernelError,
     flow::{PortCounters, UnclassifiedCounters, slot_count},
-    limits::{MAX_INTERFACES, NEAR_INTERFACES},
+    limits::MAX_INTERFACES,
     ports::{PortIndex, PortSet},
     socket_event::SocketCounters,
 };
@@ -24,6 +25,7 @@ use super::{
     generations::{Generations, InterfaceCounters},
     map_error::{CountersError, take},
     mapped::MappedArray,
+    outer_maps::OuterMaps,
     pins::{PinDir, Pins},
     sections::{PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
 };
@@ -37,7 +39,7 @@ pub struct Counters {
     port_set: Array<MapData, PortSetWords>,
     port_index: Array<MapData, PortIndices>,
     flat: FlatCounters,
-    outer: Outer,
+    outer: OuterMaps,
     sockets_outer: ArrayOfMaps<MapData, MapData>,
     errors: Array<MapData, u64>,
     /// Index of every port that is watched or has been.
@@ -45,15 +47,6 @@ pub struct Counters {
     watched: BTreeSet<u16>,
     interfaces: BTreeMap<u32, InterfaceCounters>,
     sockets: Generations<SocketCounters>,
-}
-
-/// The outer maps, by which programs find the array of an interface: indexed, or hashed for a large
-/// index.
-struct Outer {
-    near: ArrayOfMaps<MapData, MapData>,
-    far: HashOfMaps<MapData, u32, MapData>,
-    /// Replaces an array that is to be freed.
-    nothing: MappedArray<PortCounters>,
 }
 
 impl Counters {
@@ -66,11 +59,7 @@ impl Counters {
             port_index,
             port_set: Array::try_from(take(object, PORT_SET)?)?,
             flat: FlatCounters::open(object, cpus)?,
-            outer: Outer {
-                near: ArrayOfMaps::try_from(take(object, "NEAR_COUNTERS")?)?,
-                far: HashOfMaps::try_from(take(object, "COUNTERS")?)?,
-                nothing: MappedArray::create("GHOST_NOTHING", 1)?,
-            },
+            outer: OuterMaps::open(object)?,
             sockets_outer: ArrayOfMaps::try_from(take(object, "SOCKET_COUNTERS")?)?,
             errors: Array::try_from(take(object, "ERRORS")?)?,
             watched: BTreeSet::new(),
@@ -115,10 +104,9 @@ impl Counters {
         Ok(())
     }
 
-    /// Returns when every program has ended that runs now: an exchange of an inner map waits for that
-    /// (`maybe_wait_bpf_programs` of `kernel/bpf/syscall.c`). No interface has index 0.
+    /// Returns when every program has ended that runs now.
     pub fn wait_for_programs(&mut self) -> Result<()> {
-        Ok(self.outer.near.set(0, self.outer.nothing.map_data(), 0)?)
+        self.outer.wait_for_programs()
     }
 
     /// Interfaces that have counters, by index.
@@ -387,28 +375,6 @@ impl Counters {
     pub fn watched_indices(&self) -> impl Iterator<Item = (u16, u16)> {
         let index = |port| self.indices.get(port).map(|index| (*port, *index));
         self.watched.iter().filter_map(index)
-    }
-}
-
-impl Outer {
-    /// Puts an array in force. Returns when no program uses the previous one.
-    fn put(&mut self, ifindex: u32, array: &MapData) -> Result<()> {
-        if ifindex < NEAR_INTERFACES {
-            self.near.set(ifindex, array, 0)?;
-        } else {
-            self.far.insert(ifindex, array, 0)?;
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, ifindex: u32) -> Result<()> {
-        if ifindex < NEAR_INTERFACES {
-            return Ok(self.near.set(ifindex, self.nothing.map_data(), 0)?);
-        }
-        match self.far.remove(&ifindex) {
-            Err(MapError::KeyNotFound) | Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

@@ -39,6 +39,7 @@ pub mod memory;
 mod object;
 mod options;
 pub mod other_programs;
+mod outer_maps;
 mod ownership;
 pub mod pins;
 mod preemption;

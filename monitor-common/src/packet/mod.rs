@@ -22,7 +22,7 @@ pub use self::{
     network::MAX_EXTENSION_HEADERS,
     packed_segment::PackedSegment,
     parsed::Parsed,
-    plain::parse_plain,
+    plain::{PlainVisitor, parse_plain, visit_plain},
     segment::{Segment, headers_len},
 };
 pub use crate::unclassified::Unclassified;

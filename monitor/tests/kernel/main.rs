@@ -10,6 +10,7 @@ mod many_ports;
 mod open_sockets;
 mod packet_programs;
 mod payloads;
+mod places;
 mod scenario;
 mod sides;
 mod socket_calls;

@@ -45,7 +45,7 @@ const COMPARISONS: &[Comparison] = &[
         without: "xdp_drop",
         with: ("testing", "xdp_ingress_drop"),
         port: WATCHED,
-        target: "≥ 97 %",
+        target: "≥ 94 %",
     },
     Comparison {
         name: "pass to the stack, other port",
