@@ -61,7 +61,7 @@ pub(in crate::sockets) fn here(folder: &Path) -> io::Result<Vec<ListedCapture>> 
     match proc_net::xdp_sockets(folder)? {
         0 => {}
         _ if Module::XskDiag.is_present() => {
-            found.extend(diag::xdp_sockets()?.into_iter().map(xdp))
+            found.extend(diag::xdp_sockets()?.into_iter().map(xdp));
         }
         // Neither their inodes nor their holders are known.
         _ => found.push(xdp(0)),

@@ -191,6 +191,8 @@ fn name(program: &OtherProgram) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::sockets::{
         captures::{CapturedPort, Scope, packet_socket},
@@ -224,7 +226,7 @@ mod tests {
             Capture { netns_inode: Some(1), ..targeted.clone() },
         ];
         let expected = (Path::PacketSocket, Some("nc (pid 7)".to_owned()));
-        assert_eq!(path(Protocol::Udp, (&[], &[targeted.clone()]), None), expected);
+        assert_eq!(path(Protocol::Udp, (&[], slice::from_ref(&targeted)), None), expected);
         let unknown = (Path::Unknown, None);
         assert_eq!(path(Protocol::Tcp, (&[], &[targeted]), None), unknown);
         assert_eq!(path(Protocol::Udp, (&[], &others), None), unknown);

@@ -163,7 +163,8 @@ pub(super) fn view(agent: &Agent) -> Value {
 pub(super) fn check() -> (Option<i32>, Value, String) {
     let port = watched().to_string();
     let output = finish(ghostport().args(["check", &port, "--json"]));
-    let document: Value = serde_json::from_slice(&output.stdout).expect(&stderr(&output));
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
     let page = stdout(&finish(ghostport().args(["check", &port])));
     // A line that is too long for the page goes on in the next one.
     let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
