@@ -2,11 +2,22 @@
 
 use std::sync::Arc;
 
-use super::{reach::TargetScope, socket::Holder};
+use super::socket::Holder;
 use crate::{process::Identity, sockets::Place};
 
 /// Digits of a container's id in a sentence.
 const SHORT_ID: usize = 12;
+
+/// Where a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetScope {
+    /// In the network namespace of the port.
+    Host,
+    /// In another one of this host.
+    Namespace,
+    /// On another host.
+    Elsewhere,
+}
 
 /// What is at the end of a way.
 pub(super) struct End<'a> {

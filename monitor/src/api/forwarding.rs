@@ -6,9 +6,8 @@ use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    end::{self, End},
+    end::{self, End, TargetScope},
     named,
-    reach::TargetScope,
     socket::Holder,
 };
 use crate::sockets::{Forwarding, Proxy};

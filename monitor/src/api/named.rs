@@ -3,7 +3,7 @@
 use monitor_common::flow::{Protocol, Side};
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-use super::{reach::TargetScope, socket::Family};
+use super::{end::TargetScope, socket::Family};
 use crate::sockets::{CaptureKind, Path, Proxy, SocketScope, TcpState};
 
 /// An enum each of whose values has a name.

@@ -6,7 +6,7 @@ use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    end::{self, End},
+    end::{self, End, TargetScope},
     named,
     socket::Holder,
 };
@@ -44,17 +44,6 @@ pub struct AnsweredBy {
     /// The processes at the target; absent where they cannot be found.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub holders: Option<Vec<Arc<Holder>>>,
-}
-
-/// Where a target is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetScope {
-    /// In the network namespace of the port.
-    Host,
-    /// In another one of this host.
-    Namespace,
-    /// On another host.
-    Elsewhere,
 }
 
 impl AnsweredBy {

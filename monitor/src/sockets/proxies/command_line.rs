@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use monitor_common::flow::Protocol;
 
 use super::{
+    flags::flag,
     pasta,
     proxy::{Mapping, NamespaceHint, Proxy},
 };
@@ -49,23 +50,6 @@ fn of_arguments(
     }
 }
 
-/// The value of a flag as Go's programs take it: `-name value`, `--name value`, `-name=value`.
-pub(super) fn flag<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        let Some(rest) = argument.strip_prefix('-') else { continue };
-        let Some(rest) = rest.strip_prefix('-').unwrap_or(rest).strip_prefix(name) else {
-            continue;
-        };
-        match rest.strip_prefix('=') {
-            Some(value) => return Some(value),
-            None if rest.is_empty() => return arguments.next().map(String::as_str),
-            None => {}
-        }
-    }
-    None
-}
-
 /// `slirp4netns [OPTION]… PID|PATH [TAPNAME]`.
 fn slirp_namespace(arguments: &[String]) -> Option<NamespaceHint> {
     let is_path = flag(arguments, "netns-type") == Some("path");
@@ -79,13 +63,8 @@ fn slirp_namespace(arguments: &[String]) -> Option<NamespaceHint> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// A command line as `ps` shows it.
-    pub(in crate::sockets::proxies) fn line(text: &str) -> Vec<String> {
-        text.split(' ').map(str::to_owned).collect()
-    }
+mod tests {
+    use super::{super::flags::tests::line, *};
 
     fn mapping(proxy: Proxy, text: &str) -> Option<Mapping> {
         of_arguments(proxy, &line(text), 2948, Protocol::Tcp)

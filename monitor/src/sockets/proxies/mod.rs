@@ -5,6 +5,7 @@
 
 mod command_line;
 mod find;
+mod flags;
 mod pasta;
 mod proxy;
 

@@ -2,7 +2,7 @@
 
 use monitor_common::flow::Protocol;
 
-use super::{command_line::flag, proxy::NamespaceHint};
+use super::{flags::flag, proxy::NamespaceHint};
 
 /// The port in the container that `port` leads to; `None` if it leads nowhere.
 pub(super) fn container_port(arguments: &[String], port: u16, protocol: Protocol) -> Option<u16> {
@@ -69,7 +69,7 @@ pub(super) fn namespace(arguments: &[String]) -> Option<NamespaceHint> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::command_line::tests::line, *};
+    use super::{super::flags::tests::line, *};
 
     /// As Podman starts it.
     const PODMAN: &str = "/usr/bin/pasta --config-net --address 10.89.0.2 -t 0.0.0.0/2948-2949:80-81 \
