@@ -7,6 +7,7 @@ mod flood;
 mod interfaces;
 mod line_rate;
 mod many_ports;
+mod memory;
 mod open_sockets;
 mod packet_programs;
 mod payloads;

@@ -83,11 +83,10 @@ fn packets_of_rare_protocols_have_sides() {
             // Both ends are watched: each is a series of its own.
             send((there, port), (here, port));
             assert_sides(&agent, name, [0; 3], [2, 2, 1]);
-            assert!(
-                agent
-                    .metrics()
-                    .has("ghostport_last_packet_timestamp_seconds", &[("protocol", name)])
-            );
+            eventually("the time of the last packet", || {
+                let metric = "ghostport_last_packet_timestamp_seconds";
+                agent.metrics().has(metric, &[("protocol", name)]).then_some(())
+            });
         }
         let bytes = count(&agent, "ghostport_bytes_total", "udplite");
         // Five ends of packets of 54 bytes.
