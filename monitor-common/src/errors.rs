@@ -16,7 +16,7 @@ pub enum KernelError {
     SlotMissing = 4,
     /// A packet arrived on an interface that has no counters.
     InterfaceMissing = 5,
-    /// More ports with UDP-Lite or SCTP than can be counted at once.
+    /// More ports with UDP-Lite or SCTP than can be counted at once, or no memory for another one.
     RareFull = 6,
 }
 

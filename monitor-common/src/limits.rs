@@ -13,11 +13,11 @@ pub const MAX_FLAT_STRIDE: u32 = 1 << 15;
 pub const EVENT_RING_BYTES: usize = 256 * 1024;
 
 /// Threads that can be inside a traced `bind(2)` at once.
-pub const MAX_BINDS_IN_FLIGHT: u32 = 256;
+pub const MAX_BINDS_IN_FLIGHT: u32 = 128;
 
 /// Sockets of which it is known that a bind left the choice of their port to the kernel. Should
 /// there be more, the closes of those that were not used longest are not reported.
-pub const MAX_AUTOMATIC_BINDS: u32 = 1024;
+pub const MAX_AUTOMATIC_BINDS: u32 = 256;
 
 /// Bytes of the ring buffer of samples, which holds 199 of them.
 pub const SAMPLE_RING_BYTES: usize = 64 * 1024;
@@ -60,14 +60,14 @@ pub const MAX_LOCAL_PREFIXES: u32 = 4096;
 /// UDP flows to watched ports elsewhere of which it is remembered who began them. Should there be
 /// more at once, those that were silent longest are forgotten, and their next datagram begins them
 /// again.
-pub const DATAGRAM_FLOWS: u32 = 2048;
+pub const DATAGRAM_FLOWS: u32 = 512;
 
 /// Silence after which a UDP flow begins again, nanoseconds: five minutes, the time for which states
 /// of the ledger hold.
 pub const DATAGRAM_FLOW_SILENCE_NS: u64 = 300_000_000_000;
 
 /// Interfaces, ports and rare protocols whose packets can be counted at once.
-pub const RARE_TRAFFIC: u32 = 512;
+pub const RARE_TRAFFIC: u32 = 256;
 
 /// Ports and rare protocols whose socket calls can be counted at once.
-pub const RARE_SOCKETS: u32 = 128;
+pub const RARE_SOCKETS: u32 = 32;

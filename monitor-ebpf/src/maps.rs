@@ -3,7 +3,9 @@
 use core::cell::UnsafeCell;
 
 use aya_ebpf::{
-    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP},
+    bindings::{
+        BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP,
+    },
     btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, LpmTrie, LruHashMap, RingBuf},
     helpers::generated::bpf_ringbuf_query,
     macros::btf_map,
@@ -28,6 +30,10 @@ use crate::{bounds::masked, datagram_flow::DatagramFlow, sockaddr::BindInFlight}
 /// Inner maps may differ in size (`BPF_F_INNER_MAP`, Linux 5.10), and userspace reads them in
 /// place.
 const INNER_ARRAY: usize = (BPF_F_INNER_MAP | BPF_F_MMAPABLE) as usize;
+
+/// Elements take memory when they are added: most of these maps stay empty. Not for programs that
+/// trace, of which the kernel wants preallocated maps.
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
 /// Words of a slot, which is [`PortCounters`], or [`UnclassifiedCounters`] for port index 0.
 ///
@@ -115,6 +121,7 @@ pub(crate) static COUNTERS: HashOfMaps<
     u32,
     InterfaceCounters,
     { limits::MAX_INTERFACES as usize },
+    ON_DEMAND,
 > = HashOfMaps::new();
 
 /// The same for small interface indices, which are nearly all: an indexed load instead of a hash.
@@ -129,11 +136,15 @@ pub(crate) static NEAR_COUNTERS: ArrayOfMaps<
 pub(crate) static SOCKET_COUNTERS: ArrayOfMaps<Array<SocketSlot, 2, INNER_ARRAY>, 1> =
     ArrayOfMaps::new();
 
-/// Traffic counters of UDP-Lite and SCTP, which all CPUs share. Memory for all of them exists from the
-/// start, so that none can fail for the lack of it.
+/// Traffic counters of UDP-Lite and SCTP, which all CPUs share. They take memory when they are created:
+/// nearly all hosts have none.
 #[btf_map]
-pub(crate) static RARE_TRAFFIC: HashMap<RareKey, RareCounters, { limits::RARE_TRAFFIC as usize }> =
-    HashMap::new();
+pub(crate) static RARE_TRAFFIC: HashMap<
+    RareKey,
+    RareCounters,
+    { limits::RARE_TRAFFIC as usize },
+    ON_DEMAND,
+> = HashMap::new();
 
 /// Counters of socket calls of UDP-Lite and SCTP.
 #[btf_map]

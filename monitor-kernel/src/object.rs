@@ -33,7 +33,7 @@ pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OB
 const LAYOUT_VERSION: u32 = 8;
 
 /// Bytes of the ring buffer of diagnostics, which are few; the default of the library is 128 KiB.
-const LOG_RING_BYTES: u32 = 16 * 1024;
+const LOG_RING_BYTES: u32 = 8 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
 const SHARED_MAPS: [&str; 23] = [

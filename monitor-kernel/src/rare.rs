@@ -83,7 +83,7 @@ impl RareMaps {
             map: map.to_owned(),
             entries: entries as u64,
             capacity: u64::from(capacity),
-            bytes: u64::from(capacity) * (ELEMENT_LEN + size_of::<RareKey>() + value) as u64,
+            bytes: (entries * (ELEMENT_LEN + size_of::<RareKey>() + value)) as u64,
         };
         vec![
             usage(
