@@ -1,15 +1,15 @@
 //! Notices of processes that may have begun to capture packets, in the ring buffer of events.
 
-/// A process that has opened a packet, raw or AF_XDP socket, or attached a filter to a socket: it is
-/// for userspace to look at its sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A thread that has opened a packet, raw or AF_XDP socket, or attached a filter to a socket: it is
+/// for userspace to look at the sockets of its process, in its network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct CaptureNotice {
     /// Thread group, in the initial pid namespace.
     pub tgid: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Thread, likewise.
+    pub pid: u32,
 }
 const _: () = assert!(size_of::<CaptureNotice>() == 8);
 

@@ -13,7 +13,7 @@ mod bind_fexit;
 mod bind_kprobe;
 mod bind_tracepoint;
 mod bounds;
-mod capture_kprobe;
+mod capture;
 mod close_cgroup;
 mod close_fentry;
 mod close_kprobe;

@@ -9,8 +9,8 @@ use super::ring::{Ring, decoded_or_logged};
 /// The ring buffer of socket events.
 pub struct Events {
     ring: Ring,
-    /// Processes of the notices that were not taken yet.
-    noticed: Vec<u32>,
+    /// The notices that were not taken yet.
+    noticed: Vec<CaptureNotice>,
 }
 
 impl Events {
@@ -31,7 +31,7 @@ impl Events {
         let Self { ring, noticed } = self;
         let decode = |bytes: &[u8]| {
             if bytes.len() == size_of::<CaptureNotice>() {
-                noticed.push(bytemuck::pod_read_unaligned::<CaptureNotice>(bytes).tgid);
+                noticed.push(bytemuck::pod_read_unaligned(bytes));
                 return None;
             }
             decoded_or_logged(SocketRecord::decode(bytes))
@@ -39,8 +39,8 @@ impl Events {
         ring.drain(decode, take);
     }
 
-    /// The processes that may have begun to capture packets since the last call.
-    pub fn take_noticed(&mut self) -> Vec<u32> {
+    /// The threads that may have begun to capture packets since the last call.
+    pub fn take_noticed(&mut self) -> Vec<CaptureNotice> {
         mem::take(&mut self.noticed)
     }
 }

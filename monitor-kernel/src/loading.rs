@@ -7,7 +7,7 @@ use aya::{Ebpf, EbpfLoader};
 
 use crate::{
     btf::KernelTypes,
-    clock, holders, limits, links,
+    capture_watch, clock, holders, limits, links,
     object::{self, Settings},
     pins::{PinDir, Pins},
     programs,
@@ -33,8 +33,10 @@ pub fn counter_epoch(pins: Option<&Pins>) -> Result<(String, bool)> {
 /// when this returns.
 pub fn read_types() -> (KernelTypes, EbpfLoader<'static>) {
     let read = || {
-        let functions: Vec<&str> =
-            programs::traced_functions().chain([holders::FUNCTION]).collect();
+        let functions: Vec<&str> = programs::traced_functions()
+            .chain([holders::FUNCTION])
+            .chain(capture_watch::functions())
+            .collect();
         KernelTypes::of_running_kernel(&functions)
     };
     thread::scope(|scope| {

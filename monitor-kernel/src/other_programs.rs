@@ -1,10 +1,14 @@
 //! BPF programs of others that decide where connections and packets go.
 
-use std::{io, os::fd::BorrowedFd};
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+};
 
+use anyhow::Result;
 use aya_obj::generated::bpf_attach_type;
 
-use crate::sys;
+use crate::{cgroup, sys};
 
 /// A program of another owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +29,13 @@ pub fn choosing_sockets(netns: BorrowedFd<'_>) -> io::Result<Vec<OtherProgram>> 
     attached(netns, bpf_attach_type::BPF_SK_LOOKUP)
 }
 
-/// The programs of a control group that may connect a socket elsewhere than its program asks for, or
-/// send its datagrams there. Takes CAP_NET_ADMIN.
+/// The programs at the root of the control groups that may connect a socket elsewhere than its program
+/// asks for, or send its datagrams there. Takes CAP_NET_ADMIN.
 ///
 /// # Errors
 ///
-/// The kernel refuses to list them.
-pub fn redirecting_connections(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OtherProgram>> {
+/// There is no unified hierarchy, or the kernel refuses to list them.
+pub fn redirecting_connections() -> Result<Vec<OtherProgram>> {
     use bpf_attach_type::{
         BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_UDP4_SENDMSG,
         BPF_CGROUP_UDP6_SENDMSG,
@@ -42,9 +46,10 @@ pub fn redirecting_connections(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OtherPr
         BPF_CGROUP_UDP4_SENDMSG,
         BPF_CGROUP_UDP6_SENDMSG,
     ];
+    let root = cgroup::open_root()?;
     let mut found = Vec::new();
     for place in places {
-        found.extend(attached(cgroup, place)?);
+        found.extend(attached(root.as_fd(), place)?);
     }
     Ok(found)
 }

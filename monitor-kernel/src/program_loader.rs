@@ -156,7 +156,8 @@ impl ProgramLoader {
         Ok(program.take_link(id)?.try_into()?)
     }
 
-    fn attach_tracepoint(
+    /// Attaches a program to a tracepoint.
+    pub fn attach_tracepoint(
         &mut self,
         name: &str,
         category: &str,
@@ -174,7 +175,8 @@ impl ProgramLoader {
         Ok(program.take_link(id)?.into())
     }
 
-    fn attach_fentry(&mut self, name: &str, function: &str) -> Result<FdLink> {
+    /// Attaches a program to the entry of a function by a trampoline.
+    pub fn attach_fentry(&mut self, name: &str, function: &str) -> Result<FdLink> {
         let types = function_types(&self.types, &mut self.function_types)?;
         let program = loaded!(self.object, name, FEntry, function, types);
         let id = program.attach()?;

@@ -53,7 +53,9 @@ impl Attacher {
     }
 
     fn watch_captures(&mut self) {
-        match CaptureWatch::attach(&mut self.loader) {
+        let binds = self.statuses.get(&(Hook::Bind, 0)).and_then(|status| status.attached);
+        let traces_calls = matches!(binds, Some(HookMechanism::Cgroup | HookMechanism::Tracepoint));
+        match CaptureWatch::attach(&mut self.loader, traces_calls) {
             Ok(watch) => self.captures = watch,
             Err(error) => {
                 self.captures_unsupported = Some(attach_error::explain_load(error.as_ref()));

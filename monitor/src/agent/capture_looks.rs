@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use monitor_common::capture_notice::CaptureNotice;
 use tokio::{
     sync::{Notify, watch},
     task::spawn_blocking,
@@ -22,18 +23,18 @@ const SETTLE: Duration = Duration::from_millis(15);
 /// So many times as long as a look took passes before the next one.
 const PAUSE_FACTOR: u32 = 10;
 
-/// The processes that were noticed.
+/// The threads that were noticed.
 #[derive(Debug, Default)]
 pub(super) struct Noticed {
-    processes: Mutex<BTreeSet<u32>>,
+    threads: Mutex<BTreeSet<CaptureNotice>>,
     added: Notify,
 }
 
 impl Noticed {
-    /// Adds processes to be looked at.
-    pub(super) fn add(&self, processes: Vec<u32>) {
-        if !processes.is_empty() {
-            lock(&self.processes).extend(processes);
+    /// Adds threads whose processes are to be looked at.
+    pub(super) fn add(&self, threads: Vec<CaptureNotice>) {
+        if !threads.is_empty() {
+            lock(&self.threads).extend(threads);
             self.added.notify_one();
         }
     }
@@ -50,10 +51,10 @@ pub(super) async fn run(
         noticed.added.notified().await;
         sleep(SETTLE).await;
         let (began, at) = (Instant::now(), clock::now());
-        let processes = std::mem::take(&mut *lock(&noticed.processes));
+        let threads = std::mem::take(&mut *lock(&noticed.threads));
         let ports: Vec<u16> = config.borrow().port_numbers().collect();
         let this = Arc::clone(&scanner);
-        let look = spawn_blocking(move || this.captures_of(&processes, &ports));
+        let look = spawn_blocking(move || this.captures_of(&threads, &ports));
         match look.await {
             Ok(Ok(captures)) if captures.is_empty() => {}
             Ok(Ok(captures)) => pipeline.submit_captures(at, captures),

@@ -14,7 +14,9 @@ use std::{
 };
 
 use anyhow::Result;
-use monitor_common::{flow::Protocol, held_socket::HeldSocket, ports::PortSet};
+use monitor_common::{
+    capture_notice::CaptureNotice, flow::Protocol, held_socket::HeldSocket, ports::PortSet,
+};
 use monitor_ledger::ClockReading;
 use tokio::{
     sync::{mpsc, watch},
@@ -172,13 +174,15 @@ impl SocketScanner {
         }
     }
 
-    /// The sockets by which these processes take packets of `ports` without holding them.
+    /// The sockets by which the processes of these threads take packets of `ports` without holding
+    /// them.
     pub fn captures_of(
         &self,
-        processes: &BTreeSet<u32>,
+        threads: &BTreeSet<CaptureNotice>,
         ports: &[u16],
     ) -> io::Result<Vec<Capture>> {
-        sockets::captures_of(processes, ports, &mut lock(&self.processes))
+        let threads = threads.iter().map(|notice| (notice.tgid, notice.pid));
+        sockets::captures_of(threads, ports, &mut lock(&self.processes))
     }
 
     fn scan(

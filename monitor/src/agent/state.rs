@@ -39,7 +39,7 @@ pub(super) struct Agent {
     /// Whether every hook has been tried: `/readyz`.
     pub(super) ready: Arc<AtomicBool>,
     pub(super) manager: ServiceManager,
-    /// Processes that may have begun to capture packets.
+    /// Threads that may have begun to capture packets.
     pub(super) noticed: Arc<Noticed>,
 }
 

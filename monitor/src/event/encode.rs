@@ -16,7 +16,7 @@ use super::{
     name::EventName,
     socket::{Errno, SocketFields},
 };
-use crate::classification::Kept;
+use crate::{classification::Kept, sockets};
 
 /// Version of the format. A field may be added to it; none is renamed or removed.
 pub const SCHEMA: &str = "ghostport.event/1";
@@ -111,7 +111,7 @@ struct Document<'a> {
     #[serde(rename = "ghostport.path", skip_serializing_if = "Option::is_none")]
     path: Option<&'static str>,
     #[serde(rename = "ghostport.path_target", skip_serializing_if = "Option::is_none")]
-    path_target: Option<&'a str>,
+    path_target: Option<Cow<'a, str>>,
     #[serde(rename = "ghostport.count", skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     #[serde(rename = "ghostport.reason", skip_serializing_if = "Option::is_none")]
@@ -190,7 +190,10 @@ impl<'a> From<&'a Event> for Document<'a> {
             reason: None,
         };
         match &event.body {
-            EventBody::Bind(bind) => document.bind(bind),
+            EventBody::Bind(bind) => {
+                document.bind(bind);
+                document.path_target = proxied(&bind.call.socket, bind.call.caller.as_ref());
+            }
             EventBody::BindFailed(failed) => document.failed_bind(failed),
             EventBody::Listen(call) | EventBody::Close(call) => document.call(call),
             EventBody::Awakened(awakened) => document.awakened(awakened),
@@ -245,7 +248,7 @@ impl<'a> Document<'a> {
     fn answered(&mut self, answered: &'a Answered) {
         self.socket(&answered.socket);
         self.path = Some(answered.reach.path.name());
-        self.path_target = answered.reach.target.as_deref();
+        self.path_target = answered.reach.target.as_deref().map(Cow::from);
         self.count = Some(answered.answers);
     }
 
@@ -293,11 +296,13 @@ impl<'a> Document<'a> {
         match owner {
             UnexpectedOwner::Bound(call) => {
                 self.call(call);
+                self.path_target = proxied(&call.socket, call.caller.as_ref());
                 self.result = Some(BindResult::Success.name());
             }
             UnexpectedOwner::FoundOpen { socket, holder } => {
                 self.socket(socket);
                 self.caller = holder.as_ref();
+                self.path_target = proxied(socket, holder.as_ref());
                 self.reason = Some("it was found open, bound unseen".into());
             }
         }
@@ -310,4 +315,12 @@ impl<'a> Document<'a> {
         self.mechanism = changed.mechanism.map(|mechanism| mechanism.name());
         self.reason = changed.reason.as_deref().map(Cow::from);
     }
+}
+
+/// Where a caller that is a proxy passes on what comes to a port that it holds for a container.
+fn proxied<'a>(socket: &SocketFields, caller: Option<&CallerFields>) -> Option<Cow<'a, str>> {
+    let caller = caller?;
+    let names = [caller.identity.executable_path.as_deref(), caller.executable_name.as_deref()];
+    let arguments = caller.command_args.as_deref().unwrap_or_default();
+    sockets::proxy_target(names, arguments, socket.local_port?, socket.transport?).map(Cow::from)
 }

@@ -95,7 +95,7 @@ fields! {
     "network.interface.name": "string" &[Identified, HookChanged], "The interface.";
     "ghostport.port": "number" &[Captured, Identified], "The watched port, which is the peer's if this host is the client.";
     "ghostport.ports": "list of numbers" &[Captured], "The watched ports, where they are several: the first 64.";
-    "ghostport.filter": "string" &[Captured], "What the socket takes: `only port 2948/udp`, `port 2948/udp and other packets`, `everything`, `unknown`.";
+    "ghostport.filter": "string" &[Captured], "What the socket takes: `only port 2948/udp`, `port 2948/udp and other packets`, `everything`, `unknown`, `unknown: an eBPF program`.";
     "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
     "ghostport.result": "`success`, `in_use`, `denied`, `error`" CALLS, "The result of a bind.";
     "ghostport.errno": "string" &[BindFailed, Awakened], "The error of a refused bind, as `EADDRINUSE`.";
@@ -125,7 +125,7 @@ fields! {
     "ghostport.ancestors": "list of objects" PROCESSES, "Ancestors, the parent first: `pid`, `name`, `executable`.";
     "ghostport.dormant_for_seconds": "number" &[Awakened], "For how long the port was dormant.";
     "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered, Captured], "How packets reach what answers or takes them.";
-    "ghostport.path_target": "string" &[Answered], "What answers: address and port, or a program.";
+    "ghostport.path_target": "string" &[Bind, Answered, UnexpectedOwner], "What answers: address and port, or a program. Of a port held by a proxy: address and port in the container.";
     "ghostport.count": "number" &[Answered], "How many answers there were: accepted connections, or datagrams.";
     "ghostport.reason": "string" &[Awakened, Identified, UnexpectedOwner, AgentStopped, HookChanged], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops.";
     "ghostport.verdict": "string" &[Identified], "What the payload is.";

@@ -103,6 +103,17 @@ fn bind(errno: u32, expected: Option<bool>) -> Event {
     socket_call(SocketEventKind::Bind, errno, expected, complete)
 }
 
+/// A bind by a program that passes what comes on to a container.
+fn bind_of_a_proxy() -> Event {
+    let line =
+        "docker-proxy -proto udp -host-port 2948 -container-ip 172.17.0.2 -container-port 80";
+    socket_call(SocketEventKind::Bind, 0, Some(false), |call| {
+        let caller = call.caller.as_mut().expect("a caller");
+        caller.command_args = Some(line.split(' ').map(str::to_owned).collect());
+        caller.command_args_truncated = false;
+    })
+}
+
 fn anonymous_bind(expected: Option<bool>) -> Event {
     socket_call(SocketEventKind::Bind, 0, expected, anonymize)
 }
@@ -255,6 +266,8 @@ fn events() -> Vec<Event> {
         identified(PayloadKeep::Bytes, Some("eth0"), Direction::Egress),
         scanned(),
         bind(0, Some(false)).unexpected_owner().expect("unexpected"),
+        bind_of_a_proxy(),
+        bind_of_a_proxy().unexpected_owner().expect("unexpected"),
         unexpected_holder(Some(&identity())),
         unexpected_holder(None),
         Event::agent_started(time(), "0.1.0", &context()),

@@ -49,7 +49,7 @@ pub use self::{
         Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,
         has_unread_rules, masqueraded, programs_that_choose_sockets,
     },
-    proxies::{Forwarding, Proxy, find as find_forwardings, mapping as proxy_mapping},
+    proxies::{Forwarding, Proxy, find as find_forwardings, target as proxy_target},
     reach::{Path, Reach},
     scan::{ScanResult, Unseen, scan, scan_with},
     socket::{Entry, Socket, SocketScope, TcpState, on_port},

@@ -10,7 +10,7 @@ use std::{
 
 use monitor_kernel::hooks::HookMechanism;
 
-use super::{facts::Fact, interfaces::InterfaceReport};
+use super::{facts::Fact, interfaces::InterfaceReport, other_programs};
 use crate::sockets;
 
 const GROUP: &str = "Blind spots";
@@ -28,6 +28,8 @@ pub(super) fn of_host(interfaces: &[InterfaceReport], programs: &[String]) -> Ve
         foreign_programs(interfaces, programs),
         unlisted_connections(Path::new("/proc"), sockets::lists_connections()),
         other_namespaces(sockets::other_namespaces()),
+        other_programs::choosing_sockets(GROUP),
+        other_programs::connecting(GROUP),
     ];
     facts.into_iter().flatten().collect()
 }

@@ -10,6 +10,7 @@ mod blind_spots;
 mod facts;
 mod hooks;
 mod interfaces;
+mod other_programs;
 mod report;
 mod text;
 

@@ -7,8 +7,9 @@ use monitor_common::flow::Protocol;
 use serde::Serialize;
 
 use crate::{
-    event::{AwakenedBy, CallerFields, Captured, Event, EventBody},
+    event::{Answered, AwakenedBy, CallerFields, Captured, Event, EventBody},
     sinks::sentence::{caller, dormancy, port, sentence},
+    sockets::Reach,
 };
 use monitor_ledger::Cause;
 
@@ -21,6 +22,8 @@ pub(super) enum AlertName {
     UnexpectedOwner,
     /// A socket takes packets of watched ports and no others.
     PortCaptured,
+    /// Something answers on a port that no socket holds.
+    PortAnswered,
 }
 
 /// The page with a section about each alert. The anchor is the name in lower case.
@@ -52,6 +55,7 @@ impl AlertName {
             Self::BindOnDormantPort => "GhostportBindOnDormantPort",
             Self::UnexpectedOwner => "GhostportUnexpectedOwner",
             Self::PortCaptured => "GhostportPortCaptured",
+            Self::PortAnswered => "GhostportPortAnswered",
         }
     }
 
@@ -63,6 +67,7 @@ impl AlertName {
             }
             EventBody::UnexpectedOwner(_) => Some(Self::UnexpectedOwner),
             EventBody::Captured(captured) if captured.is_targeted => Some(Self::PortCaptured),
+            EventBody::Answered(_) => Some(Self::PortAnswered),
             _ => None,
         }
     }
@@ -72,7 +77,7 @@ impl AlertName {
     pub(super) fn protocol(self, event: &Event) -> Option<&'static str> {
         match self {
             Self::BindOnDormantPort => None,
-            Self::UnexpectedOwner | Self::PortCaptured => {
+            Self::UnexpectedOwner | Self::PortCaptured | Self::PortAnswered => {
                 event.socket().and_then(|socket| socket.transport).map(Protocol::name)
             }
         }
@@ -112,8 +117,10 @@ impl Labels {
 
 /// The known facts. Names are those of the fields of the event, with underscores.
 pub(super) fn annotations(name: AlertName, event: &Event) -> BTreeMap<&'static str, String> {
-    if let EventBody::Captured(captured) = &event.body {
-        return captured_annotations(captured, event);
+    match &event.body {
+        EventBody::Captured(captured) => return captured_annotations(captured, event),
+        EventBody::Answered(answered) => return answered_annotations(answered, event),
+        _ => {}
     }
     let (port, host) = (port(event), &event.host_name);
     let dormant = dormant_for(event).map(|dormancy| format!(", dormant for {dormancy},"));
@@ -139,6 +146,17 @@ fn captured_annotations(captured: &Captured, event: &Event) -> BTreeMap<&'static
     let mut annotations = common(AlertName::PortCaptured, event, description, summary);
     annotations.insert("capture_filter", captured.filter.clone());
     annotations.insert("capture_kind", captured.kind.name().to_owned());
+    annotations
+}
+
+fn answered_annotations(answered: &Answered, event: &Event) -> BTreeMap<&'static str, String> {
+    let (port, host) = (port(event), &event.host_name);
+    let summary = format!("Something answers on {port} of {host}, and no socket holds it");
+    let description = format!("{}.", sentence(event));
+    let mut annotations = common(AlertName::PortAnswered, event, description, summary);
+    let Reach { path, target } = &answered.reach;
+    annotations.insert("path", path.name().to_owned());
+    annotations.extend(target.clone().map(|target| ("path_target", target)));
     annotations
 }
 

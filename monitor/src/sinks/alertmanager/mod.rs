@@ -1,6 +1,7 @@
 //! Alerts that are sent to an Alertmanager directly, without a scrape.
 //!
-//! Binds on dormant ports and unexpected owners raise alerts. An alert is sent repeatedly while it
+//! Binds on dormant ports, unexpected owners, answers without a socket and sockets that look for a port
+//! raise alerts. An alert is sent repeatedly while it
 //! is active, and resolved when its port is quiet again. The labels are those of Prometheus' alerts
 //! of the same names, so that Alertmanager takes both for one alert. Annotations describe the
 //! process.

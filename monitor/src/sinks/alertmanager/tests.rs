@@ -38,6 +38,7 @@ fn labels_are_those_of_the_rules() {
     raise(&mut active, &testing::event(EventName::Awakened), now);
     raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
     raise(&mut active, &testing::event(EventName::Captured), now);
+    raise(&mut active, &testing::event(EventName::Answered), now);
     let alerts = alerts(&active, now);
     let shown: Vec<String> = alerts.iter().map(|alert| format!("{:?}", alert.labels)).collect();
     assert_eq!(
@@ -46,6 +47,7 @@ fn labels_are_those_of_the_rules() {
             r#"{"alertname": "GhostportBindOnDormantPort", "cause": "bind", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "severity": "critical"}"#,
             r#"{"alertname": "GhostportUnexpectedOwner", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "severity": "critical"}"#,
             r#"{"alertname": "GhostportPortCaptured", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "severity": "critical"}"#,
+            r#"{"alertname": "GhostportPortAnswered", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "severity": "critical"}"#,
         ]
     );
     let annotations = &alerts[0].annotations;
@@ -60,6 +62,13 @@ fn labels_are_those_of_the_rules() {
     let captured = &alerts[2].annotations;
     assert_eq!(captured["capture_filter"], "only port 2948/tcp");
     assert_eq!(captured["process_pid"], "4711");
+    let answered = &alerts[3].annotations;
+    assert_eq!(answered["path"], "redirect");
+    assert_eq!(answered["path_target"], "127.0.0.1:8080");
+    assert_eq!(
+        answered["summary"],
+        "Something answers on port 2948/tcp (wap-push) of web1, and no socket holds it"
+    );
     let json = serde_json::to_value(&alerts[0]).expect("JSON");
     assert_eq!(json["startsAt"], "1970-01-01T00:00:01.000000001Z");
     assert_eq!(json["endsAt"], "1970-01-01T00:04:00Z");
@@ -86,6 +95,7 @@ fn wants_only_events_that_raise_alerts() {
     assert!(!is_alarming(&testing::event(EventName::Bind)));
     assert!(is_alarming(&testing::event(EventName::Awakened)));
     assert!(is_alarming(&testing::event(EventName::UnexpectedOwner)));
+    assert!(is_alarming(&testing::event(EventName::Answered)));
     let mut captured = testing::event(EventName::Captured);
     assert!(is_alarming(&captured));
     let EventBody::Captured(capture) = &mut captured.body else { panic!("not captured") };

@@ -1,10 +1,6 @@
 //! A look at some processes, which costs a fraction of a scan.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    io,
-    path::Path,
-};
+use std::{collections::HashMap, fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -14,7 +10,7 @@ use super::{
     search::Candidates,
 };
 use crate::{
-    process::{ProcessEnricher, proc_dir::ProcessDir},
+    process::ProcessEnricher,
     sockets::{
         descriptors::{self, Found},
         holders::Holders,
@@ -22,14 +18,15 @@ use crate::{
     },
 };
 
-/// The sockets by which these processes take packets of `ports` without holding them, or may take
-/// them. Sockets of a namespace that a process has left are not found.
+/// The sockets by which the processes of `threads`, which are pairs of process and thread, take packets
+/// of `ports` without holding them, or may take them. Sockets of a namespace that a thread has left are
+/// not found.
 ///
 /// # Errors
 ///
 /// `/proc` cannot be read.
 pub fn captures_of(
-    pids: &BTreeSet<u32>,
+    threads: impl IntoIterator<Item = (u32, u32)>,
     ports: &[u16],
     processes: &mut ProcessEnricher,
 ) -> io::Result<Vec<Capture>> {
@@ -38,15 +35,17 @@ pub fn captures_of(
     let mut found = Found::default();
     let mut listed = Vec::new();
     let mut namespaces = HashMap::<u32, Vec<ListedCapture>>::new();
-    for &pid in pids {
-        // A process that has ended has no sockets.
-        let Ok(netns) = ProcessDir::open(pid).and_then(|process| process.netns_inode()) else {
-            continue;
-        };
-        let of_namespace = || list::of_folder(&Path::new("/proc").join(format!("{pid}/net")));
+    for (pid, thread) in threads {
+        // A process that has ended has no sockets; a thread may have ended before its process.
+        let folders = [format!("/proc/{pid}/task/{thread}"), format!("/proc/{pid}")];
+        let namespace = folders.iter().find_map(|folder| {
+            let netns = fs::metadata(Path::new(folder).join("ns/net")).ok()?;
+            Some((folder, u32::try_from(netns.ino()).ok()?))
+        });
+        let Some((folder, netns)) = namespace else { continue };
         let sockets = match namespaces.get(&netns) {
             Some(sockets) => sockets,
-            None => match of_namespace() {
+            None => match list::of_folder(&Path::new(folder).join("net")) {
                 Ok(sockets) => namespaces.entry(netns).or_insert(sockets),
                 Err(_) => continue,
             },

@@ -9,13 +9,37 @@ use super::{
     pasta,
     proxy::{Mapping, NamespaceHint, Proxy},
 };
-use crate::process::Identity;
+use crate::{process::Identity, sockets::paths::Target};
 
 /// Where a process passes what comes to `port`; `None` if it is no proxy, or one for another port.
-pub fn mapping(process: &Identity, port: u16, protocol: Protocol) -> Option<Mapping> {
-    let proxy = Proxy::of(process)?;
-    let arguments = process.command_line.as_ref().map(|line| line.arguments.as_slice());
-    of_arguments(proxy, arguments.unwrap_or_default(), port, protocol)
+pub(super) fn mapping(process: &Identity, port: u16, protocol: Protocol) -> Option<Mapping> {
+    let executable = process.executable.as_ref().map(|executable| executable.path.as_str());
+    let line = process.command_line.as_ref();
+    let arguments = line.map(|line| line.arguments.as_slice()).unwrap_or_default();
+    of_process([executable, process.name.as_deref()], arguments, port, protocol)
+}
+
+/// The address and port in the container to which a proxy with this executable or name passes what
+/// comes to `port`, as far as its arguments say.
+pub fn target(
+    names: [Option<&str>; 2],
+    arguments: &[String],
+    port: u16,
+    protocol: Protocol,
+) -> Option<String> {
+    let Mapping { address, port, .. } = of_process(names, arguments, port, protocol)?;
+    Some(Target { address, port: port? }.to_string())
+}
+
+fn of_process(
+    names: [Option<&str>; 2],
+    arguments: &[String],
+    port: u16,
+    protocol: Protocol,
+) -> Option<Mapping> {
+    let called = arguments.first().map(String::as_str);
+    let mut names = names.into_iter().chain([called]).flatten();
+    of_arguments(names.find_map(Proxy::by_name)?, arguments, port, protocol)
 }
 
 fn of_arguments(
@@ -89,6 +113,11 @@ mod tests {
         };
         assert_eq!(of("172.17.0.2"), expected("172.17.0.2"));
         assert_eq!(of("fd00:dead:beef::2"), expected("fd00:dead:beef::2"));
+        let arguments = line(
+            "docker-proxy -proto tcp -host-port 2948 -container-ip fd00::2 -container-port 80",
+        );
+        let target = target([None, None], &arguments, 2948, Protocol::Tcp);
+        assert_eq!(target.as_deref(), Some("[fd00::2]:80"));
         let other = "/usr/bin/docker-proxy -proto tcp -host-ip :: -host-port 8080 \
                      -container-ip 172.17.0.2 -container-port 80";
         assert_eq!(mapping(Proxy::DockerProxy, other), None, "another port");

@@ -10,7 +10,7 @@ mod pasta;
 mod proxy;
 
 pub use self::{
-    command_line::mapping,
+    command_line::target,
     find::{Forwarding, find},
     proxy::Proxy,
 };

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use crate::process::Identity;
-
 /// A program that holds ports for containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proxy {
@@ -56,15 +54,8 @@ impl Proxy {
         }
     }
 
-    /// Which proxy a process is, by its executable or the name in its command line.
-    pub(super) fn of(process: &Identity) -> Option<Self> {
-        let executable = process.executable.as_ref().map(|executable| executable.path.as_str());
-        let line = process.command_line.as_ref();
-        let called = line.and_then(|line| line.arguments.first()).map(String::as_str);
-        [executable, called, process.name.as_deref()].into_iter().flatten().find_map(Self::by_name)
-    }
-
-    fn by_name(path: &str) -> Option<Self> {
+    /// Which proxy a process is, by the path of its executable or its name.
+    pub(super) fn by_name(path: &str) -> Option<Self> {
         match path.rsplit('/').next()? {
             "docker-proxy" => Some(Self::DockerProxy),
             "rootlessport" | "containers-rootlessport" | "rootlesskit" => Some(Self::RootlessPort),

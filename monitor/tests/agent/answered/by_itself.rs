@@ -2,11 +2,14 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
-    process, thread,
+    process,
     time::Duration,
 };
 
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{
+    RecvFlags, recv,
+    sockopt::{Timeout, set_socket_timeout},
+};
 use testkit::{
     agent::Agent,
     sk_lookup::ChosenSocket,
@@ -15,8 +18,8 @@ use testkit::{
 };
 
 use super::support::{
-    Expected, SERVER, ask, assert_answered, assert_not_answered, check, config, connect, nft,
-    serve, view, watched,
+    Background, Expected, SERVER, ask, assert_answered, assert_not_answered, check, config,
+    connect, nft, serve, view, watched,
 };
 
 #[test]
@@ -27,7 +30,7 @@ fn a_program_that_chooses_sockets_is_named() {
         let Some(program) = ChosenSocket::attach(watched(), &listener) else {
             return eprintln!("skipped: this kernel has no such programs");
         };
-        serve(listener);
+        let _server = serve(listener);
         let (code, document, _) = check();
         assert_eq!((code, document.get("answered_by")), (Some(0), None), "{document:#}");
 
@@ -45,13 +48,15 @@ fn a_program_that_chooses_sockets_is_named() {
 }
 
 /// Answers every datagram to the watched port with itself, by packet sockets alone.
-fn answer_frames() {
+fn answer_frames() -> Background {
     let receiver = capturing_socket(&udp_to(watched()));
+    let soon = Some(Duration::from_millis(50));
+    set_socket_timeout(&receiver, Timeout::Recv, soon).expect("a timeout");
     let sender = Wire::open("gp0");
-    thread::spawn(move || {
-        let mut frame = [0; 2048];
-        while let Ok((length, _)) = recv(&receiver, &mut frame, RecvFlags::empty()) {
-            let frame = &mut frame[..length];
+    let mut room = [0; 2048];
+    Background::repeat(move || {
+        if let Ok((_, length)) = recv(&receiver, room.as_mut_slice(), RecvFlags::empty()) {
+            let frame = &mut room[..length];
             // Addresses and ports the other way round; a sum of 0 is none.
             let [ethernet, ip, udp] = [0, 14, 34];
             for (first, second, length) in
@@ -64,7 +69,7 @@ fn answer_frames() {
             frame[udp + 6..udp + 8].fill(0);
             sender.send(frame);
         }
-    });
+    })
 }
 
 #[test]
@@ -74,13 +79,13 @@ fn a_process_that_answers_by_a_packet_socket_is_named() {
         // Without the stack's own answer.
         nft(&format!(
             "table ip filter {{ chain in {{ type filter hook input priority 0;
-             udp dport {} drop; }} }}",
+             udp dport {} drop; }}; }}",
             watched()
         ));
         let agent = Agent::start(world, &config());
         assert!(!ask(&peer, watched(), Duration::from_millis(300)));
         assert_not_answered(&agent, "probed");
-        answer_frames();
+        let _answering = answer_frames();
         assert!(ask(&peer, watched(), Duration::from_secs(20)), "no answer");
         let own = format!("{} (pid {})", super::support::own_name(), process::id());
         let expected = Expected { protocol: "udp", path: "packet_socket", target: Some(&own) };

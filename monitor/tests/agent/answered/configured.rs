@@ -21,7 +21,7 @@ fn targets() -> Vec<String> {
 fn rules_for_other_ports_are_not_reported() {
     in_world(|_| {
         nft("table ip nat { chain pre { type nat hook prerouting priority -100;
-             tcp dport 80 redirect to :8080; tcp dport { 443, 1000-1999 } redirect to :8443; } }");
+             tcp dport 80 redirect to :8080; tcp dport { 443, 1000-1999 } redirect to :8443; }; }");
         let (code, document, _) = check();
         assert_eq!((code, document.get("answered_by")), (Some(0), None), "{document:#}");
     });
@@ -35,18 +35,18 @@ fn a_node_port_of_kube_proxy_leads_to_every_endpoint() {
         nft(&format!(
             "table ip kube-proxy {{
                map service-ips {{ type ipv4_addr . inet_proto . inet_service : verdict
-                 elements = {{ 172.30.0.41 . tcp . {port} : goto service-web }} }}
+                 elements = {{ 172.30.0.41 . tcp . {port} : goto service-web }}; }}
                map service-nodeports {{ type inet_proto . inet_service : verdict
-                 elements = {{ tcp . {port} : goto external-web }} }}
+                 elements = {{ tcp . {port} : goto external-web }}; }}
                chain endpoint-one {{ meta l4proto tcp dnat to 10.180.0.1:8080; }}
                chain endpoint-two {{ meta l4proto tcp dnat to 10.180.0.2:8080; }}
-               chain service-web {{ numgen random mod 2 vmap
-                 {{ 0 : goto endpoint-one, 1 : goto endpoint-two }} }}
+               chain service-web {{
+                 numgen random mod 2 vmap {{ 0 : goto endpoint-one, 1 : goto endpoint-two }}; }}
                chain external-web {{ meta mark set 0x4000; goto service-web; }}
                chain services {{
                  ip daddr . meta l4proto . th dport vmap @service-ips
-                 fib daddr type local ip daddr != 127.0.0.0/8
-                   meta l4proto . th dport vmap @service-nodeports }}
+                 fib daddr type local ip daddr != 127.0.0.0/8 \
+                   meta l4proto . th dport vmap @service-nodeports; }}
                chain nat-prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
              }}"
         ));
@@ -63,9 +63,9 @@ fn published_ports_of_docker_are_found_by_ranges_and_maps() {
                chain docker {{
                  iifname \"docker0\" return
                  iifname != \"docker0\" tcp dport {port} dnat to 172.17.0.2:80
-                 iifname != \"docker0\" udp dport {}-{} dnat to 172.17.0.3 }}
+                 iifname != \"docker0\" udp dport {}-{} dnat to 172.17.0.3; }}
                chain pre {{ type nat hook prerouting priority dstnat;
-                 fib daddr type local jump docker }} }}",
+                 fib daddr type local jump docker; }}; }}",
             port - 1,
             port + 1,
         ));
@@ -80,7 +80,7 @@ fn a_map_of_ports_leads_each_to_its_own_target() {
         let port = watched();
         nft(&format!(
             "table inet nat {{ chain pre {{ type nat hook prerouting priority -100;
-               dnat ip to tcp dport map {{ {port} : 10.0.0.7, {} : 10.0.0.8 }} }} }}",
+               dnat ip to tcp dport map {{ {port} : 10.0.0.7, {} : 10.0.0.8 }}; }}; }}",
             port + 1
         ));
         assert_eq!(targets(), [format!("tcp dnat 10.0.0.7:{port}")]);

@@ -3,5 +3,6 @@
 mod by_itself;
 mod configured;
 mod not_answered;
+mod proxied;
 mod redirected;
 mod support;

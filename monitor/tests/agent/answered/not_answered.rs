@@ -4,6 +4,7 @@ use std::{
     io::Write as _,
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::fd::OwnedFd,
+    thread,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use testkit::{
     world::{HERE, Peer, THERE, in_world},
 };
 
-use super::support::{ask, assert_not_answered, config, connect, serve, watched};
+use super::support::{Background, ask, assert_not_answered, config, connect, serve, view, watched};
 
 fn is_refused(peer: &Peer) -> bool {
     peer.run(|| TcpStream::connect((HERE, watched())).is_err())
@@ -38,7 +39,7 @@ fn a_listener_answers_itself() {
     in_world(|world| {
         let peer = world.peer();
         let agent = Agent::start(world, &config());
-        serve(TcpListener::bind((HERE, watched())).expect("bound"));
+        let _server = serve(TcpListener::bind((HERE, watched())).expect("bound"));
         let _connection = connect(&peer, watched());
         assert_not_answered(&agent, "served");
     });
@@ -79,12 +80,19 @@ fn a_listener_that_was_just_closed_explains_its_connections() {
         let client = peer.run(|| TcpStream::connect((HERE, watched())).expect("connected"));
         let (mut connection, _) = listener.accept().expect("accepted");
         drop(listener);
-        connection.write_all(b"hi").expect("written");
+        let writing = Background::repeat(move || {
+            connection.write_all(b"hi").expect("written");
+            thread::sleep(Duration::from_millis(100));
+        });
         assert_not_answered(&agent, "served");
         // This end closes first, and stays in TIME_WAIT.
-        drop(connection);
+        drop(writing);
         drop(client);
-        assert!(is_refused(&peer));
+        // The next scan finds that the connection is gone.
+        eventually("probes", || {
+            assert!(is_refused(&peer));
+            (view(&agent)["state"] == "probed").then_some(())
+        });
         assert_not_answered(&agent, "probed");
     });
 }
@@ -94,7 +102,7 @@ fn a_socket_in_another_namespace_answers_for_itself() {
     in_world(|world| {
         let peer = world.peer();
         let agent = Agent::start(world, &config());
-        peer.run(|| serve(TcpListener::bind((THERE, watched())).expect("bound")));
+        let _server = peer.run(|| serve(TcpListener::bind((THERE, watched())).expect("bound")));
         let _connection = TcpStream::connect((THERE, watched())).expect("connected");
         eventually("the connection", || {
             let metrics = agent.metrics();
@@ -110,7 +118,7 @@ fn a_client_that_has_the_watched_port_is_no_server() {
         let peer = world.peer();
         let agent = Agent::start(world, &config());
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8443)).expect("bound");
-        serve(listener);
+        let _server = serve(listener);
         let _connection = peer.run(|| {
             let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
             bind(&socket, &SocketAddrV4::new(THERE, watched())).expect("bound");

@@ -10,12 +10,12 @@ use testkit::{
     agent::Agent,
     sh,
     wire::make_transparent,
-    world::{HERE, Peer, World, in_world, netns_inode, set_sysctl},
+    world::{HERE, in_world, netns_inode},
 };
 
 use super::support::{
-    Expected, SERVER, ask, assert_answered, check, config, connect, echo, nft, own_name, serve,
-    watched,
+    Expected, SERVER, ask, assert_answered, backend, check, config, connect, echo, nft, own_name,
+    serve, watched,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -27,10 +27,10 @@ fn a_redirected_port_is_answered_by_the_server_behind_it() {
         let port = watched();
         nft(&format!(
             "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
-             tcp dport {port} redirect to :{SERVER}; udp dport {port} redirect to :{SERVER}; }} }}"
+             tcp dport {port} redirect to :{SERVER}; udp dport {port} redirect to :{SERVER}; }}; }}"
         ));
-        serve(TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
-        echo(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
+        let _web = serve(TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
+        let _echo = echo(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
 
         let (code, document, page) = check();
         assert_eq!(code, Some(1), "{document:#}");
@@ -64,31 +64,16 @@ fn a_redirected_port_is_answered_by_the_server_behind_it() {
     });
 }
 
-/// Another namespace with a server, behind this host.
-fn backend(world: &World) -> Peer {
-    let backend = Peer::alone();
-    world.veth("gp1", &backend, "back0");
-    sh("ip address add 10.9.1.1/24 dev gp1");
-    backend.run(|| {
-        sh("ip address add 10.9.1.2/24 dev back0");
-        sh("ip route add default via 10.9.1.1");
-        serve(TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
-        echo(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound"));
-    });
-    set_sysctl("net/ipv4/ip_forward", "1");
-    backend
-}
-
 #[test]
 fn a_port_that_is_forwarded_to_a_container_names_its_process() {
     in_world(|world| {
         let peer = world.peer();
         let backend = backend(world);
-        let there = backend.run(netns_inode);
+        let there = backend.peer.run(netns_inode);
         let (port, target) = (watched(), format!("10.9.1.2:{SERVER}"));
         nft(&format!(
             "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
-             meta l4proto {{ tcp, udp }} th dport {port} dnat to {target}; }} }}"
+             meta l4proto {{ tcp, udp }} th dport {port} dnat to {target}; }}; }}"
         ));
         let agent = Agent::start(world, &config());
         let _connection = connect(&peer, port);
@@ -115,11 +100,11 @@ fn a_transparent_proxy_is_named_while_its_connection_lasts_and_afterwards() {
         sh("ip route add local default dev lo table 100");
         nft(&format!(
             "table ip proxy {{ chain pre {{ type filter hook prerouting priority mangle;
-             tcp dport {port} tproxy to :{SERVER} meta mark set 1 accept; }} }}"
+             tcp dport {port} tproxy to :{SERVER} meta mark set 1 accept; }}; }}"
         ));
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound");
         make_transparent(&listener);
-        serve(listener);
+        let _server = serve(listener);
         let agent = Agent::start(world, &config());
         // The accepted socket has the watched port, and there is no listener with it.
         let connection = connect(&peer, port);

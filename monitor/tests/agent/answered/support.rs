@@ -4,6 +4,10 @@ use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -13,7 +17,8 @@ use testkit::{
     agent::{Agent, Config, finish, ghostport, stderr, stdout},
     eventually,
     metrics::Metrics,
-    world::{HERE, Peer, port},
+    sh,
+    world::{HERE, Peer, World, port, set_sysctl},
 };
 
 /// Where the servers of the tests really listen.
@@ -42,27 +47,77 @@ pub(super) fn nft(rules: &str) {
     assert!(output.status.success(), "{rules}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Accepts connections and answers each with a word, then waits for its end.
-pub(super) fn serve(listener: TcpListener) -> JoinHandle<()> {
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            let Ok(mut connection) = connection else { return };
-            thread::spawn(move || {
-                let _ = connection.write_all(b"hi");
-                let _ = connection.read(&mut [0]);
-            });
+/// A thread that ends with the test.
+pub(super) struct Background {
+    stops: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Repeats `work`, which returns soon when there is nothing to do.
+    pub(super) fn repeat(mut work: impl FnMut() + Send + 'static) -> Self {
+        let stops = Arc::new(AtomicBool::new(false));
+        let must_stop = Arc::clone(&stops);
+        let thread = thread::spawn(move || {
+            while !must_stop.load(Ordering::Relaxed) {
+                work();
+            }
+        });
+        Self { stops, thread: Some(thread) }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stops.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().expect("a thread").join();
+    }
+}
+
+/// Accepts connections, answers each with a word and keeps it open.
+pub(super) fn serve(listener: TcpListener) -> Background {
+    listener.set_nonblocking(true).expect("not blocking");
+    let mut open = Vec::new();
+    Background::repeat(move || match listener.accept() {
+        Ok((mut connection, _)) => {
+            let _ = connection.write_all(b"hi");
+            open.push(connection);
         }
+        Err(_) => thread::sleep(Duration::from_millis(10)),
     })
 }
 
 /// Answers every datagram with itself.
-pub(super) fn echo(socket: UdpSocket) -> JoinHandle<()> {
-    thread::spawn(move || {
+pub(super) fn echo(socket: UdpSocket) -> Background {
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+    Background::repeat(move || {
         let mut room = [0; 64];
-        while let Ok((length, from)) = socket.recv_from(&mut room) {
+        if let Ok((length, from)) = socket.recv_from(&mut room) {
             let _ = socket.send_to(&room[..length], from);
         }
     })
+}
+
+/// Another namespace with servers, behind this host.
+pub(super) struct Backend {
+    _servers: [Background; 2],
+    pub(super) peer: Peer,
+}
+
+/// Makes one, at 10.9.1.2.
+pub(super) fn backend(world: &World) -> Backend {
+    let peer = Peer::alone();
+    world.veth("gp1", &peer, "back0");
+    sh("ip address add 10.9.1.1/24 dev gp1");
+    let servers = peer.run(|| {
+        sh("ip address add 10.9.1.2/24 dev back0");
+        sh("ip route add default via 10.9.1.1");
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound");
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, SERVER)).expect("bound");
+        [serve(listener), echo(socket)]
+    });
+    set_sysctl("net/ipv4/ip_forward", "1");
+    Backend { _servers: servers, peer }
 }
 
 /// A connection of the peer to `port` here that was answered; it stays open.
