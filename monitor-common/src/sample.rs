@@ -19,6 +19,51 @@ pub enum SampleKind {
     ConnectionAttempt = 2,
     /// None: the peer of such an attempt has acknowledged the answer, and sent nothing so far.
     Handshake = 3,
+    /// What follows a first payload that was shorter than a sample, or came before it.
+    Continuation = 4,
+    /// The IP and TCP headers of a segment that arrived, that begins no connection and belongs to
+    /// none.
+    Stray = 5,
+}
+
+/// A packet that was selected for a sample, in one register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Selected(pub u32);
+
+impl Selected {
+    /// For a packet that is not sampled.
+    pub const NOTHING: Self = Self(0);
+
+    /// A sample of this kind.
+    #[inline(always)]
+    pub const fn of(kind: SampleKind) -> Self {
+        Self(kind as u32)
+    }
+
+    /// A segment that begins so many bytes behind the first byte of its flow.
+    #[inline(always)]
+    pub const fn continuation(offset: u32) -> Self {
+        Self(SampleKind::Continuation as u32 | (offset & 0xffff) << 8)
+    }
+
+    /// Whether it is of this kind.
+    #[inline(always)]
+    pub const fn is(self, kind: SampleKind) -> bool {
+        self.kind() == kind as u8
+    }
+
+    /// [`SampleKind`].
+    #[inline(always)]
+    pub const fn kind(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// Where it begins behind the first byte.
+    #[inline(always)]
+    pub const fn offset(self) -> u16 {
+        (self.0 >> 8) as u16
+    }
 }
 
 impl TryFrom<u8> for SampleKind {
@@ -29,6 +74,8 @@ impl TryFrom<u8> for SampleKind {
             1 => Ok(Self::Payload),
             2 => Ok(Self::ConnectionAttempt),
             3 => Ok(Self::Handshake),
+            4 => Ok(Self::Continuation),
+            5 => Ok(Self::Stray),
             _ => Err(UnknownKind(byte)),
         }
     }
@@ -92,6 +139,8 @@ pub struct Sample {
     pub destination_port: u16,
     /// Bytes in [`bytes`](Self::bytes) that are meant.
     pub captured: u16,
+    /// Of a continuation, where its bytes lie behind the first one of the flow.
+    pub offset: u16,
     /// [`SampleKind`].
     pub kind: u8,
     /// [`Protocol`].
@@ -103,7 +152,7 @@ pub struct Sample {
     /// [`Orientation`].
     pub orientation: u8,
     /// Explicit padding.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 3],
     /// The payload, or the headers.
     pub bytes: [u8; SAMPLE_LEN],
 }
@@ -139,9 +188,18 @@ mod tests {
 
     #[test]
     fn kinds_decode_to_themselves() {
-        for kind in [SampleKind::Payload, SampleKind::ConnectionAttempt, SampleKind::Handshake] {
+        for kind in [
+            SampleKind::Payload,
+            SampleKind::ConnectionAttempt,
+            SampleKind::Handshake,
+            SampleKind::Continuation,
+            SampleKind::Stray,
+        ] {
             assert_eq!(SampleKind::try_from(kind as u8), Ok(kind));
+            assert!(Selected::of(kind).is(kind));
         }
+        let selected = Selected::continuation(255);
+        assert_eq!((selected.kind(), selected.offset()), (SampleKind::Continuation as u8, 255));
         assert_eq!(SampleKind::try_from(0), Err(UnknownKind(0)));
     }
 }

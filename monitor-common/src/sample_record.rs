@@ -47,6 +47,20 @@ pub enum SampleContent {
     },
     /// The peer of such an attempt has acknowledged the answer, and has sent nothing so far.
     Handshake,
+    /// A segment near a first payload that was shorter than a sample.
+    Continuation {
+        /// Its beginning, at most [`SAMPLE_LEN`](crate::sample::SAMPLE_LEN) bytes.
+        bytes: Box<[u8]>,
+        /// Bytes of the segment on the wire.
+        wire_len: u32,
+        /// Where it begins behind the first byte of its flow.
+        offset: u32,
+    },
+    /// A segment arrived that begins no connection and belongs to none.
+    Stray {
+        /// The IP and TCP headers.
+        headers: Box<[u8]>,
+    },
 }
 
 impl fmt::Debug for SampleContent {
@@ -59,6 +73,10 @@ impl fmt::Debug for SampleContent {
                 write!(f, "ConnectionAttempt(\"{}\")", headers.escape_ascii())
             }
             Self::Handshake => f.write_str("Handshake"),
+            Self::Continuation { bytes, wire_len, offset } => {
+                write!(f, "Continuation(\"{}\", {wire_len} at {offset})", bytes.escape_ascii())
+            }
+            Self::Stray { headers } => write!(f, "Stray(\"{}\")", headers.escape_ascii()),
         }
     }
 }
@@ -141,6 +159,12 @@ fn content(sample: &Sample) -> Result<SampleContent, DecodeError> {
             SampleContent::ConnectionAttempt { headers: captured.into() }
         }
         SampleKind::Handshake => SampleContent::Handshake,
+        SampleKind::Continuation => SampleContent::Continuation {
+            bytes: captured.into(),
+            wire_len: sample.wire_len,
+            offset: sample.offset.into(),
+        },
+        SampleKind::Stray => SampleContent::Stray { headers: captured.into() },
     })
 }
 
@@ -197,7 +221,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_do_not_panic(
             bytes in prop::collection::vec(any::<u8>(), size_of::<Sample>()),
-            kind in 1_u8..4,
+            kind in 1_u8..6,
             (direction, protocol, orientation) in (0_u8..2, 0_u8..2, 0_u8..3),
         ) {
             let random: Sample = bytemuck::pod_read_unaligned(&bytes);

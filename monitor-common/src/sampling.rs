@@ -8,7 +8,10 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::limits::{CONVERSATIONS, RECENT_SOURCES, SAMPLES_PER_SOURCE};
+use crate::{
+    limits::{CONVERSATIONS, RECENT_SOURCES, SAMPLES_PER_SOURCE},
+    short_flight::is_over,
+};
 
 /// What userspace sets for the programs, and renews from time to time; the value of a map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,10 +165,28 @@ pub const fn merged(word: u64, now: u64) -> u64 {
     if (word ^ now) & !NOTED == 0 { word | now } else { now }
 }
 
-/// Whether a word may be replaced: it is of no flow, or of one that was settled some time ago.
+/// Whether a word may be replaced: it is of no flow, or of one of which no more was wanted some time
+/// ago.
 #[inline(always)]
 pub const fn is_free(word: u64, window: u32) -> bool {
-    word == 0 || word & STATE == SETTLED && age(word, window) >= 2
+    word == 0 || word & STATE == SETTLED && age(word, window) >= 2 || is_over(word, window)
+}
+
+/// The sequence number of the first byte of payload, if a word awaits it of this flow.
+#[inline(always)]
+pub const fn awaited(word: u64, flow: u64) -> Option<u32> {
+    let is_ours = (word ^ flow) & FLOW == 0;
+    if is_ours && matches!(word & STATE, AWAITING | ACKNOWLEDGED) {
+        Some(word as u32)
+    } else {
+        None
+    }
+}
+
+/// Whether a word is of another flow, or of none.
+#[inline(always)]
+pub const fn is_of_other(word: u64, flow: u64) -> bool {
+    word == 0 || (word ^ flow) & FLOW != 0
 }
 
 /// Windows since a flow was settled.
@@ -180,9 +201,9 @@ const fn noted(direction: usize) -> u64 {
 }
 
 /// The part of a word that says whose it is.
-const FLOW: u64 = 0xffff_fffc_0000_0000;
+pub(crate) const FLOW: u64 = 0xffff_fffc_0000_0000;
 /// The part that says what is known of the flow.
-const STATE: u64 = 3 << 32;
+pub(crate) const STATE: u64 = 3 << 32;
 const AWAITING: u64 = 1 << 32;
 const ACKNOWLEDGED: u64 = 2 << 32;
 const SETTLED: u64 = 3 << 32;

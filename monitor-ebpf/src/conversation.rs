@@ -7,11 +7,12 @@ use monitor_common::{
     flow::{Direction, Orientation, Protocol, Side},
     packet::PackedSegment,
     ports::WirePort,
-    sample::SampleKind,
+    sample::{SAMPLE_LEN, SampleKind, Selected},
     sampling::{
-        acknowledged, awaiting, conversation_index, hash_address, is_free, is_settled, merged,
+        acknowledged, awaited, awaiting, conversation_index, hash_address, is_free, is_of_other, is_settled, merged,
         settled, was_settled,
     },
+    short_flight::{is_repeated, is_short_flight, offset_in_flight, short_flight, with_segment},
     sources::{sketch_index, talker_key},
 };
 
@@ -20,7 +21,7 @@ use crate::{
     maps::{CONVERSATIONS, index_of},
     network::{Network, double},
     packet_program::{FlowDirection, PacketProgram},
-    packet_view::{PacketView as _, WireSize},
+    packet_view::{PacketView, WireSize},
     sampling::is_within_limits,
     sources::{record_source, record_talker},
 };
@@ -58,13 +59,13 @@ pub(crate) fn observe<P: PacketProgram>(
 }
 
 /// Tracks a flow that is not settled, and adds its remote address to the port's sketch. Returns the
-/// kind of sample to take of the packet.
+/// sample to take of the packet.
 #[inline(always)]
 pub(crate) fn track_new_flow<P: PacketProgram>(
     packet: P::View,
     segment: PackedSegment,
     flow: u64,
-) -> Option<SampleKind> {
+) -> Option<Selected> {
     let control = Control::read()?;
     let network = Network::read(packet, segment.network())?;
     let remote = remote::<P::Direction, _>(segment, network.source, network.destination);
@@ -76,7 +77,7 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
 
     let slot = CONVERSATIONS.get_ptr_mut(conversation_index(flow))?;
     let now = settled(flow, control.window, P::Direction::INDEX);
-    let kind = match protocol {
+    let selected = match protocol {
         Protocol::Tcp => {
             let payload_len = network.payload_len(packet, segment.headers_len());
             tcp_sample::<P>(packet, segment, flow, payload_len, slot, now)
@@ -84,7 +85,7 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
         _ => udp_sample(flow, slot, now),
     }?;
     let source = remote_hash ^ u64::from(port.0).rotate_right(20);
-    is_within_limits(kind, protocol, source, control.window).then_some(kind)
+    is_within_limits(selected, protocol, source, control.window).then_some(selected)
 }
 
 /// Of a value for the source and one for the destination, the one for the remote host.
@@ -110,9 +111,9 @@ fn is_from_here<D: FlowDirection>(segment: PackedSegment) -> bool {
     matches!(segment.orientation().side_of_source(D::VALUE), Side::Local)
 }
 
-/// Kind of sample to take of a TCP segment. A handshake gives the sequence number of the first
-/// payload, so that neither a conversation older than the agent nor a retransmission is mistaken
-/// for a new one. `now` is the flow's word once it is settled.
+/// The sample to take of a TCP segment. A handshake gives the sequence number of the first payload, so
+/// that neither a conversation older than the agent nor a retransmission is mistaken for a new one.
+/// `now` is the flow's word once it is settled.
 #[inline(always)]
 fn tcp_sample<P: PacketProgram>(
     packet: P::View,
@@ -121,7 +122,7 @@ fn tcp_sample<P: PacketProgram>(
     payload_len: u32,
     slot: *mut u64,
     now: u64,
-) -> Option<SampleKind> {
+) -> Option<Selected> {
     let is_syn = segment.is_syn();
     let is_ingress = matches!(P::Direction::VALUE, Direction::Ingress);
     let arrives =
@@ -131,38 +132,103 @@ fn tcp_sample<P: PacketProgram>(
     }
     let [high, low]: [u16; 2] = packet.copied(segment.offset() + 4)?;
     let sequence = u32::from_be(double(high, low));
-    // SAFETY: a word is read and written whole.
-    unsafe {
-        if is_syn {
-            slot.write_volatile(awaiting(flow, sequence.wrapping_add(1)));
-            let is_attempt = segment.is_connection_attempt() && arrives;
-            return is_attempt.then_some(SampleKind::ConnectionAttempt);
-        }
-        let word = slot.read_volatile();
-        if word == awaiting(flow, sequence) || word == acknowledged(flow, sequence) {
-            let is_first = payload_len > 0;
-            slot.write_volatile(if is_first { now } else { acknowledged(flow, sequence) });
-            if is_first {
-                return Some(SampleKind::Payload);
-            }
-            return (word == awaiting(flow, sequence)).then_some(SampleKind::Handshake);
-        }
-        // Older than the agent, or settled in an earlier window or the other direction. A word that
-        // another flow waits on is not overwritten.
-        if was_settled(word, flow, now as u32) || is_free(word, now as u32) {
-            slot.write_volatile(merged(word, now));
-        }
+    if is_syn {
+        // SAFETY: a word is written whole.
+        unsafe { slot.write_volatile(awaiting(flow, sequence.wrapping_add(1))) };
+        let is_attempt = segment.is_connection_attempt() && arrives;
+        return is_attempt.then_some(Selected::of(SampleKind::ConnectionAttempt));
     }
-    None
+    // SAFETY: a word is read whole.
+    let word = unsafe { slot.read_volatile() };
+    if word == awaiting(flow, sequence) || word == acknowledged(flow, sequence) {
+        let next = match payload_len {
+            0 => acknowledged(flow, sequence),
+            _ if payload_len < SAMPLE_LEN as u32 => short_flight(flow, sequence, now as u32),
+            _ => now,
+        };
+        // SAFETY: a word is written whole.
+        unsafe { slot.write_volatile(next) };
+        if payload_len > 0 {
+            return Some(Selected::of(SampleKind::Payload));
+        }
+        let is_first = word == awaiting(flow, sequence);
+        return is_first.then_some(Selected::of(SampleKind::Handshake));
+    }
+    if payload_len > 0 {
+        return continuation(sequence, flow, word, slot, now);
+    }
+    let is_stray = arrives && is_stray(packet, segment, is_of_other(word, flow));
+    settle(flow, word, slot, now);
+    is_stray.then_some(Selected::of(SampleKind::Stray))
 }
 
-/// Kind of sample to take of a datagram: none if one went the same way a short time ago. `now` is
+/// The sample to take of a payload that is not the first in its flow: a part of what one sample would
+/// have had of the first, if that was shorter.
+#[inline(always)]
+fn continuation(
+    sequence: u32,
+    flow: u64,
+    word: u64,
+    slot: *mut u64,
+    now: u64,
+) -> Option<Selected> {
+    if let Some(first) = awaited(word, flow) {
+        // Ahead of the first, which is still to come.
+        let offset = sequence.wrapping_sub(first);
+        return (offset < SAMPLE_LEN as u32).then_some(Selected::continuation(offset));
+    }
+    if !is_short_flight(word, flow) {
+        settle(flow, word, slot, now);
+        return None;
+    }
+    let offset = offset_in_flight(word, sequence);
+    if is_repeated(word, offset) {
+        return None;
+    }
+    let next = with_segment(word, offset);
+    // SAFETY: a word is written whole.
+    unsafe { slot.write_volatile(next.unwrap_or(now)) };
+    next.map(|_| Selected::continuation(offset))
+}
+
+/// Notes that no more is wanted of a flow that is older than the agent, or was settled in an earlier
+/// window or the other direction. A word that another flow waits on is not overwritten.
+#[inline(always)]
+fn settle(flow: u64, word: u64, slot: *mut u64, now: u64) {
+    if was_settled(word, flow, now as u32) || is_free(word, now as u32) {
+        // SAFETY: a word is written whole.
+        unsafe { slot.write_volatile(merged(word, now)) };
+    }
+}
+
+/// Whether a segment without payload is one of a scan that sends no SYN: with flags that no
+/// connection has, or, where the flow is not known, with flags that end one and a window as Nmap has
+/// it, without options.
+#[inline(always)]
+fn is_stray<V: PacketView>(packet: V, segment: PackedSegment, is_unknown: bool) -> bool {
+    const FIN: u16 = 0x01;
+    const ACK: u16 = 0x10;
+    const FLAGS: u16 = 0x3f;
+    /// The length of a header without options, in words, where TCP has it.
+    const NO_OPTIONS: u16 = 5 << 12;
+    let Some([head, window]): Option<[u16; 2]> = packet.copied(segment.offset() + 12) else {
+        return false;
+    };
+    let (head, window) = (u16::from_be(head), u16::from_be(window));
+    if head & ACK == 0 {
+        return true;
+    }
+    let is_bare = head & 0xf000 == NO_OPTIONS && matches!(head & FLAGS & !FIN, ACK);
+    is_unknown && is_bare && matches!(window, 1024 | 2048 | 3072 | 4096)
+}
+
+/// The sample to take of a datagram: none if one went the same way a short time ago. `now` is
 /// the flow's word once it is settled.
 #[inline(always)]
-fn udp_sample(flow: u64, slot: *mut u64, now: u64) -> Option<SampleKind> {
+fn udp_sample(flow: u64, slot: *mut u64, now: u64) -> Option<Selected> {
     // SAFETY: a word is read and written whole.
     let word = unsafe { slot.read_volatile() };
     // SAFETY: as above.
     unsafe { slot.write_volatile(merged(word, now)) };
-    (!was_settled(word, flow, now as u32)).then_some(SampleKind::Payload)
+    (!was_settled(word, flow, now as u32)).then_some(Selected::of(SampleKind::Payload))
 }

@@ -41,7 +41,7 @@ macro_rules! packet_program {
         /// The global functions; the kernel shows them by their exported names.
         mod $name {
             use aya_ebpf::bindings::$context;
-            use monitor_common::packet::PackedSegment;
+            use monitor_common::{packet::PackedSegment, sample::Selected};
 
             use super::$Program as Program;
             use $crate::{
@@ -54,9 +54,6 @@ macro_rules! packet_program {
             };
 
             type View = <Program as PacketProgram>::View;
-
-            /// [`track_new_flow`] returns it for a packet that is not sampled.
-            const NOTHING: u32 = 0;
 
             #[unsafe(export_name = concat!("classify_", stringify!($name)))]
             #[inline(never)]
@@ -118,17 +115,16 @@ macro_rules! packet_program {
             #[inline(never)]
             extern "C" fn track_new_flow(context: *mut $context, segment: u64, flow: u64) -> u32 {
                 let segment = PackedSegment(segment);
-                match conversation::track_new_flow::<Program>(context.into(), segment, flow) {
-                    Some(kind) => kind as u32,
-                    None => NOTHING,
-                }
+                conversation::track_new_flow::<Program>(context.into(), segment, flow)
+                    .unwrap_or(Selected::NOTHING)
+                    .0
             }
 
             #[unsafe(export_name = concat!("range_", stringify!($name)))]
             #[inline(never)]
-            extern "C" fn sample_range(context: *mut $context, segment: u64, kind: u32) -> u64 {
+            extern "C" fn sample_range(context: *mut $context, segment: u64, selected: u32) -> u64 {
                 let packet: View = context.into();
-                sampling::sample_range(packet, PackedSegment(segment), kind).0
+                sampling::sample_range(packet, PackedSegment(segment), Selected(selected)).0
             }
 
             #[unsafe(export_name = concat!("sample_", stringify!($name)))]
@@ -136,11 +132,12 @@ macro_rules! packet_program {
             extern "C" fn sample(
                 context: *mut $context,
                 segment: u64,
-                kind: u32,
+                selected: u32,
                 range: u64,
             ) -> u32 {
                 let (segment, range) = (PackedSegment(segment), SampleRange(range));
-                sampling::sample::<Program>(context.into(), segment, kind, range);
+                let selected = Selected(selected);
+                sampling::sample::<Program>(context.into(), segment, selected, range);
                 0
             }
 
@@ -161,10 +158,10 @@ macro_rules! packet_program {
                 if flow == 0 {
                     return;
                 }
-                let kind = track_new_flow(context, segment, flow);
-                if kind != NOTHING {
-                    let range = sample_range(context, segment, kind);
-                    sample(context, segment, kind, range);
+                let selected = track_new_flow(context, segment, flow);
+                if selected != Selected::NOTHING.0 {
+                    let range = sample_range(context, segment, selected);
+                    sample(context, segment, selected, range);
                 }
             }
         }

@@ -3,8 +3,9 @@
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use monitor_common::{
     flow::Protocol,
+    limits::SAMPLES_PER_SECOND,
     packet::PackedSegment,
-    sample::{SAMPLE_LEN, Sample, SampleKind, SkipCause},
+    sample::{SAMPLE_LEN, Sample, SampleKind, Selected, SkipCause},
     sampling::{AddressWords, Budget, one_more, source_index},
 };
 
@@ -49,7 +50,7 @@ impl SampleRange {
 pub(crate) fn sample_range<V: PacketView>(
     packet: V,
     segment: PackedSegment,
-    kind: u32,
+    selected: Selected,
 ) -> SampleRange {
     let Some(network) = Network::read(packet, segment.network()) else {
         return SampleRange::of(0, 0, 0);
@@ -60,9 +61,9 @@ pub(crate) fn sample_range<V: PacketView>(
         Protocol::Tcp => payload_len,
         _ => datagram_len(packet, segment.offset()).unwrap_or(payload_len),
     };
-    if kind == SampleKind::Payload as u32 {
+    if selected.is(SampleKind::Payload) || selected.is(SampleKind::Continuation) {
         SampleRange::of(headers, least(payload_len, wire_len), wire_len)
-    } else if kind == SampleKind::ConnectionAttempt as u32 {
+    } else if selected.is(SampleKind::ConnectionAttempt) || selected.is(SampleKind::Stray) {
         SampleRange::of(segment.network(), headers - segment.network(), wire_len)
     } else {
         SampleRange::of(headers, 0, wire_len)
@@ -75,7 +76,7 @@ pub(crate) fn sample_range<V: PacketView>(
 pub(crate) fn sample<P: PacketProgram>(
     packet: P::View,
     segment: PackedSegment,
-    kind: u32,
+    selected: Selected,
     range: SampleRange,
 ) {
     let Some(mut entry) = SAMPLES.reserve(0) else {
@@ -100,12 +101,13 @@ pub(crate) fn sample<P: PacketProgram>(
         source_port: segment.source().number(),
         destination_port: segment.destination().number(),
         captured: captured as u16,
-        kind: kind as u8,
+        offset: selected.offset(),
+        kind: selected.kind(),
         protocol: segment.protocol() as u8,
         direction: P::Direction::VALUE as u8,
         family: network.family,
         orientation: segment.orientation() as u8,
-        reserved: [0; 5],
+        reserved: [0; 3],
     };
     // SAFETY: a sample begins with these fields in this order, and the entry has room for it.
     unsafe { record.cast::<SampleHead>().write(head) };
@@ -123,12 +125,13 @@ struct SampleHead {
     source_port: u16,
     destination_port: u16,
     captured: u16,
+    offset: u16,
     kind: u8,
     protocol: u8,
     direction: u8,
     family: u8,
     orientation: u8,
-    reserved: [u8; 5],
+    reserved: [u8; 3],
 }
 const _: () = assert!(size_of::<SampleHead>() + SAMPLE_LEN == size_of::<Sample>());
 
@@ -141,25 +144,37 @@ fn datagram_len<V: PacketView>(packet: V, transport: u32) -> Option<u32> {
 }
 
 /// Whether the limits allow a sample, which then counts against the limit of its source and against
-/// the limit of all.
+/// the limit of all. A continuation counts against the latter alone, of which it leaves half to first
+/// payloads.
 #[inline(always)]
 pub(crate) fn is_within_limits(
-    kind: SampleKind,
+    selected: Selected,
     protocol: Protocol,
     source: u64,
     window: u32,
 ) -> bool {
-    let budget = match (kind, protocol) {
-        (SampleKind::Payload | SampleKind::Handshake, Protocol::Tcp) => Budget::Connections,
-        _ => Budget::Unverified,
+    const RESERVED: i64 = SAMPLES_PER_SECOND[Budget::Connections as usize] / 2;
+    let is_continuation = selected.is(SampleKind::Continuation);
+    let follows_handshake = selected.is(SampleKind::Payload)
+        || selected.is(SampleKind::Handshake)
+        || is_continuation;
+    let budget = if follows_handshake && matches!(protocol, Protocol::Tcp) {
+        Budget::Connections
+    } else {
+        Budget::Unverified
     };
+    let least = if is_continuation { RESERVED } else { 0 };
     let control = SAMPLING.get().cast_mut();
     // SAFETY: an aligned word of the section; it is added to atomically.
     unsafe {
         let budget = (&raw mut (*control).budgets).cast::<i64>().add(budget as usize);
-        if budget.read_volatile() <= 0 {
+        if budget.read_volatile() <= least {
             skip(SkipCause::TotalLimit);
             return false;
+        }
+        if is_continuation {
+            add_atomic(budget.cast(), (-1_i64) as u64);
+            return true;
         }
         let Some(slot) = RECENT_SOURCES.get_ptr_mut(source_index(source)) else { return false };
         let Some(word) = one_more(slot.read_volatile(), source, window) else {

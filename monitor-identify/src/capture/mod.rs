@@ -16,13 +16,15 @@ mod packet;
 mod pcap;
 mod pcapng;
 mod record;
+mod segments;
 mod source;
 mod tunnel;
 
 pub use self::{
-    attempt::connection_attempt,
+    attempt::{connection_attempt, stray_segment},
     compression::Compression,
     error::CaptureError,
     file::{is_capture, read as read_capture},
     finding::{Finding, Summary},
+    segments::{Joined, Segment, join_segments},
 };

@@ -2,11 +2,18 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use monitor_common::sample_record::{SampleContent, SampleRecord};
-use monitor_identify::{Grade, Identification, Verdict, capture::connection_attempt};
+use monitor_common::{
+    flow::Protocol,
+    sample_record::{SampleContent, SampleRecord},
+};
+use monitor_identify::{
+    Grade, Identification, Verdict,
+    capture::{Segment, connection_attempt, stray_segment},
+};
 
 use super::{
     finding::Finding,
+    flights::{Flights, may_change},
     view::{Ends, View},
 };
 
@@ -23,6 +30,8 @@ pub struct Classifier {
     attempts: HashMap<Ends, Attempt>,
     /// The same, oldest first.
     ages: VecDeque<(u64, Ends)>,
+    /// Payloads of TCP that may go on.
+    flights: Flights,
 }
 
 /// A connection attempt.
@@ -35,8 +44,8 @@ struct Attempt {
 }
 
 impl Classifier {
-    /// Takes a sample. A payload becomes a finding at once; an attempt is held back for
-    /// [`Self::expire`].
+    /// Takes a sample. A payload becomes a finding at once, unless it says little and more of it may
+    /// follow; such a payload and an attempt are held back for [`Self::expire`].
     ///
     /// `is_watched` says which ports are watched. A sample between ports that are no longer watched
     /// is ignored.
@@ -49,7 +58,17 @@ impl Classifier {
         match &sample.content {
             SampleContent::Payload { bytes, wire_len } => {
                 self.attempts.remove(&view.ends());
-                Some(view.payload(sample, bytes, *wire_len))
+                match sample.protocol {
+                    Protocol::Tcp => self.take_segment(view, sample, 0, bytes, *wire_len),
+                    _ => Some(view.payload(sample, bytes, *wire_len as usize)),
+                }
+            }
+            SampleContent::Continuation { bytes, wire_len, offset } => {
+                self.take_segment(view, sample, *offset, bytes, *wire_len)
+            }
+            SampleContent::Stray { headers } => {
+                let identification = stray_segment(headers, family(sample))?;
+                Some(view.finding(sample, identification, None))
             }
             SampleContent::ConnectionAttempt { headers } => {
                 self.hold_back(view, sample, headers);
@@ -68,9 +87,30 @@ impl Classifier {
         }
     }
 
+    /// Identifies a segment with those of its flow that were there before.
+    fn take_segment(
+        &mut self,
+        view: View,
+        sample: &SampleRecord,
+        offset: u32,
+        bytes: &[u8],
+        wire_len: u32,
+    ) -> Option<Finding> {
+        let way = (sample.source, sample.destination);
+        self.flights.end((sample.destination, sample.source));
+        let segment = Segment { offset, bytes: bytes.into(), wire_len: wire_len as usize };
+        let (joined, time_ns) = self.flights.join(way, sample.time_ns, segment)?;
+        let finding = view.payload(sample, &joined.bytes, joined.wire_len);
+        let finding = Finding { time_ns, ..finding };
+        if may_change(&finding) {
+            return self.flights.hold(way, finding);
+        }
+        self.flights.remove(way);
+        Some(finding)
+    }
+
     fn hold_back(&mut self, view: View, sample: &SampleRecord, headers: &[u8]) {
-        let family = if sample.source.is_ipv4() { 4 } else { 6 };
-        let Some(identification) = connection_attempt(headers, family) else { return };
+        let Some(identification) = connection_attempt(headers, family(sample)) else { return };
         if self.ages.len() >= MAX_ATTEMPTS {
             return;
         }
@@ -80,9 +120,10 @@ impl Classifier {
         self.ages.push_back((time_ns, ends));
     }
 
-    /// Removes and returns the attempts that timed out before `now_ns` (`CLOCK_BOOTTIME`).
+    /// Removes and returns what timed out before `now_ns` (`CLOCK_BOOTTIME`): attempts that nothing
+    /// followed, and payloads that did not go on.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let mut findings = self.flights.expire(now_ns);
         while let Some((time_ns, ends)) = self.ages.front().copied() {
             if now_ns.saturating_sub(time_ns) < ATTEMPT_TIMEOUT_NS {
                 break;
@@ -95,4 +136,9 @@ impl Classifier {
         }
         findings
     }
+}
+
+/// Version of IP.
+const fn family(sample: &SampleRecord) -> u8 {
+    if sample.source.is_ipv4() { 4 } else { 6 }
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::{
     classifier::{ATTEMPT_TIMEOUT_NS, MAX_ATTEMPTS},
+    flights::FLIGHT_TIMEOUT_NS,
     *,
 };
 
@@ -37,7 +38,8 @@ fn sample(kind: SampleKind, protocol: Protocol, bytes: &[u8], time_ns: u64) -> S
         direction: Direction::Ingress as u8,
         family: 4,
         orientation: Orientation::Usual as u8,
-        reserved: [0; 5],
+        offset: 0,
+        reserved: [0; 3],
         bytes: room,
     }
 }
@@ -120,7 +122,9 @@ fn an_attempt_with_a_payload_is_no_finding() {
         ingest(&mut classifier, &attempt(0), watched);
         let payload = sample(SampleKind::Payload, Protocol::Tcp, b"x", 1);
         let payload = if reply { answer(&payload) } else { payload };
-        assert!(ingest(&mut classifier, &payload, watched).is_some());
+        // A letter says so little that it waits for more.
+        assert!(ingest(&mut classifier, &payload, watched).is_none());
+        assert_eq!(verdicts(&classifier.expire(u64::MAX)), [Verdict::Text]);
         assert_eq!(classifier.expire(u64::MAX), []);
     }
 }
@@ -163,6 +167,65 @@ fn the_watched_end_is_local_over_loopback() {
         ingest(&mut classifier, &Sample { interface: 2, ..sent }, watched).expect("a finding");
     assert_eq!((finding.peer.port(), finding.direction), (2948, Direction::Egress));
     assert_eq!(finding.port, 2948);
+}
+
+/// A segment of the client's, behind the first byte of its flow.
+fn segment(offset: u16, bytes: &[u8], time_ns: u64) -> Sample {
+    let kind = if offset == 0 { SampleKind::Payload } else { SampleKind::Continuation };
+    Sample { offset, ..sample(kind, Protocol::Tcp, bytes, time_ns) }
+}
+
+#[test]
+fn puts_the_first_segments_together() {
+    let parts = [segment(0, b"G", 7), segment(1, b"ET / HTTP/1.1\r\n", 8)];
+    let again = [parts[0], parts[0], parts[1]];
+    let backwards = [parts[1], parts[0]];
+    for samples in [&parts[..], &again, &backwards] {
+        let mut classifier = Classifier::default();
+        let (last, before) = samples.split_last().expect("segments");
+        for sample in before {
+            assert_eq!(ingest(&mut classifier, sample, watched), None);
+        }
+        let finding = ingest(&mut classifier, last, watched).expect("a finding");
+        assert_eq!(finding.identification.verdict, Verdict::Http);
+        assert_eq!(finding.time_ns, samples[0].time_ns);
+        let payload = finding.payload.expect("a payload");
+        assert_eq!((&payload.bytes[..], payload.size), (&b"GET / HTTP/1.1\r\n"[..], 16));
+        assert_eq!(classifier.expire(u64::MAX), [], "it is a finding once");
+    }
+}
+
+#[test]
+fn what_nothing_follows_is_what_it_is() {
+    let mut classifier = Classifier::default();
+    assert_eq!(ingest(&mut classifier, &segment(0, b"hello\r\n", 5), watched), None);
+    assert_eq!(classifier.expire(5 + FLIGHT_TIMEOUT_NS - 1), []);
+    assert_eq!(verdicts(&classifier.expire(5 + FLIGHT_TIMEOUT_NS)), [Verdict::Text]);
+}
+
+#[test]
+fn an_answer_ends_a_flight() {
+    let mut classifier = Classifier::default();
+    assert_eq!(ingest(&mut classifier, &segment(0, b"hello\r\n", 5), watched), None);
+    let reply = answer(&sample(SampleKind::Payload, Protocol::Tcp, b"SSH-2.0-x\r\n", 6));
+    assert!(ingest(&mut classifier, &reply, watched).is_some());
+    assert_eq!(ingest(&mut classifier, &segment(7, b"SSH-2.0-y\r\n", 8), watched), None);
+    let findings = classifier.expire(u64::MAX);
+    assert_eq!(verdicts(&findings), [Verdict::Text]);
+    assert_eq!(findings[0].payload.as_ref().map(|payload| payload.size), Some(7));
+}
+
+#[test]
+fn a_segment_of_no_connection_is_a_scan_at_once() {
+    for (flags, window) in [(0x00, 1), (0x01, 1), (0x29, 1), (0x10, 1024), (0x11, 2048)] {
+        let mut headers = headers(window, &[]);
+        headers[33] = flags;
+        let mut classifier = Classifier::default();
+        let stray = sample(SampleKind::Stray, Protocol::Tcp, &headers, 3);
+        let finding = ingest(&mut classifier, &stray, watched).expect("a finding");
+        assert!(finding.identification.verdict.is_scan(), "{finding:?}");
+        assert_eq!(finding.payload, None);
+    }
 }
 
 #[test]

@@ -61,8 +61,8 @@ impl View {
     }
 
     /// Identifies a payload of which `bytes` were captured.
-    pub(super) fn payload(self, sample: &SampleRecord, bytes: &[u8], wire_len: u32) -> Finding {
-        let wire_len = (wire_len as usize).max(bytes.len());
+    pub(super) fn payload(self, sample: &SampleRecord, bytes: &[u8], wire_len: usize) -> Finding {
+        let wire_len = wire_len.max(bytes.len());
         let (source, destination) = match self.direction {
             Direction::Ingress => (self.peer, self.local),
             Direction::Egress => (self.local, self.peer),

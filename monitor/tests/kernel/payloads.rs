@@ -87,6 +87,18 @@ fn syn(source: Ipv4Addr, source_port: u16, id: u16, window: u16) -> Vec<u8> {
     frame(source, 6, id, 250, &tcp)
 }
 
+/// A segment without options.
+fn segment(source: Ipv4Addr, sequence: u32, flags: u8, window: u16, payload: &[u8]) -> Vec<u8> {
+    let mut tcp = 40_001_u16.to_be_bytes().to_vec();
+    tcp.extend(watched().to_be_bytes());
+    tcp.extend(sequence.to_be_bytes());
+    tcp.extend([0, 0, 0, 0, 0x50, flags]);
+    tcp.extend(window.to_be_bytes());
+    tcp.extend([0, 0, 0, 0]);
+    tcp.extend(payload);
+    frame(source, 6, 7, 64, &tcp)
+}
+
 fn conversations_are_identified(mode: &'static str, mechanism: &str) {
     in_world(|world| {
         let (peer, agent) = veth_world(world, config().mode(mode));
@@ -227,19 +239,111 @@ fn recognizes_scans_by_what_does_not_follow() {
             // The one that is sent twice is one.
             wire.send(&syn(Ipv4Addr::new(10, 9, 2, 2), 40_002, 9, 1024));
         });
-        let mut verdicts: Vec<String> = wait_for(&agent, 4)
-            .iter()
-            .map(|event| {
-                let [verdict, peer] = ["ghostport.verdict", "network.peer.address"]
-                    .map(|key| event[key].as_str().expect(key));
-                format!("{peer} {verdict}")
-            })
-            .collect();
-        verdicts.sort();
+        let verdicts = verdicts_by_peer(&wait_for(&agent, 4));
         let expected =
             ["10.9.0.2 empty", "10.9.0.2 redis", "10.9.2.1 scan-zmap", "10.9.2.2 scan-nmap"];
         assert_eq!(verdicts, expected);
         drop((listener, silent, talking));
+    });
+}
+
+fn verdicts_by_peer(events: &[Value]) -> Vec<String> {
+    let mut verdicts: Vec<String> = events
+        .iter()
+        .map(|event| {
+            let [verdict, peer] = ["ghostport.verdict", "network.peer.address"]
+                .map(|key| event[key].as_str().expect(key));
+            format!("{peer} {verdict}")
+        })
+        .collect();
+    verdicts.sort();
+    verdicts
+}
+
+/// In order, out of order, and sent again.
+fn puts_the_first_segments_together(mode: &'static str) {
+    const SYN: u8 = 0x02;
+    const PUSH: u8 = 0x18;
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config().mode(mode));
+        peer.run(|| {
+            let wire = Wire::open("peer0");
+            let parts = [(0, 1), (1, 5), (5, REQUEST.len())];
+            for (host, order) in [(1, &[0, 1, 2][..]), (2, &[2, 0, 1]), (3, &[0, 0, 1, 1, 2])] {
+                let source = Ipv4Addr::new(10, 9, 4, host);
+                wire.send(&segment(source, 1_000, SYN, 64_000, &[]));
+                for part in order {
+                    let (from, to) = parts[*part];
+                    let sequence = 1_001 + from as u32;
+                    wire.send(&segment(source, sequence, PUSH, 64_000, &REQUEST[from..to]));
+                }
+            }
+        });
+        let events = wait_for(&agent, 3);
+        assert_eq!(verdicts_by_peer(&events), ["10.9.4.1 http", "10.9.4.2 http", "10.9.4.3 http"]);
+        for event in &events {
+            assert_eq!(event["ghostport.payload_hex"], hex(REQUEST), "{event}");
+        }
+        assert_eq!(agent.metrics().sum("ghostport_payloads_skipped_total", &[]), 0);
+    });
+}
+
+#[test]
+fn puts_the_first_segments_together_by_native_xdp() {
+    puts_the_first_segments_together("xdp-native");
+}
+
+#[test]
+fn puts_the_first_segments_together_by_tc() {
+    puts_the_first_segments_together("tc");
+}
+
+#[test]
+fn a_request_that_is_written_byte_by_byte_is_one() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config());
+        let address = SocketAddr::from(([10, 9, 0, 1], watched()));
+        let listener = TcpListener::bind(address).expect("bound");
+        let client = peer.run(move || {
+            let mut stream = TcpStream::connect(address).expect("connected");
+            stream.set_nodelay(true).expect("set");
+            stream.write_all(b"G").expect("sent");
+            thread::sleep(Duration::from_millis(50));
+            stream.write_all(b"ET / HTTP/1.1\r\n\r\n").expect("sent");
+            stream
+        });
+        let events = wait_for(&agent, 1);
+        assert_eq!(verdicts_by_peer(&events), ["10.9.0.2 http"]);
+        assert_eq!(events[0]["ghostport.payload_size"], 18);
+        drop((listener, client));
+    });
+}
+
+#[test]
+fn recognizes_scans_without_a_connection() {
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config());
+        peer.run(|| {
+            let wire = Wire::open("peer0");
+            // NULL, FIN, XMAS, ACK and Maimon as Nmap sends them; XMAS of another scanner; a segment
+            // of a connection that began before, which is nothing.
+            let scans = [(0x00, 1024), (0x01, 2048), (0x29, 3072), (0x10, 4096), (0x11, 1024)];
+            let others = [(0x29, 500), (0x10, 501)];
+            for (host, (flags, window)) in (1..).zip(scans.into_iter().chain(others)) {
+                let source = Ipv4Addr::new(10, 9, 5, host);
+                wire.send(&segment(source, 1_000, flags, window, &[]));
+            }
+        });
+        let expected = [
+            "10.9.5.1 scan-nmap",
+            "10.9.5.2 scan-nmap",
+            "10.9.5.3 scan-nmap",
+            "10.9.5.4 scan-nmap",
+            "10.9.5.5 scan-nmap",
+            "10.9.5.6 scan-stealth",
+        ];
+        assert_eq!(verdicts_by_peer(&wait_for(&agent, expected.len())), expected);
     });
 }
 
