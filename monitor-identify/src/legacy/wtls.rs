@@ -3,6 +3,7 @@
 
 use monitor_common::flow::Protocol;
 
+use super::port;
 use crate::{
     Identification, Payload, Verdict,
     details::{Details, named},
@@ -30,12 +31,18 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let record = if has_length { reader.block16()? } else { reader.take(reader.rest().len())? };
     let mut identification = match first & 0x0f {
         3 => handshake(record)?,
-        // Without a length nothing would hold it together.
-        2 if has_length && reader.is_empty() => alert(record)?,
+        // Without a length nothing would hold it together, and on another port it could be anything.
+        2 if has_length && reader.is_empty() && is_on_port(payload) => alert(record)?,
         _ => return None,
     };
     identification.details.set_known("sequence", sequence);
     Some(identification)
+}
+
+/// Whether a few bytes may be WTLS: a whole datagram from or to one of its ports.
+fn is_on_port(payload: &Payload<'_>) -> bool {
+    let is_known = port::WTLS.into_iter().any(|port| payload.has_port(port));
+    payload.transport == Some(Protocol::Udp) && is_known && !payload.is_cut()
 }
 
 /// One whole hello: the size of the record and its own agree. Handshakes without content and changes

@@ -20,6 +20,7 @@ use crate::{
     api::selftest::{FOLDER, SelftestResult},
     config::{Config, Overrides},
     terminal::{
+        escape::escaped,
         logging::{self, LogLevel},
         output::{CANNOT_WORK, fail, print},
     },
@@ -44,7 +45,11 @@ pub fn run() -> ExitCode {
     if let Err(error) = result.write(Path::new(FOLDER))
         && proof.is_ok()
     {
-        eprintln!("ghostport: the agent's metrics will not have this result: {FOLDER}: {error}");
+        let error = error.to_string();
+        eprintln!(
+            "ghostport: the agent's metrics will not have this result: {FOLDER}: {}",
+            escaped(&error)
+        );
     }
     match proof {
         Ok(page) => print(page),

@@ -269,7 +269,7 @@ fn puts_the_first_segments_together(mode: &'static str) {
         let (peer, agent) = veth_world(world, config().mode(mode));
         peer.run(|| {
             let wire = Wire::open("peer0");
-            let parts = [(0, 1), (1, 5), (5, REQUEST.len())];
+            let parts = [(0, 1), (1, 3), (3, REQUEST.len())];
             for (host, order) in [(1, &[0, 1, 2][..]), (2, &[2, 0, 1]), (3, &[0, 0, 1, 1, 2])] {
                 let source = Ipv4Addr::new(10, 9, 4, host);
                 wire.send(&segment(source, 1_000, SYN, 64_000, &[]));

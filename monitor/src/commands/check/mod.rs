@@ -22,6 +22,7 @@ use crate::{
     process::ProcessEnricher,
     sockets::{self, Extent},
     terminal::{
+        escape::escaped,
         logging,
         output::{self, CANNOT_LOOK, fail, print},
     },
@@ -34,7 +35,7 @@ pub async fn run(args: &CheckArgs) -> ExitCode {
         Err(error) => return fail(CANNOT_LOOK, &error),
     };
     for warning in report.warnings() {
-        eprintln!("ghostport: {warning}");
+        eprintln!("ghostport: {}", escaped(&warning));
     }
     if sockets::has_unread_rules() {
         eprintln!(

@@ -155,3 +155,27 @@ fn facts_of_the_agent_are_added() {
     assert!(page.contains(facts), "{page}");
     assert!(!page.contains('\u{1b}') && text::page(&report, true).contains('\u{1b}'));
 }
+
+#[test]
+fn names_of_others_are_escaped() {
+    const HOSTILE: &str = "a\u{1b}[2J\u{202e}b\r\n";
+    let holder = json!({
+        "pid": 7, "name": HOSTILE, "user": HOSTILE, "systemd_unit": HOSTILE,
+        "container_id": HOSTILE, "executable": HOSTILE, "command_args": [HOSTILE],
+    });
+    let socket = json!({
+        "transport": "udp", "family": "ipv4", "local_address": "0.0.0.0", "local_port": 2948,
+        "holders": [holder],
+    });
+    let mut report = report(vec![udp_socket(2948)], Unseen::default());
+    for port in &mut report.ports {
+        port.port.service = Some(HOSTILE.to_owned());
+        port.port.sockets = vec![serde_json::from_value(socket.clone()).expect("a socket")];
+    }
+    let page = text::page(&report, false);
+    let is_raw =
+        |character: char| character.is_control() && character != '\n' || character == '\u{202e}';
+    assert!(!page.contains(is_raw), "{page:?}");
+    // Name, user and unit are in one line.
+    assert_eq!(page.matches("a\\u{1b}[2J").count(), 2 * 7, "{page}");
+}

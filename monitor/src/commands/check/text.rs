@@ -17,6 +17,7 @@ use crate::{
     },
     sockets::SocketScope,
     terminal::{
+        escape::escaped,
         page::{Page, WIDTH, fit},
         wrap::wrap,
     },
@@ -74,7 +75,8 @@ impl Writer {
         } else {
             AnsiColor::Yellow.on_default().bold()
         };
-        let name = report.port.service.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        let name = report.port.service.as_deref().map(|name| format!(" {}", escaped(name)));
+        let name = name.unwrap_or_default();
         let port = self.page.styled(style, &report.port.port.to_string());
         writeln!(self.page, "{port}{name}: {count}")?;
         if sockets.is_empty() && report.known_to_agent > 0 {

@@ -18,7 +18,10 @@ use monitor_identify::{
 
 use crate::{
     cli::IdentifyArgs,
-    terminal::output::{CANNOT_LOOK, fail},
+    terminal::{
+        escape::escaped,
+        output::{CANNOT_LOOK, fail},
+    },
 };
 
 mod hex;
@@ -182,7 +185,7 @@ fn many(request: &Request<'_>, reader: impl Read, output: &mut impl Write) -> Re
     };
     let (summary, outcome) = read_capture(reader, &mut report);
     output.flush()?;
-    eprintln!("ghostport: {summary}");
+    eprintln!("ghostport: {}", escaped(&summary.to_string()));
     Ok(outcome?)
 }
 

@@ -13,7 +13,7 @@ use super::{
     holders,
     model::{Model, Row, ago, short},
 };
-use crate::terminal::event_table;
+use crate::terminal::{escape::escaped, event_table};
 use monitor_ledger::PortState;
 
 /// Least lines that the events get, their heading among them.
@@ -50,7 +50,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: Timestamp, in_colo
 
 fn head_line(model: &Model, now: Timestamp, in_colour: bool) -> Line<'static> {
     if let Some(trouble) = &model.trouble {
-        return Line::styled(trouble.clone(), warning(in_colour));
+        return Line::styled(escaped(trouble).into_owned(), warning(in_colour));
     }
     let (awake, held) = model.summary();
     let order = if model.reversed { ", reversed" } else { "" };
@@ -100,7 +100,9 @@ fn table_row(row: &Row, now: Timestamp, in_colour: bool) -> TableRow<'static> {
         short(row.count.attempts),
         holders::names(port),
     ];
-    TableRow::new(cells.map(Cell::from)).style(style(state, is_dormant, in_colour))
+    // The screen leaves control characters out, and obeys marks of direction.
+    let cells = cells.map(|cell| Cell::from(escaped(&cell).into_owned()));
+    TableRow::new(cells).style(style(state, is_dormant, in_colour))
 }
 
 fn style(state: PortState, dormant: bool, in_colour: bool) -> Style {
@@ -120,7 +122,8 @@ fn warning(in_colour: bool) -> Style {
 
 fn detail_line(model: &Model) -> Line<'static> {
     let Some(row) = model.selection() else { return Line::default() };
-    Line::styled(format!("{}: {}", row.port.port, holders::details(&row.port)), Modifier::ITALIC)
+    let details = format!("{}: {}", row.port.port, holders::details(&row.port));
+    Line::styled(escaped(&details).into_owned(), Modifier::ITALIC)
 }
 
 /// The newest events, of which the last is at the bottom.
@@ -203,6 +206,32 @@ mod tests {
             let text = text(&drawn(&model(), width, height, true));
             assert!(!text.contains('\u{1b}'), "a control character of a program's name");
         }
+    }
+
+    #[test]
+    fn names_of_others_are_escaped_everywhere() {
+        const HOSTILE: &str = "a\u{1b}[2J\u{202e}b\u{9b}\u{7}\r";
+        let holder = json!({"name": HOSTILE, "pid": 1, "systemd_unit": HOSTILE});
+        let socket = json!({"transport": "udp", "local_port": 2948, "holders": [holder]});
+        let mut model = Model::default();
+        model.look(vec![port(2948, "bound", &[socket])], counts(&[]), Duration::ZERO);
+        let event = json!({
+            "time": "2026-11-21T08:30:00Z", "event.name": "ghostport.bind",
+            "network.local.port": 2948, "process.executable.name": HOSTILE, "process.pid": 1,
+        });
+        model.add_event(&event.to_string());
+        let shown = text(&drawn(&model, 200, 24, true));
+        model.trouble = Some(HOSTILE.to_owned());
+        let trouble = text(&drawn(&model, 200, 24, true));
+        for text in [&shown, &trouble] {
+            let is_raw = |character: char| {
+                character.is_control() && character != '\n' || character == '\u{202e}'
+            };
+            assert!(!text.contains(is_raw), "{text:?}");
+        }
+        // In the table, its detail and the event; in the message as well.
+        assert_eq!(shown.matches("\\u{202e}").count(), 4, "{shown}");
+        assert_eq!(trouble.matches("\\u{202e}").count(), 5, "{trouble}");
     }
 
     #[test]
