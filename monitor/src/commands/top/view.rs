@@ -230,8 +230,8 @@ mod tests {
             assert!(!text.contains(is_raw), "{text:?}");
         }
         // In the table, its detail and the event; in the message as well.
-        assert_eq!(shown.matches("\\u{202e}").count(), 4, "{shown}");
-        assert_eq!(trouble.matches("\\u{202e}").count(), 5, "{trouble}");
+        assert_eq!(shown.matches("\\u{1b}[2J").count(), 4, "{shown}");
+        assert_eq!(trouble.matches("\\u{1b}[2J").count(), 5, "{trouble}");
     }
 
     #[test]
