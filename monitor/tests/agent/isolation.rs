@@ -17,7 +17,7 @@ fn agents_without_configuration_do_not_share_a_store() {
     let before = modified();
     for _ in 0..2 {
         in_world(|world| {
-            assert!(!Path::new(STORE).exists(), "this world has a store already");
+            assert!(!Path::new(STORE).exists(), "{STORE} is there: this world shares a store");
             let path = world.path("defaults.yaml");
             fs::write(&path, "").expect("written");
             let mut command = ghostport();
