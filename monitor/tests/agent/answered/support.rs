@@ -34,8 +34,10 @@ pub(super) fn config() -> Config {
     Config::new([watched()]).on(&["gp0"])
 }
 
-/// Adds rules to this thread's network namespace.
+/// Adds rules to this thread's network namespace. Versions of nft before 1.0.7 take a closing brace
+/// only where a line or a statement has ended.
 pub(super) fn nft(rules: &str) {
+    let rules = rules.replace(" }", "\n}") + "\n";
     let mut child = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
