@@ -9,7 +9,7 @@ use std::{
 
 use testkit::{
     agent::{Agent, Config},
-    realtime, scaled, sh,
+    realtime, scaled,
     world::in_world,
 };
 
@@ -55,7 +55,6 @@ fn loses_no_count_to_a_thread_of_higher_priority() {
 fn send_from_all(amount: u64) -> Option<u64> {
     // Nobody reads: a full queue drops them after they are counted.
     let _receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
-    sh("true");
     let (stop, stopped) =
         (std::sync::atomic::AtomicBool::new(false), std::sync::atomic::Ordering::Relaxed);
     thread::scope(|scope| {

@@ -208,23 +208,46 @@ fn an_sctp_server_listens_and_serves() {
     });
 }
 
-/// The peer's kernel accepts on the watched port: this host began.
+/// An SCTP packet whose first chunk is of a type: INIT begins an association, INIT ACK accepts it.
+fn sctp_packet(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), chunk: u8) -> Vec<u8> {
+    let mut rest = vec![0; 8];
+    rest.extend([chunk, 0, 0, 20]);
+    rest.extend([0; 16]);
+    frame(SCTP, source.into(), destination.into(), &rest)
+}
+
 #[test]
-fn an_sctp_association_that_this_host_begins_is_outbound() {
+fn the_first_chunk_of_sctp_says_who_began() {
+    const DATA: u8 = 0;
+    const INIT: u8 = 1;
     in_world(|world| {
         let peer = world.peer();
         let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        let wire = Wire::open("gp0");
+        // An association that is older than the agent.
+        wire.send(&sctp_packet((HERE, 4000), (THERE, watched()), DATA));
+        let begins = sctp_packet((THERE, watched()), (HERE, 4000), INIT);
+        peer.run(move || Wire::open("peer0").send(&begins));
+        assert_sides(&agent, "sctp", [0; 3], [0, 2, 0]);
+        let_the_ledger_read();
+        assert_eq!((state(&agent), awakenings(&agent)), ("quiet".to_owned(), 0));
+        wire.send(&sctp_packet((HERE, 4000), (THERE, watched()), INIT));
+        await_state(&agent, "outbound");
+        assert_eq!(awakenings(&agent), 1);
+    });
+}
+
+/// The peer's kernel refuses. A server there would be a holder: socket hooks see every namespace.
+#[test]
+fn an_sctp_association_that_this_host_begins_is_outbound() {
+    in_world(|world| {
+        let _peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
         let Some(client) = stream() else { return eprintln!("skipped: no SCTP here") };
-        let server = peer.run(|| {
-            let server = bound_to(stream().expect("as here"), THERE, watched());
-            listen(&server, 1).expect("listening");
-            server
-        });
         let client = bound_to(client, HERE, 0);
-        connect(&client, &SocketAddr::from((THERE, watched()))).expect("connected");
+        connect(&client, &SocketAddr::from((THERE, watched()))).expect_err("refused");
         await_state(&agent, "outbound");
         assert_eq!(packets(&agent, "sctp", "local"), 0);
-        drop(server);
     });
 }
 
