@@ -224,7 +224,7 @@ impl FarEnd {
             let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
             let _ = socket.try_io(Interest::READABLE, nothing);
         }
-        future::pending().await
+        future::pending::<()>().await;
     }
 }
 

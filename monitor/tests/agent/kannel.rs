@@ -220,7 +220,7 @@ fn everything_a_real_gateway_sends_is_identified() {
                 found["verdict"] != verdict_of(datagram) || found["grade"] == "suspect"
             })
             .map(|((source, destination, payload), found)| {
-                format!("{source} {destination} {:02x?}: {found}", payload)
+                format!("{source} {destination} {payload:02x?}: {found}")
             })
             .collect();
         assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), found.len(), wrong.join("\n"));

@@ -126,8 +126,9 @@ fn assert_is_stored(world: &World, agent: &Agent) {
         (stored == agent.events()).then_some(stored)
     });
     let answer: Events = ask("/api/v1/events");
-    let read = |event: &Box<RawValue>| serde_json::from_str(event.get()).expect("JSON");
-    assert_eq!(answer.events.iter().map(read).collect::<Vec<Value>>(), stored);
+    let read = |event: &RawValue| serde_json::from_str(event.get()).expect("JSON");
+    let answered = answer.events.iter().map(|event| read(event));
+    assert_eq!(answered.collect::<Vec<Value>>(), stored);
 }
 
 #[test]
