@@ -1,5 +1,6 @@
 //! Hooks come and go with interfaces, find a place beside others, and leave nothing behind.
 
+mod blind_spots;
 mod neighbours;
 mod restart;
 mod selection;
