@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use monitor_common::flow::Protocol;
+
 use super::gsm7;
 use crate::{Identification, Payload, Verdict, details::Details};
 
@@ -13,7 +15,7 @@ const PACKED_START: &[u8] = &[0x57, 0xeb, 0x30, 0x09];
 pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     match payload.bytes.first()? {
         b'W' => request(payload.bytes, "plain text"),
-        b'H' | b'O' | b'P' => standalone(payload.bytes),
+        b'H' | b'O' | b'P' if payload.may_be(Protocol::Tcp) => standalone(payload.bytes),
         _ => None,
     }
 }
@@ -86,11 +88,15 @@ fn standalone(bytes: &[u8]) -> Option<Identification> {
         b"OK" | b"PING" => None,
         line => Some(line.strip_prefix(b"HELO ")?),
     };
-    let is_told = lines.any(|line| match line {
-        b"OK" | b"PING" => session.is_some(),
+    // Mail clients have the name of a host there.
+    let is_session = |session: &[u8]| {
+        !session.is_empty() && session.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'.')
+    };
+    let is_followed = match lines.next()? {
+        b"OK" | b"PING" => session.is_some_and(is_session),
         line => line.starts_with(START),
-    });
-    if !is_told {
+    };
+    if !is_followed {
         return None;
     }
     let mut identification = Identification::consistent(

@@ -136,8 +136,11 @@ impl<'a> Push<'a> {
         evidence.add(body_bits);
         let push = Self { content_type, headers, body, body_len, state, agreement, evidence };
         let is_push = match agreement {
-            // Where the headers are too large, it is unknown where the body begins.
-            Agreement::Disagrees if !matches!(state, State::TooLarge(_)) => evidence.is_plenty(),
+            // Behind a field that is too large, it is unknown where the body begins.
+            Agreement::Disagrees if is_field_too_large || content_type.is_too_large => {
+                evidence.is_enough()
+            }
+            Agreement::Disagrees => evidence.is_plenty(),
             _ => evidence.is_enough(),
         };
         is_push.then_some(push)

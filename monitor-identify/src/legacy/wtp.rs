@@ -15,6 +15,8 @@ use crate::{
 const TRAILER: u8 = 0x02;
 /// Items of a variable header that are walked.
 const MAX_ITEMS: usize = 8;
+/// A session with a larger number is as likely to be noise: gateways count from 0.
+const MAX_SESSION: u64 = 1 << 12;
 /// Head of an item of one byte that is the last of a header: the number of a segment, §8.4.4.
 const SEGMENT_ITEM: u8 = 0x19;
 /// Segments of a message; a handset has no room for more of 1,400 bytes.
@@ -74,12 +76,14 @@ fn session_end(
         SUSPEND => "Suspend",
         _ => return None,
     };
-    let session = content.uintvar()?;
+    let session = content.uintvar().filter(|session| *session < MAX_SESSION)?;
     // A client sends them in one packet, which is not sent again, with or without the user's
     // acknowledgement.
     const ONE_PACKET: u8 = 0x0a;
     let is_bare = header[0] == ONE_PACKET && matches!(header[3], 0x00 | 0x10) && content.is_empty();
-    let is_there = payload.destination_port == Some(port::WTP) && is_on_port(payload);
+    let is_initiator = header[1] & 0x80 == 0;
+    let is_there =
+        payload.destination_port == Some(port::WTP) && is_initiator && is_on_port(payload);
     (is_bare && is_there).then(|| {
         let mut details = head("Invoke", header);
         details.set("class", 0);
