@@ -152,6 +152,10 @@ pub(super) const SKIPS: &[Skip] = &[
         test: "tc_reads_headers_that_are_not_contiguous",
         kernels: &["5.10", "6.1", "6.12", "6.18", "6.1-arm64"],
     },
+    // Linux 7.1 removed UDP-Lite.
+    Skip { test: "reports_a_udplite_socket", kernels: &["7.x", "7.x-rt"] },
+    Skip { test: "a_udplite_server_is_bound_and_served", kernels: &["7.x", "7.x-rt"] },
+    Skip { test: "a_udplite_flow_that_this_host_begins_is_outbound", kernels: &["7.x", "7.x-rt"] },
     // TCX came with Linux 6.6.
     Skip {
         test: "a_kill_under_load_loses_no_frame_by_tcx",
