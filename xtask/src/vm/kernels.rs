@@ -50,8 +50,13 @@ const MODULES: &[&str] = &[
     "vrf",
     "udp_tunnel",
     "ip6_udp_tunnel",
+    "crc32c_generic",
+    "libcrc32c",
     "sctp",
 ];
+
+/// The file beside a kernel that lists the modules that were looked for.
+const KEPT: &str = "modules";
 
 /// Kernels that belong together.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +114,10 @@ fn provide_one(
     let release = newest(line, packages.keys().map(String::as_str))
         .with_context(|| format!("Debian's archive has no kernel {}", line.name))?;
     let home = folder.join(&release);
-    if !home.is_dir() {
+    // Another list of modules needs what was not kept the last time.
+    let modules = MODULES.join("\n");
+    let kept = fs::read_to_string(home.join(KEPT)).unwrap_or_default();
+    if kept != modules {
         let parts = parts(&release, |name| packages.contains_key(name));
         say(&format!("fetching {}", parts.join(" ")));
         // Complete or not at all, whenever this is interrupted.
@@ -117,6 +125,8 @@ fn provide_one(
         let _ = fs::remove_dir_all(&unfinished);
         fs::create_dir_all(&unfinished)?;
         fetch(line, archive, &parts, &unfinished).with_context(|| format!("kernel {release}"))?;
+        fs::write(unfinished.join(KEPT), modules)?;
+        let _ = fs::remove_dir_all(&home);
         fs::rename(&unfinished, &home)?;
         forget_older(line, &release, folder)?;
     }
