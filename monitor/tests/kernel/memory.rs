@@ -68,6 +68,6 @@ fn five_ports_on_eight_interfaces_and_16_cpus_take_a_mebibyte() {
 /// counters has the same size up to 16 CPUs.
 fn for_each_cpu() -> u64 {
     const _: () = assert!(SLOT_SIZE * 6 * 8 * 16 <= 192 * 1024);
-    let talkers = TALKER_SETS as usize * TALKER_WAYS as usize * size_of::<Talker>();
+    let talkers = TALKER_SETS as usize * TALKER_WAYS * size_of::<Talker>();
     (talkers + SkipCause::COUNT * size_of::<u64>()) as u64
 }
