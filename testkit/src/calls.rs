@@ -12,7 +12,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketType, bind, socket},
+    net::{AddressFamily, SocketType, bind, listen, socket, sockopt},
     thread::{Uid, gettid, set_thread_res_uid},
 };
 use serde_json::{Value, json};
@@ -232,6 +232,15 @@ pub fn bind_udp_twice(one: SocketAddr, two: SocketAddr) -> [Call; 3] {
     drop(socket);
     let [bound, close] = bound_life("udp", one);
     [bound, refusal("error", "udp", two, "EINVAL"), close]
+}
+
+/// A listener that shares its port with others (`SO_REUSEPORT`).
+pub fn sharing_listener(address: SocketAddr) -> OwnedFd {
+    let socket = tcp(AddressFamily::INET);
+    sockopt::set_socket_reuseport(&socket, true).expect("an option");
+    bind(&socket, &address).expect("bound");
+    listen(&socket, 1).expect("listening");
+    socket
 }
 
 /// A new TCP socket.

@@ -41,22 +41,19 @@ fn table(with_sources: bool) -> String {
     written(|page| page.table(with_sources))
 }
 
-fn written(write: impl FnOnce(&mut Writer) -> fmt::Result) -> String {
-    let mut writer = Writer { page: Page::new(false) };
-    // Writing to a page cannot fail.
-    let _ = write(&mut writer);
-    writer.page.into_text()
+fn written(write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) -> String {
+    Page::written(false, |page| write(&mut Writer { page }))
 }
 
 fn first_sentence(text: &str) -> &str {
     text.split_inclusive(". ").next().unwrap_or(text).trim_end_matches([' ', '.'])
 }
 
-struct Writer {
-    page: Page,
+struct Writer<'a> {
+    page: &'a mut Page,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn explanation(&mut self, service: Service, with_sources: bool) -> fmt::Result {
         let port = service.port;
         writeln!(self.page, "{port} {}\n", service.name)?;

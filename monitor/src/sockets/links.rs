@@ -1,4 +1,4 @@
-//! Interfaces of the calling thread's network namespace that lead nowhere.
+//! The interfaces of the calling thread's network namespace, as the kernel lists them.
 
 use std::{collections::BTreeSet, io};
 
@@ -18,11 +18,12 @@ const INFO_KIND: u16 = 1;
 /// `struct ifinfomsg`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct Link {
+pub(super) struct Link {
     family: u8,
     padding: u8,
-    kind: u16,
-    index: i32,
+    /// `ARPHRD_…`: what packets begin with.
+    pub(super) kind: u16,
+    pub(super) index: u32,
     flags: u32,
     change: u32,
 }
@@ -30,15 +31,22 @@ struct Link {
 /// Indices of the dummy interfaces: no packet arrives there from elsewhere.
 pub(super) fn dummies() -> io::Result<BTreeSet<u32>> {
     let mut found = BTreeSet::new();
+    list(|link, attributes| {
+        if is_dummy(attributes) {
+            found.insert(link.index);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Calls `visit` with every interface.
+pub(super) fn list(mut visit: impl FnMut(Link, Attributes<'_>)) -> io::Result<()> {
     let request = netlink_dump::request(GET_LINK, bytemuck::bytes_of(&Link::zeroed()), &[]);
     netlink_dump::dump(None, &request, |body| {
         let link: Link = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
-        if is_dummy(Attributes::behind(body, size_of::<Link>())) {
-            found.insert(link.index.cast_unsigned());
-        }
+        visit(link, Attributes::behind(body, size_of::<Link>()));
         Ok(())
-    })?;
-    Ok(found)
+    })
 }
 
 fn is_dummy(link: Attributes<'_>) -> bool {

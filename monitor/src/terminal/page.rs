@@ -17,12 +17,12 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    pub(crate) const fn new(in_colour: bool) -> Self {
-        Self { text: String::new(), in_colour }
-    }
-
-    pub(crate) fn into_text(self) -> String {
-        self.text
+    /// The text of a page that `write` fills.
+    pub(crate) fn written(in_colour: bool, write: impl FnOnce(&mut Self) -> fmt::Result) -> String {
+        let mut page = Self { text: String::new(), in_colour };
+        // Writing to a string cannot fail.
+        let _ = write(&mut page);
+        page.text
     }
 
     /// The text in a style, where the page is in colour.
@@ -82,11 +82,10 @@ mod tests {
 
     #[test]
     fn a_paragraph_continues_below_its_text() {
-        let mut page = Page::new(false);
-        let text = "word ".repeat(20);
-        page.paragraph("head: ", 6, &text).expect("written");
-        page.paragraph("empty: ", 7, "").expect("written");
-        let text = page.into_text();
+        let text = Page::written(false, |page| {
+            page.paragraph("head: ", 6, &"word ".repeat(20))?;
+            page.paragraph("empty: ", 7, "")
+        });
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("head: word") && lines[0].len() <= WIDTH, "{text}");
         assert!(lines[1].starts_with("      word"), "{text}");

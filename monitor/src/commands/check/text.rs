@@ -28,17 +28,14 @@ const INDENT: usize = 5;
 const DETAILS: usize = 14;
 
 pub(super) fn page(report: &Report, in_colour: bool) -> String {
-    let mut writer = Writer { page: Page::new(in_colour) };
-    // Writing to a page cannot fail.
-    let _ = writer.report(report);
-    writer.page.into_text()
+    Page::written(in_colour, |page| Writer { page }.report(report))
 }
 
-struct Writer {
-    page: Page,
+struct Writer<'a> {
+    page: &'a mut Page,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn report(&mut self, report: &Report) -> fmt::Result {
         let (busy, quiet): (Vec<_>, Vec<_>) =
             report.ports.iter().partition(|report| is_busy(report));

@@ -10,13 +10,13 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, Protocol, RawProtocol, SocketType, bind, connect, getsockname, listen,
-        socket, sockopt,
+        socket,
     },
 };
 use testkit::{
     calls::{
         Call, NOBODY, as_user, at, bind_udp_in_use, bind_udp_twice, bound_life, listening_life,
-        privileged, refusal, tcp, udp, v4,
+        privileged, refusal, sharing_listener, tcp, udp, v4,
     },
     child::{forked, left_open},
     compat,
@@ -185,14 +185,7 @@ pub(super) fn is_automatic(address: SocketAddr) -> bool {
 
 pub(super) fn reuse_port() -> Option<Vec<Call>> {
     let address = v4(port(13));
-    let sharing = || {
-        let socket = tcp(AddressFamily::INET);
-        sockopt::set_socket_reuseport(&socket, true).expect("an option");
-        bind(&socket, &address).expect("bound");
-        listen(&socket, 1).expect("listening");
-        socket
-    };
-    drop([sharing(), sharing()]);
+    drop([sharing_listener(address), sharing_listener(address)]);
     let [bind, listen, close] = listening_life("tcp", address);
     Some([&bind, &listen, &bind, &listen, &close, &close].map(Clone::clone).to_vec())
 }

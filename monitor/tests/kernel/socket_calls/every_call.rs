@@ -14,7 +14,8 @@ use rustix::{
 use testkit::{
     calls::{
         Call, MECHANISMS, NOBODY, as_user, at, bind_as, bind_nowhere, bind_udp_in_use,
-        bind_udp_twice, bound_life, listening_life, privileged, refusal, tcp, udp, v4,
+        bind_udp_twice, bound_life, listening_life, privileged, refusal, sharing_listener, tcp,
+        udp, v4,
     },
     world::{Peer, in_world, netns_inode, port, set_sysctl},
 };
@@ -193,14 +194,7 @@ fn users(bench: &mut Bench) {
 
 fn shared_ports(bench: &mut Bench) {
     let address = v4(port(30));
-    let sharing = || {
-        let socket = tcp(AddressFamily::INET);
-        sockopt::set_socket_reuseport(&socket, true).expect("an option");
-        bind(&socket, &address).expect("bound");
-        listen(&socket, 1).expect("listening");
-        socket
-    };
-    let (one, two) = (sharing(), sharing());
+    let (one, two) = (sharing_listener(address), sharing_listener(address));
     drop(one);
     drop(two);
     let [bind, listen, close] = listening_life("tcp", address);
