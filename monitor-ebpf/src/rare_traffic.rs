@@ -74,10 +74,13 @@ fn begins<P: PacketProgram>(
 /// Type of the first chunk of an SCTP packet, 0 if there is none.
 #[inline(always)]
 fn first_chunk<P: PacketProgram>(packet: P::View, segment: PackedSegment) -> u8 {
-    match packet.copied(segment.offset() + SCTP_HEADER_LEN) {
+    let chunk = match packet.copied(segment.offset() + SCTP_HEADER_LEN) {
         Some([word]) => u16::to_ne_bytes(word)[0],
         None => 0,
-    }
+    };
+    // Opaque to the compiler, which would keep apart whether there is one, and then read a number that
+    // was never written. Linux before 6.3 rejects that.
+    masked::<0xff>(chunk.into()) as u8
 }
 
 /// Adds to the counters of one end.
