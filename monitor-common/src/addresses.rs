@@ -73,17 +73,29 @@ impl AddressKey {
         self.0[0] == 0 && (self.0[1] == 0 || self.0[1] == IPV4_TAG)
     }
 
+    const BITS: u32 = ADDRESS_SLOTS.trailing_zeros();
+
+    #[inline(always)]
+    const fn hash(self) -> u64 {
+        const { assert!(ADDRESS_SLOTS.is_power_of_two()) };
+        self.0[0].wrapping_mul(MULTIPLIERS[0]).wrapping_add(self.0[1].wrapping_mul(MULTIPLIERS[1]))
+    }
+
     /// The two slots in which the address may be.
     #[inline(always)]
     pub const fn positions(self) -> [usize; 2] {
-        const BITS: u32 = ADDRESS_SLOTS.trailing_zeros();
-        const { assert!(ADDRESS_SLOTS.is_power_of_two()) };
-        let hash = self.0[0]
-            .wrapping_mul(MULTIPLIERS[0])
-            .wrapping_add(self.0[1].wrapping_mul(MULTIPLIERS[1]));
-        let first = hash >> (u64::BITS - BITS);
-        let second = hash >> (u64::BITS - 2 * BITS) & (ADDRESS_SLOTS as u64 - 1);
+        let hash = self.hash();
+        let first = hash >> (u64::BITS - Self::BITS);
+        let second = hash >> (u64::BITS - 2 * Self::BITS) & (ADDRESS_SLOTS as u64 - 1);
         [first as usize, second as usize]
+    }
+
+    /// Byte offset of the first of them in a table, with other bits below a slot's size, which
+    /// the kernel side masks with those that the verifier wants masked.
+    #[inline(always)]
+    pub const fn first_offset(self) -> u64 {
+        const SLOT: u32 = size_of::<AddressWords>().trailing_zeros();
+        self.hash() >> (u64::BITS - Self::BITS - SLOT)
     }
 }
 
@@ -297,6 +309,15 @@ mod tests {
         assert!(is([127, 0, 0, 1]) && is([127, 255, 255, 254]));
         assert!(!is([126, 0, 0, 1]) && !is([1, 0, 0, 127]));
         assert!(!AddressKey::from(IpAddr::from(Ipv6Addr::LOCALHOST)).is_ipv4_loopback());
+    }
+
+    #[test]
+    fn an_offset_is_that_of_the_first_position() {
+        for address in ["192.0.2.1", "2001:db8::1", "::1"] {
+            let key = AddressKey::from(address.parse::<IpAddr>().expect("an address"));
+            let offset = Addresses::slot_offset(0, key.positions()[0]);
+            assert_eq!(key.first_offset() & !15, offset, "{address}");
+        }
     }
 
     #[test]

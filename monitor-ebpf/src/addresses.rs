@@ -51,8 +51,7 @@ fn control() -> AddressControl {
 #[inline(always)]
 pub(crate) fn is_surely_ours(key: AddressKey) -> bool {
     let control = control();
-    let [first, _] = key.positions();
-    has(control.table, first, key)
+    has_at(Addresses::slot_offset(control.table, 0) | key.first_offset(), key)
 }
 
 #[inline(always)]
@@ -67,10 +66,16 @@ fn is_ours(control: AddressControl, key: AddressKey) -> bool {
 /// Whether a slot holds the address.
 #[inline(always)]
 fn has(table: u32, slot: usize, key: AddressKey) -> bool {
+    has_at(Addresses::slot_offset(table, slot), key)
+}
+
+/// Whether the slot at an offset holds the address.
+#[inline(always)]
+fn has_at(offset: u64, key: AddressKey) -> bool {
     /// Multiples of a slot within both tables.
     const MASK: u32 = (size_of::<Addresses>() - size_of::<u64>() - 1) as u32 & !15;
     const _: () = assert!((size_of::<Addresses>() - size_of::<u64>()).is_power_of_two());
-    let offset = masked::<MASK>(Addresses::slot_offset(table, slot));
+    let offset = masked::<MASK>(offset);
     // SAFETY: two words within the tables.
     let slot = unsafe { ADDRESSES.get().cast::<[u64; 2]>().byte_add(offset as usize) };
     // SAFETY: as above. Userspace writes only to the table that no program reads.

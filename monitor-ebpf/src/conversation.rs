@@ -9,8 +9,8 @@ use monitor_common::{
     ports::WirePort,
     sample::{SAMPLE_LEN, SampleKind, Selected},
     sampling::{
-        acknowledged, awaited, awaiting, conversation_index, hash_address, is_free, is_of_other, is_settled, merged,
-        settled, was_settled,
+        acknowledged, awaited, awaiting, conversation_index, hash_address, is_free, is_of_other,
+        is_settled, merged, settled, was_settled,
     },
     short_flight::{is_repeated, is_short_flight, offset_in_flight, short_flight, with_segment},
     sources::{sketch_index, talker_key},
@@ -165,13 +165,7 @@ fn tcp_sample<P: PacketProgram>(
 /// The sample to take of a payload that is not the first in its flow: a part of what one sample would
 /// have had of the first, if that was shorter.
 #[inline(always)]
-fn continuation(
-    sequence: u32,
-    flow: u64,
-    word: u64,
-    slot: *mut u64,
-    now: u64,
-) -> Option<Selected> {
+fn continuation(sequence: u32, flow: u64, word: u64, slot: *mut u64, now: u64) -> Option<Selected> {
     if let Some(first) = awaited(word, flow) {
         // Ahead of the first, which is still to come.
         let offset = sequence.wrapping_sub(first);

@@ -155,9 +155,8 @@ pub(crate) fn is_within_limits(
 ) -> bool {
     const RESERVED: i64 = SAMPLES_PER_SECOND[Budget::Connections as usize] / 2;
     let is_continuation = selected.is(SampleKind::Continuation);
-    let follows_handshake = selected.is(SampleKind::Payload)
-        || selected.is(SampleKind::Handshake)
-        || is_continuation;
+    let follows_handshake =
+        selected.is(SampleKind::Payload) || selected.is(SampleKind::Handshake) || is_continuation;
     let budget = if follows_handshake && matches!(protocol, Protocol::Tcp) {
         Budget::Connections
     } else {

@@ -38,16 +38,20 @@ pub(crate) fn count<P: PacketProgram>(
     source: u64,
     destination: u64,
 ) -> PackedSegment {
-    if source & destination & 1 != 0 || segment.is_syn() {
+    let (here, there) = match P::Direction::VALUE {
+        Direction::Ingress => (destination, source),
+        Direction::Egress => (source, destination),
+    };
+    if segment.is_syn() {
         cold_path();
         return PackedSegment::of(segment, source, destination);
     }
-    let is_here = match P::Direction::VALUE {
-        Direction::Ingress => destination & 1 != 0,
-        Direction::Egress => source & 1 != 0,
-    };
     // Each call has a copy of the code, in which the side is a constant.
-    if is_here {
+    if here & 1 != 0 {
+        if there & 1 != 0 {
+            cold_path();
+            return PackedSegment::of(segment, 1, 1);
+        }
         count_end::<P>(packet, segment, Side::Local)
     } else if matches!(segment.protocol, Protocol::Tcp) {
         count_end::<P>(packet, segment, Side::Remote)
