@@ -120,10 +120,9 @@ fn a_kill_under_load(mode: &'static str, mechanism: &str) {
         assert_eq!([counted("success"), counted("in_use")], [succeeded, refused]);
         // A busy machine may start the agent so late that the ring is full meanwhile, and a
         // preemptible kernel leaves out calls, of which none was one of ours.
-        let metrics = agent.metrics();
-        let [full, missed] = ["ring_full", "call_missed"]
-            .map(|cause| metrics.sum("ghostport_kernel_errors_total", &[("cause", cause)]));
-        assert_eq!(kernel_errors(&metrics), full + missed);
+        let mut errors = kernel_errors(&agent.metrics());
+        errors.retain(|cause, _| !["ring_full", "call_missed"].contains(&&**cause));
+        assert!(errors.is_empty(), "{errors:?}");
     });
 }
 

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use testkit::{
     agent::{Agent, Config},
-    metrics::Metrics,
+    metrics::{Counts, Metrics},
     world::{Peer, World, port},
 };
 
@@ -36,8 +36,13 @@ pub(super) fn assert_mechanism(agent: &Agent, hook: &str, interface: &str, mecha
     assert_eq!(found.as_deref(), Some(mechanism), "{hook} of {interface}");
 }
 
-pub(super) fn kernel_errors(metrics: &Metrics) -> u64 {
-    metrics.sum("ghostport_kernel_errors_total", &[])
+/// Failures of the kernel side by their causes, without those that did not happen.
+pub(super) fn kernel_errors(metrics: &Metrics) -> Counts {
+    let failed = metrics
+        .series
+        .iter()
+        .filter(|(name, _, value)| name == "ghostport_kernel_errors_total" && *value != 0.0);
+    failed.map(|(_, labels, value)| (labels["cause"].clone(), *value as u64)).collect()
 }
 
 /// Waits until the farewell of a connection is over.
