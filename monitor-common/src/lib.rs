@@ -16,6 +16,7 @@ pub mod capture_notice;
 pub mod errors;
 pub mod flat;
 pub mod flow;
+mod flow_word;
 pub mod held_socket;
 pub mod limits;
 pub mod offsets;

@@ -22,6 +22,9 @@ pub const MAX_AUTOMATIC_BINDS: u32 = 256;
 /// Bytes of the ring buffer of samples, which holds 199 of them.
 pub const SAMPLE_RING_BYTES: usize = 64 * 1024;
 
+/// Bytes of a packet that are taken along.
+pub const SAMPLE_LEN: usize = 256;
+
 /// Flows that are remembered, so that only their first payload is sampled; a power of two.
 pub const CONVERSATIONS: u32 = 4096;
 

@@ -6,8 +6,7 @@ use crate::{
     sampling::AddressWords,
 };
 
-/// Bytes of a packet that are taken along.
-pub const SAMPLE_LEN: usize = 256;
+pub use crate::limits::SAMPLE_LEN;
 
 /// What the bytes of a [`Sample`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

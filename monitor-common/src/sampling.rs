@@ -9,6 +9,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
+    flow_word::{FLOW, STATE},
     limits::{CONVERSATIONS, RECENT_SOURCES, SAMPLES_PER_SOURCE},
     short_flight::is_over,
 };
@@ -200,10 +201,6 @@ const fn noted(direction: usize) -> u64 {
     1 << 30 << (direction & 1)
 }
 
-/// The part of a word that says whose it is.
-pub(crate) const FLOW: u64 = 0xffff_fffc_0000_0000;
-/// The part that says what is known of the flow.
-pub(crate) const STATE: u64 = 3 << 32;
 const AWAITING: u64 = 1 << 32;
 const ACKNOWLEDGED: u64 = 2 << 32;
 const SETTLED: u64 = 3 << 32;

@@ -6,8 +6,8 @@
 //! sampled, so that a packet which several hooks see is sampled once; how many were; and when.
 
 use crate::{
-    sample::SAMPLE_LEN,
-    sampling::{FLOW, STATE},
+    flow_word::{FLOW, STATE},
+    limits::SAMPLE_LEN,
 };
 
 /// Segments of one flow that are sampled at most.

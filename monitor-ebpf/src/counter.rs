@@ -12,7 +12,9 @@
 
 use core::hint::cold_path;
 
-use crate::maps::add_atomic;
+use monitor_common::flow::{PortCounters, Traffic};
+
+use crate::{maps::add_atomic, packet_view::WireSize};
 
 /// Whether the kernel is `PREEMPT_RT`; userspace sets it before load, and the verifier removes the
 /// branch.
@@ -54,5 +56,20 @@ pub(crate) unsafe fn add_both(counters: (*mut u64, *mut u64), amounts: (u64, u64
             *counters.0 += amounts.0;
             *counters.1 += amounts.1;
         }
+    }
+}
+
+/// Adds to the packets and bytes at an offset in a slot.
+///
+/// # Safety
+///
+/// A [`Traffic`] is at the offset.
+#[inline(always)]
+pub(crate) unsafe fn add_traffic(slot: *mut PortCounters, offset: u64, size: WireSize) {
+    // SAFETY: as the caller says; only this CPU writes the slot.
+    unsafe {
+        let traffic = slot.byte_add(offset as usize).cast::<Traffic>();
+        let counters = (&raw mut (*traffic).packets, &raw mut (*traffic).bytes);
+        add_both(counters, (size.packets, size.bytes));
     }
 }

@@ -9,19 +9,19 @@ use monitor_common::{
 
 use crate::{
     maps::{RARE_SOCKETS, add_atomic, count_error},
-    socket_call::SocketCall,
+    sock::Sock,
 };
 
 /// Counts a call on a watched port.
 #[inline(always)]
-pub(crate) fn count(call: &SocketCall) {
-    let key = RareKey::of_calls(call.sock.port, call.sock.protocol);
+pub(crate) fn count(sock: &Sock, kind: SocketEventKind, errno: u32) {
+    let key = RareKey::of_calls(sock.port, sock.protocol);
     let Some(counters) = counters_of(&key) else { return count_error(KernelError::RareFull) };
     // SAFETY: only addresses of members are taken.
     let counter = unsafe {
-        match call.kind {
+        match kind {
             SocketEventKind::Bind => {
-                let result = BindResult::from_errno(call.errno);
+                let result = BindResult::from_errno(errno);
                 (&raw mut (*counters).binds).cast::<u64>().add(result as usize)
             }
             SocketEventKind::Listen => &raw mut (*counters).listens,

@@ -151,7 +151,7 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
 #[inline(always)]
 fn count(call: &SocketCall) {
     if call.sock.protocol.is_rare() {
-        return rare_calls::count(call);
+        return rare_calls::count(&call.sock, call.kind, call.errno);
     }
     let counters = index_of(WirePort::of(call.sock.port))
         .and_then(|index| SOCKET_COUNTERS.get_value_ptr_mut(0, &index));

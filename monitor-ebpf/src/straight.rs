@@ -20,13 +20,13 @@ use monitor_common::{
 use crate::{
     addresses,
     control::Control,
+    counter::add_traffic,
     ends::Ends,
     maps::{CONVERSATIONS, index_of},
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView as _, WireSize},
     slots::{cpu, flat_slot},
     sources::{add_to_row, rows},
-    traffic::add_traffic,
 };
 
 /// Counts a plain packet, of which a port is watched: bit 0 of `source` and `destination` says which.

@@ -17,7 +17,7 @@ use monitor_common::{
 
 use crate::{
     bounds::masked,
-    counter::{add, add_both},
+    counter::{add, add_traffic},
     maps::watched_bit,
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView as _, WireSize},
@@ -130,21 +130,6 @@ fn add_end<D: FlowDirection>(
         if segment.is_connection_attempt() {
             add(slot.byte_add(attempts as usize).cast(), size.packets);
         }
-    }
-}
-
-/// Adds to the packets and bytes at an offset in a slot.
-///
-/// # Safety
-///
-/// A [`Traffic`] is at the offset.
-#[inline(always)]
-pub(crate) unsafe fn add_traffic(slot: *mut PortCounters, offset: u64, size: WireSize) {
-    // SAFETY: as the caller says; only this CPU writes the slot.
-    unsafe {
-        let traffic = slot.byte_add(offset as usize).cast::<Traffic>();
-        let counters = (&raw mut (*traffic).packets, &raw mut (*traffic).bytes);
-        add_both(counters, (size.packets, size.bytes));
     }
 }
 
