@@ -60,7 +60,7 @@ impl fmt::Debug for TaskName {
     }
 }
 
-/// The beginning of a command line, at most [`COMMAND_LINE_LEN`] bytes.
+/// The beginning of a command line, at most [`COMMAND_LINE_LEN`](crate::socket_event::COMMAND_LINE_LEN) bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CapturedCommandLine {
     /// Arguments, each followed by NUL.

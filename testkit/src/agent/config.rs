@@ -13,7 +13,7 @@ pub(super) const SENTINEL: u16 = 99;
 /// A configuration, written out for the agent.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Watched ports; one more is added for [`Agent::events`].
+    /// Watched ports; one more is added for [`Agent::events`](super::Agent::events).
     pub ports: Vec<u16>,
     /// `interfaces.include`.
     pub include: Vec<&'static str>,
@@ -31,7 +31,7 @@ pub struct Config {
     pub listen: u16,
     /// What follows the number of each port: keys of its mapping, none for a number alone.
     pub port_keys: String,
-    /// Sinks beside the file that [`Agent::events`] reads, each as a mapping.
+    /// Sinks beside the file that [`Agent::events`](super::Agent::events) reads, each as a mapping.
     pub sinks: Vec<String>,
     /// Keys of `web` beside `listen`, as `details: never`.
     pub web_keys: String,
