@@ -73,3 +73,14 @@ impl Holders {
         self.by_inode.get(&inode).cloned().unwrap_or_default()
     }
 }
+
+/// Each holder once.
+pub(super) fn distinct<'a>(holders: impl Iterator<Item = &'a Arc<Identity>>) -> Vec<Arc<Identity>> {
+    let mut found: Vec<Arc<Identity>> = Vec::new();
+    for holder in holders {
+        if !found.iter().any(|known| known.pid == holder.pid) {
+            found.push(Arc::clone(holder));
+        }
+    }
+    found
+}

@@ -13,14 +13,11 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::{
     captures::{self, ListedCapture},
     diag, links,
-    namespaces::{NamespacePath, Namespaces},
+    namespaces::{HERE, NamespacePath, Namespaces},
     port_filter::PortFilter,
     proc_net,
     socket::Entry,
 };
-
-/// The folder with the lists of the calling thread's namespace.
-const HERE: &str = "/proc/thread-self/net";
 
 /// Sockets on the ports, each with the inode of its namespace, if that may be seen.
 #[derive(Debug, Default)]

@@ -2,17 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io,
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags, readlinkat_raw};
+use rustix::fs::readlinkat_raw;
 
 use super::{descriptors::has_threads, numbered};
 use crate::process::proc_dir::namespace_inode;
+
+/// The folder of the calling thread's namespace.
+pub(super) const HERE: &str = "/proc/thread-self/net";
 
 /// Paths that are kept for a namespace: a process may end before its namespace is entered.
 const MAX_PATHS: usize = 4;
@@ -106,13 +109,17 @@ impl Namespaces {
     }
 }
 
+/// Inode of the calling thread's namespace.
+pub(super) fn own_inode() -> io::Result<u32> {
+    Ok(fs::metadata("/proc/thread-self/ns/net")?.ino() as u32)
+}
+
 /// Number of namespaces beside the caller's, as far as they may be seen.
 pub fn others() -> io::Result<usize> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-    let own = File::open("/proc/thread-self/ns/net")?.metadata()?.ino();
+    let proc = numbered::proc()?;
+    let own = own_inode()?;
     let namespaces = Namespaces::find(&proc)?;
-    Ok(namespaces.paths.keys().filter(|inode| u64::from(**inode) != own).count())
+    Ok(namespaces.paths.keys().filter(|inode| **inode != own).count())
 }
 
 /// Namespaces that are mounted on a file.

@@ -1,14 +1,24 @@
 //! Folders of `/proc` whose entries are numbers: processes, threads, descriptors.
 
-use std::{ffi::CStr, io, mem::MaybeUninit, os::fd::OwnedFd};
+use std::{
+    ffi::CStr,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+};
 
-use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, seek};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom, openat, seek};
 
 /// Bytes of one call, some 300 entries.
 const ROOM: usize = 8192;
 
+/// Opens `/proc`.
+pub(super) fn proc() -> io::Result<OwnedFd> {
+    open(CWD, "/proc")
+}
+
 /// Opens a folder below another one.
-pub(super) fn open(parent: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+pub(super) fn open(parent: impl AsFd, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(parent, path, flags, Mode::empty())?)
 }

@@ -1,16 +1,16 @@
 //! A scan: the kernel's lists of sockets, and the holders of what they have.
 
-use std::{collections::HashSet, fs, io, os::unix::fs::MetadataExt as _, thread};
+use std::{collections::HashSet, io, thread};
 
 use monitor_common::held_socket::HeldSocket;
-use rustix::fs::{Mode, OFlags};
 
 use super::{
     captures::{Candidates, Capture},
     descriptors, held,
     holders::Holders,
     list::SocketList,
-    namespaces::Namespaces,
+    namespaces::{self, Namespaces},
+    numbered,
     port_filter::PortFilter,
     scopes::Scopes,
     socket::Socket,
@@ -57,9 +57,8 @@ pub fn scan_with(
     processes: &mut ProcessEnricher,
     held_sockets: impl FnOnce() -> Option<Vec<HeldSocket>>,
 ) -> io::Result<ScanResult> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-    let own = fs::metadata("/proc/thread-self/ns/net")?.ino() as u32;
+    let proc = numbered::proc()?;
+    let own = namespaces::own_inode()?;
     let namespaces = Namespaces::find(&proc)?;
     let filter = PortFilter::new(ports);
     // A thread that has entered another namespace does not return to its own.

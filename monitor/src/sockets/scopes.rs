@@ -9,12 +9,9 @@ use monitor_common::flow::LOOPBACK;
 
 use super::{
     addresses::has_other_interfaces,
-    namespaces::Namespaces,
+    namespaces::{HERE, Namespaces},
     socket::{Entry, SocketScope},
 };
-
-/// The folder of the calling thread's namespace.
-const HERE: &str = "/proc/thread-self/net";
 
 /// From where sockets can be reached. A namespace is looked at when one of its sockets is.
 pub(super) struct Scopes<'a> {

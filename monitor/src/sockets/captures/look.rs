@@ -2,8 +2,6 @@
 
 use std::{collections::HashMap, fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-use rustix::fs::{Mode, OFlags};
-
 use super::{
     capture::Capture,
     list::{self, ListedCapture},
@@ -14,6 +12,7 @@ use crate::{
     sockets::{
         descriptors::{self, Found},
         holders::Holders,
+        numbered,
         port_filter::PortFilter,
     },
 };
@@ -30,8 +29,7 @@ pub fn captures_of(
     ports: &[u16],
     processes: &mut ProcessEnricher,
 ) -> io::Result<Vec<Capture>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+    let proc = numbered::proc()?;
     let mut found = Found::default();
     let mut listed = Vec::new();
     let mut namespaces = HashMap::<u32, Vec<ListedCapture>>::new();

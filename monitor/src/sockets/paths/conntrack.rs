@@ -15,6 +15,7 @@ use super::route::{Route, Target};
 use crate::sockets::{
     addresses::Addresses,
     kernel_modules::Module,
+    namespaces::HERE,
     netlink::Attributes,
     netlink_dump::{beginning, dump, request},
     reach::Path,
@@ -88,7 +89,7 @@ pub fn masqueraded(ports: &PortSet) -> io::Result<BTreeSet<(u16, &'static str)>>
     if !is_present() {
         return Ok(found);
     }
-    let local = Addresses::read(FilePath::new("/proc/thread-self/net"))?;
+    let local = Addresses::read(FilePath::new(HERE))?;
     dump(Some(NETFILTER), &request(GET_CONNECTIONS, &EVERY_FAMILY, &[]), |body| {
         if let Some((protocol, end)) = translated_source(body)
             && ports.contains(end.port())

@@ -9,14 +9,12 @@ use crate::{
     process::{Identity, ProcessEnricher},
     sockets::{
         addresses::Addresses,
-        namespaces::{NamespacePath, Namespaces},
+        holders::distinct,
+        namespaces::{HERE, NamespacePath, Namespaces},
         scan::scan,
         socket::Socket,
     },
 };
-
-/// The folder of the calling thread's namespace.
-const HERE: &str = "/proc/thread-self/net";
 
 /// What may be at the end of a way.
 pub(in crate::sockets) struct Ends {
@@ -49,13 +47,17 @@ impl Ends {
         other.map_or(Place::Elsewhere, |inode| Place::Namespace { netns_inode: *inode })
     }
 
-    /// The processes that hold a target in a namespace.
+    /// The processes that hold the target of a way that begins in namespace `here`; none if it is
+    /// unknown where that is.
     pub(in crate::sockets) fn holders(
         &self,
-        netns_inode: u32,
+        (place, here): (Place, u32),
         protocol: Protocol,
-        target: Target,
+        target: Option<Target>,
     ) -> Vec<Arc<Identity>> {
+        let (Some(netns_inode), Some(target)) = (place.netns_inode(here), target) else {
+            return Vec::new();
+        };
         let is_there = |socket: &&Socket| {
             let local = socket.entry.local;
             socket.netns_inode == Some(netns_inode)
@@ -64,15 +66,7 @@ impl Ends {
                 && local.port() == target.port
                 && target.address.is_none_or(|address| takes(local.ip(), address))
         };
-        let mut holders = Vec::new();
-        for socket in self.sockets.iter().filter(is_there) {
-            for holder in &socket.holders {
-                if !holders.contains(holder) {
-                    holders.push(Arc::clone(holder));
-                }
-            }
-        }
-        holders
+        distinct(self.sockets.iter().filter(is_there).flat_map(|socket| &socket.holders))
     }
 }
 

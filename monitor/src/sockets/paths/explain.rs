@@ -14,6 +14,7 @@ use crate::{
     process::{Identity, ProcessEnricher, pod},
     sockets::{
         captures::{Capture, CaptureKind},
+        holders::distinct,
         reach::{Path, Reach},
         socket::{Socket, TcpState},
     },
@@ -161,16 +162,6 @@ impl Evidence<'_> {
     fn captures_here(&self) -> impl Iterator<Item = &Capture> {
         self.captures.iter().filter(|capture| capture.netns_inode == Some(self.netns_inode))
     }
-}
-
-fn distinct<'a>(holders: impl Iterator<Item = &'a Arc<Identity>>) -> Vec<Arc<Identity>> {
-    let mut found: Vec<Arc<Identity>> = Vec::new();
-    for holder in holders {
-        if !found.iter().any(|known| known.pid == holder.pid) {
-            found.push(Arc::clone(holder));
-        }
-    }
-    found
 }
 
 /// `python3 (pid 4711)`.

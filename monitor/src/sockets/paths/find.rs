@@ -1,18 +1,9 @@
 //! Finds the ways, and who is at their ends.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
-    path::Path as FilePath,
-    thread,
-};
+use std::{collections::BTreeMap, fs, io, os::fd::AsFd as _, path::Path as FilePath, thread};
 
 use monitor_common::{flow::Protocol, ports::PortSet};
-use rustix::{
-    fs::{Mode, OFlags},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
     conntrack,
@@ -24,13 +15,11 @@ use crate::{
     process::{ProcessEnricher, pod},
     sockets::{
         addresses::Addresses,
-        namespaces::{NamespacePath, Namespaces},
+        namespaces::{self, HERE, NamespacePath, Namespaces},
+        numbered,
         reach::Reach,
     },
 };
-
-/// The folder of the calling thread's namespace.
-const HERE: &str = "/proc/thread-self/net";
 
 /// Whose tables are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +45,8 @@ pub fn find(
     if wanted.is_empty() || sources == Sources::default() {
         return Ok(Vec::new());
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-    let own = fs::metadata("/proc/thread-self/ns/net")?.ino() as u32;
+    let proc = numbered::proc()?;
+    let own = namespaces::own_inode()?;
     let mut found = BTreeMap::from([(own, sources.routes(wanted))]);
     let mut namespaces = None;
     if extent == Extent::Everywhere {
@@ -178,10 +166,7 @@ fn merged(routes: Vec<Route>) -> Vec<Route> {
 /// A way with what is at its end.
 fn reach(ends: &Ends, netns_inode: u32, route: Route) -> PortReach {
     let place = route.target.map_or(Place::Unknown, |target| ends.place(netns_inode, target));
-    let holders = match (place.netns_inode(netns_inode), route.target) {
-        (Some(inode), Some(target)) => ends.holders(inode, route.protocol, target),
-        _ => Vec::new(),
-    };
+    let holders = ends.holders((place, netns_inode), route.protocol, route.target);
     PortReach {
         port: route.port,
         protocol: route.protocol,

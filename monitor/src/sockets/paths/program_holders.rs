@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path as FilePath, sync::Arc};
 
-use rustix::fs::{Mode, OFlags, readlinkat};
+use rustix::fs::readlinkat;
 
 use crate::{
     process::{Identity, ProcessEnricher, proc_dir::ProcessDir},
@@ -27,8 +27,7 @@ pub(super) fn find(program: u32, processes: &mut ProcessEnricher) -> Vec<Arc<Ide
 }
 
 fn search(program: u32, mut visit: impl FnMut(u32)) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+    let proc = numbered::proc()?;
     numbered::each(&proc, |name| {
         let Some(pid) = numbered::number(name) else { return };
         // Those that have ended, or whose descriptors may not be read.

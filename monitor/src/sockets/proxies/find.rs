@@ -6,7 +6,6 @@ use std::{
 };
 
 use monitor_common::flow::{Protocol, Side};
-use rustix::fs::{Mode, OFlags};
 
 use super::{
     command_line::mapping,
@@ -15,7 +14,8 @@ use super::{
 use crate::{
     process::{Identity, ProcessEnricher, pod, proc_dir::ProcessDir},
     sockets::{
-        namespaces::Namespaces,
+        namespaces::{self, Namespaces},
+        numbered,
         paths::{Ends, Place, Target},
         proc_net,
         socket::{Socket, TcpState},
@@ -64,9 +64,8 @@ pub fn find(sockets: &[Socket], processes: &mut ProcessEnricher) -> io::Result<V
     if held.is_empty() {
         return Ok(Vec::new());
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
-    let own = fs::metadata("/proc/thread-self/ns/net")?.ino() as u32;
+    let proc = numbered::proc()?;
+    let own = namespaces::own_inode()?;
     let ports: BTreeSet<u16> = held.iter().filter_map(|held| held.to).collect();
     let ports: Vec<u16> = ports.into_iter().collect();
     let ends = Ends::find(&Namespaces::find(&proc)?, own, &ports, processes)?;
@@ -164,10 +163,7 @@ impl Held<'_> {
             (None, Some(target)) if target.address.is_some() => ends.place(here, target),
             (None, _) => Place::Unknown,
         };
-        let holders = match (place.netns_inode(here), target) {
-            (Some(inode), Some(target)) => ends.holders(inode, protocol, target),
-            _ => Vec::new(),
-        };
+        let holders = ends.holders((place, here), protocol, target);
         Forwarding {
             port: self.socket.port,
             protocol,
