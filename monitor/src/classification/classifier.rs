@@ -1,6 +1,6 @@
 //! From samples to findings.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use monitor_common::{
     flow::Protocol,
@@ -12,6 +12,7 @@ use monitor_identify::{
 };
 
 use super::{
+    ages::Ages,
     finding::Finding,
     flights::{Flights, may_change},
     view::{Ends, View},
@@ -28,8 +29,7 @@ pub(super) const MAX_ATTEMPTS: usize = 1024;
 pub struct Classifier {
     /// Connection attempts without a payload so far.
     attempts: HashMap<Ends, Attempt>,
-    /// The same, oldest first.
-    ages: VecDeque<(u64, Ends)>,
+    ages: Ages<Ends>,
     /// Payloads of TCP that may go on.
     flights: Flights,
 }
@@ -117,18 +117,14 @@ impl Classifier {
         let (time_ns, ends) = (sample.time_ns, view.ends());
         let finding = view.finding(sample, identification, None);
         self.attempts.insert(ends, Attempt { time_ns, finding });
-        self.ages.push_back((time_ns, ends));
+        self.ages.push(time_ns, ends);
     }
 
     /// Removes and returns what timed out before `now_ns` (`CLOCK_BOOTTIME`): attempts that nothing
     /// followed, and payloads that did not go on.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Finding> {
         let mut findings = self.flights.expire(now_ns);
-        while let Some((time_ns, ends)) = self.ages.front().copied() {
-            if now_ns.saturating_sub(time_ns) < ATTEMPT_TIMEOUT_NS {
-                break;
-            }
-            self.ages.pop_front();
+        while let Some((time_ns, ends)) = self.ages.pop_expired(now_ns, ATTEMPT_TIMEOUT_NS) {
             // A payload may have removed it, or a later attempt may have replaced it.
             if self.attempts.get(&ends).is_some_and(|attempt| attempt.time_ns == time_ns) {
                 findings.extend(self.attempts.remove(&ends).map(|attempt| attempt.finding));

@@ -1,10 +1,7 @@
 //! Payloads of TCP that may go on in the next segment: the segments that were sampled are put
 //! together, as those of a capture are.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    net::SocketAddr,
-};
+use std::{collections::HashMap, net::SocketAddr};
 
 use monitor_common::sample::SAMPLE_LEN;
 use monitor_identify::{
@@ -12,7 +9,7 @@ use monitor_identify::{
     capture::{Joined, Segment, join_segments},
 };
 
-use super::finding::Finding;
+use super::{ages::Ages, finding::Finding};
 
 /// How long a payload that says little waits for the segment behind it.
 pub(super) const FLIGHT_TIMEOUT_NS: u64 = 1_000_000_000;
@@ -30,8 +27,7 @@ pub(super) type Way = (SocketAddr, SocketAddr);
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     open: HashMap<Way, OpenFlight>,
-    /// The same, oldest first.
-    ages: VecDeque<(u64, Way)>,
+    ages: Ages<Way>,
 }
 
 /// A payload that may go on.
@@ -72,7 +68,7 @@ impl Flights {
             }
             let flight =
                 OpenFlight { time_ns, segments: Vec::new(), is_answered: false, finding: None };
-            self.ages.push_back((time_ns, way));
+            self.ages.push(time_ns, way);
             self.open.insert(way, flight);
         }
         let flight = self.open.get_mut(&way)?;
@@ -110,11 +106,7 @@ impl Flights {
     /// Removes and returns the findings that nothing followed before `now_ns` (`CLOCK_BOOTTIME`).
     pub(super) fn expire(&mut self, now_ns: u64) -> Vec<Finding> {
         let mut findings = Vec::new();
-        while let Some((time_ns, way)) = self.ages.front().copied() {
-            if now_ns.saturating_sub(time_ns) < FLIGHT_TIMEOUT_NS {
-                break;
-            }
-            self.ages.pop_front();
+        while let Some((time_ns, way)) = self.ages.pop_expired(now_ns, FLIGHT_TIMEOUT_NS) {
             // Enough may be known of it already, and another one be under way.
             if self.open.get(&way).is_some_and(|flight| flight.time_ns == time_ns) {
                 findings.extend(self.open.remove(&way).and_then(|flight| flight.finding));

@@ -5,6 +5,7 @@
 //! It holds a connection attempt back until something follows it, because a scan is an attempt that
 //! nothing follows. [`Tallies`] counts the findings of each port.
 
+mod ages;
 mod classifier;
 mod finding;
 mod flights;
