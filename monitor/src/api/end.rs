@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::socket::Holder;
+use serde::{Deserialize, Serialize};
+
+use super::{named, socket::Holder};
 use crate::{process::Identity, sockets::Place};
 
 /// Digits of a container's id in a sentence.
@@ -20,21 +22,59 @@ pub enum TargetScope {
 }
 
 /// What is at the end of a way.
-pub(super) struct End<'a> {
-    pub(super) scope: Option<TargetScope>,
-    pub(super) pod: Option<&'a str>,
-    pub(super) holders: &'a Option<Vec<Arc<Holder>>>,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Address and port, `:8080` where the address is not known or is this host's; absent where the
+    /// target cannot be found out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+    /// Where the target is.
+    #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
+    pub target_scope: Option<TargetScope>,
+    /// Inode of the network namespace of the target.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target_netns_inode: Option<u32>,
+    /// The pod of the first holder: its name, or its uid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pod: Option<String>,
+    /// The processes at the target; absent where they cannot be found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub holders: Option<Vec<Arc<Holder>>>,
 }
 
-impl End<'_> {
+impl End {
+    /// The end of a way that begins in the network namespace `here`.
+    pub(super) fn new(
+        target: Option<&String>,
+        (place, here): (Place, Option<u32>),
+        pod: Option<&String>,
+        holders: &[Arc<Identity>],
+    ) -> Self {
+        let (target_scope, target_netns_inode) = scope(place, here);
+        let found = holders.iter().map(|holder| Arc::new(Holder::from(&**holder)));
+        Self {
+            target: target.cloned(),
+            target_scope,
+            target_netns_inode,
+            pod: pod.cloned(),
+            holders: (!holders.is_empty()).then(|| found.collect()),
+        }
+    }
+
+    /// What a sentence about the way has in brackets: the end, and a last word.
+    pub(super) fn details(&self, last: String) -> String {
+        let details = [self.place(), self.programs(), Some(last)];
+        details.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     /// The pod, container or unit, or that there is none to name.
-    pub(super) fn place(&self) -> Option<String> {
-        match self.scope {
+    fn place(&self) -> Option<String> {
+        match self.target_scope {
             Some(TargetScope::Elsewhere) => return Some("another host".to_owned()),
             None if self.holders.is_none() => return None,
             _ => {}
         }
-        if let Some(pod) = self.pod {
+        if let Some(pod) = &self.pod {
             return Some(format!("pod {pod}"));
         }
         let holder = self.holders.iter().flatten().next();
@@ -47,7 +87,7 @@ impl End<'_> {
     }
 
     /// The names of the programs.
-    pub(super) fn programs(&self) -> Option<String> {
+    fn programs(&self) -> Option<String> {
         let mut names = Vec::new();
         for holder in self.holders.iter().flatten() {
             let name = holder.name.clone().unwrap_or_else(|| format!("process {}", holder.pid));
@@ -60,17 +100,11 @@ impl End<'_> {
 }
 
 /// Where a target is, and the inode of its namespace, if it is known; `here` is that of the way.
-pub(super) const fn place(place: Place, here: Option<u32>) -> (Option<TargetScope>, Option<u32>) {
+const fn scope(place: Place, here: Option<u32>) -> (Option<TargetScope>, Option<u32>) {
     match place {
         Place::Here => (Some(TargetScope::Host), here),
         Place::Namespace { netns_inode } => (Some(TargetScope::Namespace), Some(netns_inode)),
         Place::Elsewhere => (Some(TargetScope::Elsewhere), None),
         Place::Unknown => (None, None),
     }
-}
-
-/// `None` if there are none.
-pub(super) fn holders(holders: &[Arc<Identity>]) -> Option<Vec<Arc<Holder>>> {
-    let found = holders.iter().map(|holder| Arc::new(Holder::from(&**holder)));
-    (!holders.is_empty()).then(|| found.collect())
 }

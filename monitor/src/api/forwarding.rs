@@ -1,15 +1,11 @@
 //! What a proxy that holds a port for a container does with it.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    end::{self, End, TargetScope},
-    named,
-    socket::Holder,
-};
+use super::{end::End, named};
 use crate::sockets::{Forwarding, Proxy};
 
 /// A container behind a proxy.
@@ -23,22 +19,9 @@ pub struct ForwardedTo {
     pub proxy: Proxy,
     /// Its process id.
     pub proxy_pid: u32,
-    /// Address and port in the container, `:80` without an address; absent where it cannot be found
-    /// out.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub target: Option<String>,
-    /// Where the target is.
-    #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
-    pub target_scope: Option<TargetScope>,
-    /// Inode of the container's network namespace.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub target_netns_inode: Option<u32>,
-    /// The pod of the first holder: its name, or its uid.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub pod: Option<String>,
-    /// The processes that listen there; absent where they cannot be found.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub holders: Option<Vec<Arc<Holder>>>,
+    /// Where it leads.
+    #[serde(flatten)]
+    pub end: End,
 }
 
 impl ForwardedTo {
@@ -51,7 +34,7 @@ impl ForwardedTo {
     /// nginx, tcp)`.
     pub fn sentence(&self, port: u16) -> String {
         let mut sentence = format!("{port} is passed on by {}", self.proxy.name());
-        match (&self.target, self.target_netns_inode) {
+        match (&self.end.target, self.end.target_netns_inode) {
             (Some(target), _) => {
                 let _ = write!(sentence, " to {target}");
             }
@@ -60,28 +43,24 @@ impl ForwardedTo {
             }
             (None, None) => sentence.push_str(" to a container that cannot be found"),
         }
-        let end =
-            End { scope: self.target_scope, pod: self.pod.as_deref(), holders: &self.holders };
-        let transport = Some(self.transport.name().to_owned());
-        let details: Vec<String> =
-            [end.place(), end.programs(), transport].into_iter().flatten().collect();
-        let _ = write!(sentence, " ({})", details.join(", "));
+        let details = self.end.details(self.transport.name().to_owned());
+        let _ = write!(sentence, " ({details})");
         sentence
     }
 }
 
 impl From<&Forwarding> for ForwardedTo {
     fn from(found: &Forwarding) -> Self {
-        let (target_scope, target_netns_inode) = end::place(found.place, None);
         Self {
             transport: found.protocol,
             proxy: found.proxy,
             proxy_pid: found.proxy_pid,
-            target: found.target.clone(),
-            target_scope,
-            target_netns_inode,
-            pod: found.pod.clone(),
-            holders: end::holders(&found.holders),
+            end: End::new(
+                found.target.as_ref(),
+                (found.place, None),
+                found.pod.as_ref(),
+                &found.holders,
+            ),
         }
     }
 }

@@ -1,15 +1,11 @@
 //! How a port is answered that no socket holds.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    end::{self, End, TargetScope},
-    named,
-    socket::Holder,
-};
+use super::{end::End, named};
 use crate::sockets::{Path, PortReach};
 
 /// A way to a port that leads past its sockets.
@@ -21,9 +17,6 @@ pub struct AnsweredBy {
     /// What leads packets elsewhere.
     #[serde(with = "named")]
     pub path: Path,
-    /// Address and port to which it leads them; `:8080` is a port of this host.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub target: Option<String>,
     /// Whether packets were answered on this way; otherwise it is configured.
     pub in_use: bool,
     /// Connections on this way now.
@@ -32,18 +25,9 @@ pub struct AnsweredBy {
     /// Inode of the network namespace whose tables have it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub netns_inode: Option<u32>,
-    /// Where the target is.
-    #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
-    pub target_scope: Option<TargetScope>,
-    /// Inode of the network namespace of the target.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub target_netns_inode: Option<u32>,
-    /// The pod of the first of them: its name, or its uid.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub pod: Option<String>,
-    /// The processes at the target; absent where they cannot be found.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub holders: Option<Vec<Arc<Holder>>>,
+    /// Where it leads.
+    #[serde(flatten)]
+    pub end: End,
 }
 
 impl AnsweredBy {
@@ -56,25 +40,21 @@ impl AnsweredBy {
     pub fn sentence(&self, port: u16) -> String {
         let is = if self.in_use { "is" } else { "is configured to be" };
         let mut sentence = format!("{port} {is} answered by {}", words(self.path));
-        if let Some(target) = &self.target {
+        if let Some(target) = &self.end.target {
             let _ = write!(sentence, "{}{target}", before_target(self.path));
         }
-        let end =
-            End { scope: self.target_scope, pod: self.pod.as_deref(), holders: &self.holders };
-        let details: Vec<String> =
-            [end.place(), end.programs(), self.count()].into_iter().flatten().collect();
-        let _ = write!(sentence, " ({})", details.join(", "));
+        let _ = write!(sentence, " ({})", self.end.details(self.count()));
         sentence
     }
 
     /// The protocol, with the number of connections if it is known.
-    fn count(&self) -> Option<String> {
+    fn count(&self) -> String {
         let transport = self.transport.name();
-        Some(match self.connections {
+        match self.connections {
             None => transport.to_owned(),
             Some(1) => format!("1 {transport} connection"),
             Some(count) => format!("{count} {transport} connections"),
-        })
+        }
     }
 }
 
@@ -105,26 +85,31 @@ const fn before_target(path: Path) -> &'static str {
 
 impl From<&PortReach> for AnsweredBy {
     fn from(found: &PortReach) -> Self {
-        let (target_scope, target_netns_inode) = end::place(found.place, Some(found.netns_inode));
         Self {
             transport: found.protocol,
             path: found.reach.path,
-            target: found.reach.target.clone(),
             in_use: found.is_in_use,
             connections: found.connections,
             netns_inode: Some(found.netns_inode),
-            target_scope,
-            target_netns_inode,
-            pod: found.pod.clone(),
-            holders: end::holders(&found.holders),
+            end: End::new(
+                found.reach.target.as_ref(),
+                (found.place, Some(found.netns_inode)),
+                found.pod.as_ref(),
+                &found.holders,
+            ),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::sockets::{Place, Reach};
+    use crate::{
+        api::socket::Holder,
+        sockets::{Place, Reach},
+    };
 
     fn reach(place: Place, connections: Option<u64>) -> AnsweredBy {
         let target = Some("10.244.1.7:8080".to_owned());
@@ -144,7 +129,7 @@ mod tests {
     #[test]
     fn a_line_says_how_and_by_whom() {
         let mut used = reach(Place::Here, Some(41));
-        used.holders = Some(vec![Arc::new(Holder {
+        used.end.holders = Some(vec![Arc::new(Holder {
             pid: 7,
             parent_pid: None,
             executable: None,
@@ -168,12 +153,8 @@ mod tests {
     #[test]
     fn a_line_says_which_program_or_process_answers() {
         let of = |path, target: Option<&str>| {
-            let found = AnsweredBy {
-                path,
-                target: target.map(str::to_owned),
-                in_use: true,
-                ..reach(Place::Unknown, None)
-            };
+            let mut found = AnsweredBy { path, in_use: true, ..reach(Place::Unknown, None) };
+            found.end.target = target.map(str::to_owned);
             found.sentence(2948)
         };
         let line = of(Path::SkLookup, Some("tubular (program 12)"));
