@@ -12,7 +12,7 @@
 
 use core::hint::cold_path;
 
-use monitor_common::flow::{PortCounters, Traffic};
+use monitor_common::flow::{Direction, PortCounters, Side, Traffic};
 
 use crate::{maps::add_atomic, packet_view::WireSize};
 
@@ -57,6 +57,14 @@ pub(crate) unsafe fn add_both(counters: (*mut u64, *mut u64), amounts: (u64, u64
             *counters.1 += amounts.1;
         }
     }
+}
+
+/// Offset of a [`Traffic`] in a slot, by the indices of protocol, direction and side.
+#[inline(always)]
+pub(crate) const fn traffic_offset(protocol: u64, direction: u64, side: u64) -> u64 {
+    const ROW: u64 = size_of::<[Traffic; Side::ALL.len()]>() as u64;
+    const PROTOCOL: u64 = Direction::ALL.len() as u64 * ROW;
+    protocol * PROTOCOL + direction * ROW + side * size_of::<Traffic>() as u64
 }
 
 /// Adds to the packets and bytes at an offset in a slot.

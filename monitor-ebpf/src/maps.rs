@@ -4,7 +4,8 @@ use core::cell::UnsafeCell;
 
 use aya_ebpf::{
     bindings::{
-        BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP,
+        BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, BPF_RB_AVAIL_DATA,
+        BPF_RB_FORCE_WAKEUP,
     },
     btf_maps::{Array, ArrayOfMaps, HashMap, HashOfMaps, LpmTrie, LruHashMap, RingBuf},
     helpers::generated::bpf_ringbuf_query,
@@ -235,6 +236,21 @@ pub(crate) fn count_error(cause: KernelError) {
     if let Some(counter) = ERRORS.get_ptr_mut(cause as u32) {
         add_atomic(counter, 1);
     }
+}
+
+/// The value of a key, which is `zero` at first; `None` if there is no room.
+#[inline(always)]
+pub(crate) fn entry<K, V, const CAPACITY: usize, const FLAGS: usize>(
+    map: &HashMap<K, V, CAPACITY, FLAGS>,
+    key: &K,
+    zero: V,
+) -> Option<*mut V> {
+    if let Some(value) = map.get_ptr_mut(key) {
+        return Some(value);
+    }
+    // Another CPU may create it at the same time: then this one fails and finds that.
+    let _ = map.insert(key, zero, BPF_NOEXIST.into());
+    map.get_ptr_mut(key)
 }
 
 /// Adds to a counter that several CPUs share.

@@ -1,6 +1,5 @@
 //! Socket calls of UDP-Lite and SCTP, counted apart from the others.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use monitor_common::{
     errors::KernelError,
     rare::{RareKey, RareSocketCounters},
@@ -8,7 +7,7 @@ use monitor_common::{
 };
 
 use crate::{
-    maps::{RARE_SOCKETS, add_atomic, count_error},
+    maps::{RARE_SOCKETS, add_atomic, count_error, entry},
     sock::Sock,
 };
 
@@ -16,7 +15,9 @@ use crate::{
 #[inline(always)]
 pub(crate) fn count(sock: &Sock, kind: SocketEventKind, errno: u32) {
     let key = RareKey::of_calls(sock.port, sock.protocol);
-    let Some(counters) = counters_of(&key) else { return count_error(KernelError::RareFull) };
+    let Some(counters) = entry(&RARE_SOCKETS, &key, RareSocketCounters::ZERO) else {
+        return count_error(KernelError::RareFull);
+    };
     // SAFETY: only addresses of members are taken.
     let counter = unsafe {
         match kind {
@@ -29,15 +30,4 @@ pub(crate) fn count(sock: &Sock, kind: SocketEventKind, errno: u32) {
         }
     };
     add_atomic(counter, 1);
-}
-
-/// The counters of a key, which are created at its first call; `None` if there is no room.
-#[inline(always)]
-fn counters_of(key: &RareKey) -> Option<*mut RareSocketCounters> {
-    if let Some(counters) = RARE_SOCKETS.get_ptr_mut(key) {
-        return Some(counters);
-    }
-    // Another CPU may create them at the same time: then this one fails and finds those.
-    let _ = RARE_SOCKETS.insert(key, RareSocketCounters::ZERO, BPF_NOEXIST.into());
-    RARE_SOCKETS.get_ptr_mut(key)
 }

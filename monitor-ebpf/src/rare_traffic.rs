@@ -1,6 +1,5 @@
 //! Packets of UDP-Lite and SCTP: parsed and counted apart from the others, so that those pay nothing.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use monitor_common::{
     errors::KernelError,
     flow::{Direction, LOOPBACK, Protocol, Side, Traffic},
@@ -12,7 +11,7 @@ use monitor_common::{
 use crate::{
     bounds::masked,
     datagram_flows::begins_flow,
-    maps::{RARE_TRAFFIC, add_atomic, count_error},
+    maps::{RARE_TRAFFIC, add_atomic, count_error, entry},
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView as _, WireSize},
 };
@@ -95,7 +94,9 @@ fn add_end<P: PacketProgram>(
 ) {
     const ROW: u32 = size_of::<[Traffic; Side::ALL.len()]>() as u32;
     let key = RareKey::of_packets(packet.interface(), port.number(), protocol);
-    let Some(counters) = counters_of(&key) else { return count_error(KernelError::RareFull) };
+    let Some(counters) = entry(&RARE_TRAFFIC, &key, RareCounters::ZERO) else {
+        return count_error(KernelError::RareFull);
+    };
     let traffic = P::Direction::INDEX as u32 * ROW + side as u32 * size_of::<Traffic>() as u32;
     // For the verifier, which forgets the bounds of what was in memory.
     let traffic = masked::<0x70>(traffic.into()) as usize;
@@ -112,15 +113,4 @@ fn add_end<P: PacketProgram>(
         Meaning::Begins => add_atomic(begun, 1),
         Meaning::Nothing => {}
     }
-}
-
-/// The counters of a key, which are created at its first packet; `None` if there is no room.
-#[inline(always)]
-fn counters_of(key: &RareKey) -> Option<*mut RareCounters> {
-    if let Some(counters) = RARE_TRAFFIC.get_ptr_mut(key) {
-        return Some(counters);
-    }
-    // Another CPU may create them at the same time: then this one fails and finds those.
-    let _ = RARE_TRAFFIC.insert(key, RareCounters::ZERO, BPF_NOEXIST.into());
-    RARE_TRAFFIC.get_ptr_mut(key)
 }

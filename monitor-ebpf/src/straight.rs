@@ -10,7 +10,7 @@
 use core::hint::cold_path;
 
 use monitor_common::{
-    flow::{Direction, PortCounters, Protocol, Side, Traffic},
+    flow::{Direction, PortCounters, Protocol, Side},
     packet::{PackedSegment, Segment, headers_len},
     ports::WirePort,
     sampling::{AddressWords, conversation_index, is_settled},
@@ -20,7 +20,7 @@ use monitor_common::{
 use crate::{
     addresses,
     control::Control,
-    counter::add_traffic,
+    counter::{add_traffic, traffic_offset},
     ends::Ends,
     maps::{CONVERSATIONS, index_of},
     packet_program::{FlowDirection, PacketProgram},
@@ -124,9 +124,7 @@ const fn packed<P: PacketProgram>(segment: &Segment, side: Side) -> PackedSegmen
 /// Offset of the traffic of a side in a slot.
 #[inline(always)]
 const fn offset<D: FlowDirection>(protocol: Protocol, side: Side) -> u64 {
-    const ROW: u64 = size_of::<[Traffic; Side::ALL.len()]>() as u64;
-    const PROTOCOL: u64 = Direction::ALL.len() as u64 * ROW;
-    protocol as u64 * PROTOCOL + D::INDEX as u64 * ROW + side as u64 * size_of::<Traffic>() as u64
+    traffic_offset(protocol as u64, D::INDEX as u64, side as u64)
 }
 
 /// Counts a packet for its remote address. Returns false, having done nothing, if the address has no

@@ -10,14 +10,14 @@
 use core::mem::offset_of;
 
 use monitor_common::{
-    flow::{Direction, PortCounters, Side, Traffic, UnclassifiedCounters},
+    flow::{Direction, PortCounters, Side, UnclassifiedCounters},
     packet::{PackedSegment, PlainVisitor, Segment, Unclassified},
     ports::WirePort,
 };
 
 use crate::{
     bounds::masked,
-    counter::{add, add_traffic},
+    counter::{add, add_traffic, traffic_offset},
     maps::watched_bit,
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView as _, WireSize},
@@ -114,11 +114,9 @@ fn add_end<D: FlowDirection>(
     side: Side,
     size: WireSize,
 ) {
-    const ROW: u64 = size_of::<[Traffic; Side::ALL.len()]>() as u64;
-    const PROTOCOL: u64 = Direction::ALL.len() as u64 * ROW;
     let Some(slot) = slot_of(interface, port) else { return };
     let (protocol, direction, side) = (segment.protocol() as u64, D::INDEX as u64, side as u64);
-    let traffic = protocol * PROTOCOL + direction * ROW + side * size_of::<Traffic>() as u64;
+    let traffic = traffic_offset(protocol, direction, side);
     let attempts = offset_of!(PortCounters, connection_attempts) as u64
         + (direction * Side::ALL.len() as u64 + side) * size_of::<u64>() as u64;
     // The masks are for the verifier, which forgets the bounds of what was in memory.

@@ -39,36 +39,25 @@ pub(super) fn parse_transport<P: PacketBytes + ?Sized>(
     promise: Promise,
 ) -> Parsed {
     match protocol {
-        Protocol::Tcp => {
-            let mut scratch = [0; TCP_LEN / 2];
-            let header = packet.words(offset, &mut scratch);
-            let (Some(header), true) = (header, promise.covers(TCP_LEN)) else {
-                return TRUNCATED;
-            };
-            Parsed::of(Segment {
-                protocol,
-                source: WirePort(header[0]),
-                destination: WirePort(header[1]),
-                network: 0,
-                offset: offset as u32,
-                control: header[6],
-            })
-        }
+        Protocol::Tcp => parse_header::<P, { TCP_LEN / 2 }>(packet, protocol, offset, promise),
         Protocol::Udp | Protocol::UdpLite => {
-            parse_ports::<P, { UDP_LEN / 2 }>(packet, protocol, offset, promise)
+            parse_header::<P, { UDP_LEN / 2 }>(packet, protocol, offset, promise)
         }
-        Protocol::Sctp => parse_ports::<P, { SCTP_LEN / 2 }>(packet, protocol, offset, promise),
+        Protocol::Sctp => parse_header::<P, { SCTP_LEN / 2 }>(packet, protocol, offset, promise),
     }
 }
 
-/// A header of `WORDS` words of which only the ports matter.
+/// A header of `WORDS` words.
 #[inline(always)]
-fn parse_ports<P: PacketBytes + ?Sized, const WORDS: usize>(
+fn parse_header<P: PacketBytes + ?Sized, const WORDS: usize>(
     packet: &P,
     protocol: Protocol,
     offset: usize,
     promise: Promise,
 ) -> Parsed {
+    /// Word of the length and the flags, which only the header of TCP is long enough to have.
+    const CONTROL: usize = 6;
+    const { assert!(SCTP_LEN / 2 <= CONTROL && UDP_LEN / 2 <= CONTROL) };
     let mut scratch = [0; WORDS];
     let header = packet.words(offset, &mut scratch);
     let (Some(header), true) = (header, promise.covers(WORDS * 2)) else {
@@ -80,6 +69,6 @@ fn parse_ports<P: PacketBytes + ?Sized, const WORDS: usize>(
         destination: WirePort(header[1]),
         network: 0,
         offset: offset as u32,
-        control: 0,
+        control: header.get(CONTROL).copied().unwrap_or(0),
     })
 }
