@@ -16,6 +16,7 @@ pub mod frames;
 pub mod happenings;
 pub mod http;
 pub mod kannel;
+pub mod kernel;
 pub mod logged;
 pub mod metrics;
 pub mod namespaces;

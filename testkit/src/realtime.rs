@@ -1,6 +1,6 @@
 //! Threads with a priority, on a CPU of the test's choice.
 
-use std::{io, time::Duration};
+use std::io;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -16,11 +16,6 @@ pub fn enter(cpu: usize, priority: i32) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Sleeps with the precision of the kernel's timers.
-pub fn nap(duration: Duration) {
-    std::thread::sleep(duration);
 }
 
 /// Whether the kernel is built with `CONFIG_PREEMPT_RT`.

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use testkit::{
     agent::{finish, json, stderr, stdout},
     calls::{at, v4},
+    kernel::is_at_least,
     privileges::{Privileges, SOMEBODY},
     sh,
     world::{Peer, in_world, netns_inode, port},
@@ -150,13 +151,6 @@ fn finds_the_holder_of_a_multipath_socket() {
         listen(&listener, 1).expect("listening");
         assert_eq!(summary(port(0)), ["tcp ipv4 127.0.0.1 - listen local"]);
     });
-}
-
-/// Whether this kernel's version is at least that.
-fn is_at_least(major: u32, minor: u32) -> bool {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).filter_map(|number| number.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
 /// A port that is held without listening refuses others all the same.

@@ -118,9 +118,10 @@ fn a_kill_under_load(mode: &'static str, mechanism: &str) {
             agent.metrics().sum("ghostport_binds_total", &labels)
         };
         assert_eq!([counted("success"), counted("in_use")], [succeeded, refused]);
-        // A busy machine may start the agent so late that the ring is full meanwhile.
+        // A busy machine may start the agent so late that the ring is full meanwhile, and a
+        // preemptible kernel leaves out calls, of which none was one of ours.
         let mut errors = kernel_errors(&agent.metrics());
-        errors.remove("ring_full");
+        errors.retain(|cause, _| !["ring_full", "call_missed"].contains(&&**cause));
         assert!(errors.is_empty(), "{errors:?}");
     });
 }
