@@ -105,6 +105,8 @@ fn the_process_behind_a_proxy_is_named() {
         assert!(page.contains(&line), "{line} is not in {page}");
 
         let agent = Agent::start(world, &config());
+        // An answer is the holder's once the first scan has found it.
+        eventually("the holder", || (view(&agent)["state"] == "bound").then_some(()));
         let _connection = connect(&peer, watched());
         assert_not_answered(&agent, "served");
         assert_names_the_container(&view(&agent)["forwarded_to"], &proxy, there);

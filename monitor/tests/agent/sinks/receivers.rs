@@ -1,6 +1,7 @@
 //! Servers and files that take events, and servers that do not.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +18,6 @@ use testkit::{
     certificates::authority,
     eventually, patience,
     receiver::{Answer, Receiver},
-    sh,
     world::{in_world, port},
 };
 use tokio_rustls::rustls::{
@@ -61,7 +61,7 @@ fn a_webhook_receives_every_event_unchanged() {
 fn verifies_servers_by_the_authorities_of_the_host() {
     in_world(|world| {
         authority(world, "ca", &["server"]);
-        let read = |name: &str| std::fs::read(world.path(name)).expect("a file");
+        let read = |name: &str| fs::read(world.path(name)).expect("a file");
         let certificate = CertificateDer::from_pem_slice(&read("server.crt")).expect("PEM");
         let key = PrivateKeyDer::from_pem_slice(&read("server.key")).expect("PEM");
         let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -113,7 +113,7 @@ fn a_hanging_receiver_delays_no_other_sink() {
         let started = Instant::now();
         assert!(agent.terminate().success());
         assert!(started.elapsed() < patience(), "{:?}", started.elapsed());
-        let said = std::fs::read_to_string(log).expect("a log");
+        let said = fs::read_to_string(log).expect("a log");
         assert!(
             said.contains(&format!("events to the webhook at {} are lost", stuck.url())),
             "{said}"
@@ -197,13 +197,16 @@ fn reopens_a_rotated_file() {
     in_world(|world| {
         let agent = Agent::start(world, &Config::new([port(0)]));
         let (file, old) = (world.path("events.jsonl"), world.path("events.jsonl.1"));
-        std::fs::rename(&file, &old).expect("renamed");
+        fs::rename(&file, &old).expect("renamed");
         agent.signal(Signal::HUP);
         eventually("a new file", || file.exists().then_some(()));
-        let open = format!("ls -l /proc/{}/fd", agent.pid());
-        eventually("the old file to be let go", || {
-            (!sh(&open).contains("events.jsonl.1")).then_some(())
-        });
+        // The agent opens and closes others meanwhile.
+        let is_open = || {
+            let descriptors = fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("a folder");
+            let open = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+            open.into_iter().any(|path| path == old)
+        };
+        eventually("the old file to be let go", || (!is_open()).then_some(()));
         bind(0);
         eventually("the bind", || (count(&agent.events(), "bind", 0) == 1).then_some(()));
     });
