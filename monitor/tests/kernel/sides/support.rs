@@ -156,6 +156,12 @@ pub(super) fn awakenings(agent: &Agent) -> usize {
     agent.count_events("awakened")
 }
 
+/// Waits for the event of one awakening, which a sink writes after the state has changed.
+pub(super) fn await_awakening(agent: &Agent) {
+    eventually("an awakening", || (awakenings(agent) > 0).then_some(()));
+    assert_eq!(awakenings(agent), 1);
+}
+
 /// The agent's host between two others: `gp0` to the one, `gp1` to the other.
 pub(super) fn router(world: &World) -> (Peer, Peer, Agent) {
     let near = world.peer();

@@ -23,8 +23,8 @@ use testkit::{
 };
 
 use super::support::{
-    FAR, await_packets, await_state, awakenings, datagram, let_the_ledger_read, packets, router,
-    state, unwatched, watched,
+    FAR, await_awakening, await_packets, await_state, datagram, let_the_ledger_read, packets,
+    router, state, unwatched, watched,
 };
 
 #[test]
@@ -140,7 +140,7 @@ fn a_datagram_that_this_host_sends_elsewhere_is_outbound() {
         client.send_to(b"ping", (THERE, watched())).expect("sent");
         await_packets(&agent, "udp", "remote", 1);
         await_state(&agent, "outbound");
-        assert_eq!(awakenings(&agent), 1);
+        await_awakening(&agent);
     });
 }
 
