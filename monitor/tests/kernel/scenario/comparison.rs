@@ -20,8 +20,16 @@ struct Difference {
     details: String,
 }
 
-/// What one mechanism made of the steps that this kernel can do.
-type Performance = BTreeMap<&'static str, Difference>;
+/// What one mechanism made of the script.
+struct Performance {
+    /// By step, of those that this kernel can do.
+    differences: BTreeMap<&'static str, Difference>,
+    /// What the mechanism has no part in, if anything.
+    disturbance: Option<String>,
+}
+
+/// How often a mechanism performs at most: a disturbance says nothing about it.
+const PERFORMANCES: usize = 3;
 
 /// An agent that is forced to one mechanism, or why it cannot be.
 fn forced(world: &World, mechanism: &'static str, ports: &[u16]) -> Result<Agent, String> {
@@ -41,7 +49,8 @@ fn forced(world: &World, mechanism: &'static str, ports: &[u16]) -> Result<Agent
 fn perform(world: &World, mechanism: &'static str) -> Result<Performance, String> {
     let ports: Vec<u16> = (0..90).map(port).chain([privileged()]).collect();
     let agent = forced(world, mechanism, &ports)?;
-    let mut performance = Performance::new();
+    let mut differences = BTreeMap::new();
+    let skipped = skipped_calls(&agent);
     let mut seen = agent.socket_events().len();
     let mut counted = agent.metrics().sockets(&ports);
     for (step, act) in SCRIPT {
@@ -56,13 +65,44 @@ fn perform(world: &World, mechanism: &'static str) -> Result<Performance, String
             let expected: Vec<Value> = calls.iter().map(Call::event).collect();
             let words = in_words(&told, &expected);
             let details = difference(&told, &expected);
-            performance.insert(*step, Difference { words, details });
+            differences.insert(*step, Difference { words, details });
         }
     }
     let anonymous = agent.socket_events().iter().filter(|event| is_anonymous_close(event)).count();
     assert!(anonymous <= 2, "{mechanism}: {anonymous} closes without a process");
+    let skipped = skipped_calls(&agent) - skipped;
+    let disturbance = (anonymous > 0 || skipped > 0).then(|| {
+        format!("{anonymous} closes during the agent's scan, {skipped} calls skipped by the kernel")
+    });
     assert!(agent.terminate().success());
-    Ok(performance)
+    Ok(Performance { differences, disturbance })
+}
+
+/// Calls for which the kernel says that it did not run a program.
+fn skipped_calls(agent: &Agent) -> u64 {
+    agent.metrics().sum("ghostport_kernel_errors_total", &[("cause", "call_missed")])
+}
+
+/// Performs once, and again if what is found is not what is declared and there was a disturbance.
+/// Returns what is wrong as well.
+fn perform_undisturbed(
+    mechanism: &'static str,
+    declared: &BTreeMap<(String, &'static str), BTreeSet<String>>,
+) -> Result<(Performance, Vec<String>), String> {
+    let mut remaining = PERFORMANCES;
+    loop {
+        let mut outcome = None;
+        in_world(|world| outcome = Some(perform(world, mechanism)));
+        let performance = outcome.expect("a performance")?;
+        let wrong = undeclared(mechanism, &performance.differences, declared);
+        remaining -= 1;
+        match &performance.disturbance {
+            Some(disturbance) if !wrong.is_empty() && remaining > 0 => {
+                eprintln!("{mechanism}: once more, {disturbance}:\n{}", wrong.concat());
+            }
+            _ => return Ok((performance, wrong)),
+        }
+    }
 }
 
 /// The counters that belong to these events.
@@ -105,8 +145,8 @@ fn in_words(told: &[Value], expected: &[Value]) -> BTreeSet<String> {
     found
 }
 
-/// Whether this event reports the expected call. Where the agent scanned the sockets just as one was
-/// closed, the closing process is unknown.
+/// Whether this event reports the expected call. A scan of the agent holds a socket for a moment; if
+/// it is closed just then, the agent releases it: later, and the process that closed it is unknown.
 fn is_same(told: &Value, expected: &Value) -> bool {
     let mut expected = expected.clone();
     if is_anonymous_close(told) {
@@ -159,17 +199,17 @@ fn every_mechanism_reports_the_same_events_but_for_declared_differences() {
     let mut worked = Vec::new();
     let mut wrong = Vec::new();
     for mechanism in MECHANISMS {
-        in_world(|world| match perform(world, mechanism) {
+        match perform_undisturbed(mechanism, &declared) {
             Err(reason) => eprintln!("{mechanism}: refused: {reason}"),
-            Ok(performance) => {
+            Ok((performance, undeclared)) => {
                 let steps = SCRIPT.iter().map(|(step, _)| *step);
                 let impossible: Vec<&str> =
-                    steps.filter(|step| !performance.contains_key(step)).collect();
+                    steps.filter(|step| !performance.differences.contains_key(step)).collect();
                 eprintln!("{mechanism}: works; impossible on this kernel: {impossible:?}");
                 worked.push(mechanism);
-                wrong.extend(undeclared(mechanism, &performance, &declared));
+                wrong.extend(undeclared);
             }
-        });
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.concat());
     for mechanism in must_work() {
@@ -180,11 +220,11 @@ fn every_mechanism_reports_the_same_events_but_for_declared_differences() {
 /// Where a mechanism and the table disagree, one way or the other.
 fn undeclared(
     mechanism: &'static str,
-    performance: &Performance,
+    differences: &BTreeMap<&'static str, Difference>,
     declared: &BTreeMap<(String, &'static str), BTreeSet<String>>,
 ) -> Vec<String> {
     let none = BTreeSet::new();
-    let wrong = performance.iter().filter_map(|(step, Difference { words, details })| {
+    let wrong = differences.iter().filter_map(|(step, Difference { words, details })| {
         let declared = declared.get(&((*step).to_owned(), mechanism)).unwrap_or(&none);
         (words != declared).then(|| {
             format!("{step}, {mechanism}: found {words:?}, declared {declared:?}\n{details}\n")
