@@ -64,6 +64,10 @@ pub struct EventSummary {
     pub reason: Option<String>,
     #[serde(rename = "ghostport.filter")]
     pub filter: Option<String>,
+    #[serde(rename = "ghostport.summary_of")]
+    pub summary_of: Option<String>,
+    #[serde(rename = "ghostport.count")]
+    pub count: Option<u64>,
     #[serde(rename = "ghostport.dormant_for_seconds")]
     pub dormant_for_seconds: Option<f64>,
 }

@@ -1,6 +1,10 @@
 //! An event as a value: each kind has the fields that belong to it, and no others.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use monitor_common::{
@@ -31,6 +35,19 @@ pub struct Event {
     pub host_name: String,
     /// What happened.
     pub body: EventBody,
+    /// The alike events that it stands for; `None` if it stands for itself alone.
+    pub repeats: Option<Repeats>,
+}
+
+/// The alike events that one event stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeats {
+    /// How many they are.
+    pub count: u64,
+    /// When the first of them happened.
+    pub first: Timestamp,
+    /// When the last of them happened.
+    pub last: Timestamp,
 }
 
 /// What happened, by kind.
@@ -68,6 +85,8 @@ pub enum EventBody {
     },
     /// A hook is served by another mechanism than before, or by none.
     HookChanged(HookChanged),
+    /// Events alike that were not emitted one by one.
+    Summary(Summary),
 }
 
 /// A call on a socket.
@@ -200,79 +219,125 @@ pub struct HookChanged {
     pub reason: Option<String>,
 }
 
+/// What events that were not emitted one by one have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Summary {
+    /// Socket calls of one program.
+    Calls {
+        /// The last of them.
+        last: Box<EventBody>,
+        /// How many processes made them; `None` if that is unknown.
+        processes: Option<u64>,
+    },
+    /// Conversations with peers of one network.
+    Conversations(Conversations),
+}
+
+/// Conversations that were identified alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conversations {
+    /// The last of them, without what belongs to it alone.
+    pub last: Identified,
+    /// Number of different peers; an estimate for IPv6, and where `network` is unknown.
+    pub peers: u64,
+    /// The network of the peers, and the bits of its prefix; `None` if they have none in common.
+    pub network: Option<(IpAddr, u8)>,
+    /// Bytes of the identified payloads on the wire.
+    pub bytes: u64,
+}
+
 impl Event {
     /// An event of the host in `context`.
     pub fn new(time: Timestamp, body: EventBody, context: &EventContext) -> Self {
-        Self { time, host_name: context.host_name.clone(), body }
+        Self { time, host_name: context.host_name.clone(), body, repeats: None }
     }
 
     /// Its kind.
     pub const fn name(&self) -> EventName {
-        match self.body {
-            EventBody::Bind(_) => EventName::Bind,
-            EventBody::BindFailed(_) => EventName::BindFailed,
-            EventBody::Listen(_) => EventName::Listen,
-            EventBody::Close(_) => EventName::Close,
-            EventBody::Awakened(_) => EventName::Awakened,
-            EventBody::Dormant(_) => EventName::Dormant,
-            EventBody::Answered(_) => EventName::Answered,
-            EventBody::Captured(_) => EventName::Captured,
-            EventBody::Identified(_) => EventName::Identified,
-            EventBody::UnexpectedOwner(_) => EventName::UnexpectedOwner,
-            EventBody::AgentStarted { .. } => EventName::AgentStarted,
-            EventBody::AgentStopped { .. } => EventName::AgentStopped,
-            EventBody::HookChanged(_) => EventName::HookChanged,
-        }
+        self.body.name()
     }
 
     /// The watched port that it is about.
     pub fn port(&self) -> Option<u16> {
-        match &self.body {
-            EventBody::Identified(identified) => Some(identified.port),
-            EventBody::Captured(captured) => captured.port(),
+        self.body.port()
+    }
+
+    /// The socket that it is about.
+    pub fn socket(&self) -> Option<&SocketFields> {
+        self.body.socket()
+    }
+
+    /// The process that made the call or holds the socket.
+    pub fn caller(&self) -> Option<&CallerFields> {
+        self.body.caller()
+    }
+
+    /// The call that it is about.
+    pub fn call(&self) -> Option<&Call> {
+        self.body.call()
+    }
+}
+
+impl EventBody {
+    /// Its kind.
+    pub const fn name(&self) -> EventName {
+        match self {
+            Self::Bind(_) => EventName::Bind,
+            Self::BindFailed(_) => EventName::BindFailed,
+            Self::Listen(_) => EventName::Listen,
+            Self::Close(_) => EventName::Close,
+            Self::Awakened(_) => EventName::Awakened,
+            Self::Dormant(_) => EventName::Dormant,
+            Self::Answered(_) => EventName::Answered,
+            Self::Captured(_) => EventName::Captured,
+            Self::Identified(_) => EventName::Identified,
+            Self::UnexpectedOwner(_) => EventName::UnexpectedOwner,
+            Self::AgentStarted { .. } => EventName::AgentStarted,
+            Self::AgentStopped { .. } => EventName::AgentStopped,
+            Self::HookChanged(_) => EventName::HookChanged,
+            Self::Summary(_) => EventName::Summary,
+        }
+    }
+
+    fn port(&self) -> Option<u16> {
+        match self {
+            Self::Identified(identified) => Some(identified.port),
+            Self::Summary(Summary::Conversations(of)) => Some(of.last.port),
+            Self::Captured(captured) => captured.port(),
             _ => self.socket()?.local_port,
         }
     }
 
-    /// The socket that it is about.
-    pub const fn socket(&self) -> Option<&SocketFields> {
-        match &self.body {
-            EventBody::Awakened(awakened) => Some(awakened.by.socket()),
-            EventBody::Dormant(socket)
-            | EventBody::UnexpectedOwner(UnexpectedOwner::FoundOpen { socket, .. }) => Some(socket),
-            EventBody::Answered(answered) => Some(&answered.socket),
-            EventBody::Captured(captured) => Some(&captured.socket),
-            EventBody::Identified(identified) => Some(&identified.socket),
-            _ => match self.call() {
-                Some(call) => Some(&call.socket),
-                None => None,
-            },
+    fn socket(&self) -> Option<&SocketFields> {
+        match self {
+            Self::Awakened(awakened) => Some(awakened.by.socket()),
+            Self::Dormant(socket)
+            | Self::UnexpectedOwner(UnexpectedOwner::FoundOpen { socket, .. }) => Some(socket),
+            Self::Answered(answered) => Some(&answered.socket),
+            Self::Captured(captured) => Some(&captured.socket),
+            Self::Identified(identified) => Some(&identified.socket),
+            Self::Summary(Summary::Conversations(of)) => Some(&of.last.socket),
+            _ => self.call().map(|call| &call.socket),
         }
     }
 
-    /// The process that made the call or holds the socket.
-    pub const fn caller(&self) -> Option<&CallerFields> {
-        match &self.body {
-            EventBody::UnexpectedOwner(UnexpectedOwner::FoundOpen { holder, .. }) => {
-                holder.as_ref()
-            }
-            EventBody::Captured(captured) => captured.holder.as_ref(),
-            _ => match self.call() {
-                Some(call) => call.caller.as_ref(),
-                None => None,
-            },
+    fn caller(&self) -> Option<&CallerFields> {
+        match self {
+            Self::UnexpectedOwner(UnexpectedOwner::FoundOpen { holder, .. }) => holder.as_ref(),
+            Self::Captured(captured) => captured.holder.as_ref(),
+            _ => self.call()?.caller.as_ref(),
         }
     }
 
-    /// The call that it is about.
-    pub const fn call(&self) -> Option<&Call> {
-        match &self.body {
-            EventBody::Bind(bind) => Some(&bind.call),
-            EventBody::BindFailed(failed) => Some(&failed.bind.call),
-            EventBody::Listen(call)
-            | EventBody::Close(call)
-            | EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call)) => Some(call),
-            EventBody::Awakened(awakened) => awakened.by.call(),
+    fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Bind(bind) => Some(&bind.call),
+            Self::BindFailed(failed) => Some(&failed.bind.call),
+            Self::Listen(call)
+            | Self::Close(call)
+            | Self::UnexpectedOwner(UnexpectedOwner::Bound(call)) => Some(call),
+            Self::Awakened(awakened) => awakened.by.call(),
+            Self::Summary(Summary::Calls { last, .. }) => last.call(),
             _ => None,
         }
     }

@@ -161,7 +161,7 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-fn optional_nanosecond_rfc3339<S: Serializer>(
+pub(super) fn optional_nanosecond_rfc3339<S: Serializer>(
     time: &Option<Timestamp>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

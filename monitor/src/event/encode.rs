@@ -1,18 +1,18 @@
 //! An event as JSON: one object on one line, made once and shared.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 use monitor_common::{flow::Direction, socket_event::BindResult};
-use monitor_identify::{Details, Grade, Verdict};
 use serde::Serialize;
 
 use super::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Event, EventBody, FailedBind,
-        HookChanged, Identified, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
+        FailedBind, HookChanged, Identified, Repeats, Summary, UnexpectedOwner,
     },
-    caller::{CallerFields, nanosecond_rfc3339},
+    caller::{CallerFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
+    groups::{CaptureFields, ConversationFields, HookFields, SummaryFields},
     name::EventName,
     socket::{Errno, SocketFields},
 };
@@ -112,57 +112,24 @@ struct Document<'a> {
     path: Option<&'static str>,
     #[serde(rename = "ghostport.path_target", skip_serializing_if = "Option::is_none")]
     path_target: Option<Cow<'a, str>>,
+    #[serde(flatten)]
+    summary: Option<SummaryFields>,
     #[serde(rename = "ghostport.count", skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
+    #[serde(
+        rename = "ghostport.first_time",
+        serialize_with = "optional_nanosecond_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
+    first_time: Option<Timestamp>,
+    #[serde(
+        rename = "ghostport.last_time",
+        serialize_with = "optional_nanosecond_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
+    last_time: Option<Timestamp>,
     #[serde(rename = "ghostport.reason", skip_serializing_if = "Option::is_none")]
     reason: Option<Cow<'a, str>>,
-}
-
-/// The conversation of an identification, beside its local end.
-#[derive(Serialize)]
-struct ConversationFields<'a> {
-    #[serde(rename = "ghostport.port")]
-    port: u16,
-    #[serde(rename = "network.peer.address")]
-    peer_address: IpAddr,
-    #[serde(rename = "network.peer.port")]
-    peer_port: u16,
-    #[serde(rename = "network.interface.name", skip_serializing_if = "Option::is_none")]
-    interface: Option<&'a str>,
-    #[serde(rename = "network.io.direction")]
-    io_direction: &'static str,
-    #[serde(rename = "ghostport.verdict")]
-    verdict: Verdict,
-    #[serde(rename = "ghostport.grade")]
-    grade: Grade,
-    #[serde(rename = "ghostport.details", skip_serializing_if = "Details::is_empty")]
-    details: &'a Details,
-    #[serde(rename = "ghostport.payload_size", skip_serializing_if = "Option::is_none")]
-    payload_size: Option<usize>,
-    #[serde(rename = "ghostport.payload_sha256", skip_serializing_if = "Option::is_none")]
-    payload_sha256: Option<&'a str>,
-    #[serde(rename = "ghostport.payload_hex", skip_serializing_if = "Option::is_none")]
-    payload_hex: Option<&'a str>,
-}
-
-/// What a socket takes, beside its path.
-#[derive(Serialize)]
-struct CaptureFields<'a> {
-    #[serde(rename = "ghostport.port", skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
-    #[serde(rename = "ghostport.ports", skip_serializing_if = "<[u16]>::is_empty")]
-    ports: &'a [u16],
-    #[serde(rename = "ghostport.filter")]
-    filter: &'a str,
-}
-
-/// The hook of a change, beside its mechanism.
-#[derive(Serialize)]
-struct HookFields<'a> {
-    #[serde(rename = "ghostport.hook")]
-    hook: &'static str,
-    #[serde(rename = "network.interface.name", skip_serializing_if = "Option::is_none")]
-    interface: Option<&'a str>,
 }
 
 impl<'a> From<&'a Event> for Document<'a> {
@@ -186,31 +153,44 @@ impl<'a> From<&'a Event> for Document<'a> {
             mechanism: None,
             path: None,
             path_target: None,
+            summary: None,
             count: None,
+            first_time: None,
+            last_time: None,
             reason: None,
         };
-        match &event.body {
-            EventBody::Bind(bind) => {
-                document.bind(bind);
-                document.path_target = proxied(&bind.call.socket, bind.call.caller.as_ref());
-            }
-            EventBody::BindFailed(failed) => document.failed_bind(failed),
-            EventBody::Listen(call) | EventBody::Close(call) => document.call(call),
-            EventBody::Awakened(awakened) => document.awakened(awakened),
-            EventBody::Dormant(socket) => document.socket(socket),
-            EventBody::Answered(answered) => document.answered(answered),
-            EventBody::Captured(captured) => document.captured(captured),
-            EventBody::Identified(identified) => document.identified(identified),
-            EventBody::UnexpectedOwner(owner) => document.unexpected_owner(owner),
-            EventBody::AgentStarted { version } => document.agent_version = Some(version),
-            EventBody::AgentStopped { reason } => document.reason = Some(reason.into()),
-            EventBody::HookChanged(changed) => document.hook_changed(changed),
+        document.body(&event.body);
+        if let Some(Repeats { count, first, last }) = event.repeats {
+            document.count = Some(count);
+            document.first_time = Some(first);
+            document.last_time = Some(last);
         }
         document
     }
 }
 
 impl<'a> Document<'a> {
+    fn body(&mut self, body: &'a EventBody) {
+        match body {
+            EventBody::Bind(bind) => {
+                self.bind(bind);
+                self.path_target = proxied(&bind.call.socket, bind.call.caller.as_ref());
+            }
+            EventBody::BindFailed(failed) => self.failed_bind(failed),
+            EventBody::Listen(call) | EventBody::Close(call) => self.call(call),
+            EventBody::Awakened(awakened) => self.awakened(awakened),
+            EventBody::Dormant(socket) => self.socket(socket),
+            EventBody::Answered(answered) => self.answered(answered),
+            EventBody::Captured(captured) => self.captured(captured),
+            EventBody::Identified(identified) => self.identified(identified),
+            EventBody::UnexpectedOwner(owner) => self.unexpected_owner(owner),
+            EventBody::AgentStarted { version } => self.agent_version = Some(version),
+            EventBody::AgentStopped { reason } => self.reason = Some(reason.into()),
+            EventBody::HookChanged(changed) => self.hook_changed(changed),
+            EventBody::Summary(summary) => self.summary(summary),
+        }
+    }
+
     fn socket(&mut self, socket: &'a SocketFields) {
         self.socket = Some(socket);
         self.netns_inode = socket.netns_inode;
@@ -275,16 +255,13 @@ impl<'a> Document<'a> {
         };
         self.conversation = Some(ConversationFields {
             port: identified.port,
-            peer_address: identified.peer.ip(),
-            peer_port: identified.peer.port(),
+            peer_address: Some(identified.peer.ip()),
+            peer_port: Some(identified.peer.port()),
             interface: identified.interface.as_deref(),
-            io_direction: match identified.direction {
-                Direction::Ingress => "receive",
-                Direction::Egress => "transmit",
-            },
+            io_direction: io_direction(identified.direction),
             verdict: identification.verdict,
             grade: identification.grade,
-            details: &identification.details,
+            details: Some(&identification.details).filter(|details| !details.is_empty()),
             payload_size: identified.payload_size,
             payload_sha256,
             payload_hex,
@@ -309,11 +286,60 @@ impl<'a> Document<'a> {
         self.expected = Some(false);
     }
 
+    fn summary(&mut self, summary: &'a Summary) {
+        match summary {
+            Summary::Calls { last, processes } => {
+                self.body(last);
+                self.summary = Some(SummaryFields {
+                    of: last.name().kind(),
+                    processes: *processes,
+                    ..SummaryFields::default()
+                });
+            }
+            Summary::Conversations(conversations) => self.conversations(conversations),
+        }
+    }
+
+    fn conversations(&mut self, conversations: &'a Conversations) {
+        let Conversations { last, peers, network, bytes } = conversations;
+        self.socket(&last.socket);
+        let identification = &last.identification;
+        self.conversation = Some(ConversationFields {
+            port: last.port,
+            peer_address: (*peers == 1).then(|| last.peer.ip()),
+            peer_port: None,
+            interface: None,
+            io_direction: io_direction(last.direction),
+            verdict: identification.verdict,
+            grade: identification.grade,
+            details: None,
+            payload_size: None,
+            payload_sha256: None,
+            payload_hex: None,
+        });
+        self.summary = Some(SummaryFields {
+            of: EventName::Identified.kind(),
+            peers: Some(*peers),
+            peer_network: network.map(|(address, bits)| format!("{address}/{bits}")),
+            bytes: Some(*bytes),
+            ..SummaryFields::default()
+        });
+        self.reason = Some(identification.reason.as_ref().into());
+    }
+
     fn hook_changed(&mut self, changed: &'a HookChanged) {
         self.hook =
             Some(HookFields { hook: changed.hook.name(), interface: changed.interface.as_deref() });
         self.mechanism = changed.mechanism.map(|mechanism| mechanism.name());
         self.reason = changed.reason.as_deref().map(Cow::from);
+    }
+}
+
+/// The direction in the words of OpenTelemetry.
+const fn io_direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "receive",
+        Direction::Egress => "transmit",
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::name::EventName::{
     self, AgentStarted, AgentStopped, Answered, Awakened, Bind, BindFailed, Captured, Close,
-    Dormant, HookChanged, Identified, Listen, UnexpectedOwner,
+    Dormant, HookChanged, Identified, Listen, Summary, UnexpectedOwner,
 };
 
 /// A field of events.
@@ -47,15 +47,40 @@ pub const fn meaning(name: EventName) -> &'static str {
         AgentStarted => "The agent started.",
         AgentStopped => "The agent is stopping.",
         HookChanged => "A hook is served by another mechanism than before, or by none.",
+        Summary => {
+            "Events alike that were not emitted one by one: `ghostport.summary_of` says of which kind, \
+             `ghostport.count` how many. It has the fields that they have in common; those of the \
+             process, the thread and the error are of the last one."
+        }
     }
 }
 
 const SOCKETS: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner];
-const TRANSPORTS: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Answered, Captured, Identified, UnexpectedOwner];
-const PORTS: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Dormant, Answered, Identified, UnexpectedOwner];
+    &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner, Summary];
+const TRANSPORTS: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    Answered,
+    Captured,
+    Identified,
+    UnexpectedOwner,
+    Summary,
+];
+const PORTS: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    Dormant,
+    Answered,
+    Identified,
+    UnexpectedOwner,
+    Summary,
+];
 const SERVICES: &[EventName] = &[
     Bind,
     BindFailed,
@@ -67,10 +92,14 @@ const SERVICES: &[EventName] = &[
     Captured,
     Identified,
     UnexpectedOwner,
+    Summary,
 ];
-const CALLS: &[EventName] = &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner];
+const CALLS: &[EventName] = &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary];
+/// Events that may stand for several.
+const SUMS: &[EventName] = &[Bind, BindFailed, Listen, Close, UnexpectedOwner, Summary];
+const CONVERSATIONS: &[EventName] = &[Identified, Summary];
 const PROCESSES: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Captured, UnexpectedOwner];
+    &[Bind, BindFailed, Listen, Close, Awakened, Captured, UnexpectedOwner, Summary];
 
 macro_rules! fields {
     ($($name:literal: $value:literal $kinds:expr, $help:literal;)+) => {
@@ -89,19 +118,19 @@ fields! {
     "network.type": "`ipv4`, `ipv6`" SOCKETS, "The address family of the socket; a dual-stack socket has `ipv6`.";
     "network.local.address": "string" SOCKETS, "The local address.";
     "network.local.port": "number" PORTS, "The local port.";
-    "network.peer.address": "string" &[Identified], "The address of the peer.";
+    "network.peer.address": "string" CONVERSATIONS, "The address of the peer; of a summary, if there was one only.";
     "network.peer.port": "number" &[Identified], "The port of the peer.";
-    "network.io.direction": "`receive`, `transmit`" &[Identified], "The direction of the payload.";
+    "network.io.direction": "`receive`, `transmit`" CONVERSATIONS, "The direction of the payload.";
     "network.interface.name": "string" &[Identified, HookChanged], "The interface.";
-    "ghostport.port": "number" &[Captured, Identified], "The watched port, which is the peer's if this host is the client.";
+    "ghostport.port": "number" &[Captured, Identified, Summary], "The watched port, which is the peer's if this host is the client.";
     "ghostport.ports": "list of numbers" &[Captured], "The watched ports, where they are several: the first 64.";
     "ghostport.filter": "string" &[Captured], "What the socket takes: `only port 2948/udp`, `port 2948/udp and other packets`, `everything`, `unknown`, `unknown: an eBPF program`.";
     "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
     "ghostport.result": "`success`, `in_use`, `denied`, `error`" CALLS, "The result of a bind.";
-    "ghostport.errno": "string" &[BindFailed, Awakened], "The error of a refused bind, as `EADDRINUSE`.";
+    "ghostport.errno": "string" &[BindFailed, Awakened, Summary], "The error of a refused bind, as `EADDRINUSE`.";
     "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process.";
     "ghostport.netns_inode": "number" PROCESSES, "The inode of the network namespace.";
-    "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged], "The mechanism that observed the call, or that serves the hook.";
+    "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged, Summary], "The mechanism that observed the call, or that serves the hook.";
     "process.pid": "number" PROCESSES, "The process, in the initial pid namespace.";
     "process.parent_pid": "number" PROCESSES, "Its parent.";
     "process.creation.time": "RFC 3339, ns, UTC" PROCESSES, "When it started.";
@@ -125,11 +154,18 @@ fields! {
     "ghostport.ancestors": "list of objects" PROCESSES, "Ancestors, the parent first: `pid`, `name`, `executable`.";
     "ghostport.dormant_for_seconds": "number" &[Awakened], "For how long the port was dormant.";
     "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered, Captured], "How packets reach what answers or takes them.";
-    "ghostport.path_target": "string" &[Bind, Answered, UnexpectedOwner], "What answers: address and port, or a program. Of a port held by a proxy: address and port in the container.";
-    "ghostport.count": "number" &[Answered], "How many answers there were: accepted connections, or datagrams.";
-    "ghostport.reason": "string" &[Awakened, Identified, UnexpectedOwner, AgentStopped, HookChanged], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops.";
-    "ghostport.verdict": "string" &[Identified], "What the payload is.";
-    "ghostport.grade": "`confirmed`, `consistent`, `suspect`" &[Identified], "How certain that is.";
+    "ghostport.path_target": "string" &[Bind, Answered, UnexpectedOwner, Summary], "What answers: address and port, or a program. Of a port held by a proxy: address and port in the container.";
+    "ghostport.count": "number" &[Bind, BindFailed, Listen, Close, Answered, UnexpectedOwner, Summary], "How many events alike this one stands for; absent for one. Of `answered`, how many answers there were: accepted connections, or datagrams.";
+    "ghostport.first_time": "RFC 3339, ns, UTC" SUMS, "When the first of them happened.";
+    "ghostport.last_time": "RFC 3339, ns, UTC" SUMS, "When the last of them happened.";
+    "ghostport.summary_of": "`bind`, `bind_failed`, `listen`, `close`, `unexpected_owner`, `identified`" &[Summary], "The kind of the events that were summed up.";
+    "ghostport.processes": "number" &[Summary], "How many processes made the calls, 64 at most.";
+    "ghostport.peers": "number" &[Summary], "How many peers there were: exact for a network of IPv4, otherwise an estimate.";
+    "ghostport.peer_network": "string" &[Summary], "The /24 or /64 of the peers; absent where too many networks were seen to tell them apart.";
+    "ghostport.bytes": "number, bytes" &[Summary], "The size of the identified payloads on the wire.";
+    "ghostport.reason": "string" &[Awakened, Identified, Summary, UnexpectedOwner, AgentStopped, HookChanged], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops.";
+    "ghostport.verdict": "string" CONVERSATIONS, "What the payload is.";
+    "ghostport.grade": "`confirmed`, `consistent`, `suspect`" CONVERSATIONS, "How certain that is.";
     "ghostport.details": "object" &[Identified], "What the payload says of itself.";
     "ghostport.payload_size": "number, bytes" &[Identified], "Its size on the wire.";
     "ghostport.payload_sha256": "string" &[Identified], "The hash of the captured bytes, with `keep: hash`.";

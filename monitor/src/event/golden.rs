@@ -3,7 +3,7 @@
 //! `golden.jsonl` has one line for each event below. A change of that file is a change of the
 //! format.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use monitor_common::{
@@ -16,7 +16,7 @@ use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, Rejection};
 use monitor_ledger::{BindEvidence, Change, Transition, Wake};
 
 use super::{
-    Call, Event, EventBody,
+    Call, Conversations, Event, EventBody, Repeats, Summary,
     tests::{context, line, record},
 };
 use crate::{
@@ -235,6 +235,25 @@ fn redirected() -> Event {
     Event::answered(2948, Protocol::Udp, 1, reach, time(), &context())
 }
 
+fn repeated(event: Event) -> Event {
+    let last = Timestamp::new(1_700_000_300, 0).expect("a time");
+    Event { repeats: Some(Repeats { count: 120, first: time(), last }), ..event }
+}
+
+fn summary(summary: Summary) -> Event {
+    repeated(Event::new(time(), EventBody::Summary(summary), &context()))
+}
+
+fn calls(of: Event, processes: u64) -> Event {
+    summary(Summary::Calls { last: Box::new(of.body), processes: Some(processes) })
+}
+
+fn conversations(peers: u64, network: Option<(IpAddr, u8)>) -> Event {
+    let event = identified(PayloadKeep::None, None, Direction::Ingress);
+    let EventBody::Identified(last) = event.body else { unreachable!("it was identified") };
+    summary(Summary::Conversations(Conversations { last, peers, network, bytes: 4800 }))
+}
+
 fn events() -> Vec<Event> {
     use BindEvidence::{Bound, Closed, Counted, Found, Listens, Refused};
     let (refused, unnamed) = (bind(98, Some(false)), bind(4000, None));
@@ -275,6 +294,11 @@ fn events() -> Vec<Event> {
         hook_changed(Some(HookMechanism::Tcx), Some("eth0")),
         hook_changed(None, Some("eth0")),
         hook_changed(None, None),
+        repeated(bind(0, Some(true))),
+        calls(bind(98, Some(false)), 1),
+        calls(bind_of_a_proxy(), 3),
+        conversations(1, Some((IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 64))),
+        conversations(1000, None),
     ]
 }
 

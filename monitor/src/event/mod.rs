@@ -14,6 +14,7 @@ mod encode;
 mod fields;
 #[cfg(test)]
 mod golden;
+mod groups;
 mod losses;
 mod name;
 mod record;
@@ -24,8 +25,8 @@ mod tests;
 
 pub use self::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Event, EventBody, FailedBind,
-        HookChanged, Identified, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
+        FailedBind, HookChanged, Identified, Repeats, Summary, UnexpectedOwner,
     },
     caller::{AncestorFields, CallerFields, IdentityFields},
     context::EventContext,

@@ -44,11 +44,14 @@ pub enum EventName {
     /// A hook is served by another mechanism than before, or by none.
     #[serde(rename = "ghostport.hook_changed")]
     HookChanged,
+    /// Events alike that were not emitted one by one.
+    #[serde(rename = "ghostport.summary")]
+    Summary,
 }
 
 impl EventName {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Bind,
         Self::BindFailed,
         Self::Listen,
@@ -62,6 +65,7 @@ impl EventName {
         Self::AgentStarted,
         Self::AgentStopped,
         Self::HookChanged,
+        Self::Summary,
     ];
 
     /// The kind alone: the name without `ghostport.`.
@@ -80,6 +84,7 @@ impl EventName {
             Self::AgentStarted => "agent_started",
             Self::AgentStopped => "agent_stopped",
             Self::HookChanged => "hook_changed",
+            Self::Summary => "summary",
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     config::quantity,
     event::{
         Answered, Awakened, CallerFields, Captured, Errno, Event, EventBody, FailedBind,
-        HookChanged,
+        HookChanged, Identified, Repeats, Summary,
     },
     sockets::Reach,
 };
@@ -35,8 +35,15 @@ impl Severity {
 
 /// What happened, with the process where one is known.
 pub(super) fn sentence(event: &Event) -> String {
-    let (caller, port) = (caller(event), port(event));
-    match &event.body {
+    let sentence = body(&event.body, &caller(event), &port(event));
+    match &event.repeats {
+        Some(Repeats { count, .. }) => format!("{sentence} ({count} times)"),
+        None => sentence,
+    }
+}
+
+fn body(body: &EventBody, caller: &str, port: &str) -> String {
+    match body {
         EventBody::Bind(_) => format!("{caller} bound {port}"),
         EventBody::BindFailed(failed) => format!("{caller} was refused {port}: {}", error(failed)),
         EventBody::Listen(_) => format!("{caller} listens on {port}"),
@@ -45,13 +52,12 @@ pub(super) fn sentence(event: &Event) -> String {
             let after = dormancy(awakened).map(|dormancy| format!(" after {dormancy}"));
             format!("{port} awakened{}: {}", after.unwrap_or_default(), awakened.wake)
         }
-        EventBody::Answered(answered) => reached(&port, answered),
-        EventBody::Captured(captured) => taken(&caller, captured),
+        EventBody::Answered(answered) => reached(port, answered),
+        EventBody::Captured(captured) => taken(caller, captured),
         EventBody::Dormant(_) => format!("{port} is dormant"),
-        EventBody::Identified(identified) => {
-            let identification = &identified.identification;
-            format!("{} on {port}: {}", identification.verdict.name(), identification.reason)
-        }
+        EventBody::Identified(identified) => conversation(identified, port),
+        EventBody::Summary(Summary::Conversations(of)) => conversation(&of.last, port),
+        EventBody::Summary(Summary::Calls { last, .. }) => self::body(last, caller, port),
         EventBody::UnexpectedOwner(_) => {
             format!("{caller} is not expected on {port}, and bound it")
         }
@@ -90,6 +96,11 @@ fn error(failed: &FailedBind) -> String {
         Errno::Name(name) => name.to_owned(),
         Errno::Number(number) => format!("error {number}"),
     }
+}
+
+fn conversation(identified: &Identified, port: &str) -> String {
+    let identification = &identified.identification;
+    format!("{} on {port}: {}", identification.verdict.name(), identification.reason)
 }
 
 fn reached(port: &str, answered: &Answered) -> String {
@@ -138,6 +149,7 @@ mod tests {
                 "the agent is at work",
                 "the agent ends: SIGTERM",
                 "the hook ingress of eth0 is not attached",
+                "nc[4711] bound port 2948/tcp (wap-push) (120 times)",
             ]
         );
     }

@@ -14,15 +14,18 @@ use monitor_ledger::{BindEvidence, Wake};
 
 use crate::event::{
     Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Event, EventBody,
-    EventContext, EventName, FailedBind, HookChanged, Identified, IdentityFields, SocketFields,
-    UnexpectedOwner,
+    EventContext, EventName, FailedBind, HookChanged, Identified, IdentityFields, Repeats,
+    SocketFields, Summary, UnexpectedOwner,
 };
 use crate::sockets::{CaptureKind, Path, Reach};
 
 /// An event of `nc[4711]` and TCP port 2948 of `web1`.
 pub(super) fn event(name: EventName) -> Event {
     let context = EventContext { host_name: "web1".into(), clock_offset_ns: 0 };
-    Event::new(Timestamp::new(1, 1).expect("a time"), body(name), &context)
+    let time = Timestamp::new(1, 1).expect("a time");
+    let repeats = Repeats { count: 120, first: time, last: time };
+    let repeats = (name == EventName::Summary).then_some(repeats);
+    Event { repeats, ..Event::new(time, body(name), &context) }
 }
 
 /// A port that awakened because of a bind that was refused.
@@ -67,6 +70,10 @@ fn body(name: EventName) -> EventBody {
             interface: Some("eth0".into()),
             mechanism: None,
             reason: Some("xdp-native: not allowed".into()),
+        }),
+        EventName::Summary => EventBody::Summary(Summary::Calls {
+            last: Box::new(EventBody::Bind(bind())),
+            processes: Some(1),
         }),
     }
 }

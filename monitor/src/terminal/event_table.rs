@@ -81,6 +81,7 @@ fn what(event: &EventSummary) -> String {
     });
     let is_hook = event.hook.is_some();
     slept
+        .or_else(|| repeated(event))
         .or_else(|| event.errno.as_ref().map(ToString::to_string))
         .or_else(|| event.verdict.clone())
         .or_else(|| event.filter.clone())
@@ -90,6 +91,13 @@ fn what(event: &EventSummary) -> String {
         .or_else(|| event.local_address.clone())
         .or_else(|| event.reason.clone())
         .unwrap_or_default()
+}
+
+/// What the event stands for, and how often that was: `http ×1200`.
+fn repeated(event: &EventSummary) -> Option<String> {
+    let of = event.verdict.as_deref().or(event.summary_of.as_deref())?;
+    event.summary_of.as_ref()?;
+    Some(format!("{of} ×{}", event.count?))
 }
 
 /// The two largest units: the seconds of a week do not matter.
@@ -141,6 +149,17 @@ mod tests {
             };
             assert_eq!(what(&event), format!("slept {shown}"));
         }
+    }
+
+    #[test]
+    fn a_summary_says_of_what_and_how_often() {
+        let line = r#"{"event.name":"ghostport.summary","ghostport.summary_of":"identified",
+            "ghostport.verdict":"http","ghostport.count":1200,"network.peer.address":"192.0.2.7",
+            "network.transport":"tcp","ghostport.port":2948}"#;
+        assert_eq!(
+            row(line).trim_start(),
+            "summary          2948/tcp  192.0.2.7          http ×1200"
+        );
     }
 
     #[test]
