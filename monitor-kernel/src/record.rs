@@ -6,9 +6,9 @@
 //! `/run`, because a BPF filesystem holds no files, and not every host has one.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, Permissions},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
     process,
 };
@@ -74,7 +74,8 @@ impl Record {
         (record.schema == SCHEMA && record.boot == boot()).then_some(record)
     }
 
-    /// Writes the file atomically.
+    /// Writes the file atomically, readable for every user: it has hooks and reasons, and nothing
+    /// that was observed.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(0o755).create(folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => ownership::take(folder)?,
@@ -82,6 +83,7 @@ impl Record {
         }
         let draft = folder.join(format!("{FILE}.new"));
         fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
+        fs::set_permissions(&draft, Permissions::from_mode(0o644))?;
         fs::rename(draft, folder.join(FILE))
     }
 

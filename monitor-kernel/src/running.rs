@@ -8,6 +8,7 @@ use std::{
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
+    process::{Pid, test_kill_process},
 };
 
 use super::{
@@ -47,11 +48,19 @@ pub fn running(root: &Path) -> Option<Running> {
 }
 
 /// Whether the process that wrote a record still runs this program. Every user can read its name,
-/// but not its executable.
+/// but not its executable. A process that `/proc` hides (`hidepid`) answers a signal all the same: it
+/// is refused.
 fn is_of_an_agent(record: &Record) -> bool {
     let name = |process: &str| fs::read(format!("/proc/{process}/comm")).ok();
+    let is_hidden = || {
+        let pid = Pid::from_raw(record.pid.cast_signed());
+        pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::PERM))
+    };
     record.pid != std::process::id()
-        && name(&record.pid.to_string()).is_some_and(|found| Some(found) == name("self"))
+        && match name(&record.pid.to_string()) {
+            Some(found) => Some(found) == name("self"),
+            None => is_hidden(),
+        }
 }
 
 impl Running {
@@ -62,6 +71,11 @@ impl Running {
             Some(record) => record.statuses().cloned().collect(),
             None => self.pinned_hooks(interfaces),
         }
+    }
+
+    /// Whether this process may read which hooks it has.
+    pub fn has_hooks(&self) -> bool {
+        self.record.is_some() || fs::read_dir(self.root.join(PinDir::Links.name())).is_ok()
     }
 
     /// Whether it uses the iterator over open files, or why not; `None` without a record.

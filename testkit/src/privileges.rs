@@ -53,6 +53,11 @@ impl Privileges {
         Self { user, capabilities: five, memlock: None }
     }
 
+    /// A user without any capability.
+    pub fn none(user: u32) -> Self {
+        Self { user, capabilities: CapabilitySet::empty(), memlock: None }
+    }
+
     /// The five, with what else this kernel wants of a user who is to watch.
     pub fn usual(user: u32) -> Self {
         let five = Self::five(user);

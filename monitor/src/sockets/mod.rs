@@ -38,6 +38,7 @@ mod scan;
 mod scopes;
 mod sctp;
 mod socket;
+mod visibility;
 
 #[cfg(test)]
 pub(crate) use self::{captures::packet_socket, socket::udp_socket};
@@ -53,4 +54,5 @@ pub use self::{
     reach::{Path, Reach},
     scan::{ScanResult, Unseen, scan, scan_with},
     socket::{Entry, Socket, SocketScope, TcpState, on_port},
+    visibility::HiddenProcesses,
 };

@@ -14,6 +14,7 @@ use super::{
     port_filter::PortFilter,
     scopes::Scopes,
     socket::Socket,
+    visibility::HiddenProcesses,
 };
 use crate::process::ProcessEnricher;
 
@@ -40,6 +41,20 @@ pub struct Unseen {
     pub processes: usize,
     /// Processes that may hold sockets that were found.
     pub holders: usize,
+    /// What hides processes altogether; they cannot be counted.
+    pub hidden: Option<HiddenProcesses>,
+}
+
+impl Unseen {
+    /// Whether sockets may exist that were not listed.
+    pub const fn may_have_sockets(&self) -> bool {
+        self.namespaces > 0 || self.processes > 0 || self.hidden.is_some()
+    }
+
+    /// Whether sockets that were listed may have holders that were not found.
+    pub const fn may_have_holders(&self) -> bool {
+        self.holders > 0 || self.hidden.is_some()
+    }
 }
 
 /// Finds the sockets on `ports` and their holders. An error means that `/proc` cannot be read;
@@ -86,9 +101,10 @@ pub fn scan_with(
         namespaces: listed.refused,
         processes: listed.unplaced,
         holders: found.unreadable,
+        hidden: HiddenProcesses::here(),
     };
     holders.add_found(found, processes);
-    let captures = captures.captures(&holders, unseen.holders > 0);
+    let captures = captures.captures(&holders, unseen.may_have_holders());
     let sockets = listed.entries.iter().flat_map(|&(netns_inode, entry)| {
         filter.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
     });
@@ -97,7 +113,8 @@ pub fn scan_with(
         .map(|(netns_inode, entry, (port, side))| {
             let holders = holders.of(entry.inode);
             // A connection without a file behind it, as one in TIME_WAIT, has no inode.
-            let holders_unknown = holders.is_empty() && entry.inode != 0 && unseen.holders > 0;
+            let holders_unknown =
+                holders.is_empty() && entry.inode != 0 && unseen.may_have_holders();
             let scope = scopes.of(netns_inode, &entry);
             Socket { port, side, netns_inode, scope, entry, holders, holders_unknown }
         })

@@ -21,7 +21,8 @@ pub(super) enum Outcome {
     Quiet,
     /// Something does.
     Found,
-    /// Nothing was found, but something may be where this user cannot look.
+    /// This user could not look everywhere, and found nothing, or only sockets whose holders may not
+    /// be seen.
     Unsure,
 }
 
@@ -39,6 +40,9 @@ impl From<Outcome> for ExitCode {
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     schema: &'static str,
+    /// What could not be seen, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_visible: Vec<String>,
     pub(super) ports: Vec<PortReport>,
     /// Network namespaces that were looked at.
     #[serde(skip)]
@@ -77,7 +81,8 @@ pub(super) struct Beside<'a> {
 }
 
 impl PortReport {
-    /// What a look found on `number`, and what of `agent` belongs into the document.
+    /// What a look found on `number`, and what of `agent` belongs into the document: it may see more
+    /// than this user.
     fn new(
         number: u16,
         sockets: &[sockets::Socket],
@@ -86,7 +91,6 @@ impl PortReport {
         agent: Option<Port>,
     ) -> Self {
         let agent = agent.unwrap_or_default();
-        // The agent may read tables that this user may not.
         let Ways { answered_by, forwarded_to } = ways;
         let answered_by = if answered_by.is_empty() { agent.answered_by } else { answered_by };
         let known_to_agent =
@@ -100,7 +104,7 @@ impl PortReport {
             captures: Capture::on_port(captures, number),
             answered_by,
             forwarded_to,
-            ..Port::with_sockets(number, Socket::list(sockets))
+            ..Port::with_sockets(number, with_holders(Socket::list(sockets), &agent.sockets))
         };
         Self { port, known_to_agent }
     }
@@ -114,10 +118,38 @@ impl PortReport {
             && self.targeted_captures().next().is_none()
     }
 
+    /// Whether all that was found are sockets whose holders this user may not see.
+    pub(super) fn is_held_out_of_sight(&self) -> bool {
+        let sockets = &self.port.sockets;
+        let mut others = self.targeted_captures();
+        !sockets.is_empty()
+            && sockets.iter().all(|socket| socket.holders.is_none())
+            && self.known_to_agent == 0
+            && self.port.answered_by.is_empty()
+            && others.next().is_none()
+    }
+
     /// Sockets that take packets of watched ports and no others.
     pub(super) fn targeted_captures(&self) -> impl Iterator<Item = &Capture> {
         self.port.captures.iter().filter(|capture| capture.only_watched)
     }
+}
+
+/// `sockets` with the holders that `known` has of them, where they have none that may be seen.
+fn with_holders(mut sockets: Vec<Socket>, known: &[Socket]) -> Vec<Socket> {
+    for socket in sockets.iter_mut().filter(|socket| socket.holders.is_none()) {
+        let is_same = |other: &&Socket| {
+            let namespaces = socket.netns_inode.zip(other.netns_inode);
+            let ends = |socket: &Socket| (socket.transport, socket.local(), socket.peer());
+            ends(other) == ends(socket) && namespaces.is_none_or(|(one, other)| one == other)
+        };
+        let mut same = known.iter().filter(is_same);
+        // Two sockets of the same ends (`SO_REUSEPORT`) cannot be told apart.
+        if let (Some(only), None) = (same.next(), same.next()) {
+            socket.holders.clone_from(&only.holders);
+        }
+    }
+    sockets
 }
 
 impl Report {
@@ -144,6 +176,7 @@ impl Report {
         let other_captures = scan.captures.iter().filter(|capture| !capture.is_targeted());
         Self {
             schema: SCHEMA,
+            not_visible: not_visible(scan.unseen),
             ports: ports.iter().map(report).collect(),
             namespaces: scan.namespaces,
             other_captures: other_captures.map(Capture::from).collect(),
@@ -151,26 +184,38 @@ impl Report {
         }
     }
 
-    /// How the look ended. Unknown holders of sockets that were found do not change it.
+    /// How the look ended. A socket with a holder that may be seen counts, whatever else may not.
     pub(super) fn outcome(&self) -> Outcome {
-        if !self.ports.iter().all(PortReport::is_quiet) {
+        let is_found = |port: &PortReport| !port.is_quiet() && !port.is_held_out_of_sight();
+        if self.ports.iter().any(is_found) {
             Outcome::Found
-        } else if self.unseen.namespaces > 0 || self.unseen.processes > 0 {
+        } else if self.may_have_missed_sockets() || !self.ports.iter().all(PortReport::is_quiet) {
             Outcome::Unsure
         } else {
             Outcome::Quiet
         }
     }
 
-    /// What could not be seen, a sentence each, for stderr.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let Unseen { namespaces, processes, holders } = self.unseen;
-        let cases = [
-            (namespaces, "network namespaces could not be entered: sockets in them are not seen"),
-            (processes, "processes may be in further network namespaces, which are not seen"),
-            (holders, "processes may hold these sockets, too: their descriptors cannot be read"),
-        ];
-        let cases = cases.into_iter().filter(|(count, _)| *count > 0);
-        cases.map(|(count, what)| format!("{count} {what} (run it as root)")).collect()
+    /// Whether there may be sockets where this user cannot look.
+    pub(super) fn may_have_missed_sockets(&self) -> bool {
+        self.unseen.may_have_sockets()
     }
+
+    /// What could not be seen, a sentence each, for stderr.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.not_visible.iter().map(|what| format!("{what} (run it as root)"))
+    }
+}
+
+/// What could not be seen, a sentence each.
+fn not_visible(unseen: Unseen) -> Vec<String> {
+    let Unseen { namespaces, processes, holders, hidden } = unseen;
+    let cases = [
+        (namespaces, "network namespaces could not be entered: sockets in them are not seen"),
+        (processes, "processes may be in further network namespaces, which are not seen"),
+        (holders, "processes may hold these sockets, too: their descriptors cannot be read"),
+    ];
+    let cases = cases.into_iter().filter(|(count, _)| *count > 0);
+    let counted = cases.map(|(count, what)| format!("{count} {what}"));
+    counted.chain(hidden.map(|hidden| hidden.reason().to_owned())).collect()
 }

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     api::port::{ByProtocol, VerdictCount},
-    sockets::{CapturedPort, ScanResult, Scope, Socket, Unseen, packet_socket, udp_socket},
+    sockets::{
+        CapturedPort, HiddenProcesses, ScanResult, Scope, Socket, Unseen, packet_socket, udp_socket,
+    },
 };
 
 fn report(sockets: Vec<Socket>, unseen: Unseen) -> Report {
@@ -38,13 +40,40 @@ fn report(sockets: Vec<Socket>, unseen: Unseen) -> Report {
 fn is_quiet_only_if_everything_was_seen() {
     let nothing = Unseen::default();
     assert_eq!(report(vec![], nothing).outcome(), Outcome::Quiet);
-    for unseen in [Unseen { namespaces: 1, ..nothing }, Unseen { processes: 1, ..nothing }] {
+    let hidden = |hidden| Unseen { hidden: Some(hidden), ..nothing };
+    for unseen in [
+        Unseen { namespaces: 1, ..nothing },
+        Unseen { processes: 1, ..nothing },
+        hidden(HiddenProcesses::MountOption),
+        hidden(HiddenProcesses::PidNamespace),
+    ] {
         assert_eq!(report(vec![], unseen).outcome(), Outcome::Unsure);
         assert_eq!(report(vec![udp_socket(2948)], unseen).outcome(), Outcome::Found);
-        assert_eq!(report(vec![], unseen).warnings().len(), 1);
+        assert_eq!(report(vec![], unseen).warnings().count(), 1);
     }
     let holders = Unseen { holders: 1, ..nothing };
     assert_eq!(report(vec![], holders).outcome(), Outcome::Quiet);
+}
+
+#[test]
+fn a_quiet_port_is_not_called_free_where_not_everything_is_visible() {
+    let hidden = Some(HiddenProcesses::MountOption);
+    let report = report(vec![], Unseen { hidden, ..Unseen::default() });
+    let page = text::page(&report, false);
+    assert!(page.contains("2947 gpsd: nothing that is visible to you holds it"), "{page}");
+    let document = serde_json::to_value(&report).expect("a document");
+    let reasons = document["not_visible"].as_array().expect("reasons");
+    assert!(reasons[0].as_str().is_some_and(|reason| reason.contains("hidepid")), "{document}");
+}
+
+#[test]
+fn a_socket_without_a_visible_holder_is_not_judged() {
+    let hidden = Socket { holders_unknown: true, ..udp_socket(2948) };
+    let unseen = Unseen { holders: 7, ..Unseen::default() };
+    assert_eq!(report(vec![hidden.clone()], unseen).outcome(), Outcome::Unsure);
+    // What has no holder, and nothing hidden either, is there for certain.
+    let both = vec![hidden, Socket { port: 2947, ..udp_socket(2947) }];
+    assert_eq!(report(both, unseen).outcome(), Outcome::Found);
 }
 
 #[test]
@@ -110,7 +139,7 @@ fn unknown_holders_are_not_reported_as_none() {
     let document = serde_json::to_value(&report).expect("a document");
     assert_eq!(document["ports"][1]["sockets"][0].get("holders"), None, "{document}");
     let page = text::page(&report, false);
-    assert!(page.contains("who holds it is not visible to this user"), "{page}");
+    assert!(page.contains("its holder is not visible to you"), "{page}");
     assert!(!page.contains("no process"), "{page}");
 }
 

@@ -39,15 +39,16 @@ impl Writer<'_> {
     fn report(&mut self, report: &Report) -> fmt::Result {
         let (busy, quiet): (Vec<_>, Vec<_>) =
             report.ports.iter().partition(|report| is_busy(report));
+        let unseen = report.may_have_missed_sockets();
         for busy in busy {
-            self.port(busy)?;
+            self.port(busy, unseen)?;
             let several = report.namespaces > 1;
             busy.port.sockets.iter().try_for_each(|socket| self.socket(socket, several))?;
             busy.targeted_captures().try_for_each(|capture| self.capture(capture, several))?;
             writeln!(self.page)?;
         }
         for quiet in quiet {
-            self.port(quiet)?;
+            self.port(quiet, unseen)?;
         }
         if report.other_captures.is_empty() {
             return Ok(());
@@ -57,9 +58,13 @@ impl Writer<'_> {
         report.other_captures.iter().try_for_each(|capture| self.capture(capture, several))
     }
 
-    fn port(&mut self, report: &PortReport) -> fmt::Result {
+    /// A port; `unseen` is whether there may be sockets that this user cannot see.
+    fn port(&mut self, report: &PortReport, unseen: bool) -> fmt::Result {
         let sockets = &report.port.sockets;
         let count = match (sockets.len(), report.known_to_agent) {
+            (0, 0) if report.is_quiet() && unseen => {
+                "nothing that is visible to you holds it or talks on it".to_owned()
+            }
             (0, 0) if report.is_quiet() => "nothing holds it or talks on it".to_owned(),
             (0, 0) if !report.port.answered_by.is_empty() => "no socket holds it".to_owned(),
             (0, 0) => "nothing holds it, and its packets are captured".to_owned(),
@@ -67,7 +72,7 @@ impl Writer<'_> {
             (1, _) => "1 socket".to_owned(),
             (count, _) => format!("{count} sockets"),
         };
-        let style = if report.is_quiet() {
+        let style = if report.is_quiet() && !unseen {
             AnsiColor::Green.on_default()
         } else {
             AnsiColor::Yellow.on_default().bold()
@@ -167,7 +172,7 @@ impl Writer<'_> {
 
     fn holders(&mut self, holders: Option<&[Arc<Holder>]>) -> fmt::Result {
         let Some(holders) = holders else {
-            return self.line(INDENT, "who holds it is not visible to this user");
+            return self.line(INDENT, "its holder is not visible to you");
         };
         if holders.is_empty() {
             return self.line(INDENT, "no process holds it");

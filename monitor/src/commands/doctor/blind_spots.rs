@@ -233,7 +233,7 @@ mod tests {
         sys.link("bus/pci/drivers/vfio-pci/0000:03:10.0/physfn", "../0000:03:00.0");
         sys.file("bus/pci/drivers/vfio-pci/bind", "");
         let fact = userspace_drivers(&sys.0).expect("a fact");
-        assert!(fact.ok);
+        assert_eq!(fact.ok, Some(true));
         let expected = "0000:01:00.0 (vfio-pci): packets of these devices go to a program or a \
                         virtual machine, past this kernel";
         assert_eq!(fact.value, expected);

@@ -13,11 +13,10 @@ use monitor_kernel::{
     capabilities::{self, CAPABILITIES, Capability},
     cgroup, limits,
     lockdown::{self, Lockdown},
-    pins,
-    running::Running,
-    tracefs,
+    pins, tracefs,
 };
 
+use super::agent::{Agent, is_ordinary_user};
 use crate::sockets;
 
 const BPFFS: &str = "/sys/fs/bpf";
@@ -30,7 +29,9 @@ pub(super) struct Fact {
     pub(super) group: &'static str,
     pub(super) name: &'static str,
     pub(super) value: String,
-    pub(super) ok: bool,
+    /// Whether it is as it should be; absent where this user cannot know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ok: Option<bool>,
     /// What is lost where it is not ok.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) costs: Option<String>,
@@ -44,11 +45,20 @@ pub(super) struct Fact {
 impl Fact {
     pub(super) fn ok(group: &'static str, name: &'static str, value: impl Into<String>) -> Self {
         let value = value.into();
-        Self { group, name, value, ok: true, costs: None, remedy: None, is_fatal: false }
+        Self { group, name, value, ok: Some(true), costs: None, remedy: None, is_fatal: false }
     }
 
     pub(super) fn lost(self, costs: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { ok: false, costs: Some(costs.into()), remedy: Some(remedy.into()), ..self }
+        Self { ok: Some(false), costs: Some(costs.into()), remedy: Some(remedy.into()), ..self }
+    }
+
+    /// The same, where this user may not see whether it is so.
+    pub(super) fn unknown(self, value: impl Into<String>) -> Self {
+        Self { ok: None, value: value.into(), ..self }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.ok == Some(false)
     }
 
     pub(super) fn fatal(self) -> Self {
@@ -61,8 +71,9 @@ impl Fact {
 }
 
 /// All facts; the privileges are those of the agent where one runs, else of this process.
-pub(super) fn of_host(running: Option<&Running>) -> Vec<Fact> {
-    let agent = running.and_then(|running| running.pid);
+pub(super) fn of_host(found: &Agent) -> Vec<Fact> {
+    let agent = found.pid;
+    let is_limit_known = !is_ordinary_user();
     let facts = [
         Some(release()),
         Some(types()),
@@ -77,10 +88,10 @@ pub(super) fn of_host(running: Option<&Running>) -> Vec<Fact> {
     ];
     let capabilities = capability_facts(agent);
     let rest = [
-        Some(bpffs(running)),
+        Some(bpffs(found)),
         Some(tracefs_mount()),
         Some(cgroup2()),
-        Some(memlock()),
+        is_limit_known.then(memlock),
         Some(packet_filters()),
     ];
     facts.into_iter().flatten().chain(capabilities).chain(rest.into_iter().flatten()).collect()
@@ -204,7 +215,14 @@ fn user(agent: Option<i32>) -> Fact {
 }
 
 fn capability_facts(agent: Option<i32>) -> Vec<Fact> {
-    let missing = capabilities::missing_of(agent.and_then(Pid::from_raw));
+    let process = agent.and_then(Pid::from_raw);
+    if process.is_none() && is_ordinary_user() {
+        return vec![
+            Fact::ok(PRIVILEGES, "capabilities", "")
+                .unknown("not visible to you: those of an agent decide what it can do, not yours"),
+        ];
+    }
+    let missing = capabilities::missing_of(process);
     let fact = |capability: &Capability| {
         let fact = Fact::ok(PRIVILEGES, capability.name, format!("to {}", capability.purpose));
         if !missing.contains(capability) {
@@ -222,7 +240,7 @@ fn capability_facts(agent: Option<i32>) -> Vec<Fact> {
     CAPABILITIES.iter().map(fact).collect()
 }
 
-fn bpffs(running: Option<&Running>) -> Fact {
+fn bpffs(agent: &Agent) -> Fact {
     const COSTS: &str = "counters and hooks end with the agent, also when it is killed: what \
                          happens until the next one starts is not seen";
     let fact = |value: &str| Fact::ok(MOUNTS, "bpffs", value);
@@ -230,8 +248,11 @@ fn bpffs(running: Option<&Running>) -> Fact {
         return fact("no BPF filesystem at /sys/fs/bpf")
             .lost(COSTS, "mount -t bpf bpf /sys/fs/bpf");
     }
-    match (running, pins::check_writable(Path::new(pins::ROOT))) {
-        (Some(running), _) if running.is_pinned => fact(BPFFS),
+    if is_ordinary_user() && agent.traces.as_ref().is_none_or(|traces| !traces.is_pinned) {
+        return fact(BPFFS).unknown("mounted; what an agent has in it is not visible to you");
+    }
+    match (&agent.traces, pins::check_writable(Path::new(pins::ROOT))) {
+        (Some(traces), _) if traces.is_pinned => fact(BPFFS),
         (Some(_), Ok(())) => fact("the agent has nothing in /sys/fs/bpf")
             .lost(COSTS, "its log says why; start it again where it can write there"),
         (None, Ok(())) => fact(BPFFS),

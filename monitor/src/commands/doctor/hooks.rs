@@ -10,9 +10,7 @@ use monitor_kernel::{
     Kernel, Options, candidates, capabilities,
     hooks::{Hook, HookMechanism, HookStatus, Rejection},
     interfaces::Interface,
-    memory,
-    running::Running,
-    trial,
+    memory, trial,
 };
 
 /// A hook, on one interface where it has one.
@@ -88,14 +86,9 @@ fn remedy(status: &HookStatus, config: &Config) -> Option<&'static str> {
 }
 
 /// The hooks of a running agent.
-pub(super) fn attached(
-    running: &Running,
-    config: &Config,
-    interfaces: &[Interface],
-) -> (Vec<HookReport>, Option<u64>) {
-    let hooks = running.hooks(interfaces);
+pub(super) fn attached(statuses: &[HookStatus], config: &Config) -> Vec<HookReport> {
     let report = |status| HookReport::new(status, HookState::Attached, config);
-    (hooks.iter().map(report).collect(), None)
+    statuses.iter().map(report).collect()
 }
 
 /// The results of a trial.

@@ -1,16 +1,17 @@
 //! The report: facts, interfaces and hooks of this host, and the health that follows from them.
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use monitor_kernel::{
     hooks::{Hook, HookMechanism},
     lockdown::Lockdown,
-    memory, pins, running,
+    memory,
 };
 use serde::Serialize;
 
 use super::{
+    agent::{self, Agent},
     blind_spots,
     facts::{self, CGROUP2, Fact, TRACEFS},
     hooks::{self, HookReport, HookState},
@@ -26,6 +27,8 @@ pub(super) enum Health {
     Full,
     /// Something is lost.
     Degraded,
+    /// This user may not see enough to say.
+    Unknown,
     /// The agent cannot work.
     Broken,
 }
@@ -36,7 +39,7 @@ impl Health {
         match self {
             Self::Full => 0,
             Self::Degraded => 1,
-            Self::Broken => 2,
+            Self::Unknown | Self::Broken => 2,
         }
     }
 }
@@ -56,7 +59,7 @@ pub(super) struct Report {
     kernel: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     lockdown: Option<Lockdown>,
-    pub(super) agent: AgentState,
+    pub(super) agent: Agent,
     pub(super) facts: Vec<Fact>,
     pub(super) interfaces: Vec<InterfaceReport>,
     pub(super) hooks: Vec<HookReport>,
@@ -67,42 +70,43 @@ pub(super) struct Report {
     pub(super) quiet_series_omitted: bool,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct AgentState {
-    pub(super) running: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) pid: Option<i32>,
-}
-
 impl Report {
     /// Looks at this host as the agent would with this configuration.
     pub(super) async fn make(config: &Config) -> Result<Self> {
-        let running = running::running(Path::new(pins::ROOT));
-        let pid = running.as_ref().and_then(|running| running.pid);
-        let mut facts = facts::of_host(running.as_ref());
+        let agent = Agent::find().await;
+        let mut facts = facts::of_host(&agent);
         let all = interfaces::all().await;
         let counted = interfaces::counted(config, &all);
-        let (hooks, kernel_memory_bytes) = match &running {
-            Some(running) => {
-                facts.extend(running.holders().map(facts::holders));
-                hooks::attached(running, config, &counted)
-            }
-            None if facts.iter().any(Fact::is_fatal) => (Vec::new(), None),
-            None => hooks::tried(config, &counted, &mut facts),
+        let (hooks, kernel_memory_bytes) = if agent.is_running == Some(true) {
+            let holders = agent.traces.as_ref().and_then(|traces| traces.holders());
+            facts.extend(holders.map(facts::holders));
+            let attached = agent.hooks(&counted);
+            (attached.map(|statuses| hooks::attached(&statuses, config)), None)
+        } else if facts.iter().any(Fact::is_fatal) {
+            (Some(Vec::new()), None)
+        } else if agent::is_ordinary_user() {
+            (None, None)
+        } else {
+            let (hooks, bytes) = hooks::tried(config, &counted, &mut facts);
+            (Some(hooks), bytes)
         };
+        let health = health(&facts, hooks.as_deref());
+        let hooks = hooks.unwrap_or_default();
         relieve(&mut facts, &hooks);
         let interfaces = interfaces::reports(&counted, &all, &hooks);
         facts.extend(blind_spots::of_host(&interfaces, &interfaces::with_xdp(&all).await));
         // An agent may have been started with another configuration.
-        let of_agent = if running.is_some() { client::ports().await.ok().flatten() } else { None };
+        let is_running = agent.is_running == Some(true);
+        let of_agent = if is_running { client::ports().await.ok().flatten() } else { None };
         let of_agent = of_agent.map(|ports| ports.len()).filter(|count| *count > 0);
         let watched_ports = of_agent.unwrap_or(config.ports.len());
+        let pid = agent.pid;
         Ok(Self {
             schema: "ghostport.doctor/1",
-            health: health(&facts, &hooks),
+            health,
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             lockdown: Lockdown::in_force(),
-            agent: AgentState { running: running.is_some(), pid },
+            agent,
             facts,
             interfaces,
             hooks,
@@ -114,11 +118,16 @@ impl Report {
     }
 }
 
-fn health(facts: &[Fact], hooks: &[HookReport]) -> Health {
+/// The health; `hooks` are `None` where this user may not see them.
+fn health(facts: &[Fact], hooks: Option<&[HookReport]>) -> Health {
     let unserved = |hook: &HookReport| hook.state == HookState::Unserved;
-    if facts.iter().any(Fact::is_fatal) || hooks.iter().all(unserved) {
+    if facts.iter().any(Fact::is_fatal) {
+        return Health::Broken;
+    }
+    let Some(hooks) = hooks else { return Health::Unknown };
+    if hooks.iter().all(unserved) {
         Health::Broken
-    } else if facts.iter().any(|fact| !fact.ok) || hooks.iter().any(HookReport::loses_something) {
+    } else if facts.iter().any(Fact::is_lost) || hooks.iter().any(HookReport::loses_something) {
         Health::Degraded
     } else {
         Health::Full
@@ -138,10 +147,10 @@ fn relieve(facts: &mut [Fact], hooks: &[HookReport]) {
         return;
     }
     for fact in facts.iter_mut().filter(|fact| [TRACEFS, CGROUP2].contains(&fact.name)) {
-        if !fact.ok {
+        if fact.is_lost() {
             fact.value.push_str("; nothing here needs it");
         }
-        (fact.ok, fact.costs, fact.remedy) = (true, None, None);
+        (fact.ok, fact.costs, fact.remedy) = (Some(true), None, None);
     }
 }
 
@@ -166,12 +175,17 @@ mod tests {
         let fine = || Fact::ok("Mounts", "a mount", "there");
         let lost = || fine().lost("something", "something else");
         let full = || hook(Some(HookMechanism::Fexit));
+        let unknown = || fine().unknown("a reason");
+        let health = |facts: &[Fact], hooks: &[HookReport]| health(facts, Some(hooks));
         assert_eq!(health(&[fine()], &[full()]), Health::Full);
+        assert_eq!(health(&[fine(), unknown()], &[full()]), Health::Full);
         assert_eq!(health(&[fine(), lost()], &[full()]), Health::Degraded);
         assert_eq!(health(&[], &[full(), hook(None)]), Health::Degraded);
         assert_eq!(health(&[], &[hook(Some(HookMechanism::Cgroup))]), Health::Degraded);
         assert_eq!(health(&[], &[hook(None)]), Health::Broken);
         assert_eq!(health(&[lost().fatal()], &[full()]), Health::Broken);
         assert_eq!(health(&[fine()], &[]), Health::Broken);
+        assert_eq!(super::health(&[fine(), lost()], None), Health::Unknown);
+        assert_eq!(super::health(&[lost().fatal()], None), Health::Broken);
     }
 }

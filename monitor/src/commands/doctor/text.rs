@@ -14,11 +14,16 @@ use crate::terminal::{escape::escaped, page::Page};
 /// Indentation of explanations.
 const INDENT: &str = "      ";
 
+/// The remedy of a user who may not see enough.
+const HOW_TO_KNOW: &str = "run it as root (sudo ghostport doctor); a member of the group of \
+                           /run/ghostport/api.sock may ask a running agent";
+
 /// Sign in front of a line.
 #[derive(Clone, Copy)]
 enum Mark {
     Fine,
     Lost,
+    Unknown,
     Fatal,
 }
 
@@ -49,13 +54,15 @@ impl Writer<'_> {
         let (mark, health) = match report.health {
             Health::Full => (Mark::Fine, "full: everything is seen"),
             Health::Degraded => (Mark::Lost, "degraded: what is marked ! below is lost"),
+            Health::Unknown => (Mark::Unknown, "unknown: you may not see enough to say"),
             Health::Broken => (Mark::Fatal, "broken: the agent cannot work here, see ✗ below"),
         };
         let health = self.page.styled(mark.style().bold(), health);
         writeln!(self.page, "ghostport doctor: {health} (exit code {})", report.health.code())?;
-        let agent = match (report.agent.running, report.agent.pid) {
-            (true, Some(pid)) => format!("running, process {pid}"),
-            (true, None) => "running".to_owned(),
+        let agent = match (report.agent.is_running, report.agent.pid) {
+            (Some(true), Some(pid)) => format!("running, process {pid}"),
+            (Some(true), None) => "running".to_owned(),
+            (None, _) => "not visible to you: one may run".to_owned(),
             _ if report.hooks.is_empty() => "not running".to_owned(),
             _ => "not running; the hooks below were tried just now".to_owned(),
         };
@@ -69,14 +76,18 @@ impl Writer<'_> {
         if let Some(bytes) = report.kernel_memory_bytes {
             writeln!(self.page, "memory   {} KiB in the kernel, for maps", bytes.div_ceil(1024))?;
         }
+        if report.health == Health::Unknown {
+            self.page.paragraph("do       ", 9, HOW_TO_KNOW)?;
+        }
         Ok(())
     }
 
     fn fact(&mut self, fact: &Fact) -> fmt::Result {
         let mark = match (fact.ok, fact.is_fatal()) {
-            (true, _) => Mark::Fine,
-            (false, false) => Mark::Lost,
-            (false, true) => Mark::Fatal,
+            (None, _) => Mark::Unknown,
+            (Some(true), _) => Mark::Fine,
+            (Some(false), false) => Mark::Lost,
+            (Some(false), true) => Mark::Fatal,
         };
         self.line(mark, &format!("{:<20} ", fact.name), &fact.value)?;
         self.explanation("lost: ", fact.costs.as_deref())?;
@@ -174,6 +185,7 @@ impl Mark {
         match self {
             Self::Fine => "✓",
             Self::Lost => "!",
+            Self::Unknown => "?",
             Self::Fatal => "✗",
         }
     }
@@ -181,7 +193,7 @@ impl Mark {
     fn style(self) -> Style {
         let colour = match self {
             Self::Fine => AnsiColor::Green,
-            Self::Lost => AnsiColor::Yellow,
+            Self::Lost | Self::Unknown => AnsiColor::Yellow,
             Self::Fatal => AnsiColor::Red,
         };
         colour.on_default()

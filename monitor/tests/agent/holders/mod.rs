@@ -6,3 +6,4 @@ mod processes;
 mod scopes;
 mod sockets;
 mod support;
+mod visibility;

@@ -8,4 +8,5 @@ mod boot;
 mod capabilities;
 mod doctor;
 mod host;
+mod ordinary_user;
 mod support;
