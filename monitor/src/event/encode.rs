@@ -14,6 +14,7 @@ use super::{
     caller::{CallerFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
     groups::{CaptureFields, ConversationFields, HookFields, SummaryFields},
     name::EventName,
+    severity::Severity,
     socket::{Errno, SocketFields},
 };
 use crate::{classification::Kept, sockets};
@@ -84,6 +85,8 @@ struct Document<'a> {
     name: EventName,
     #[serde(rename = "host.name")]
     host_name: &'a str,
+    #[serde(rename = "ghostport.severity")]
+    severity: Severity,
     #[serde(flatten)]
     socket: Option<&'a SocketFields>,
     #[serde(rename = "ghostport.result", skip_serializing_if = "Option::is_none")]
@@ -139,6 +142,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             time: event.time,
             name: event.name(),
             host_name: &event.host_name,
+            severity: event.severity(),
             socket: None,
             result: None,
             errno: None,

@@ -18,6 +18,7 @@ mod groups;
 mod losses;
 mod name;
 mod record;
+mod severity;
 mod socket;
 mod sources;
 #[cfg(test)]
@@ -34,5 +35,6 @@ pub use self::{
     fields::{FIELDS, Field, meaning},
     losses::EventLosses,
     name::EventName,
+    severity::Severity,
     socket::{Errno, SocketFields},
 };

@@ -81,7 +81,7 @@ fn args_of(command_line: &[u8], is_truncated: bool) -> CallerFields {
 
 #[test]
 fn a_bind_has_every_field_that_is_known() {
-    insta::assert_snapshot!(socket_line(&record()), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.transport":"udp","network.type":"ipv4","network.local.address":"127.0.0.1","network.local.port":2948,"ghostport.service":"wap-push","ghostport.result":"success","ghostport.netns_inode":4026531840,"process.pid":100,"process.parent_pid":99,"process.creation.time":"2023-11-14T22:13:20.500000003Z","process.executable.name":"bearerbox","thread.id":101,"thread.name":"worker","process.user.id":0,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.cgroup_id":4711,"ghostport.mechanism":"cgroup"}"#);
+    insta::assert_snapshot!(socket_line(&record()), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","ghostport.severity":"info","network.transport":"udp","network.type":"ipv4","network.local.address":"127.0.0.1","network.local.port":2948,"ghostport.service":"wap-push","ghostport.result":"success","ghostport.netns_inode":4026531840,"process.pid":100,"process.parent_pid":99,"process.creation.time":"2023-11-14T22:13:20.500000003Z","process.executable.name":"bearerbox","thread.id":101,"thread.name":"worker","process.user.id":0,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.cgroup_id":4711,"ghostport.mechanism":"cgroup"}"#);
 }
 
 #[test]
@@ -113,14 +113,14 @@ fn unknown_fields_are_absent() {
         thread_name: [0; TASK_NAME_LEN],
         ..record()
     };
-    insta::assert_snapshot!(socket_line(&record), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","network.local.port":60001,"ghostport.result":"success","process.pid":100,"thread.id":101,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.mechanism":"cgroup"}"#);
+    insta::assert_snapshot!(socket_line(&record), @r#"{"schema":"ghostport.event/1","time":"2023-11-14T22:13:21.000000007Z","event.name":"ghostport.bind","host.name":"host","ghostport.severity":"info","network.local.port":60001,"ghostport.result":"success","process.pid":100,"thread.id":101,"process.real_user.id":1000,"ghostport.real_group_id":1001,"ghostport.mechanism":"cgroup"}"#);
 }
 
 #[test]
 fn a_refused_bind_names_the_error() {
     let refused = |errno| socket_line(&SocketEvent { errno, ..record() });
     assert!(refused(98).contains(
-        r#""event.name":"ghostport.bind_failed","host.name":"host","network.transport":"udp""#
+        r#""event.name":"ghostport.bind_failed","host.name":"host","ghostport.severity":"warning","network.transport":"udp""#
     ));
     assert!(refused(98).contains(r#""ghostport.result":"in_use","ghostport.errno":"EADDRINUSE""#));
     assert!(refused(13).contains(r#""ghostport.result":"denied","ghostport.errno":"EACCES""#));
@@ -167,9 +167,9 @@ fn rejects_times_outside_the_calendar() {
 #[test]
 fn the_agent_reports_start_and_stop() {
     let started = Event::agent_started(Timestamp::UNIX_EPOCH, "0.1.0", &context());
-    insta::assert_snapshot!(line(&started), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_started","host.name":"host","service.version":"0.1.0"}"#);
+    insta::assert_snapshot!(line(&started), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_started","host.name":"host","ghostport.severity":"info","service.version":"0.1.0"}"#);
     let stopped = Event::agent_stopped(Timestamp::UNIX_EPOCH, "SIGTERM", &context());
-    insta::assert_snapshot!(line(&stopped), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_stopped","host.name":"host","ghostport.reason":"SIGTERM"}"#);
+    insta::assert_snapshot!(line(&stopped), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_stopped","host.name":"host","ghostport.severity":"info","ghostport.reason":"SIGTERM"}"#);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_changed_hook_names_its_mechanism_and_the_reasons() {
         }],
     };
     let changed = Event::hook_changed(Timestamp::UNIX_EPOCH, &status, &context());
-    insta::assert_snapshot!(line(&changed), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.hook_changed","host.name":"host","ghostport.hook":"ingress","network.interface.name":"eth0","ghostport.mechanism":"tcx","ghostport.reason":"xdp-native: another program is attached"}"#);
+    insta::assert_snapshot!(line(&changed), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.hook_changed","host.name":"host","ghostport.severity":"info","ghostport.hook":"ingress","network.interface.name":"eth0","ghostport.mechanism":"tcx","ghostport.reason":"xdp-native: another program is attached"}"#);
     status.attached = None;
     let lost = line(&Event::hook_changed(Timestamp::UNIX_EPOCH, &status, &context()));
     assert!(!lost.contains("ghostport.mechanism"), "{lost}");

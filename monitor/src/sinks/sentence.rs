@@ -1,4 +1,4 @@
-//! An event as a sentence for logs, and its severity. Pure.
+//! An event as a sentence for logs. Pure.
 
 use std::time::Duration;
 
@@ -10,28 +10,6 @@ use crate::{
     },
     sockets::Reach,
 };
-
-/// How much an event matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Severity {
-    /// For the record.
-    Info,
-    /// An operator should look at it.
-    Warning,
-}
-
-impl Severity {
-    pub(super) const fn of(event: &Event) -> Self {
-        match &event.body {
-            EventBody::Answered(_) | EventBody::Awakened(_) | EventBody::UnexpectedOwner(_) => {
-                Self::Warning
-            }
-            EventBody::Captured(captured) if captured.is_targeted => Self::Warning,
-            EventBody::HookChanged(changed) if changed.mechanism.is_none() => Self::Warning,
-            _ => Self::Info,
-        }
-    }
-}
 
 /// What happened, with the process where one is known.
 pub(super) fn sentence(event: &Event) -> String {

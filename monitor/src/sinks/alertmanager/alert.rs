@@ -62,7 +62,7 @@ impl AlertName {
     /// The alert that an event raises.
     pub(super) fn of(event: &Event) -> Option<Self> {
         match &event.body {
-            EventBody::Awakened(awakened) if awakened.wake.cause() == Cause::Bind => {
+            EventBody::Awakened(awakened) if awakened.is_alarming() => {
                 Some(Self::BindOnDormantPort)
             }
             EventBody::UnexpectedOwner(_) => Some(Self::UnexpectedOwner),

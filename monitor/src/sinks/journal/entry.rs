@@ -3,20 +3,22 @@
 use serde_json::Value;
 
 use crate::{
-    event::EncodedEvent,
-    sinks::sentence::{Severity, sentence},
+    event::{EncodedEvent, Severity},
+    sinks::sentence::sentence,
 };
 
-/// `LOG_WARNING` and `LOG_INFO` of syslog(3).
+/// `LOG_CRIT`, `LOG_WARNING` and `LOG_INFO` of syslog(3).
+const CRITICAL: u8 = 2;
 const WARNING: u8 = 4;
 const INFO: u8 = 6;
 
 /// The datagram of an event.
 pub(super) fn entry(encoded: &EncodedEvent) -> Vec<u8> {
     let mut entry = Vec::new();
-    let priority = match Severity::of(&encoded.event) {
+    let priority = match encoded.event.severity() {
         Severity::Info => INFO,
         Severity::Warning => WARNING,
+        Severity::Critical => CRITICAL,
     };
     push(&mut entry, "MESSAGE", &sentence(&encoded.event));
     push(&mut entry, "PRIORITY", &priority.to_string());

@@ -75,7 +75,7 @@ fn writes_every_field_as_a_field_of_the_journal() {
         fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     };
     assert_eq!(all("MESSAGE"), ["port 2948/tcp (wap-push) awakened after 1m30s: tcp bind"]);
-    assert_eq!(all("PRIORITY"), ["4"]);
+    assert_eq!(all("PRIORITY"), ["2"]);
     assert_eq!(all("SYSLOG_IDENTIFIER"), ["ghostport"]);
     assert_eq!(all("EVENT_NAME"), ["ghostport.awakened"]);
     assert_eq!(all("NETWORK_LOCAL_PORT"), ["2948"]);

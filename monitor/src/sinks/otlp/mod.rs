@@ -17,23 +17,21 @@ use self::message::{
     AnyValue, ExportLogsServiceRequest, ExportLogsServiceResponse, InstrumentationScope, KeyValue,
     LogRecord, Resource, ResourceLogs, ScopeLogs,
 };
-use super::{
-    http::Post,
-    remote::Format,
-    sentence::{Severity, sentence},
-};
+use super::{http::Post, remote::Format, sentence::sentence};
 use crate::{
     config::HttpUrl,
-    event::{EncodedEvent, SCHEMA},
+    event::{EncodedEvent, SCHEMA, Severity},
 };
 
 /// Fields of an event that are not attributes of a record, because the record or its resource has
 /// them.
 const PLACED: [&str; 4] = ["schema", "time", "event.name", "host.name"];
 
-/// `SEVERITY_NUMBER_INFO` and `SEVERITY_NUMBER_WARN`.
+/// `SEVERITY_NUMBER_INFO`, `SEVERITY_NUMBER_WARN` and, for what syslog calls critical,
+/// `SEVERITY_NUMBER_ERROR2`: <https://opentelemetry.io/docs/specs/otel/logs/data-model-appendix/>.
 const INFO: i32 = 9;
 const WARN: i32 = 13;
+const CRITICAL: i32 = 18;
 
 /// A receiver of logs.
 #[derive(Debug)]
@@ -92,9 +90,10 @@ fn request(events: &[Arc<EncodedEvent>], now: Timestamp) -> ExportLogsServiceReq
 
 fn record(encoded: &EncodedEvent, now: Timestamp) -> LogRecord {
     let fields: Value = serde_json::from_str(encoded.line.json()).unwrap_or_default();
-    let (severity_number, severity_text) = match Severity::of(&encoded.event) {
+    let (severity_number, severity_text) = match encoded.event.severity() {
         Severity::Info => (INFO, "INFO"),
         Severity::Warning => (WARN, "WARN"),
+        Severity::Critical => (CRITICAL, "CRITICAL"),
     };
     LogRecord {
         time_unix_nano: nanoseconds(encoded.event.time),

@@ -37,7 +37,7 @@ fn a_record_has_the_fields_of_the_protocol() {
     assert_eq!(record.time_unix_nano, 1_000_000_001);
     assert!(record.observed_time_unix_nano > record.time_unix_nano);
     assert_eq!(record.event_name, "ghostport.unexpected_owner");
-    assert_eq!(record.severity_number(), SeverityNumber::Warn);
+    assert_eq!(record.severity_number(), SeverityNumber::Error2);
     let body = record.body.as_ref().and_then(|body| body.value.as_ref());
     let sentence = "nc[4711] is not expected on port 2948/tcp (wap-push), and bound it";
     assert_eq!(body, Some(&TheirValue::StringValue(sentence.into())));
