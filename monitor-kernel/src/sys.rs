@@ -91,8 +91,9 @@ pub fn open_program(id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// How often the kernel skipped a program because it was interrupted in the same program on the same
-/// CPU; since Linux 5.12.
+/// How often the kernel skipped a program: because it was interrupted in the same program on the same
+/// CPU, since Linux 5.12, or in a call that forbids kprobes and perf's tracepoints meanwhile
+/// (`trace_call_bpf` in `kernel/trace/bpf_trace.c`), since Linux 6.7.
 pub fn missed_runs(program: &OwnedFd) -> io::Result<u64> {
     // SAFETY: all members are integers, for which zero is a value.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };

@@ -6,10 +6,12 @@ use std::{
 };
 
 /// Commands, `include/uapi/linux/bpf.h`.
-pub(crate) const MAP_CREATE: libc::c_long = 0;
-pub(crate) const MAP_UPDATE_ELEM: libc::c_long = 2;
+const MAP_CREATE: libc::c_long = 0;
+const MAP_UPDATE_ELEM: libc::c_long = 2;
 pub(crate) const LINK_CREATE: libc::c_long = 28;
 const PROG_LOAD: libc::c_long = 5;
+
+const MAP_TYPE_HASH: u32 = 1;
 
 const PROG_TYPE_SOCKET_FILTER: u32 = 1;
 
@@ -81,6 +83,47 @@ pub(crate) fn load(
         expected_attach_type,
     };
     open(PROG_LOAD, &mut attributes)
+}
+
+/// A map from a number to a word.
+pub struct Map(OwnedFd);
+
+impl Map {
+    /// A hash map that programs of this process alone know.
+    pub fn hash(entries: u32) -> io::Result<Self> {
+        Self::create(MAP_TYPE_HASH, entries)
+    }
+
+    /// Creates a map of a type.
+    pub(crate) fn create(kind: u32, entries: u32) -> io::Result<Self> {
+        // `{ u32 map_type; u32 key_size; u32 value_size; u32 max_entries; }`
+        open(MAP_CREATE, &mut [kind, 4, 8, entries]).map(Self)
+    }
+
+    /// Sets an entry.
+    pub fn update(&self, key: u32, value: u64) -> io::Result<()> {
+        #[repr(C)]
+        struct Update {
+            map: u32,
+            padding: u32,
+            key: u64,
+            value: u64,
+            flags: u64,
+        }
+        let mut update = Update {
+            map: self.0.as_raw_fd() as u32,
+            padding: 0,
+            key: (&raw const key) as u64,
+            value: (&raw const value) as u64,
+            flags: 0,
+        };
+        call(MAP_UPDATE_ELEM, &mut update).map(drop)
+    }
+
+    /// The descriptor, as an instruction of a program names the map.
+    pub(crate) fn operand(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
 }
 
 /// A command that returns a descriptor.

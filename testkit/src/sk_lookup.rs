@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
 };
 
-use super::bpf::{Instruction, LINK_CREATE, MAP_CREATE, MAP_UPDATE_ELEM, call, load, open};
+use super::bpf::{Instruction, LINK_CREATE, Map, load, open};
 
 const MAP_TYPE_SOCKMAP: u32 = 15;
 const PROG_TYPE_SK_LOOKUP: u32 = 30;
@@ -44,31 +44,14 @@ impl ChosenSocket {
 }
 
 /// A map with one socket.
-fn map_with(socket: &impl AsFd) -> io::Result<OwnedFd> {
-    // `{ u32 map_type; u32 key_size; u32 value_size; u32 max_entries; }`
-    let map = open(MAP_CREATE, &mut [MAP_TYPE_SOCKMAP, 4, 8, 1])?;
-    #[repr(C)]
-    struct Update {
-        map: u32,
-        padding: u32,
-        key: u64,
-        value: u64,
-        flags: u64,
-    }
-    let (key, value) = (0u32, socket.as_fd().as_raw_fd() as u64);
-    let mut update = Update {
-        map: map.as_raw_fd() as u32,
-        padding: 0,
-        key: (&raw const key) as u64,
-        value: (&raw const value) as u64,
-        flags: 0,
-    };
-    call(MAP_UPDATE_ELEM, &mut update)?;
+fn map_with(socket: &impl AsFd) -> io::Result<Map> {
+    let map = Map::create(MAP_TYPE_SOCKMAP, 1)?;
+    map.update(0, socket.as_fd().as_raw_fd() as u64)?;
     Ok(map)
 }
 
 /// The program.
-fn program(port: u16, map: &OwnedFd) -> [Instruction; 19] {
+fn program(port: u16, map: &Map) -> [Instruction; 19] {
     /// Offset of `local_port` in `struct bpf_sk_lookup`.
     const LOCAL_PORT: i16 = 60;
     const MAP_LOOKUP_ELEM: i32 = 1;
@@ -81,7 +64,7 @@ fn program(port: u16, map: &OwnedFd) -> [Instruction; 19] {
         (0x62, 0x0a, -4, 0),              // *(u32 *)(r10 - 4) = 0
         (0xbf, 0xa2, 0, 0),               // r2 = r10
         (0x07, 0x02, 0, -4),              // r2 += -4
-        (0x18, 0x11, 0, map.as_raw_fd()), // r1 = map
+        (0x18, 0x11, 0, map.operand()),   // r1 = map
         (0x00, 0x00, 0, 0),               // its upper half
         (0x85, 0x00, 0, MAP_LOOKUP_ELEM), // r0 = the socket
         (0x15, 0x00, 7, 0),               // if r0 == 0 goto the end

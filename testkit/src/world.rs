@@ -267,8 +267,17 @@ pub fn received_packets(interface: &str) -> u64 {
 
 /// A TCP counter of this thread's network namespace, by its name in RFC 1213.
 pub fn tcp_counter(name: &str) -> u64 {
+    snmp_counter("Tcp: ", name)
+}
+
+/// The same of UDP.
+pub fn udp_counter(name: &str) -> u64 {
+    snmp_counter("Udp: ", name)
+}
+
+fn snmp_counter(protocol: &str, name: &str) -> u64 {
     let table = fs::read_to_string("/proc/thread-self/net/snmp").expect("counters");
-    let mut lines = table.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let mut lines = table.lines().filter_map(|line| line.strip_prefix(protocol));
     let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
     let position = names.split(' ').position(|found| found == name).expect(name);
     values.split(' ').nth(position).and_then(|field| field.parse().ok()).expect("a number")

@@ -79,8 +79,9 @@ impl Attacher {
         OpenSockets::open(self.loader.object())
     }
 
-    /// Socket calls that no program saw, because the kernel was interrupted in the same program on
-    /// the same CPU, and does not enter a program twice.
+    /// Socket calls that no program saw: the kernel was interrupted on this CPU in the same program,
+    /// which it does not enter twice, or, for kprobes and tracepoints of system calls, in a `bpf(2)`
+    /// that changes a map.
     pub fn missed_calls(&self) -> u64 {
         self.socket_programs.iter().filter_map(|program| sys::missed_runs(program).ok()).sum()
     }

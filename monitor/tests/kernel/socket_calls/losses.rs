@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener, UdpSocket},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -15,9 +15,10 @@ use rustix::{
 };
 use testkit::{
     agent::{Agent, Config, expect_sockets, is_call},
+    bpf::Map,
     calls::{Call, listening_life, tcp, v4},
     metrics::Counts,
-    patience, scaled,
+    patience, realtime, scaled,
     world::{in_world, port},
 };
 
@@ -98,6 +99,63 @@ fn counts_a_burst_exactly_and_reports_its_losses() {
         let lines = bench.agent.log().lines().count();
         assert!(lines < 1_000, "{lines} lines of log");
     });
+}
+
+/// While a thread is preempted in the middle of `bpf(2)`, a preemptible kernel runs no kprobe program on
+/// its CPU (`bpf_disable_instrumentation` in `include/linux/bpf.h`), and counts that since Linux 6.7.
+#[test]
+fn counts_the_calls_that_a_preempted_bpf_call_hides_from_kprobes() {
+    in_world(|world| {
+        let bench = match Bench::try_start(world, "kprobe") {
+            Ok(bench) => bench,
+            Err(why) => return eprintln!("skipped: {why}"),
+        };
+        let binds = scaled(50_000).max(1_000);
+        let address = v4(port(0));
+        if bind_over_map_updates(address, binds).is_none() {
+            return eprintln!("skipped: no thread may have a priority here");
+        }
+        bench.agent.socket_events();
+        let metrics = bench.agent.metrics();
+        let of_port = [("port", &*address.port().to_string())];
+        let missed = metrics.sum("ghostport_kernel_errors_total", &[("cause", "call_missed")]);
+        let counted = ["ghostport_binds_total", "ghostport_closes_total"]
+            .map(|name| metrics.sum(name, &of_port));
+        let short: u64 = counted.iter().map(|counted| binds - counted).sum();
+        eprintln!("{counted:?} of {binds} binds and closes, {missed} calls missed");
+        assert!(short <= missed, "{counted:?} of {binds}, {missed} missed");
+        assert_accounted(&bench.agent);
+    });
+}
+
+/// Binds in a thread of high priority, on the CPU of one that updates a map all the time. `None` if
+/// the priorities are not granted.
+fn bind_over_map_updates(address: SocketAddr, binds: u64) -> Option<()> {
+    let map = &Map::hash(1).expect("a map");
+    let stop = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            realtime::enter(0, 10).ok()?;
+            while !stop.load(Ordering::Relaxed) {
+                for value in 0..1024 {
+                    map.update(0, value).expect("updated");
+                }
+                // Others of this machine run, too.
+                thread::sleep(Duration::from_micros(200));
+            }
+            Some(())
+        });
+        let binder = scope.spawn(|| {
+            let granted = realtime::enter(0, 50).ok();
+            for _ in 0..granted.map_or(0, |()| binds) {
+                drop(UdpSocket::bind(address).expect("bound"));
+                thread::sleep(Duration::from_micros(100));
+            }
+            stop.store(true, Ordering::Relaxed);
+            granted
+        });
+        binder.join().expect("no panic")
+    })
 }
 
 /// With an agent that reads, too.
