@@ -13,5 +13,6 @@ pub mod process;
 pub mod sinks;
 pub mod sockets;
 pub mod store;
+pub mod summaries;
 pub mod terminal;
 pub mod web;

@@ -24,7 +24,10 @@ use crate::{
         socket::Socket,
     },
     config::{Config, WatchedPort, WebDetails},
-    event::{EventLosses, broadcast::Subscriber},
+    event::{
+        EventLosses,
+        broadcast::{Subscribed, Subscriber},
+    },
     metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
     sinks::EventQueue,
     sockets::on_port,
@@ -89,8 +92,8 @@ impl Source for Answers {
         Ok(events)
     }
 
-    fn subscribe(&self) -> Subscriber {
-        self.pipeline.subscribe()
+    fn subscribe(&self, events: Subscribed) -> Subscriber {
+        self.pipeline.subscribe(events)
     }
 }
 

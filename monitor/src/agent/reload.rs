@@ -12,6 +12,7 @@ use super::{
     attachment::{InterfaceList, selected},
     clock,
     lock::lock,
+    pipeline::Wanted,
     state::Agent,
 };
 use crate::{
@@ -95,7 +96,7 @@ impl Agent {
         if let (Some(security), Some(rules)) = (&self.security, rules) {
             security.replace(rules);
         }
-        self.pipeline.watch(config.ports.clone(), config.payload.keep, clock::now()).await;
+        self.pipeline.configure(Wanted::from(&config), clock::now()).await;
         self.store.limit(&config.store);
         let ports = config.ports.len();
         self.config.send_replace(Arc::new(config));

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{attachment::selected, clock, local_addresses::AddressUpdates, lock::lock};
 use crate::{
-    agent::pipeline::{Parts, Pipeline, SharedLedger},
+    agent::pipeline::{Parts, Pipeline, SharedLedger, Wanted},
     api,
     config::Config,
     event::EventContext,
@@ -118,8 +118,7 @@ impl Threads {
         let store = StoreQueue::start(store)?;
         let pipeline = Pipeline::start(Parts {
             ledger,
-            ports: config.ports.clone(),
-            keep: config.payload.keep,
+            wanted: Wanted::from(config),
             command_lines: config.command_line,
             context,
             queue: sinks.clone(),

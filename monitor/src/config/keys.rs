@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use monitor_kernel::mechanism::{BindMechanism, InterfaceMode};
 
 use super::{
-    model::{Config, PayloadKeep, WebDetails},
+    model::{Config, IdentifiedEvents, PayloadKeep, WebDetails},
     parse, quantity, show,
     sink::sink,
     value::{boolean, choice, duration, list, quantity_of},
@@ -131,6 +131,21 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |config| config.payload.keep.name().into(),
+    },
+    Key {
+        path: "identified",
+        value: "`first` or `every`",
+        help: "`first`: of conversations that were identified alike, and of alike binds, refusals, \
+               listens and closes of one program, the first is an event, and the others are summed \
+               up in [`summary` events](../operate/history.md#events-alike). `every`: each is an \
+               event.",
+        change: Change::Reload,
+        read: |reading, node| {
+            let identified = choice(node, IdentifiedEvents::ALL, IdentifiedEvents::name)?;
+            reading.config.identified = identified;
+            Ok(())
+        },
+        show: |config| config.identified.name().into(),
     },
     Key {
         path: "process.command_line",

@@ -33,7 +33,8 @@ pub use self::{
     keys::{Change, KEYS, Key},
     load::{DEFAULT_PATH, Overrides},
     model::{
-        Config, DEFAULT_PORTS, Interfaces, PayloadConfig, PayloadKeep, StoreConfig, WebDetails,
+        Config, DEFAULT_PORTS, IdentifiedEvents, Interfaces, PayloadConfig, PayloadKeep,
+        StoreConfig, WebDetails,
     },
     parse::{EXPECT_KEYS, PORT_KEYS},
     pattern::{Pattern, PatternError},

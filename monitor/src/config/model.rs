@@ -27,6 +27,8 @@ pub struct Config {
     pub bind_mechanism: BindMechanism,
     /// Whether first payloads are identified, and what is kept of them.
     pub payload: PayloadConfig,
+    /// Whether events alike are summed up.
+    pub identified: IdentifiedEvents,
     /// Whether events carry the command line of the caller.
     pub command_line: bool,
     /// Where history is kept, and how much of it.
@@ -59,6 +61,15 @@ pub struct PayloadConfig {
     pub capture: bool,
     /// What an event carries of a payload besides the verdict.
     pub keep: PayloadKeep,
+}
+
+/// Which of the events that are alike are emitted as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentifiedEvents {
+    /// The first; the others are summed up.
+    First,
+    /// All of them.
+    Every,
 }
 
 /// What is kept of a payload.
@@ -114,6 +125,7 @@ impl Default for Config {
             interfaces: Interfaces::default(),
             bind_mechanism: BindMechanism::Auto,
             payload: PayloadConfig { capture: true, keep: PayloadKeep::Hash },
+            identified: IdentifiedEvents::First,
             command_line: true,
             store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
@@ -154,6 +166,19 @@ impl Default for StoreConfig {
             path: PathBuf::from(DEFAULT_STORE),
             retain: Duration::from_secs(90 * 86_400),
             max_size: 256 << 20,
+        }
+    }
+}
+
+impl IdentifiedEvents {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::First, Self::Every];
+
+    /// Name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Every => "every",
         }
     }
 }

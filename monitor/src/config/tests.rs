@@ -64,6 +64,7 @@ interfaces:
   mode: xdp-generic
 bind: {mechanism: kprobe}
 payload: {capture: false, keep: bytes}
+identified: every
 process: {command_line: false}
 store: {path: /tmp/g.db, retain: 4w, max_size: 1GiB}
 web:
@@ -99,6 +100,7 @@ sinks:
     assert_eq!(config.interfaces.mode, InterfaceMode::XdpGeneric);
     assert_eq!(config.bind_mechanism, BindMechanism::Kprobe);
     assert_eq!(config.payload, PayloadConfig { capture: false, keep: PayloadKeep::Bytes });
+    assert_eq!(config.identified, IdentifiedEvents::Every);
     assert!(!config.command_line);
     assert_eq!(config.web_listen.len(), 2);
     let file = SinkConfig::File { path: "/tmp/events.jsonl".into() };
@@ -214,6 +216,7 @@ fn what_is_shown_reads_back() {
     payload:
       capture: true
       keep: hash
+    identified: first
     process:
       command_line: true
     store:

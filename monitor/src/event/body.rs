@@ -321,7 +321,8 @@ impl EventBody {
         }
     }
 
-    fn caller(&self) -> Option<&CallerFields> {
+    /// The process that made the call or holds the socket.
+    pub(crate) fn caller(&self) -> Option<&CallerFields> {
         match self {
             Self::UnexpectedOwner(UnexpectedOwner::FoundOpen { holder, .. }) => holder.as_ref(),
             Self::Captured(captured) => captured.holder.as_ref(),

@@ -19,6 +19,15 @@ pub struct NumberedEvent {
     pub line: JsonLine,
 }
 
+/// Which events a subscriber receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscribed {
+    /// Those that sinks and store get: events alike are summed up.
+    Summed,
+    /// Every one, and no summaries.
+    Every,
+}
+
 /// Sends every event to every subscriber. Clones share the subscribers.
 #[derive(Clone, Debug)]
 pub struct EventBroadcast {
@@ -59,6 +68,16 @@ impl EventBroadcast {
         numbers.next += 1;
         // An error means that there are no subscribers.
         let _ = self.sender.send(NumberedEvent { number, line: line.clone() });
+    }
+
+    /// Whether there is a subscriber.
+    pub fn has_subscribers(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
+    /// Numbers an event that no subscriber is there for.
+    pub fn skip(&self) {
+        self.lock().next += 1;
     }
 
     /// Subscribes to every event from now on.

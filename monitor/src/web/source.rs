@@ -5,7 +5,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFacts};
 
-use crate::{api::port::Port, config::WebDetails, event::broadcast::Subscriber, store::Filter};
+use crate::{
+    api::port::Port,
+    config::WebDetails,
+    event::broadcast::{Subscribed, Subscriber},
+    store::Filter,
+};
 
 /// Where the answers come from.
 pub trait Source: Send + Sync {
@@ -36,8 +41,8 @@ pub trait Source: Send + Sync {
     /// [`ReadError`](crate::store::ReadError) where the store cannot be read.
     fn events(&self, filter: &Filter) -> Result<Vec<String>>;
 
-    /// Events from now on.
-    fn subscribe(&self) -> Subscriber;
+    /// These events from now on.
+    fn subscribe(&self, events: Subscribed) -> Subscriber;
 }
 
 /// Remote addresses as the kernel side counts them.

@@ -67,8 +67,10 @@ routes! {
         Parameter { example: "limit=100", help: "only so many, the newest; at most and by default 1,000" }
     ]
         "`{\"events\": […]}` from the store, newest last. 503 without a store.";
-    EVENT_STREAM: "/api/v1/events/stream" Details []
-        "Every event from now on, as server-sent events with an `id`. `event: lost` says how many a slow client has missed, or one that reconnects with `Last-Event-ID`; without a number if another agent sent that event. 32 clients at once; 503 beyond.";
+    EVENT_STREAM: "/api/v1/events/stream" Details [
+        Parameter { example: "every", help: "also the events that are otherwise summed up, and no summaries" }
+    ]
+        "The events from now on, as server-sent events with an `id`. `event: lost` says how many a slow client has missed, or one that reconnects with `Last-Event-ID`; without a number if another agent sent that event. 32 clients at once; 503 beyond.";
     TALKERS: "/api/v1/talkers" Details [
         PORT_PARAMETER,
         Parameter { example: "limit=10", help: "at most so many addresses of each port and transport; 10 by default" }

@@ -16,6 +16,7 @@ mod running;
 mod service;
 mod sinks;
 mod store;
+mod summaries;
 mod systemd;
 mod top;
 mod web_security;

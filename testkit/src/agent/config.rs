@@ -27,6 +27,8 @@ pub struct Config {
     pub command_line: bool,
     /// `payload`, as a flow mapping.
     pub payload: &'static str,
+    /// `identified`: by default every call and conversation is an event of its own.
+    pub identified: &'static str,
     /// Port of the web server.
     pub listen: u16,
     /// What follows the number of each port: keys of its mapping, none for a number alone.
@@ -48,6 +50,7 @@ impl Config {
             mechanism: "auto",
             command_line: true,
             payload: "{capture: true, keep: bytes}",
+            identified: "every",
             listen: LISTEN,
             port_keys: String::new(),
             sinks: Vec::new(),
@@ -85,6 +88,11 @@ impl Config {
         Self { payload, ..self }
     }
 
+    /// Sets which of the events alike are emitted as they are.
+    pub fn identified(self, identified: &'static str) -> Self {
+        Self { identified, ..self }
+    }
+
     /// Forces the mechanism of bind tracing.
     pub fn mechanism(self, mechanism: &'static str) -> Self {
         Self { mechanism, ..self }
@@ -106,6 +114,7 @@ impl Config {
             "interfaces:\n  include: {:?}\n  exclude: {:?}\n  mode: {}\n\
              bind:\n  mechanism: {}\n\
              payload: {}\n\
+             identified: {}\n\
              process:\n  command_line: {}\n\
              web:\n  listen: [\"127.0.0.1:{}\"]\n  {}\n\
              sinks:\n  - {{kind: file, path: {}}}\n",
@@ -114,6 +123,7 @@ impl Config {
             self.mode,
             self.mechanism,
             self.payload,
+            self.identified,
             self.command_line,
             self.listen,
             self.web_keys,

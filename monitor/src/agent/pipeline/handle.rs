@@ -13,7 +13,8 @@ use monitor_ledger::{ClockReading, Ledger};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    message::{Message, Shared},
+    message::{Message, Shared, Wanted},
+    outputs::Broadcasts,
     parts::Parts,
     shared_ledger::{SharedLedger, lock},
     worker::Worker,
@@ -21,10 +22,9 @@ use super::{
 use crate::{
     agent::scan::Scan,
     classification::Tallies,
-    config::{PayloadKeep, WatchedPort},
     event::{
         Event,
-        broadcast::{EventBroadcast, Subscriber},
+        broadcast::{EventBroadcast, Subscribed, Subscriber},
     },
     sockets::Capture,
 };
@@ -39,22 +39,28 @@ pub struct Pipeline {
     shared: Arc<Shared>,
     ledger: SharedLedger,
     tallies: Arc<Mutex<Tallies>>,
+    /// What the sinks and the store get.
     broadcast: EventBroadcast,
+    /// The same before events alike are summed up.
+    every: EventBroadcast,
 }
 
 impl Pipeline {
     /// Starts the thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (messages, receiver) = mpsc::channel(QUEUE_CAPACITY);
+        let first = Timestamp::now().as_microsecond().unsigned_abs();
         let pipeline = Self {
             messages,
             shared: Arc::default(),
             ledger: Arc::clone(&parts.ledger),
             tallies: Arc::default(),
-            broadcast: EventBroadcast::new(Timestamp::now().as_microsecond().unsigned_abs()),
+            broadcast: EventBroadcast::new(first),
+            every: EventBroadcast::new(first),
         };
-        let Self { shared, tallies, broadcast, .. } = &pipeline;
-        let worker = Worker::new(parts, Arc::clone(shared), Arc::clone(tallies), broadcast.clone());
+        let Self { shared, tallies, broadcast, every, .. } = &pipeline;
+        let broadcasts = Broadcasts { summed: broadcast.clone(), every: every.clone() };
+        let worker = Worker::new(parts, Arc::clone(shared), Arc::clone(tallies), broadcasts);
         thread::Builder::new().name("pipeline".into()).spawn(move || worker.run(receiver))?;
         Ok(pipeline)
     }
@@ -109,9 +115,9 @@ impl Pipeline {
         self.shared.socket_changed.notify_one();
     }
 
-    /// Watches `ports` and keeps `keep` of payloads from now on.
-    pub async fn watch(&self, ports: Vec<WatchedPort>, keep: PayloadKeep, now: ClockReading) {
-        self.send(Message::Watch(ports, keep, now)).await;
+    /// Does what `wanted` says from now on.
+    pub async fn configure(&self, wanted: Wanted, now: ClockReading) {
+        self.send(Message::Configure(wanted, now)).await;
     }
 
     /// Waits until everything that is queued now is done; `false` if that takes longer than
@@ -157,9 +163,12 @@ impl Pipeline {
         lock(&self.ledger)
     }
 
-    /// Subscribes to every event from now on.
-    pub fn subscribe(&self) -> Subscriber {
-        self.broadcast.subscribe()
+    /// Subscribes to events from now on.
+    pub fn subscribe(&self, events: Subscribed) -> Subscriber {
+        match events {
+            Subscribed::Summed => self.broadcast.subscribe(),
+            Subscribed::Every => self.every.subscribe(),
+        }
     }
 
     async fn send(&self, message: Message) {
@@ -187,6 +196,7 @@ mod tests {
             ledger: Arc::new(Mutex::new(ledger)),
             tallies: Arc::default(),
             broadcast: EventBroadcast::new(0),
+            every: EventBroadcast::new(0),
         };
         (pipeline, receiver)
     }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::{
     agent::scan::Scan,
-    config::{PayloadKeep, WatchedPort},
+    config::{Config, IdentifiedEvents, PayloadKeep, WatchedPort},
     event::Event,
     sockets::Capture,
 };
@@ -29,10 +29,28 @@ pub(super) enum Message {
     Captures(ClockReading, Vec<Capture>),
     /// An event of the agent itself.
     Event(Box<Event>),
-    /// Other ports to watch, and what to keep of payloads.
-    Watch(Vec<WatchedPort>, PayloadKeep, ClockReading),
-    /// Saves the ledger, then answers.
+    /// Another configuration.
+    Configure(Wanted, ClockReading),
+    /// Emits all summaries, saves the ledger, then answers.
     Flush(oneshot::Sender<()>),
+}
+
+/// What a configuration wants of the pipeline.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The ports to watch.
+    pub ports: Vec<WatchedPort>,
+    /// What to keep of payloads.
+    pub keep: PayloadKeep,
+    /// Whether events alike are summed up.
+    pub identified: IdentifiedEvents,
+}
+
+impl From<&Config> for Wanted {
+    fn from(config: &Config) -> Self {
+        let (ports, keep) = (config.ports.clone(), config.payload.keep);
+        Self { ports, keep, identified: config.identified }
+    }
 }
 
 /// What the thread and the handles share.

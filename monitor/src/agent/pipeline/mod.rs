@@ -20,4 +20,4 @@ mod parts;
 mod shared_ledger;
 mod worker;
 
-pub use self::{handle::Pipeline, parts::Parts, shared_ledger::SharedLedger};
+pub use self::{handle::Pipeline, message::Wanted, parts::Parts, shared_ledger::SharedLedger};

@@ -21,11 +21,19 @@ pub(super) const STORE_WAIT: Duration = Duration::from_secs(5);
 /// events as well.
 const SINK_WAIT: Duration = Duration::from_millis(50);
 
+/// The subscribers of the stream.
+pub(super) struct Broadcasts {
+    /// Of what the sinks and the store get.
+    pub(super) summed: EventBroadcast,
+    /// Of every event.
+    pub(super) every: EventBroadcast,
+}
+
 /// The subscribers of the stream, the store and the sinks.
 pub(super) struct Outputs {
     pub(super) store: StoreQueue,
     sinks: EventQueue,
-    broadcast: EventBroadcast,
+    broadcasts: Broadcasts,
     store_wait: BoundedWait,
     sink_wait: BoundedWait,
     shared: Arc<Shared>,
@@ -35,13 +43,13 @@ impl Outputs {
     pub(super) fn new(
         sinks: EventQueue,
         store: StoreQueue,
-        broadcast: EventBroadcast,
+        broadcasts: Broadcasts,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             store,
             sinks,
-            broadcast,
+            broadcasts,
             store_wait: BoundedWait::default(),
             sink_wait: BoundedWait::default(),
             shared,
@@ -58,17 +66,29 @@ impl Outputs {
 
     /// Encodes an event once, for all of them.
     pub(super) fn emit(&self, event: Event) {
-        match EncodedEvent::new(event) {
-            Ok(encoded) => {
-                let encoded = Arc::new(encoded);
-                self.broadcast.send(&encoded.line);
-                self.store.send(&encoded);
-                self.sinks.send(&encoded);
-            }
-            Err(error) => {
-                self.shared.lost.fetch_add(1, Relaxed);
-                tracing::error!("cannot encode an event as JSON: {error}");
-            }
+        let Some(encoded) = self.encoded(event) else { return };
+        let encoded = Arc::new(encoded);
+        self.broadcasts.summed.send(&encoded.line);
+        self.store.send(&encoded);
+        self.sinks.send(&encoded);
+    }
+
+    /// Sends an event to those who subscribe to every one.
+    pub(super) fn show(&self, event: &Event) {
+        let every = &self.broadcasts.every;
+        if !every.has_subscribers() {
+            return every.skip();
         }
+        if let Some(encoded) = self.encoded(event.clone()) {
+            every.send(&encoded.line);
+        }
+    }
+
+    fn encoded(&self, event: Event) -> Option<EncodedEvent> {
+        let lost = |error: &serde_json::Error| {
+            self.shared.lost.fetch_add(1, Relaxed);
+            tracing::error!("cannot encode an event as JSON: {error}");
+        };
+        EncodedEvent::new(event).inspect_err(lost).ok()
     }
 }

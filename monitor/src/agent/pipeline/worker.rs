@@ -24,18 +24,19 @@ use super::{
     captures::KnownCaptures,
     expectation::owner,
     holders,
-    message::{Message, Shared},
-    outputs::{Outputs, STORE_WAIT},
+    message::{Message, Shared, Wanted},
+    outputs::{Broadcasts, Outputs, STORE_WAIT},
     parts::Parts,
     shared_ledger::{SharedLedger, lock},
 };
 use crate::{
-    agent::scan::Scan,
+    agent::{clock, scan::Scan},
     classification::{Classifier, Finding, Tallies},
-    config::{self, PayloadKeep, WatchedPort},
-    event::{self, Event, EventBody, EventContext, broadcast::EventBroadcast},
+    config::{self, IdentifiedEvents, PayloadKeep, WatchedPort},
+    event::{self, Event, EventBody, EventContext},
     process::{Identity, ProcessEnricher},
     sockets::{Capture, PortReach, Socket},
+    summaries::Summarizer,
 };
 
 /// How often the ledger is saved, beside every reading of counters that finds a port changed. It is
@@ -59,6 +60,8 @@ pub(super) struct Worker {
     /// case.
     command_lines: bool,
     context: EventContext,
+    /// What is not emitted as it is; `None` if every event is.
+    summaries: Option<Summarizer>,
     outputs: Outputs,
     saved_at: Instant,
     /// Whether a port has changed since `saved_at`.
@@ -78,20 +81,22 @@ impl Worker {
         parts: Parts,
         shared: Arc<Shared>,
         tallies: Arc<Mutex<Tallies>>,
-        broadcast: EventBroadcast,
+        broadcasts: Broadcasts,
     ) -> Self {
+        let Wanted { ports, keep, identified } = parts.wanted;
         Self {
             enricher: ProcessEnricher::new(parts.command_lines),
             clock: SteadyOffset::new(EventClock::Boottime),
             ledger: parts.ledger,
-            ports: by_number(parts.ports),
-            keep: parts.keep,
+            ports: by_number(ports),
+            keep,
             classifier: Classifier::default(),
             tallies,
             interfaces: HashMap::new(),
             command_lines: parts.command_lines,
             context: parts.context,
-            outputs: Outputs::new(parts.queue, parts.store, broadcast, Arc::clone(&shared)),
+            summaries: summaries(identified),
+            outputs: Outputs::new(parts.queue, parts.store, broadcasts, Arc::clone(&shared)),
             saved_at: Instant::now(),
             has_changes: false,
             has_scanned: false,
@@ -121,12 +126,15 @@ impl Worker {
                     let new = self.captures.new_among(&captures, at.boottime_ns);
                     self.emit_captures(at, &new);
                 }
-                Message::Event(event) => self.emit(*event),
-                Message::Watch(ports, keep, now) => {
-                    self.keep = keep;
-                    self.watch(ports, now);
+                Message::Event(event) => {
+                    if matches!(event.body, EventBody::AgentStopped { .. }) {
+                        self.flush_summaries();
+                    }
+                    self.emit(*event);
                 }
+                Message::Configure(wanted, now) => self.configure(wanted, now),
                 Message::Flush(done) => {
+                    self.flush_summaries();
                     self.save();
                     // An error means that the caller has stopped waiting.
                     let _ = done.send(());
@@ -234,6 +242,7 @@ impl Worker {
             self.shared.socket_changed.notify_one();
         }
         self.emit_transitions(None);
+        self.emit_due_summaries(at);
         if self.has_changes || self.saved_at.elapsed() >= SAVE_PERIOD {
             self.save();
         }
@@ -307,13 +316,18 @@ impl Worker {
         self.has_changes |= !unexpected.is_empty();
     }
 
-    fn emit_captures(&self, at: ClockReading, captures: &[&Capture]) {
+    fn emit_captures(&mut self, at: ClockReading, captures: &[&Capture]) {
         for capture in captures {
             self.emit(Event::captured(capture, at.wall, &self.context));
         }
     }
 
-    fn watch(&mut self, ports: Vec<WatchedPort>, now: ClockReading) {
+    fn configure(&mut self, Wanted { ports, keep, identified }: Wanted, now: ClockReading) {
+        self.keep = keep;
+        if self.summaries.is_some() != (identified == IdentifiedEvents::First) {
+            self.flush_summaries();
+            self.summaries = summaries(identified);
+        }
         lock(&self.ledger).watch(ports.iter().map(Watched::from), now);
         self.ports = by_number(ports);
     }
@@ -340,9 +354,32 @@ impl Worker {
         }
     }
 
-    fn emit(&self, event: Event) {
-        self.outputs.emit(event);
+    /// Emits an event, or adds it to a sum.
+    fn emit(&mut self, event: Event) {
+        self.outputs.show(&event);
+        let emitted = match &mut self.summaries {
+            Some(summaries) => summaries.ingest(event, clock::now().boottime_ns),
+            None => Some(event),
+        };
+        if let Some(event) = emitted {
+            self.outputs.emit(event);
+        }
     }
+
+    fn emit_due_summaries(&mut self, at: ClockReading) {
+        let due = self.summaries.as_mut().map(|summaries| summaries.expire(at));
+        due.into_iter().flatten().for_each(|summary| self.outputs.emit(summary));
+    }
+
+    fn flush_summaries(&mut self) {
+        let all = self.summaries.as_mut().map(|summaries| summaries.flush(clock::now()));
+        all.into_iter().flatten().for_each(|summary| self.outputs.emit(summary));
+    }
+}
+
+/// What sums up events alike, if the configuration wants them summed up.
+fn summaries(identified: IdentifiedEvents) -> Option<Summarizer> {
+    (identified == IdentifiedEvents::First).then(Summarizer::default)
 }
 
 /// Whether the ledger must be saved at once. A program that binds and closes in a loop changes the

@@ -6,42 +6,71 @@ use std::{io, time::Duration};
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::State,
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, StreamExt as _, stream};
+use serde::Deserialize;
 use tokio::{
     sync::{broadcast::error::RecvError, watch},
     time::timeout,
 };
 
-use super::answer::{Api, MAX_STREAMS, problem};
+use super::answer::{Api, MAX_STREAMS, problem, query_error};
 use crate::{
-    event::broadcast::{NumberedEvent, Subscriber},
+    event::broadcast::{NumberedEvent, Subscribed, Subscriber},
     web::connection::StreamFlag,
 };
 
 /// Silence after which a comment is sent, so that neither end takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// The query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StreamQuery {
+    /// Whether every event is wanted, as `?every` says it.
+    every: Option<String>,
+}
+
+impl StreamQuery {
+    fn subscribed(&self) -> Result<Subscribed, String> {
+        match self.every.as_deref() {
+            None | Some("false") => Ok(Subscribed::Summed),
+            Some("" | "true") => Ok(Subscribed::Every),
+            Some(other) => Err(format!("every={other}: ask for `?every`, or leave it out")),
+        }
+    }
+}
+
 /// Events as they happen.
 pub(super) async fn events(
     State(api): State<Api>,
     Extension(flag): Extension<StreamFlag>,
     headers: HeaderMap,
+    query: Result<Query<StreamQuery>, QueryRejection>,
 ) -> Response {
+    let subscribed = match query {
+        Ok(Query(query)) => query.subscribed(),
+        Err(rejection) => Err(query_error(&rejection)),
+    };
+    let subscribed = match subscribed {
+        Ok(subscribed) => subscribed,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
+    };
     let Ok(permit) = api.streams.try_acquire_owned() else {
         let why = format!("{MAX_STREAMS} follow already: ask again when one has gone");
         return problem(StatusCode::SERVICE_UNAVAILABLE, &why);
     };
     flag.set();
-    let events =
-        frames(api.source.subscribe(), last_event_id(&headers), api.stop).map(move |bytes| {
+    let events = frames(api.source.subscribe(subscribed), last_event_id(&headers), api.stop).map(
+        move |bytes| {
             // Released with the stream.
             let _ = &permit;
             bytes
-        });
+        },
+    );
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     (headers, Body::from_stream(events)).into_response()

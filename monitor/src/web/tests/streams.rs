@@ -31,6 +31,31 @@ async fn events_are_streamed_as_they_happen() {
 }
 
 #[tokio::test]
+async fn a_client_may_ask_for_every_event() {
+    let server = Server::of_text("").await;
+    let answers = [
+        ("every", "ghostport.identified"),
+        ("every=true", "ghostport.identified"),
+        ("every=false", "ghostport.bind"),
+        ("every=7", "400 Bad Request"),
+        ("each", "400 Bad Request"),
+    ];
+    for (query, expected) in answers {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let path = format!("/api/v1/events/stream?{query}");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut received = String::new();
+        while !received.contains(expected) {
+            let mut bytes = [0; 512];
+            let len = stream.read(&mut bytes).await.unwrap();
+            assert_ne!(len, 0, "{query}: {received}");
+            received.push_str(std::str::from_utf8(&bytes[..len]).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reconnecting_client_learns_what_it_missed() {
     let server = Server::of_text("").await;
     // Each of them gets one event, from number 7 on.

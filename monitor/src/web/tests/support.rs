@@ -20,7 +20,7 @@ use crate::{
     config::{WatchedPort, WebDetails},
     event::{
         JsonLine,
-        broadcast::{EventBroadcast, Subscriber},
+        broadcast::{EventBroadcast, Subscribed, Subscriber},
     },
     metrics::Exposition,
     store::{Filter, ReadError},
@@ -80,9 +80,13 @@ impl Source for Known {
         Ok(vec![event; filter.limit.unwrap_or(0).min(2) as usize])
     }
 
-    fn subscribe(&self) -> Subscriber {
+    fn subscribe(&self, events: Subscribed) -> Subscriber {
         let subscriber = self.broadcast.subscribe();
-        let json = r#"{"event.name":"ghostport.bind"}"#.to_owned();
+        let name = match events {
+            Subscribed::Summed => "bind",
+            Subscribed::Every => "identified",
+        };
+        let json = format!(r#"{{"event.name":"ghostport.{name}"}}"#);
         self.broadcast.send(&JsonLine::from(json));
         subscriber
     }

@@ -1,0 +1,119 @@
+//! The sum of events alike.
+
+use jiff::Timestamp;
+use monitor_identify::Details;
+
+use super::{
+    key::{Hasher, network},
+    peers::Peers,
+    processes::Processes,
+};
+use crate::event::{Conversations, Event, EventBody, Identified, Repeats, Summary};
+
+/// Processes that are told apart in a sum.
+const MOST_PROCESSES: usize = 64;
+
+/// Events alike since the last summary.
+#[derive(Clone, Debug)]
+pub(super) struct Sum {
+    repeats: Repeats,
+    host_name: String,
+    of: Of,
+}
+
+#[derive(Clone, Debug)]
+enum Of {
+    /// The last call, and the processes of all.
+    Calls(EventBody, Processes),
+    /// The last conversation, the peers of all, and their bytes.
+    Conversations(Identified, Peers, u64),
+}
+
+impl Sum {
+    /// The sum of one event, which is a call or a conversation.
+    pub(super) fn new(event: Event, hasher: &Hasher, is_of_network: bool) -> Self {
+        let of = match event.body {
+            EventBody::Identified(identified) => {
+                let mut peers = Peers::default();
+                add_peer(&mut peers, &identified, hasher, is_of_network);
+                let bytes = size(&identified);
+                Of::Conversations(shared(identified), peers, bytes)
+            }
+            ref body => {
+                let mut processes = Processes::default();
+                processes.add(hasher.of_process(event.caller()), MOST_PROCESSES);
+                Of::Calls(body.clone(), processes)
+            }
+        };
+        Self { repeats: repeats(event.repeats, event.time), host_name: event.host_name, of }
+    }
+
+    /// Adds an event alike.
+    pub(super) fn add(&mut self, event: Event, hasher: &Hasher, is_of_network: bool) {
+        let Repeats { count, first, last } = repeats(event.repeats, event.time);
+        self.repeats = Repeats {
+            count: self.repeats.count.saturating_add(count),
+            first: self.repeats.first.min(first),
+            last: self.repeats.last.max(last),
+        };
+        match (&mut self.of, event.body) {
+            (Of::Conversations(last, peers, bytes), EventBody::Identified(identified)) => {
+                add_peer(peers, &identified, hasher, is_of_network);
+                *bytes = bytes.saturating_add(size(&identified));
+                *last = shared(identified);
+            }
+            (Of::Calls(last, processes), body) => {
+                processes.add(hasher.of_process(body.caller()), MOST_PROCESSES);
+                *last = body;
+            }
+            // The key of a call is that of no conversation.
+            (Of::Conversations(..), _) => {}
+        }
+    }
+
+    /// The summary, which is emitted at `time`.
+    pub(super) fn into_summary(self, time: Timestamp, is_of_network: bool) -> Event {
+        let summary = match self.of {
+            Of::Calls(last, processes) => Summary::Calls {
+                last: Box::new(last),
+                processes: u64::try_from(processes.len()).ok(),
+            },
+            Of::Conversations(last, peers, bytes) => {
+                let peer = last.peer.ip();
+                Summary::Conversations(Conversations {
+                    peers: peers.count(peer, is_of_network),
+                    network: is_of_network.then(|| network(peer)),
+                    last,
+                    bytes,
+                })
+            }
+        };
+        let (host_name, repeats) = (self.host_name, Some(self.repeats));
+        Event { time, host_name, body: EventBody::Summary(summary), repeats }
+    }
+}
+
+/// What an event stands for: itself, if for no others.
+fn repeats(repeats: Option<Repeats>, time: Timestamp) -> Repeats {
+    repeats.unwrap_or(Repeats { count: 1, first: time, last: time })
+}
+
+fn add_peer(peers: &mut Peers, identified: &Identified, hasher: &Hasher, is_of_network: bool) {
+    let peer = identified.peer.ip();
+    peers.add(peer, hasher.of_peer(peer), is_of_network);
+}
+
+fn size(identified: &Identified) -> u64 {
+    identified.payload_size.map_or(0, |size| size as u64)
+}
+
+/// A conversation without what belongs to it alone.
+fn shared(identified: Identified) -> Identified {
+    let mut shared = Identified { interface: None, payload_size: None, kept: None, ..identified };
+    shared.identification.details = Details::default();
+    // A port of this host is the client's, and another one every time.
+    if shared.socket.local_port != Some(shared.port) {
+        shared.socket.local_port = None;
+    }
+    shared
+}
