@@ -5,6 +5,7 @@ pub mod capture;
 pub mod client;
 mod end;
 pub mod event;
+mod fold;
 pub mod forwarding;
 pub mod hook;
 mod named;

@@ -9,7 +9,7 @@ use std::{
 use monitor_common::flow::{Protocol, Side};
 use serde::{Deserialize, Serialize};
 
-use super::named;
+use super::{fold, named};
 use crate::{
     process::Identity,
     sockets::{self, SocketScope, TcpState},
@@ -26,12 +26,13 @@ pub struct Socket {
     pub family: Family,
     /// Address of this end.
     pub local_address: IpAddr,
-    /// Port of this end.
-    pub local_port: u16,
+    /// Port of this end; absent where several sockets differ in it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub local_port: Option<u16>,
     /// Address of the other end of a connected socket.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peer_address: Option<IpAddr>,
-    /// Port of the other end of a connected socket.
+    /// Port of the other end of a connected socket; absent where several sockets differ in it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peer_port: Option<u16>,
     /// State of a TCP socket.
@@ -49,6 +50,9 @@ pub struct Socket {
     /// The processes that have a descriptor of it; absent where they could not be looked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub holders: Option<Vec<Arc<Holder>>>,
+    /// How many sockets this row stands for; absent for one.
+    #[serde(skip_serializing_if = "is_one", default = "one")]
+    pub count: u64,
 }
 
 /// Address family of a socket.
@@ -91,8 +95,18 @@ pub struct Holder {
 }
 
 impl Socket {
-    /// Converts sockets as a look found them. Sockets of one process share its [`Holder`].
+    /// Converts sockets as a look found them, with connections folded that differ in a port alone.
     pub fn list(sockets: &[sockets::Socket]) -> Vec<Self> {
+        fold::fold(Self::each(sockets))
+    }
+
+    /// Folds connections that differ in a port alone.
+    pub fn folded(sockets: Vec<Self>) -> Vec<Self> {
+        fold::fold(sockets)
+    }
+
+    /// Converts sockets one by one. Sockets of one process share its [`Holder`].
+    pub fn each(sockets: &[sockets::Socket]) -> Vec<Self> {
         // The identities are alive as long as `sockets`, so an address stands for one of them.
         let mut holders = HashMap::<*const Identity, Arc<Holder>>::new();
         let mut holder = |identity: &Arc<Identity>| {
@@ -112,7 +126,7 @@ impl Socket {
             transport: entry.protocol,
             family: if entry.local.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 },
             local_address: entry.local.ip(),
-            local_port: entry.local.port(),
+            local_port: Some(entry.local.port()),
             peer_address: entry.peer.map(|peer| peer.ip()),
             peer_port: entry.peer.map(|peer| peer.port()),
             tcp_state: entry.tcp_state,
@@ -120,18 +134,49 @@ impl Socket {
             netns_inode: socket.netns_inode,
             scope: socket.scope,
             holders: holders.map(Iterator::collect),
+            count: 1,
         }
     }
 
-    /// This end.
-    pub fn local(&self) -> SocketAddr {
-        (self.local_address, self.local_port).into()
+    /// This end, as far as all sockets of the row have it.
+    pub fn local(&self) -> String {
+        end(self.local_address, self.local_port)
     }
 
-    /// The other end of a connected socket.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        Some((self.peer_address?, self.peer_port?).into())
+    /// The other end of a connected socket, as far as all sockets of the row have it.
+    pub fn peer(&self) -> Option<String> {
+        Some(end(self.peer_address?, self.peer_port))
     }
+
+    /// Whether `other` may be this socket, or a row that stands for it.
+    pub fn is_in(&self, other: &Self) -> bool {
+        let has = |port: Option<u16>, of_row: Option<u16>| of_row.is_none() || of_row == port;
+        let namespaces = self.netns_inode.zip(other.netns_inode);
+        (self.transport, self.tcp_state, self.side)
+            == (other.transport, other.tcp_state, other.side)
+            && self.local_address == other.local_address
+            && self.peer_address == other.peer_address
+            && has(self.local_port, other.local_port)
+            && has(self.peer_port, other.peer_port)
+            && namespaces.is_none_or(|(one, other)| one == other)
+    }
+}
+
+/// An address, with its port if that is known.
+fn end(address: IpAddr, port: Option<u16>) -> String {
+    match port {
+        Some(port) => SocketAddr::from((address, port)).to_string(),
+        None => address.to_string(),
+    }
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_one(count: &u64) -> bool {
+    *count == 1
 }
 
 impl From<&Identity> for Holder {

@@ -10,7 +10,7 @@ use super::cgroup::Cgroup;
 ///
 /// Ids are those of the initial pid and user namespaces, provided that `/proc` is that of the
 /// initial pid namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Process id. Another process may have it later: [`Self::start_time_ns`] distinguishes them.
     pub pid: u32,

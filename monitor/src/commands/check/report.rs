@@ -93,6 +93,7 @@ impl PortReport {
         let agent = agent.unwrap_or_default();
         let Ways { answered_by, forwarded_to } = ways;
         let answered_by = if answered_by.is_empty() { agent.answered_by } else { answered_by };
+        let sockets = Socket::folded(with_holders(Socket::each(sockets), &agent.sockets));
         let known_to_agent =
             agent.bound_sockets.map_or(0, |bound| bound.tcp.saturating_add(bound.udp));
         let port = Port {
@@ -104,7 +105,7 @@ impl PortReport {
             captures: Capture::on_port(captures, number),
             answered_by,
             forwarded_to,
-            ..Port::with_sockets(number, with_holders(Socket::list(sockets), &agent.sockets))
+            ..Port::with_sockets(number, sockets)
         };
         Self { port, known_to_agent }
     }
@@ -138,12 +139,7 @@ impl PortReport {
 /// `sockets` with the holders that `known` has of them, where they have none that may be seen.
 fn with_holders(mut sockets: Vec<Socket>, known: &[Socket]) -> Vec<Socket> {
     for socket in sockets.iter_mut().filter(|socket| socket.holders.is_none()) {
-        let is_same = |other: &&Socket| {
-            let namespaces = socket.netns_inode.zip(other.netns_inode);
-            let ends = |socket: &Socket| (socket.transport, socket.local(), socket.peer());
-            ends(other) == ends(socket) && namespaces.is_none_or(|(one, other)| one == other)
-        };
-        let mut same = known.iter().filter(is_same);
+        let mut same = known.iter().filter(|other| socket.is_in(other));
         // Two sockets of the same ends (`SO_REUSEPORT`) cannot be told apart.
         if let (Some(only), None) = (same.next(), same.next()) {
             socket.holders.clone_from(&only.holders);

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     api::port::{ByProtocol, VerdictCount},
     sockets::{
-        CapturedPort, HiddenProcesses, ScanResult, Scope, Socket, Unseen, packet_socket, udp_socket,
+        CapturedPort, HiddenProcesses, ScanResult, Scope, Socket, TcpState, Unseen, packet_socket,
+        udp_socket,
     },
 };
 
@@ -130,6 +131,29 @@ fn a_socket_that_looks_for_a_port_is_reported_and_a_capture_of_all_is_not() {
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
     let document = serde_json::to_value(&report).expect("a document");
     assert_eq!(document["ports"][1]["captures"][0]["filter"], "everything", "{document}");
+}
+
+fn waiting(peer: [u8; 4], peer_port: u16) -> Socket {
+    let mut socket = udp_socket(2948);
+    socket.entry.peer = Some((peer, peer_port).into());
+    socket.entry.tcp_state = Some(TcpState::TimeWait);
+    socket
+}
+
+#[test]
+fn connections_that_no_process_holds_take_few_lines() {
+    let of_one_peer = (1..=2_368).map(|port| waiting([192, 0, 2, 1], port));
+    let of_many_peers = (1..=20).map(|peer| waiting([198, 51, 100, peer], 1));
+    let report = report(of_one_peer.chain(of_many_peers).collect(), Unseen::default());
+    let page = text::page(&report, false);
+    assert!(page.contains("2948 wap-push: 2388 sockets\n"), "{page}");
+    assert!(page.contains("→ 192.0.2.1, 2368 times\n"), "{page}");
+    assert!(page.contains("  13 more connections that no process holds"), "{page}");
+    assert!(page.lines().count() < 30, "{page}");
+    let document = serde_json::to_value(&report).expect("a document");
+    let rows = document["ports"][1]["sockets"].as_array().expect("rows");
+    assert_eq!((rows.len(), &rows[0]["count"]), (21, &json!(2368)));
+    assert_eq!(rows[1].get("count"), None);
 }
 
 #[test]

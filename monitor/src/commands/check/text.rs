@@ -27,6 +27,9 @@ use crate::{
 const INDENT: usize = 5;
 const DETAILS: usize = 14;
 
+/// Rows of connections that no process holds: of more only the number is shown.
+const MOST_FREE: usize = 8;
+
 pub(super) fn page(report: &Report, in_colour: bool) -> String {
     Page::written(in_colour, |page| Writer { page }.report(report))
 }
@@ -43,7 +46,7 @@ impl Writer<'_> {
         for busy in busy {
             self.port(busy, unseen)?;
             let several = report.namespaces > 1;
-            busy.port.sockets.iter().try_for_each(|socket| self.socket(socket, several))?;
+            self.sockets(&busy.port.sockets, several)?;
             busy.targeted_captures().try_for_each(|capture| self.capture(capture, several))?;
             writeln!(self.page)?;
         }
@@ -61,7 +64,8 @@ impl Writer<'_> {
     /// A port; `unseen` is whether there may be sockets that this user cannot see.
     fn port(&mut self, report: &PortReport, unseen: bool) -> fmt::Result {
         let sockets = &report.port.sockets;
-        let count = match (sockets.len(), report.known_to_agent) {
+        let found = sockets.iter().map(|socket| socket.count).sum();
+        let count = match (found, report.known_to_agent) {
             (0, 0) if report.is_quiet() && unseen => {
                 "nothing that is visible to you holds it or talks on it".to_owned()
             }
@@ -128,15 +132,35 @@ impl Writer<'_> {
         if line.is_empty() { Ok(()) } else { self.line(INDENT, &line) }
     }
 
+    /// The sockets of a port, with the rows at the end that no process holds cut short.
+    fn sockets(&mut self, sockets: &[Socket], with_namespace: bool) -> fmt::Result {
+        let is_free = |socket: &Socket| socket.holders.as_ref().is_some_and(Vec::is_empty);
+        let (free, held): (Vec<_>, Vec<_>) =
+            sockets.iter().partition(|socket| is_free(socket) && socket.peer_address.is_some());
+        held.iter().try_for_each(|socket| self.socket(socket, with_namespace))?;
+        let (listed, rest) = free.split_at_checked(MOST_FREE).unwrap_or((&free, &[]));
+        listed.iter().try_for_each(|socket| self.socket(socket, with_namespace))?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let count: u64 = rest.iter().map(|socket| socket.count).sum();
+        let more = format!("{count} more connections that no process holds: see --json");
+        self.line(2, &more)
+    }
+
     fn socket(&mut self, socket: &Socket, with_namespace: bool) -> fmt::Result {
         let (local, peer) = (socket.local(), socket.peer());
+        let peer = match socket.count {
+            1 => peer,
+            count => peer.map(|peer| format!("{peer}, {count} times")),
+        };
         let state = socket.tcp_state.map(|state| state.name()).unwrap_or_default();
         let namespace = socket.netns_inode.filter(|_| with_namespace);
         let namespace = namespace.map(|inode| format!(" netns {inode}")).unwrap_or_default();
         let head = format!("{:<4} {state:<12} {}", socket.transport.name(), local);
         let room = WIDTH - 2 - namespace.len();
         // Two long addresses do not fit one line.
-        let one_line = peer.map(|peer| format!("{head} → {peer}"));
+        let one_line = peer.as_ref().map(|peer| format!("{head} → {peer}"));
         match (one_line, peer) {
             (Some(line), _) if line.chars().count() < room => {
                 self.line(2, &format!("{line:<room$}{namespace}"))?;
@@ -153,7 +177,7 @@ impl Writer<'_> {
         }
         self.holders(socket.holders.as_deref())?;
         // A connection is known by its ends.
-        match socket.scope.filter(|_| socket.peer_port.is_none()) {
+        match socket.scope.filter(|_| socket.peer_address.is_none()) {
             Some(SocketScope::Host) => self.line(INDENT, "reachable from this host alone"),
             Some(SocketScope::World) => self.line(INDENT, "reachable from elsewhere"),
             None => Ok(()),
