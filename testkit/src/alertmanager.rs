@@ -1,8 +1,10 @@
 //! Alertmanager with the configuration of the example, and a receiver for its webhooks.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,9 +30,22 @@ impl Alertmanager {
         Self::start_with(world, 9093, &["--cluster.listen-address=".to_owned()])
     }
 
+    /// The same, with intervals of a second or two, which show every message soon.
+    pub fn start_quick(world: &World) -> Self {
+        let config = world.path("alertmanager.yml");
+        let example = fs::read_to_string(example()).expect("a configuration");
+        let quick =
+            example.replace("interval: 1m", "interval: 2s").replace("wait: 30s", "wait: 1s");
+        fs::write(&config, quick).expect("written");
+        Self::start_from(world, 9093, &config, &["--cluster.listen-address=".to_owned()])
+    }
+
     /// Starts one on another port, with these arguments besides.
     pub fn start_with(world: &World, port: u16, arguments: &[String]) -> Self {
-        let config = dashboards().join("alertmanager/alertmanager.yml");
+        Self::start_from(world, port, &example(), arguments)
+    }
+
+    fn start_from(world: &World, port: u16, config: &Path, arguments: &[String]) -> Self {
         let storage = world.path(&format!("alertmanager-{port}"));
         let ours = [
             format!("--config.file={}", config.display()),
@@ -49,6 +64,11 @@ impl Alertmanager {
     pub fn alerts(&self) -> Vec<Value> {
         self.0.get("/api/v2/alerts").as_array().cloned().expect("alerts")
     }
+}
+
+/// The configuration that operators get.
+fn example() -> PathBuf {
+    dashboards().join("alertmanager/alertmanager.yml")
 }
 
 /// What came to a webhook.

@@ -15,7 +15,7 @@ use crate::{
     api,
     config::Config,
     event::EventContext,
-    sinks::{self, EventQueue, IsAwake, Sink},
+    sinks::{self, EventQueue, IsInUse, Sink},
     store::{KeptLedger, Store, StoreQueue},
     terminal::logging::LogLevel,
     web::{self, Security},
@@ -114,7 +114,7 @@ impl Threads {
         let ledger = Arc::new(Mutex::new(ledger(kernel, config, store.ledger())));
         capabilities::give_up_the_rest()
             .context("cannot give up capabilities that are not needed")?;
-        let sinks = EventQueue::start(sinks, is_awake(Arc::clone(&ledger)))?;
+        let sinks = EventQueue::start(sinks, is_in_use(Arc::clone(&ledger)))?;
         let store = StoreQueue::start(store)?;
         let pipeline = Pipeline::start(Parts {
             ledger,
@@ -161,10 +161,16 @@ fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger 
     ledger
 }
 
-/// Whether the ledger has a port in another state than quiet.
-fn is_awake(ledger: SharedLedger) -> IsAwake {
+/// Whether a socket holds a port, or was bound, refused or answered for there within the last five
+/// minutes. Packets alone keep no alert alive: a port that the Internet can reach is always probed.
+fn is_in_use(ledger: SharedLedger) -> IsInUse {
     Arc::new(move |port| {
-        lock(&ledger).facts(port).is_some_and(|facts| facts.state != PortState::Quiet)
+        lock(&ledger).facts(port).is_some_and(|facts| {
+            matches!(
+                facts.state,
+                PortState::Attempted | PortState::Bound | PortState::Answered | PortState::Served
+            )
+        })
     })
 }
 

@@ -95,7 +95,7 @@ pub const SINK_KEYS: [SinkKey; 5] = [
 ];
 
 /// Labels that every alert has of its own.
-const OWN_LABELS: [&str; 4] = ["alertname", "severity", "port", "protocol"];
+const OWN_LABELS: [&str; 5] = ["alertname", "severity", "port", "protocol", "reporter"];
 
 /// Reads a sink.
 pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {

@@ -12,7 +12,7 @@ use std::{
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    alertmanager::IsAwake,
+    alertmanager::IsInUse,
     error::SinkError,
     worker::{Sink, Worker},
 };
@@ -37,7 +37,7 @@ pub struct PreparedSinks {
 struct Shared {
     workers: Mutex<Workers>,
     lost: Arc<AtomicU64>,
-    is_awake: IsAwake,
+    is_in_use: IsInUse,
 }
 
 #[derive(Default)]
@@ -49,8 +49,8 @@ struct Workers {
 
 impl EventQueue {
     /// Starts a thread for each sink.
-    pub fn start(sinks: Vec<Sink>, is_awake: IsAwake) -> Result<Self, SinkError> {
-        let shared = Shared { workers: Mutex::default(), lost: Arc::default(), is_awake };
+    pub fn start(sinks: Vec<Sink>, is_in_use: IsInUse) -> Result<Self, SinkError> {
+        let shared = Shared { workers: Mutex::default(), lost: Arc::default(), is_in_use };
         for sink in sinks {
             let worker = shared.start(sink)?;
             shared.lock().at_work.push(worker);
@@ -138,7 +138,7 @@ impl fmt::Debug for PreparedSinks {
 
 impl Shared {
     fn start(&self, sink: Sink) -> Result<Worker, SinkError> {
-        Worker::start(sink, &self.lost, &self.is_awake)
+        Worker::start(sink, &self.lost, &self.is_in_use)
     }
 
     /// Starts those of `configs` that are not at work. The lock is not held meanwhile, because a

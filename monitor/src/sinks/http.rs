@@ -26,14 +26,16 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Idle time after which a connection is closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer that are read at most.
-const MAX_ANSWER: usize = 64 << 10;
+/// Bytes of an answer that are read at most: a thousand alerts.
+const MAX_ANSWER: usize = 4 << 20;
 
 /// Characters of an answer in the log at most.
 const SHOWN: usize = 200;
 
 /// The longest pause that a receiver may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+const USER_AGENT: &str = concat!("ghostport/", env!("CARGO_PKG_VERSION"));
 
 /// A client for one server. It keeps one connection.
 #[derive(Debug)]
@@ -90,17 +92,27 @@ impl Client {
     /// Sends a request and waits for the answer. The error says why there is none. A redirection is
     /// an answer.
     pub(super) async fn post(&self, post: &Post) -> Result<Answer, String> {
-        timeout(REQUEST_LIMIT, self.exchange(post))
+        timeout(REQUEST_LIMIT, self.send(post))
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {} s", REQUEST_LIMIT.as_secs())))
     }
 
-    async fn exchange(&self, post: &Post) -> Result<Answer, String> {
+    /// Asks for a document, and waits for the answer.
+    pub(super) async fn get(&self, uri: Uri) -> Result<Answer, String> {
+        let request = Request::get(uri).header(header::USER_AGENT, USER_AGENT);
+        self.exchange(request.body(Full::default()).map_err(|error| error.to_string())?).await
+    }
+
+    async fn send(&self, post: &Post) -> Result<Answer, String> {
         let request = Request::post(post.uri.clone())
             .header(header::CONTENT_TYPE, post.content_type)
-            .header(header::USER_AGENT, concat!("ghostport/", env!("CARGO_PKG_VERSION")))
+            .header(header::USER_AGENT, USER_AGENT)
             .body(Full::new(post.body.clone()))
             .map_err(|error| error.to_string())?;
+        self.exchange(request).await
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
         let answer = self.pool.request(request).await;
         let (head, body) = answer.map_err(|error| causes(&error))?.into_parts();
         let retry_after = retry_after(&head.headers);

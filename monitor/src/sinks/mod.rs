@@ -28,7 +28,7 @@ mod webhook;
 mod worker;
 
 pub use self::{
-    alertmanager::IsAwake,
+    alertmanager::IsInUse,
     dispatch::{EventQueue, PreparedSinks, open},
     error::SinkError,
     worker::Sink,

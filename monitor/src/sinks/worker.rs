@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    alertmanager::{self, Alertmanager, IsAwake},
+    alertmanager::{self, Alertmanager, IsInUse},
     error::SinkError,
     file::Lines,
     http::Client,
@@ -96,11 +96,11 @@ impl Target {
         }
     }
 
-    async fn work(self, queue: &Queue, is_awake: IsAwake) {
+    async fn work(self, queue: &Queue, is_in_use: IsInUse) {
         match self {
             Self::Local(sink) => local::work(sink, queue).await,
             Self::Remote(format, client) => remote::work(format, client, queue).await,
-            Self::Alertmanager(sink, client) => sink.work(client, queue, &*is_awake).await,
+            Self::Alertmanager(sink, client) => sink.work(client, queue, &*is_in_use).await,
         }
     }
 }
@@ -109,7 +109,7 @@ impl Worker {
     pub(super) fn start(
         sink: Sink,
         lost: &Arc<AtomicU64>,
-        is_awake: &IsAwake,
+        is_in_use: &IsInUse,
     ) -> Result<Self, SinkError> {
         let Sink { config, target } = sink;
         let name = name(&config);
@@ -118,9 +118,9 @@ impl Worker {
         let runtime = target.runtime().map_err(failed)?;
         let wants = target.wants();
         let (end, ended) = oneshot::channel();
-        let (its_queue, is_awake) = (Arc::clone(&queue), Arc::clone(is_awake));
+        let (its_queue, is_in_use) = (Arc::clone(&queue), Arc::clone(is_in_use));
         let work = move || {
-            runtime.block_on(target.work(&its_queue, is_awake));
+            runtime.block_on(target.work(&its_queue, is_in_use));
             // A name lookup may hang; do not wait for it.
             runtime.shutdown_background();
             drop(end);

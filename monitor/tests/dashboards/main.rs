@@ -4,5 +4,6 @@ mod alerts;
 mod collectors;
 mod fleet;
 mod hour;
+mod one_message;
 mod rules;
 mod scaling_out;

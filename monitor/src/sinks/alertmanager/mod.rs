@@ -1,13 +1,17 @@
 //! Alerts that are sent to an Alertmanager directly, without a scrape.
 //!
-//! Binds on dormant ports, unexpected owners, answers without a socket and sockets that look for a port
-//! raise alerts. An alert is sent repeatedly while it
-//! is active, and resolved when its port is quiet again. The labels are those of Prometheus' alerts
-//! of the same names, so that Alertmanager takes both for one alert. Annotations describe the
-//! process.
+//! Binds on dormant ports, unexpected owners, answers without a socket and sockets that look for a
+//! port raise alerts. A bind raises one, whatever events it makes. It is sent repeatedly while it is
+//! active, and resolved when its port has been free for a while. The label `reporter` distinguishes
+//! it from Prometheus' alert about the same, which Alertmanager inhibits by it; it outlasts that one.
+//! Annotations describe the process.
+//!
+//! What is active is known to Alertmanager: an agent that starts reads it there and goes on.
 
 mod active;
+mod adoption;
 mod alert;
+mod annotations;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +27,12 @@ use tokio::time::sleep_until;
 
 pub(super) use self::alert::is_alarming;
 use self::{
-    active::{Active, Key},
-    alert::Labels,
+    active::Active,
+    alert::{Key, Labels},
 };
 use super::{
     backoff::{Backoff, jitter},
-    http::{Client, Post},
+    http::{Answer, Client, Post},
     queue::{Queue, Work},
     remote::is_passing,
 };
@@ -40,17 +44,24 @@ const BATCH: usize = 256;
 /// Alerts in a request at most.
 const ALERTS: usize = 64;
 
+/// How long an event waits for others of the same bind, if the configuration does not say it. The
+/// pipeline emits them within a millisecond.
+const LINGER: Duration = Duration::from_millis(20);
+
 /// How often the ports of active alerts are checked.
 const LOOK_PERIOD: Duration = Duration::from_secs(15);
 
-/// Whether the state of a port is another one than quiet.
-pub type IsAwake = Arc<dyn Fn(u16) -> bool + Send + Sync>;
+/// Whether a socket holds a port, or was bound or refused there within the last five minutes.
+pub type IsInUse = Arc<dyn Fn(u16) -> bool + Send + Sync>;
 
 /// An Alertmanager.
 #[derive(Debug)]
 pub(super) struct Alertmanager {
     uri: Uri,
-    labels: Labels,
+    active: Active,
+    pause: Pause,
+    /// Whether the alerts of an earlier agent have been read.
+    has_adopted: bool,
 }
 
 /// A failed attempt that may be repeated.
@@ -60,8 +71,20 @@ struct Failure {
     retry_after: Option<Duration>,
 }
 
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self { why, retry_after: None }
+    }
+}
+
+impl From<&Answer> for Failure {
+    fn from(answer: &Answer) -> Self {
+        Self { why: answer.words(), retry_after: answer.retry_after }
+    }
+}
+
 /// The time between two attempts.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Pause {
     backoff: Backoff,
     until: Option<Instant>,
@@ -91,38 +114,44 @@ async fn wait(due: Option<Instant>, pause: &Pause) {
 
 impl Alertmanager {
     pub(super) fn new(url: &HttpUrl, labels: &BTreeMap<String, String>) -> Self {
-        Self { uri: url.join("/api/v2/alerts"), labels: Labels::new(labels) }
+        let host = rustix::system::uname();
+        let labels = Labels::new(labels, &host.nodename().to_string_lossy());
+        Self {
+            uri: url.join("/api/v2/alerts"),
+            active: Active::new(labels, LINGER),
+            pause: Pause::default(),
+            has_adopted: false,
+        }
     }
 
     /// Sends alerts for the events of `queue` until it is closed.
     pub(super) async fn work(
-        self,
+        mut self,
         client: Client,
         queue: &Queue,
-        is_awake: &(dyn Fn(u16) -> bool + Send + Sync),
+        is_in_use: &(dyn Fn(u16) -> bool + Send + Sync),
     ) {
-        let mut active = Active::default();
-        let mut pause = Pause::default();
+        let _ = self.adopt(&client).await;
         loop {
             let mut is_last = false;
             tokio::select! {
                 work = queue.next(BATCH) => match work {
                     Work::Reopen => {}
                     Work::End => is_last = true,
-                    Work::Events(events) => self.take_over(&events, &mut active, queue),
+                    Work::Events(events) => self.take_over(&events, queue),
                 },
-                () = wait(active.next_due(), &pause) => {}
+                () = wait(self.next_due(), &self.pause) => {}
             }
             let now = Instant::now();
-            active.end_quiet(is_awake, now);
-            if is_last || pause.is_over(now) {
-                match self.send_due(&client, &mut active, queue).await {
-                    Ok(()) => pause = Pause::default(),
+            self.active.end_free(is_in_use, now);
+            if is_last || self.pause.is_over(now) {
+                match self.exchange(&client, queue, is_last).await {
+                    Ok(()) => self.pause = Pause::default(),
                     Err(failure) if is_last => return queue.lose_held(failure.why),
-                    Err(failure) => pause.extend(failure, queue.losses().name()),
+                    Err(failure) => self.pause.extend(failure, queue.losses().name()),
                 }
-                queue.losses().lose(active.give_up(Instant::now()), "they are over");
-                queue.hold(active.unsent());
+                queue.losses().lose(self.active.give_up(Instant::now()), "they are over");
+                queue.hold(self.active.unsent());
             }
             if is_last {
                 return;
@@ -130,46 +159,57 @@ impl Alertmanager {
         }
     }
 
-    fn take_over(&self, events: &[Arc<EncodedEvent>], active: &mut Active, queue: &Queue) {
+    fn next_due(&self) -> Option<Instant> {
+        if self.has_adopted { self.active.next_due() } else { Some(Instant::now()) }
+    }
+
+    fn take_over(&mut self, events: &[Arc<EncodedEvent>], queue: &Queue) {
         for encoded in events {
-            if !active.raise(&encoded.event, &self.labels, Instant::now()) {
+            if !self.active.raise(&encoded.event, Instant::now()) {
                 queue.losses().lose(1, "too many alerts are active");
             }
         }
         queue.taken_over(events.len());
-        queue.hold(active.unsent());
+        queue.hold(self.active.unsent());
+    }
+
+    /// Sends what is due, and reads the alerts of an earlier agent if that has failed so far.
+    async fn exchange(
+        &mut self,
+        client: &Client,
+        queue: &Queue,
+        is_last: bool,
+    ) -> Result<(), Failure> {
+        self.send_due(client, queue, is_last).await?;
+        if is_last { Ok(()) } else { self.adopt(client).await }
     }
 
     /// Sends every alert that is due now.
     async fn send_due(
-        &self,
+        &mut self,
         client: &Client,
-        active: &mut Active,
         queue: &Queue,
+        is_last: bool,
     ) -> Result<(), Failure> {
-        let due = active.due(Instant::now());
+        let due = self.active.due(Instant::now(), is_last);
         for keys in due.chunks(ALERTS) {
-            let answer = match client.post(&self.post(active, keys)).await {
-                Ok(answer) => answer,
-                Err(why) => return Err(Failure { why, retry_after: None }),
-            };
+            let answer = client.post(&self.post(keys)).await.map_err(Failure::from)?;
             if answer.status.is_success() {
-                if active.sent(keys, Instant::now()) > 0 {
+                if self.active.sent(keys, Instant::now()) > 0 {
                     queue.losses().recover();
                 }
             } else if is_passing(answer.status) {
-                let why = answer.words();
-                return Err(Failure { why, retry_after: answer.retry_after });
+                return Err(Failure::from(&answer));
             } else {
                 // Another attempt would be rejected as well.
-                queue.losses().lose(active.forget(keys), answer.words());
+                queue.losses().lose(self.active.forget(keys), answer.words());
             }
         }
         Ok(())
     }
 
-    fn post(&self, active: &Active, keys: &[Key]) -> Post {
-        let alerts = active.alerts(keys, Timestamp::now());
+    fn post(&self, keys: &[Key]) -> Post {
+        let alerts = self.active.alerts(keys, Timestamp::now());
         // Alerts consist of strings and times, which cannot fail to encode.
         let body = serde_json::to_vec(&alerts).unwrap_or_default();
         Post { uri: self.uri.clone(), content_type: "application/json", body: body.into() }

@@ -3,23 +3,51 @@ use monitor_ledger::Wake;
 
 use super::{active::CAPACITY, alert::Alert, *};
 use crate::{
-    event::{Awakened, AwakenedBy, Event, EventBody, EventName},
+    event::{Awakened, AwakenedBy, Event, EventBody, EventName, UnexpectedOwner},
     sinks::testing,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn labels() -> Labels {
+fn active() -> Active {
     let configured = [("instance", "web1:10948"), ("dc", "fra")];
-    Labels::new(&configured.map(|(name, value)| (name.into(), value.into())).into())
+    let configured = configured.map(|(name, value)| (name.into(), value.into())).into();
+    Active::new(Labels::new(&configured, "web1"), Duration::ZERO)
 }
 
 fn raise(active: &mut Active, event: &Event, now: Instant) {
-    assert!(active.raise(event, &labels(), now));
+    assert!(active.raise(event, now));
 }
 
 fn alerts(active: &Active, now: Instant) -> Vec<Alert> {
-    active.alerts(&active.due(now), Timestamp::UNIX_EPOCH)
+    active.alerts(&active.due(now, false), Timestamp::UNIX_EPOCH)
+}
+
+/// Names of the alerts that are due, and the executables in them.
+fn due(active: &Active, now: Instant) -> Vec<(String, String)> {
+    let text = |map: &BTreeMap<String, String>, name| map.get(name).cloned().unwrap_or_default();
+    let alerts = alerts(active, now).into_iter();
+    let shown = |alert: Alert| {
+        let executable = text(&alert.annotations, "process_executable_path");
+        (text(&alert.labels, "alertname"), executable)
+    };
+    alerts.map(shown).collect()
+}
+
+fn pairs<const N: usize>(expected: [(&str, &str); N]) -> Vec<(String, String)> {
+    expected.map(|(name, executable)| (name.into(), executable.into())).into()
+}
+
+/// The event, with another program.
+fn by(mut event: Event, executable: &str) -> Event {
+    let call = match &mut event.body {
+        EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call)) => call,
+        EventBody::Awakened(Awakened { by: AwakenedBy::Bind(bind), .. }) => &mut bind.call,
+        _ => panic!("no bind"),
+    };
+    let caller = call.caller.as_mut().expect("a caller");
+    caller.identity.executable_path = Some(executable.into());
+    event
 }
 
 fn on_port(port: u16) -> Event {
@@ -34,9 +62,9 @@ fn on_port(port: u16) -> Event {
 #[test]
 fn labels_are_those_of_the_rules() {
     let now = Instant::now();
-    let mut active = Active::default();
+    let mut active = active();
     raise(&mut active, &testing::event(EventName::Awakened), now);
-    raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
+    raise(&mut active, &by(testing::event(EventName::UnexpectedOwner), "/bin/other"), now);
     raise(&mut active, &testing::event(EventName::Captured), now);
     raise(&mut active, &testing::event(EventName::Answered), now);
     let alerts = alerts(&active, now);
@@ -44,10 +72,10 @@ fn labels_are_those_of_the_rules() {
     assert_eq!(
         shown,
         [
-            r#"{"alertname": "GhostportBindOnDormantPort", "cause": "bind", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "severity": "critical"}"#,
-            r#"{"alertname": "GhostportUnexpectedOwner", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "severity": "critical"}"#,
-            r#"{"alertname": "GhostportPortCaptured", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "severity": "critical"}"#,
-            r#"{"alertname": "GhostportPortAnswered", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "severity": "critical"}"#,
+            r#"{"alertname": "GhostportBindOnDormantPort", "cause": "bind", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "reporter": "agent", "severity": "critical"}"#,
+            r#"{"alertname": "GhostportUnexpectedOwner", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "reporter": "agent", "severity": "critical"}"#,
+            r#"{"alertname": "GhostportPortCaptured", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "reporter": "agent", "severity": "critical"}"#,
+            r#"{"alertname": "GhostportPortAnswered", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "reporter": "agent", "severity": "critical"}"#,
         ]
     );
     let annotations = &alerts[0].annotations;
@@ -59,6 +87,12 @@ fn labels_are_those_of_the_rules() {
         "Dormant port 2948/tcp (wap-push) of web1, dormant for 1m30s, was bound"
     );
     assert!(!annotations.contains_key("container_id"), "it is not known");
+    assert_eq!(annotations["host_name"], "web1");
+    assert_eq!(annotations["service"], "wap-push");
+    assert_eq!(annotations["systemd_unit"], "kannel.service");
+    assert_eq!(annotations["certainty"], "Certain: the kernel's call was observed by fexit.");
+    assert_eq!(annotations["runbook_url"], "http://web1:10948/runbook/GhostportBindOnDormantPort");
+    assert!(annotations["commands"].starts_with("ghostport check 2948; "), "{annotations:?}");
     let captured = &alerts[2].annotations;
     assert_eq!(captured["capture_filter"], "only port 2948/tcp");
     assert_eq!(captured["process_pid"], "4711");
@@ -71,14 +105,14 @@ fn labels_are_those_of_the_rules() {
     );
     let json = serde_json::to_value(&alerts[0]).expect("JSON");
     assert_eq!(json["startsAt"], "1970-01-01T00:00:01.000000001Z");
-    assert_eq!(json["endsAt"], "1970-01-01T00:04:00Z");
+    assert_eq!(json["endsAt"], "1970-01-01T00:10:00Z");
 }
 
 #[test]
 fn names_a_refused_bind() {
     let event = testing::awakened_by_refused_bind();
     let now = Instant::now();
-    let mut active = Active::default();
+    let mut active = active();
     raise(&mut active, &event, now);
     let annotations = &alerts(&active, now)[0].annotations;
     assert!(annotations["summary"].ends_with("was refused: in_use"), "{annotations:?}");
@@ -104,54 +138,152 @@ fn wants_only_events_that_raise_alerts() {
 }
 
 #[test]
-fn repeats_an_alert_until_its_port_is_quiet() {
+fn one_bind_is_one_alert() {
+    let now = Instant::now();
+    let both = [(EventName::UnexpectedOwner, EventName::Awakened)];
+    for (first, second) in both.into_iter().chain(both.map(|(a, b)| (b, a))) {
+        let mut active = active();
+        raise(&mut active, &testing::event(first), now);
+        raise(&mut active, &testing::event(second), now);
+        let only = pairs([("GhostportBindOnDormantPort", "/usr/bin/nc")]);
+        assert_eq!(due(&active, now), only, "{first:?} first");
+        assert_eq!(active.unsent(), 2, "both are delivered with it");
+    }
+}
+
+#[test]
+fn an_alert_that_was_sent_takes_in_the_other_event() {
+    let now = Instant::now();
+    let mut active = active();
+    raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
+    let keys = active.due(now, false);
+    active.sent(&keys, now);
+    raise(&mut active, &testing::event(EventName::Awakened), now);
+    assert_eq!(due(&active, now), pairs([("GhostportUnexpectedOwner", "/usr/bin/nc")]));
+}
+
+#[test]
+fn another_program_is_another_alert() {
+    let now = Instant::now();
+    let mut active = active();
+    raise(&mut active, &testing::event(EventName::Awakened), now);
+    raise(&mut active, &by(testing::event(EventName::UnexpectedOwner), "/tmp/x"), now);
+    let two =
+        [("GhostportBindOnDormantPort", "/usr/bin/nc"), ("GhostportUnexpectedOwner", "/tmp/x")];
+    assert_eq!(due(&active, now), pairs(two));
+}
+
+#[test]
+fn a_bind_that_follows_a_refusal_is_another_alert() {
+    let now = Instant::now();
+    let mut active = active();
+    raise(&mut active, &testing::awakened_by_refused_bind(), now);
+    raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
+    assert_eq!(due(&active, now).len(), 2);
+}
+
+#[test]
+fn the_process_of_a_socket_that_was_found_open_is_kept() {
+    let now = Instant::now();
+    let mut active = active();
+    raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
+    let mut found = testing::event(EventName::Awakened);
+    let EventBody::Awakened(awakened) = &mut found.body else { panic!("not awakened") };
+    let AwakenedBy::Bind(bind) = &awakened.by else { panic!("no bind") };
+    awakened.by = AwakenedBy::Port(bind.call.socket.clone());
+    raise(&mut active, &found, now);
+    let alerts = alerts(&active, now);
+    assert_eq!(alerts.len(), 1);
+    let annotations = &alerts[0].annotations;
+    assert_eq!(annotations["process_executable_path"], "/usr/bin/nc");
+    assert!(annotations["summary"].starts_with("Dormant port 2948/tcp"), "{annotations:?}");
+    assert_eq!(annotations["description"], "nc[4711] bound port 2948/tcp (wap-push).");
+}
+
+#[test]
+fn waits_for_other_events_of_the_same_bind() {
+    let now = Instant::now();
+    let mut active = Active::new(Labels::new(&BTreeMap::new(), "web1"), LINGER);
+    raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
+    assert_eq!(active.next_due(), Some(now + LINGER));
+    assert!(active.due(now, false).is_empty());
+    assert_eq!(active.due(now, true).len(), 1, "there is no later");
+}
+
+#[test]
+fn repeats_an_alert_until_its_port_is_free() {
     let start = Instant::now();
-    let mut active = Active::default();
+    let mut active = active();
     raise(&mut active, &on_port(1), start);
-    let keys = active.due(start);
+    let keys = active.due(start, false);
     assert_eq!((keys.len(), active.unsent()), (1, 1));
     assert_eq!(active.sent(&keys, start), 1);
     assert_eq!(active.unsent(), 0);
-    assert!(active.due(start + MINUTE / 2).is_empty());
-    assert_eq!(active.due(start + MINUTE), keys, "long before it would end by itself");
+    assert!(active.due(start + MINUTE / 2, false).is_empty());
+    assert_eq!(active.due(start + MINUTE, false), keys, "long before it would end by itself");
 
-    // The port is quiet, but Alertmanager may still wait for other alerts.
-    active.end_quiet(|_| false, start + 4 * MINUTE);
-    active.sent(&keys, start + 4 * MINUTE);
-    assert!(active.due(start + 4 * MINUTE).is_empty());
-    active.end_quiet(|_| true, start + 6 * MINUTE);
-    active.sent(&keys, start + 6 * MINUTE);
-    assert!(active.due(start + 6 * MINUTE).is_empty(), "the port is still awake");
+    // The port is free for a moment, then it is used again.
+    active.end_free(|_| false, start + 4 * MINUTE);
+    active.end_free(|_| true, start + 11 * MINUTE);
+    active.end_free(|_| false, start + 12 * MINUTE);
+    active.sent(&keys, start + 19 * MINUTE);
+    active.end_free(|_| false, start + 19 * MINUTE);
+    assert!(active.due(start + 19 * MINUTE, false).is_empty(), "not free for long enough");
 
-    active.end_quiet(|_| false, start + 7 * MINUTE);
-    let ended = alerts(&active, start + 7 * MINUTE);
+    active.end_free(|_| false, start + 20 * MINUTE);
+    let ended = alerts(&active, start + 20 * MINUTE);
     assert!(ended[0].ends_at > Timestamp::UNIX_EPOCH + jiff::Span::new().hours(1));
-    active.sent(&keys, start + 7 * MINUTE);
+    assert_eq!(ended[0].annotations["process_pid"], "4711", "the end has the process");
+    active.sent(&keys, start + 20 * MINUTE);
     assert_eq!(active.next_due(), None, "it is over");
 }
 
 #[test]
 fn sends_an_alert_that_is_raised_again_at_once() {
     let start = Instant::now();
-    let mut active = Active::default();
+    let mut active = active();
     raise(&mut active, &on_port(1), start);
-    let keys = active.due(start);
+    let keys = active.due(start, false);
     active.sent(&keys, start);
-    active.end_quiet(|_| false, start + 5 * MINUTE);
-    raise(&mut active, &on_port(1), start + 5 * MINUTE);
-    let again = alerts(&active, start + 5 * MINUTE);
+    active.end_free(|_| false, start);
+    active.end_free(|_| false, start + 8 * MINUTE);
+    raise(&mut active, &on_port(1), start + 8 * MINUTE);
+    let again = alerts(&active, start + 8 * MINUTE);
     assert_eq!(again.len(), 1);
     assert!(again[0].ends_at < Timestamp::UNIX_EPOCH + jiff::Span::new().hours(1), "not ended");
 }
 
 #[test]
+fn continues_the_alerts_of_an_earlier_agent() {
+    let now = Instant::now();
+    let mut earlier = active();
+    raise(&mut earlier, &testing::event(EventName::Awakened), now);
+    let known = alerts(&earlier, now);
+    let mut of_other_host = known[0].clone();
+    of_other_host.labels.insert("instance".into(), "web2:10948".into());
+
+    let mut active = active();
+    active.adopt(known[0].clone(), now);
+    active.adopt(of_other_host, now);
+    assert_eq!(alerts(&active, now), known);
+    assert_eq!(active.unsent(), 0);
+    // The new agent finds the socket that the earlier one reported.
+    raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
+    assert_eq!(due(&active, now), pairs([("GhostportBindOnDormantPort", "/usr/bin/nc")]));
+    active.end_free(|_| false, now);
+    active.end_free(|_| false, now + 8 * MINUTE);
+    let ended = alerts(&active, now + 8 * MINUTE);
+    assert!(ended[0].ends_at > Timestamp::UNIX_EPOCH + jiff::Span::new().hours(1));
+}
+
+#[test]
 fn limits_the_active_alerts() {
     let now = Instant::now();
-    let mut active = Active::default();
+    let mut active = active();
     for port in 1..=CAPACITY as u16 {
         raise(&mut active, &on_port(port), now);
     }
-    assert!(!active.raise(&on_port(60_000), &labels(), now));
+    assert!(!active.raise(&on_port(60_000), now));
     raise(&mut active, &on_port(1), now);
     assert_eq!(active.unsent(), CAPACITY as u64 + 1);
 }
@@ -159,10 +291,11 @@ fn limits_the_active_alerts() {
 #[test]
 fn gives_up_sending_the_end_of_an_alert() {
     let start = Instant::now();
-    let mut active = Active::default();
+    let mut active = active();
     raise(&mut active, &on_port(1), start);
-    active.end_quiet(|_| false, start + 5 * MINUTE);
-    assert_eq!(active.give_up(start + 14 * MINUTE), 0);
-    assert_eq!(active.give_up(start + 15 * MINUTE), 1);
+    active.end_free(|_| false, start);
+    active.end_free(|_| false, start + 8 * MINUTE);
+    assert_eq!(active.give_up(start + 17 * MINUTE), 0);
+    assert_eq!(active.give_up(start + 18 * MINUTE), 1);
     assert_eq!(active.unsent(), 0);
 }
