@@ -35,15 +35,15 @@ macro_rules! metrics {
 metrics! {
     /// Packets by end and direction.
     PACKETS: COUNTER "ghostport_packets_total"
-        ["interface", "port", "protocol", "direction", "side"]
-        "Packets of a watched port; side is local when the port is this host's end.";
+        ["interface", "role", "port", "protocol", "direction", "side"]
+        "Packets of a watched port; side is local when the port is this host's end; a sum over role edge has no packet twice.";
     /// Bytes by end and direction.
     BYTES: COUNTER "ghostport_bytes_total"
-        ["interface", "port", "protocol", "direction", "side"]
+        ["interface", "role", "port", "protocol", "direction", "side"]
         "Ethernet frame bytes of those packets, without frame check sequence.";
     /// SYN without ACK.
     CONNECTION_ATTEMPTS: COUNTER "ghostport_connection_attempts_total"
-        ["interface", "port", "direction", "side"]
+        ["interface", "role", "port", "direction", "side"]
         "TCP segments with SYN and without ACK.";
     /// Packets without a port.
     UNCLASSIFIED_PACKETS: COUNTER "ghostport_unclassified_packets_total"
@@ -100,6 +100,9 @@ metrics! {
     /// Hooks.
     HOOK_ATTACHED: GAUGE "ghostport_hook_attached" ["hook", "mechanism", "interface"]
         "1 for a hook that is attached, 0 for one that no mechanism serves.";
+    /// Hooks that were detached behind the agent.
+    HOOKS_LOST: COUNTER "ghostport_hooks_lost_total" ["hook"]
+        "Times that something other than ghostport detached a hook; it is attached again.";
     /// Lost events.
     EVENTS_LOST: COUNTER "ghostport_events_lost_total" ["stage"]
         "Events lost: kernel ring buffer full, queue full, sink not writable.";

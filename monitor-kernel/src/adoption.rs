@@ -5,10 +5,9 @@ use super::{
     hooks::{Hook, HookMechanism, HookStatus, Rejection},
     interfaces::Interface,
     links::{LinkName, Links},
-    pins::{PinDir, Pins},
+    pins::Pins,
     programs::{self, Environment},
     record::Record,
-    sys,
 };
 
 /// Adopts the links of an earlier agent, if they are complete, alive, and of a mechanism that is
@@ -27,7 +26,8 @@ pub fn adopt(
     let mechanism = found.first()?.mechanism;
     let names = found.iter().map(|link| link.program.as_str());
     let is_usable = programs::are_complete(names, hook, mechanism, environment)
-        && found.iter().all(|link| link.mechanism == mechanism && is_alive(pins, link))
+        && found.iter().all(|link| link.mechanism == mechanism)
+        && links.are_attached(hook, ifindex, Some(pins))
         && candidates.mechanisms.contains(&mechanism);
     if !is_usable {
         let detached =
@@ -63,10 +63,4 @@ pub fn rejected_before(
     let why = "an earlier agent attached the hook, and its reasons are lost".to_owned();
     let lost = better.map(|better| Rejection { mechanism: *better, why: why.clone() });
     candidates.rejected.iter().cloned().chain(lost).collect()
-}
-
-/// Whether the link is attached. A link whose interface is gone still has its pin.
-fn is_alive(pins: &Pins, link: &LinkName) -> bool {
-    sys::link_facts(&pins.path(PinDir::Links, &link.pin()))
-        .is_ok_and(|facts| link.ifindex == 0 || facts.ifindex == link.ifindex)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     hooks::{Hook, HookMechanism, HookStatus, Rejection},
-    interfaces::Link,
+    link_kind::Link,
 };
 use crate::mechanism::{BindMechanism, InterfaceMode};
 

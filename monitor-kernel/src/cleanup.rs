@@ -1,19 +1,19 @@
 //! Removing everything that agents have left in the kernel.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use anyhow::Result;
 
 use crate::{
     clsact,
-    interfaces::{Interface, Interfaces},
+    interfaces::Interfaces,
     links,
     pins::{self, Pins, PinsError},
     record::{self, Record},
 };
 
 /// Removes every hook, map and pin of ghostport from the kernel. Returns whether there were any.
-pub async fn detach_everything(netlink: &Interfaces) -> Result<bool> {
+pub fn detach_everything(netlink: &Interfaces) -> Result<bool> {
     let pins = Pins::open_existing(Path::new(pins::ROOT)).map_err(|error| match error {
         PinsError::Locked { .. } => anyhow::anyhow!("{error}: stop it first"),
         PinsError::Unusable { path, .. } if !rustix::process::geteuid().is_root() => {
@@ -23,21 +23,14 @@ pub async fn detach_everything(netlink: &Interfaces) -> Result<bool> {
         PinsError::Unusable { .. } => error.into(),
     })?;
     let Some(pins) = pins else { return Ok(false) };
-    let interfaces = netlink.list().await?;
-    detach_filters(&pins, &interfaces)?;
+    for filter in clsact::filters(&pins) {
+        clsact::detach(&filter, Some(&pins))?;
+    }
     links::remove_all(&pins)?;
     for ifindex in clsact::idle_qdiscs(&pins) {
-        netlink.remove_empty_clsact(ifindex).await;
+        netlink.remove_empty_clsact(ifindex);
     }
     pins.remove_all()?;
     Record::remove(Path::new(record::FOLDER))?;
     Ok(true)
-}
-
-fn detach_filters(pins: &Pins, interfaces: &BTreeMap<u32, Interface>) -> Result<()> {
-    for filter in clsact::filters(pins) {
-        let name = interfaces.get(&filter.ifindex).map(|interface| interface.name.as_str());
-        clsact::detach(&filter, name, Some(pins))?;
-    }
-    Ok(())
 }

@@ -3,19 +3,20 @@
 //! A filter is no link: it outlives the process that created it. Markers among the pins identify the
 //! filters and qdiscs that an agent created.
 
-use aya::programs::{
-    SchedClassifier, TcAttachType,
-    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact},
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
 };
+
+use anyhow::{Context as _, Result};
+use aya::programs::SchedClassifier;
 
 use super::{
     hooks::Hook,
-    interfaces::Interface,
+    netlink::Socket,
     pins::{PinDir, Pins},
+    tc::{self, FilterPlace},
 };
-
-/// "gp": unlikely to be used by another program.
-const HANDLE: TcHandle = TcHandle::new(0x6770, 1);
 
 /// Priorities to try: one may be taken by a filter of another kind.
 const PRIORITIES: std::ops::RangeInclusive<u16> = 1..=8;
@@ -44,15 +45,18 @@ impl Filter {
         })
     }
 
-    fn link(&self, interface: &str) -> Result<SchedClassifierLink, TcError> {
-        let link = SchedClassifierLink::attached(
-            interface,
-            attach_type(self.hook),
-            self.priority,
-            HANDLE,
-            None,
-        );
-        link.map_err(TcError::IoError)
+    const fn place(&self) -> FilterPlace {
+        FilterPlace { hook: self.hook, ifindex: self.ifindex, priority: self.priority }
+    }
+
+    /// Whether the kernel has it; an error if the kernel cannot be asked.
+    pub fn is_attached(&self, socket: &mut Socket) -> io::Result<bool> {
+        match tc::filter_program(socket, self.place()) {
+            Ok(_) => Ok(true),
+            // An interface or a qdisc that is gone has taken its filters with it.
+            Err(error) if is_absence(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -64,36 +68,34 @@ pub fn filters(pins: &Pins) -> Vec<Filter> {
 /// Puts `program` on the interface's clsact qdisc, which is created if it is missing. If `left` is an
 /// existing filter, its program is replaced without a gap.
 pub fn attach(
-    program: &mut SchedClassifier,
+    program: &SchedClassifier,
+    name: &str,
     hook: Hook,
-    interface: &Interface,
+    ifindex: u32,
     left: Option<&Filter>,
     pins: Option<&Pins>,
-) -> anyhow::Result<Filter> {
+) -> Result<Filter> {
+    let program = program.fd()?.as_fd().as_raw_fd();
+    let mut socket = Socket::open(None)?;
     if let Some(filter) = left
-        && let Ok(id) = program.attach_to_link(filter.link(&interface.name)?)
+        && tc::replace_program(&mut socket, filter.place(), program, name).is_ok()
     {
-        std::mem::forget(program.take_link(id)?);
         return Ok(filter.clone());
     }
-    let created = match qdisc_add_clsact(&interface.name) {
-        Ok(()) => true,
-        Err(error) if exists_already(&error) => false,
-        Err(error) => return Err(error.into()),
-    };
-    if let (true, Some(pins)) = (created, pins) {
-        pins.mark(PinDir::Qdiscs, &interface.index.to_string())?;
+    if tc::add_clsact(&mut socket, ifindex)?
+        && let Some(pins) = pins
+    {
+        pins.mark(PinDir::Qdiscs, &ifindex.to_string())?;
     }
     let mut refused = None;
     for priority in PRIORITIES {
-        let options =
-            TcAttachOptions::Netlink(NlOptions { priority, handle: HANDLE, classid: None });
-        match program.attach_with_options(&interface.name, attach_type(hook), options) {
-            Ok(id) => {
-                // The link would remove the filter when it is dropped.
-                std::mem::forget(program.take_link(id)?);
-                let filter = Filter { hook, ifindex: interface.index, priority };
+        let filter = Filter { hook, ifindex, priority };
+        match tc::add_filter(&mut socket, filter.place(), program, name) {
+            Ok(()) => {
                 if let Some(pins) = pins {
+                    if let Some(left) = left {
+                        pins.remove(PinDir::Filters, &left.marker())?;
+                    }
                     pins.mark(PinDir::Filters, &filter.marker())?;
                 }
                 return Ok(filter);
@@ -101,13 +103,13 @@ pub fn attach(
             Err(error) => refused = Some(error),
         }
     }
-    Err(refused.map_or_else(|| anyhow::anyhow!("no priority is free"), Into::into))
+    Err(refused.context("no priority is free")?.into())
 }
 
 /// Removes a filter; an interface that is gone has taken its filters with it.
-pub fn detach(filter: &Filter, interface: Option<&str>, pins: Option<&Pins>) -> anyhow::Result<()> {
-    if let Some(interface) = interface {
-        drop(filter.link(interface)?);
+pub fn detach(filter: &Filter, pins: Option<&Pins>) -> Result<()> {
+    if let Err(error) = tc::remove_filter(&mut Socket::open(None)?, filter.place()) {
+        tracing::debug!(%error, ?filter, "no filter to remove");
     }
     if let Some(pins) = pins {
         pins.remove(PinDir::Filters, &filter.marker())?;
@@ -127,18 +129,14 @@ pub fn idle_qdiscs(pins: &Pins) -> Vec<u32> {
 }
 
 /// Removes the marker of the clsact qdisc of an interface.
-pub fn forget_qdisc(pins: &Pins, ifindex: u32) -> anyhow::Result<()> {
+pub fn forget_qdisc(pins: &Pins, ifindex: u32) -> Result<()> {
     Ok(pins.remove(PinDir::Qdiscs, &ifindex.to_string())?)
 }
 
-fn attach_type(hook: Hook) -> TcAttachType {
-    match hook {
-        Hook::Egress => TcAttachType::Egress,
-        _ => TcAttachType::Ingress,
-    }
-}
-
-fn exists_already(error: &TcError) -> bool {
-    matches!(error, TcError::AlreadyAttached)
-        || super::attach_error::root_errno(error) == Some(libc::EEXIST)
+/// Whether the kernel says by this error that there is no such filter: without the interface, without
+/// its qdisc, and without the filter.
+fn is_absence(error: &io::Error) -> bool {
+    let absent = [libc::ENODEV, libc::EINVAL, libc::ENOENT];
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error().is_some_and(|errno| absent.contains(&errno))
 }

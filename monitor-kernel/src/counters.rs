@@ -28,6 +28,7 @@ use super::{
     outer_maps::OuterMaps,
     pins::{PinDir, Pins},
     sections::{PORT_INDEX, PORT_SET, PortIndices, PortSetWords},
+    topology::Role,
 };
 use crate::snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic};
 
@@ -226,6 +227,13 @@ impl Counters {
         Ok(())
     }
 
+    /// Sets the roles of the interfaces that have counters.
+    pub fn set_roles(&mut self, roles: &BTreeMap<u32, Role>) {
+        for (ifindex, interface) in &mut self.interfaces {
+            interface.role = roles.get(ifindex).copied().unwrap_or_default();
+        }
+    }
+
     /// An array for an interface, if it has none with room for `room` indices.
     fn larger_interface(
         &self,
@@ -291,6 +299,7 @@ impl Counters {
             self.watched_indices().map(|(port, index)| PortTraffic {
                 interface_index: *interface_index,
                 interface: interface.name.clone(),
+                role: interface.role,
                 port,
                 counters: self.sum(*interface_index, interface, index),
             })

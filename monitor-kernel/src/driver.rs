@@ -5,6 +5,8 @@ use std::{ffi::CStr, os::fd::AsRawFd as _};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+use crate::interface_name;
+
 /// `include/uapi/linux/sockios.h`.
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 /// `include/uapi/linux/ethtool.h`.
@@ -18,7 +20,8 @@ struct DriverInfo {
     rest: [u8; 160],
 }
 
-/// Name of the driver of an interface; `None` where it has none.
+/// Name of the driver of an interface, which is named as [`interface_name::text`] writes it; `None` where
+/// it has none.
 pub fn of(interface: &str) -> Option<String> {
     let socket =
         socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
@@ -27,7 +30,7 @@ pub fn of(interface: &str) -> Option<String> {
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero.
     let name = request.ifr_name.iter_mut().rev().skip(1).rev();
-    for (target, byte) in name.zip(interface.bytes()) {
+    for (target, byte) in name.zip(interface_name::bytes(interface)) {
         *target = byte as libc::c_char;
     }
     request.ifr_ifru.ifru_data = (&raw mut info).cast();

@@ -4,7 +4,10 @@
 use bytemuck::{Pod, Zeroable};
 use monitor_common::flow::{PortCounters, slot_index};
 
-use super::mapped::{MappedArray, MappedError};
+use super::{
+    mapped::{MappedArray, MappedError},
+    topology::Role,
+};
 
 /// The arrays of one owner.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct Generations<T> {
 pub struct InterfaceCounters {
     /// Name of the interface.
     pub name: String,
+    /// Its role among the watched interfaces.
+    pub role: Role,
     /// Its arrays.
     pub counters: Generations<PortCounters>,
 }
@@ -78,7 +83,7 @@ impl<T: Pod + Zeroable> Generations<T> {
 impl InterfaceCounters {
     /// Without name and arrays.
     pub fn unnamed() -> Self {
-        Self { name: String::new(), counters: Generations::default() }
+        Self { name: String::new(), role: Role::default(), counters: Generations::default() }
     }
 
     /// Sum of a port's slots over CPUs and generations.

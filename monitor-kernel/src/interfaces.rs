@@ -1,168 +1,243 @@
 //! The interfaces of this network namespace, and changes of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use futures_channel::mpsc::UnboundedReceiver;
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use rtnetlink::{
-    Handle, LinkUnspec, MulticastGroup, new_multicast_connection,
-    packet_core::NetlinkMessage,
-    packet_route::{
-        RouteNetlinkMessage,
-        link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp},
-        tc::{TcHandle, TcMessage},
-    },
-    sys::SocketAddr,
+use bytemuck::{Pod, Zeroable};
+
+pub use crate::link_kind::Link;
+use crate::{
+    interface_name, link_kind,
+    netlink::{Attributes, Socket, append_attribute, beginning, request},
+    network_changes::NetworkChanges,
+    tc,
 };
+
+/// Message types, `include/uapi/linux/rtnetlink.h`.
+const NEW_LINK: u16 = 16;
+const GET_LINK: u16 = 18;
+
+/// Attributes of a link, `include/uapi/linux/if_link.h`.
+const NAME: u16 = 3;
+const MTU: u16 = 4;
+const LOWER: u16 = 5;
+const MASTER: u16 = 10;
+const INFO: u16 = 18;
+const INFO_KIND: u16 = 1;
+const INFO_DATA: u16 = 2;
+const EXTENT: u16 = 29;
+const LOWER_NETNS: u16 = 37;
+const XDP: u16 = 43;
+const XDP_PROGRAM: u16 = 4;
+const VRF_TABLE: u16 = 1;
+
+/// `RTEXT_FILTER_SKIP_STATS`.
+const WITHOUT_STATISTICS: u32 = 1 << 3;
+
+/// `IFF_UP`.
+const UP: u32 = 1;
+
+/// `struct ifinfomsg`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Head {
+    family: u8,
+    padding: u8,
+    /// `ARPHRD_…`: what packets begin with.
+    hardware: u16,
+    index: u32,
+    flags: u32,
+    change: u32,
+}
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Index; a renamed interface keeps it.
     pub index: u32,
-    /// Name.
+    /// Name, as [`interface_name::text`] writes it.
     pub name: String,
     /// Maximum transmission unit, bytes.
     pub mtu: u32,
-    /// Kind of its packets.
+    /// What its packets begin with, and what else attaching depends on.
     pub link: Link,
+    /// What it is, in the kernel's word (`veth`, `bridge`, `vlan`) with `tap` for a tap device; `None`
+    /// for hardware and the loopback interface.
+    pub kind: Option<String>,
+    /// Index of the bridge, bond, team or VRF that it is a member of.
+    pub master: Option<u32>,
+    /// Index of the interface that it is stacked on, if that is in this network namespace.
+    pub lower: Option<u32>,
+    /// Whether it has an XDP program, in the driver or in the stack.
+    pub has_xdp: bool,
 }
 
-/// Kind of an interface's packets, which attaching depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Packets start with an Ethernet header.
-    Ethernet,
-    /// One end of a pair; native XDP is given the peer's super-packets, unless it declines them.
-    Veth,
-    /// A tap device, which hands over super-packets of its owner.
-    Tap,
-    /// A bond, which hands a program in its driver on to its ports.
-    Bond,
-    /// Packets start with an IP header: tun, WireGuard, tunnels.
-    Ip,
-    /// Neither, as of InfiniBand or a radio.
-    Other,
+impl Interface {
+    /// An interface that is neither stacked nor a member of another.
+    pub fn new(index: u32, name: &str, mtu: u32, link: Link) -> Self {
+        let name = name.to_owned();
+        Self { index, name, mtu, link, kind: None, master: None, lower: None, has_xdp: false }
+    }
+
+    fn read(message: &[u8]) -> Option<Self> {
+        let head: Head = beginning(message)?;
+        let attributes = Attributes::behind(message, size_of::<Head>());
+        let info = attributes.nested(INFO);
+        let kind = info.and_then(|info| info.text(INFO_KIND));
+        let data = info.and_then(|info| info.nested(INFO_DATA));
+        let kind = link_kind::name(kind, data, head.hardware);
+        let lower = attributes.u32(LOWER).filter(|lower| ![0, head.index].contains(lower));
+        let programs = attributes.nested(XDP).and_then(|xdp| xdp.u32(XDP_PROGRAM));
+        Some(Self {
+            index: head.index,
+            name: interface_name::text(attributes.bytes(NAME)?),
+            mtu: attributes.u32(MTU).unwrap_or(0),
+            link: link_kind::link(head.hardware, kind),
+            kind: kind.map(str::to_owned),
+            master: attributes.u32(MASTER).filter(|master| *master != 0),
+            lower: lower.filter(|_| attributes.get(LOWER_NETNS).is_none()),
+            has_xdp: programs.is_some_and(|id| id != 0),
+        })
+    }
 }
 
 /// The netlink connection.
 #[derive(Debug)]
 pub struct Interfaces {
-    handle: Handle,
-    news: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    requests: Mutex<Socket>,
+    changes: NetworkChanges,
 }
 
 impl Interfaces {
-    /// Connects to netlink and subscribes to changes of links.
+    /// Connects to netlink and subscribes to changes of links, and of the filters on them. Takes a
+    /// runtime.
+    ///
+    /// # Errors
+    /// The kernel grants no netlink socket.
     pub fn connect() -> io::Result<Self> {
-        let (connection, handle, news) = new_multicast_connection(&[MulticastGroup::Link])?;
-        tokio::spawn(connection);
-        Ok(Self { handle, news })
+        let requests = Mutex::new(Socket::open(None)?);
+        Ok(Self { requests, changes: NetworkChanges::subscribe()? })
     }
 
     /// All interfaces, by index.
-    pub async fn list(&self) -> Result<BTreeMap<u32, Interface>, rtnetlink::Error> {
-        let links = self.handle.link().get().execute();
-        let interfaces = links.try_filter_map(|message| async move { Ok(interface(&message)) });
-        interfaces.map_ok(|interface| (interface.index, interface)).try_collect().await
-    }
-
-    /// Indices of the interfaces that have an XDP program, in the driver or in the stack.
-    pub async fn with_xdp(&self) -> Result<BTreeSet<u32>, rtnetlink::Error> {
-        let links = self.handle.link().get().execute();
-        let has_program = |message: &LinkMessage| {
-            message.attributes.iter().any(|attribute| match attribute {
-                LinkAttribute::Xdp(xdp) => {
-                    xdp.iter().any(|each| matches!(each, LinkXdp::ProgId(id) if *id != 0))
-                }
-                _ => false,
-            })
-        };
-        let found = links.try_filter_map(|message| async move {
-            Ok(has_program(&message).then_some(message.header.index))
-        });
-        found.try_collect().await
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn list(&self) -> io::Result<BTreeMap<u32, Interface>> {
+        let mut found = BTreeMap::new();
+        self.requests().ask(&list_request(), |message| {
+            found.extend(Interface::read(message).map(|interface| (interface.index, interface)));
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Waits for a change, of any kind: the caller lists all interfaces again, which is right even if
-    /// a message was lost. `None` when netlink has closed the connection.
-    pub async fn changed(&mut self) -> Option<()> {
-        self.news.next().await?;
-        while self.news.try_recv().is_ok() {}
-        Some(())
+    /// a message was lost. Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub async fn changed(&mut self) -> io::Result<()> {
+        self.changes.next().await
     }
 
     /// Sets an interface up.
-    pub async fn set_up(&self, ifindex: u32) -> Result<(), rtnetlink::Error> {
-        let up = LinkUnspec::new_with_index(ifindex).up().build();
-        self.handle.link().set(up).execute().await
+    ///
+    /// # Errors
+    /// The kernel refuses it, or there is no such interface.
+    pub fn set_up(&self, index: u32) -> io::Result<()> {
+        let head = Head { index, flags: UP, change: UP, ..Head::zeroed() };
+        self.requests().order(NEW_LINK, 0, bytemuck::bytes_of(&head), &[])
     }
 
     /// Removes an interface's clsact qdisc, unless it has filters, which another program may have
     /// added. An interface that is gone has taken its qdisc with it.
-    pub async fn remove_empty_clsact(&self, ifindex: u32) {
-        if let Err(error) = remove_empty_clsact(&self.handle, ifindex).await {
+    pub fn remove_empty_clsact(&self, ifindex: u32) {
+        if let Err(error) = tc::remove_empty_clsact(&mut self.requests(), ifindex) {
             tracing::debug!(%error, ifindex, "no clsact qdisc to remove");
         }
     }
+
+    fn requests(&self) -> MutexGuard<'_, Socket> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn interface(message: &LinkMessage) -> Option<Interface> {
-    let mut name = None;
-    let mut mtu = 0;
-    let mut kind = None;
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(value) => name = Some(value.clone()),
-            LinkAttribute::Mtu(value) => mtu = *value,
-            LinkAttribute::LinkInfo(infos) => kind = infos.iter().find_map(kind_of),
-            _ => {}
+/// The routing tables of the VRF devices of this thread's network namespace.
+pub(crate) fn vrf_tables() -> io::Result<Vec<u32>> {
+    let mut tables = Vec::new();
+    Socket::open(None)?.ask(&list_request(), |message| {
+        let info = Attributes::behind(message, size_of::<Head>()).nested(INFO);
+        let vrf = info.filter(|info| info.text(INFO_KIND) == Some("vrf"));
+        tables.extend(vrf.and_then(|info| info.nested(INFO_DATA)?.u32(VRF_TABLE)));
+        Ok(())
+    })?;
+    Ok(tables)
+}
+
+fn list_request() -> Vec<u8> {
+    let mut attributes = Vec::new();
+    append_attribute(&mut attributes, EXTENT, &WITHOUT_STATISTICS.to_ne_bytes());
+    request(GET_LINK, bytemuck::bytes_of(&Head::zeroed()), &attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::attribute;
+
+    fn message(index: u32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let head = Head { index, hardware: 1, ..Head::zeroed() };
+        let mut all = Vec::new();
+        for (kind, value) in attributes {
+            append_attribute(&mut all, *kind, value);
         }
+        [bytemuck::bytes_of(&head), &all].concat()
     }
-    let link = match (message.header.link_layer_type, kind) {
-        (LinkLayerType::Ether, Some(InfoKind::Veth)) => Link::Veth,
-        (LinkLayerType::Ether, Some(InfoKind::Tun)) => Link::Tap,
-        (LinkLayerType::Ether, Some(InfoKind::Bond)) => Link::Bond,
-        (LinkLayerType::Ether | LinkLayerType::Loopback, _) => Link::Ethernet,
-        (
-            LinkLayerType::None
-            | LinkLayerType::Rawip
-            | LinkLayerType::Ppp
-            | LinkLayerType::Tunnel
-            | LinkLayerType::Tunnel6
-            | LinkLayerType::Sit
-            | LinkLayerType::Ipgre
-            | LinkLayerType::Ip6gre,
-            _,
-        ) => Link::Ip,
-        _ => Link::Other,
-    };
-    Some(Interface { index: message.header.index, name: name?, mtu, link })
-}
 
-fn kind_of(info: &LinkInfo) -> Option<InfoKind> {
-    match info {
-        LinkInfo::Kind(kind) => Some(kind.clone()),
-        _ => None,
+    #[test]
+    fn reads_what_an_interface_is_and_what_it_is_stacked_on() {
+        let info = attribute(INFO_KIND, b"vlan\0");
+        let vlan = message(
+            7,
+            &[
+                (NAME, b"eth0.5\0"),
+                (MTU, &1500u32.to_ne_bytes()),
+                (LOWER, &2u32.to_ne_bytes()),
+                (MASTER, &9u32.to_ne_bytes()),
+                (INFO, &info),
+            ],
+        );
+        let read = Interface::read(&vlan).expect("an interface");
+        let expected = Interface {
+            kind: Some("vlan".to_owned()),
+            lower: Some(2),
+            master: Some(9),
+            ..Interface::new(7, "eth0.5", 1500, Link::Ethernet)
+        };
+        assert_eq!(read, expected);
     }
-}
 
-async fn remove_empty_clsact(handle: &Handle, ifindex: u32) -> Result<(), rtnetlink::Error> {
-    let index = ifindex as i32;
-    for egress in [false, true] {
-        let filters = handle.traffic_filter(index).get();
-        let filters = if egress { filters.egress() } else { filters.ingress() };
-        let found: Vec<TcMessage> = filters.execute().try_collect().await?;
-        if !found.is_empty() {
-            return Ok(());
-        }
+    #[test]
+    fn an_index_of_another_namespace_is_not_below() {
+        let info = attribute(INFO_KIND, b"veth\0");
+        let netns = 0u32.to_ne_bytes();
+        let lower = 2u32.to_ne_bytes();
+        let veth = message(
+            7,
+            &[(NAME, b"v\xff\0"), (LOWER, &lower), (LOWER_NETNS, &netns), (INFO, &info)],
+        );
+        let read = Interface::read(&veth).expect("an interface");
+        assert_eq!((read.lower, &*read.name, read.link), (None, r"v\xff", Link::Veth));
     }
-    let mut request = handle.qdisc().del(index);
-    let header = &mut request.message_mut().header;
-    header.handle = TcHandle { major: 0xffff, minor: 0 };
-    header.parent = TcHandle { major: 0xffff, minor: 0xfff1 };
-    request.execute().await
+
+    #[tokio::test]
+    async fn lists_the_loopback_interface() {
+        let list = Interfaces::connect().expect("netlink").list().expect("interfaces");
+        let loopback = list.values().find(|interface| interface.name == "lo").expect("lo");
+        assert_eq!((loopback.index, &loopback.kind, loopback.lower), (1, &None, None));
+    }
 }

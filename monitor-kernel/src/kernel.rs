@@ -18,8 +18,10 @@ use crate::{
     flat::FlatSize,
     holders::OpenSockets,
     hooks::{Hook, HookMechanism, HookStatus},
-    interfaces::{self, Interface},
-    limits, loading,
+    interfaces::Interface,
+    limits,
+    link_kind::Link,
+    loading,
     local_addresses::LocalAddresses,
     log::KernelLog,
     mechanism::{BindMechanism, InterfaceMode},
@@ -34,6 +36,7 @@ use crate::{
     snapshot::{MapUsage, PortRareSockets, PortRareTraffic, PortSources, PortTraffic, Snapshot},
     socket_access,
     sources::TalkerFacts,
+    topology,
 };
 
 /// The kernel side.
@@ -186,11 +189,11 @@ impl Kernel {
     }
 
     /// Attaches the traffic hooks of the interfaces that are `wanted`, and detaches those of all
-    /// others. Returns what changed.
+    /// others; `all` interfaces say how they are stacked. Returns what changed.
     pub fn reconcile(
         &mut self,
         wanted: &BTreeMap<u32, Interface>,
-        interfaces: &BTreeMap<u32, Interface>,
+        all: &BTreeMap<u32, Interface>,
         mode: InterfaceMode,
     ) -> Vec<HookStatus> {
         let mut changes = Vec::new();
@@ -206,16 +209,52 @@ impl Kernel {
         let mut present: BTreeSet<u32> = self.counters.interfaces().collect();
         present.extend(self.attacher.interfaces());
         for ifindex in present.into_iter().filter(|ifindex| !wanted.contains_key(ifindex)) {
-            let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());
-            match self.drop_interface(ifindex, name) {
+            match self.drop_interface(ifindex) {
                 Ok(detached) => changes.extend(detached),
                 Err(error) => tracing::error!(%error, ifindex, "cannot detach"),
             }
         }
+        self.counters.set_roles(&topology::roles(wanted.keys(), all));
         if !changes.is_empty() {
             self.write_record();
         }
         changes
+    }
+
+    /// Hooks that should be attached and that the kernel has not attached, each with the index of its
+    /// interface or 0. An interface that goes takes its hooks with it: those of an interface that is
+    /// in no later list are not lost.
+    pub fn detached_hooks(&self) -> Vec<(Hook, u32)> {
+        self.attacher.detached(self.pins.as_ref())
+    }
+
+    /// Notes that hooks were detached behind the agent: [`Self::reconcile`] and
+    /// [`Self::restore_sockets`] attach them again after a pause. Returns their statuses.
+    pub fn lose(&mut self, hooks: &[(Hook, u32)]) -> Vec<HookStatus> {
+        let lost = self.attacher.lose(hooks, self.pins.as_ref());
+        if !lost.is_empty() {
+            self.write_record();
+        }
+        lost
+    }
+
+    /// Attaches the socket hooks that were lost and are due. Returns their statuses.
+    pub fn restore_sockets(&mut self, mechanism: BindMechanism) -> Vec<HookStatus> {
+        let changes = self.attacher.restore_sockets(mechanism, self.pins.as_ref());
+        if !changes.is_empty() {
+            self.write_record();
+        }
+        changes
+    }
+
+    /// Whether hooks are lost now.
+    pub fn has_lost_hooks(&self) -> bool {
+        self.attacher.has_lost()
+    }
+
+    /// Whether a lost hook is to be attached now.
+    pub fn is_restoring_due(&self) -> bool {
+        self.attacher.is_restoring_due()
     }
 
     fn write_record(&self) {
@@ -230,8 +269,8 @@ impl Kernel {
         }
     }
 
-    fn drop_interface(&mut self, ifindex: u32, name: Option<&str>) -> Result<Vec<HookStatus>> {
-        let changes = self.attacher.detach_interface(ifindex, name, self.pins.as_ref())?;
+    fn drop_interface(&mut self, ifindex: u32) -> Result<Vec<HookStatus>> {
+        let changes = self.attacher.detach_interface(ifindex, self.pins.as_ref())?;
         self.counters.remove_interface(ifindex, self.pins.as_ref())?;
         self.rare.remove_interface(ifindex)?;
         Ok(changes)
@@ -249,12 +288,7 @@ impl Kernel {
 
     /// Attaches the traffic hooks of the loopback interface in this thread's network namespace.
     pub fn attach_loopback(&mut self, mode: InterfaceMode) -> Result<Vec<HookStatus>> {
-        let loopback = Interface {
-            index: LOOPBACK,
-            name: "lo".to_owned(),
-            mtu: 65536,
-            link: interfaces::Link::Ethernet,
-        };
+        let loopback = Interface::new(LOOPBACK, "lo", 65536, Link::Ethernet);
         self.counters.add_interface(loopback.index, &loopback.name, self.pins.as_ref())?;
         Ok(self.attacher.attach_traffic(&loopback, mode, self.pins.as_ref()))
     }
@@ -329,7 +363,8 @@ impl Kernel {
         }
     }
 
-    /// Traffic of rare protocols on watched ports, with the names of interfaces as in `traffic`.
+    /// Traffic of rare protocols on watched ports, with the names and roles of interfaces as in
+    /// `traffic`.
     fn rare_traffic(&self, traffic: &[PortTraffic]) -> Result<Vec<PortRareTraffic>> {
         let mut rows = self.rare.traffic()?;
         rows.retain_mut(|row| {
@@ -337,8 +372,9 @@ impl Kernel {
                 (of.interface_index, of.port) == (row.interface_index, row.port)
             };
             let found = traffic.iter().find(same);
-            if let Some(PortTraffic { interface, .. }) = found {
+            if let Some(PortTraffic { interface, role, .. }) = found {
                 row.interface.clone_from(interface);
+                row.role = *role;
             }
             found.is_some()
         });
@@ -362,6 +398,7 @@ impl Kernel {
             unclassified: self.counters.unclassified(),
             sockets: self.counters.sockets(),
             hooks: self.attacher.statuses(),
+            hook_losses: self.attacher.loss_counts(),
             kernel_errors: self.counters.kernel_errors()?,
             missed_calls: self.attacher.missed_calls(),
             sources: self.sources()?,
@@ -378,15 +415,14 @@ impl Kernel {
     }
 
     /// Detaches every hook; the maps and their counts stay pinned.
-    pub fn detach_hooks(&mut self, interfaces: &BTreeMap<u32, Interface>) -> Result<()> {
+    pub fn detach_hooks(&mut self) -> Result<()> {
         // Continues on error: hooks that stay attached are worse than sampling that stays enabled.
         if let Err(error) = self.sampling.end() {
             tracing::warn!(%error, "cannot disable sampling in the kernel side");
         }
         self.attacher.detach_sockets(self.pins.as_ref())?;
         for ifindex in self.attacher.interfaces() {
-            let name = interfaces.get(&ifindex).map(|interface| interface.name.as_str());
-            self.attacher.detach_interface(ifindex, name, self.pins.as_ref())?;
+            self.attacher.detach_interface(ifindex, self.pins.as_ref())?;
         }
         if self.has_record
             && let Err(error) = Record::remove(Path::new(record::FOLDER))

@@ -1,6 +1,6 @@
 //! Links of attached programs: pinned where there is a BPF filesystem, held open elsewhere.
 
-use std::io;
+use std::{io, os::fd::OwnedFd};
 
 use aya::programs::{
     kprobe::KProbeLink,
@@ -11,7 +11,7 @@ use aya::programs::{
 use super::{
     hooks::{Hook, HookMechanism},
     pins::{PinDir, Pins},
-    sys::{detach_link, link_facts},
+    sys::{self, LinkFacts, detach_link, link_facts},
 };
 
 /// Why a link cannot be kept.
@@ -20,6 +20,9 @@ pub enum LinksError {
     /// Pinning.
     #[error("cannot pin a link: {0}")]
     Pin(#[from] aya::pin::PinError),
+    /// Pinning a link that aya does not know.
+    #[error("cannot pin a link: {0}")]
+    PinDescriptor(#[source] io::Error),
     /// Unpinning.
     #[error("cannot remove the pin of a link: {0}")]
     Io(#[from] io::Error),
@@ -44,6 +47,11 @@ impl LinkName {
         format!("{}:{}:{}:{}", self.hook, self.mechanism, self.ifindex, self.program)
     }
 
+    /// Whether a link of which the kernel says this does its work.
+    fn is_served(&self, facts: LinkFacts) -> bool {
+        facts.is_attached && facts.ifindex.is_none_or(|ifindex| ifindex == self.ifindex)
+    }
+
     /// The name that a pin stands for.
     pub fn parse(pin: &str) -> Option<Self> {
         let mut parts = pin.split(':');
@@ -61,6 +69,8 @@ impl LinkName {
 pub enum OwnedLink {
     /// A BPF link, which can be pinned.
     Link(FdLink),
+    /// A BPF link that aya does not know.
+    Descriptor(OwnedFd),
     /// A perf event, by which kernels before 5.15 attach to kprobes; it ends with the agent.
     KProbe(#[expect(dead_code, reason = "held to be dropped")] KProbeLink),
     /// The same for tracepoints.
@@ -70,6 +80,27 @@ pub enum OwnedLink {
 impl From<FdLink> for OwnedLink {
     fn from(link: FdLink) -> Self {
         Self::Link(link)
+    }
+}
+
+impl From<OwnedFd> for OwnedLink {
+    fn from(link: OwnedFd) -> Self {
+        Self::Descriptor(link)
+    }
+}
+
+impl OwnedLink {
+    /// What the kernel says of it; `None` where the kernel is not to be asked: of a perf event, and
+    /// of aya's links without CAP_SYS_ADMIN. They stay attached while they are open.
+    fn facts(&self) -> Option<LinkFacts> {
+        let facts = match self {
+            Self::Descriptor(link) => sys::facts_of(link),
+            Self::Link(link) => {
+                sys::open_link(link.info().ok()?.id()).and_then(|link| sys::facts_of(&link))
+            }
+            Self::KProbe(_) | Self::TracePoint(_) => return None,
+        };
+        facts.ok()
     }
 }
 
@@ -159,10 +190,28 @@ impl Links {
                 link.pin(pins.path(PinDir::Links, &name.pin()))?;
                 None
             }
+            (OwnedLink::Descriptor(link), Some(pins)) => {
+                let pin = pins.path(PinDir::Links, &name.pin());
+                sys::pin_link(&link, &pin).map_err(LinksError::PinDescriptor)?;
+                None
+            }
             (link, _) => Some(link),
         };
         self.held.push((name, open));
         Ok(())
+    }
+
+    /// Whether the kernel has the links of a hook on an interface, of which there is at least one, and
+    /// their programs attached. What the kernel does not say is taken for attached.
+    pub fn are_attached(&self, hook: Hook, ifindex: u32, pins: Option<&Pins>) -> bool {
+        let serves = |name: &LinkName| name.hook == hook && name.ifindex == ifindex;
+        let mut links = self.held.iter().filter(|(name, _)| serves(name)).peekable();
+        links.peek().is_some()
+            && links.all(|(name, open)| match (open, pins) {
+                (Some(open), _) => open.facts().is_none_or(|facts| name.is_served(facts)),
+                (None, Some(pins)) => is_attached(pins, name),
+                (None, None) => true,
+            })
     }
 
     /// Detaches the links that `wanted` selects.
@@ -181,6 +230,15 @@ impl Links {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the kernel has a pinned link and its program attached. What the kernel does not say is
+/// taken for attached.
+pub fn is_attached(pins: &Pins, name: &LinkName) -> bool {
+    match link_facts(&pins.path(PinDir::Links, &name.pin())) {
+        Ok(facts) => name.is_served(facts),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 

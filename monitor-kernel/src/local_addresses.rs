@@ -12,18 +12,19 @@ use std::{
 };
 
 use futures_channel::mpsc::UnboundedReceiver;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use rtnetlink::{
     Handle, MulticastGroup, RouteMessageBuilder, new_connection_with_strict_check,
     new_multicast_connection,
     packet_core::NetlinkMessage,
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
-        link::{InfoData, InfoVrf, LinkAttribute, LinkInfo, LinkMessage},
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
     sys::SocketAddr,
 };
+
+use crate::interfaces::vrf_tables;
 
 /// `RT_TABLE_LOCAL`, `include/uapi/linux/rtnetlink.h`.
 const TABLE_LOCAL: u32 = 255;
@@ -90,8 +91,7 @@ impl AddressWatch {
         let mut local = LocalAddresses::default();
         // Accepted on every interface (RFC 919 section 7), and in no table.
         local.addresses.insert(Ipv4Addr::BROADCAST.into());
-        let vrfs: Vec<LinkMessage> = self.handle.link().get().execute().try_collect().await?;
-        let tables = [TABLE_LOCAL].into_iter().chain(vrfs.iter().filter_map(vrf_table));
+        let tables = [TABLE_LOCAL].into_iter().chain(vrf_tables().map_err(ReadError::Tables)?);
         for table in tables {
             for family in [AddressFamily::Inet, AddressFamily::Inet6] {
                 self.read_table(family, table, &mut local).await?;
@@ -146,6 +146,9 @@ pub enum ReadError {
     /// By netlink.
     #[error("cannot read the local routes: {0}")]
     Netlink(#[from] rtnetlink::Error),
+    /// The VRF devices, which have tables of their own.
+    #[error("cannot list the interfaces: {0}")]
+    Tables(#[source] io::Error),
     /// From `/proc`.
     #[error("cannot read the multicast groups in {file}: {source}")]
     Groups {
@@ -170,22 +173,6 @@ fn destination(route: &RouteMessage) -> Option<IpAddr> {
     given.or(match route.header.address_family {
         AddressFamily::Inet => Some(Ipv4Addr::UNSPECIFIED.into()),
         AddressFamily::Inet6 => Some(Ipv6Addr::UNSPECIFIED.into()),
-        _ => None,
-    })
-}
-
-/// The routing table of a VRF device.
-fn vrf_table(link: &LinkMessage) -> Option<u32> {
-    let infos = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => Some(infos),
-        _ => None,
-    })?;
-    let data = infos.iter().find_map(|info| match info {
-        LinkInfo::Data(InfoData::Vrf(data)) => Some(data),
-        _ => None,
-    })?;
-    data.iter().find_map(|datum| match datum {
-        InfoVrf::TableId(table) => Some(*table),
         _ => None,
     })
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use aya_log::EbpfLogger;
 use tokio::io::unix::AsyncFd;
 
-use super::ring::readable;
+use super::readable::readable;
 
 /// The ring buffer of diagnostics.
 pub struct KernelLog {

@@ -1,24 +1,32 @@
 //! Loads and attaches single programs of the object.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use anyhow::{Context as _, Result};
 use aya::{
     Btf, Ebpf, Endianness,
     programs::{
-        CgroupAttachMode, CgroupSock, FEntry, FExit, KProbe, LinkOrder, Program, ProgramError,
-        RawTracePoint, SchedClassifier, TcAttachType, TracePoint, Xdp, XdpMode, links::FdLink,
-        tc::TcAttachOptions,
+        CgroupAttachMode, CgroupSock, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint,
+        SchedClassifier, TracePoint, Xdp, links::FdLink,
     },
 };
+use aya_obj::generated::bpf_attach_type;
 
 use super::{
     btf::KernelTypes,
     cgroup, holders,
     hooks::Hook,
-    interfaces::Interface,
     links::OwnedLink,
     programs::{ProgramSpec, Target},
-    tracefs,
+    sys, tracefs,
 };
+
+/// `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE`, `include/uapi/linux/if_link.h`.
+const XDP_IN_STACK: u32 = 1 << 1;
+const XDP_IN_DRIVER: u32 = 1 << 2;
+
+/// `BPF_F_BEFORE` without a program to be before.
+const FIRST_IN_LINE: u32 = 1 << 3;
 
 /// The object, and the BTF that its programs are loaded with.
 #[derive(Debug)]
@@ -92,17 +100,18 @@ impl ProgramLoader {
         Ok(loaded!(self.object, program.name, SchedClassifier))
     }
 
-    /// Attaches a program to an interface by a link.
+    /// Attaches a program to an interface by a link. By the interface's index: its name can change at
+    /// any time.
     pub fn attach_to_interface(
         &mut self,
         program: &ProgramSpec,
         hook: Hook,
-        interface: &Interface,
+        ifindex: u32,
     ) -> Result<OwnedLink> {
         let link = match program.target {
-            Target::XdpNative => self.attach_xdp(program, interface, XdpMode::Driver),
-            Target::XdpGeneric => self.attach_xdp(program, interface, XdpMode::Skb),
-            _ => self.attach_tcx(program, hook, interface),
+            Target::XdpNative => self.attach_xdp(program, ifindex, XDP_IN_DRIVER),
+            Target::XdpGeneric => self.attach_xdp(program, ifindex, XDP_IN_STACK),
+            _ => self.attach_tcx(program, hook, ifindex),
         };
         Ok(link?.into())
     }
@@ -127,33 +136,20 @@ impl ProgramLoader {
         }
     }
 
-    fn attach_xdp(
-        &mut self,
-        program: &ProgramSpec,
-        interface: &Interface,
-        mode: XdpMode,
-    ) -> Result<FdLink> {
+    fn attach_xdp(&mut self, program: &ProgramSpec, ifindex: u32, mode: u32) -> Result<OwnedFd> {
         let program = loaded!(self.object, program.name, Xdp);
-        let id = program.attach_to_if_index(interface.index, mode)?;
-        // Anything but a link would vanish with this process and could not be pinned.
-        Ok(program.take_link(id)?.try_into()?)
+        let attach_type = bpf_attach_type::BPF_XDP;
+        Ok(sys::attach_to_interface(program.fd()?.as_fd(), ifindex, attach_type, mode)?)
     }
 
-    fn attach_tcx(
-        &mut self,
-        program: &ProgramSpec,
-        hook: Hook,
-        interface: &Interface,
-    ) -> Result<FdLink> {
+    fn attach_tcx(&mut self, program: &ProgramSpec, hook: Hook, ifindex: u32) -> Result<OwnedFd> {
         let program = self.load_tc(program)?;
         let attach_type = match hook {
-            Hook::Egress => TcAttachType::Egress,
-            _ => TcAttachType::Ingress,
+            Hook::Egress => bpf_attach_type::BPF_TCX_EGRESS,
+            _ => bpf_attach_type::BPF_TCX_INGRESS,
         };
-        // First in line: a program before ours could end the walk, and ours would not run.
-        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = program.attach_with_options(&interface.name, attach_type, order)?;
-        Ok(program.take_link(id)?.try_into()?)
+        // A program before ours could end the walk, and ours would not run.
+        Ok(sys::attach_to_interface(program.fd()?.as_fd(), ifindex, attach_type, FIRST_IN_LINE)?)
     }
 
     /// Attaches a program to a tracepoint.

@@ -3,7 +3,7 @@
 
 use super::{
     hooks::{Hook, HookMechanism},
-    interfaces::Link,
+    link_kind::Link,
 };
 
 /// The function behind the last `close(2)` of an internet socket.

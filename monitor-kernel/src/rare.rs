@@ -7,7 +7,10 @@ use monitor_common::{
 };
 
 use super::map_error::{CountersError, take};
-use crate::snapshot::{MapUsage, PortRareSockets, PortRareTraffic};
+use crate::{
+    snapshot::{MapUsage, PortRareSockets, PortRareTraffic},
+    topology::Role,
+};
 
 type Result<T> = std::result::Result<T, CountersError>;
 
@@ -33,7 +36,8 @@ impl RareMaps {
         })
     }
 
-    /// Packets, in the order of interfaces, ports and protocols. The interfaces have no names yet.
+    /// Packets, in the order of interfaces, ports and protocols. The interfaces have no names and roles
+    /// yet.
     pub fn traffic(&self) -> Result<Vec<PortRareTraffic>> {
         let mut rows = Vec::new();
         for row in self.traffic.iter() {
@@ -43,6 +47,7 @@ impl RareMaps {
             rows.push(PortRareTraffic {
                 interface_index: interface,
                 interface: String::new(),
+                role: Role::default(),
                 port,
                 protocol,
                 counters: bytemuck::cast(words),

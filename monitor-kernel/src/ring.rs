@@ -1,18 +1,15 @@
 //! A ring buffer of the kernel side, read as records arrive.
 
-use std::{
-    fmt::Display,
-    io,
-    os::fd::{AsFd as _, AsRawFd},
-    time::Duration,
-};
+use std::{fmt::Display, io, os::fd::AsFd as _, time::Duration};
 
 use aya::maps::{Map, MapData, RingBuf};
 use tokio::{
-    io::{Interest, unix::AsyncFd},
+    io::unix::AsyncFd,
     task::yield_now,
     time::{Instant, sleep_until},
 };
+
+use crate::readable::readable;
 
 /// Most records of one read: more than a ring holds. A read ends although a process that binds in a
 /// loop fills the ring as fast as it is read.
@@ -100,12 +97,4 @@ pub(super) fn decoded_or_logged<T, E: Display>(decoded: Result<T, E>) -> Option<
     decoded
         .inspect_err(|error| tracing::error!(%error, "cannot decode a record of the kernel side"))
         .ok()
-}
-
-/// Registers the descriptor of a ring buffer, which stays the same as long as the ring exists.
-pub(super) fn readable<T: AsRawFd>(ring: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: aya's ring buffers own their map, hand out its one descriptor, and close it only
-    // when they are dropped, after `AsyncFd` has forgotten it.
-    let watched = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-    watched.map_err(|error| io::Error::other(error.to_string()))
 }

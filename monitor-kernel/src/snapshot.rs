@@ -8,7 +8,10 @@ use monitor_common::{
     socket_event::SocketCounters,
 };
 
-use crate::hooks::HookStatus;
+use crate::{
+    hooks::{Hook, HookStatus},
+    topology::Role,
+};
 
 /// Everything that is read from the kernel for one scrape.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,8 @@ pub struct Snapshot {
     pub rare_sockets: Vec<PortRareSockets>,
     /// Every hook, per interface where it has one.
     pub hooks: Vec<HookStatus>,
+    /// How often hooks were detached behind the agent, in the order of [`Hook::ALL`].
+    pub hook_losses: [u64; Hook::ALL.len()],
     /// Failures of the kernel side, indexed by [`KernelError`].
     pub kernel_errors: [u64; KernelError::COUNT],
     /// Socket calls, on any port, for which the kernel skipped the program.
@@ -44,6 +49,8 @@ pub struct PortTraffic {
     pub interface_index: u32,
     /// Name of the interface.
     pub interface: String,
+    /// Role of the interface.
+    pub role: Role,
     /// The watched port.
     pub port: u16,
     /// Sum over CPUs.
@@ -75,6 +82,8 @@ pub struct PortRareTraffic {
     pub interface_index: u32,
     /// Name of the interface.
     pub interface: String,
+    /// Role of the interface.
+    pub role: Role,
     /// The watched port.
     pub port: u16,
     /// The protocol.

@@ -11,22 +11,44 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_prog_info};
+use aya_obj::generated::{bpf_attach_type, bpf_link_type, bpf_prog_info};
 
 /// Commands, `include/uapi/linux/bpf.h`.
+const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const PROG_QUERY: libc::c_long = 16;
+const LINK_CREATE: libc::c_long = 28;
+const LINK_GET_FD_BY_ID: libc::c_long = 30;
 const LINK_DETACH: libc::c_long = 34;
 
-/// The facts about a link that adoption needs.
+/// What the kernel says of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkFacts {
-    /// Id of the attached program.
+    /// Id of its program.
     pub program: u32,
-    /// Interface, for XDP and TCX links; 0 once it is gone.
-    pub ifindex: u32,
+    /// Interface, for XDP and TCX links.
+    pub ifindex: Option<u32>,
+    /// Whether the program is attached. Nothing can detach a program from a traced function or a
+    /// tracepoint while its link exists.
+    pub is_attached: bool,
+}
+
+impl From<LinkInfo> for LinkFacts {
+    fn from(info: LinkInfo) -> Self {
+        use bpf_link_type::{BPF_LINK_TYPE_CGROUP, BPF_LINK_TYPE_TCX, BPF_LINK_TYPE_XDP};
+        let is = |kind: bpf_link_type| info.kind == kind as u32;
+        let is_traffic = is(BPF_LINK_TYPE_XDP) || is(BPF_LINK_TYPE_TCX);
+        let [ifindex, _] = info.target;
+        // `bpf_xdp_link_fill_link_info`, `tcx_link_fill_info`, `bpf_cgroup_link_fill_link_info`.
+        let is_attached = match info.target {
+            [0, 0] => !is_traffic && !is(BPF_LINK_TYPE_CGROUP),
+            _ => !is_traffic || ifindex != 0,
+        };
+        let ifindex = is_traffic.then_some(ifindex);
+        Self { program: info.program, ifindex, is_attached }
+    }
 }
 
 /// The head of `union bpf_attr` for commands that name a path or a descriptor.
@@ -35,6 +57,17 @@ struct Attributes {
     first: u64,
     second: u64,
     third: u64,
+}
+
+/// The head of `union bpf_attr` for `BPF_LINK_CREATE`.
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    /// Order and revision, for TCX.
+    rest: [u64; 2],
 }
 
 /// The head of `union bpf_attr` for `BPF_PROG_QUERY`.
@@ -61,17 +94,53 @@ struct LinkInfo {
     id: u32,
     program: u32,
     reserved: u32,
-    /// `xdp.ifindex` or `tcx.ifindex`.
-    ifindex: u32,
-    rest: [u32; 15],
+    /// `xdp.ifindex`, `tcx.ifindex`, or both halves of `cgroup.cgroup_id`; 0 for what is detached.
+    target: [u32; 2],
+    rest: [u32; 14],
 }
 
 /// The facts about a pinned link.
 pub fn link_facts(pin: &Path) -> io::Result<LinkFacts> {
-    let link = open_pin(pin)?;
+    facts_of(&open_pin(pin)?)
+}
+
+/// The facts about an open link.
+pub fn facts_of(link: &OwnedFd) -> io::Result<LinkFacts> {
     let mut info = LinkInfo::default();
-    ask(&link, &mut info)?;
-    Ok(LinkFacts { program: info.program, ifindex: info.ifindex })
+    ask(link, &mut info)?;
+    Ok(info.into())
+}
+
+/// Opens a link by its id. Takes CAP_SYS_ADMIN.
+pub fn open_link(id: u32) -> io::Result<OwnedFd> {
+    open_by(LINK_GET_FD_BY_ID, id)
+}
+
+/// Attaches a program to an interface. It stays attached as long as the link is open or pinned.
+pub fn attach_to_interface(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    attach_type: bpf_attach_type,
+    flags: u32,
+) -> io::Result<OwnedFd> {
+    let mut attributes = LinkCreate {
+        program: program.as_raw_fd() as u32,
+        target: ifindex,
+        attach_type: attach_type as u32,
+        flags,
+        rest: [0; 2],
+    };
+    let descriptor = bpf(LINK_CREATE, &mut attributes)?;
+    // SAFETY: the kernel has just opened this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Pins a link.
+pub fn pin_link(link: &OwnedFd, pin: &Path) -> io::Result<()> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    // `{ u64 pathname; u32 bpf_fd; u32 file_flags; }`
+    let second = pair(link.as_raw_fd() as u32, 0);
+    bpf(OBJ_PIN, &mut Attributes { first: path.as_ptr() as u64, second, third: 0 }).map(drop)
 }
 
 /// Detaches the program behind a pinned link at once; otherwise the kernel detaches it after the pin
@@ -85,8 +154,11 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
 
 /// Opens a loaded program by its id.
 pub fn open_program(id: u32) -> io::Result<OwnedFd> {
-    let descriptor =
-        bpf(PROG_GET_FD_BY_ID, &mut Attributes { first: pair(id, 0), second: 0, third: 0 })?;
+    open_by(PROG_GET_FD_BY_ID, id)
+}
+
+fn open_by(command: libc::c_long, id: u32) -> io::Result<OwnedFd> {
+    let descriptor = bpf(command, &mut Attributes { first: pair(id, 0), second: 0, third: 0 })?;
     // SAFETY: the kernel has just opened this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
@@ -188,4 +260,26 @@ fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_without_its_target_is_detached() {
+        let facts = |kind: bpf_link_type, target| {
+            LinkFacts::from(LinkInfo { kind: kind as u32, target, ..LinkInfo::default() })
+        };
+        let xdp = |target| facts(bpf_link_type::BPF_LINK_TYPE_XDP, target);
+        assert!(xdp([7, 0]).is_attached && xdp([7, 0]).ifindex == Some(7));
+        assert!(!xdp([0, 0]).is_attached);
+        // `tcx.attach_type` follows the index.
+        let tcx = |target| facts(bpf_link_type::BPF_LINK_TYPE_TCX, target);
+        assert!(tcx([7, 46]).is_attached && !tcx([0, 46]).is_attached);
+        let cgroup = |target| facts(bpf_link_type::BPF_LINK_TYPE_CGROUP, target);
+        assert!(cgroup([0, 1]).is_attached && !cgroup([0, 0]).is_attached);
+        let tracing = facts(bpf_link_type::BPF_LINK_TYPE_TRACING, [0, 0]);
+        assert!(tracing.is_attached && tracing.ifindex.is_none());
+    }
 }

@@ -14,7 +14,8 @@ pub struct Metrics {
     pub series: Vec<(String, Labels, f64)>,
 }
 
-/// Counters that are not zero, by a short readable key; two of them compare whole.
+/// Counters that are not zero, by a short readable key; two of them compare whole. The roles of
+/// interfaces are left out: they follow from how interfaces are stacked.
 pub type Counts = BTreeMap<String, u64>;
 
 impl Metrics {
@@ -105,7 +106,8 @@ impl Metrics {
 /// Key of a counter: its name without what all have in common, and its labels.
 fn key(name: &str, labels: &Labels) -> String {
     let name = name.trim_start_matches("ghostport_").trim_end_matches("_total");
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels = labels.iter().filter(|(key, _)| *key != "role");
+    let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
     format!("{name} {}", labels.join(" "))
 }
 

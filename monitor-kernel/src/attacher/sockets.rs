@@ -1,5 +1,7 @@
 //! The hooks of socket calls, and the iterator over open files.
 
+use std::time::Instant;
+
 use anyhow::Result;
 
 use super::state::Attacher;
@@ -9,7 +11,7 @@ use crate::{
     capture_watch::CaptureWatch,
     holders::OpenSockets,
     hooks::{Hook, HookMechanism, HookStatus},
-    interfaces::Link,
+    link_kind::Link,
     links::LinkName,
     mechanism::BindMechanism,
     pins::Pins,
@@ -24,23 +26,55 @@ impl Attacher {
         mechanism: BindMechanism,
         pins: Option<&Pins>,
     ) -> Vec<HookStatus> {
-        let mut changes = Vec::new();
-        for hook in [Hook::Bind, Hook::Listen, Hook::Close] {
-            let candidates =
-                candidates::of_sockets(hook, mechanism, self.sockets_unsupported.as_deref());
-            let status = self
-                .adopt_links(hook, None, &candidates, pins)
-                .unwrap_or_else(|| self.attach_new_sockets(hook, candidates, pins));
-            changes.push(status.clone());
-            self.statuses.insert((hook, 0), status);
-        }
+        let hooks = [Hook::Bind, Hook::Listen, Hook::Close];
+        let changes = hooks.map(|hook| self.attach_socket_hook(hook, mechanism, pins));
         self.load_holders();
         self.watch_captures();
         self.loader.release();
+        self.open_socket_programs(pins);
+        changes.into()
+    }
+
+    /// Attaches the socket hooks that were lost and are due. Returns their statuses.
+    pub fn restore_sockets(
+        &mut self,
+        mechanism: BindMechanism,
+        pins: Option<&Pins>,
+    ) -> Vec<HookStatus> {
+        let now = Instant::now();
+        let lost = self.losses.lost().filter(|(_, ifindex)| *ifindex == 0);
+        let due: Vec<Hook> =
+            lost.filter(|key| self.losses.may_attach(*key, now)).map(|(hook, _)| hook).collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let restore = |hook| self.attach_socket_hook(hook, mechanism, pins);
+        let changes = due.into_iter().map(restore).collect();
+        self.loader.release();
+        self.open_socket_programs(pins);
+        changes
+    }
+
+    fn attach_socket_hook(
+        &mut self,
+        hook: Hook,
+        mechanism: BindMechanism,
+        pins: Option<&Pins>,
+    ) -> HookStatus {
+        let candidates =
+            candidates::of_sockets(hook, mechanism, self.sockets_unsupported.as_deref());
+        let status = self
+            .adopt_links(hook, None, &candidates, pins)
+            .unwrap_or_else(|| self.attach_new_sockets(hook, candidates, pins));
+        self.losses.attempted((hook, 0), status.attached.is_some(), Instant::now());
+        self.statuses.insert((hook, 0), status.clone());
+        status
+    }
+
+    fn open_socket_programs(&mut self, pins: Option<&Pins>) {
         let programs = self.links.socket_programs(pins);
         self.socket_programs =
             programs.into_iter().filter_map(|id| sys::open_program(id).ok()).collect();
-        changes
     }
 
     fn load_holders(&mut self) {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path};
 use anyhow::Result;
 use aya::Ebpf;
 
+use super::losses::Losses;
 use crate::{
     adoption, attach_error,
     btf::KernelTypes,
@@ -13,7 +14,8 @@ use crate::{
     clsact::{self, Filter},
     hooks::{Hook, HookMechanism, HookStatus, Rejection},
     host_constraints::HostConstraints,
-    interfaces::{Interface, Link},
+    interfaces::Interface,
+    link_kind::Link,
     links::{LinkName, Links, OwnedLink},
     pins::Pins,
     program_loader::ProgramLoader,
@@ -41,6 +43,8 @@ pub struct Attacher {
     pub(super) captures_unsupported: Option<String>,
     /// Programs of the socket hooks, open for their statistics.
     pub(super) socket_programs: Vec<OwnedFd>,
+    /// Hooks that were detached behind the agent.
+    pub(super) losses: Losses,
 }
 
 impl Attacher {
@@ -63,6 +67,7 @@ impl Attacher {
             captures: CaptureWatch::default(),
             captures_unsupported: None,
             socket_programs: Vec::new(),
+            losses: Losses::default(),
             loader: ProgramLoader::new(object, types),
         }
     }

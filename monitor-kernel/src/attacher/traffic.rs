@@ -1,5 +1,7 @@
 //! The hooks of an interface.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use monitor_common::flow::LOOPBACK;
 
@@ -9,7 +11,8 @@ use crate::{
     candidates::{self, Candidates},
     clsact::{self, Filter},
     hooks::{Hook, HookMechanism, HookStatus},
-    interfaces::{Interface, Link},
+    interfaces::Interface,
+    link_kind::Link,
     mechanism::InterfaceMode,
     pins::Pins,
     programs::{self, ProgramSpec},
@@ -35,11 +38,15 @@ impl Attacher {
                 status.interface = Some(interface.name.clone());
                 continue;
             }
+            if !self.losses.may_attach(key, Instant::now()) {
+                continue;
+            }
             let candidates = candidates::of_traffic(hook, mode, interface.link);
             let status = self
                 .adopt_links(hook, Some(interface), &candidates, pins)
                 .or_else(|| self.adopt_filter(hook, interface, &candidates, pins))
                 .unwrap_or_else(|| self.attach_new_traffic(hook, interface, candidates, pins));
+            self.losses.attempted(key, status.attached.is_some(), Instant::now());
             if self.statuses.get(&key) != Some(&status) {
                 changes.push(status.clone());
             }
@@ -48,12 +55,10 @@ impl Attacher {
         changes
     }
 
-    /// Detaches the hooks of an interface. A filter is removed by the interface's name, which is
-    /// `None` for an interface that is gone.
+    /// Detaches the hooks of an interface, which may be gone.
     pub fn detach_interface(
         &mut self,
         ifindex: u32,
-        name: Option<&str>,
         pins: Option<&Pins>,
     ) -> Result<Vec<HookStatus>> {
         self.links.detach(pins, |link| link.ifindex == ifindex)?;
@@ -61,10 +66,11 @@ impl Attacher {
             std::mem::take(&mut self.filters).into_iter().partition(|f| f.ifindex == ifindex);
         self.filters = others;
         for filter in &ours {
-            clsact::detach(filter, name, pins)?;
+            clsact::detach(filter, pins)?;
         }
         let mut changes = Vec::new();
         for hook in [Hook::Ingress, Hook::Egress] {
+            self.losses.forget((hook, ifindex));
             if let Some(status) = self.statuses.remove(&(hook, ifindex)) {
                 changes.push(HookStatus { attached: None, rejected: Vec::new(), ..status });
             }
@@ -101,7 +107,7 @@ impl Attacher {
                 ),
             });
         }
-        if let Err(error) = clsact::detach(&filter, Some(&interface.name), pins) {
+        if let Err(error) = clsact::detach(&filter, pins) {
             tracing::warn!(%error, %hook, "a stale filter cannot be removed");
         }
         self.filters.retain(|filter| !ours(filter));
@@ -132,13 +138,14 @@ impl Attacher {
         if mechanism == HookMechanism::Clsact {
             return self.attach_filter(program, hook, interface, pins);
         }
-        let (program, link) = match self.loader.attach_to_interface(program, hook, interface) {
+        let (program, link) = match self.loader.attach_to_interface(program, hook, interface.index)
+        {
             Ok(link) => (program, link),
             Err(error) => {
                 let several = programs::for_several_buffers(hook, mechanism)
                     .filter(|_| may_need_several_buffers(interface));
                 let attach = |program| {
-                    let link = self.loader.attach_to_interface(program, hook, interface);
+                    let link = self.loader.attach_to_interface(program, hook, interface.index);
                     Some((program, link.ok()?))
                 };
                 several.and_then(attach).ok_or(error)?
@@ -168,8 +175,9 @@ impl Attacher {
     ) -> Result<()> {
         let ours = |filter: &&Filter| filter.hook == hook && filter.ifindex == interface.index;
         let left = self.filters.iter().find(ours).cloned();
+        let name = program.name;
         let program = self.loader.load_tc(program)?;
-        let filter = clsact::attach(program, hook, interface, left.as_ref(), pins)?;
+        let filter = clsact::attach(program, name, hook, interface.index, left.as_ref(), pins)?;
         self.filters.retain(|other| Some(other) != left.as_ref());
         self.filters.push(filter);
         Ok(())

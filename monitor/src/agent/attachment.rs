@@ -1,6 +1,9 @@
 //! Traffic hooks follow the interfaces of the host.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -17,14 +20,14 @@ impl Agent {
     /// Attaches to the selected interfaces of the host, and detaches from all others. An error means
     /// that the interfaces could not be listed.
     pub(super) async fn reconcile(&mut self) -> Result<()> {
-        let interfaces = self.list_interfaces().await?;
+        let interfaces = self.list_interfaces()?;
         self.reconcile_with(interfaces).await;
         Ok(())
     }
 
     /// The interfaces that there are now.
-    pub(super) async fn list_interfaces(&self) -> Result<InterfaceList> {
-        self.interfaces.list().await.context("cannot list the interfaces")
+    pub(super) fn list_interfaces(&self) -> Result<InterfaceList> {
+        self.interfaces.list().context("cannot list the interfaces")
     }
 
     /// [`Self::reconcile`] with a list that was read before. What cannot be attached is logged and
@@ -40,15 +43,47 @@ impl Agent {
             Ok(changes) => changes.iter().for_each(|change| self.report_hook(change)),
             Err(error) => tracing::error!(%error, "the traffic hooks were not reconciled"),
         }
-        self.sweep_qdiscs().await;
+        self.sweep_qdiscs();
+    }
+
+    /// Asks the kernel whether the hooks are still attached. Those that something else detached are
+    /// reported, and attached again in a while.
+    pub(super) async fn check_hooks(&mut self) {
+        if let Err(error) = self.find_lost_hooks().await {
+            tracing::warn!("whether hooks are attached is unknown now: {error:#}");
+        }
+        self.hooks_lost.store(lock(&self.kernel).has_lost_hooks(), Ordering::Relaxed);
+    }
+
+    async fn find_lost_hooks(&mut self) -> Result<()> {
+        let kernel = Arc::clone(&self.kernel);
+        let mut detached = spawn_blocking(move || lock(&kernel).detached_hooks()).await?;
+        if !detached.is_empty() {
+            // An interface that goes leaves the list before it loses its hooks.
+            let interfaces = self.list_interfaces()?;
+            detached.retain(|(_, ifindex)| *ifindex == 0 || interfaces.contains_key(ifindex));
+            let lost = lock(&self.kernel).lose(&detached);
+            lost.iter().for_each(|change| self.report_hook(change));
+        }
+        if lock(&self.kernel).is_restoring_due() {
+            self.restore_hooks().await?;
+        }
+        Ok(())
+    }
+
+    async fn restore_hooks(&mut self) -> Result<()> {
+        let kernel = Arc::clone(&self.kernel);
+        let mechanism = self.config().bind_mechanism;
+        let restored = spawn_blocking(move || lock(&kernel).restore_sockets(mechanism)).await?;
+        restored.iter().for_each(|change| self.report_hook(change));
+        self.reconcile().await
     }
 
     /// A pattern that matches nothing may be a misspelling, or mean an interface that is yet to
     /// appear.
     fn note_unmatched_patterns(&mut self, interfaces: &InterfaceList) {
-        let names: Vec<String> = interfaces.values().map(|i| i.name.clone()).collect();
         let config = self.config();
-        let unmatched = config.interfaces.unmatched(&names).map(ToString::to_string);
+        let unmatched = config.interfaces.unmatched(interfaces.values()).map(ToString::to_string);
         let unmatched: Vec<String> = unmatched.collect();
         for pattern in unmatched.iter().filter(|pattern| !self.unmatched_patterns.contains(pattern))
         {
@@ -60,10 +95,10 @@ impl Agent {
 
     /// Removes clsact qdiscs that this program made and no longer uses. One that cannot be removed
     /// is tried again at the next reconciliation.
-    pub(super) async fn sweep_qdiscs(&self) {
+    pub(super) fn sweep_qdiscs(&self) {
         let idle = lock(&self.kernel).idle_qdiscs();
         for ifindex in idle {
-            self.interfaces.remove_empty_clsact(ifindex).await;
+            self.interfaces.remove_empty_clsact(ifindex);
             if let Err(error) = lock(&self.kernel).forget_qdisc(ifindex) {
                 tracing::warn!(ifindex, "the mark of a clsact qdisc stays: {error:#}");
             }
@@ -94,7 +129,7 @@ pub(super) fn selected(
 ) -> InterfaceList {
     interfaces
         .iter()
-        .filter(|(_, interface)| selection.counts(&interface.name))
+        .filter(|(_, interface)| selection.counts(interface))
         .map(|(index, interface)| (*index, interface.clone()))
         .collect()
 }

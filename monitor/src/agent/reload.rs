@@ -57,7 +57,7 @@ impl Agent {
         let web_file = config.web_config_file.clone();
         let web_file = web_file.filter(|_| config.web_config_file != running.web_config_file);
         let deferred = config.keep_until_restart(&running);
-        let interfaces = self.list_interfaces().await?;
+        let interfaces = self.list_interfaces()?;
         let (queue, security) = (self.sinks.clone(), self.security.clone());
         let configs = config.sinks.clone();
         let (sinks, rules) = spawn_blocking(move || -> Result<_> {

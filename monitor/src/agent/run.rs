@@ -66,6 +66,7 @@ pub async fn run(options: Options) -> Result<()> {
         unmatched_patterns: Vec::new(),
         context,
         ready: Arc::new(AtomicBool::new(false)),
+        hooks_lost: Arc::default(),
         manager: ServiceManager::of_this_process(),
         noticed: Arc::default(),
     };
@@ -131,6 +132,7 @@ impl Agent {
                 self.pipeline.clone(),
             ),
             ready: Arc::clone(&self.ready),
+            hooks_lost: Arc::clone(&self.hooks_lost),
             security: self.security.clone(),
             source: Arc::new(answers),
         }

@@ -21,6 +21,10 @@ use super::{
 /// Interfaces change in bursts; one reconciliation serves all that change within this time.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// How often the kernel is asked whether the hooks are attached: no message says that a link was
+/// detached.
+const CHECK_PERIOD: Duration = Duration::from_secs(1);
+
 /// How often the counters are read for the ledger, which learns of packets by nothing else.
 const READING_PERIOD: Duration = Duration::from_secs(1);
 
@@ -39,6 +43,7 @@ impl Agent {
     ) -> Result<Stop> {
         let pipeline = self.pipeline.clone();
         let mut next_reading = Instant::now();
+        let mut next_check = Instant::now() + CHECK_PERIOD;
         loop {
             tokio::select! {
                 read = streams.events.receive(|record| pipeline.submit_call(record)) => {
@@ -58,9 +63,14 @@ impl Agent {
                 }
                 forwarded = streams.log.forward() => forwarded?,
                 changed = self.interfaces.changed() => {
-                    changed.context("netlink has closed the connection")?;
+                    changed.context("netlink does not report changes of interfaces")?;
                     sleep(SETTLE).await;
                     self.reconcile().await?;
+                    self.check_hooks().await;
+                }
+                () = sleep_until(next_check) => {
+                    self.check_hooks().await;
+                    next_check = Instant::now() + CHECK_PERIOD;
                 }
                 order = signals.next() => match order {
                     Order::Reload => self.reload().await,

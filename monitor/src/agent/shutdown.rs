@@ -17,7 +17,7 @@ impl Agent {
         tracing::info!(reason, keep_attached, "stopping");
         self.manager.stopping();
         self.ready.store(false, Ordering::Relaxed);
-        let detached = if keep_attached { Ok(()) } else { self.detach().await };
+        let detached = if keep_attached { Ok(()) } else { self.detach() };
         self.pipeline.emit(Event::agent_stopped(Timestamp::now(), reason, &self.context));
         self.close_queues().await;
         detached
@@ -25,7 +25,7 @@ impl Agent {
 
     /// Undoes a start that has failed.
     pub(super) async fn abandon_start(&self) {
-        if let Err(error) = self.detach().await {
+        if let Err(error) = self.detach() {
             tracing::warn!("not every hook is detached, see `ghostport detach`: {error:#}");
         }
         self.close_queues().await;
@@ -41,14 +41,9 @@ impl Agent {
         }
     }
 
-    async fn detach(&self) -> Result<()> {
-        // The list has names for the log; without it hooks are detached all the same.
-        let interfaces = self.list_interfaces().await.unwrap_or_else(|error| {
-            tracing::warn!("{error:#}");
-            Default::default()
-        });
-        let detached = lock(&self.kernel).detach_hooks(&interfaces);
-        self.sweep_qdiscs().await;
+    fn detach(&self) -> Result<()> {
+        let detached = lock(&self.kernel).detach_hooks();
+        self.sweep_qdiscs();
         detached
     }
 }

@@ -2,7 +2,6 @@
 //! up, then the other threads are started.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -69,7 +68,7 @@ impl Prepared {
         let store = capabilities::as_later(|| Store::open(&config.store))?;
         let interfaces = Interfaces::connect().context("cannot ask netlink for the interfaces")?;
         let addresses = AddressUpdates::connect();
-        let present = interfaces.list().await.context("cannot list the interfaces")?;
+        let present = interfaces.list().context("cannot list the interfaces")?;
         let (kernel, streams) = Kernel::start(Options {
             command_lines: config.command_line,
             ports: config.ports.len(),
@@ -91,7 +90,7 @@ impl Prepared {
         let threads = match Threads::start(&kernel, config, sinks, store, context.clone()) {
             Ok(threads) => threads,
             Err(error) => {
-                if let Err(error) = kernel.detach_hooks(&BTreeMap::new()) {
+                if let Err(error) = kernel.detach_hooks() {
                     tracing::warn!("not every hook is detached, see `ghostport detach`: {error:#}");
                 }
                 return Err(error);

@@ -38,6 +38,8 @@ pub(super) struct Agent {
     pub(super) context: EventContext,
     /// Whether every hook has been tried: `/readyz`.
     pub(super) ready: Arc<AtomicBool>,
+    /// Whether hooks were detached behind the agent and are not attached again.
+    pub(super) hooks_lost: Arc<AtomicBool>,
     pub(super) manager: ServiceManager,
     /// Threads that may have begun to capture packets.
     pub(super) noticed: Arc<Noticed>,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::values;
 use crate::{
-    config::{DEFAULT_PATH, Overrides, Pattern, listen},
+    config::{DEFAULT_PATH, InterfacePattern, Overrides, listen},
     event::EventName,
     store::Filter,
     terminal::logging::{LogFormat, LogLevel},
@@ -28,7 +28,7 @@ pub struct RunArgs {
     /// Count only this interface, by name or glob, instead of interfaces.include and exclude; may
     /// be given several times
     #[arg(long = "interface", value_name = "INTERFACE")]
-    pub interfaces: Vec<Pattern>,
+    pub interfaces: Vec<InterfacePattern>,
     /// Leave the hooks attached and counting when the agent stops
     #[arg(long)]
     pub keep_attached: bool,

@@ -28,7 +28,7 @@ fn run_takes_all_its_options() {
     let Ok(Command::Run(run)) = command else { panic!("{command:?}") };
     assert_eq!(run.config.path, Some("f.yaml".into()));
     assert_eq!(run.overrides().web_listen.len(), 2);
-    assert!(run.overrides().interfaces[0].matches("eth7"));
+    assert_eq!(run.overrides().interfaces[0].to_string(), "eth*");
     assert!(run.keep_attached);
     assert_eq!(run.log_level, LogLevel::Debug);
     assert_eq!(run.log_format, LogFormat::Json);

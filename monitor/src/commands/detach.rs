@@ -12,11 +12,10 @@ use crate::terminal::{
 /// Detaches everything, and prints whether there was anything.
 pub async fn run() -> ExitCode {
     logging::init_for_command(LogLevel::Warn);
-    let detached = async {
-        let netlink = Interfaces::connect()?;
-        monitor_kernel::detach_everything(&netlink).await
-    };
-    match detached.await {
+    let detached = Interfaces::connect()
+        .map_err(Into::into)
+        .and_then(|netlink| monitor_kernel::detach_everything(&netlink));
+    match detached {
         Ok(true) => print("every hook, map and pin of ghostport is removed\n"),
         Ok(false) => print("nothing of ghostport is in this kernel\n"),
         Err(error) => fail(CANNOT_LOOK, &error),

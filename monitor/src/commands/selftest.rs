@@ -68,7 +68,7 @@ fn prove_in_private_namespace(config: &Config) -> Result<String> {
 
 async fn prove(config: &Config) -> Result<String> {
     let netlink = Interfaces::connect().context("cannot ask netlink")?;
-    netlink.set_up(LOOPBACK).await.context("cannot set the private loopback interface up")?;
+    netlink.set_up(LOOPBACK).context("cannot set the private loopback interface up")?;
     let port = config.port_numbers().next().context("no port is watched")?;
     let (mut kernel, mut streams) = Kernel::start_unpinned(Options::TRIAL)?;
     kernel.watch(&[port].into())?;

@@ -62,9 +62,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "interfaces.include",
-        value: "list of globs",
-        help: "An interface is counted if one of these globs matches its name. New interfaces are \
-               counted as they appear.",
+        value: "list of globs, names and `kind:NAME`",
+        help: "An interface is counted if a glob matches its name, or if it is of that kind, as \
+               `kind:bond`. New interfaces are counted as they appear.",
         change: Change::Reload,
         read: |reading, node| {
             reading.config.interfaces.include = parse::patterns(node)?;
@@ -74,9 +74,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "interfaces.exclude",
-        value: "list of globs",
-        help: "An interface that one of these globs matches is not counted. The list replaces the \
-               default.",
+        value: "list of globs, names and `kind:NAME`",
+        help: "What matches is not counted, unless `include` is more particular: a name wins over \
+               globs, a glob over kinds, a kind over `*`. The list replaces the default.",
         change: Change::Reload,
         read: |reading, node| {
             reading.config.interfaces.exclude = parse::patterns(node)?;

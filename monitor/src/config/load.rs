@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     error::{ConfigError, OTHER_PORT},
+    interfaces::InterfacePattern,
     keys::{KEYS, Key, Reading},
     model::Config,
-    pattern::Pattern,
     source::{read, text},
     value::section_of,
     yaml::{self, Node, Position, Problem},
@@ -28,7 +28,7 @@ pub struct Overrides {
     /// Replaces `web.config_file`.
     pub web_config_file: Option<PathBuf>,
     /// Replaces `interfaces.include` and empties `interfaces.exclude`.
-    pub interfaces: Vec<Pattern>,
+    pub interfaces: Vec<InterfacePattern>,
 }
 
 impl Config {

@@ -9,6 +9,7 @@
 
 mod error;
 mod expect;
+mod interfaces;
 mod keys;
 pub mod listen;
 mod load;
@@ -30,11 +31,12 @@ mod yaml;
 pub use self::{
     error::ConfigError,
     expect::{ContainerMatch, Expectation, Owner, UnitMatch, UserMatch, is_expected},
+    interfaces::{InterfacePattern, Interfaces},
     keys::{Change, KEYS, Key},
     load::{DEFAULT_PATH, Overrides},
     model::{
-        Config, DEFAULT_PORTS, IdentifiedEvents, Interfaces, PayloadConfig, PayloadKeep,
-        StoreConfig, WebDetails,
+        Config, DEFAULT_PORTS, IdentifiedEvents, PayloadConfig, PayloadKeep, StoreConfig,
+        WebDetails,
     },
     parse::{EXPECT_KEYS, PORT_KEYS},
     pattern::{Pattern, PatternError},

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use monitor_kernel::mechanism::{BindMechanism, InterfaceMode};
+use monitor_kernel::mechanism::BindMechanism;
 
-use super::{pattern::Pattern, port::WatchedPort, sink::SinkConfig};
+use super::{interfaces::Interfaces, port::WatchedPort, sink::SinkConfig};
 
 /// The five legacy ports that are watched by default.
 pub const DEFAULT_PORTS: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
@@ -41,17 +41,6 @@ pub struct Config {
     pub web_details: WebDetails,
     /// Where events are written.
     pub sinks: Vec<SinkConfig>,
-}
-
-/// Which interfaces are counted, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interfaces {
-    /// An interface is counted if one of these matches its name.
-    pub include: Vec<Pattern>,
-    /// And none of these does.
-    pub exclude: Vec<Pattern>,
-    /// How ingress is attached.
-    pub mode: InterfaceMode,
 }
 
 /// Whether first payloads are identified, and what is kept of them.
@@ -132,30 +121,6 @@ impl Default for Config {
             web_config_file: None,
             web_details: WebDetails::Loopback,
             sinks: vec![SinkConfig::Stdout],
-        }
-    }
-}
-
-impl Interfaces {
-    /// Whether the interface called `name` is counted.
-    pub fn counts(&self, name: &str) -> bool {
-        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
-        matches(&self.include) && !matches(&self.exclude)
-    }
-
-    /// The patterns of `include` that match none of `names`.
-    pub fn unmatched<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Pattern> {
-        self.include.iter().filter(|pattern| !names.iter().any(|name| pattern.matches(name)))
-    }
-}
-
-impl Default for Interfaces {
-    fn default() -> Self {
-        let patterns = |globs: &[&str]| globs.iter().filter_map(|glob| glob.parse().ok()).collect();
-        Self {
-            include: patterns(&["*"]),
-            exclude: patterns(&["veth*", "docker*", "br-*", "cali*", "lxc*", "virbr*"]),
-            mode: InterfaceMode::Auto,
         }
     }
 }

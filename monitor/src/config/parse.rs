@@ -4,6 +4,7 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use super::{
     expect::{Expectation, UserMatch},
+    interfaces::InterfacePattern,
     listen,
     pattern::Pattern,
     port::WatchedPort,
@@ -159,11 +160,11 @@ fn port_number(node: &Node<'_>) -> Result<u16, Problem> {
 }
 
 /// A list of globs of interface names.
-pub(super) fn patterns(node: Node<'_>) -> Result<Vec<Pattern>, Problem> {
+pub(super) fn patterns(node: Node<'_>) -> Result<Vec<InterfacePattern>, Problem> {
     list(node, "a list of patterns, as [\"eth*\", lo]", pattern)
 }
 
-fn pattern(node: Node<'_>) -> Result<Pattern, Problem> {
+fn pattern(node: Node<'_>) -> Result<InterfacePattern, Problem> {
     matching(&node, "the name of an interface or a glob, as \"eth*\"")
 }
 

@@ -34,6 +34,11 @@ impl Pattern {
         }
     }
 
+    /// Whether one name alone is meant.
+    pub fn is_exact(&self) -> bool {
+        self.matcher.is_none()
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use super::{
     expect::{Expectation, UserMatch},
-    pattern::Pattern,
+    interfaces::InterfacePattern,
     port::WatchedPort,
     quantity,
     sink::SinkConfig,
@@ -16,8 +16,8 @@ pub(super) fn ports(ports: &[WatchedPort]) -> String {
 }
 
 /// A list of globs.
-pub(super) fn patterns(patterns: &[Pattern]) -> String {
-    flow_list(patterns, |pattern| quoted(pattern.as_str()))
+pub(super) fn patterns(patterns: &[InterfacePattern]) -> String {
+    flow_list(patterns, |pattern| quoted(&pattern.to_string()))
 }
 
 /// A list of addresses.

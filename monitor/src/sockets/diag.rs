@@ -11,12 +11,10 @@ use std::{
 
 use bytemuck::{Pod, Zeroable};
 use monitor_common::flow::Protocol;
-use rustix::net::{AddressFamily, netlink};
+use monitor_kernel::netlink::{self, attribute, beginning};
+use rustix::net::{AddressFamily, netlink::SOCK_DIAG};
 
-use super::{
-    netlink_dump::{self, beginning},
-    socket::{Entry, TcpState},
-};
+use super::socket::{Entry, TcpState};
 
 /// With more ports everything is listed and filtered here: the kernel verifies a filter in quadratic
 /// time.
@@ -88,19 +86,19 @@ pub(super) fn list(ports: &[u16], mut visit: impl FnMut(Entry)) -> io::Result<()
     let filter = filter(ports);
     let every_state = u32::MAX;
     let tcp = TcpRequest { states: every_state, ..TcpRequest::zeroed() };
-    let tcp = netlink_dump::request(TCPDIAG_GETSOCK, bytemuck::bytes_of(&tcp), &filter);
+    let tcp = netlink::request(TCPDIAG_GETSOCK, bytemuck::bytes_of(&tcp), &filter);
     dump(&tcp, Protocol::Tcp, &mut visit)?;
     for family in [AddressFamily::INET, AddressFamily::INET6] {
         let family = family.as_raw() as u8;
         let udp = Request { family, protocol: UDP, states: every_state, ..Request::zeroed() };
-        let udp = netlink_dump::request(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&udp), &filter);
+        let udp = netlink::request(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&udp), &filter);
         dump(&udp, Protocol::Udp, &mut visit)?;
     }
     Ok(())
 }
 
 fn dump(request: &[u8], protocol: Protocol, visit: &mut impl FnMut(Entry)) -> io::Result<()> {
-    netlink_dump::dump(Some(netlink::SOCK_DIAG), request, |body| {
+    netlink::dump(Some(SOCK_DIAG), request, |body| {
         let answer: Answer = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
         if let Some(entry) = answer.entry(protocol) {
             visit(entry);
@@ -156,7 +154,7 @@ fn filter(ports: &[u16]) -> Vec<u8> {
     if program.is_empty() {
         return program;
     }
-    netlink_dump::attribute(INET_DIAG_REQ_BYTECODE, &program)
+    attribute(INET_DIAG_REQ_BYTECODE, &program)
 }
 
 /// The program of the filter.

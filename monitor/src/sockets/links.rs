@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, io};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{
-    netlink::Attributes,
-    netlink_dump::{self, beginning},
-};
+use monitor_kernel::netlink::{self, Attributes, beginning};
 
 /// `RTM_GETLINK`, `include/uapi/linux/rtnetlink.h`.
 const GET_LINK: u16 = 18;
@@ -41,8 +38,8 @@ pub(super) fn dummies() -> io::Result<BTreeSet<u32>> {
 
 /// Calls `visit` with every interface.
 pub(super) fn list(mut visit: impl FnMut(Link, Attributes<'_>)) -> io::Result<()> {
-    let request = netlink_dump::request(GET_LINK, bytemuck::bytes_of(&Link::zeroed()), &[]);
-    netlink_dump::dump(None, &request, |body| {
+    let request = netlink::request(GET_LINK, bytemuck::bytes_of(&Link::zeroed()), &[]);
+    netlink::dump(None, &request, |body| {
         let link: Link = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
         visit(link, Attributes::behind(body, size_of::<Link>()));
         Ok(())
@@ -56,7 +53,7 @@ fn is_dummy(link: Attributes<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sockets::netlink_dump::attribute;
+    use monitor_kernel::netlink::attribute;
 
     #[test]
     fn finds_the_kind_of_a_link() {

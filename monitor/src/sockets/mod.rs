@@ -26,8 +26,6 @@ mod kernel_modules;
 mod links;
 mod list;
 mod namespaces;
-mod netlink;
-mod netlink_dump;
 mod numbered;
 mod paths;
 mod port_filter;

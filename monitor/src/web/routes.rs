@@ -34,6 +34,8 @@ pub struct State {
     pub exposition: Exposition,
     /// Whether every hook has been tried.
     pub ready: Arc<AtomicBool>,
+    /// Whether hooks were detached behind the agent and are not attached again.
+    pub hooks_lost: Arc<AtomicBool>,
     /// TLS and authentication of clients over TCP; `None` for neither.
     pub security: Option<Arc<Security>>,
     /// The details, which not every client may read.
@@ -123,7 +125,14 @@ fn failure(why: &str) -> Response {
 }
 
 async fn readyz(AxumState(routes): AxumState<Routes>) -> Response {
-    if routes.state.is_ready() { "ready\n".into_response() } else { not_ready() }
+    if !routes.state.is_ready() {
+        return not_ready();
+    }
+    if routes.state.hooks_lost.load(Ordering::Relaxed) {
+        let why = "not ready: something detached hooks of the agent, which attaches them again\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    }
+    "ready\n".into_response()
 }
 
 fn not_ready() -> Response {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, net::UdpSocket, thread};
+use std::{net::UdpSocket, thread};
 
 use monitor_common::flow::{Direction, Protocol, Side};
 use monitor_kernel::{
@@ -33,7 +33,7 @@ fn with_stack(test: impl AsyncFnOnce() + Send) {
 }
 
 fn loopback() -> Interface {
-    Interface { index: 1, name: "lo".to_owned(), mtu: 65536, link: Link::Ethernet }
+    Interface::new(1, "lo", 65536, Link::Ethernet)
 }
 
 fn send(datagrams: usize) {
@@ -68,9 +68,9 @@ fn filters_count_both_directions_until_detached() {
         assert!(sh("tc qdisc show dev lo").contains("clsact"));
 
         let netlink = Interfaces::connect().unwrap();
-        kernel.detach_hooks(&BTreeMap::from([(1, loopback())])).unwrap();
+        kernel.detach_hooks().unwrap();
         assert_eq!(kernel.idle_qdiscs(), [1]);
-        netlink.remove_empty_clsact(1).await;
+        netlink.remove_empty_clsact(1);
         assert!(!sh("tc qdisc show dev lo").contains("clsact"));
     });
 }
@@ -98,7 +98,7 @@ fn leaves_a_foreign_qdisc() {
         assert!(sh("tc qdisc add dev lo clsact").is_empty());
         let mut kernel = start();
         kernel.attach_by(Hook::Ingress, HookMechanism::Clsact, &loopback()).unwrap();
-        kernel.detach_hooks(&BTreeMap::from([(1, loopback())])).unwrap();
+        kernel.detach_hooks().unwrap();
         assert_eq!(kernel.idle_qdiscs(), [] as [u32; 0]);
         assert!(sh("tc qdisc show dev lo").contains("clsact"));
         assert_eq!(sh("tc filter show dev lo ingress"), "");

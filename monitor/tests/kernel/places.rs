@@ -35,7 +35,7 @@ fn interface(name: &str) -> Interface {
         set_sysctl(&format!("net/ipv6/conf/{end}/disable_ipv6"), "1");
         sh(&format!("ip link set {end} up"));
     }
-    Interface { index: index_of(name), name: name.to_owned(), mtu: 1500, link: Link::Veth }
+    Interface::new(index_of(name), name, 1500, Link::Veth)
 }
 
 fn send(interfaces: &BTreeMap<u32, Interface>, source: u16, datagrams: usize) {

@@ -25,26 +25,22 @@ pub(super) struct InterfaceReport {
 }
 
 /// Every interface of this network namespace; none where netlink cannot be asked.
-pub(super) async fn all() -> Vec<Interface> {
+pub(super) fn all() -> Vec<Interface> {
     let Ok(netlink) = Interfaces::connect() else {
         return Vec::new();
     };
-    netlink.list().await.unwrap_or_default().into_values().collect()
+    netlink.list().unwrap_or_default().into_values().collect()
 }
 
 /// Names of those that have an XDP program, whose it is.
-pub(super) async fn with_xdp(all: &[Interface]) -> Vec<String> {
-    let Ok(netlink) = Interfaces::connect() else {
-        return Vec::new();
-    };
-    let indices = netlink.with_xdp().await.unwrap_or_default();
-    let found = all.iter().filter(|interface| indices.contains(&interface.index));
+pub(super) fn with_xdp(all: &[Interface]) -> Vec<String> {
+    let found = all.iter().filter(|interface| interface.has_xdp);
     found.map(|interface| interface.name.clone()).collect()
 }
 
 /// Those that the configuration wants counted.
 pub(super) fn counted(config: &Config, all: &[Interface]) -> Vec<Interface> {
-    all.iter().filter(|interface| config.interfaces.counts(&interface.name)).cloned().collect()
+    all.iter().filter(|interface| config.interfaces.counts(interface)).cloned().collect()
 }
 
 /// The report on every interface. A running agent may have another configuration than this command:

@@ -75,7 +75,7 @@ impl Report {
     pub(super) async fn make(config: &Config) -> Result<Self> {
         let agent = Agent::find().await;
         let mut facts = facts::of_host(&agent);
-        let all = interfaces::all().await;
+        let all = interfaces::all();
         let counted = interfaces::counted(config, &all);
         let (hooks, kernel_memory_bytes) = if agent.is_running == Some(true) {
             let holders = agent.traces.as_ref().and_then(|traces| traces.holders());
@@ -94,7 +94,7 @@ impl Report {
         let hooks = hooks.unwrap_or_default();
         relieve(&mut facts, &hooks);
         let interfaces = interfaces::reports(&counted, &all, &hooks);
-        facts.extend(blind_spots::of_host(&interfaces, &interfaces::with_xdp(&all).await));
+        facts.extend(blind_spots::of_host(&interfaces, &interfaces::with_xdp(&all)));
         // An agent may have been started with another configuration.
         let is_running = agent.is_running == Some(true);
         let of_agent = if is_running { client::ports().await.ok().flatten() } else { None };

@@ -1,7 +1,7 @@
 //! What the agent knows of itself: hooks, losses, maps, payloads, configuration, process.
 
 use monitor_common::{errors::KernelError, sample::SkipCause};
-use monitor_kernel::snapshot::Snapshot;
+use monitor_kernel::{hooks::Hook, snapshot::Snapshot};
 
 use crate::metrics::{facts::AgentStatus, family::Family, names, process::ProcessFacts};
 
@@ -34,6 +34,14 @@ pub(super) fn hooks(snapshot: &Snapshot) -> Family {
     for (hook, interface, mechanism) in rows {
         let (name, value) = mechanism.map_or(("none", 0.0), |mechanism| (mechanism.name(), 1.0));
         family.add(&[hook.name(), name, interface], value);
+    }
+    family
+}
+
+pub(super) fn hook_losses(snapshot: &Snapshot) -> Family {
+    let mut family = Family::new(&names::HOOKS_LOST);
+    for (hook, count) in Hook::ALL.into_iter().zip(snapshot.hook_losses) {
+        family.add(&[hook.name()], count as f64);
     }
     family
 }

@@ -54,6 +54,7 @@ fn families(
     families.extend(agent::payloads(snapshot, status));
     families.push(ports::port_info(snapshot, &shown));
     families.push(agent::hooks(snapshot));
+    families.push(agent::hook_losses(snapshot));
     families.extend(agent::losses(snapshot, status));
     families.push(Family::of_one(&names::HOLDER_DIFFERENCES, ledger.differences as f64));
     families.extend(agent::maps(snapshot));

@@ -12,6 +12,7 @@ use crate::{config::DEFAULT_PORTS, metrics::BuildInfo};
 use monitor_kernel::{
     hooks::{Hook, HookMechanism, HookStatus},
     snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic},
+    topology::Role,
 };
 use monitor_ledger::{ClockReading, CounterEpoch, Ledger, Start, Watched};
 
@@ -40,6 +41,7 @@ fn snapshot(interfaces: &[&str], ports: &[u16]) -> Snapshot {
                 ports.iter().map(|port| PortTraffic {
                     interface_index: 1,
                     interface: (*interface).to_owned(),
+                    role: Role::Edge,
                     port: *port,
                     counters: PortCounters::default(),
                 })
@@ -103,6 +105,50 @@ fn five_ports_on_two_interfaces_have_few_series() {
     let of_ports = all.iter().filter(|line| line.contains("port=")).count();
     assert!(of_ports <= 300, "{of_ports} series of ports");
     assert!(all.len() <= 320, "{} series", all.len());
+}
+
+/// A host whose containers are all counted, each by its end of a pair on one bridge.
+#[test]
+fn two_hundred_containers_have_few_series() {
+    let names: Vec<String> = (0..200).map(|n| format!("veth{n}")).collect();
+    let mut interfaces = vec!["lo", "eth0", "docker0"];
+    interfaces.extend(names.iter().map(String::as_str));
+    let mut snapshot = snapshot(&interfaces, &DEFAULT_PORTS);
+    for row in &mut snapshot.traffic {
+        if row.interface.starts_with("veth") {
+            row.role = Role::Inner;
+        }
+    }
+    let text = text(&snapshot, Some(&ProcessFacts::default()));
+    let all = series(&text).len();
+    assert!(all <= 1000, "{all} series");
+}
+
+#[test]
+fn a_series_of_an_inner_interface_appears_with_its_first_packet() {
+    let mut snapshot = snapshot(&["eth0", "br0"], &[80]);
+    for row in snapshot.traffic.iter_mut().filter(|row| row.interface == "eth0") {
+        row.role = Role::Inner;
+    }
+    let inner = |snapshot: &Snapshot| {
+        let text = text(snapshot, None);
+        text.lines().filter(|line| line.contains(r#"role="inner""#)).count()
+    };
+    assert_eq!(inner(&snapshot), 0);
+    snapshot.traffic[0].counters.traffic[0][0][0] = Traffic { packets: 1, bytes: 60 };
+    assert_eq!(inner(&snapshot), 2, "packets and bytes");
+}
+
+#[test]
+fn an_unclassified_packet_has_a_series() {
+    let mut snapshot = snapshot(&["eth0"], &[80]);
+    let count = |snapshot: &Snapshot| {
+        let text = text(snapshot, None);
+        series(&text).iter().filter(|l| l.starts_with(names::UNCLASSIFIED_PACKETS.name)).count()
+    };
+    assert_eq!(count(&snapshot), 0);
+    snapshot.unclassified[0].counters.packets[0][0] = 1;
+    assert_eq!(count(&snapshot), 1);
 }
 
 #[test]

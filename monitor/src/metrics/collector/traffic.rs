@@ -7,7 +7,10 @@ use monitor_common::{
     packet::Unclassified,
     rare::RareCounters,
 };
-use monitor_kernel::snapshot::{PortSources, Snapshot};
+use monitor_kernel::{
+    snapshot::{PortSources, Snapshot},
+    topology::Role,
+};
 
 use super::shown::ShownPorts;
 use crate::metrics::{family::Family, names};
@@ -17,41 +20,45 @@ pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
     let mut bytes = shown.family(&names::BYTES);
     let mut attempts = shown.family(&names::CONNECTION_ATTEMPTS);
     // Two interfaces can have the same name while they are renamed, and a series must be unique.
-    let mut rows = BTreeMap::<(&str, u16), PortCounters>::new();
+    let mut rows = BTreeMap::<(&str, Role, u16), PortCounters>::new();
     for row in snapshot.traffic.iter().filter(|row| shown.contains(row.port)) {
-        add(rows.entry((&row.interface, row.port)).or_default(), &row.counters);
+        add(rows.entry((&row.interface, row.role, row.port)).or_default(), &row.counters);
     }
-    for ((interface, port), counters) in &rows {
+    for ((interface, role, port), counters) in &rows {
+        let role_name = role.name();
         let port = port.to_string();
         for direction in Direction::ALL {
             for side in Side::ALL {
                 for protocol in Protocol::COMMON {
                     let traffic = counters.traffic(protocol, direction, side);
-                    if traffic == Traffic::default() && !is_shown_at_zero(direction, side) {
+                    let is_shown = is_shown_at_zero(*role, direction, side);
+                    if traffic == Traffic::default() && !is_shown {
                         continue;
                     }
-                    let labels =
-                        [interface, &*port, protocol.name(), direction.name(), side.name()];
+                    let (protocol, direction, side) =
+                        (protocol.name(), direction.name(), side.name());
+                    let labels = [interface, role_name, &*port, protocol, direction, side];
                     packets.add(&labels, traffic.packets as f64);
                     bytes.add(&labels, traffic.bytes as f64);
                 }
                 let count = counters.connection_attempts[direction as usize][side as usize];
-                if count == 0 && !is_shown_at_zero(direction, side) {
+                if count == 0 && !is_shown_at_zero(*role, direction, side) {
                     continue;
                 }
-                let labels = [interface, &*port, direction.name(), side.name()];
+                let labels = [interface, role_name, &*port, direction.name(), side.name()];
                 attempts.add(&labels, count as f64);
             }
         }
     }
-    for ((interface, port, protocol), counters) in &rare_rows(snapshot, shown) {
+    for ((interface, role, port, protocol), counters) in &rare_rows(snapshot, shown) {
         let port = port.to_string();
         for direction in Direction::ALL {
             for side in Side::ALL {
                 let traffic = counters.traffic(direction, side);
                 if traffic != Traffic::default() {
-                    let labels =
-                        [interface, &*port, protocol.name(), direction.name(), side.name()];
+                    let (protocol, direction, side) =
+                        (protocol.name(), direction.name(), side.name());
+                    let labels = [interface, role.name(), &*port, protocol, direction, side];
                     packets.add(&labels, traffic.packets as f64);
                     bytes.add(&labels, traffic.bytes as f64);
                 }
@@ -65,10 +72,10 @@ pub(super) fn traffic(snapshot: &Snapshot, shown: &ShownPorts) -> Vec<Family> {
 fn rare_rows<'a>(
     snapshot: &'a Snapshot,
     shown: &ShownPorts,
-) -> BTreeMap<(&'a str, u16, Protocol), RareCounters> {
+) -> BTreeMap<(&'a str, Role, u16, Protocol), RareCounters> {
     let mut rows = BTreeMap::<_, RareCounters>::new();
     for row in snapshot.rare_traffic.iter().filter(|row| shown.contains(row.port)) {
-        let sum = rows.entry((&*row.interface, row.port, row.protocol)).or_default();
+        let sum = rows.entry((&*row.interface, row.role, row.port, row.protocol)).or_default();
         let sums = sum.traffic.as_flattened_mut();
         for (sum, traffic) in sums.iter_mut().zip(row.counters.traffic.as_flattened()) {
             sum.packets += traffic.packets;
@@ -79,9 +86,10 @@ fn rare_rows<'a>(
 }
 
 /// Whether a series exists before its first packet, so that `increase()` sees the step from zero.
-/// Packets to this host are what alerts ask for; the other series would be zeros nearly everywhere.
-const fn is_shown_at_zero(direction: Direction, side: Side) -> bool {
-    matches!((direction, side), (Direction::Ingress, Side::Local))
+/// Packets to this host are what alerts ask for, on the interfaces that they sum; the other series would
+/// be zeros nearly everywhere.
+const fn is_shown_at_zero(role: Role, direction: Direction, side: Side) -> bool {
+    matches!((role, direction, side), (Role::Edge, Direction::Ingress, Side::Local))
 }
 
 fn add(sum: &mut PortCounters, counters: &PortCounters) {
@@ -112,6 +120,9 @@ pub(super) fn unclassified(snapshot: &Snapshot) -> Family {
         for direction in Direction::ALL {
             for cause in Unclassified::ALL {
                 let count = packets[direction as usize][cause as usize];
+                if count == 0 {
+                    continue;
+                }
                 family.add(&[interface, direction.name(), cause.name()], count as f64);
             }
         }

@@ -6,13 +6,10 @@
 use std::io;
 
 use bytemuck::{Pod, Zeroable};
+use monitor_kernel::netlink::{self, Attributes, beginning};
 use rustix::net::netlink::SOCK_DIAG;
 
-use crate::sockets::{
-    diag::SOCK_DIAG_BY_FAMILY,
-    netlink::Attributes,
-    netlink_dump::{self, beginning},
-};
+use crate::sockets::diag::SOCK_DIAG_BY_FAMILY;
 
 /// `struct packet_diag_req` and `struct xdp_diag_req`, which have the same layout.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -94,8 +91,8 @@ pub(super) fn xdp_sockets() -> io::Result<Vec<u32>> {
 
 fn dump(family: i32, show: u32, mut visit: impl FnMut(Message, Attributes<'_>)) -> io::Result<()> {
     let request = Request { family: family as u8, show, ..Request::zeroed() };
-    let request = netlink_dump::request(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&request), &[]);
-    netlink_dump::dump(Some(SOCK_DIAG), &request, |body| {
+    let request = netlink::request(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&request), &[]);
+    netlink::dump(Some(SOCK_DIAG), &request, |body| {
         let message: Message = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
         visit(message, Attributes::behind(body, size_of::<Message>()));
         Ok(())

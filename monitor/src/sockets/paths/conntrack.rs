@@ -9,17 +9,11 @@ use std::{
 };
 
 use monitor_common::{flow::Protocol, ports::PortSet};
+use monitor_kernel::netlink::{Attributes, beginning, dump, request};
 use rustix::net::netlink::NETFILTER;
 
 use super::route::{Route, Target};
-use crate::sockets::{
-    addresses::Addresses,
-    kernel_modules::Module,
-    namespaces::HERE,
-    netlink::Attributes,
-    netlink_dump::{beginning, dump, request},
-    reach::Path,
-};
+use crate::sockets::{addresses::Addresses, kernel_modules::Module, namespaces::HERE, reach::Path};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET`.
 const GET_CONNECTIONS: u16 = 0x0101;

@@ -95,7 +95,7 @@ impl Source for Known {
 /// The state of a server that is ready.
 pub(super) fn state(exposition: Exposition) -> State {
     let ready = Arc::new(AtomicBool::new(true));
-    State { exposition, ready, security: None, source: Known::shared() }
+    State { exposition, ready, hooks_lost: Arc::default(), security: None, source: Known::shared() }
 }
 
 /// A server on a loopback address, which stops when this is dropped.

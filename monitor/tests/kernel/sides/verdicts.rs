@@ -267,8 +267,7 @@ fn count_who_began(peer: &Peer) {
     kernel.watch(&[watched()].into()).expect("watched");
     let local = LocalAddresses { addresses: [HERE.into()].into(), ..LocalAddresses::default() };
     kernel.set_local_addresses(&local).expect("set");
-    let interface =
-        Interface { index: index_of("gp0"), name: "gp0".to_owned(), mtu: 1500, link: Link::Veth };
+    let interface = Interface::new(index_of("gp0"), "gp0", 1500, Link::Veth);
     for (hook, mechanism) in
         [(Hook::Ingress, HookMechanism::XdpNative), (Hook::Egress, HookMechanism::Clsact)]
     {

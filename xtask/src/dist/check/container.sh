@@ -60,7 +60,7 @@ for hook in bind listen close ingress egress; do
 done
 bash -c 'for _ in 1 2 3; do echo >/dev/udp/127.0.0.1/2948; done' 2>/dev/null || true
 curl --silent --fail "$metrics" |
-    grep -q '^ghostport_packets_total{interface="lo",port="2948",protocol="udp",direction="ingress",side="local"} 3$' ||
+    grep -q '^ghostport_packets_total{interface="lo",role="edge",port="2948",protocol="udp",direction="ingress",side="local"} 3$' ||
     fail "three packets were sent, and are not counted"
 pid=$(agent_pid)
 grep -q '^CapBnd:[[:space:]]*000000c000081004$' "/proc/$pid/status" || fail "it has other capabilities"

@@ -65,7 +65,7 @@ files() {
 
 received() {
     curl --silent --fail http://127.0.0.1:10948/metrics |
-        grep -e '^ghostport_packets_total{interface="lo",port="2948",protocol="udp",direction="ingress",side="local"}' |
+        grep -e '^ghostport_packets_total{interface="lo",role="edge",port="2948",protocol="udp",direction="ingress",side="local"}' |
         cut -d ' ' -f 2
 }
 

@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::sockets::{netlink_dump::beginning, paths::route::Target, reach::Path};
+use monitor_kernel::netlink::beginning;
+
+use crate::sockets::{paths::route::Target, reach::Path};
 
 /// Whether a match accepts the destination port; `None` if it is about something else.
 pub(super) fn port_match(name: &str, info: &[u8], port: u16) -> Option<bool> {

@@ -4,15 +4,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use monitor_common::flow::Protocol;
+use monitor_kernel::netlink::Attributes;
 
 use super::{
     bytes::{Byte, WORDS, known, octets, register},
     compat,
     ruleset::{DATA_VALUE, Element, MapData, Rule, Ruleset, TableKey, map_data},
 };
-use crate::sockets::{
-    addresses::Addresses, netlink::Attributes, paths::route::Target, reach::Path,
-};
+use crate::sockets::{addresses::Addresses, paths::route::Target, reach::Path};
 
 /// The packet.
 #[derive(Clone, Copy, Debug)]

@@ -5,12 +5,8 @@ use std::{
     io,
 };
 
+use monitor_kernel::netlink::{Attributes, attribute, dump, request};
 use rustix::net::netlink::NETFILTER;
-
-use crate::sockets::{
-    netlink::Attributes,
-    netlink_dump::{attribute, dump, request},
-};
 
 /// `NFNL_SUBSYS_NFTABLES << 8`, and the messages in it.
 const NFTABLES: u16 = 10 << 8;

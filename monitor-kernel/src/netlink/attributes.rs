@@ -1,45 +1,55 @@
 //! Attributes in messages of netlink, by their types.
 
-use super::netlink_dump::beginning;
+use super::message::beginning;
 
 /// The bits of an attribute's type that are its type (`NLA_TYPE_MASK`).
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
 
 /// Attributes (`struct nlattr`), one behind the other.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attributes<'a>(&'a [u8]);
+pub struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {
     /// The attributes in `bytes`, behind a fixed part of `fixed` bytes.
-    pub(super) fn behind(bytes: &'a [u8], fixed: usize) -> Self {
+    pub fn behind(bytes: &'a [u8], fixed: usize) -> Self {
         Self(bytes.get(fixed..).unwrap_or_default())
     }
 
     /// The value of the first attribute of a type.
-    pub(super) fn get(mut self, kind: u16) -> Option<&'a [u8]> {
+    pub fn get(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find(|(found, _)| *found == kind).map(|(_, value)| value)
     }
 
     /// The attributes that are nested in the first one of a type.
-    pub(super) fn nested(self, kind: u16) -> Option<Self> {
+    pub fn nested(self, kind: u16) -> Option<Self> {
         self.get(kind).map(Self)
     }
 
     /// A number in network byte order.
-    pub(super) fn be32(self, kind: u16) -> Option<u32> {
+    pub fn be32(self, kind: u16) -> Option<u32> {
         beginning(self.get(kind)?).map(u32::from_be_bytes)
     }
 
     /// A number of 16 bits in network byte order.
-    pub(super) fn be16(self, kind: u16) -> Option<u16> {
+    pub fn be16(self, kind: u16) -> Option<u16> {
         beginning(self.get(kind)?).map(u16::from_be_bytes)
     }
 
-    /// A text that ends with NUL.
-    pub(super) fn text(self, kind: u16) -> Option<&'a str> {
+    /// A number in the byte order of this machine.
+    pub fn u32(self, kind: u16) -> Option<u32> {
+        beginning(self.get(kind)?)
+    }
+
+    /// A text that ends with NUL; the kernel asks no text to be UTF-8.
+    pub fn bytes(self, kind: u16) -> Option<&'a [u8]> {
         let value = self.get(kind)?;
         let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-        str::from_utf8(value.get(..end)?).ok()
+        value.get(..end)
+    }
+
+    /// A text that ends with NUL, if it is UTF-8.
+    pub fn text(self, kind: u16) -> Option<&'a str> {
+        str::from_utf8(self.bytes(kind)?).ok()
     }
 }
 
@@ -57,7 +67,7 @@ impl<'a> Iterator for Attributes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sockets::netlink_dump::attribute;
+    use crate::netlink::message::attribute;
 
     #[test]
     fn finds_attributes_by_type() {
