@@ -85,10 +85,14 @@ impl Source for Answers {
 
     fn events(&self, filter: &Filter) -> Result<Vec<String>> {
         let mut events = Vec::new();
-        Reader::open(&self.config.borrow().store.path)?.each(filter, |line| {
+        let reader = Reader::open(&self.config.borrow().store.path)?;
+        reader.each(filter, |line| {
             events.push(line.to_owned());
             ControlFlow::Continue(())
         })?;
+        if let unreadable @ 1.. = reader.unreadable() {
+            tracing::warn!(unreadable, "damaged events of the store were skipped");
+        }
         Ok(events)
     }
 

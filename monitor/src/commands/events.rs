@@ -40,6 +40,9 @@ async fn show(args: &EventsArgs) -> Result<()> {
     let mut place = reader.each(&filter, |line| output.show(line))?;
     output.flush();
     if !args.follow {
+        if let unreadable @ 1.. = reader.unreadable() {
+            eprintln!("ghostport: {unreadable} damaged events of the store were skipped");
+        }
         return output.outcome();
     }
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());

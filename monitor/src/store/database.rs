@@ -5,12 +5,12 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::{error::StoreError, record::Record, schema};
+use super::{age::Age, error::StoreError, record::Record, schema};
 use crate::config::StoreConfig;
 use monitor_ledger::{Changes, Saved, SavedPort};
 
@@ -29,6 +29,7 @@ const DELETE_AT_ONCE: u64 = 20_000;
 #[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
+    age: Age,
     max_size: u64,
     file: FileId,
 }
@@ -55,6 +56,7 @@ impl Database {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Before anything is changed: the database may belong to another program.
         schema::version(&connection)?;
+        schema::check(&connection)?;
         // This has no effect on a database that has tables.
         connection.pragma_update(None, "auto_vacuum", "incremental")?;
         connection.pragma_update(None, "journal_mode", "wal")?;
@@ -63,7 +65,8 @@ impl Database {
         connection.pragma_update(None, "cache_size", -1024)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         schema::migrate(&mut connection)?;
-        let mut database = Self { connection, max_size: config.max_size, file: file_id(path)? };
+        let (age, max_size) = (Age::resume(Instant::now()), config.max_size);
+        let mut database = Self { connection, age, max_size, file: file_id(path)? };
         if unclean {
             database.check()?;
         }
@@ -117,7 +120,7 @@ impl Database {
         Ok(transaction.commit()?)
     }
 
-    /// The ledger as it was last saved; `None` if it never was.
+    /// The ledger as it was last saved; `None` if it never was. A port that cannot be read is left out.
     pub(super) fn ledger(&self) -> Result<Option<KeptLedger>, StoreError> {
         let sql = "SELECT state FROM ledger";
         let saved = self.connection.query_row(sql, [], |row| row.get::<_, String>(0)).optional()?;
@@ -126,20 +129,26 @@ impl Database {
         let mut rows = statement.query([])?;
         let mut ports = Vec::new();
         while let Some(row) = rows.next()? {
-            let state: String = row.get(1)?;
-            ports.push((row.get(0)?, serde_json::from_str(&state)?));
+            let number: u16 = row.get(0)?;
+            let state = row.get_ref(1)?;
+            match serde_json::from_slice(state.as_bytes().unwrap_or_default()) {
+                Ok(port) => ports.push((number, port)),
+                Err(error) => {
+                    tracing::error!("the history of port {number} cannot be read: {error}");
+                }
+            }
         }
         Ok(Some((serde_json::from_str(&saved)?, ports)))
     }
 
-    /// Deletes events before `oldest_ns`, nanoseconds since 1970, and as many of the oldest events as
+    /// Deletes events that were kept for longer than `retain`, and as many of the oldest events as
     /// necessary for `coming` more bytes within the size limit.
-    pub(super) fn forget(&mut self, oldest_ns: i64, coming: u64) -> Result<(), StoreError> {
-        let sql = "DELETE FROM events WHERE id IN
-            (SELECT id FROM events WHERE time_ns < ?1 ORDER BY time_ns LIMIT ?2)";
-        let forget = DELETE_AT_ONCE as i64;
-        let mut forgotten =
-            self.connection.prepare(sql)?.execute(params![oldest_ns, forget])? as u64;
+    pub(super) fn forget(&mut self, retain: Duration, coming: u64) -> Result<(), StoreError> {
+        let mut forgotten = match self.expire(retain) {
+            // It writes as well, which a full store has no room for.
+            Err(error) if error.is_full() => 0,
+            result => result?,
+        };
         loop {
             let surplus = self.surplus(coming)?;
             let made = if surplus > 0 { self.make_room(surplus)? } else { 0 };
@@ -155,18 +164,40 @@ impl Database {
         Ok(())
     }
 
-    /// Deletes the oldest events. A remote host can cause any number of `identified` events. If these
-    /// are more than half of all, only they are deleted, so that they do not displace the others.
-    fn make_room(&self, surplus: u64) -> Result<u64, StoreError> {
-        let count = |condition| {
-            let sql = format!("SELECT count(*) FROM events {condition}");
-            self.connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
+    /// Deletes events that were kept for longer than `retain`. Returns how many.
+    fn expire(&mut self, retain: Duration) -> Result<u64, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let passed = self.age.passed(Instant::now());
+        let newest = Age::advance(&transaction, passed, retain)?;
+        let sql = "DELETE FROM events WHERE id IN
+            (SELECT id FROM events WHERE id <= ?1 ORDER BY id LIMIT ?2)";
+        let forgotten = match newest {
+            Some(newest) => transaction.execute(sql, params![newest, DELETE_AT_ONCE as i64])?,
+            None => 0,
         };
-        let identified = "WHERE kind = 'identified'";
-        let kind = if count(identified)? * 2 > count("")? { identified } else { "" };
-        let oldest = format!("SELECT id FROM events {kind} ORDER BY id LIMIT ?1");
-        let sql = format!("DELETE FROM events WHERE id IN ({oldest})");
-        Ok(self.connection.execute(&sql, [surplus as i64])? as u64)
+        transaction.commit()?;
+        self.age.commit(passed);
+        Ok(forgotten as u64)
+    }
+
+    /// Deletes the oldest events of those kinds and ports that have the most, so that a flood of one kind
+    /// on one port, which a local user or a remote host can cause, displaces itself and nothing else.
+    fn make_room(&mut self, surplus: u64) -> Result<u64, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let groups = groups(&transaction)?;
+        let level = fair_level(groups.iter().map(|group| group.events), surplus);
+        let sql = "DELETE FROM events WHERE id IN
+            (SELECT id FROM events WHERE kind = ?1 AND port IS ?2 ORDER BY id LIMIT ?3)";
+        let (mut made, mut statement) = (0, transaction.prepare(sql)?);
+        for Group { kind, port, events } in groups {
+            let excess = events.saturating_sub(level).min(surplus - made);
+            if excess > 0 {
+                made += statement.execute(params![kind, port, excess as i64])? as u64;
+            }
+        }
+        drop(statement);
+        transaction.commit()?;
+        Ok(made)
     }
 
     /// How many events have to be deleted for `coming` more bytes. A tenth of the room is freed at
@@ -197,6 +228,39 @@ impl Database {
     }
 }
 
+/// Events of one kind about one port.
+struct Group {
+    kind: String,
+    port: Option<i64>,
+    events: u64,
+}
+
+fn groups(connection: &Connection) -> rusqlite::Result<Vec<Group>> {
+    let sql = "SELECT kind, port, count(*) FROM events GROUP BY kind, port";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok(Group { kind: row.get(0)?, port: row.get(1)?, events: row.get::<_, i64>(2)? as u64 })
+    })?;
+    rows.collect()
+}
+
+/// The number of events that every group may keep, so that at least `surplus` are above it.
+fn fair_level(groups: impl Iterator<Item = u64>, surplus: u64) -> u64 {
+    let mut sizes: Vec<u64> = groups.collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let mut sum = 0;
+    for (number, size) in sizes.iter().enumerate() {
+        sum += size;
+        let next = sizes.get(number + 1).copied().unwrap_or(0);
+        let groups = number as u64 + 1;
+        // These groups alone have the surplus above the level of the next one.
+        if sum - next * groups >= surplus {
+            return sum.saturating_sub(surplus) / groups;
+        }
+    }
+    0
+}
+
 /// The path with a suffix.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -217,9 +281,18 @@ fn create_file(path: &Path) -> io::Result<()> {
             }
             Ok(())
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => regular_file(path).map(drop),
         Err(error) => Err(error),
     }
+}
+
+/// The identity of a regular file. Anything else may hang those that open it, as a FIFO does.
+pub(super) fn regular_file(path: &Path) -> io::Result<FileId> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn insert(transaction: &Transaction<'_>, records: &[Record]) -> Result<(), StoreError> {
@@ -243,4 +316,23 @@ fn save(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), StoreErr
         };
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fair_level;
+
+    #[test]
+    fn the_largest_groups_give_way_first() {
+        let level = |sizes: &[u64], surplus| fair_level(sizes.iter().copied(), surplus);
+        assert_eq!(level(&[100, 10, 5], 20), 80);
+        assert_eq!(level(&[100, 10, 5], 90), 10);
+        // 43 of the first and 3 of the second.
+        assert_eq!(level(&[50, 10, 5], 46), 7);
+        // An odd one out: a level above which there are at least as many.
+        assert_eq!(level(&[10, 10], 3), 8);
+        assert_eq!(level(&[10, 10], 20), 0);
+        assert_eq!(level(&[10], 50), 0);
+        assert_eq!(level(&[], 1), 0);
+    }
 }

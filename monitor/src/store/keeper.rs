@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{
     database::{Database, KeptLedger, beside},
     error::StoreError,
-    record::{Record, nanoseconds},
+    record::Record,
 };
 use crate::config::StoreConfig;
 use monitor_ledger::Changes;
@@ -168,9 +168,8 @@ impl Store {
 
     /// Makes room for `coming` bytes within the limits.
     fn forget(&mut self, coming: u64) -> Result<(), StoreError> {
-        let oldest = Timestamp::now().checked_sub(self.config.retain).unwrap_or(Timestamp::MIN);
-        let database = self.database.as_mut();
-        database.map_or(Ok(()), |database| database.forget(nanoseconds(oldest), coming))
+        let retain = self.config.retain;
+        self.database.as_mut().map_or(Ok(()), |database| database.forget(retain, coming))
     }
 
     /// Opens the database unless it is open and still the file at its path.

@@ -45,6 +45,7 @@
 //! # Ok(()) }
 //! ```
 
+mod age;
 mod database;
 mod error;
 mod keeper;

@@ -1,6 +1,7 @@
 //! Read-only access to the stored events, also while the agent writes.
 
 use std::{
+    cell::Cell,
     fmt::Write as _,
     io,
     ops::ControlFlow,
@@ -11,9 +12,10 @@ use std::{
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params};
+use serde::de::IgnoredAny;
 
 use super::{
-    database::{FileId, beside, file_id},
+    database::{FileId, beside, file_id, regular_file},
     error::StoreError,
     record::nanoseconds,
     schema,
@@ -67,12 +69,14 @@ pub struct Reader {
     path: PathBuf,
     /// Identity of the open file.
     file: FileId,
+    /// Rows so far that are no event.
+    unreadable: Cell<u64>,
 }
 
 impl Reader {
     /// Opens the store at `path` read-only.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let file = file_id(path).map_err(|error| match error.kind() {
+        let file = regular_file(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ReadError::Missing(path.to_owned()),
             _ => unreadable(path, error),
         })?;
@@ -81,7 +85,7 @@ impl Reader {
             // The agent is about to create the tables.
             return Err(ReadError::Missing(path.to_owned()));
         }
-        Ok(Self { connection, path: path.to_owned(), file })
+        Ok(Self { connection, path: path.to_owned(), file, unreadable: Cell::new(0) })
     }
 
     /// Passes the events that `filter` selects to `show`, oldest first, until `show` breaks. Returns
@@ -112,11 +116,20 @@ impl Reader {
             }
             for (place, line) in page {
                 shown = place;
+                let Some(line) = line else {
+                    self.unreadable.set(self.unreadable.get() + 1);
+                    continue;
+                };
                 if show(&line).is_break() {
                     return Ok(shown);
                 }
             }
         }
+    }
+
+    /// How many of the selected rows were skipped so far, because they are not JSON in UTF-8.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.get()
     }
 
     /// Whether another file is at the path now, for example after a damaged one was set aside.
@@ -129,7 +142,7 @@ impl Reader {
         Place(after): Place,
         Place(end): Place,
         filter: &Filter,
-    ) -> rusqlite::Result<Vec<(Place, String)>> {
+    ) -> rusqlite::Result<Vec<(Place, Option<String>)>> {
         let sql = "SELECT id, line FROM events
             WHERE id > :after AND id <= :end
             AND (:since IS NULL OR time_ns >= :since)
@@ -146,7 +159,7 @@ impl Reader {
                 ":kind": filter.kind.map(EventName::kind),
                 ":page": PAGE,
             },
-            |row| Ok((Place(row.get(0)?), row.get(1)?)),
+            |row| Ok((Place(row.get(0)?), row.get_ref(1)?.as_bytes().ok().and_then(event_line))),
         )?;
         rows.collect()
     }
@@ -179,6 +192,13 @@ impl Reader {
     }
 }
 
+/// The line of an event, if it is one JSON object.
+fn event_line(bytes: &[u8]) -> Option<String> {
+    let line = str::from_utf8(bytes).ok()?;
+    let is_json = serde_json::from_str::<IgnoredAny>(line).is_ok();
+    (is_json && line.starts_with('{') && !line.contains('\n')).then(|| line.to_owned())
+}
+
 fn unreadable(path: &Path, source: impl Into<StoreError>) -> ReadError {
     ReadError::Unreadable { path: path.to_owned(), source: source.into() }
 }
@@ -189,6 +209,7 @@ fn connect(path: &Path) -> Result<(Connection, usize), StoreError> {
     let open = |connection: Connection| {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let version = schema::version(&connection)?;
+        schema::check(&connection)?;
         Ok((connection, version))
     };
     let usual = Connection::open_with_flags(path, flags).map_err(StoreError::from).and_then(open);

@@ -1,6 +1,8 @@
 //! Tables of the store, and the migrations between their versions.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, TransactionBehavior, types::ValueRef};
 
 use super::error::StoreError;
 
@@ -9,7 +11,7 @@ pub(super) const APPLICATION: i32 = 0x6768_7074;
 
 /// Each migrates a database from the version that is its index to the next one. A released migration
 /// never changes.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE events (
         -- In the order in which they were written; never used twice.
@@ -37,6 +39,24 @@ const MIGRATIONS: [&str; 2] = [
     "
     CREATE INDEX events_identified ON events (id) WHERE kind = 'identified';
 ",
+    "
+    -- One row: seconds for which this store was in use.
+    CREATE TABLE age (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        seconds INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO age VALUES (1, 0);
+    -- The newest event at such a second.
+    CREATE TABLE marks (
+        event INTEGER PRIMARY KEY,
+        seconds INTEGER NOT NULL
+    ) STRICT;
+    -- How long earlier events were kept is unknown.
+    INSERT INTO marks SELECT max(id), 0 FROM events HAVING max(id) IS NOT NULL;
+    -- Room is divided among kinds and ports.
+    DROP INDEX events_identified;
+    CREATE INDEX events_by_kind ON events (kind, port);
+",
 ];
 
 /// Version of the tables that this build reads and writes.
@@ -61,6 +81,40 @@ pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
     Ok(version)
 }
 
+/// Fails if the database has a table, a view or a trigger that its version does not have, or has one of
+/// another definition: a query of such a database may run for ever, and a write may do anything.
+/// Additional indices do no harm.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] names the first difference.
+pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
+    let model = Connection::open_in_memory()?;
+    migrate_to(&model, version(connection)?)?;
+    let (found, expected) = (definitions(connection)?, definitions(&model)?);
+    let difference = found.symmetric_difference(&expected).next();
+    difference.map_or(Ok(()), |(name, _)| {
+        Err(StoreError::Damaged(format!("{name:?} is not what ghostport makes")))
+    })
+}
+
+/// Name and definition of everything but indices.
+fn definitions(connection: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
+    let sql = "SELECT name, sql FROM sqlite_schema
+        WHERE type <> 'index' AND substr(name, 1, 7) <> 'sqlite_'";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        let text = |index| row.get_ref(index).map(lossy);
+        Ok((text(0)?, text(1)?))
+    })?;
+    rows.collect()
+}
+
+/// A text of the schema, which a foreign hand may have made anything.
+fn lossy(value: ValueRef<'_>) -> String {
+    value.as_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned()
+}
+
 /// Migrates the tables to [`VERSION`], completely or not at all.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     if version(connection)? == VERSION {
@@ -68,10 +122,16 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have migrated them meanwhile.
-    for migration in &MIGRATIONS[version(&transaction)?..] {
-        transaction.execute_batch(migration)?;
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.pragma_update(None, "user_version", VERSION as i64)?;
+    migrate_to(&transaction, VERSION)?;
     Ok(transaction.commit()?)
+}
+
+/// Makes the tables those of a version, which is not an earlier one.
+pub(super) fn migrate_to(connection: &Connection, target: usize) -> Result<(), StoreError> {
+    for migration in &MIGRATIONS[version(connection)?..target] {
+        connection.execute_batch(migration)?;
+    }
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", target as i64)?;
+    Ok(())
 }

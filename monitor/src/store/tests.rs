@@ -154,7 +154,7 @@ fn filters_select_events() {
             time_ns: i64::from(number) * 1_000_000_000,
             port: Some(number % 3).filter(|port| *port != 0),
             kind: if number.is_multiple_of(2) { "bind" } else { "close" },
-            line: number.to_string().into(),
+            line: format!(r#"{{"number":{number}}}"#).into(),
         })
         .collect();
     database.write(&records, None).expect("written");
@@ -166,7 +166,8 @@ fn filters_select_events() {
     assert_eq!(count(Filter { kind: Some(EventName::Dormant), ..none }), 0);
     assert_eq!(count(Filter { since: Some(at(1190)), ..none }), 10);
     let filter = Filter { port: Some(2), limit: Some(2), ..none };
-    assert_eq!(read(&config.path, &filter), ["1196", "1199"], "the newest, oldest first");
+    let newest = [r#"{"number":1196}"#, r#"{"number":1199}"#];
+    assert_eq!(read(&config.path, &filter), newest, "the newest, oldest first");
     assert_eq!(count(Filter { limit: Some(5000), ..none }), 1200);
     assert_eq!(count(Filter { limit: Some(0), ..none }), 0);
 }
@@ -237,11 +238,47 @@ fn deletes_old_events() {
     let directory = Directory::new();
     let config = StoreConfig { retain: Duration::from_secs(3600), ..directory.config() };
     let mut store = Store::open(&config);
-    let now = Timestamp::now();
-    let records = [now - SignedDuration::from_hours(2), now - SignedDuration::from_mins(30)]
-        .map(|time| Record::from(&event(time, "any")));
+    // What the clock said does not matter: one is of 1970, one of a year that is to come.
+    let times = [at(1), Timestamp::now() + SignedDuration::from_hours(365 * 24)];
+    let records = times.map(|time| Record::from(&event(time, "early")));
     assert_eq!(store.keep(&records, None), 0);
-    assert_eq!(all(&config.path).len(), 1);
+    let grow_older = |seconds: i64| {
+        let database = Connection::open(&config.path).expect("a database");
+        database.execute("UPDATE age SET seconds = seconds + ?1", [seconds]).expect("updated");
+    };
+    let keep = |store: &mut Store, reason| {
+        // The next write forgets.
+        store.limit(&config);
+        assert_eq!(store.keep(&[Record::from(&event(at(2), reason))], None), 0);
+    };
+    grow_older(3000);
+    keep(&mut store, "later");
+    assert_eq!(reasons(&all(&config.path)), ["early", "early", "later"]);
+    grow_older(700);
+    keep(&mut store, "last");
+    assert_eq!(reasons(&all(&config.path)), ["later", "last"]);
+    // A restart does not begin again.
+    drop(store);
+    grow_older(3000);
+    keep(&mut Store::open(&config), "after");
+    assert_eq!(reasons(&all(&config.path)), ["last", "after"]);
+}
+
+#[test]
+fn keeps_earlier_events_as_long_as_new_ones() {
+    let directory = Directory::new();
+    let config = StoreConfig { retain: Duration::from_secs(3600), ..directory.config() };
+    let database = Connection::open(&config.path).expect("a database");
+    schema::migrate_to(&database, 2).expect("the tables of before");
+    let sql = "INSERT INTO events (time_ns, kind, line) VALUES (1, 'agent_stopped', '{\"ghostport.reason\":\"old\"}')";
+    database.execute(sql, []).expect("inserted");
+    let mut store = Store::open(&config);
+    assert_eq!(store.keep(&[Record::from(&event(at(2), "new"))], None), 0);
+    assert_eq!(reasons(&all(&config.path)), ["old", "new"]);
+    database.execute("UPDATE age SET seconds = 3600", []).expect("updated");
+    store.limit(&config);
+    assert_eq!(store.keep(&[Record::from(&event(at(3), "newer"))], None), 0);
+    assert_eq!(reasons(&all(&config.path)), ["new", "newer"]);
 }
 
 #[test]
@@ -310,6 +347,27 @@ fn identified_events_do_not_displace_others() {
     for number in 0..50 {
         assert!(kept.iter().any(|line| line == record(number).line.json()), "bind {number}");
     }
+}
+
+/// A local user can bind a port as often as he likes.
+#[test]
+fn a_flood_displaces_no_other_kind_and_no_other_port() {
+    let (_directory, config, mut store) = small_store();
+    let others = [("bind", Some(2949)), ("close", Some(2948)), ("hook_changed", None)];
+    let yesterday: Vec<Record> = (0..60)
+        .map(|number| {
+            let (kind, port) = others[number as usize % others.len()];
+            Record { kind, port, ..record(number) }
+        })
+        .collect();
+    assert_eq!(store.keep(&yesterday, None), 0);
+    for batch in 1..300_i64 {
+        let records: Vec<Record> = (0..20).map(|number| record(batch * 100 + number)).collect();
+        assert_eq!(store.keep(&records, None), 0, "batch {batch}");
+    }
+    let kept = all(&config.path);
+    assert_eq!(&kept[..60], yesterday.iter().map(|record| record.line.json()).collect::<Vec<_>>());
+    assert!(kept.len() > 500, "{} kept", kept.len());
 }
 
 #[test]

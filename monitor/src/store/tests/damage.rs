@@ -110,3 +110,85 @@ fn ignores_an_invalid_ledger() {
     let log = logged(|| assert_eq!(store.ledger(), None));
     assert!(log.contains("the ledger starts empty"), "{log}");
 }
+
+#[test]
+fn skips_and_counts_events_that_cannot_be_read() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let mut store = Store::open(&config);
+    assert_eq!(store.keep(&[record(1), record(2), record(3)], None), 0);
+    let database = Connection::open(&config.path).expect("a database");
+    for (id, line) in [(1, "CAST(x'7b22ff227d' AS TEXT)"), (2, "'[1'")] {
+        database
+            .execute(&format!("UPDATE events SET line = {line} WHERE id = {id}"), [])
+            .expect("set");
+    }
+    let reader = Reader::open(&config.path).expect("a store");
+    let mut lines = Vec::new();
+    let shown = reader.each(&Filter::default(), |line| {
+        lines.push(line.to_owned());
+        ControlFlow::Continue(())
+    });
+    shown.expect("lines");
+    assert_eq!(lines, [record(3).line.json()]);
+    assert_eq!(reader.unreadable(), 2);
+}
+
+#[test]
+fn a_damaged_port_costs_no_other_port_its_history() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let mut store = Store::open(&config);
+    assert_eq!(store.keep(&[], Some(ledger().take_changes())), 0);
+    let database = Connection::open(&config.path).expect("a database");
+    let sql = "UPDATE ledger_ports SET state = CAST(x'ff' AS TEXT) WHERE port = 2948";
+    database.execute(sql, []).expect("updated");
+    let mut known = None;
+    let log = logged(|| known = store.ledger());
+    let (_, ports) = known.expect("a ledger");
+    assert!(matches!(ports[..], [(2949, _)]), "{ports:?}");
+    assert!(log.contains("the history of port 2948 cannot be read"), "{log}");
+}
+
+/// A view that never ends, in the place of the events.
+#[test]
+fn rejects_a_database_with_other_tables_than_ours() {
+    let directory = Directory::new();
+    let config = directory.config();
+    drop(Store::open(&config));
+    let database = Connection::open(&config.path).expect("a database");
+    database
+        .execute_batch(
+            "DROP TABLE events;
+             CREATE VIEW events AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n)
+             SELECT id, 0 AS time_ns, 0 AS port, '' AS kind, '' AS line FROM n;",
+        )
+        .expect("a view");
+    let error = Reader::open(&config.path).expect_err("a view").to_string();
+    assert!(error.contains("\"events\" is not what ghostport makes"), "{error}");
+    let log = logged(|| assert_eq!(Store::open(&config).keep(&[record(1)], None), 0));
+    assert!(log.contains("set aside as"), "{log}");
+    assert_eq!(all(&config.path), [record(1).line.json()]);
+}
+
+#[test]
+fn a_user_may_add_an_index() {
+    let directory = Directory::new();
+    let config = directory.config();
+    assert_eq!(Store::open(&config).keep(&[record(1)], None), 0);
+    let database = Connection::open(&config.path).expect("a database");
+    database.execute_batch("CREATE INDEX theirs ON events (kind)").expect("an index");
+    assert_eq!(Store::open(&config).keep(&[record(2)], None), 0);
+    assert_eq!(all(&config.path).len(), 2);
+}
+
+#[test]
+fn does_not_wait_for_a_fifo() {
+    let directory = Directory::new();
+    let config = directory.config();
+    testkit::sh(&format!("mkfifo {}", config.path.display()));
+    let error = Reader::open(&config.path).expect_err("a FIFO").to_string();
+    assert!(error.contains("it is not a regular file"), "{error}");
+    let log = logged(|| assert_eq!(Store::open(&config).keep(&[record(1)], None), 1));
+    assert!(log.contains("it is not a regular file"), "{log}");
+}
