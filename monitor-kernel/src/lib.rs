@@ -60,6 +60,7 @@ mod sections;
 pub mod snapshot;
 mod socket_access;
 pub mod socket_filter;
+pub mod socket_maps;
 pub mod sources;
 pub mod sys;
 mod tc;

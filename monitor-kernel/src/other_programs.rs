@@ -1,7 +1,7 @@
 //! BPF programs of others that decide where connections and packets go.
 
 use std::{
-    io,
+    fmt, io,
     os::fd::{AsFd as _, BorrowedFd},
 };
 
@@ -17,6 +17,16 @@ pub struct OtherProgram {
     pub id: u32,
     /// Name; `None` where this process may not open the program, which takes CAP_SYS_ADMIN.
     pub name: Option<String>,
+}
+
+impl fmt::Display for OtherProgram {
+    /// `tubular (program 12)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} (program {})", self.id),
+            None => write!(f, "program {}", self.id),
+        }
+    }
 }
 
 /// The programs that choose the socket of a packet in a network namespace, in the order in which they

@@ -232,7 +232,7 @@ pub fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
 }
 
 /// Has the kernel fill in `info`, in which no pointer requests further data.
-fn ask<T>(object: &OwnedFd, info: &mut T) -> io::Result<()> {
+pub(crate) fn ask<T>(object: &OwnedFd, info: &mut T) -> io::Result<()> {
     // `{ u32 bpf_fd; u32 info_len; u64 info; }`
     let first = pair(object.as_raw_fd() as u32, size_of::<T>() as u32);
     let mut attributes = Attributes { first, second: &raw mut *info as u64, third: 0 };
@@ -255,7 +255,7 @@ fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
 }
 
 /// `attributes` is the head of `union bpf_attr`, as the command expects it.
-fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
+pub(crate) fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
     // SAFETY: the attributes, and what they point to, outlive the call, and are not shared.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };

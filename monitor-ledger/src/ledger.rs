@@ -197,6 +197,13 @@ impl Ledger {
         })
     }
 
+    /// Whether packets of the port arrived at an address of this host in the minutes before `now`.
+    pub fn has_received(&self, port: u16, protocol: Protocol, now: ClockReading) -> bool {
+        let age_ns = self.clock.age_at(now.boottime_ns);
+        let history = self.ports.get(&port).and_then(|port| port.history.as_ref());
+        history.is_some_and(|history| history.has_received(protocol, age_ns))
+    }
+
     /// Drops the suspicion of answers that something else explains.
     pub fn dismiss_answers(&mut self, port: u16, protocol: Protocol) {
         let history = self.ports.get_mut(&port).and_then(|port| port.history.as_mut());

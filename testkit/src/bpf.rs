@@ -1,7 +1,7 @@
 //! Programs of a few instructions, and the system call that loads them.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
@@ -83,6 +83,14 @@ pub(crate) fn load(
         expected_attach_type,
     };
     open(PROG_LOAD, &mut attributes)
+}
+
+/// The id of a loaded program.
+pub(crate) fn program_id(program: &OwnedFd) -> u32 {
+    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
+    let info = fs::read_to_string(path).expect("facts");
+    let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
+    id.and_then(|id| id.trim().parse().ok()).expect("an id")
 }
 
 /// A map from a number to a word.

@@ -103,6 +103,11 @@ pub fn syn(source: u16, destination: u16) -> Vec<u8> {
     ethernet(&[], IPV4, &ipv4(TCP, &[], 0, &tcp(source, destination, SYN, 0, 0)))
 }
 
+/// The SYN with which a server accepts, over IPv4.
+pub fn syn_ack(source: u16, destination: u16) -> Vec<u8> {
+    ethernet(&[], IPV4, &ipv4(TCP, &[], 0, &tcp(source, destination, SYN | ACK, 0, 0)))
+}
+
 /// Every shape; `first` and `second` are watched, `other` is not.
 pub fn shapes(first: u16, second: u16, other: u16) -> Vec<Shape> {
     let mut shapes = Vec::new();

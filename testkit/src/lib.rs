@@ -30,11 +30,13 @@ pub mod receiver;
 pub mod recording;
 pub mod servers;
 pub mod sk_lookup;
+pub mod socket_map;
 pub mod systemd;
 pub mod uring;
 pub mod victoria;
 pub mod wire;
 pub mod world;
+pub mod xdp_socket;
 
 use std::{
     process::Command,

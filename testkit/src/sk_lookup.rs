@@ -1,12 +1,12 @@
 //! A program of another owner that gives the packets of one port to a socket that does not hold it.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
 };
 
-use super::bpf::{Instruction, LINK_CREATE, Map, load, open};
+use super::bpf::{Instruction, LINK_CREATE, Map, load, open, program_id};
 
 const MAP_TYPE_SOCKMAP: u32 = 15;
 const PROG_TYPE_SK_LOOKUP: u32 = 30;
@@ -36,10 +36,7 @@ impl ChosenSocket {
 
     /// The program's id.
     pub fn id(&self) -> u32 {
-        let path = format!("/proc/self/fdinfo/{}", self.program.as_raw_fd());
-        let info = fs::read_to_string(path).expect("facts");
-        let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
-        id.and_then(|id| id.trim().parse().ok()).expect("an id")
+        program_id(&self.program)
     }
 }
 

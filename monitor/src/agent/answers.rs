@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     lock::lock,
     pipeline::Pipeline,
-    socket_scanner::{OpenSockets, SocketScanner},
+    socket_scanner::{OpenSockets, OwnXdp, SocketScanner},
 };
 use crate::{
     api::{
@@ -34,7 +34,10 @@ use crate::{
     store::{Filter, Reader, StoreQueue},
     web::{Source, TalkerCounts},
 };
-use monitor_kernel::{Kernel, hooks::HookStatus};
+use monitor_kernel::{
+    Kernel,
+    hooks::{HookMechanism, HookStatus},
+};
 use monitor_ledger::PortFacts;
 
 /// What the agent knows, for the API.
@@ -116,6 +119,18 @@ pub(super) fn open_sockets(kernel: &Arc<Mutex<Kernel>>) -> Option<OpenSockets> {
         let open = lock(&kernel).open_sockets()?;
         Ok(open.read()?)
     }))
+}
+
+/// The interfaces whose XDP program is this agent's.
+pub(super) fn own_xdp(kernel: &Arc<Mutex<Kernel>>) -> OwnXdp {
+    let kernel = Arc::clone(kernel);
+    let is_xdp = |hook: &HookStatus| {
+        matches!(hook.attached, Some(HookMechanism::XdpNative | HookMechanism::XdpGeneric))
+    };
+    Box::new(move || {
+        let hooks = lock(&kernel).hooks();
+        hooks.into_iter().filter(is_xdp).filter_map(|hook| hook.interface).collect()
+    })
 }
 
 /// The metrics, read from the kernel at each call.

@@ -49,8 +49,11 @@ pub async fn run(options: Options) -> Result<()> {
         server,
     } = started;
     let (config, config_now) = watch::channel(Arc::new(config));
-    let scanner =
-        Arc::new(SocketScanner::new(config.borrow().command_line, answers::open_sockets(&kernel)));
+    let scanner = Arc::new(SocketScanner::new(
+        config.borrow().command_line,
+        answers::open_sockets(&kernel),
+        answers::own_xdp(&kernel),
+    ));
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
     let mut agent = Agent {
         kernel,

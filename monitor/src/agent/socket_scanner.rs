@@ -17,7 +17,7 @@ use anyhow::Result;
 use monitor_common::{
     capture_notice::CaptureNotice, flow::Protocol, held_socket::HeldSocket, ports::PortSet,
 };
-use monitor_ledger::ClockReading;
+use monitor_ledger::{ClockReading, Ledger};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -47,6 +47,18 @@ const PAUSE_FACTOR_AFTER_CHANGE: u32 = 20;
 /// Asks the kernel side for the open sockets.
 pub type OpenSockets = Box<dyn Fn() -> Result<Vec<HeldSocket>> + Send + Sync>;
 
+/// Asks which interfaces have an XDP program of this agent.
+pub type OwnXdp = Box<dyn Fn() -> BTreeSet<String> + Send + Sync>;
+
+/// An answer without a socket that a scan is to explain.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    port: u16,
+    protocol: Protocol,
+    /// Whether packets of the port arrived, too.
+    has_received: bool,
+}
+
 /// Scans sockets, and keeps what the last scan found.
 pub struct SocketScanner {
     processes: Mutex<ProcessEnricher>,
@@ -56,6 +68,7 @@ pub struct SocketScanner {
     forwardings: Mutex<Arc<[Forwarding]>>,
     /// `None` where the kernel side has no list of them.
     open_sockets: Option<OpenSockets>,
+    own_xdp: OwnXdp,
     netns_inode: Option<u32>,
     /// Whether the log has the failure of the kernel side already.
     has_complained: AtomicBool,
@@ -79,7 +92,7 @@ pub async fn run(
         let began = Instant::now();
         let at = clock::now();
         let ports: Vec<u16> = config.borrow_and_update().port_numbers().collect();
-        let suspects: Vec<(u16, Protocol)> = pipeline.ledger().suspected_answers().collect();
+        let suspects = suspects(&pipeline.ledger(), at);
         let this = Arc::clone(&scanner);
         match spawn_blocking(move || this.scan(at, &ports, &suspects)).await {
             Ok(Ok(scan)) => {
@@ -103,9 +116,18 @@ pub async fn run(
     }
 }
 
+fn suspects(ledger: &Ledger, now: ClockReading) -> Vec<Suspect> {
+    let suspect = |(port, protocol)| Suspect {
+        port,
+        protocol,
+        has_received: ledger.has_received(port, protocol, now),
+    };
+    ledger.suspected_answers().map(suspect).collect()
+}
+
 impl SocketScanner {
     /// A scanner that has seen nothing yet. Holders have their command lines if these are wanted.
-    pub fn new(command_lines: bool, open_sockets: Option<OpenSockets>) -> Self {
+    pub fn new(command_lines: bool, open_sockets: Option<OpenSockets>, own_xdp: OwnXdp) -> Self {
         Self {
             processes: Mutex::new(ProcessEnricher::new(command_lines)),
             sockets: Mutex::new([].into()),
@@ -113,6 +135,7 @@ impl SocketScanner {
             reaches: Mutex::default(),
             forwardings: Mutex::new([].into()),
             open_sockets,
+            own_xdp,
             netns_inode: fs::metadata("/proc/self/ns/net").ok().map(|net| net.ino() as u32),
             has_complained: AtomicBool::new(false),
         }
@@ -137,21 +160,29 @@ impl SocketScanner {
     /// last for some seconds only, so this is done with the scan.
     fn find_reaches(
         &self,
-        suspects: &[(u16, Protocol)],
+        suspects: &[Suspect],
         (sockets, captures): (&[Socket], &[Capture]),
     ) -> Vec<PortReach> {
         if suspects.is_empty() {
             return Vec::new();
         }
+        let suspects_of = |is_wanted: fn(&Suspect) -> bool| -> Vec<(u16, Protocol)> {
+            let wanted = suspects.iter().filter(|suspect| is_wanted(suspect));
+            wanted.map(|suspect| (suspect.port, suspect.protocol)).collect()
+        };
+        let (all, to_unseen) =
+            (suspects_of(|_| true), suspects_of(|suspect| !suspect.has_received));
+        let own_xdp = (self.own_xdp)();
         let processes = &mut lock(&self.processes);
-        let found = sockets::find_paths(suspects, Extent::Here, processes);
+        let found = sockets::find_paths(&all, Extent::Here, processes);
         let mut found = found.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot find out how ports are reached");
             Vec::new()
         });
         if let Some(netns_inode) = self.netns_inode {
-            let evidence = Evidence { netns_inode, sockets, captures };
-            found.extend(sockets::explain_answers(suspects, &found, evidence, processes));
+            let (to_unseen, own_xdp) = (&*to_unseen, &own_xdp);
+            let evidence = Evidence { netns_inode, sockets, captures, to_unseen, own_xdp };
+            found.extend(sockets::explain_answers(&all, &found, evidence, processes));
         }
         found
     }
@@ -185,12 +216,7 @@ impl SocketScanner {
         sockets::captures_of(threads, ports, &mut lock(&self.processes))
     }
 
-    fn scan(
-        &self,
-        at: ClockReading,
-        ports: &[u16],
-        suspects: &[(u16, Protocol)],
-    ) -> io::Result<Scan> {
+    fn scan(&self, at: ClockReading, ports: &[u16], suspects: &[Suspect]) -> io::Result<Scan> {
         let result = sockets::scan_with(ports, &mut lock(&self.processes), || self.ask_kernel())?;
         if result.unseen.namespaces > 0 {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
@@ -203,7 +229,9 @@ impl SocketScanner {
         let mut reaches = self.find_reaches(suspects, (&sockets, &captures));
         let dismissed = dismissed(&reaches);
         reaches.retain(|reach| !dismissed.contains(&(reach.port, reach.protocol)));
-        lock(&self.reaches).record(suspects, &reaches, Instant::now());
+        let wanted: Vec<(u16, Protocol)> =
+            suspects.iter().map(|suspect| (suspect.port, suspect.protocol)).collect();
+        lock(&self.reaches).record(&wanted, &reaches, Instant::now());
         Ok(Scan { at, sockets, captures, reaches, dismissed })
     }
 

@@ -38,7 +38,12 @@ impl AnsweredBy {
 
     /// One line, such as `2948 is answered by DNAT to 10.244.1.7:8080 (nginx, 41 connections)`.
     pub fn sentence(&self, port: u16) -> String {
-        let is = if self.in_use { "is" } else { "is configured to be" };
+        let is = match (self.in_use, self.path) {
+            (true, _) => "is",
+            // Which packets a program takes is up to the program.
+            (false, Path::SkLookup | Path::Xdp) => "may be",
+            (false, _) => "is configured to be",
+        };
         let mut sentence = format!("{port} {is} answered by {}", words(self.path));
         if let Some(target) = &self.end.target {
             let _ = write!(sentence, "{}{target}", before_target(self.path));

@@ -82,6 +82,14 @@ struct Answer {
 /// Calls `visit` with every TCP and UDP socket of the calling thread's network namespace that has
 /// one of these ports at one of its ends, and, where the ports are many, with all others too.
 pub(super) fn list(ports: &[u16], mut visit: impl FnMut(Entry)) -> io::Result<()> {
+    list_with_cookies(ports, |entry, _| visit(entry))
+}
+
+/// The same with the kernel's cookie of each socket (`SO_COOKIE`).
+pub(super) fn list_with_cookies(
+    ports: &[u16],
+    mut visit: impl FnMut(Entry, u64),
+) -> io::Result<()> {
     const UDP: u8 = 17;
     let filter = filter(ports);
     let every_state = u32::MAX;
@@ -97,11 +105,12 @@ pub(super) fn list(ports: &[u16], mut visit: impl FnMut(Entry)) -> io::Result<()
     Ok(())
 }
 
-fn dump(request: &[u8], protocol: Protocol, visit: &mut impl FnMut(Entry)) -> io::Result<()> {
+fn dump(request: &[u8], protocol: Protocol, visit: &mut impl FnMut(Entry, u64)) -> io::Result<()> {
     netlink::dump(Some(SOCK_DIAG), request, |body| {
         let answer: Answer = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
         if let Some(entry) = answer.entry(protocol) {
-            visit(entry);
+            let [low, high] = answer.id.cookie.map(u64::from);
+            visit(entry, low | high << 32);
         }
         Ok(())
     })

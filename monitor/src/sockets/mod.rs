@@ -41,12 +41,12 @@ mod visibility;
 #[cfg(test)]
 pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
-    captures::{Capture, CaptureKind, CapturedPort, Scope, captures_of},
+    captures::{Capture, CaptureKind, CapturedPort, Queue, Scope, captures_of},
     kernel_modules::{lists_connections, lists_packet_filters},
     namespaces::others as other_namespaces,
     paths::{
         Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,
-        has_unread_rules, masqueraded, programs_that_choose_sockets,
+        find_programs, has_unread_rules, masqueraded, programs_that_choose_sockets,
     },
     proxies::{Forwarding, Proxy, find as find_forwardings, target as proxy_target},
     reach::{Path, Reach},

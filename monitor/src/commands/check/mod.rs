@@ -66,8 +66,12 @@ async fn report(args: &CheckArgs) -> Result<Report> {
     let scan = sockets::scan(&ports, &mut processes).context("cannot look")?;
     let wanted: Vec<(u16, Protocol)> =
         ports.iter().flat_map(|port| Protocol::ALL.map(|protocol| (*port, protocol))).collect();
-    let reaches = sockets::find_paths(&wanted, Extent::Everywhere, &mut processes)
+    let mut reaches = sockets::find_paths(&wanted, Extent::Everywhere, &mut processes)
         .context("cannot look at how the ports are reached")?;
+    reaches.extend(
+        sockets::find_programs(&wanted, &scan.captures, &mut processes)
+            .context("cannot look at the programs that may take packets")?,
+    );
     let forwardings = sockets::find_forwardings(&scan.sockets, &mut processes)
         .context("cannot look at the containers behind the ports")?;
     let beside = Beside { reaches: &reaches, forwardings: &forwardings };

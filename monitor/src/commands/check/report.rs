@@ -92,7 +92,7 @@ impl PortReport {
     ) -> Self {
         let agent = agent.unwrap_or_default();
         let Ways { answered_by, forwarded_to } = ways;
-        let answered_by = if answered_by.is_empty() { agent.answered_by } else { answered_by };
+        let answered_by = with_seen(answered_by, agent.answered_by);
         let sockets = Socket::folded(with_holders(Socket::each(sockets), &agent.sockets));
         let known_to_agent =
             agent.bound_sockets.map_or(0, |bound| bound.tcp.saturating_add(bound.udp));
@@ -134,6 +134,23 @@ impl PortReport {
     pub(super) fn targeted_captures(&self) -> impl Iterator<Item = &Capture> {
         self.port.captures.iter().filter(|capture| capture.only_watched)
     }
+}
+
+/// The ways that were `found`, with what the agent has `seen` of them, or else what it has seen.
+fn with_seen(mut found: Vec<AnsweredBy>, seen: Vec<AnsweredBy>) -> Vec<AnsweredBy> {
+    if found.is_empty() {
+        return seen;
+    }
+    for seen in seen {
+        let is_it =
+            |way: &&mut AnsweredBy| (way.transport, way.path) == (seen.transport, seen.path);
+        let mut same = found.iter_mut().filter(is_it);
+        // Which of several programs it was cannot be told apart.
+        if let (Some(only), None) = (same.next(), same.next()) {
+            only.in_use |= seen.in_use;
+        }
+    }
+    found
 }
 
 /// `sockets` with the holders that `known` has of them, where they have none that may be seen.

@@ -27,11 +27,7 @@ fn fact(
     programs: &[OtherProgram],
     consequence: &str,
 ) -> Option<Fact> {
-    let name_of = |program: &OtherProgram| match &program.name {
-        Some(name) => format!("{name} (program {})", program.id),
-        None => format!("program {}", program.id),
-    };
-    let names: Vec<String> = programs.iter().map(name_of).collect();
+    let names: Vec<String> = programs.iter().map(OtherProgram::to_string).collect();
     (!names.is_empty())
         .then(|| Fact::ok(group, name, format!("{} {consequence}", names.join(", "))))
 }

@@ -19,6 +19,15 @@ pub enum CaptureKind {
     Xdp,
 }
 
+/// The queue of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Name of the interface.
+    pub interface: String,
+    /// Number of the queue.
+    pub number: u32,
+}
+
 /// A socket that takes packets of watched ports, or may take them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
@@ -32,6 +41,8 @@ pub struct Capture {
     pub scope: Scope,
     /// What it takes if it has no filter, as `every IPv4 packet`.
     pub unfiltered: &'static str,
+    /// Where an AF_XDP socket is bound, if that is known.
+    pub queue: Option<Queue>,
     /// Every process that has a descriptor of it, in the order of their ids.
     pub holders: Vec<Arc<Identity>>,
     /// Whether it may have holders although none was found.
@@ -66,7 +77,12 @@ impl Capture {
             Scope::WatchedToo(ports) => format!("{} and other packets", list(ports)),
             Scope::Everything => self.unfiltered.to_owned(),
             Scope::Ebpf => "unknown: an eBPF program".to_owned(),
-            Scope::Unknown => "unknown".to_owned(),
+            Scope::Unknown => match &self.queue {
+                Some(Queue { interface, number }) => {
+                    format!("unknown: what an XDP program gives to queue {number} of {interface}")
+                }
+                None => "unknown".to_owned(),
+            },
         }
     }
 }
@@ -97,6 +113,7 @@ pub(crate) fn packet_socket(scope: Scope) -> Capture {
         inode: 4711,
         scope,
         unfiltered: "everything",
+        queue: None,
         holders: Vec::new(),
         holders_unknown: false,
     }
@@ -124,5 +141,8 @@ mod tests {
         let ebpf = packet_socket(Scope::Ebpf);
         assert_eq!(ebpf.filter(), "unknown: an eBPF program");
         assert!(!ebpf.is_targeted());
+        let queue = Some(Queue { interface: "eth0".to_owned(), number: 3 });
+        let xdp = Capture { kind: CaptureKind::Xdp, queue, ..packet_socket(Scope::Unknown) };
+        assert_eq!(xdp.filter(), "unknown: what an XDP program gives to queue 3 of eth0");
     }
 }

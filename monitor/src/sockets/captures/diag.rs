@@ -43,6 +43,10 @@ const INFO: u16 = 0;
 /// `PACKET_DIAG_FILTER`.
 const FILTER: u16 = 7;
 
+/// `XDP_SHOW_INFO`, and the attribute with `struct xdp_diag_info` (`include/uapi/linux/xdp_diag.h`).
+const XDP_SHOW_INFO: u32 = 0x01;
+const XDP_INFO: u16 = 1;
+
 /// A packet socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PacketSocket {
@@ -82,11 +86,26 @@ pub(super) fn packet_sockets() -> io::Result<Vec<PacketSocket>> {
     Ok(sockets)
 }
 
-/// The inodes of the AF_XDP sockets of the namespace.
-pub(super) fn xdp_sockets() -> io::Result<Vec<u32>> {
-    let mut inodes = Vec::new();
-    dump(libc::AF_XDP, 0, |message, _| inodes.push(message.inode))?;
-    Ok(inodes)
+/// An AF_XDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct XdpSocket {
+    /// Inode.
+    pub(super) inode: u32,
+    /// Index of the interface that it is bound to, and the number of the queue there; `None` if it is
+    /// not bound.
+    pub(super) bound: Option<(u32, u32)>,
+}
+
+/// The AF_XDP sockets of the namespace.
+pub(super) fn xdp_sockets() -> io::Result<Vec<XdpSocket>> {
+    let mut sockets = Vec::new();
+    dump(libc::AF_XDP, XDP_SHOW_INFO, |message, rest| {
+        let bound = rest.get(XDP_INFO).and_then(beginning::<[u32; 2]>);
+        let bound = bound.map(|[interface, queue]| (interface, queue));
+        let bound = bound.filter(|(interface, _)| *interface != 0);
+        sockets.push(XdpSocket { inode: message.inode, bound });
+    })?;
+    Ok(sockets)
 }
 
 fn dump(family: i32, show: u32, mut visit: impl FnMut(Message, Attributes<'_>)) -> io::Result<()> {

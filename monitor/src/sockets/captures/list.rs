@@ -3,15 +3,14 @@
 use std::{io, path::Path};
 
 use super::{
-    capture::CaptureKind,
+    capture::{CaptureKind, Queue},
     classic_bpf::Filter,
     diag::{self, PacketSocket},
     frame::Layer,
-    links,
     proc_net::{self, RawLine},
     scope::Offered,
 };
-use crate::sockets::kernel_modules::Module;
+use crate::sockets::{kernel_modules::Module, links};
 
 /// `include/uapi/linux/if_ether.h`.
 const ETH_P_ALL: u16 = 0x0003;
@@ -28,6 +27,8 @@ pub(in crate::sockets) struct ListedCapture {
     /// What it takes without a filter, in words.
     pub(super) unfiltered: &'static str,
     pub(super) filter: ListedFilter,
+    /// Where an AF_XDP socket is bound, if that is known.
+    pub(super) queue: Option<Queue>,
 }
 
 /// The filter of a listed socket.
@@ -61,10 +62,16 @@ pub(in crate::sockets) fn here(folder: &Path) -> io::Result<Vec<ListedCapture>> 
     match proc_net::xdp_sockets(folder)? {
         0 => {}
         _ if Module::XskDiag.is_present() => {
-            found.extend(diag::xdp_sockets()?.into_iter().map(xdp));
+            let names = links::names()?;
+            found.extend(diag::xdp_sockets()?.into_iter().map(|socket| {
+                let queue = socket.bound.and_then(|(interface, number)| {
+                    Some(Queue { interface: names.get(&interface)?.clone(), number })
+                });
+                xdp(socket.inode, queue)
+            }));
         }
         // Neither their inodes nor their holders are known.
-        _ => found.push(xdp(0)),
+        _ => found.push(xdp(0, None)),
     }
     Ok(found)
 }
@@ -75,7 +82,7 @@ pub(in crate::sockets) fn of_folder(folder: &Path) -> io::Result<Vec<ListedCaptu
     let mut found: Vec<_> = packet_sockets.iter().filter_map(without_filter).collect();
     found.extend(raw_sockets(folder)?);
     if proc_net::xdp_sockets(folder)? > 0 {
-        found.push(xdp(0));
+        found.push(xdp(0, None));
     }
     Ok(found)
 }
@@ -92,7 +99,7 @@ fn packet_socket(socket: &PacketSocket) -> Option<ListedCapture> {
     };
     let offered = Offered { layer: layer(socket), ethertype, protocol: None };
     let (kind, inode) = (CaptureKind::PacketSocket, socket.inode);
-    Some(ListedCapture { kind, inode, offered, unfiltered, filter })
+    Some(ListedCapture { kind, inode, offered, unfiltered, filter, queue: None })
 }
 
 fn without_filter(line: &proc_net::PacketLine) -> Option<ListedCapture> {
@@ -104,7 +111,7 @@ fn without_filter(line: &proc_net::PacketLine) -> Option<ListedCapture> {
     };
     let offered = Offered { layer, ethertype, protocol: None };
     let (kind, filter) = (CaptureKind::PacketSocket, ListedFilter::Hidden);
-    Some(ListedCapture { kind, inode: line.inode, offered, unfiltered, filter })
+    Some(ListedCapture { kind, inode: line.inode, offered, unfiltered, filter, queue: None })
 }
 
 /// The only type of packets that a protocol stands for, and all of them in words.
@@ -122,7 +129,7 @@ fn layer(socket: &PacketSocket) -> Layer {
     if i32::from(socket.kind) == libc::SOCK_DGRAM {
         Layer::Network
     } else {
-        links::layer(socket.interface)
+        super::links::layer(socket.interface)
     }
 }
 
@@ -142,13 +149,13 @@ fn raw_sockets(folder: &Path) -> io::Result<impl Iterator<Item = ListedCapture>>
             if is_ipv6 { (Layer::Transport, ETH_P_IPV6) } else { (Layer::Network, ETH_P_IP) };
         let offered = Offered { layer, ethertype: Some(ethertype), protocol: Some(protocol) };
         let (kind, filter) = (CaptureKind::RawSocket, ListedFilter::Hidden);
-        Some(ListedCapture { kind, inode, offered, unfiltered, filter })
+        Some(ListedCapture { kind, inode, offered, unfiltered, filter, queue: None })
     }))
 }
 
 /// Which packets reach an AF_XDP socket is up to an XDP program.
-const fn xdp(inode: u32) -> ListedCapture {
+const fn xdp(inode: u32, queue: Option<Queue>) -> ListedCapture {
     let offered = Offered { layer: Layer::Link, ethertype: None, protocol: None };
     let (kind, filter) = (CaptureKind::Xdp, ListedFilter::Elsewhere);
-    ListedCapture { kind, inode, offered, unfiltered: "", filter }
+    ListedCapture { kind, inode, offered, unfiltered: "", filter, queue }
 }

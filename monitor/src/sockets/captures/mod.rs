@@ -22,7 +22,7 @@ mod search;
 #[cfg(test)]
 pub(crate) use self::capture::packet_socket;
 pub use self::{
-    capture::{Capture, CaptureKind},
+    capture::{Capture, CaptureKind, Queue},
     look::captures_of,
     scope::{CapturedPort, Scope},
 };

@@ -64,7 +64,7 @@ impl<'a> Candidates<'a> {
             if scope == Scope::Nothing {
                 continue;
             }
-            let ListedCapture { kind, inode, unfiltered, .. } = listed;
+            let ListedCapture { kind, inode, unfiltered, queue, .. } = listed;
             let holders = holders.of(inode);
             let holders_unknown = holders.is_empty() && (inode == 0 || are_hidden);
             captures.push(Capture {
@@ -73,6 +73,7 @@ impl<'a> Candidates<'a> {
                 inode,
                 scope,
                 unfiltered,
+                queue,
                 holders,
                 holders_unknown,
             });

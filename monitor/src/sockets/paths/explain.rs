@@ -1,14 +1,15 @@
 //! What answers where no table leads packets elsewhere: a program that chooses sockets, or a process
 //! that takes packets and answers them by itself.
 
-use std::{fs::File, io, os::fd::AsFd as _, sync::Arc};
+use std::{collections::BTreeSet, fs::File, io, os::fd::AsFd as _, sync::Arc};
 
 use monitor_common::flow::{Protocol, Side};
 use monitor_kernel::other_programs::{self, OtherProgram};
 
 use super::{
-    program_holders,
+    program_holders::{self, Object},
     route::{Place, PortReach},
+    xdp::{self, Taker},
 };
 use crate::{
     process::{Identity, ProcessEnricher, pod},
@@ -29,6 +30,10 @@ pub struct Evidence<'a> {
     pub sockets: &'a [Socket],
     /// Sockets that take packets without holding a port.
     pub captures: &'a [Capture],
+    /// The answers to packets that no hook of this agent has seen: something took them before.
+    pub to_unseen: &'a [(u16, Protocol)],
+    /// Interfaces whose XDP program is this agent's.
+    pub own_xdp: &'a BTreeSet<String>,
 }
 
 /// The ways to those of `suspects`, which are answered, that `found` has no way to. One that cannot be
@@ -52,8 +57,15 @@ pub fn explain(
     });
     // The last one that has a say: each may overrule those before it.
     let chooser = chooser.into_iter().next_back();
+    let taker = if evidence.to_unseen.is_empty() { None } else { evidence.taker() };
     let explain = |&&(port, protocol): &&(u16, Protocol)| {
-        let way = evidence.way(port, protocol, chooser.as_ref(), processes);
+        let taker = taker.as_ref().filter(|_| evidence.to_unseen.contains(&(port, protocol)));
+        let way = match taker {
+            Some(Taker { program, holders, .. }) => {
+                Way { path: Path::Xdp, target: Some(program.clone()), holders: holders.clone() }
+            }
+            None => evidence.way(port, protocol, chooser.as_ref(), processes),
+        };
         PortReach {
             port,
             protocol,
@@ -88,6 +100,23 @@ struct Way {
 }
 
 impl Evidence<'_> {
+    /// The XDP program of others that takes packets before the hooks, if there is only one, or only one
+    /// that has sockets to give them to.
+    fn taker(&self) -> Option<Taker> {
+        let takers = xdp::takers(self.netns_inode, self.captures, |program, _| {
+            self.own_xdp.contains(&program.interface)
+        });
+        let mut takers = takers.unwrap_or_else(|error| {
+            tracing::debug!(%error, "XDP programs of others cannot be listed");
+            Vec::new()
+        });
+        if takers.len() > 1 {
+            takers.retain(|taker| taker.has_sockets);
+        }
+        let only = takers.pop();
+        only.filter(|_| takers.is_empty())
+    }
+
     fn way(
         &self,
         port: u16,
@@ -107,11 +136,11 @@ impl Evidence<'_> {
         }
         if let Some(program) = chooser {
             let holders = if accepted.is_empty() {
-                program_holders::find(program.id, processes)
+                program_holders::find(&[Object::Program(program.id)], processes)
             } else {
                 accepted
             };
-            return Way { path: Path::SkLookup, target: Some(name(program)), holders };
+            return Way { path: Path::SkLookup, target: Some(program.to_string()), holders };
         }
         match self.holders_of_raw_socket(protocol) {
             Some(holders) if accepted.is_empty() => target(Path::RawSocket, holders),
@@ -172,14 +201,6 @@ fn process(holder: &Identity) -> String {
     }
 }
 
-/// `tubular (program 12)`.
-fn name(program: &OtherProgram) -> String {
-    match &program.name {
-        Some(name) => format!("{name} (program {})", program.id),
-        None => format!("program {}", program.id),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::slice;
@@ -192,6 +213,13 @@ mod tests {
 
     const HERE: u32 = 4_026_531_840;
 
+    static NO_INTERFACES: BTreeSet<String> = BTreeSet::new();
+
+    const fn evidence<'a>(sockets: &'a [Socket], captures: &'a [Capture]) -> Evidence<'a> {
+        let (to_unseen, own_xdp) = (&[], &NO_INTERFACES);
+        Evidence { netns_inode: HERE, sockets, captures, to_unseen, own_xdp }
+    }
+
     fn held_by(pid: u32) -> Vec<Arc<Identity>> {
         vec![Arc::new(Identity { name: Some("nc".to_owned()), ..Identity::unknown(pid) })]
     }
@@ -201,7 +229,7 @@ mod tests {
         (sockets, captures): (&[Socket], &[Capture]),
         chooser: Option<&OtherProgram>,
     ) -> (Path, Option<String>) {
-        let evidence = Evidence { netns_inode: HERE, sockets, captures };
+        let evidence = evidence(sockets, captures);
         let way = evidence.way(2948, protocol, chooser, &mut ProcessEnricher::new(false));
         (way.path, way.target)
     }
@@ -250,7 +278,7 @@ mod tests {
             ..socket.entry
         };
         let accepted = Socket { entry, netns_inode: Some(HERE), holders: held_by(7), ..socket };
-        let evidence = Evidence { netns_inode: HERE, sockets: &[accepted], captures: &[] };
+        let evidence = evidence(slice::from_ref(&accepted), &[]);
         let way =
             evidence.way(2948, Protocol::Tcp, Some(&program), &mut ProcessEnricher::new(false));
         assert_eq!(way.holders, held_by(7));

@@ -1,21 +1,21 @@
 //! Finds the ways, and who is at their ends.
 
-use std::{collections::BTreeMap, fs, io, os::fd::AsFd as _, path::Path as FilePath, thread};
+use std::{collections::BTreeMap, fs, io, path::Path as FilePath};
 
 use monitor_common::{flow::Protocol, ports::PortSet};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
     conntrack,
     ends::Ends,
     ipvs, nft,
     route::{Place, PortReach, Route, Target},
+    visit,
 };
 use crate::{
     process::{ProcessEnricher, pod},
     sockets::{
         addresses::Addresses,
-        namespaces::{self, HERE, NamespacePath, Namespaces},
+        namespaces::{self, HERE, Namespaces},
         numbered,
         reach::Reach,
     },
@@ -51,7 +51,7 @@ pub fn find(
     let mut namespaces = None;
     if extent == Extent::Everywhere {
         let all = namespaces.insert(Namespaces::find(&proc)?);
-        found.extend(elsewhere(all, own, sources, wanted)?);
+        found.extend(visit::others(all, own, |_| sources.routes(wanted))?);
     }
     found.retain(|_, routes| !routes.is_empty());
     if found.is_empty() {
@@ -112,33 +112,6 @@ impl Sources {
         routes.retain(|route| wanted.contains(&(route.port, route.protocol)));
         routes
     }
-}
-
-/// The routes in the tables of other namespaces than `own`. A thread enters each; it does not return
-/// to its own.
-fn elsewhere(
-    namespaces: &Namespaces,
-    own: u32,
-    sources: Sources,
-    wanted: &[(u16, Protocol)],
-) -> io::Result<Vec<(u32, Vec<Route>)>> {
-    let others = namespaces.paths.iter().filter(|(inode, _)| **inode != own);
-    let visit = || {
-        let enter = |(inode, paths): (&u32, &Vec<NamespacePath>)| {
-            let namespace = paths.iter().find_map(|path| path.open(*inode).ok())?;
-            let kind = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(namespace.as_fd(), kind).ok()?;
-            Some((*inode, sources.routes(wanted)))
-        };
-        others.filter_map(enter).collect()
-    };
-    thread::scope(|scope| {
-        thread::Builder::new()
-            .name("namespaces".into())
-            .spawn_scoped(scope, visit)?
-            .join()
-            .map_err(|_| io::Error::other("the thread that reads tables has panicked"))
-    })
 }
 
 fn targets(found: &BTreeMap<u32, Vec<Route>>) -> impl Iterator<Item = Target> {

@@ -10,13 +10,18 @@ mod ipvs;
 mod legacy;
 mod nft;
 mod program_holders;
+mod programs;
 mod route;
+mod socket_maps;
+mod visit;
+mod xdp;
 
 pub use self::{
     conntrack::masqueraded,
     explain::{Evidence, explain, programs_that_choose_sockets},
     find::{Extent, find},
     legacy::has_unread_rules,
+    programs::find as find_programs,
     route::{Place, PortReach},
 };
 pub(super) use self::{ends::Ends, route::Target};

@@ -15,9 +15,9 @@ use std::{
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, finish, ghostport, stderr, stdout},
-    eventually,
+    eventually, eventually_within,
     metrics::Metrics,
-    sh,
+    patience, sh,
     world::{HERE, Peer, World, port, set_sysctl},
 };
 
@@ -156,7 +156,8 @@ pub(super) struct Expected<'a> {
 #[track_caller]
 pub(super) fn assert_answered(agent: &Agent, expected: Expected<'_>) -> Value {
     let Expected { protocol, path, target } = expected;
-    let event = eventually("an event", || {
+    // Where the machine is busy, one look takes long, and the next one waits many times as long.
+    let event = eventually_within(2 * patience(), "an event", || {
         let mut events = agent.events().into_iter();
         events.find(|event| is_answered(event) && event["network.transport"] == protocol)
     });
