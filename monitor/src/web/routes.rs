@@ -1,4 +1,4 @@
-//! The routes for monitoring: `/metrics`, `/healthz`, `/readyz`.
+//! The routes that every client may read: `/metrics`, `/healthz`, `/readyz` and the runbook.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ use axum::{
 use futures_util::{StreamExt as _, stream};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::{security::Security, source::SharedSource, table};
+use super::{runbook, security::Security, source::SharedSource, table};
 use crate::metrics::Exposition;
 
 /// Size from which an exposition counts as large: that of tens of thousands of ports. Only so many
@@ -69,6 +69,8 @@ pub(super) fn router(state: State) -> Router {
         .route(table::METRICS.path, get(metrics))
         .route(table::HEALTHZ.path, get(async || "ok\n"))
         .route(table::READYZ.path, get(readyz))
+        .route(table::RUNBOOK.path, get(runbook::index))
+        .route(table::RUNBOOK_SECTION.path, get(runbook::section))
         .with_state(routes)
 }
 

@@ -54,6 +54,10 @@ routes! {
         "200: the agent answers.";
     READYZ: "/readyz" Open []
         "200 once every hook has been tried, 503 before.";
+    RUNBOOK: "/runbook" Open []
+        "The runbook's introduction and its list of alerts, as HTML.";
+    RUNBOOK_SECTION: "/runbook/{name}" Open []
+        "What to do about the alert of that name, as HTML: `runbook_url` of alerts leads here. 404 with the list for an unknown name.";
     PAGE: "/" Details []
         "The live page: ports, their holders, and events as they happen.";
     PORTS: "/api/v1/ports" Details []

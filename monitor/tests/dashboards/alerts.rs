@@ -38,7 +38,7 @@ fn alerts_a_webhook_about_a_bind_on_a_dormant_port() {
         let prometheus = Prometheus::start(world);
         let alertmanager = Alertmanager::start(world);
         let webhook = Webhook::start();
-        let _agent = Agent::start(world, &Config::new([port(0)]).on(&["lo"]));
+        let agent = Agent::start(world, &Config::new([port(0)]).on(&["lo"]));
         prometheus.scrape(&[TARGET]);
         await_scrape(&prometheus);
 
@@ -66,7 +66,12 @@ fn alerts_a_webhook_about_a_bind_on_a_dormant_port() {
         let summary = alert["annotations"]["summary"].as_str().expect("a summary");
         assert!(summary.contains(&port(0).to_string()) && summary.contains(TARGET), "{summary}");
         let runbook = alert["annotations"]["runbook_url"].as_str().expect("a runbook");
-        assert!(runbook.ends_with("#ghostportbindondormantport"), "{runbook}");
+        let path = runbook.strip_prefix(&format!("http://{TARGET}")).expect("the agent's address");
+        let page = agent.get(path);
+        assert_eq!(page.status, 200, "{runbook}");
+        assert!(page.body.contains("<h1>GhostportBindOnDormantPort</h1>"), "{}", page.body);
+        let dashboard = alert["annotations"]["dashboard_url"].as_str().expect("a dashboard");
+        assert!(dashboard.contains("/graph?g0.expr=ghostport_port_state"), "{dashboard}");
 
         // The unexpected owner is the same story, and says nothing new.
         eventually("an inhibited alert", || {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,13 @@ fn config(ports: impl IntoIterator<Item = u16>) -> Config {
 
 fn listen(port: u16) -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("bound")
+}
+
+/// A bind that is refused although nothing holds the port: the socket has an address already.
+fn bind_in_vain(port: u16) {
+    let bound = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    assert!(rustix::net::bind(&bound, &address).is_err());
 }
 
 /// A client comes and is answered.
@@ -117,7 +124,7 @@ fn notifies_of_a_bind_once_when_both_raise_alerts() {
 
 /// What happens on each port in [`tells_each_story_of_an_hour_once`], in minutes from its start. Other
 /// tests, of which hooks see everything, have other ports.
-const STORIES: [(u16, u64, u64); 4] = [(7311, 1, 16), (7312, 3, 3), (7313, 5, 5), (7314, 20, 35)];
+const STORIES: [(u16, u64, u64); 4] = [(7311, 1, 16), (7312, 3, 3), (7313, 1, 1), (7314, 20, 35)];
 
 /// When the agent is started again, and how long the test looks.
 const RESTART: Duration = Duration::from_secs(24 * 60);
@@ -161,8 +168,7 @@ fn tells_each_story_of_an_hour_once() {
             }
             if now >= at(refused.1) && !was_refused {
                 was_refused = true;
-                let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
-                assert!(UdpSocket::bind((elsewhere, refused.0)).is_err());
+                bind_in_vain(refused.0);
             }
             if start.elapsed() >= RESTART && restarts == 0 {
                 restarts += 1;

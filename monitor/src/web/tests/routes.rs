@@ -38,6 +38,28 @@ async fn routes_answer_with_their_status() {
 }
 
 #[tokio::test]
+async fn serves_the_runbook_of_each_alert() {
+    let server = Server::of_text("a_total 1\n").await;
+    let section = server.get("/runbook/GhostportBindOnDormantPort").await;
+    assert!(section.starts_with("HTTP/1.1 200"), "{section}");
+    assert!(section.contains("content-type: text/html; charset=utf-8\r\n"), "{section}");
+    assert!(
+        section.contains("content-security-policy: default-src 'none'; style-src"),
+        "{section}"
+    );
+    assert!(section.contains("<h1>GhostportBindOnDormantPort</h1>"), "{section}");
+    assert!(section.contains("<strong>What to do.</strong>"), "{section}");
+    let anchor = server.get("/runbook/ghostportbindondormantport").await;
+    assert!(anchor.starts_with("HTTP/1.1 200"), "{anchor}");
+    let index = server.get("/runbook").await;
+    assert!(index.contains("<a href=\"/runbook/GhostportAgentAbsent\">"), "{index}");
+    let unknown = server.get("/runbook/%3Cscript%3E").await;
+    assert!(unknown.starts_with("HTTP/1.1 404"), "{unknown}");
+    assert!(unknown.contains("\nGhostportBindOnDormantPort\n"), "{unknown}");
+    assert!(!unknown.contains("script"), "{unknown}");
+}
+
+#[tokio::test]
 async fn only_get_and_head_are_allowed() {
     let server = Server::of_text("a_total 1\n").await;
     let head = server.exchange(b"HEAD /metrics HTTP/1.0\r\n\r\n").await;
@@ -165,7 +187,7 @@ async fn status_of(server: &Server, path: &str, host: &str) -> String {
 async fn every_route_of_the_table_is_served_to_the_clients_that_it_names() {
     let server = Server::of_text("a_total 1\n").await;
     for route in ROUTES {
-        let path = route.path.replace("{port}", "2948");
+        let path = route.path.replace("{port}", "2948").replace("{name}", "GhostportPortServed");
         let trusted = status_of(&server, &path, "127.0.0.1").await;
         assert!(trusted != "404" && trusted != "403", "{path}: {trusted}");
         let other = status_of(&server, &path, "example.org").await;

@@ -15,9 +15,12 @@ const RUNBOOK: &str = "docs/runbook.md";
 /// Alerts of the agent's sink that no rule has: there is no metric of them.
 const AGENT_ALERTS: [&str; 1] = ["GhostportPortCaptured"];
 
-/// Where alerts and panels say that the runbook is.
+/// Where panels say that the runbook is.
 pub(super) const RUNBOOK_URL: &str =
     "https://github.com/ghostport/ghostport/blob/main/docs/runbook.md";
+
+/// Where agents serve a section of the runbook: what the links of alerts contain.
+const RUNBOOK_PATH: &str = "/runbook/";
 
 const SEVERITIES: &[&str] = &["critical", "warning", "info"];
 
@@ -78,9 +81,15 @@ fn lacks(alert: &Value, sections: &[String]) -> Vec<String> {
             problems.push(format!("{name} has no {annotation}"));
         }
     }
-    let url = format!("{RUNBOOK_URL}#{}", name.to_lowercase());
-    if text_of(alert, "/annotations/runbook_url") != url {
-        problems.push(format!("{name}: runbook_url is not {url}"));
+    let path = format!("{RUNBOOK_PATH}{name}");
+    for (annotation, part) in [("runbook_url", &*path), ("dashboard_url", "$externalURL")] {
+        let url = text_of(alert, &format!("/annotations/{annotation}"));
+        if !url.contains(part) {
+            problems.push(format!("{name}: {annotation} has no {part}"));
+        }
+        if url.split("://").skip(1).any(|host| !host.starts_with("{{")) {
+            problems.push(format!("{name}: {annotation} names a host: {url}"));
+        }
     }
     if !sections.iter().any(|section| section == name) {
         problems.push(format!("{RUNBOOK} has no section {name}"));
