@@ -121,7 +121,7 @@ impl World {
 
     fn call(&mut self, index: usize, protocol: Protocol, detail: u8) {
         let kind = match detail & 7 {
-            0 | 1 => CallKind::Bind { expected: detail & 8 != 0 },
+            0 | 1 => CallKind::Bind,
             2 => CallKind::BindRefused,
             3 | 4 => CallKind::Listen,
             _ => CallKind::Close,
@@ -131,7 +131,8 @@ impl World {
             self.calls[index].binds[protocol as usize][result] += 1;
         }
         if detail & 0x80 == 0 {
-            let call = SocketCall { at: self.now(), port: PORTS[index], protocol, kind };
+            let (at, port, expected) = (self.now(), PORTS[index], detail & 8 != 0);
+            let call = SocketCall { at, port, protocol, kind, expected };
             let mut transitions = Vec::new();
             self.ledger.record_call(&call, &mut transitions);
             self.take(&transitions);
@@ -147,6 +148,8 @@ impl World {
             sockets,
             can_answer: detail & 16 != 0,
             can_accept: detail & 32 != 0,
+            expected: u32::from(detail >> 7),
+            unexpected: u32::from(detail >> 6 & 1),
         };
         let held = (sockets > 0).then_some(held);
         let mut transitions = Vec::new();

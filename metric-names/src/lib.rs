@@ -67,6 +67,9 @@ metrics! {
     /// Holders.
     BOUND_SOCKETS: GAUGE "ghostport_bound_sockets" ["port", "protocol"]
         "Sockets that hold a watched port now.";
+    /// Holders that are not expected.
+    UNEXPECTED_SOCKETS: GAUGE "ghostport_unexpected_sockets" ["port", "protocol"]
+        "Sockets that hold a watched port now and whose owner its expect list does not name.";
     /// Time of the last packet.
     LAST_PACKET_TIMESTAMP: GAUGE "ghostport_last_packet_timestamp_seconds" ["port", "protocol"]
         "When a packet of a watched port was last seen; 0 for never.";
@@ -80,8 +83,8 @@ metrics! {
     DORMANT: GAUGE "ghostport_dormant" ["port"]
         "1 for a watched port that is dormant.";
     /// Awakenings.
-    AWAKENINGS: COUNTER "ghostport_awakenings_total" ["port", "cause"]
-        "First packets or binds on a dormant port.";
+    AWAKENINGS: COUNTER "ghostport_awakenings_total" ["port", "cause", "expected"]
+        "First packets or binds on a dormant port; expected is true for a bind or socket of an owner that its expect list names.";
     /// Gaps.
     COVERAGE_GAP: COUNTER "ghostport_coverage_gap_seconds_total" []
         "Time in which no agent looked; it does not count towards dormancy.";

@@ -21,10 +21,6 @@ use serde::{
 pub(super) struct ByProtocol<T>([T; Protocol::COUNT]);
 
 impl<T> ByProtocol<T> {
-    pub(super) fn new(value: impl FnMut(Protocol) -> T) -> Self {
-        Self(Protocol::ALL.map(value))
-    }
-
     pub(super) fn map<U>(self, each: impl FnMut(T) -> U) -> ByProtocol<U> {
         ByProtocol(self.0.map(each))
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
-use crate::{by_protocol::ByProtocol, state::PortState, transition::Cause};
+use crate::{awakenings::Awakenings, by_protocol::ByProtocol, state::PortState, transition::Cause};
 
 /// Facts about a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,8 @@ pub struct PortFacts {
     pub(super) last_packet: ByProtocol<Option<Timestamp>>,
     pub(super) last_bind: ByProtocol<Option<Timestamp>>,
     pub(super) bound_sockets: ByProtocol<u32>,
-    pub(super) awakenings: [u64; 2],
+    pub(super) unexpected_sockets: ByProtocol<u32>,
+    pub(super) awakenings: Awakenings,
     pub(super) unexpected_binds: ByProtocol<u64>,
     pub(super) answers_without_socket: ByProtocol<u64>,
 }
@@ -32,7 +33,7 @@ impl PortFacts {
         *state != PortState::Quiet
             || last_packet.iter().chain(last_bind.iter()).any(Option::is_some)
             || bound_sockets.iter().any(|count| *count > 0)
-            || self.awakenings.iter().any(|count| *count > 0)
+            || self.awakenings != Awakenings::default()
     }
 
     /// Time of the reading that found the last packet, in either direction.
@@ -50,9 +51,22 @@ impl PortFacts {
         self.bound_sockets.get(protocol)
     }
 
-    /// Number of awakenings by this cause.
-    pub const fn awakenings(&self, cause: Cause) -> u64 {
-        self.awakenings[cause as usize]
+    /// Sockets that hold the port and whose owner is not known to be one that the configuration
+    /// expects.
+    pub const fn unexpected_sockets(&self, protocol: Protocol) -> u32 {
+        self.unexpected_sockets.get(protocol)
+    }
+
+    /// Number of awakenings by this cause: of those whose cause was an expected owner, or of all
+    /// others.
+    pub const fn awakenings(&self, cause: Cause, expected: bool) -> u64 {
+        self.awakenings.get(cause, expected)
+    }
+
+    /// Whether sockets hold the port, and all of them are known to be of expected owners.
+    pub fn is_held_by_expected_owners_alone(&self) -> bool {
+        let is_held = self.bound_sockets.iter().any(|count| *count > 0);
+        is_held && self.unexpected_sockets.iter().all(|count| *count == 0)
     }
 
     /// Whether the port ever had packets or sockets of a protocol. A rare protocol has series from then

@@ -5,6 +5,7 @@ use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    awakenings::Awakenings,
     by_protocol::ByProtocol,
     counts::{BindCounts, InterfaceCounts},
     observation::{CallKind, SocketCall},
@@ -55,9 +56,8 @@ pub(super) struct History {
     /// The same by protocol, while a socket is open.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) answered_at_ns: ByProtocol<Option<u64>>,
-    /// By cause.
-    #[serde(skip_serializing_if = "is_default")]
-    pub(super) awakenings: [u64; 2],
+    #[serde(flatten)]
+    pub(super) awakenings: Awakenings,
     /// By protocol.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) unexpected_binds: ByProtocol<u64>,
@@ -91,6 +91,9 @@ pub(super) struct History {
     /// Answers that no socket is known to have given, by protocol, until a scan decides.
     #[serde(skip)]
     pub(super) suspected: ByProtocol<Suspected>,
+    /// Whether the last scan found no unexpected owner, by protocol; not known before the first.
+    #[serde(skip)]
+    pub(super) was_expected: ByProtocol<bool>,
     /// Sockets found by the scan in progress.
     #[serde(skip)]
     pub(super) found: ByProtocol<Sockets>,
@@ -104,6 +107,25 @@ pub(super) struct Sockets {
     /// Absent in a ledger that an earlier version saved: the next scan knows.
     #[serde(default)]
     pub(super) can_accept: bool,
+    /// Those whose owner the configuration expects. Absent likewise.
+    #[serde(default)]
+    pub(super) expected: u32,
+    /// Those whose owner it does not expect. Absent likewise.
+    #[serde(default)]
+    pub(super) unexpected: u32,
+}
+
+impl Sockets {
+    /// Whether the owners are expected; `None` if it depends on one that is not known.
+    pub(super) const fn are_expected(&self) -> Option<bool> {
+        if self.unexpected > 0 {
+            Some(false)
+        } else if self.expected >= self.count {
+            Some(true)
+        } else {
+            None
+        }
+    }
 }
 
 /// Answers that no socket is known to have given.
@@ -238,8 +260,8 @@ impl History {
         let protocol = call.protocol;
         self.called_at_ns[protocol] = self.called_at_ns[protocol].max(call.at.boottime_ns);
         match call.kind {
-            CallKind::Bind { expected } => {
-                self.unexpected_binds[protocol] += u64::from(!expected);
+            CallKind::Bind => {
+                self.unexpected_binds[protocol] += u64::from(!call.expected);
                 self.note_held(protocol);
                 self.reported_binds[protocol] += 1;
                 // The time of a bind that was only counted is that of the reading.
@@ -287,18 +309,31 @@ impl History {
         }
     }
 
-    /// Adds or removes a socket. The next scan corrects calls that were missed.
-    pub(super) fn count_socket(&mut self, protocol: Protocol, kind: CallKind) {
-        let Sockets { count, can_answer, can_accept } = self.sockets[protocol];
+    /// Adds or removes a socket. The next scan corrects calls that were missed, and closes by a
+    /// process of another owner than the bind's.
+    pub(super) fn count_socket(&mut self, call: &SocketCall) {
+        let SocketCall { protocol, kind, expected, .. } = *call;
+        let before = self.sockets[protocol];
+        let Sockets { count, can_answer, can_accept, .. } = before;
+        let (by_expected, by_other) = (u32::from(expected), u32::from(!expected));
         let sockets = match kind {
             CallKind::BindRefused => return,
-            CallKind::Bind { .. } => Sockets {
+            CallKind::Bind => Sockets {
                 count: count.saturating_add(1),
                 can_answer: can_answer || protocol.is_datagram(),
                 can_accept: true,
+                expected: before.expected.saturating_add(by_expected),
+                unexpected: before.unexpected.saturating_add(by_other),
             },
             // Its bind may not have been observed.
-            CallKind::Listen => Sockets { count: count.max(1), can_answer: true, can_accept: true },
+            CallKind::Listen if count == 0 => Sockets {
+                count: 1,
+                can_answer: true,
+                can_accept: true,
+                expected: by_expected,
+                unexpected: by_other,
+            },
+            CallKind::Listen => Sockets { can_answer: true, can_accept: true, ..before },
             CallKind::Close => {
                 let count = count.saturating_sub(1);
                 let is_held = count > 0;
@@ -306,6 +341,8 @@ impl History {
                     count,
                     can_answer: can_answer && is_held,
                     can_accept: can_accept && is_held,
+                    expected: before.expected.saturating_sub(by_expected).min(count),
+                    unexpected: before.unexpected.saturating_sub(by_other).min(count),
                 }
             }
         };

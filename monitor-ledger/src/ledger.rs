@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
 use crate::{
-    by_protocol::ByProtocol,
     clock::ClockReading,
     coverage::CoverageClock,
     facts::PortFacts,
@@ -122,8 +121,8 @@ impl Ledger {
 
     /// Records a socket call; ignores it if the port is not watched.
     pub fn record_call(&mut self, call: &SocketCall, out: &mut Vec<Transition>) {
-        let SocketCall { at, port: number, protocol, kind } = *call;
-        let wake = Wake::Bind { protocol, evidence: kind.evidence() };
+        let SocketCall { at, port: number, protocol, kind, expected } = *call;
+        let wake = Wake::Bind { protocol, evidence: kind.evidence(), expected: Some(expected) };
         let is_counted = self.scanned_at_ns.is_some_and(|looked| at.boottime_ns <= looked);
         let age_ns = self.clock.age_at(at.boottime_ns);
         let activity = self.activity(wake, at);
@@ -131,7 +130,7 @@ impl Ledger {
             let Some(history) = &mut port.history else { return };
             history.note_call(call, is_newer, age_ns);
             if !is_counted {
-                history.count_socket(protocol, kind);
+                history.count_socket(call);
             }
         };
         self.record_activity(number, &activity, at, note, out);
@@ -144,7 +143,8 @@ impl Ledger {
     /// after `at`, the scan may be out of date for it and the next one decides. Record every call up
     /// to the end of the scan before the scan itself.
     ///
-    /// Returns the ports that had no known holder before.
+    /// Returns the ports that had no known holder before, and those whose holders were all expected
+    /// and no longer are.
     pub fn record_holders(
         &mut self,
         at: ClockReading,
@@ -157,6 +157,8 @@ impl Ledger {
             sockets.count = sockets.count.saturating_add(found.sockets);
             sockets.can_answer |= found.can_answer;
             sockets.can_accept |= found.can_accept;
+            sockets.expected = sockets.expected.saturating_add(found.expected);
+            sockets.unexpected = sockets.unexpected.saturating_add(found.unexpected);
             self.active.insert(found.port);
         }
         let active = std::mem::take(&mut self.active);
@@ -298,27 +300,29 @@ impl Ledger {
         out: &mut Vec<Transition>,
         found_held: &mut Vec<FoundHeld>,
     ) {
-        let Some(history) = self.ports.get_mut(&number).and_then(|port| port.history.as_mut())
-        else {
-            return;
-        };
+        let Some(port) = self.ports.get_mut(&number) else { return };
+        let Some(history) = &mut port.history else { return };
         let found = std::mem::take(&mut history.found);
         let unreported_binds = std::mem::take(&mut history.lost_binds);
         let (before, called_at_ns) = (history.sockets, history.called_at_ns);
+        let has_owners = port.has_owners;
         for protocol in Protocol::ALL {
             if called_at_ns[protocol] > at.boottime_ns {
                 continue;
             }
             self.judge_answers(number, protocol, found[protocol].can_accept, at, out);
+            let was_expected = self.note_scan(number, protocol, found[protocol].unexpected == 0);
             if found[protocol] == before[protocol] {
                 continue;
             }
-            if before[protocol].count == 0 && found[protocol].count > 0 {
+            let is_new = before[protocol].count == 0 && found[protocol].count > 0;
+            let has_turned = has_owners && was_expected && found[protocol].unexpected > 0;
+            if is_new || has_turned {
                 let unreported_binds = unreported_binds[protocol];
                 found_held.push(FoundHeld { port: number, protocol, unreported_binds });
             }
-            let activity =
-                self.activity(Wake::Bind { protocol, evidence: BindEvidence::Found }, at);
+            let (evidence, expected) = (BindEvidence::Found, found[protocol].are_expected());
+            let activity = self.activity(Wake::Bind { protocol, evidence, expected }, at);
             let note = |port: &mut Port, _| {
                 let Some(history) = &mut port.history else { return };
                 history.interval.held[protocol] = true;
@@ -328,6 +332,14 @@ impl Ledger {
             };
             self.record_activity(number, &activity, at, note, out);
         }
+    }
+
+    /// Notes whether a scan found no unexpected owner. Returns the same of the scan before.
+    fn note_scan(&mut self, number: u16, protocol: Protocol, is_expected: bool) -> bool {
+        let history = self.ports.get_mut(&number).and_then(|port| port.history.as_mut());
+        history.is_some_and(|history| {
+            std::mem::replace(&mut history.was_expected[protocol], is_expected)
+        })
     }
 
     /// Decides, by a scan, whether suspected answers came from a socket of this host.
@@ -343,7 +355,12 @@ impl Ledger {
         let Some(port) = self.ports.get_mut(&number) else { return };
         let Some(history) = &mut port.history else { return };
         if is_explained {
-            history.suspected[protocol] = Suspected::default();
+            // The socket was there before the first scan: its answers were counted before it was
+            // known.
+            if std::mem::take(&mut history.suspected[protocol]).answers > 0 {
+                history.answered_at_ns[protocol] = Some(age_ns);
+                self.dirty.insert(number);
+            }
             return;
         }
         let confirmed = history.confirm_answers(protocol, at.boottime_ns, age_ns);
@@ -373,9 +390,8 @@ impl Ledger {
     /// Applies the passing of time: dormancy and states that expire.
     pub(super) fn tick(&mut self, at: ClockReading, out: &mut Vec<Transition>) {
         let age_ns = self.clock.age_at(at.boottime_ns);
-        let found =
-            |protocol| self.activity(Wake::Bind { protocol, evidence: BindEvidence::Found }, at);
-        let found = ByProtocol::new(found);
+        let (protocol, evidence) = (Protocol::Tcp, BindEvidence::Found);
+        let found = self.activity(Wake::Bind { protocol, evidence, expected: None }, at);
         let (ports, dirty) = (&mut self.ports, &mut self.dirty);
         self.active.retain(|number| {
             let Some(port) = ports.get_mut(number) else { return false };

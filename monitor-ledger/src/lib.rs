@@ -34,6 +34,12 @@
 //! See [`PortState`]. A packet is attributed to a holder if a socket of the same protocol held the
 //! port at some time since the previous reading. Traffic over loopback is never *outbound*.
 //!
+//! # Expected owners
+//!
+//! The caller says of each call, and of the sockets of each scan, whether the configuration expects
+//! their owner. An awakening by an expected owner is marked as such, and sockets of other owners are
+//! counted apart. An owner that is not known is neither.
+//!
 //! # Use
 //!
 //! Call [`Ledger::watch`] first, after [`Ledger::restore`] as well. About once a second, drain the
@@ -59,8 +65,14 @@
 //!
 //! let mut transitions = Vec::new();
 //! // From the event ring.
-//! let kind = CallKind::Bind { expected: false };
-//! ledger.record_call(&SocketCall { at: at(5), port: 2948, protocol: Protocol::Udp, kind }, &mut transitions);
+//! let bind = SocketCall {
+//!     at: at(5),
+//!     port: 2948,
+//!     protocol: Protocol::Udp,
+//!     kind: CallKind::Bind,
+//!     expected: false,
+//! };
+//! ledger.record_call(&bind, &mut transitions);
 //! // From the counters.
 //! let mut reading = ledger.begin_reading(at(6), &mut transitions);
 //! reading.traffic(2, 2948, &PortCounters::default());
@@ -71,6 +83,7 @@
 //! assert!(!facts.is_dormant() && facts.bound_sockets(Protocol::Udp) == 1);
 //! ```
 
+mod awakenings;
 mod by_protocol;
 mod clock;
 mod counts;

@@ -49,16 +49,15 @@ pub struct SocketCall {
     pub protocol: Protocol,
     /// Kind of call.
     pub kind: CallKind,
+    /// Whether the configuration expects the caller on this port.
+    pub expected: bool,
 }
 
 /// Kind of a [`SocketCall`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
     /// The socket was bound to the port.
-    Bind {
-        /// Whether the configuration expects the caller.
-        expected: bool,
-    },
+    Bind,
     /// The kernel refused to bind the socket.
     BindRefused,
     /// The socket listens.
@@ -67,7 +66,8 @@ pub enum CallKind {
     Close,
 }
 
-/// A port that a socket scan found held and that had no known holder.
+/// A port that a socket scan found held and that had no known holder, or none that was unexpected
+/// where the configuration expects others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundHeld {
     /// The port.
@@ -93,4 +93,8 @@ pub struct Held {
     /// Whether one of them can answer a peer that it does not know yet. A TCP connection cannot: where
     /// there is no listener, something else has accepted it, a transparent proxy for instance.
     pub can_accept: bool,
+    /// Number of those whose owner the configuration expects.
+    pub expected: u32,
+    /// Number of those whose owner it does not expect. The owners of the others are not known.
+    pub unexpected: u32,
 }

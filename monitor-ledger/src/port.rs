@@ -11,7 +11,7 @@ use crate::{
     facts::PortFacts,
     history::{History, Interval},
     state::PortState,
-    transition::{Change, Transition, Wake},
+    transition::{BindEvidence, Change, Transition, Wake},
 };
 
 /// A watched port. A port without activity has no history and takes little memory.
@@ -93,7 +93,7 @@ impl Port {
         history.active_at_ns = Some(activity.at_ns);
         if let Some(since) = self.dormant_since.take() {
             let wake = activity.wake;
-            history.awakenings[wake.cause() as usize] += 1;
+            history.awakenings.count(wake);
             // There may have been activity since: dormancy is certain only up to here.
             let until_ns = activity.at_ns.min(activity.known_until_ns);
             let dormant_for = Duration::from_nanos(until_ns.saturating_sub(since.covered_ns));
@@ -107,11 +107,11 @@ impl Port {
     }
 
     /// Applies the passing of time: a holder keeps the port active, and a port that was quiet for
-    /// `dormant_after` becomes dormant. `now` is the activity of a holder, by protocol.
+    /// `dormant_after` becomes dormant. `now` is the activity of a holder of any protocol.
     pub(super) fn tick(
         &mut self,
         number: u16,
-        now: &ByProtocol<Activity>,
+        now: &Activity,
         age_ns: u64,
         out: &mut Vec<Transition>,
     ) {
@@ -125,10 +125,13 @@ impl Port {
             }
         }
         history.interval = Interval { held, accepts, ..Interval::default() };
-        if let Some((_, holder)) = held.iter().zip(now.iter()).find(|(held, _)| **held) {
-            self.record_activity(number, holder, out);
+        if let Some(protocol) = Protocol::ALL.into_iter().find(|protocol| held[*protocol]) {
+            let evidence = BindEvidence::Found;
+            let expected = history.sockets[protocol].are_expected();
+            let wake = Wake::Bind { protocol, evidence, expected };
+            self.record_activity(number, &Activity { wake, ..*now }, out);
         }
-        let Activity { at_ns, wall, .. } = now[Protocol::Tcp];
+        let &Activity { at_ns, wall, .. } = now;
         self.become_dormant(number, at_ns, wall, out);
         self.refresh_state(number, age_ns, wall, out);
     }
@@ -188,6 +191,9 @@ impl Port {
             last_packet: history.last_packet,
             last_bind: history.last_bind,
             bound_sockets: history.sockets.map(|sockets| sockets.count),
+            unexpected_sockets: history
+                .sockets
+                .map(|sockets| sockets.count.saturating_sub(sockets.expected)),
             awakenings: history.awakenings,
             unexpected_binds: history.unexpected_binds,
             answers_without_socket: history.answers_without_socket,

@@ -156,15 +156,20 @@ impl Reading<'_> {
     fn binds(&mut self, number: u16, protocol: Protocol, (succeeded, refused): (u64, u64)) {
         let age_ns = self.ledger.clock.age_at(self.at.boottime_ns);
         let wall = self.at.wall;
+        let has_owners = self.ledger.ports.get(&number).is_some_and(|port| port.has_owners);
+        // Who it was is not known. Without owners, it was not an expected one.
+        let expected = (!has_owners).then_some(false);
         if succeeded > 0 {
-            let wake = Wake::Bind { protocol, evidence: BindEvidence::Counted };
+            let evidence = BindEvidence::Counted;
+            let wake = Wake::Bind { protocol, evidence, expected };
             self.record_activity(number, wake, |port, _| {
                 let Some(history) = &mut port.history else { return };
                 history.note_counted_binds(protocol, succeeded, wall);
             });
         }
         if refused > 0 {
-            let wake = Wake::Bind { protocol, evidence: BindEvidence::CountedRefused };
+            let evidence = BindEvidence::CountedRefused;
+            let wake = Wake::Bind { protocol, evidence, expected };
             self.record_activity(number, wake, |port, _| {
                 let Some(history) = &mut port.history else { return };
                 history.attempted_at_ns = history.attempted_at_ns.max(Some(age_ns));

@@ -1,5 +1,6 @@
 mod answers;
 mod calls;
+mod expected;
 mod rare;
 mod sides;
 mod world;
@@ -36,6 +37,19 @@ fn at(seconds: u64) -> ClockReading {
 /// A port without owners, and the seconds after which it is dormant.
 fn watched(port: u16, dormant_after: u64) -> Watched {
     Watched { port, dormant_after: Duration::from_secs(dormant_after), has_owners: false }
+}
+
+/// A socket that answers new peers, of an owner that the configuration does not expect.
+const fn listener(protocol: Protocol) -> Held {
+    Held {
+        port: PORT,
+        protocol,
+        sockets: 1,
+        can_answer: true,
+        can_accept: true,
+        expected: 0,
+        unexpected: 1,
+    }
 }
 
 fn start(seconds: u64, counters: &str, adopted: bool) -> Start {
@@ -98,13 +112,18 @@ impl Bench {
         self.counters.accepted += u64::from(protocol == Protocol::Tcp);
     }
 
+    /// A call of an owner that the configuration expects.
     fn call(&mut self, protocol: Protocol, kind: CallKind) {
-        let call = SocketCall { at: at(self.now), port: PORT, protocol, kind };
+        self.call_of(protocol, kind, true);
+    }
+
+    fn call_of(&mut self, protocol: Protocol, kind: CallKind, expected: bool) {
+        let call = SocketCall { at: at(self.now), port: PORT, protocol, kind, expected };
         self.ledger.record_call(&call, &mut self.transitions);
     }
 
     fn scan(&mut self, protocol: Protocol, sockets: u32, can_answer: bool) {
-        let held = Held { port: PORT, protocol, sockets, can_answer, can_accept: true };
+        let held = Held { sockets, can_answer, ..listener(protocol) };
         self.find((sockets > 0).then_some(held));
     }
 
@@ -142,8 +161,6 @@ impl Bench {
     }
 }
 
-const BIND: CallKind = CallKind::Bind { expected: true };
-
 fn dormant_seconds(change: &Change) -> u64 {
     match change {
         Change::Awakened { dormant_for, .. } => dormant_for.as_secs(),
@@ -176,7 +193,8 @@ fn awakens_once_on_the_first_packet() {
         "no packet is known of before the reading at 100"
     );
     let facts = bench.facts();
-    assert_eq!((facts.awakenings(Cause::Packet), facts.awakenings(Cause::Bind)), (1, 0));
+    let awakenings = |cause| facts.awakenings(cause, false) + facts.awakenings(cause, true);
+    assert_eq!((awakenings(Cause::Packet), awakenings(Cause::Bind)), (1, 0));
     assert_eq!(facts.last_packet(Protocol::Udp), Some(at(101).wall));
     assert_eq!(facts.last_packet(Protocol::Tcp), Some(at(102).wall));
     assert_eq!(facts.last_bind(Protocol::Tcp), None);
@@ -240,7 +258,7 @@ fn awakens_at_restart_by_packets_of_the_gap() {
         "the gap counts for nothing"
     );
     assert_eq!(bench.ledger.coverage_gap(), Duration::from_secs(800));
-    assert_eq!(bench.facts().awakenings(Cause::Packet), 2);
+    assert_eq!(bench.facts().awakenings(Cause::Packet, false), 2);
 }
 
 #[test]
@@ -325,7 +343,7 @@ fn covers_no_time_by_an_unfinished_reading() {
 #[test]
 fn forgets_sockets_and_measures_the_gap_by_wall_clock_after_a_reboot() {
     let mut bench = Bench::new();
-    bench.call(Protocol::Udp, BIND);
+    bench.call(Protocol::Udp, CallKind::Bind);
     bench.read_until(100);
     let start = Start {
         at: ClockReading { boottime_ns: 5_000_000_000, ..at(400) },
@@ -356,7 +374,7 @@ fn returns_changes_once_unless_requeued() {
 #[test]
 fn continues_when_watched_again() {
     let mut bench = Bench::new();
-    bench.call(Protocol::Tcp, CallKind::Bind { expected: false });
+    bench.call_of(Protocol::Tcp, CallKind::Bind, false);
     bench.calls.binds[Protocol::Tcp as usize][0] = 1;
     bench.packet(Protocol::Udp, IN);
     bench.read_until(2);

@@ -67,6 +67,8 @@ pub enum Wake {
         protocol: Protocol,
         /// The evidence.
         evidence: BindEvidence,
+        /// Whether the configuration expects the owner; `None` if the owner is not known.
+        expected: Option<bool>,
     },
 }
 
@@ -121,6 +123,20 @@ impl Wake {
         }
     }
 
+    /// Whether the configuration expects the owner of the socket; `None` for a packet, and if the
+    /// owner is not known.
+    pub const fn expected(self) -> Option<bool> {
+        match self {
+            Self::Packet { .. } => None,
+            Self::Bind { expected, .. } => expected,
+        }
+    }
+
+    /// Whether an owner that the configuration expects is known to be the cause.
+    pub const fn is_expected(self) -> bool {
+        matches!(self.expected(), Some(true))
+    }
+
     /// Whether a socket held the port before its bind could be observed.
     pub(super) const fn is_unobserved_bind(self) -> bool {
         use BindEvidence::{Closed, Found, Listens};
@@ -139,7 +155,7 @@ impl CallKind {
     /// The call as evidence of a bind.
     pub(super) const fn evidence(self) -> BindEvidence {
         match self {
-            Self::Bind { .. } => BindEvidence::Bound,
+            Self::Bind => BindEvidence::Bound,
             Self::BindRefused => BindEvidence::Refused,
             Self::Listen => BindEvidence::Listens,
             Self::Close => BindEvidence::Closed,

@@ -40,19 +40,22 @@ fn a_scan_without_a_socket_confirms_answers() {
 }
 
 #[test]
-fn a_scan_that_finds_a_socket_drops_the_suspicion() {
-    let mut bench = Bench::new();
-    exchange(&mut bench, Protocol::Tcp);
-    bench.now += 1;
-    bench.scan(Protocol::Tcp, 1, true);
-    assert_eq!(suspected(&bench), []);
-    assert_eq!(bench.facts().answers_without_socket(Protocol::Tcp), 0);
-    assert_eq!(bench.state(), PortState::Bound);
+fn a_scan_that_finds_a_socket_takes_the_answers_for_its_own() {
+    for protocol in Protocol::COMMON {
+        let mut bench = Bench::new();
+        exchange(&mut bench, protocol);
+        bench.now += 1;
+        bench.scan(protocol, 1, true);
+        assert_eq!(suspected(&bench), []);
+        assert_eq!(bench.facts().answers_without_socket(protocol), 0);
+        assert_eq!(bench.state(), PortState::Served);
+        bench.read_until(bench.now + 300);
+        assert_eq!(bench.state(), PortState::Bound, "there were no more answers");
+    }
 }
 
 /// What a scan finds of a connection that a transparent proxy has accepted.
-const CONNECTION: Held =
-    Held { port: PORT, protocol: Protocol::Tcp, sockets: 1, can_answer: true, can_accept: false };
+const CONNECTION: Held = Held { can_accept: false, ..listener(Protocol::Tcp) };
 
 #[test]
 fn a_connection_without_a_listener_does_not_explain_its_own_beginning() {
@@ -72,7 +75,7 @@ fn a_connection_without_a_listener_does_not_explain_its_own_beginning() {
 #[test]
 fn a_connection_of_a_listener_that_was_closed_is_no_answer() {
     let mut bench = Bench::new();
-    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Bind);
     bench.call(Protocol::Tcp, CallKind::Listen);
     exchange(&mut bench, Protocol::Tcp);
     bench.call(Protocol::Tcp, CallKind::Close);
@@ -96,7 +99,7 @@ fn a_scan_that_began_before_the_answers_decides_nothing() {
 #[test]
 fn a_socket_that_was_just_closed_explains_answers() {
     let mut bench = Bench::new();
-    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Bind);
     bench.call(Protocol::Tcp, CallKind::Listen);
     exchange(&mut bench, Protocol::Tcp);
     bench.call(Protocol::Tcp, CallKind::Close);

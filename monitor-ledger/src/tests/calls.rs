@@ -18,7 +18,7 @@ fn states_take_precedence_in_order() {
     bench.begin(Protocol::Tcp);
     bench.read_until(2);
     assert_eq!(bench.state(), PortState::Outbound);
-    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Bind);
     assert_eq!(bench.state(), PortState::Bound);
     bench.packet(Protocol::Tcp, REPLY);
     bench.read_until(3);
@@ -55,7 +55,7 @@ fn emits_a_state_when_it_changes() {
 #[test]
 fn served_expires_without_answers() {
     let mut bench = Bench::new();
-    bench.call(Protocol::Udp, BIND);
+    bench.call(Protocol::Udp, CallKind::Bind);
     bench.packet(Protocol::Udp, REPLY);
     bench.read_until(1);
     assert_eq!(bench.state(), PortState::Served);
@@ -67,7 +67,7 @@ fn served_expires_without_answers() {
 fn packets_to_a_holder_are_not_probes() {
     let mut bench = Bench::new();
     bench.read_until(1);
-    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Bind);
     bench.packet(Protocol::Tcp, IN);
     bench.call(Protocol::Tcp, CallKind::Close);
     bench.read_until(2);
@@ -81,14 +81,14 @@ fn packets_to_a_holder_are_not_probes() {
 fn awakens_at_the_time_of_a_bind() {
     let mut bench = Bench::new();
     bench.read_until(100);
-    bench.call(Protocol::Udp, CallKind::Bind { expected: false });
+    bench.call_of(Protocol::Udp, CallKind::Bind, false);
     bench.calls.binds[1][0] += 1;
     bench.read_until(101);
     let changes = bench.take_transitions();
     assert_eq!(changes.len(), 1, "its event and its count are one: {changes:?}");
     assert_eq!(dormant_seconds(&changes[0]), 100);
     let facts = bench.facts();
-    assert_eq!(facts.awakenings(Cause::Bind), 1);
+    assert_eq!(facts.awakenings(Cause::Bind, false), 1);
     assert_eq!(facts.last_bind(Protocol::Udp), Some(at(100).wall));
     assert_eq!(facts.unexpected_binds(Protocol::Udp), 1);
     assert_eq!(facts.unexpected_binds(Protocol::Tcp), 0);
@@ -99,17 +99,17 @@ fn awakens_at_the_time_of_a_bind() {
 fn counts_a_bind_without_event_as_unexpected_without_owners() {
     let mut bench = Bench::new();
     let unexpected = |bench: &Bench| bench.facts().unexpected_binds(Protocol::Udp);
-    let bind = CallKind::Bind { expected: false };
     bench.calls.binds[1][0] += 1;
     bench.read_until(1);
     assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(1).wall));
-    let call = SocketCall { at: at(0), port: PORT, protocol: Protocol::Udp, kind: bind };
+    let (port, protocol) = (PORT, Protocol::Udp);
+    let call = SocketCall { at: at(0), port, protocol, kind: CallKind::Bind, expected: false };
     bench.ledger.record_call(&call, &mut bench.transitions);
     assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(0).wall));
     bench.read_until(3);
     assert_eq!(unexpected(&bench), 1, "reported late");
     bench.calls.binds[1][0] += 2;
-    bench.call(Protocol::Udp, bind);
+    bench.call_of(Protocol::Udp, CallKind::Bind, false);
     bench.read_until(4);
     assert_eq!(unexpected(&bench), 2, "the event of the other one may still arrive");
     bench.read_until(5);
@@ -125,14 +125,8 @@ fn counts_a_bind_without_event_as_unexpected_without_owners() {
 fn counts_an_unexpected_bind_once_by_counter_or_scan() {
     let unexpected = |bench: &Bench| bench.facts().unexpected_binds(Protocol::Tcp);
     let find = |bench: &mut Bench| {
-        let held = Held {
-            port: PORT,
-            protocol: Protocol::Tcp,
-            sockets: 1,
-            can_answer: true,
-            can_accept: true,
-        };
-        let found = bench.ledger.record_holders(at(bench.now), [held], &mut bench.transitions);
+        let held = [listener(Protocol::Tcp)];
+        let found = bench.ledger.record_holders(at(bench.now), held, &mut bench.transitions);
         for found in found {
             bench.ledger.count_unexpected_binds(&found, 1);
         }
@@ -154,12 +148,13 @@ fn counts_an_unexpected_bind_once_by_counter_or_scan() {
 #[test]
 fn keeps_the_time_of_a_bind_during_a_gap() {
     let mut bench = Bench::new();
-    bench.call(Protocol::Udp, BIND);
+    bench.call(Protocol::Udp, CallKind::Bind);
     bench.calls.binds[1][0] += 1;
     bench.read_until(10);
     let mut bench = bench.restart(500, start(500, "one", true));
     bench.calls.binds[1][0] += 1;
-    let call = SocketCall { at: at(450), port: PORT, protocol: Protocol::Udp, kind: BIND };
+    let (port, protocol) = (PORT, Protocol::Udp);
+    let call = SocketCall { at: at(450), port, protocol, kind: CallKind::Bind, expected: true };
     bench.ledger.record_call(&call, &mut bench.transitions);
     bench.read_until(502);
     assert_eq!(bench.facts().last_bind(Protocol::Udp), Some(at(450).wall));
@@ -180,7 +175,7 @@ fn awakens_on_a_counted_bind_whose_event_was_lost() {
     let mut bench = Bench::new();
     bench.calls.binds[0][0] = 1;
     bench.read_until(1);
-    assert_eq!(bench.facts().awakenings(Cause::Bind), 1);
+    assert_eq!(bench.facts().awakenings(Cause::Bind, false), 1);
     assert_eq!(bench.facts().last_bind(Protocol::Tcp), Some(at(1).wall));
     bench.calls.binds[0][1] = 1;
     bench.read_until(2);
@@ -193,7 +188,8 @@ fn does_not_awaken_twice_on_a_late_event() {
     bench.calls.binds[0][0] = 1;
     bench.read_until(2 * DORMANT_AFTER);
     assert_eq!(bench.take_transitions().len(), 2, "awakened by the count, and dormant");
-    let late = |at| SocketCall { at, port: PORT, protocol: Protocol::Tcp, kind: BIND };
+    let (port, protocol) = (PORT, Protocol::Tcp);
+    let late = |at| SocketCall { at, port, protocol, kind: CallKind::Bind, expected: false };
     bench.ledger.record_call(&late(at(1)), &mut bench.transitions);
     bench
         .ledger
@@ -205,7 +201,7 @@ fn does_not_awaken_twice_on_a_late_event() {
 #[test]
 fn stays_active_while_held() {
     let mut bench = Bench::new();
-    bench.call(Protocol::Udp, BIND);
+    bench.call(Protocol::Udp, CallKind::Bind);
     bench.read_until(10 * DORMANT_AFTER);
     bench.call(Protocol::Udp, CallKind::Close);
     assert_eq!(bench.take_transitions().len(), 1);
@@ -241,10 +237,10 @@ fn does_not_count_sockets_twice_by_calls_and_scan() {
     let mut bench = Bench::new();
     bench.read_until(10);
     bench.scan(Protocol::Udp, 1, true);
-    bench.call(Protocol::Udp, BIND);
+    bench.call(Protocol::Udp, CallKind::Bind);
     assert_eq!(bench.facts().bound_sockets(Protocol::Udp), 1);
     bench.now += 1;
-    bench.call(Protocol::Udp, BIND);
+    bench.call(Protocol::Udp, CallKind::Bind);
     assert_eq!(bench.facts().bound_sockets(Protocol::Udp), 2);
     bench.call(Protocol::Udp, CallKind::Close);
     bench.call(Protocol::Udp, CallKind::Close);
@@ -265,7 +261,7 @@ fn a_socket_closed_that_is_unobserved_bind_awakens() {
 #[test]
 fn keeps_holders_over_a_restart() {
     let mut bench = Bench::new();
-    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Bind);
     bench.call(Protocol::Tcp, CallKind::Listen);
     bench.read_until(10);
     let mut bench = bench.restart(500, start(500, "one", true));
@@ -284,17 +280,11 @@ fn ignores_a_scan_for_ports_with_later_calls() {
     bench.read_until(10);
     let began = at(bench.now);
     bench.read_until(11);
-    bench.call(Protocol::Tcp, BIND);
+    bench.call(Protocol::Tcp, CallKind::Bind);
     bench.ledger.record_holders(began, None, &mut bench.transitions);
     assert_eq!(bench.state(), PortState::Bound, "it was bound after the look had gone by");
 
-    let held = Held {
-        port: PORT,
-        protocol: Protocol::Tcp,
-        sockets: 1,
-        can_answer: false,
-        can_accept: true,
-    };
+    let held = Held { can_answer: false, ..listener(Protocol::Tcp) };
     let began = at(bench.now);
     bench.read_until(12);
     bench.call(Protocol::Tcp, CallKind::Close);
@@ -307,7 +297,8 @@ fn ignores_a_scan_for_ports_with_later_calls() {
 
 #[test]
 fn describes_each_wake() {
-    let text = |evidence| Wake::Bind { protocol: Protocol::Tcp, evidence }.to_string();
+    let text =
+        |evidence| Wake::Bind { protocol: Protocol::Tcp, evidence, expected: None }.to_string();
     assert_eq!(text(BindEvidence::Bound), "tcp bind");
     let packet =
         Wake::Packet { protocol: Protocol::Udp, direction: Direction::Ingress, side: Side::Local };

@@ -85,7 +85,7 @@ fn an_association_that_is_accepted_without_a_socket_is_answered() {
 fn a_socket_is_bound_and_serves() {
     for protocol in Protocol::RARE {
         let mut bench = Bench::new();
-        bench.call(protocol, BIND);
+        bench.call(protocol, CallKind::Bind);
         assert_eq!(bench.state(), PortState::Bound);
         if protocol == Protocol::Sctp {
             bench.call(protocol, CallKind::Listen);
@@ -108,7 +108,8 @@ fn a_bind_without_an_event_is_known_by_its_count() {
     reading.rare_sockets(PORT, Protocol::UdpLite, &counters);
     reading.finish();
     let changes = bench.take_transitions();
-    let expected = Wake::Bind { protocol: Protocol::UdpLite, evidence: BindEvidence::Counted };
+    let (protocol, evidence) = (Protocol::UdpLite, BindEvidence::Counted);
+    let expected = Wake::Bind { protocol, evidence, expected: Some(false) };
     assert!(
         matches!(changes[..], [Change::Awakened { wake, .. }] if wake == expected),
         "{changes:?}"

@@ -69,7 +69,7 @@ fn transit_awakens_nothing() {
     assert_eq!(bench.take_transitions(), []);
     assert_eq!(bench.state(), PortState::Transit);
     assert!(bench.facts().is_dormant());
-    assert_eq!(bench.facts().awakenings(Cause::Packet), 0);
+    assert_eq!(bench.facts().awakenings(Cause::Packet, false), 0);
     bench.read_until(311);
     assert_eq!(bench.state(), PortState::Quiet);
 }

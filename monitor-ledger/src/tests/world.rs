@@ -196,7 +196,7 @@ impl World {
     fn call(&mut self, port: usize, protocol: Protocol, kind: CallKind, lost: bool) {
         let index = protocol as usize;
         match kind {
-            CallKind::Bind { .. } => self.sockets[port][index] += 1,
+            CallKind::Bind => self.sockets[port][index] += 1,
             CallKind::Close if self.sockets[port][index] == 0 => return,
             CallKind::Close => self.sockets[port][index] -= 1,
             _ => {}
@@ -208,7 +208,8 @@ impl World {
         }
         if !lost {
             let (port, _) = PORTS[port];
-            self.ring.push_back(SocketCall { at: self.clock_reading(), port, protocol, kind });
+            let at = self.clock_reading();
+            self.ring.push_back(SocketCall { at, port, protocol, kind, expected: false });
         }
     }
 
@@ -234,7 +235,7 @@ impl World {
             Step::Packet(port, protocol, place, begins) => {
                 self.packet(port, protocol, place, begins);
             }
-            Step::Bind(port, protocol, lost) => self.call(port, protocol, BIND, lost),
+            Step::Bind(port, protocol, lost) => self.call(port, protocol, CallKind::Bind, lost),
             Step::Refuse(port, protocol, lost) => {
                 self.call(port, protocol, CallKind::BindRefused, lost);
             }
@@ -275,6 +276,8 @@ impl World {
                     sockets,
                     can_answer: true,
                     can_accept: true,
+                    expected: 0,
+                    unexpected: sockets,
                 });
             }
         }
@@ -411,7 +414,7 @@ proptest! {
         let mut binds = 0;
         let mut bind = |world: &mut World, lost| {
             binds += 1;
-            world.call(0, Protocol::Udp, CallKind::Bind { expected: false }, lost);
+            world.call(0, Protocol::Udp, CallKind::Bind, lost);
         };
         for turn in turns.into_iter().chain([Turn::Second(false); 3]) {
             world.now += 1_000;

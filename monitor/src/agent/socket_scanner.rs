@@ -30,7 +30,9 @@ use super::{
 use crate::{
     config::Config,
     process::ProcessEnricher,
-    sockets::{self, Capture, Evidence, Extent, Forwarding, Path, PortReach, Socket},
+    sockets::{
+        self, Capture, Evidence, ExpectedOwners, Extent, Forwarding, Path, PortReach, Socket,
+    },
 };
 
 /// Time between two scans.
@@ -62,6 +64,7 @@ struct Suspect {
 /// Scans sockets, and keeps what the last scan found.
 pub struct SocketScanner {
     processes: Mutex<ProcessEnricher>,
+    expected_owners: Mutex<ExpectedOwners>,
     sockets: Mutex<Arc<[Socket]>>,
     captures: Mutex<Arc<[Capture]>>,
     reaches: Mutex<KnownReaches>,
@@ -91,10 +94,10 @@ pub async fn run(
     loop {
         let began = Instant::now();
         let at = clock::now();
-        let ports: Vec<u16> = config.borrow_and_update().port_numbers().collect();
+        let current = Arc::clone(&config.borrow_and_update());
         let suspects = suspects(&pipeline.ledger(), at);
         let this = Arc::clone(&scanner);
-        match spawn_blocking(move || this.scan(at, &ports, &suspects)).await {
+        match spawn_blocking(move || this.scan(at, &current, &suspects)).await {
             Ok(Ok(scan)) => {
                 if scans.send(scan).await.is_err() {
                     return;
@@ -130,6 +133,7 @@ impl SocketScanner {
     pub fn new(command_lines: bool, open_sockets: Option<OpenSockets>, own_xdp: OwnXdp) -> Self {
         Self {
             processes: Mutex::new(ProcessEnricher::new(command_lines)),
+            expected_owners: Mutex::default(),
             sockets: Mutex::new([].into()),
             captures: Mutex::new([].into()),
             reaches: Mutex::default(),
@@ -216,11 +220,14 @@ impl SocketScanner {
         sockets::captures_of(threads, ports, &mut lock(&self.processes))
     }
 
-    fn scan(&self, at: ClockReading, ports: &[u16], suspects: &[Suspect]) -> io::Result<Scan> {
-        let result = sockets::scan_with(ports, &mut lock(&self.processes), || self.ask_kernel())?;
+    fn scan(&self, at: ClockReading, config: &Config, suspects: &[Suspect]) -> io::Result<Scan> {
+        let ports: Vec<u16> = config.port_numbers().collect();
+        let mut result =
+            sockets::scan_with(&ports, &mut lock(&self.processes), || self.ask_kernel())?;
         if result.unseen.namespaces > 0 {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
         }
+        lock(&self.expected_owners).judge(&mut result.sockets, config);
         let sockets: Arc<[Socket]> = result.sockets.into();
         let captures: Arc<[Capture]> = result.captures.into();
         *lock(&self.sockets) = Arc::clone(&sockets);

@@ -162,13 +162,15 @@ fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger 
 
 /// Whether a socket holds a port, or was bound, refused or answered for there within the last five
 /// minutes. Packets alone keep no alert alive: a port that the Internet can reach is always probed.
+/// Neither do expected owners.
 fn is_in_use(ledger: SharedLedger) -> IsInUse {
     Arc::new(move |port| {
         lock(&ledger).facts(port).is_some_and(|facts| {
-            matches!(
+            let is_used = matches!(
                 facts.state,
                 PortState::Attempted | PortState::Bound | PortState::Answered | PortState::Served
-            )
+            );
+            is_used && !facts.is_held_by_expected_owners_alone()
         })
     })
 }

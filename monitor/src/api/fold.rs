@@ -23,6 +23,7 @@ struct Key {
     netns_inode: Option<u32>,
     /// Process ids.
     holders: Option<Vec<u32>>,
+    expected: Option<bool>,
 }
 
 impl Key {
@@ -37,6 +38,7 @@ impl Key {
             peer_address: socket.peer_address?,
             netns_inode: socket.netns_inode,
             holders: holders.map(|holders| holders.iter().map(|holder| holder.pid).collect()),
+            expected: socket.expected,
         })
     }
 

@@ -51,6 +51,9 @@ pub struct Port {
     /// Sockets that hold it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub bound_sockets: Option<ByProtocol<u32>>,
+    /// Those whose owner the configuration does not expect.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unexpected_sockets: Option<ByProtocol<u32>>,
     /// Successful binds by processes that the configuration does not expect.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unexpected_binds: Option<ByProtocol<u64>>,
@@ -98,6 +101,20 @@ pub struct Awakenings {
     pub packet: u64,
     /// By a bind.
     pub bind: u64,
+    /// By a bind or socket of an owner that the configuration expects; `bind` includes them.
+    #[serde(default)]
+    pub expected: u64,
+}
+
+impl From<&PortFacts> for Awakenings {
+    fn from(facts: &PortFacts) -> Self {
+        let both = |cause| facts.awakenings(cause, false) + facts.awakenings(cause, true);
+        Self {
+            packet: both(Cause::Packet),
+            bind: both(Cause::Bind),
+            expected: facts.awakenings(Cause::Bind, true),
+        }
+    }
 }
 
 /// A number for each transport protocol.
@@ -150,11 +167,11 @@ impl Port {
             dormant_after_seconds: Some(watched.dormant_after.as_secs()),
             last_packet: Protocol::ALL.into_iter().filter_map(|p| facts.last_packet(p)).max(),
             last_bind: Protocol::ALL.into_iter().filter_map(|p| facts.last_bind(p)).max(),
-            awakenings: Some(Awakenings {
-                packet: facts.awakenings(Cause::Packet),
-                bind: facts.awakenings(Cause::Bind),
-            }),
+            awakenings: Some(Awakenings::from(facts)),
             bound_sockets: Some(ByProtocol::of(facts, |protocol| facts.bound_sockets(protocol))),
+            unexpected_sockets: Some(ByProtocol::of(facts, |protocol| {
+                facts.unexpected_sockets(protocol)
+            })),
             unexpected_binds: Some(ByProtocol::of(facts, |protocol| {
                 facts.unexpected_binds(protocol)
             })),
@@ -204,8 +221,9 @@ mod tests {
             Port::of_agent(&WatchedPort::new(2948), &PortFacts::default(), &[], vec![], vec![]);
         let expected = concat!(
             r#"{"port":2948,"service":"wap-push","state":"quiet","dormant":false,"#,
-            r#""dormant_after_seconds":604800,"awakenings":{"packet":0,"bind":0},"#,
-            r#""bound_sockets":{"tcp":0,"udp":0},"unexpected_binds":{"tcp":0,"udp":0},"#,
+            r#""dormant_after_seconds":604800,"awakenings":{"packet":0,"bind":0,"expected":0},"#,
+            r#""bound_sockets":{"tcp":0,"udp":0},"unexpected_sockets":{"tcp":0,"udp":0},"#,
+            r#""unexpected_binds":{"tcp":0,"udp":0},"#,
             r#""sockets":[]}"#,
         );
         assert_eq!(serde_json::to_string(&port).expect("JSON"), expected);

@@ -53,6 +53,10 @@ pub struct Socket {
     /// How many sockets this row stands for; absent for one.
     #[serde(skip_serializing_if = "is_one", default = "one")]
     pub count: u64,
+    /// Whether the configuration expects its owner; absent where that is not known, and for a client
+    /// of the port elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected: Option<bool>,
 }
 
 /// Address family of a socket.
@@ -135,12 +139,22 @@ impl Socket {
             scope: socket.scope,
             holders: holders.map(Iterator::collect),
             count: 1,
+            expected: socket.expected,
         }
     }
 
     /// This end, as far as all sockets of the row have it.
     pub fn local(&self) -> String {
         end(self.local_address, self.local_port)
+    }
+
+    /// Whether the same processes are known to hold `other`.
+    pub fn has_same_holders(&self, other: &Self) -> bool {
+        let pids = |holders: &[Arc<Holder>]| holders.iter().map(|h| h.pid).collect::<Vec<_>>();
+        match (&self.holders, &other.holders) {
+            (Some(one), Some(other)) => pids(one) == pids(other),
+            _ => false,
+        }
     }
 
     /// The other end of a connected socket, as far as all sockets of the row have it.

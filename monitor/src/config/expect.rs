@@ -70,13 +70,25 @@ pub fn is_expected(expectations: &[Expectation], owner: &Owner<'_>) -> bool {
 impl Expectation {
     /// Whether every field that is named is known of `owner` and matches.
     pub fn allows(&self, owner: &Owner<'_>) -> bool {
-        let Self { exe, user, unit, container } = self;
+        let unit = self.unit.as_ref();
+        holds(unit, owner.systemd_unit, |unit, name| unit.0.matches(name))
+            && self.allows_in_any_unit(owner)
+    }
+
+    /// Whether a socket unit is named, for which the service manager `manager` holds sockets that a
+    /// child of it bound in the control group of that unit.
+    pub fn allows_manager_of_sockets(&self, manager: &Owner<'_>) -> bool {
+        let is_socket_unit = |unit: &UnitMatch| unit.as_str().ends_with(".socket");
+        self.unit.as_ref().is_some_and(is_socket_unit) && self.allows_in_any_unit(manager)
+    }
+
+    fn allows_in_any_unit(&self, owner: &Owner<'_>) -> bool {
+        let Self { exe, user, unit: _, container } = self;
         // A process that may mount can choose any path. In a container the files are the container's own.
         let executable =
             owner.executable.filter(|_| owner.executable_is_hosts || container.is_some());
         holds(exe.as_ref(), executable, |exe, path| exe.matches(path))
             && user.as_ref().is_none_or(|user| user.is(owner))
-            && holds(unit.as_ref(), owner.systemd_unit, |unit, name| unit.0.matches(name))
             && holds(container.as_ref(), owner.container_id, |container, id| container.is(id))
     }
 

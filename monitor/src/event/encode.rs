@@ -225,6 +225,7 @@ impl<'a> Document<'a> {
             AwakenedBy::Call(call) => self.call(call),
             AwakenedBy::Port(socket) => self.socket(socket),
         }
+        self.expected = awakened.wake.expected();
         self.dormant_for_seconds = Some(awakened.dormant_for.as_secs_f64());
         self.reason = Some(awakened.wake.to_string().into());
     }

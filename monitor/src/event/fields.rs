@@ -129,7 +129,7 @@ fields! {
     "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
     "ghostport.result": "`success`, `in_use`, `denied`, `error`" CALLS, "The result of a bind.";
     "ghostport.errno": "string" &[BindFailed, Awakened, Summary], "The error of a refused bind, as `EADDRINUSE`.";
-    "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process.";
+    "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process. An awakening by a packet alone has none.";
     "ghostport.netns_inode": "number" PROCESSES, "The inode of the network namespace.";
     "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged, Summary], "The mechanism that observed the call, or that serves the hook.";
     "process.pid": "number" PROCESSES, "The process, in the initial pid namespace.";

@@ -124,7 +124,8 @@ fn transition(change: Change, call: Option<&Event>) -> Event {
 }
 
 fn awakened_by_bind(evidence: BindEvidence, call: Option<&Event>) -> Event {
-    let wake = Wake::Bind { protocol: Protocol::Udp, evidence };
+    let expected = call.map(|call| *call == bind(0, Some(true)));
+    let wake = Wake::Bind { protocol: Protocol::Udp, evidence, expected };
     transition(Change::Awakened { wake, dormant_for: Duration::from_millis(90_500) }, call)
 }
 
@@ -208,6 +209,7 @@ fn unexpected_holder(holder: Option<&Identity>) -> Event {
         },
         holders: Vec::new(),
         holders_unknown: false,
+        expected: Some(false),
     };
     Event::unexpected_holder(&socket, holder, time(), &context())
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::body::{Awakened, AwakenedBy, Bind, Event, EventBody};
+use super::body::{Awakened, Bind, Event, EventBody};
 use monitor_ledger::Cause;
 
 /// How much an event matters, the value of `ghostport.severity`. The order is that of importance.
@@ -47,15 +47,10 @@ impl Event {
 }
 
 impl Awakened {
-    /// Whether a bind of an owner that the configuration does not expect awakened the port. A packet
+    /// Whether a bind or socket of an owner that the configuration does not expect awakened the port. A packet
     /// alone is mostly a scanner's.
     pub fn is_alarming(&self) -> bool {
-        let is_expected = match &self.by {
-            AwakenedBy::Bind(bind) => is_expected(bind),
-            AwakenedBy::FailedBind(failed) => is_expected(&failed.bind),
-            AwakenedBy::Call(_) | AwakenedBy::Port(_) => false,
-        };
-        self.wake.cause() == Cause::Bind && !is_expected
+        self.wake.cause() == Cause::Bind && !self.wake.is_expected()
     }
 }
 

@@ -79,7 +79,7 @@ fn body(name: EventName) -> EventBody {
 }
 
 fn awakened(by: AwakenedBy, evidence: BindEvidence) -> EventBody {
-    let wake = Wake::Bind { protocol: Protocol::Tcp, evidence };
+    let wake = Wake::Bind { protocol: Protocol::Tcp, evidence, expected: Some(false) };
     EventBody::Awakened(Awakened { by, wake, dormant_for: Duration::from_millis(90_500) })
 }
 

@@ -20,6 +20,7 @@ mod addresses;
 mod captures;
 mod descriptors;
 mod diag;
+mod expected;
 mod held;
 mod holders;
 mod kernel_modules;
@@ -42,6 +43,7 @@ mod visibility;
 pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
     captures::{Capture, CaptureKind, CapturedPort, Queue, Scope, captures_of},
+    expected::ExpectedOwners,
     kernel_modules::{lists_connections, lists_packet_filters},
     namespaces::others as other_namespaces,
     paths::{

@@ -116,7 +116,8 @@ pub fn scan_with(
             let holders_unknown =
                 holders.is_empty() && entry.inode != 0 && unseen.may_have_holders();
             let scope = scopes.of(netns_inode, &entry);
-            Socket { port, side, netns_inode, scope, entry, holders, holders_unknown }
+            let expected = None;
+            Socket { port, side, netns_inode, scope, entry, holders, holders_unknown, expected }
         })
         .collect();
     sockets.sort_by_key(Socket::order);

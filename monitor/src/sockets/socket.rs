@@ -27,6 +27,9 @@ pub struct Socket {
     pub holders: Vec<Arc<Identity>>,
     /// Whether it may have holders although none was found: not every process could be searched.
     pub holders_unknown: bool,
+    /// Whether the configuration expects its owner on the port. `None` where that is not known, and
+    /// for a client of the port elsewhere.
+    pub expected: Option<bool>,
 }
 
 /// From where a socket can be reached.
@@ -80,6 +83,7 @@ pub(crate) fn udp_socket(port: u16) -> Socket {
         entry,
         holders: Vec::new(),
         holders_unknown: false,
+        expected: None,
     }
 }
 

@@ -1,9 +1,12 @@
 //! Rules, alerts and configurations that operators import, by the tools of Prometheus and
 //! Alertmanager. What needs an agent is in `alerts.rs`.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
-use testkit::servers::{dashboards, program};
+use testkit::{
+    panels::questions,
+    servers::{dashboards, program},
+};
 
 /// Runs a tool in the folder of the dashboards, which must succeed. Returns what it said.
 #[track_caller]
@@ -21,6 +24,47 @@ fn run(tool: &str, arguments: &[&str]) -> String {
 fn rules_pass_their_promtool_tests() {
     for file in ["alerts_test.yml", "recording_test.yml"] {
         run("promtool", &["test", "rules", &format!("prometheus/tests/{file}")]);
+    }
+}
+
+/// Targets of other exporters, down as well, beside an agent whose job has another name, and one that
+/// never answered.
+const MANY_ABSENT: &str = r#"
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'up{job="node",instance="a:9100"}', values: 1x9 0x20}
+      - {series: 'up{job="hosts",instance="a:9256"}', values: 1x9 0x20}
+      - {series: 'up{job="hosts",instance="a:10948"}', values: 1x9 0x20}
+      - {series: 'ghostport_build_info{job="hosts",instance="a:10948"}', values: 1x9 stale}
+      - {series: 'up{job="ghostport",instance="b:10948"}', values: 0x30}
+      - {series: 'up{job="ghostport",instance="c:10948"}', values: 1x30}
+    promql_expr_test:
+      - expr: 'EXPRESSION'
+        eval_time: 15m
+        exp_samples: SAMPLES
+"#;
+
+#[test]
+fn panels_about_absent_agents_count_no_other_targets() {
+    let absent = [
+        r#"{labels: 'up{job="hosts",instance="a:10948"}', value: 0}"#,
+        r#"{labels: 'up{job="ghostport",instance="b:10948"}', value: 0}"#,
+    ]
+    .join(", ");
+    let panels = [
+        ("Agents absent", "[{labels: '{}', value: 2}]".to_owned()),
+        ("Who is absent", format!("[{absent}]")),
+    ];
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/absent_test.yml");
+    for (title, samples) in panels {
+        let questions = questions("overview", "1m");
+        let panel = questions.into_iter().find(|panel| panel.title == title).expect(title);
+        let of_all_jobs = panel.expression.replace(r#"job=~"ghostport""#, r#"job=~".*""#);
+        let test = MANY_ABSENT.replace("EXPRESSION", &of_all_jobs).replace("SAMPLES", &samples);
+        fs::write(file, test).expect("written");
+        run("promtool", &["test", "rules", file]);
     }
 }
 

@@ -17,16 +17,16 @@ pub(super) fn is_our_close(record: &SocketRecord) -> bool {
 pub(super) fn socket_call(
     record: &SocketRecord,
     wall: Timestamp,
-    expected: Option<bool>,
+    expected: bool,
 ) -> Option<SocketCall> {
     let kind = match record.call {
-        Call::Bind { errno: None } => CallKind::Bind { expected: expected != Some(false) },
+        Call::Bind { errno: None } => CallKind::Bind,
         Call::Bind { errno: Some(_) } => CallKind::BindRefused,
         Call::Listen => CallKind::Listen,
         Call::Close => CallKind::Close,
     };
     let at = ClockReading { wall, boottime_ns: record.time_ns };
-    Some(SocketCall { at, port: record.port, protocol: record.protocol?, kind })
+    Some(SocketCall { at, port: record.port, protocol: record.protocol?, kind, expected })
 }
 
 #[cfg(test)]

@@ -1,18 +1,12 @@
 //! A scan's sockets compared with the ledger and with the expected owners.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use monitor_common::flow::Protocol;
 use monitor_ledger::{FoundHeld, Held, Ledger, PortFacts};
 
-use super::expectation::owner;
 use crate::{
     agent::automatic_ports,
-    config::{self, WatchedPort},
-    process::Identity,
     sockets::{Entry, Socket, TcpState},
 };
 
@@ -21,12 +15,22 @@ pub(super) fn held(sockets: &[Socket]) -> Vec<Held> {
     let mut ports = BTreeMap::<(u16, &str), Held>::new();
     for socket in sockets.iter().filter(|socket| socket.holds_port()) {
         let (port, protocol) = (socket.port, socket.entry.protocol);
-        let none = Held { port, protocol, sockets: 0, can_answer: false, can_accept: false };
+        let none = Held {
+            port,
+            protocol,
+            sockets: 0,
+            can_answer: false,
+            can_accept: false,
+            expected: 0,
+            unexpected: 0,
+        };
         let held = ports.entry((port, protocol.name())).or_insert(none);
         held.sockets += 1;
         held.can_answer |=
             protocol.is_datagram() || socket.entry.tcp_state != Some(TcpState::Bound);
         held.can_accept |= can_accept(&socket.entry);
+        held.expected += u32::from(socket.expected == Some(true));
+        held.unexpected += u32::from(socket.expected == Some(false));
     }
     ports.into_values().collect()
 }
@@ -54,25 +58,15 @@ pub(super) fn differences(ledger: &Ledger, held: &[Held]) -> u64 {
 }
 
 /// The sockets behind `found`, whose bind was not seen, that no expected process holds.
-///
-/// A socket without a known holder counts only if `port` expects no process at all.
-pub(super) fn unexpected<'a>(
-    port: &WatchedPort,
-    found: &FoundHeld,
-    sockets: &'a [Socket],
-) -> Vec<&'a Socket> {
+pub(super) fn unexpected<'a>(found: &FoundHeld, sockets: &'a [Socket]) -> Vec<&'a Socket> {
     // An accepted connection has not bound its port, and a socket of datagrams may have been given its port
     // by the kernel.
     let may_be_automatic = found.protocol.is_datagram() && automatic_ports::include(found.port);
-    let is_expected = |holder: &Arc<Identity>| config::is_expected(&port.expect, &owner(holder));
     let is_bound = |socket: &&Socket| {
         let Entry { protocol, peer, .. } = socket.entry;
         let is_found = (socket.port, protocol) == (found.port, found.protocol);
         is_found && socket.holds_port() && peer.is_none() && !may_be_automatic
     };
-    let is_unexpected = |socket: &&Socket| {
-        let is_known = port.expect.is_empty() || !socket.holders.is_empty();
-        is_known && !socket.holders.iter().any(is_expected)
-    };
+    let is_unexpected = |socket: &&Socket| socket.expected == Some(false);
     sockets.iter().filter(is_bound).filter(is_unexpected).collect()
 }

@@ -11,7 +11,6 @@
 mod answered;
 mod calls;
 mod captures;
-mod expectation;
 mod handle;
 mod holders;
 mod message;

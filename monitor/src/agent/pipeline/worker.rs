@@ -7,10 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use monitor_common::{
-    sample_record::SampleRecord,
-    socket_record::{Call, SocketRecord},
-};
+use monitor_common::{sample_record::SampleRecord, socket_record::SocketRecord};
 use monitor_kernel::{
     clock::{EventClock, SteadyOffset},
     snapshot::Snapshot,
@@ -22,7 +19,6 @@ use super::{
     answered::ReportedPaths,
     calls::{is_our_close, socket_call},
     captures::KnownCaptures,
-    expectation::owner,
     holders,
     message::{Message, Shared, Wanted},
     outputs::{Broadcasts, Outputs, STORE_WAIT},
@@ -32,10 +28,10 @@ use super::{
 use crate::{
     agent::{clock, scan::Scan},
     classification::{Classifier, Finding, Tallies},
-    config::{self, IdentifiedEvents, PayloadKeep, WatchedPort},
+    config::{IdentifiedEvents, PayloadKeep, WatchedPort},
     event::{self, Event, EventBody, EventContext},
     process::{Identity, ProcessEnricher},
-    sockets::{Capture, PortReach, Socket},
+    sockets::{Capture, ExpectedOwners, PortReach, Socket},
     summaries::Summarizer,
 };
 
@@ -54,6 +50,7 @@ pub(super) struct Worker {
     keep: PayloadKeep,
     classifier: Classifier,
     tallies: Arc<Mutex<Tallies>>,
+    expected_owners: ExpectedOwners,
     /// Names of the interfaces by index, from the last counters.
     interfaces: HashMap<u32, String>,
     /// Whether events have command lines. Records that an earlier agent left may have one in any
@@ -92,6 +89,7 @@ impl Worker {
             keep,
             classifier: Classifier::default(),
             tallies,
+            expected_owners: ExpectedOwners::default(),
             interfaces: HashMap::new(),
             command_lines: parts.command_lines,
             context: parts.context,
@@ -153,7 +151,7 @@ impl Worker {
         }
         let caller = self.enricher.identify(&record).filter(|_| !is_our_close(&record));
         let expected = self.is_expected(&record, caller.as_ref());
-        if let Some(call) = socket_call(&record, time, expected) {
+        if let Some(call) = socket_call(&record, time, expected == Some(true)) {
             lock(&self.ledger).record_call(&call, &mut self.transitions);
         }
         let event = self.event(&record, time, caller.as_ref(), expected);
@@ -173,11 +171,10 @@ impl Worker {
         }
     }
 
-    /// Whether the configuration expects the caller of a bind to a watched port.
+    /// Whether the configuration expects the caller; `None` if the port is not watched.
     fn is_expected(&self, record: &SocketRecord, caller: Option<&Identity>) -> Option<bool> {
-        let port = self.ports.get(&record.port)?;
-        matches!(record.call, Call::Bind { .. })
-            .then(|| config::is_expected(&port.expect, &caller.map(owner).unwrap_or_default()))
+        let expect = &self.ports.get(&record.port)?.expect;
+        Some(caller.is_some_and(|caller| self.expected_owners.include(caller, expect)))
     }
 
     fn event(
@@ -275,6 +272,7 @@ impl Worker {
     /// Brings the ledger in line with the sockets that a scan found.
     fn reconcile(&mut self, scan: &Scan) {
         let Scan { at, ref sockets, ref reaches, .. } = *scan;
+        self.expected_owners.remember(sockets);
         let held = holders::held(sockets);
         let mut ledger = lock(&self.ledger);
         if self.has_scanned {
@@ -306,8 +304,7 @@ impl Worker {
     }
 
     fn emit_unexpected_holders(&mut self, at: ClockReading, found: &FoundHeld, sockets: &[Socket]) {
-        let Some(port) = self.ports.get(&found.port) else { return };
-        let unexpected = holders::unexpected(port, found, sockets);
+        let unexpected = holders::unexpected(found, sockets);
         for socket in &unexpected {
             let holder = socket.holders.first().map(Arc::as_ref);
             self.emit(Event::unexpected_holder(socket, holder, at.wall, &self.context));

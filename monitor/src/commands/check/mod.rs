@@ -20,7 +20,7 @@ use crate::{
     cli::CheckArgs,
     config::{Config, Overrides},
     process::ProcessEnricher,
-    sockets::{self, Extent},
+    sockets::{self, ExpectedOwners, Extent},
     terminal::{
         escape::escaped,
         logging,
@@ -53,17 +53,24 @@ pub async fn run(args: &CheckArgs) -> ExitCode {
 }
 
 async fn report(args: &CheckArgs) -> Result<Report> {
-    let ports = match args.ports() {
-        Some(ports) => ports,
-        None => {
-            let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
-            config.port_numbers().collect()
+    let config = Config::load(args.config.path.as_deref(), &Overrides::default());
+    let (ports, config) = match (args.ports(), config) {
+        (None, config) => {
+            let config = config?;
+            (config.port_numbers().collect(), config)
+        }
+        (Some(ports), Ok(config)) => (ports, config),
+        (Some(ports), Err(error)) => {
+            let error = escaped(&format!("{error:#}")).to_string();
+            eprintln!("ghostport: no owner counts as expected: {error}");
+            (ports, Config { ports: Vec::new(), ..Config::default() })
         }
     };
     let agent = ports_of_agent().await;
     let _progress = Progress::start("looking at every process and network namespace");
     let mut processes = ProcessEnricher::new(true);
-    let scan = sockets::scan(&ports, &mut processes).context("cannot look")?;
+    let mut scan = sockets::scan(&ports, &mut processes).context("cannot look")?;
+    ExpectedOwners::default().judge(&mut scan.sockets, &config);
     let wanted: Vec<(u16, Protocol)> =
         ports.iter().flat_map(|port| Protocol::ALL.map(|protocol| (*port, protocol))).collect();
     let mut reaches = sockets::find_paths(&wanted, Extent::Everywhere, &mut processes)

@@ -6,7 +6,11 @@ use serde::Serialize;
 
 use crate::{
     api::{
-        capture::Capture, forwarding::ForwardedTo, port::Port, reach::AnsweredBy, socket::Socket,
+        capture::Capture,
+        forwarding::ForwardedTo,
+        port::{ByProtocol, Port},
+        reach::AnsweredBy,
+        socket::Socket,
     },
     sockets::{self, Forwarding, PortReach, ScanResult, Unseen},
 };
@@ -17,7 +21,7 @@ const SCHEMA: &str = "ghostport.check/1";
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing holds or talks on the ports, and everything was seen.
+    /// No others than expected owners hold or talk on the ports, and everything was seen.
     Quiet,
     /// Something does.
     Found,
@@ -63,6 +67,9 @@ pub(super) struct PortReport {
     /// process.
     #[serde(skip)]
     pub(super) known_to_agent: u32,
+    /// Those of them whose owners the agent expects.
+    #[serde(skip)]
+    expected_by_agent: u32,
 }
 
 /// The ways to a port that do not end at its sockets.
@@ -93,9 +100,14 @@ impl PortReport {
         let agent = agent.unwrap_or_default();
         let Ways { answered_by, forwarded_to } = ways;
         let answered_by = with_seen(answered_by, agent.answered_by);
-        let sockets = Socket::folded(with_holders(Socket::each(sockets), &agent.sockets));
-        let known_to_agent =
-            agent.bound_sockets.map_or(0, |bound| bound.tcp.saturating_add(bound.udp));
+        let sockets = Socket::folded(completed(Socket::each(sockets), &agent.sockets));
+        let count = |sockets: Option<ByProtocol<u32>>| {
+            sockets.map_or(0, |sockets| sockets.tcp.saturating_add(sockets.udp))
+        };
+        let known_to_agent = count(agent.bound_sockets);
+        // An agent of an earlier version does not say.
+        let unexpected = agent.unexpected_sockets.or(agent.bound_sockets);
+        let expected_by_agent = known_to_agent.saturating_sub(count(unexpected));
         let port = Port {
             state: agent.state,
             dormant: agent.dormant,
@@ -107,14 +119,16 @@ impl PortReport {
             forwarded_to,
             ..Port::with_sockets(number, sockets)
         };
-        Self { port, known_to_agent }
+        Self { port, known_to_agent, expected_by_agent }
     }
 
-    /// Whether there is no socket, neither found nor known to the agent, and none that looks for
-    /// packets of watched ports, and no other way to the port.
+    /// Whether there is no socket but those of expected owners, neither found nor known to the agent,
+    /// and none that looks for packets of watched ports, and no other way to the port.
     pub(super) fn is_quiet(&self) -> bool {
-        let has_sockets = !self.port.sockets.is_empty() || self.known_to_agent > 0;
-        !has_sockets
+        let sockets = &self.port.sockets;
+        let is_hidden = sockets.is_empty() && self.known_to_agent > self.expected_by_agent;
+        !is_hidden
+            && sockets.iter().all(|socket| socket.expected == Some(true))
             && self.port.answered_by.is_empty()
             && self.targeted_captures().next().is_none()
     }
@@ -153,13 +167,19 @@ fn with_seen(mut found: Vec<AnsweredBy>, seen: Vec<AnsweredBy>) -> Vec<AnsweredB
     found
 }
 
-/// `sockets` with the holders that `known` has of them, where they have none that may be seen.
-fn with_holders(mut sockets: Vec<Socket>, known: &[Socket]) -> Vec<Socket> {
-    for socket in sockets.iter_mut().filter(|socket| socket.holders.is_none()) {
-        let mut same = known.iter().filter(|other| socket.is_in(other));
+/// `sockets` with what the agent knows of them besides: holders that this user may not see, and which
+/// owners are expected although their executables were replaced while they run.
+fn completed(mut sockets: Vec<Socket>, known: &[Socket]) -> Vec<Socket> {
+    for socket in &mut sockets {
+        let same: Vec<&Socket> = known.iter().filter(|other| socket.is_in(other)).collect();
         // Two sockets of the same ends (`SO_REUSEPORT`) cannot be told apart.
-        if let (Some(only), None) = (same.next(), same.next()) {
+        if let ([only], None) = (&same[..], &socket.holders) {
             socket.holders.clone_from(&only.holders);
+        }
+        let is_expected =
+            |other: &&Socket| other.expected == Some(true) && other.has_same_holders(socket);
+        if same.iter().any(is_expected) {
+            socket.expected = Some(true);
         }
     }
     sockets

@@ -2,12 +2,18 @@ use jiff::Timestamp;
 use monitor_ledger::PortState;
 use serde_json::json;
 
+use std::sync::Arc;
+
 use super::{
     report::{Outcome, Report},
     *,
 };
 use crate::{
-    api::port::{ByProtocol, VerdictCount},
+    api::{
+        self,
+        port::{ByProtocol, VerdictCount},
+    },
+    process::Identity,
     sockets::{
         CapturedPort, HiddenProcesses, ScanResult, Scope, Socket, TcpState, Unseen, packet_socket,
         udp_socket,
@@ -89,6 +95,58 @@ fn sockets_that_only_the_agent_knows_are_reported() {
     assert_eq!(report.outcome(), Outcome::Found);
     let page = text::page(&report, false);
     assert!(page.contains("the agent knows of 1") && !page.contains("nothing holds"), "{page}");
+}
+
+/// A report of port 2948 where a look finds `found` and the agent knows of `known`.
+fn report_beside_agent(found: Vec<Socket>, known: Vec<Socket>) -> Report {
+    let unexpected = known.iter().filter(|socket| socket.expected != Some(true)).count() as u32;
+    let bound = known.len() as u32;
+    let agent = Port {
+        bound_sockets: Some(ByProtocol { udp: bound, ..ByProtocol::default() }),
+        unexpected_sockets: Some(ByProtocol { udp: unexpected, ..ByProtocol::default() }),
+        ..Port::with_sockets(2948, api::socket::Socket::list(&known))
+    };
+    let look = ScanResult { sockets: found, namespaces: 1, ..ScanResult::default() };
+    Report::new(&[2948], look, Beside::default(), BTreeMap::from([(2948, agent)]))
+}
+
+#[test]
+fn counts_expected_owners_for_nothing_and_says_so() {
+    let of = |expected| Socket { expected, ..udp_socket(2948) };
+    let expected = report(vec![of(Some(true))], Unseen::default());
+    assert_eq!(expected.outcome(), Outcome::Quiet);
+    let page = text::page(&expected, false);
+    assert!(page.contains("2948 wap-push: 1 socket, expected\n"), "{page}");
+    assert!(page.contains("     expected owner\n"), "{page}");
+    let document = serde_json::to_value(&expected).expect("a document");
+    assert_eq!(document["ports"][1]["sockets"][0]["expected"], true, "{document}");
+
+    for other in [Some(false), None] {
+        let both = report(vec![of(Some(true)), of(other)], Unseen::default());
+        assert_eq!(both.outcome(), Outcome::Found);
+        let page = text::page(&both, false);
+        assert!(page.contains("2948 wap-push: 2 sockets\n"), "{page}");
+        assert_eq!(page.matches("expected owner").count(), 1, "{page}");
+    }
+    let unseen = Unseen { namespaces: 1, ..Unseen::default() };
+    assert_eq!(report(vec![of(Some(true))], unseen).outcome(), Outcome::Unsure);
+}
+
+#[test]
+fn believes_the_agent_about_owners_that_it_expects() {
+    let of = |expected, pid| Socket {
+        expected,
+        holders: vec![Arc::new(Identity::unknown(pid))],
+        ..udp_socket(2948)
+    };
+    let outcome = |found: Vec<Socket>, known| report_beside_agent(found, known).outcome();
+    assert_eq!(outcome(vec![of(Some(false), 7)], vec![of(Some(true), 7)]), Outcome::Quiet);
+    assert_eq!(outcome(vec![of(Some(false), 8)], vec![of(Some(true), 7)]), Outcome::Found);
+    assert_eq!(outcome(vec![of(Some(true), 7)], vec![of(Some(false), 7)]), Outcome::Quiet);
+    let hidden = Socket { holders_unknown: true, ..udp_socket(2948) };
+    assert_eq!(outcome(vec![hidden], vec![of(Some(true), 7)]), Outcome::Quiet);
+    assert_eq!(outcome(vec![], vec![of(Some(true), 7)]), Outcome::Quiet);
+    assert_eq!(outcome(vec![], vec![of(Some(false), 7)]), Outcome::Found);
 }
 
 #[test]

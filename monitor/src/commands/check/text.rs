@@ -72,8 +72,13 @@ impl Writer<'_> {
             (0, 0) if report.is_quiet() => "nothing holds it or talks on it".to_owned(),
             (0, 0) if !report.port.answered_by.is_empty() => "no socket holds it".to_owned(),
             (0, 0) => "nothing holds it, and its packets are captured".to_owned(),
-            (0, known) => format!("nothing found, but the agent knows of {known}"),
+            (0, known) => {
+                let expected = if report.is_quiet() { ", expected" } else { "" };
+                format!("nothing found, but the agent knows of {known}{expected}")
+            }
+            (1, _) if report.is_quiet() => "1 socket, expected".to_owned(),
             (1, _) => "1 socket".to_owned(),
+            (count, _) if report.is_quiet() => format!("{count} sockets, all expected"),
             (count, _) => format!("{count} sockets"),
         };
         let style = if report.is_quiet() && !unseen {
@@ -176,6 +181,9 @@ impl Writer<'_> {
             }
         }
         self.holders(socket.holders.as_deref())?;
+        if socket.expected == Some(true) {
+            self.line(INDENT, "expected owner")?;
+        }
         // A connection is known by its ends.
         match socket.scope.filter(|_| socket.peer_address.is_none()) {
             Some(SocketScope::Host) => self.line(INDENT, "reachable from this host alone"),

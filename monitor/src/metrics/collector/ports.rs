@@ -47,6 +47,7 @@ pub(super) fn states(ledger: &LedgerFacts, shown: &ShownPorts) -> Vec<Family> {
         &names::UNEXPECTED_BINDS,
         &names::ANSWERS_WITHOUT_SOCKET,
         &names::BOUND_SOCKETS,
+        &names::UNEXPECTED_SOCKETS,
         &names::LAST_PACKET_TIMESTAMP,
         &names::LAST_BIND_TIMESTAMP,
     ]
@@ -59,7 +60,10 @@ pub(super) fn states(ledger: &LedgerFacts, shown: &ShownPorts) -> Vec<Family> {
         }
         dormant.add(&[&port], f64::from(u8::from(facts.is_dormant())));
         for cause in Cause::ALL {
-            awakenings.add(&[&port, cause.name()], facts.awakenings(cause) as f64);
+            for expected in [false, true] {
+                let labels = [&*port, cause.name(), if expected { "true" } else { "false" }];
+                awakenings.add(&labels, facts.awakenings(cause, expected) as f64);
+            }
         }
         let is_shown = |protocol: &Protocol| !protocol.is_rare() || facts.has_seen(*protocol);
         for protocol in Protocol::ALL.into_iter().filter(is_shown) {
@@ -74,14 +78,16 @@ pub(super) fn states(ledger: &LedgerFacts, shown: &ShownPorts) -> Vec<Family> {
     families
 }
 
-/// Unexpected binds, answers without a socket, bound sockets, last packet and last bind.
-fn by_protocol(facts: &PortFacts, protocol: Protocol) -> [f64; 5] {
+/// Unexpected binds, answers without a socket, bound sockets, unexpected sockets, last packet and last
+/// bind.
+fn by_protocol(facts: &PortFacts, protocol: Protocol) -> [f64; 6] {
     let seconds =
         |time: Option<Timestamp>| time.map_or(0.0, |time| time.as_millisecond() as f64 / 1e3);
     [
         facts.unexpected_binds(protocol) as f64,
         facts.answers_without_socket(protocol) as f64,
         f64::from(facts.bound_sockets(protocol)),
+        f64::from(facts.unexpected_sockets(protocol)),
         seconds(facts.last_packet(protocol)),
         seconds(facts.last_bind(protocol)),
     ]

@@ -51,7 +51,8 @@ const LINGER: Duration = Duration::from_millis(20);
 /// How often the ports of active alerts are checked.
 const LOOK_PERIOD: Duration = Duration::from_secs(15);
 
-/// Whether a socket holds a port, or was bound or refused there within the last five minutes.
+/// Whether a socket of an owner that is not expected holds a port, or was bound or refused there within
+/// the last five minutes.
 pub type IsInUse = Arc<dyn Fn(u16) -> bool + Send + Sync>;
 
 /// An Alertmanager.

@@ -78,12 +78,16 @@ fn every_series_is_there_from_the_first_scrape() {
                 assert_eq!(holds == 1.0, state == "quiet", "{port:?} {state}");
             }
             for cause in ["packet", "bind"] {
-                zero("ghostport_awakenings_total", &[port, ("cause", cause)]);
+                for expected in ["true", "false"] {
+                    let labels = [port, ("cause", cause), ("expected", expected)];
+                    zero("ghostport_awakenings_total", &labels);
+                }
             }
             for protocol in PROTOCOLS.map(|protocol| ("protocol", protocol)) {
                 for name in [
                     "ghostport_unexpected_binds_total",
                     "ghostport_bound_sockets",
+                    "ghostport_unexpected_sockets",
                     "ghostport_last_packet_timestamp_seconds",
                     "ghostport_last_bind_timestamp_seconds",
                 ] {
