@@ -2,6 +2,7 @@
 
 mod alerts;
 mod collectors;
+mod day;
 mod fleet;
 mod hour;
 mod one_message;
