@@ -36,7 +36,8 @@ impl Filter {
         format!("{}:{}:{}", self.hook, self.ifindex, self.priority)
     }
 
-    fn parse(marker: &str) -> Option<Self> {
+    /// The filter that a marker stands for.
+    pub fn parse(marker: &str) -> Option<Self> {
         let mut parts = marker.split(':');
         Some(Self {
             hook: Hook::from_name(parts.next()?)?,

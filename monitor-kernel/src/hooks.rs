@@ -169,6 +169,16 @@ pub struct HookStatus {
     pub rejected: Vec<Rejection>,
 }
 
+impl HookStatus {
+    /// The same hook after something other than ghostport detached `mechanism`.
+    pub(crate) fn detached(&self, mechanism: HookMechanism) -> Self {
+        let why = "something other than ghostport detached it".to_owned();
+        let rejected = vec![Rejection { mechanism, why }];
+        let interface = self.interface.clone();
+        Self { hook: self.hook, interface, attached: None, adopted: false, rejected }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Links of attached programs: pinned where there is a BPF filesystem, held open elsewhere.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use aya::programs::{
     kprobe::KProbeLink,
@@ -209,7 +209,7 @@ impl Links {
         links.peek().is_some()
             && links.all(|(name, open)| match (open, pins) {
                 (Some(open), _) => open.facts().is_none_or(|facts| name.is_served(facts)),
-                (None, Some(pins)) => is_attached(pins, name),
+                (None, Some(pins)) => is_attached(&pins.path(PinDir::Links, &name.pin()), name),
                 (None, None) => true,
             })
     }
@@ -235,8 +235,8 @@ impl Links {
 
 /// Whether the kernel has a pinned link and its program attached. What the kernel does not say is
 /// taken for attached.
-pub fn is_attached(pins: &Pins, name: &LinkName) -> bool {
-    match link_facts(&pins.path(PinDir::Links, &name.pin())) {
+pub fn is_attached(pin: &Path, name: &LinkName) -> bool {
+    match link_facts(pin) {
         Ok(facts) => name.is_served(facts),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }

@@ -95,9 +95,9 @@ impl Record {
         }
     }
 
-    /// Every hook.
-    pub fn statuses(&self) -> impl Iterator<Item = &HookStatus> {
-        self.hooks.iter().map(|entry| &entry.status)
+    /// Every hook, with the index of its interface or 0.
+    pub fn statuses(&self) -> impl Iterator<Item = (u32, &HookStatus)> {
+        self.hooks.iter().map(|entry| (entry.ifindex, &entry.status))
     }
 
     /// Why better mechanisms than `mechanism`, which serves a hook, were rejected.

@@ -12,9 +12,11 @@ use rustix::{
 };
 
 use super::{
+    clsact::Filter,
     hooks::{Hook, HookMechanism, HookStatus},
     interfaces::Interface,
-    links::LinkName,
+    links::{self, LinkName},
+    netlink::Socket,
     pins::{PinDir, lock_holder, names_in},
     record::{self, Record},
 };
@@ -64,11 +66,14 @@ fn is_of_an_agent(record: &Record) -> bool {
 }
 
 impl Running {
-    /// Its hooks, by its record. Without a record, its pins show which hooks it has, and which of
+    /// Its hooks, by its record; a hook that the kernel has not attached any more is shown so, even
+    /// before the agent notices it. Without a record, its pins show which hooks it has, and which of
     /// `interfaces` have none.
     pub fn hooks(&self, interfaces: &[Interface]) -> Vec<HookStatus> {
         match &self.record {
-            Some(record) => record.statuses().cloned().collect(),
+            Some(record) => {
+                record.statuses().map(|(ifindex, status)| self.checked(ifindex, status)).collect()
+            }
             None => self.pinned_hooks(interfaces),
         }
     }
@@ -82,6 +87,42 @@ impl Running {
     pub fn holders(&self) -> Option<Result<(), &str>> {
         let reason = self.record.as_ref()?.holders_unsupported.as_deref();
         Some(reason.map_or(Ok(()), Err))
+    }
+
+    fn checked(&self, ifindex: u32, status: &HookStatus) -> HookStatus {
+        let lost = status.attached.filter(|mechanism| {
+            self.is_pinned && !self.is_attached(status.hook, ifindex, *mechanism)
+        });
+        match lost {
+            None => status.clone(),
+            Some(mechanism) => status.detached(mechanism),
+        }
+    }
+
+    /// Whether the kernel has the links or the filter of a hook. A user who may not look at pins sees
+    /// nothing else than the record.
+    fn is_attached(&self, hook: Hook, ifindex: u32, mechanism: HookMechanism) -> bool {
+        let of = |dir: PinDir| self.root.join(dir.name());
+        if fs::read_dir(of(PinDir::Links)).is_err() {
+            return true;
+        }
+        if mechanism == HookMechanism::Clsact {
+            let filters = names_in(&of(PinDir::Filters));
+            let mut filters = filters.iter().filter_map(|marker| Filter::parse(marker));
+            let filter = filters.find(|filter| (filter.hook, filter.ifindex) == (hook, ifindex));
+            let Some(filter) = filter else { return false };
+            let asked = Socket::open(None).and_then(|mut socket| filter.is_attached(&mut socket));
+            return asked.unwrap_or(true);
+        }
+        let links = names_in(&of(PinDir::Links));
+        let links = links.iter().filter_map(|pin| LinkName::parse(pin));
+        let mut links =
+            links.filter(|link| (link.hook, link.ifindex) == (hook, ifindex)).peekable();
+        if links.peek().is_none() {
+            // Before Linux 5.15 the agent holds perf events, which have no pins.
+            return matches!(mechanism, HookMechanism::Kprobe | HookMechanism::Tracepoint);
+        }
+        links.all(|link| links::is_attached(&of(PinDir::Links).join(link.pin()), &link))
     }
 
     fn pinned_hooks(&self, interfaces: &[Interface]) -> Vec<HookStatus> {

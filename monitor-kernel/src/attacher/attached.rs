@@ -5,13 +5,10 @@ use std::time::Instant;
 use super::{losses::Key, state::Attacher};
 use crate::{
     clsact,
-    hooks::{Hook, HookMechanism, HookStatus, Rejection},
+    hooks::{Hook, HookMechanism, HookStatus},
     netlink::Socket,
     pins::Pins,
 };
-
-/// Why a mechanism serves a hook no more.
-pub(crate) const LOST: &str = "something other than ghostport detached it";
 
 impl Attacher {
     /// Hooks that should be attached, and that the kernel has not attached. An interface that goes
@@ -40,8 +37,7 @@ impl Attacher {
         for key in hooks {
             let Some(status) = self.statuses.get(key) else { continue };
             let Some(mechanism) = status.attached else { continue };
-            let rejected = vec![Rejection { mechanism, why: LOST.to_owned() }];
-            let status = HookStatus { attached: None, adopted: false, rejected, ..status.clone() };
+            let status = status.detached(mechanism);
             self.remove_rest(*key, pins);
             self.losses.add(*key, Instant::now());
             self.statuses.insert(*key, status.clone());

@@ -102,6 +102,7 @@ impl Stack {
                 let tag_beside = if mode == "auto" { self.tag } else { 0 };
                 let expected = [0, tag_beside].map(|beside| self.expected(beside));
                 agent.assert_traffic_is_one_of(&before, &expected, mode);
+                is_counted_once(&agent);
             });
         }
     }
@@ -115,6 +116,14 @@ impl Stack {
         }
         expect_frames(&mut counts, self.device, [self.frame; 2]);
         counts
+    }
+}
+
+/// A sum over edges has every datagram once.
+fn is_counted_once(agent: &Agent) {
+    for direction in ["ingress", "egress"] {
+        let edges = [("role", "edge"), ("direction", direction)];
+        assert_eq!(agent.metrics().sum("ghostport_packets_total", &edges), DATAGRAMS);
     }
 }
 
@@ -246,6 +255,72 @@ fn a_watched_bond_still_takes_ports() {
         sh("ip link set gp1 down");
         sh("ip link set gp1 master gp2");
         assert_eq!(agent.terminate().code(), Some(0));
+    });
+}
+
+/// The role of an interface goes over to its bridge, and its counts go on.
+#[test]
+fn a_bridge_that_is_made_later_becomes_the_edge() {
+    const FRAMES: u64 = 100;
+    in_world(|world| {
+        let peer = Peer::alone();
+        world.veth("gp0", &peer, "peer0");
+        Stack::PLAIN.make(&peer).expect("addresses");
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp*"]));
+        let ingress = |labels: &[(&str, &str)]| {
+            let labels = [&[("direction", "ingress"), ("side", "local")], labels].concat();
+            agent.metrics().sum("ghostport_packets_total", &labels)
+        };
+        let send = || {
+            peer.run(|| {
+                let socket = UdpSocket::bind((THERE, 0)).expect("bound");
+                for _ in 0..FRAMES {
+                    socket.send_to(&[0; PAYLOAD], (HERE, watched())).expect("sent");
+                }
+            });
+        };
+        send();
+        eventually("packets", || (ingress(&[("role", "edge")]) == FRAMES).then_some(()));
+        sh("ip link add gp1 type bridge");
+        sh("ip link set gp0 master gp1");
+        sh("ip link set gp1 up");
+        sh(&format!("ip address del {HERE}/24 dev gp0"));
+        sh(&format!("ip address add {HERE}/24 dev gp1"));
+        let of_gp0 = |role| ingress(&[("interface", "gp0"), ("role", role)]);
+        eventually("another role", || (of_gp0("inner") == FRAMES).then_some(()));
+        assert_eq!(of_gp0("edge"), 0);
+        send();
+        eventually("packets", || (of_gp0("inner") == 2 * FRAMES).then_some(()));
+        assert_eq!(ingress(&[("role", "edge")]), FRAMES, "once each, on the bridge");
+        assert_eq!(ingress(&[("interface", "gp1"), ("role", "edge")]), FRAMES);
+        sh("ip link set gp0 nomaster");
+        eventually("its role back", || (of_gp0("edge") == 2 * FRAMES).then_some(()));
+    });
+}
+
+/// Packets of a member never cross the device of its VRF, so both are edges.
+#[test]
+fn a_packet_of_a_vrf_is_counted_on_its_member() {
+    in_world(|world| {
+        let peer = Peer::alone();
+        world.veth("gp0", &peer, "peer0");
+        if let (false, said) = try_sh("ip link add gp1 type vrf table 4321") {
+            return eprintln!("skipped: {}", said.trim());
+        }
+        sh("ip link set gp1 up");
+        sh("ip link set gp0 master gp1");
+        Stack::PLAIN.make(&peer).expect("addresses");
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp*"]));
+        peer.run(|| {
+            let socket = UdpSocket::bind((THERE, 0)).expect("bound");
+            for _ in 0..DATAGRAMS {
+                socket.send_to(&[0; PAYLOAD], (HERE, watched())).expect("sent");
+            }
+        });
+        let edges = [("role", "edge"), ("direction", "ingress")];
+        let count = || agent.metrics().sum("ghostport_packets_total", &edges);
+        eventually("packets", || (count() >= DATAGRAMS).then_some(()));
+        assert_eq!(count(), DATAGRAMS);
     });
 }
 

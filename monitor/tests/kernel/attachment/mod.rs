@@ -1,6 +1,8 @@
 //! Hooks come and go with interfaces, find a place beside others, and leave nothing behind.
 
 mod blind_spots;
+mod detached;
+mod names;
 mod neighbours;
 mod restart;
 mod selection;
