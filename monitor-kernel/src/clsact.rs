@@ -50,9 +50,14 @@ impl Filter {
         FilterPlace { hook: self.hook, ifindex: self.ifindex, priority: self.priority }
     }
 
+    /// Id of its program; an error if there is none, or if the kernel cannot be asked.
+    pub fn program(&self, socket: &mut Socket) -> io::Result<u32> {
+        tc::filter_program(socket, self.place())
+    }
+
     /// Whether the kernel has it; an error if the kernel cannot be asked.
     pub fn is_attached(&self, socket: &mut Socket) -> io::Result<bool> {
-        match tc::filter_program(socket, self.place()) {
+        match self.program(socket) {
             Ok(_) => Ok(true),
             // An interface or a qdisc that is gone has taken its filters with it.
             Err(error) if is_absence(&error) => Ok(false),

@@ -311,6 +311,7 @@ impl Counters {
     pub fn unclassified(&self) -> Vec<UnclassifiedTraffic> {
         let rows = self.interfaces.iter().map(|(ifindex, interface)| UnclassifiedTraffic {
             interface: interface.name.clone(),
+            role: interface.role,
             counters: bytemuck::cast::<PortCounters, UnclassifiedCounters>(
                 self.sum(*ifindex, interface, 0),
             ),

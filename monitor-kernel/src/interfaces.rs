@@ -26,6 +26,7 @@ const MTU: u16 = 4;
 const LOWER: u16 = 5;
 const MASTER: u16 = 10;
 const INFO: u16 = 18;
+const STATISTICS: u16 = 23;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const EXTENT: u16 = 29;
@@ -104,6 +105,26 @@ impl Interface {
     }
 }
 
+/// Packets that an interface received and sent since it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PacketCounts {
+    /// `rx_packets` of `struct rtnl_link_stats64`.
+    pub received: u64,
+    /// `tx_packets`.
+    pub sent: u64,
+}
+
+impl PacketCounts {
+    /// Those since `before`.
+    pub const fn since(self, before: Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(before.received),
+            sent: self.sent.saturating_sub(before.sent),
+        }
+    }
+}
+
 /// The netlink connection.
 #[derive(Debug)]
 pub struct Interfaces {
@@ -130,6 +151,23 @@ impl Interfaces {
         let mut found = BTreeMap::new();
         self.requests().ask(&list_request(), |message| {
             found.extend(Interface::read(message).map(|interface| (interface.index, interface)));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Packets of every interface, by index, as the kernel counts them.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn packets(&self) -> io::Result<BTreeMap<u32, PacketCounts>> {
+        let mut found = BTreeMap::new();
+        let request = request(GET_LINK, bytemuck::bytes_of(&Head::zeroed()), &[]);
+        self.requests().ask(&request, |message| {
+            let head: Option<Head> = beginning(message);
+            let statistics = Attributes::behind(message, size_of::<Head>()).get(STATISTICS);
+            let counts: Option<PacketCounts> = statistics.and_then(beginning);
+            found.extend(head.zip(counts).map(|(head, counts)| (head.index, counts)));
             Ok(())
         })?;
         Ok(found)

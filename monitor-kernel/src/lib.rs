@@ -54,6 +54,7 @@ mod readable;
 pub mod record;
 mod ring;
 pub mod running;
+pub mod runs;
 pub mod samples;
 mod sampling;
 mod sections;

@@ -1,6 +1,7 @@
 //! The agent that runs on this host, seen from another process.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
 };
@@ -19,6 +20,7 @@ use super::{
     netlink::Socket,
     pins::{PinDir, lock_holder, names_in},
     record::{self, Record},
+    sys,
 };
 
 /// A running agent, as its record and its pins show it.
@@ -87,6 +89,26 @@ impl Running {
     pub fn holders(&self) -> Option<Result<(), &str>> {
         let reason = self.record.as_ref()?.holders_unsupported.as_deref();
         Some(reason.map_or(Ok(()), Err))
+    }
+
+    /// Ids of the programs of each hook, with the index of its interface or 0, as far as pins show
+    /// them.
+    pub fn programs(&self) -> BTreeMap<(Hook, u32), BTreeSet<u32>> {
+        let mut programs = BTreeMap::<_, BTreeSet<u32>>::new();
+        let links = self.root.join(PinDir::Links.name());
+        for link in names_in(&links).iter().filter_map(|pin| LinkName::parse(pin)) {
+            if let Ok(facts) = sys::link_facts(&links.join(link.pin())) {
+                programs.entry((link.hook, link.ifindex)).or_default().insert(facts.program);
+            }
+        }
+        let filters = names_in(&self.root.join(PinDir::Filters.name()));
+        for filter in filters.iter().filter_map(|marker| Filter::parse(marker)) {
+            let program = Socket::open(None).and_then(|mut socket| filter.program(&mut socket));
+            if let Ok(program) = program {
+                programs.entry((filter.hook, filter.ifindex)).or_default().insert(program);
+            }
+        }
+        programs
     }
 
     fn checked(&self, ifindex: u32, status: &HookStatus) -> HookStatus {

@@ -62,6 +62,8 @@ pub struct PortTraffic {
 pub struct UnclassifiedTraffic {
     /// Name of the interface.
     pub interface: String,
+    /// Role of the interface.
+    pub role: Role,
     /// Sum over CPUs.
     pub counters: UnclassifiedCounters,
 }

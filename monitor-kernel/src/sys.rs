@@ -21,6 +21,7 @@ const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_GET_FD_BY_ID: libc::c_long = 30;
+const ENABLE_STATS: libc::c_long = 32;
 const LINK_DETACH: libc::c_long = 34;
 
 /// What the kernel says of a link.
@@ -157,6 +158,7 @@ pub fn open_program(id: u32) -> io::Result<OwnedFd> {
     open_by(PROG_GET_FD_BY_ID, id)
 }
 
+/// Runs a command whose one argument is a number, and which opens a descriptor.
 fn open_by(command: libc::c_long, id: u32) -> io::Result<OwnedFd> {
     let descriptor = bpf(command, &mut Attributes { first: pair(id, 0), second: 0, third: 0 })?;
     // SAFETY: the kernel has just opened this descriptor for us.
@@ -171,6 +173,21 @@ pub fn missed_runs(program: &OwnedFd) -> io::Result<u64> {
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     ask(program, &mut info)?;
     Ok(info.recursion_misses)
+}
+
+/// Has the kernel count the runs of all programs, as long as the descriptor is open. Takes
+/// CAP_SYS_ADMIN; since Linux 5.8.
+pub fn enable_run_statistics() -> io::Result<OwnedFd> {
+    // `{ u32 type; }`, `BPF_STATS_RUN_TIME`.
+    open_by(ENABLE_STATS, 0)
+}
+
+/// How often a program ran while runs were counted.
+pub fn run_count(program: &OwnedFd) -> io::Result<u64> {
+    // SAFETY: all members are integers, for which zero is a value.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    ask(program, &mut info)?;
+    Ok(info.run_cnt)
 }
 
 /// Name of a program, which its owner has chosen; empty if it has none.

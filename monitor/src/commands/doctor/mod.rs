@@ -13,6 +13,7 @@ mod hooks;
 mod interfaces;
 mod other_programs;
 mod report;
+mod runs;
 mod text;
 
 use std::{io, process::ExitCode};

@@ -16,6 +16,7 @@ use super::{
     facts::{self, CGROUP2, Fact, TRACEFS},
     hooks::{self, HookReport, HookState},
     interfaces::{self, InterfaceReport},
+    runs,
 };
 use crate::{api::client, config::Config, metrics};
 
@@ -90,16 +91,19 @@ impl Report {
             let (hooks, bytes) = hooks::tried(config, &counted, &mut facts);
             (Some(hooks), bytes)
         };
-        let health = health(&facts, hooks.as_deref());
-        let hooks = hooks.unwrap_or_default();
-        relieve(&mut facts, &hooks);
-        let interfaces = interfaces::reports(&counted, &all, &hooks);
-        facts.extend(blind_spots::of_host(&interfaces, &interfaces::with_xdp(&all)));
         // An agent may have been started with another configuration.
         let is_running = agent.is_running == Some(true);
         let of_agent = if is_running { client::ports().await.ok().flatten() } else { None };
         let of_agent = of_agent.map(|ports| ports.len()).filter(|count| *count > 0);
         let watched_ports = of_agent.unwrap_or(config.ports.len());
+        let may_call = watched_ports <= metrics::MAX_PREINITIALISED_PORTS;
+        let traces = agent.traces.as_ref().filter(|_| is_running);
+        facts.extend(traces.and_then(|traces| runs::fact(traces, &all, may_call)));
+        let health = health(&facts, hooks.as_deref());
+        let hooks = hooks.unwrap_or_default();
+        relieve(&mut facts, &hooks);
+        let interfaces = interfaces::reports(&counted, &all, &hooks);
+        facts.extend(blind_spots::of_host(&interfaces, &interfaces::with_xdp(&all)));
         let pid = agent.pid;
         Ok(Self {
             schema: "ghostport.doctor/1",

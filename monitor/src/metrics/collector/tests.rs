@@ -51,6 +51,7 @@ fn snapshot(interfaces: &[&str], ports: &[u16]) -> Snapshot {
             .iter()
             .map(|interface| UnclassifiedTraffic {
                 interface: (*interface).to_owned(),
+                role: Role::Edge,
                 counters: UnclassifiedCounters::default(),
             })
             .collect(),
@@ -114,10 +115,11 @@ fn two_hundred_containers_have_few_series() {
     let mut interfaces = vec!["lo", "eth0", "docker0"];
     interfaces.extend(names.iter().map(String::as_str));
     let mut snapshot = snapshot(&interfaces, &DEFAULT_PORTS);
-    for row in &mut snapshot.traffic {
-        if row.interface.starts_with("veth") {
-            row.role = Role::Inner;
-        }
+    for row in snapshot.traffic.iter_mut().filter(|row| row.interface.starts_with("veth")) {
+        row.role = Role::Inner;
+    }
+    for row in snapshot.unclassified.iter_mut().filter(|row| row.interface.starts_with("veth")) {
+        row.role = Role::Inner;
     }
     let text = text(&snapshot, Some(&ProcessFacts::default()));
     let all = series(&text).len();
@@ -140,8 +142,9 @@ fn a_series_of_an_inner_interface_appears_with_its_first_packet() {
 }
 
 #[test]
-fn an_unclassified_packet_has_a_series() {
+fn an_unclassified_packet_of_an_inner_interface_has_a_series() {
     let mut snapshot = snapshot(&["eth0"], &[80]);
+    snapshot.unclassified[0].role = Role::Inner;
     let count = |snapshot: &Snapshot| {
         let text = text(snapshot, None);
         series(&text).iter().filter(|l| l.starts_with(names::UNCLASSIFIED_PACKETS.name)).count()

@@ -1,6 +1,6 @@
 //! What the traffic hooks count: packets, bytes, connection attempts, remote addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::{
     flow::{Direction, PortCounters, Protocol, Side, Traffic},
@@ -110,17 +110,20 @@ fn add(sum: &mut PortCounters, counters: &PortCounters) {
 pub(super) fn unclassified(snapshot: &Snapshot) -> Family {
     let mut family = Family::new(&names::UNCLASSIFIED_PACKETS);
     let mut rows = BTreeMap::<&str, [[u64; Unclassified::COUNT]; 2]>::new();
+    let mut edges = BTreeSet::new();
     for row in &snapshot.unclassified {
         let sums = rows.entry(&row.interface).or_default().as_flattened_mut();
         for (sum, count) in sums.iter_mut().zip(row.counters.packets.as_flattened()) {
             *sum += count;
         }
+        edges.extend((row.role == Role::Edge).then_some(&*row.interface));
     }
     for (interface, packets) in rows {
+        let with_zeros = edges.contains(interface);
         for direction in Direction::ALL {
             for cause in Unclassified::ALL {
                 let count = packets[direction as usize][cause as usize];
-                if count == 0 {
+                if count == 0 && !with_zeros {
                     continue;
                 }
                 family.add(&[interface, direction.name(), cause.name()], count as f64);

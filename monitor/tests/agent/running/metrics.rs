@@ -7,6 +7,7 @@ use testkit::{
     eventually,
     frames::plain_udp,
     metrics::Metrics,
+    sh,
     wire::Wire,
     world::{Peer, World, in_world, port},
 };
@@ -37,7 +38,8 @@ fn every_series_is_there_from_the_first_scrape() {
         let peer = Peer::alone();
         world.veth("gp0", &peer, "peer0");
         let ports: [u16; 5] = std::array::from_fn(|offset| port(offset as u16));
-        let metrics = first_scrape(world, &format!("ports: {ports:?}"));
+        let config = format!("ports: {ports:?}\ninterfaces: {{include: ['*', gp0]}}");
+        let metrics = first_scrape(world, &config);
         let ports = ports.map(|port| port.to_string());
         let of_ports =
             metrics.series.iter().filter(|(_, labels, _)| labels.contains_key("port")).count();
@@ -131,6 +133,36 @@ fn every_series_is_there_from_the_first_scrape() {
 }
 
 /// What an agent with this configuration, at the usual address, says at first.
+/// A host with containers, each at a bridge by one end of a pair.
+#[test]
+fn two_hundred_containers_take_few_series() {
+    const CONTAINERS: usize = 200;
+    in_world(|world| {
+        let pair =
+            |n| format!("link add veth{n} type veth peer name eth{n}\nlink set veth{n} up\n");
+        let member = |n| format!("link set veth{n} master docker0\n");
+        let lines: String = (0..CONTAINERS).map(pair).chain((0..CONTAINERS).map(member)).collect();
+        let path = world.path("batch");
+        fs::write(&path, format!("link add docker0 type bridge\nlink set docker0 up\n{lines}"))
+            .expect("written");
+        sh(&format!("ip -batch {}", path.display()));
+        let ports: [u16; 5] = std::array::from_fn(|offset| port(offset as u16));
+        let of_containers = |metrics: &Metrics| {
+            let interfaces =
+                metrics.series.iter().filter_map(|(_, labels, _)| labels.get("interface"));
+            interfaces.filter(|name| name.starts_with("veth") || *name == "docker0").count()
+        };
+        let defaults = first_scrape(world, &format!("ports: {ports:?}"));
+        assert_eq!(of_containers(&defaults), 0);
+        assert!(defaults.series.len() <= 320, "{} series", defaults.series.len());
+        // All of them, apart from the other ends.
+        let every = format!("ports: {ports:?}\ninterfaces: {{exclude: ['eth*']}}");
+        let every = first_scrape(world, &every);
+        assert!(of_containers(&every) >= 2 * CONTAINERS);
+        assert!(every.series.len() <= 1000, "{} series", every.series.len());
+    });
+}
+
 fn first_scrape(world: &World, config: &str) -> Metrics {
     let path = world.path("defaults.yaml");
     fs::write(&path, config).expect("written");

@@ -70,7 +70,9 @@ fn is_lost_and_restored(agent: &Agent, hook: &str, interface: &str, detach: impl
     eventually("an agent that is ready", || (agent.get("/readyz").status == 200).then_some(()));
     assert_eq!(losses(agent, hook), before.0 + 1.0);
     let changes = eventually("both events", || {
-        let changes = changes(agent, hook).split_off(before.1);
+        let changes = changes(agent, hook).into_iter().skip(before.1);
+        // The event of the start may be late.
+        let changes: Vec<(bool, String)> = changes.skip_while(|(attached, _)| *attached).collect();
         (changes.len() >= 2).then_some(changes)
     });
     let [(false, reason), (true, _)] = &changes[..] else { panic!("{changes:?}") };
@@ -128,7 +130,8 @@ fn a_lost_socket_hook_is_attached_again() {
                 match mechanism {
                     // Nothing detaches a tracing program but the end of its link.
                     "auto" => pins.iter().for_each(|pin| fs::remove_file(pin).expect("removed")),
-                    _ => detach_link(&pins[0]).expect("detached"),
+                    // Links of tracepoints refuse.
+                    _ => assert!(pins.iter().any(|pin| detach_link(pin).is_ok())),
                 }
             });
             let before = binds(&agent);
@@ -192,7 +195,9 @@ fn a_start_attaches_what_was_detached_without_an_agent() {
                 detach_link(pin).expect("detached");
             }
             if mechanism == "cgroup" {
-                links("bind").iter().for_each(|pin| detach_link(pin).expect("detached"));
+                // Links of tracepoints refuse.
+                let detached = links("bind").iter().filter(|pin| detach_link(pin).is_ok()).count();
+                assert!(detached > 0);
             }
             let agent = Agent::start(world, &config);
             await_hooked(&agent, &["gp0"]);
