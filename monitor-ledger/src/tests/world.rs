@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use monitor_common::rare::{RareCounters, RareSocketCounters};
 use proptest::prelude::*;
 
 use super::*;
+use crate::by_protocol::ByProtocol;
 
 const PORTS: [(u16, u64); 2] = [(1, 5_000), (2, 20_000)];
 const PASSING: (Direction, Side) = (Direction::Ingress, Side::Transit);
@@ -34,7 +36,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let port = 0..PORTS.len();
-    let protocol = prop::sample::select(Protocol::COMMON.to_vec());
+    let protocol = prop::sample::select(Protocol::ALL.to_vec());
     let place = prop::sample::select(vec![IN, OUT, REPLY, ANSWER, PASSING]);
     let begins = any::<bool>();
     let lost = prop::bool::weighted(0.2);
@@ -90,13 +92,21 @@ struct World {
     adopted: bool,
     counters: [PortCounters; 2],
     calls: [SocketCounters; 2],
-    sockets: [[u32; 2]; 2],
+    /// The same of UDP-Lite and SCTP, which the kernel side creates with their first packet or call.
+    rare_counters: [[Option<RareCounters>; 2]; 2],
+    rare_calls: [[Option<RareSocketCounters>; 2]; 2],
+    sockets: [ByProtocol<u32>; 2],
     ring: VecDeque<SocketCall>,
     /// When something happened at each port that the counters or an agent still know of.
     happened: [Vec<u64>; 2],
     ledger: Option<Ledger>,
     known: Knowledge,
     stored: Option<(Saved, BTreeMap<u16, SavedPort>, Knowledge)>,
+}
+
+/// The place of a protocol in [`Protocol::RARE`].
+fn rare_index(protocol: Protocol) -> Option<usize> {
+    Protocol::RARE.iter().position(|rare| *rare == protocol)
 }
 
 impl World {
@@ -110,6 +120,8 @@ impl World {
             adopted: false,
             counters: Default::default(),
             calls: Default::default(),
+            rare_counters: Default::default(),
+            rare_calls: Default::default(),
             sockets: Default::default(),
             ring: VecDeque::new(),
             happened: Default::default(),
@@ -178,6 +190,8 @@ impl World {
         self.adopted = false;
         self.counters = Default::default();
         self.calls = Default::default();
+        self.rare_counters = Default::default();
+        self.rare_calls = Default::default();
         self.ring.clear();
         let counted_until = self.stored.as_ref().map_or(0, |(_, _, known)| known.counted_until);
         for happened in &mut self.happened {
@@ -194,16 +208,21 @@ impl World {
     }
 
     fn call(&mut self, port: usize, protocol: Protocol, kind: CallKind, lost: bool) {
-        let index = protocol as usize;
         match kind {
-            CallKind::Bind => self.sockets[port][index] += 1,
-            CallKind::Close if self.sockets[port][index] == 0 => return,
-            CallKind::Close => self.sockets[port][index] -= 1,
+            CallKind::Bind => self.sockets[port][protocol] += 1,
+            CallKind::Close if self.sockets[port][protocol] == 0 => return,
+            CallKind::Close => self.sockets[port][protocol] -= 1,
             _ => {}
         }
         if kind != CallKind::Close {
             let refused = usize::from(kind == CallKind::BindRefused);
-            self.calls[port].binds[index][refused] += 1;
+            match rare_index(protocol) {
+                None => self.calls[port].binds[protocol as usize][refused] += 1,
+                Some(index) => {
+                    let calls = self.rare_calls[port][index].get_or_insert_default();
+                    calls.binds[refused] += 1;
+                }
+            }
             self.happened[port].push(self.now);
         }
         if !lost {
@@ -215,12 +234,20 @@ impl World {
 
     fn packet(&mut self, port: usize, protocol: Protocol, place: (Direction, Side), begins: bool) {
         let (direction, side) = place;
-        let counters = &mut self.counters[port];
-        counters.traffic[protocol as usize][direction as usize][side as usize].packets += 1;
+        let accepts = begins && place == ANSWER && protocol == Protocol::Sctp;
         let begins = begins && place == OUT;
-        match protocol {
-            Protocol::Tcp => counters.connection_attempts[1][1] += u64::from(begins),
-            _ => counters.begun_datagrams += u64::from(begins),
+        if let Some(index) = rare_index(protocol) {
+            let counters = self.rare_counters[port][index].get_or_insert(RareCounters::ZERO);
+            counters.traffic[direction as usize][side as usize].packets += 1;
+            counters.begun += u64::from(begins);
+            counters.accepted += u64::from(accepts);
+        } else {
+            let counters = &mut self.counters[port];
+            counters.traffic[protocol as usize][direction as usize][side as usize].packets += 1;
+            match protocol {
+                Protocol::Tcp => counters.connection_attempts[1][1] += u64::from(begins),
+                _ => counters.begun_datagrams += u64::from(begins),
+            }
         }
         if side == Side::Local || begins {
             self.happened[port].push(self.now);
@@ -268,8 +295,8 @@ impl World {
         let Some(ledger) = &mut self.ledger else { return };
         let mut held = Vec::new();
         for (index, (port, _)) in PORTS.iter().enumerate() {
-            for protocol in Protocol::COMMON {
-                let sockets = self.sockets[index][protocol as usize];
+            for protocol in Protocol::ALL {
+                let sockets = self.sockets[index][protocol];
                 held.push(Held {
                     port: *port,
                     protocol,
@@ -291,8 +318,8 @@ impl World {
         self.known.last_scan = Some(self.now);
         for (index, (port, _)) in PORTS.iter().enumerate() {
             let facts = self.ledger.as_ref().and_then(|ledger| ledger.facts(*port)).expect("facts");
-            for protocol in Protocol::COMMON {
-                let sockets = self.sockets[index][protocol as usize];
+            for protocol in Protocol::ALL {
+                let sockets = self.sockets[index][protocol];
                 assert_eq!(facts.bound_sockets(protocol), sockets, "after a look");
             }
         }
@@ -305,7 +332,18 @@ impl World {
         let mut reading = ledger.begin_reading(at, &mut transitions);
         for (index, (port, _)) in PORTS.iter().enumerate() {
             reading.sockets(*port, &self.calls[index]);
+            for (calls, protocol) in self.rare_calls[index].iter().zip(Protocol::RARE) {
+                calls.iter().for_each(|calls| reading.rare_sockets(*port, protocol, calls));
+            }
+        }
+        for (index, (port, _)) in PORTS.iter().enumerate() {
             reading.traffic(ETHERNET, *port, &self.counters[index]);
+        }
+        for (index, (port, _)) in PORTS.iter().enumerate() {
+            for (counters, protocol) in self.rare_counters[index].iter().zip(Protocol::RARE) {
+                let rare = counters.iter();
+                rare.for_each(|rare| reading.rare_traffic(ETHERNET, *port, protocol, rare));
+            }
         }
         reading.finish();
         // Awakenings are judged by what was known before the reading, sleep by what it brought.
@@ -338,7 +376,7 @@ impl World {
                 }
                 Change::State { from, to } => assert_ne!(from, to),
                 Change::Answered { protocol, .. } => {
-                    assert_eq!(self.sockets[index][protocol as usize], 0, "a socket explains it");
+                    assert_eq!(self.sockets[index][protocol], 0, "a socket explains it");
                 }
             }
         }
@@ -365,7 +403,7 @@ impl World {
         let quiet = self.known.covered_at(self.now) - self.known.covered_at(last);
         assert!(quiet >= dormant_after, "{quiet} ms quiet");
         if self.known.last_scan == Some(self.now) {
-            assert_eq!(self.sockets[port], [0, 0], "port {number} is held");
+            assert_eq!(self.sockets[port], ByProtocol::default(), "port {number} is held");
         }
     }
 
