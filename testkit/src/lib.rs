@@ -15,6 +15,7 @@ pub mod compat;
 pub mod frames;
 pub mod happenings;
 pub mod http;
+pub mod ipvs;
 pub mod kannel;
 pub mod kernel;
 pub mod logged;

@@ -22,6 +22,10 @@ pub struct ForwardedTo {
     /// Where it leads.
     #[serde(flatten)]
     pub end: End,
+    /// Ports of listeners in the container, where it is not known to which of them it leads; `holders`
+    /// are then those of all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub possible_ports: Vec<u16>,
 }
 
 impl ForwardedTo {
@@ -39,7 +43,13 @@ impl ForwardedTo {
                 let _ = write!(sentence, " to {target}");
             }
             (None, Some(inode)) => {
-                let _ = write!(sentence, " to a port in network namespace {inode}");
+                let ports: Vec<String> = self.possible_ports.iter().map(u16::to_string).collect();
+                let ports = if ports.is_empty() {
+                    "a port".to_owned()
+                } else {
+                    format!("one of the ports {}", ports.join(", "))
+                };
+                let _ = write!(sentence, " to {ports} in network namespace {inode}");
             }
             (None, None) => sentence.push_str(" to a container that cannot be found"),
         }
@@ -55,6 +65,7 @@ impl From<&Forwarding> for ForwardedTo {
             transport: found.protocol,
             proxy: found.proxy,
             proxy_pid: found.proxy_pid,
+            possible_ports: found.possible_ports.clone(),
             end: End::new(
                 found.target.as_ref(),
                 (found.place, None),
@@ -77,6 +88,7 @@ mod tests {
             proxy: Proxy::DockerProxy,
             proxy_pid: 7,
             target: target.map(str::to_owned),
+            possible_ports: Vec::new(),
             place,
             pod: None,
             holders: Vec::new(),
@@ -93,6 +105,12 @@ mod tests {
         assert_eq!(
             forwarded(None, there).sentence(2948),
             "2948 is passed on by docker-proxy to a port in network namespace 9 \
+             (no process is known there, tcp)"
+        );
+        let several = ForwardedTo { possible_ports: vec![80, 443], ..forwarded(None, there) };
+        assert_eq!(
+            several.sentence(2948),
+            "2948 is passed on by docker-proxy to one of the ports 80, 443 in network namespace 9 \
              (no process is known there, tcp)"
         );
         assert_eq!(

@@ -3,7 +3,7 @@
 
 pub mod capture;
 pub mod client;
-mod end;
+pub mod end;
 pub mod event;
 mod fold;
 pub mod forwarding;

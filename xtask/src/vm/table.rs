@@ -59,10 +59,11 @@ pub(super) const ROWS: &[Row] = &[
     row("adoption", "kernel", &["a_kill_under_load"]),
     Row { skipped: &["a_kill_under_load"], ..row("traffic", "kernel", &["traffic::"]) },
     row("payloads", "kernel", &["payloads::"]),
-    // Guests have no nft.
-    Row { skipped: &["redirected"], ..row("sides", "kernel", &["sides::"]) },
+    row("sides", "kernel", &["sides::"]),
     row("agent", "agent", &["running::"]),
     row("life", "agent", &["life::"]),
+    row("answered", "agent", &["answered::"]),
+    row("captures", "agent", &["captures::"]),
     row("open-sockets", "kernel", &["open_sockets::"]),
     row("privileges", "agent", &["privileges::"]),
     situation(

@@ -18,10 +18,10 @@ use crate::{
     workspace::{succeed, target_dir},
 };
 
-const TOOLS: &[&str] = &["ip", "tc", "sleep", "cat", "sh", "perl"];
+const TOOLS: &[&str] = &["ip", "tc", "sleep", "cat", "sh", "perl", "nft"];
 
 /// Debian's packages that have them.
-const PACKAGES: &str = "iproute2,coreutils,dash,perl-base";
+const PACKAGES: &str = "iproute2,coreutils,dash,perl-base,nftables";
 
 /// The same, but only measurements call them, and can do without.
 const OPTIONAL_TOOLS: &[&str] = &["bindsnoop"];

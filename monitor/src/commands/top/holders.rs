@@ -3,23 +3,44 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::api::{
+    end::End,
     port::Port,
     socket::{Holder, Socket},
 };
 
-/// Names of the processes that hold or use the port; `?` where there are sockets, and no process is
-/// known.
+/// Names of the processes that hold or use the port, and behind an arrow of those that its packets are
+/// led to; `?` where there are sockets, and no process is known.
 pub(super) fn names(port: &Port) -> String {
     let names: BTreeSet<&str> = holders(&port.sockets).map(name).collect();
-    match (names.is_empty(), port.sockets.is_empty()) {
+    let mut text = match (names.is_empty(), port.sockets.is_empty()) {
         (true, false) => "?".to_owned(),
         _ => names.into_iter().collect::<Vec<_>>().join(" "),
+    };
+    let ends: BTreeSet<String> = ends(port).filter_map(end_name).collect();
+    for end in ends {
+        let space = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{space}→{end}");
     }
+    text
+}
+
+/// The ends of the ways that lead on from the port.
+fn ends(port: &Port) -> impl Iterator<Item = &End> {
+    let answered = port.answered_by.iter().map(|way| &way.end);
+    answered.chain(port.forwarded_to.iter().map(|way| &way.end))
+}
+
+/// The program there, or what is known of the place.
+fn end_name(end: &End) -> Option<String> {
+    let program = end.holders.iter().flatten().find_map(|holder| holder.name.clone());
+    program.or_else(|| end.target.clone())
 }
 
 /// The sockets of the port by kind, and every process that holds one.
 pub(super) fn details(port: &Port) -> String {
-    let ways: Vec<String> = port.answered_by.iter().map(|way| way.sentence(port.port)).collect();
+    let answered = port.answered_by.iter().map(|way| way.sentence(port.port));
+    let forwarded = port.forwarded_to.iter().map(|way| way.sentence(port.port));
+    let ways: Vec<String> = answered.chain(forwarded).collect();
     if !ways.is_empty() && port.sockets.is_empty() {
         return ways.join("; ");
     }
@@ -67,6 +88,8 @@ fn name(holder: &Holder) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::sockets::{self, udp_socket};
 
@@ -78,5 +101,36 @@ mod tests {
         let port: Port = serde_json::from_str(&json).expect("a port without holders is read");
         assert_eq!(names(&port), "?");
         assert_eq!(details(&port), "udp: holders that the agent may not see");
+    }
+
+    #[test]
+    fn what_leads_elsewhere_follows_the_holders() {
+        let port = |json| -> Port { serde_json::from_value(json).expect("a port") };
+        let answered = port(json!({
+            "port": 2948,
+            "answered_by": [{
+                "transport": "tcp", "path": "dnat", "in_use": true, "connections": 41,
+                "target": "10.244.1.7:8080", "target_scope": "namespace",
+                "holders": [{"pid": 7, "name": "nginx"}],
+            }],
+        }));
+        assert_eq!(names(&answered), "→nginx");
+        let line = "2948 is answered by DNAT to 10.244.1.7:8080 (nginx, 41 tcp connections)";
+        assert_eq!(details(&answered), line);
+        let forwarded = port(json!({
+            "port": 2948,
+            "sockets": [{
+                "transport": "tcp", "tcp_state": "listen",
+                "holders": [{"pid": 6, "name": "docker-proxy"}],
+            }],
+            "forwarded_to": [{
+                "transport": "tcp", "proxy": "docker-proxy", "proxy_pid": 6,
+                "target": "172.17.0.2:80",
+            }],
+        }));
+        assert_eq!(names(&forwarded), "docker-proxy →172.17.0.2:80");
+        let line = "tcp listen: docker-proxy[6]; 2948 is passed on by docker-proxy to \
+                    172.17.0.2:80 (tcp)";
+        assert_eq!(details(&forwarded), line);
     }
 }

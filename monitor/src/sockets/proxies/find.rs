@@ -14,7 +14,8 @@ use super::{
 use crate::{
     process::{Identity, ProcessEnricher, pod, proc_dir::ProcessDir},
     sockets::{
-        namespaces::{self, Namespaces},
+        holders::distinct,
+        namespaces::{self, NamespacePath, Namespaces},
         numbered,
         paths::{Ends, Place, Target},
         proc_net,
@@ -35,11 +36,14 @@ pub struct Forwarding {
     pub proxy_pid: u32,
     /// Address and port in the container, `:80` without an address; `None` if it cannot be found out.
     pub target: Option<String>,
+    /// Ports of listeners in the container, where it is not known to which of them the port leads.
+    pub possible_ports: Vec<u16>,
     /// Where that is.
     pub place: Place,
     /// The pod of the first holder: its name, or its uid where the name cannot be read.
     pub pod: Option<String>,
-    /// The processes that listen there; empty if there are none or they cannot be seen.
+    /// The processes that listen at the target, or on any of the possible ports; empty if there are
+    /// none or they cannot be seen.
     pub holders: Vec<Arc<Identity>>,
 }
 
@@ -50,8 +54,8 @@ struct Held<'a> {
     mapping: Mapping,
     /// Inode of the container's namespace, where the mapping leads to it.
     netns_inode: Option<u32>,
-    /// The port in the container.
-    to: Option<u16>,
+    /// The ports in the container that it may lead to; one if it is known.
+    to: BTreeSet<u16>,
 }
 
 /// Finds the containers behind those of `sockets` that proxies hold.
@@ -60,15 +64,20 @@ struct Held<'a> {
 ///
 /// `/proc` cannot be read.
 pub fn find(sockets: &[Socket], processes: &mut ProcessEnricher) -> io::Result<Vec<Forwarding>> {
-    let held: Vec<Held<'_>> = sockets.iter().flat_map(held).collect();
-    if held.is_empty() {
+    let mapped: Vec<_> = sockets.iter().flat_map(mapped).collect();
+    if mapped.is_empty() {
         return Ok(Vec::new());
     }
     let proc = numbered::proc()?;
     let own = namespaces::own_inode()?;
-    let ports: BTreeSet<u16> = held.iter().filter_map(|held| held.to).collect();
+    let namespaces = Namespaces::find(&proc)?;
+    let mapped = mapped.into_iter();
+    let held: Vec<Held<'_>> = mapped
+        .map(|(socket, process, mapping)| Held::new(socket, process, mapping, &namespaces))
+        .collect();
+    let ports: BTreeSet<u16> = held.iter().flat_map(|held| &held.to).copied().collect();
     let ports: Vec<u16> = ports.into_iter().collect();
-    let ends = Ends::find(&Namespaces::find(&proc)?, own, &ports, processes)?;
+    let ends = Ends::find(&namespaces, own, &ports, processes)?;
     let mut forwardings: Vec<Forwarding> =
         held.iter().map(|held| held.forwarding(own, &ends)).collect();
     forwardings.sort_by_key(|f| (f.port, f.protocol.name(), f.proxy, f.proxy_pid));
@@ -77,17 +86,13 @@ pub fn find(sockets: &[Socket], processes: &mut ProcessEnricher) -> io::Result<V
     Ok(forwardings)
 }
 
-fn held(socket: &Socket) -> impl Iterator<Item = Held<'_>> {
+/// The proxies that hold a socket.
+fn mapped(socket: &Socket) -> impl Iterator<Item = (&Socket, &Identity, Mapping)> {
     let is_listening = socket.side == Side::Local && socket.entry.peer.is_none();
     let holders = socket.holders.iter().filter(move |_| is_listening);
-    holders.filter_map(|process| {
+    holders.filter_map(move |process| {
         let mapping = mapping(process, socket.port, socket.entry.protocol)?;
-        let hint = mapping.namespace.as_ref();
-        let member = hint.and_then(|hint| hint.member(process));
-        let netns_inode = hint.and_then(|hint| hint.inode(process, member));
-        let only = || only_listener(member?, socket.entry.protocol);
-        let to = mapping.port.or_else(only);
-        Some(Held { socket, process, mapping, netns_inode, to })
+        Some((socket, &**process, mapping))
     })
 }
 
@@ -133,43 +138,72 @@ fn children(pid: u32) -> Vec<u32> {
     list.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// The port of the only listeners in the namespace of a process.
-fn only_listener(member: u32, protocol: Protocol) -> Option<u16> {
+/// The ports of the listeners in the namespace whose `net` folder is `list`, those at a loopback
+/// address only if the proxy reaches them.
+fn listeners(list: &FilePath, protocol: Protocol, proxy: Proxy) -> io::Result<BTreeSet<u16>> {
     let mut ports = BTreeSet::new();
-    let list = FilePath::new("/proc").join(format!("{member}/net"));
-    proc_net::list(&list, |entry| {
+    proc_net::list(list, |entry| {
         let listens = match protocol {
             Protocol::Tcp | Protocol::Sctp => entry.tcp_state == Some(TcpState::Listen),
             Protocol::Udp | Protocol::UdpLite => entry.peer.is_none(),
         };
-        if entry.protocol == protocol && listens {
+        let is_reached = proxy.reaches_loopback() || !entry.local.ip().to_canonical().is_loopback();
+        if entry.protocol == protocol && listens && is_reached {
             ports.insert(entry.local.port());
         }
-    })
-    .ok()?;
-    match ports.len() {
-        1 => ports.into_iter().next(),
-        _ => None,
-    }
+    })?;
+    Ok(ports)
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    fn new(
+        socket: &'a Socket,
+        process: &'a Identity,
+        mapping: Mapping,
+        namespaces: &Namespaces,
+    ) -> Self {
+        let hint = mapping.namespace.as_ref();
+        let member = hint.and_then(|hint| hint.member(process));
+        let netns_inode = hint.and_then(|hint| hint.inode(process, member));
+        let to = match mapping.port {
+            Some(port) => BTreeSet::from([port]),
+            None => {
+                let paths = netns_inode.and_then(|inode| namespaces.paths.get(&inode));
+                let lists = paths.into_iter().flatten().filter_map(NamespacePath::lists);
+                let mut found = lists.map(|list| {
+                    listeners(&list, socket.entry.protocol, mapping.proxy).unwrap_or_default()
+                });
+                found.find(|ports| !ports.is_empty()).unwrap_or_default()
+            }
+        };
+        Self { socket, process, mapping, netns_inode, to }
+    }
+
     fn forwarding(&self, own: u32, ends: &Ends) -> Forwarding {
         let protocol = self.socket.entry.protocol;
-        let target = self.to.map(|port| Target { address: self.mapping.address, port });
+        let address = self.mapping.address;
+        let targets = || self.to.iter().map(move |port| Target { address, port: *port });
+        let target = targets().next().filter(|_| self.to.len() == 1);
         let here = self.socket.netns_inode.unwrap_or(own);
         let place = match (self.netns_inode, target) {
             (Some(netns_inode), _) => Place::Namespace { netns_inode },
             (None, Some(target)) if target.address.is_some() => ends.place(here, target),
             (None, _) => Place::Unknown,
         };
-        let holders = ends.holders((place, here), protocol, target);
+        let holders: Vec<_> =
+            targets().flat_map(|to| ends.holders((place, here), protocol, Some(to))).collect();
+        let holders = distinct(holders.iter());
         Forwarding {
             port: self.socket.port,
             protocol,
             proxy: self.mapping.proxy,
             proxy_pid: self.process.pid,
             target: target.map(|target| target.to_string()),
+            possible_ports: if target.is_none() {
+                self.to.iter().copied().collect()
+            } else {
+                Vec::new()
+            },
             place,
             pod: pod::of_first(&holders),
             holders,

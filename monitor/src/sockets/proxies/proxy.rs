@@ -44,6 +44,11 @@ impl Proxy {
     pub const ALL: [Self; 4] =
         [Self::DockerProxy, Self::RootlessPort, Self::Slirp4netns, Self::Pasta];
 
+    /// Whether it connects to the container's loopback address: by a process in the container.
+    pub(super) const fn reaches_loopback(self) -> bool {
+        matches!(self, Self::RootlessPort)
+    }
+
     /// Name in the API.
     pub const fn name(self) -> &'static str {
         match self {

@@ -3,12 +3,12 @@
 use std::{
     env, fs,
     io::copy,
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     process::{self, Child, Command, Stdio},
     thread,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::{
     agent::Agent,
     eventually, sh,
@@ -56,7 +56,12 @@ impl Drop for Proxy {
 impl Proxy {
     /// Holds the watched port for the server behind this host.
     fn start(world: &World) -> Self {
-        let path = world.path("docker-proxy");
+        Self::named(world, "docker-proxy", &[])
+    }
+
+    /// The same by another name, with further arguments behind.
+    fn named(world: &World, name: &str, rest: &[&str]) -> Self {
+        let path = world.path(name);
         fs::write(&path, "").expect("a file");
         let this = env::current_exe().expect("a path");
         sh(&format!("mount --bind {} {}", this.display(), path.display()));
@@ -67,6 +72,7 @@ impl Proxy {
             .args(["answered::proxied::stand_in", "--exact", "--ignored", "--"])
             .args(["-proto", "tcp", "-host-ip", &here, "-host-port", &port])
             .args(["-container-ip", "10.9.1.2", "-container-port", &server])
+            .args(rest)
             .stdout(Stdio::null())
             .spawn()
             .expect("spawned");
@@ -85,6 +91,47 @@ fn assert_names_the_container(ways: &Value, proxy: &Proxy, there: u64) {
     assert_eq!(way["target_scope"], "namespace", "{ways:#}");
     assert_eq!(way["target_netns_inode"], there, "{ways:#}");
     assert_eq!(way["holders"][0]["pid"], process::id(), "{ways:#}");
+}
+
+/// Which of its ports slirp4netns passes on is known to itself alone.
+#[test]
+fn the_processes_behind_a_proxy_without_a_mapping_are_named() {
+    in_world(|world| {
+        let _peer = world.peer();
+        let backend = backend(world);
+        let there = backend.peer.run(netns_inode);
+        let member =
+            backend.peer.run(|| Proxy(Command::new("sleep").arg("1000").spawn().expect("sleep")));
+        let pid = member.0.id().to_string();
+        let _proxy = Proxy::named(world, "slirp4netns", &[&pid, "tap0"]);
+        let way = || {
+            let (_, document, page) = check();
+            (document["forwarded_to"][0].clone(), page)
+        };
+        let (only, _) = way();
+        assert_eq!(only["proxy"], "slirp4netns", "{only:#}");
+        assert_eq!(only["target"], format!(":{SERVER}"), "{only:#}");
+        assert_eq!(only["holders"][0]["pid"], process::id(), "{only:#}");
+
+        let _others = backend.peer.run(|| {
+            // The second is not reached from outside the container.
+            [(Ipv4Addr::UNSPECIFIED, SERVER + 1), (Ipv4Addr::LOCALHOST, SERVER + 2)]
+                .map(|address| TcpListener::bind(address).expect("bound"))
+        });
+        let (several, page) = way();
+        assert_eq!(several.get("target"), None, "{several:#}");
+        assert_eq!(several["possible_ports"], json!([SERVER, SERVER + 1]), "{several:#}");
+        assert_eq!(several["target_netns_inode"], there, "{several:#}");
+        assert_eq!(several["holders"][0]["pid"], process::id(), "{several:#}");
+        let line = format!(
+            "{} is passed on by slirp4netns to one of the ports {SERVER}, {} in network namespace \
+             {there} ({}, tcp)",
+            watched(),
+            SERVER + 1,
+            own_name()
+        );
+        assert!(page.contains(&line), "{line} is not in {page}");
+    });
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Packets that a rule leads elsewhere.
 
 use std::{
-    net::{Ipv4Addr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
     process,
     time::Duration,
 };
 
 use testkit::{
     agent::Agent,
-    sh,
+    ipvs, sh,
     wire::make_transparent,
     world::{HERE, in_world, netns_inode},
 };
@@ -88,6 +88,39 @@ fn a_port_that_is_forwarded_to_a_container_names_its_process() {
         let (_, _, page) = check();
         let line = format!("{port} is answered by DNAT to {target} ({}, 1", own_name());
         assert!(page.contains(&line), "{line} is not in {page}");
+    });
+}
+
+#[test]
+fn a_port_of_the_load_balancer_names_the_server_behind_it() {
+    in_world(|world| {
+        let peer = world.peer();
+        let backend = backend(world);
+        let there = backend.peer.run(netns_inode);
+        let (service, server) = (SocketAddrV4::new(HERE, watched()), "10.9.1.2:8080");
+        assert_eq!(check().0, Some(0));
+        let target = server.parse().expect("an address");
+        for protocol in [libc::IPPROTO_TCP, libc::IPPROTO_UDP] {
+            if let Err(error) = ipvs::forward(protocol, service, target) {
+                return eprintln!("skipped: no IPVS here: {error}");
+            }
+        }
+        let (code, document, page) = check();
+        assert_eq!(code, Some(1), "{document:#}");
+        let ways = document["answered_by"].as_array().expect("ways");
+        assert_eq!(ways.len(), 2, "{ways:#?}");
+        let line = format!("{} is configured to be answered by IPVS to {server}", watched());
+        assert!(page.contains(&line), "{line} is not in {page}");
+
+        let agent = Agent::start(world, &config());
+        let _connection = connect(&peer, watched());
+        assert!(ask(&peer, watched(), LONG), "no answer");
+        for protocol in ["tcp", "udp"] {
+            let expected = Expected { protocol, path: "ipvs", target: Some(server) };
+            let way = assert_answered(&agent, expected);
+            assert_eq!(way["target_netns_inode"], there, "{way:#}");
+            assert_eq!(way["holders"][0]["pid"], process::id(), "{way:#}");
+        }
     });
 }
 
