@@ -99,7 +99,9 @@ impl Receiver {
 
     /// The elements of every JSON array that was posted so far.
     pub fn elements(&self) -> Vec<Value> {
-        self.requests().iter().flat_map(Request::elements).collect()
+        let requests = self.requests();
+        let posted = requests.iter().filter(|request| request.head.starts_with("POST "));
+        posted.flat_map(Request::elements).collect()
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::json;
 use testkit::{
     agent::Agent,
     frames::syn_ack,
+    is_emulated,
     programs::Programs,
     sk_lookup::{self, ChosenSocket},
     socket_map::{self, Splice},
@@ -172,6 +173,9 @@ fn a_program_that_passes_data_on_to_another_socket_is_named() {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, watched())).expect("bound");
         let mut client = peer.run(|| TcpStream::connect((HERE, watched())).expect("connected"));
         let (accepted, _) = listener.accept().expect("accepted");
+        if is_emulated() {
+            return eprintln!("skipped: guests have no module to list sockets with their cookies");
+        }
         let behind = TcpListener::bind((Ipv4Addr::LOCALHOST, SERVER)).expect("bound");
         let upstream = TcpStream::connect((Ipv4Addr::LOCALHOST, SERVER)).expect("connected");
         let (mut server, _) = behind.accept().expect("accepted");

@@ -8,10 +8,11 @@ use std::{
     thread,
 };
 
+use rustix::mount::mount_bind;
 use serde_json::{Value, json};
 use testkit::{
     agent::Agent,
-    eventually, sh,
+    eventually,
     world::{HERE, World, in_world, netns_inode},
 };
 
@@ -64,7 +65,7 @@ impl Proxy {
         let path = world.path(name);
         fs::write(&path, "").expect("a file");
         let this = env::current_exe().expect("a path");
-        sh(&format!("mount --bind {} {}", this.display(), path.display()));
+        mount_bind(this, &path).expect("mounted");
         let port = watched().to_string();
         let server = SERVER.to_string();
         let here = HERE.to_string();
