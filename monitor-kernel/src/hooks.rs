@@ -179,6 +179,37 @@ impl HookStatus {
     }
 }
 
+/// Another status of a hook, and what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookChange {
+    /// The status from now on.
+    pub status: HookStatus,
+    /// What it is about.
+    pub kind: HookChangeKind,
+}
+
+/// What another status of a hook is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookChangeKind {
+    /// The first attempt to attach it, at the start or on a new interface.
+    First,
+    /// It was attached or tried before: it was lost, attached again, or failed in another way.
+    Another,
+    /// Its interface is gone, or no longer selected.
+    Gone,
+}
+
+impl HookChange {
+    /// Whether it is part of normal operation: interfaces come and go.
+    pub const fn is_routine(&self) -> bool {
+        match self.kind {
+            HookChangeKind::First => self.status.attached.is_some(),
+            HookChangeKind::Another => false,
+            HookChangeKind::Gone => true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +229,26 @@ mod tests {
             serde_json::json!({ "hook": "bind", "adopted": false, "passed_over": [] })
         );
         assert_eq!(serde_json::from_value::<HookStatus>(json).expect("read back"), status);
+    }
+
+    #[test]
+    fn only_losses_and_failures_are_out_of_the_ordinary() {
+        let change = |kind, attached| {
+            let status = HookStatus {
+                hook: Hook::Ingress,
+                interface: Some("eth0".into()),
+                attached,
+                adopted: false,
+                rejected: Vec::new(),
+            };
+            HookChange { status, kind }
+        };
+        let is_routine = |kind| {
+            [None, Some(HookMechanism::Tcx)].map(|attached| change(kind, attached).is_routine())
+        };
+        assert_eq!(is_routine(HookChangeKind::First), [false, true]);
+        assert_eq!(is_routine(HookChangeKind::Another), [false, false]);
+        assert_eq!(is_routine(HookChangeKind::Gone), [true, true]);
     }
 
     #[test]

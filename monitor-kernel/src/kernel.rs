@@ -17,7 +17,7 @@ use crate::{
     events::Events,
     flat::FlatSize,
     holders::OpenSockets,
-    hooks::{Hook, HookMechanism, HookStatus},
+    hooks::{Hook, HookChange, HookMechanism, HookStatus},
     interfaces::Interface,
     limits,
     link_kind::Link,
@@ -195,7 +195,7 @@ impl Kernel {
         wanted: &BTreeMap<u32, Interface>,
         all: &BTreeMap<u32, Interface>,
         mode: InterfaceMode,
-    ) -> Vec<HookStatus> {
+    ) -> Vec<HookChange> {
         let mut changes = Vec::new();
         for interface in wanted.values() {
             let pins = self.pins.as_ref();
@@ -269,7 +269,7 @@ impl Kernel {
         }
     }
 
-    fn drop_interface(&mut self, ifindex: u32) -> Result<Vec<HookStatus>> {
+    fn drop_interface(&mut self, ifindex: u32) -> Result<Vec<HookChange>> {
         let changes = self.attacher.detach_interface(ifindex, self.pins.as_ref())?;
         self.counters.remove_interface(ifindex, self.pins.as_ref())?;
         self.rare.remove_interface(ifindex)?;
@@ -290,7 +290,8 @@ impl Kernel {
     pub fn attach_loopback(&mut self, mode: InterfaceMode) -> Result<Vec<HookStatus>> {
         let loopback = Interface::new(LOOPBACK, "lo", 65536, Link::Ethernet);
         self.counters.add_interface(loopback.index, &loopback.name, self.pins.as_ref())?;
-        Ok(self.attacher.attach_traffic(&loopback, mode, self.pins.as_ref()))
+        let changes = self.attacher.attach_traffic(&loopback, mode, self.pins.as_ref());
+        Ok(changes.into_iter().map(|change| change.status).collect())
     }
 
     /// Loads the traffic programs without attaching them.

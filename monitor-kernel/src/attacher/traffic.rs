@@ -10,7 +10,7 @@ use crate::{
     adoption,
     candidates::{self, Candidates},
     clsact::{self, Filter},
-    hooks::{Hook, HookMechanism, HookStatus},
+    hooks::{Hook, HookChange, HookChangeKind, HookMechanism, HookStatus},
     interfaces::Interface,
     link_kind::Link,
     mechanism::InterfaceMode,
@@ -28,7 +28,7 @@ impl Attacher {
         interface: &Interface,
         mode: InterfaceMode,
         pins: Option<&Pins>,
-    ) -> Vec<HookStatus> {
+    ) -> Vec<HookChange> {
         let mut changes = Vec::new();
         for hook in [Hook::Ingress, Hook::Egress] {
             let key = (hook, interface.index);
@@ -47,10 +47,12 @@ impl Attacher {
                 .or_else(|| self.adopt_filter(hook, interface, &candidates, pins))
                 .unwrap_or_else(|| self.attach_new_traffic(hook, interface, candidates, pins));
             self.losses.attempted(key, status.attached.is_some(), Instant::now());
-            if self.statuses.get(&key) != Some(&status) {
-                changes.push(status.clone());
+            let before = self.statuses.insert(key, status.clone());
+            if before.as_ref() != Some(&status) {
+                let is_first = before.is_none();
+                let kind = if is_first { HookChangeKind::First } else { HookChangeKind::Another };
+                changes.push(HookChange { status, kind });
             }
-            self.statuses.insert(key, status);
         }
         changes
     }
@@ -60,7 +62,7 @@ impl Attacher {
         &mut self,
         ifindex: u32,
         pins: Option<&Pins>,
-    ) -> Result<Vec<HookStatus>> {
+    ) -> Result<Vec<HookChange>> {
         self.links.detach(pins, |link| link.ifindex == ifindex)?;
         let (ours, others): (Vec<Filter>, _) =
             std::mem::take(&mut self.filters).into_iter().partition(|f| f.ifindex == ifindex);
@@ -72,7 +74,8 @@ impl Attacher {
         for hook in [Hook::Ingress, Hook::Egress] {
             self.losses.forget((hook, ifindex));
             if let Some(status) = self.statuses.remove(&(hook, ifindex)) {
-                changes.push(HookStatus { attached: None, rejected: Vec::new(), ..status });
+                let status = HookStatus { attached: None, rejected: Vec::new(), ..status };
+                changes.push(HookChange { status, kind: HookChangeKind::Gone });
             }
         }
         Ok(changes)

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use monitor_kernel::{hooks::HookStatus, interfaces::Interface};
+use monitor_kernel::{
+    hooks::{HookChange, HookChangeKind, HookMechanism, HookStatus},
+    interfaces::Interface,
+};
 use tokio::task::spawn_blocking;
 
 use super::{lock::lock, state::Agent};
@@ -30,8 +33,7 @@ impl Agent {
         self.interfaces.list().context("cannot list the interfaces")
     }
 
-    /// [`Self::reconcile`] with a list that was read before. What cannot be attached is logged and
-    /// emitted as an event.
+    /// [`Self::reconcile`] with a list that was read before.
     pub(super) async fn reconcile_with(&mut self, interfaces: InterfaceList) {
         self.note_unmatched_patterns(&interfaces);
         let selection = &self.config().interfaces;
@@ -40,7 +42,7 @@ impl Agent {
         let changes =
             spawn_blocking(move || lock(&kernel).reconcile(&wanted, &interfaces, mode)).await;
         match changes {
-            Ok(changes) => changes.iter().for_each(|change| self.report_hook(change)),
+            Ok(changes) => changes.iter().for_each(|change| self.report_change(change)),
             Err(error) => tracing::error!(%error, "the traffic hooks were not reconciled"),
         }
         self.sweep_qdiscs();
@@ -105,20 +107,47 @@ impl Agent {
         }
     }
 
-    /// Logs the outcome of a hook and emits it as an event.
-    pub(super) fn report_hook(&self, status: &HookStatus) {
-        let interface = status.interface.as_deref();
-        let passed_over: Vec<String> =
-            status.rejected.iter().map(|p| format!("{}: {}", p.mechanism, p.why)).collect();
-        let passed_over = passed_over.join("; ");
-        match status.attached {
-            Some(mechanism) => tracing::info!(
-                hook = %status.hook, interface, %mechanism, adopted = status.adopted, passed_over,
-                "attached"
-            ),
-            None => tracing::warn!(hook = %status.hook, interface, passed_over, "not attached"),
+    /// Logs a change of a traffic hook, and reports it unless it is part of normal operation. What
+    /// happens at the start is in the event of the start.
+    fn report_change(&self, change: &HookChange) {
+        let HookChange { status, kind } = change;
+        if !self.ready.load(Ordering::Relaxed) {
+            log_hook(status);
+        } else if change.is_routine() || (*kind == HookChangeKind::First && self.is_gone(status)) {
+            let (hook, interface) = (status.hook, status.interface.as_deref());
+            let mechanism = status.attached.map(HookMechanism::name);
+            tracing::debug!(%hook, interface, mechanism, "an interface came or went");
+        } else {
+            self.report_hook(status);
         }
+    }
+
+    /// Whether the interface of a hook has gone in the meantime, so that nothing could be attached.
+    fn is_gone(&self, status: &HookStatus) -> bool {
+        let is_its = |interface: &Interface| status.interface.as_ref() == Some(&interface.name);
+        let interfaces = self.interfaces.list();
+        interfaces.is_ok_and(|interfaces| !interfaces.values().any(is_its))
+    }
+
+    /// Logs the outcome of a hook and emits it as an event.
+    fn report_hook(&self, status: &HookStatus) {
+        log_hook(status);
         self.pipeline.emit(Event::hook_changed(Timestamp::now(), status, &self.context));
+    }
+}
+
+/// Logs the outcome of a hook.
+pub(super) fn log_hook(status: &HookStatus) {
+    let interface = status.interface.as_deref();
+    let passed_over: Vec<String> =
+        status.rejected.iter().map(|p| format!("{}: {}", p.mechanism, p.why)).collect();
+    let passed_over = passed_over.join("; ");
+    match status.attached {
+        Some(mechanism) => tracing::info!(
+            hook = %status.hook, interface, %mechanism, adopted = status.adopted, passed_over,
+            "attached"
+        ),
+        None => tracing::warn!(hook = %status.hook, interface, passed_over, "not attached"),
     }
 }
 

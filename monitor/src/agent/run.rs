@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use jiff::Timestamp;
-use monitor_kernel::memory;
+use monitor_kernel::{hooks::HookStatus, memory};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     answers::{self, Answers},
+    attachment::log_hook,
     capture_looks,
     lock::lock,
     options::Options,
@@ -98,14 +99,18 @@ pub async fn run(options: Options) -> Result<()> {
         agent.pipeline.clone(),
         config_now,
     ));
-    sockets.iter().for_each(|status| agent.report_hook(status));
+    sockets.iter().for_each(log_hook);
     addresses.update(&agent.kernel, &scanner).await;
     let following = tokio::spawn(addresses.follow(Arc::clone(&agent.kernel), scanner));
-    if let Err(error) = agent.attach(&listen).await {
-        agent.abandon_start().await;
-        return Err(error);
-    }
-    agent.pipeline.emit(Event::agent_started(Timestamp::now(), build.version, &agent.context));
+    let hooks = match agent.attach(&listen).await {
+        Ok(hooks) => hooks,
+        Err(error) => {
+            agent.abandon_start().await;
+            return Err(error);
+        }
+    };
+    let started = Event::agent_started(Timestamp::now(), build.version, &hooks, &agent.context);
+    agent.pipeline.emit(started);
     let stop = match agent.run_loop(streams, scans, &mut signals).await {
         Ok(stop) => stop,
         Err(error) => {
@@ -141,8 +146,8 @@ impl Agent {
         }
     }
 
-    /// Attaches the traffic hooks; the others are attached by now.
-    async fn attach(&mut self, listen: &[SocketAddr]) -> Result<()> {
+    /// Attaches the traffic hooks; the others are attached by now. Returns the outcome of all.
+    async fn attach(&mut self, listen: &[SocketAddr]) -> Result<Vec<HookStatus>> {
         self.reconcile().await?;
         let hooks = lock(&self.kernel).snapshot()?.hooks;
         if hooks.iter().all(|hook| hook.attached.is_none()) {
@@ -152,6 +157,6 @@ impl Agent {
         self.ready.store(true, Ordering::Relaxed);
         self.manager.ready();
         tracing::info!(ports = self.config().ports.len(), ?listen, "ready");
-        Ok(())
+        Ok(hooks)
     }
 }

@@ -14,6 +14,7 @@ use monitor_common::{
 use monitor_identify::Identification;
 use monitor_kernel::hooks::{Hook, HookMechanism};
 use monitor_ledger::Wake;
+use serde::Serialize;
 
 use super::{
     caller::CallerFields,
@@ -77,6 +78,8 @@ pub enum EventBody {
     AgentStarted {
         /// Version of the agent.
         version: &'static str,
+        /// Every hook, and what serves it.
+        hooks: Vec<HookOutcome>,
     },
     /// The agent stops.
     AgentStopped {
@@ -84,7 +87,7 @@ pub enum EventBody {
         reason: String,
     },
     /// A hook is served by another mechanism than before, or by none.
-    HookChanged(HookChanged),
+    HookChanged(HookOutcome),
     /// Events alike that were not emitted one by one.
     Summary(Summary),
 }
@@ -206,16 +209,19 @@ pub enum UnexpectedOwner {
     },
 }
 
-/// Another state of a hook.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HookChanged {
+/// What serves a hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HookOutcome {
     /// The hook.
     pub hook: Hook,
     /// The interface, for the traffic hooks.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
-    /// The mechanism that serves the hook now; `None` if it is not attached.
+    /// The mechanism that serves the hook; `None` if it is not attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mechanism: Option<HookMechanism>,
     /// Why better mechanisms were rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 

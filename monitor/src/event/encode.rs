@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     body::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
-        FailedBind, HookChanged, Identified, Repeats, Summary, UnexpectedOwner,
+        FailedBind, HookOutcome, Identified, Repeats, Summary, UnexpectedOwner,
     },
     caller::{CallerFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
     groups::{CaptureFields, ConversationFields, HookFields, SummaryFields},
@@ -109,6 +109,8 @@ struct Document<'a> {
     hook: Option<HookFields<'a>>,
     #[serde(rename = "service.version", skip_serializing_if = "Option::is_none")]
     agent_version: Option<&'static str>,
+    #[serde(rename = "ghostport.hooks", skip_serializing_if = "<[HookOutcome]>::is_empty")]
+    hooks: &'a [HookOutcome],
     #[serde(rename = "ghostport.mechanism", skip_serializing_if = "Option::is_none")]
     mechanism: Option<&'static str>,
     #[serde(rename = "ghostport.path", skip_serializing_if = "Option::is_none")]
@@ -154,6 +156,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             dormant_for_seconds: None,
             hook: None,
             agent_version: None,
+            hooks: &[],
             mechanism: None,
             path: None,
             path_target: None,
@@ -188,7 +191,10 @@ impl<'a> Document<'a> {
             EventBody::Captured(captured) => self.captured(captured),
             EventBody::Identified(identified) => self.identified(identified),
             EventBody::UnexpectedOwner(owner) => self.unexpected_owner(owner),
-            EventBody::AgentStarted { version } => self.agent_version = Some(version),
+            EventBody::AgentStarted { version, hooks } => {
+                self.agent_version = Some(version);
+                self.hooks = hooks;
+            }
             EventBody::AgentStopped { reason } => self.reason = Some(reason.into()),
             EventBody::HookChanged(changed) => self.hook_changed(changed),
             EventBody::Summary(summary) => self.summary(summary),
@@ -332,7 +338,7 @@ impl<'a> Document<'a> {
         self.reason = Some(identification.reason.as_ref().into());
     }
 
-    fn hook_changed(&mut self, changed: &'a HookChanged) {
+    fn hook_changed(&mut self, changed: &'a HookOutcome) {
         self.hook =
             Some(HookFields { hook: changed.hook.name(), interface: changed.interface.as_deref() });
         self.mechanism = changed.mechanism.map(|mechanism| mechanism.name());

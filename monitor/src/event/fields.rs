@@ -44,9 +44,13 @@ pub const fn meaning(name: EventName) -> &'static str {
             "A payload, or a connection attempt that no payload followed, was identified."
         }
         UnexpectedOwner => "A process that `expect` does not name bound a port, or holds it.",
-        AgentStarted => "The agent started.",
+        AgentStarted => "The agent started. It lists every hook.",
         AgentStopped => "The agent is stopping.",
-        HookChanged => "A hook is served by another mechanism than before, or by none.",
+        HookChanged => {
+            "A hook was lost while the agent runs, attached again or by another mechanism, or cannot be \
+             attached to an interface that appeared. Hooks of the start are in `agent_started`; interfaces \
+             that come and go make no event."
+        }
         Summary => {
             "Events alike that were not emitted one by one: `ghostport.summary_of` says of which kind, \
              `ghostport.count` how many. It has the fields that they have in common; those of the \
@@ -172,6 +176,7 @@ fields! {
     "ghostport.payload_sha256": "string" &[Identified], "The hash of the captured bytes, with `keep: hash`.";
     "ghostport.payload_hex": "string" &[Identified], "The captured bytes, with `keep: bytes`.";
     "service.version": "string" &[AgentStarted], "The version of the agent.";
+    "ghostport.hooks": "list of objects" &[AgentStarted], "Every hook: `hook`, `interface` of those that have one, `mechanism` of those that are attached, and in `reason` why better mechanisms were rejected.";
     "ghostport.hook": "`ingress`, `egress`, `bind`, `listen`, `close`" &[HookChanged], "The hook.";
 }
 

@@ -214,9 +214,9 @@ fn unexpected_holder(holder: Option<&Identity>) -> Event {
     Event::unexpected_holder(&socket, holder, time(), &context())
 }
 
-fn hook_changed(attached: Option<HookMechanism>, interface: Option<&str>) -> Event {
+fn hook(attached: Option<HookMechanism>, interface: Option<&str>) -> HookStatus {
     let passed = |mechanism, why: &str| Rejection { mechanism, why: why.into() };
-    let status = HookStatus {
+    HookStatus {
         hook: Hook::Ingress,
         interface: interface.map(Into::into),
         attached,
@@ -228,8 +228,16 @@ fn hook_changed(attached: Option<HookMechanism>, interface: Option<&str>) -> Eve
             ],
             None => Vec::new(),
         },
-    };
-    Event::hook_changed(time(), &status, &context())
+    }
+}
+
+fn hook_changed(attached: Option<HookMechanism>, interface: Option<&str>) -> Event {
+    Event::hook_changed(time(), &hook(attached, interface), &context())
+}
+
+fn started() -> Event {
+    let hooks = [hook(Some(HookMechanism::Tcx), Some("eth0")), hook(None, None)];
+    Event::agent_started(time(), "0.1.0", &hooks, &context())
 }
 
 fn redirected() -> Event {
@@ -291,7 +299,7 @@ fn events() -> Vec<Event> {
         bind_of_a_proxy().unexpected_owner().expect("unexpected"),
         unexpected_holder(Some(&identity())),
         unexpected_holder(None),
-        Event::agent_started(time(), "0.1.0", &context()),
+        started(),
         Event::agent_stopped(time(), "SIGTERM", &context()),
         hook_changed(Some(HookMechanism::Tcx), Some("eth0")),
         hook_changed(None, Some("eth0")),

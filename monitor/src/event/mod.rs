@@ -27,7 +27,7 @@ mod tests;
 pub use self::{
     body::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
-        FailedBind, HookChanged, Identified, Repeats, Summary, UnexpectedOwner,
+        FailedBind, HookOutcome, Identified, Repeats, Summary, UnexpectedOwner,
     },
     caller::{AncestorFields, CallerFields, IdentityFields},
     context::EventContext,

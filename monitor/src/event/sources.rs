@@ -8,7 +8,7 @@ use monitor_ledger::{Cause, Change, Transition};
 
 use super::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Captured, Event, EventBody, HookChanged, Identified,
+        Answered, Awakened, AwakenedBy, Bind, Captured, Event, EventBody, HookOutcome, Identified,
         UnexpectedOwner,
     },
     caller::CallerFields,
@@ -135,9 +135,15 @@ impl Event {
         Self::new(time, EventBody::Answered(Answered { socket, answers, reach }), context)
     }
 
-    /// The agent started at `time`.
-    pub fn agent_started(time: Timestamp, version: &'static str, context: &EventContext) -> Self {
-        Self::new(time, EventBody::AgentStarted { version }, context)
+    /// The agent started at `time`, with these hooks.
+    pub fn agent_started(
+        time: Timestamp,
+        version: &'static str,
+        hooks: &[HookStatus],
+        context: &EventContext,
+    ) -> Self {
+        let hooks = hooks.iter().map(HookOutcome::from).collect();
+        Self::new(time, EventBody::AgentStarted { version, hooks }, context)
     }
 
     /// The agent stops at `time`.
@@ -147,18 +153,23 @@ impl Event {
 
     /// A hook has the state `status` since `time`.
     pub fn hook_changed(time: Timestamp, status: &HookStatus, context: &EventContext) -> Self {
+        Self::new(time, EventBody::HookChanged(status.into()), context)
+    }
+}
+
+impl From<&HookStatus> for HookOutcome {
+    fn from(status: &HookStatus) -> Self {
         let reasons: Vec<String> = status
             .rejected
             .iter()
-            .map(|passed| format!("{}: {}", passed.mechanism, passed.why))
+            .map(|rejected| format!("{}: {}", rejected.mechanism, rejected.why))
             .collect();
-        let changed = HookChanged {
+        Self {
             hook: status.hook,
             interface: status.interface.clone(),
             mechanism: status.attached,
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-        };
-        Self::new(time, EventBody::HookChanged(changed), context)
+        }
     }
 }
 

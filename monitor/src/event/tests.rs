@@ -166,8 +166,15 @@ fn rejects_times_outside_the_calendar() {
 
 #[test]
 fn the_agent_reports_start_and_stop() {
-    let started = Event::agent_started(Timestamp::UNIX_EPOCH, "0.1.0", &context());
-    insta::assert_snapshot!(line(&started), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_started","host.name":"host","ghostport.severity":"info","service.version":"0.1.0"}"#);
+    let hooks = [HookStatus {
+        hook: Hook::Bind,
+        interface: None,
+        attached: Some(HookMechanism::Fexit),
+        adopted: false,
+        rejected: Vec::new(),
+    }];
+    let started = Event::agent_started(Timestamp::UNIX_EPOCH, "0.1.0", &hooks, &context());
+    insta::assert_snapshot!(line(&started), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_started","host.name":"host","ghostport.severity":"info","service.version":"0.1.0","ghostport.hooks":[{"hook":"bind","mechanism":"fexit"}]}"#);
     let stopped = Event::agent_stopped(Timestamp::UNIX_EPOCH, "SIGTERM", &context());
     insta::assert_snapshot!(line(&stopped), @r#"{"schema":"ghostport.event/1","time":"1970-01-01T00:00:00.000000000Z","event.name":"ghostport.agent_stopped","host.name":"host","ghostport.severity":"info","ghostport.reason":"SIGTERM"}"#);
 }

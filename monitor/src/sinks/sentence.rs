@@ -6,7 +6,7 @@ use crate::{
     config::quantity,
     event::{
         Answered, Awakened, CallerFields, Captured, Errno, Event, EventBody, FailedBind,
-        HookChanged, Identified, Repeats, Summary,
+        HookOutcome, Identified, Repeats, Summary,
     },
     sockets::Reach,
 };
@@ -92,7 +92,7 @@ fn taken(caller: &str, captured: &Captured) -> String {
     format!("{caller} takes packets by {kind}: {}", captured.filter)
 }
 
-fn hook(changed: &HookChanged) -> String {
+fn hook(changed: &HookOutcome) -> String {
     let hook = changed.hook.name();
     let interface = changed.interface.as_deref().map(|name| format!(" of {name}"));
     let interface = interface.unwrap_or_default();

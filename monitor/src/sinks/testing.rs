@@ -14,7 +14,7 @@ use monitor_ledger::{BindEvidence, Wake};
 
 use crate::event::{
     Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Event, EventBody,
-    EventContext, EventName, FailedBind, HookChanged, Identified, IdentityFields, Repeats,
+    EventContext, EventName, FailedBind, HookOutcome, Identified, IdentityFields, Repeats,
     SocketFields, Summary, UnexpectedOwner,
 };
 use crate::sockets::{CaptureKind, Path, Reach};
@@ -63,9 +63,9 @@ fn body(name: EventName) -> EventBody {
         }),
         EventName::Identified => EventBody::Identified(identified()),
         EventName::UnexpectedOwner => EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call())),
-        EventName::AgentStarted => EventBody::AgentStarted { version: "0.1.0" },
+        EventName::AgentStarted => EventBody::AgentStarted { version: "0.1.0", hooks: Vec::new() },
         EventName::AgentStopped => EventBody::AgentStopped { reason: "SIGTERM".into() },
-        EventName::HookChanged => EventBody::HookChanged(HookChanged {
+        EventName::HookChanged => EventBody::HookChanged(HookOutcome {
             hook: Hook::Ingress,
             interface: Some("eth0".into()),
             mechanism: None,

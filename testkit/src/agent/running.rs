@@ -176,6 +176,17 @@ impl Agent {
         whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
+    /// The outcome of a hook at the start, on an interface if it has one.
+    pub fn hook_at_start(&self, hook: &str, interface: Option<&str>) -> Value {
+        let events = self.events();
+        let started = events.iter().find(|event| event["event.name"] == "ghostport.agent_started");
+        let hooks = started.and_then(|event| event["ghostport.hooks"].as_array()).expect("hooks");
+        let is_it = |found: &&Value| {
+            found["hook"] == hook && interface.is_none_or(|name| found["interface"] == name)
+        };
+        hooks.iter().find(is_it).expect(hook).clone()
+    }
+
     /// How many events of a kind are in the file now, without a look at what they say.
     pub fn count_events(&self, kind: &str) -> usize {
         let text = fs::read_to_string(&self.events).unwrap_or_default();

@@ -74,13 +74,14 @@ fn emits_events_about_its_own_start_and_stop() {
         let count = |name: &str| events.iter().filter(|event| event["event.name"] == name).count();
         assert_eq!(count("ghostport.agent_started"), 1);
         assert_eq!(count("ghostport.agent_stopped"), 1);
-        let hooks: Vec<&str> = events
-            .iter()
-            .filter(|event| event["event.name"] == "ghostport.hook_changed")
-            .filter_map(|event| event["ghostport.hook"].as_str())
-            .collect();
+        assert_eq!(count("ghostport.hook_changed"), 0, "a start is no change");
+        let started = events.iter().find(|event| event["event.name"] == "ghostport.agent_started");
+        let hooks = started.and_then(|event| event["ghostport.hooks"].as_array()).expect("hooks");
         for hook in ["bind", "listen", "close", "ingress", "egress"] {
-            assert!(hooks.contains(&hook), "{hook}: {hooks:?}");
+            let found = hooks.iter().find(|found| found["hook"] == hook).expect(hook);
+            assert!(found["mechanism"].is_string(), "{found}");
+            let has_interface = ["ingress", "egress"].contains(&hook);
+            assert_eq!(found["interface"].is_string(), has_interface, "{found}");
         }
         for event in &events {
             assert_eq!(event["schema"], "ghostport.event/1");

@@ -26,12 +26,7 @@ fn leaves_a_foreign_xdp_program_attached() {
         let agent = Agent::start(world, &config());
         let ingress = agent.metrics().mechanism("ingress", Some("gp0"));
         assert_eq!(ingress.as_deref(), Some(best_tc()));
-        let told = agent.events().into_iter().find(|event| {
-            event["event.name"] == "ghostport.hook_changed"
-                && event["ghostport.hook"] == "ingress"
-                && event["network.interface.name"] == "gp0"
-        });
-        let reason = told.expect("an event")["ghostport.reason"].to_string();
+        let reason = agent.hook_at_start("ingress", Some("gp0"))["reason"].to_string();
         assert!(reason.contains("another XDP program"), "{reason}");
         send(&peer, "peer0", 2);
         await_packets(&agent, "gp0", 2);

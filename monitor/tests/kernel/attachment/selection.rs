@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, PINS},
     eventually, eventually_within, sh,
@@ -64,7 +65,30 @@ fn attaches_to_interfaces_as_they_come_and_go() {
         });
         let errors = agent.metrics().sum("ghostport_kernel_errors_total", &[]);
         assert_eq!(errors, 0);
+        assert_eq!(agent.count_events("hook_changed"), 0, "{:?}", agent.events());
         assert_eq!(agent.terminate().code(), Some(0));
+    });
+}
+
+/// `lo` has no native XDP, and nothing else is allowed.
+#[test]
+fn emits_an_event_about_a_new_interface_that_cannot_be_attached_to() {
+    in_world(|world| {
+        let native = || config().mode("xdp-native");
+        let agent = Agent::start(world, &native());
+        native().on(&["gp*", "lo"]).write(world);
+        assert!(agent.reload(), "{}", agent.log());
+        let reported = eventually("an event", || {
+            let is_it = |event: &Value| event["event.name"] == "ghostport.hook_changed";
+            agent.events().into_iter().find(is_it)
+        });
+        assert_eq!(reported["ghostport.hook"], "ingress", "{reported}");
+        assert_eq!(reported["network.interface.name"], "lo", "{reported}");
+        assert_eq!(reported["ghostport.severity"], "warning", "{reported}");
+        assert!(reported.get("ghostport.mechanism").is_none(), "{reported}");
+        native().write(world);
+        assert!(agent.reload(), "{}", agent.log());
+        assert_eq!(agent.count_events("hook_changed"), 1, "{:?}", agent.events());
     });
 }
 

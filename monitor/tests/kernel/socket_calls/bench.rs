@@ -75,11 +75,7 @@ impl Bench {
 
 /// The reason that the agent gives for not attaching to binds.
 pub(super) fn refusal(agent: &Agent) -> String {
-    let told = agent.events().into_iter().find(|event| {
-        event["event.name"] == "ghostport.hook_changed" && event["ghostport.hook"] == "bind"
-    });
-    let reason = told.expect("an event")["ghostport.reason"].clone();
-    reason.as_str().expect("a reason").to_owned()
+    agent.hook_at_start("bind", None)["reason"].as_str().expect("a reason").to_owned()
 }
 
 /// The time is RFC 3339 with nanoseconds, and this minute.

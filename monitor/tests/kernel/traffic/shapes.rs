@@ -80,10 +80,7 @@ fn reports_why_tcx_was_rejected() {
         let (_peer, agent) = veth_world(world, "tc");
         for hook in ["ingress", "egress"] {
             assert_mechanism(&agent, hook, "gp0", "clsact");
-            let told = agent.events().into_iter().find(|event| {
-                event["event.name"] == "ghostport.hook_changed" && event["ghostport.hook"] == hook
-            });
-            let reason = told.expect("an event")["ghostport.reason"].to_string();
+            let reason = agent.hook_at_start(hook, Some("gp0"))["reason"].to_string();
             assert!(reason.contains("no TCX"), "{hook}: {reason}");
         }
     });
