@@ -20,6 +20,7 @@ mod flow_word;
 pub mod held_socket;
 pub mod limits;
 pub mod offsets;
+pub mod open_flight;
 pub mod packet;
 pub mod ports;
 pub mod rare;
@@ -27,7 +28,6 @@ pub mod sample;
 #[cfg(feature = "user")]
 pub mod sample_record;
 pub mod sampling;
-pub mod short_flight;
 pub mod socket_event;
 #[cfg(feature = "user")]
 pub mod socket_record;

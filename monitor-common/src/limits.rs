@@ -22,8 +22,12 @@ pub const MAX_AUTOMATIC_BINDS: u32 = 256;
 /// Bytes of the ring buffer of samples, which holds 199 of them.
 pub const SAMPLE_RING_BYTES: usize = 64 * 1024;
 
-/// Bytes of a packet that are taken along.
+/// Bytes of a packet that one sample holds.
 pub const SAMPLE_LEN: usize = 256;
+
+/// Bytes that are sampled of the beginning of a TCP flow: no signature looks further. A multiple of
+/// [`SAMPLE_LEN`].
+pub const FLIGHT_LEN: usize = 4096;
 
 /// Flows that are remembered, so that only their first payload is sampled; a power of two.
 pub const CONVERSATIONS: u32 = 4096;
@@ -34,8 +38,13 @@ pub const RECENT_SOURCES: u32 = 1024;
 /// Samples that one remote address has on one port in a window of time, in both directions.
 pub const SAMPLES_PER_SOURCE: u64 = 64;
 
-/// Samples a second, by [`Budget`](crate::sampling::Budget).
-pub const SAMPLES_PER_SECOND: [i64; 2] = [128, 128];
+/// Samples behind the first of a flow that one remote address has on one port in a window of time:
+/// the beginnings of 17 flows in full, or one sample more of each of 255.
+pub const CONTINUATIONS_PER_SOURCE: u64 = 255;
+
+/// Samples a second, by [`Budget`](crate::sampling::Budget). Of continuations there are eight for each
+/// conversation, 2 KiB on average.
+pub const SAMPLES_PER_SECOND: [i64; 3] = [128, 128, 1024];
 
 /// Windows of time for which remote addresses are kept apart; a power of two. The last one is the
 /// present, so that an estimate is of the last three to four windows.

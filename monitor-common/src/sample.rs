@@ -6,7 +6,7 @@ use crate::{
     sampling::AddressWords,
 };
 
-pub use crate::limits::SAMPLE_LEN;
+pub use crate::limits::{FLIGHT_LEN, SAMPLE_LEN};
 
 /// What the bytes of a [`Sample`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,14 +18,15 @@ pub enum SampleKind {
     ConnectionAttempt = 2,
     /// None: the peer of such an attempt has acknowledged the answer, and sent nothing so far.
     Handshake = 3,
-    /// What follows a first payload that was shorter than a sample, or came before it.
+    /// What follows the first sample of a TCP flow, or came before it.
     Continuation = 4,
     /// The IP and TCP headers of a segment that arrived, that begins no connection and belongs to
     /// none.
     Stray = 5,
 }
 
-/// A packet that was selected for a sample, in one register.
+/// A packet that was selected for samples, in one register: their kind and number, and where the first
+/// begins behind the first byte of the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Selected(pub u32);
@@ -34,16 +35,48 @@ impl Selected {
     /// For a packet that is not sampled.
     pub const NOTHING: Self = Self(0);
 
-    /// A sample of this kind.
+    /// One sample of this kind.
     #[inline(always)]
     pub const fn of(kind: SampleKind) -> Self {
-        Self(kind as u32)
+        Self(kind as u32 | 1 << COUNT_SHIFT)
     }
 
-    /// A segment that begins so many bytes behind the first byte of its flow.
+    /// One of a segment that begins so many bytes behind the first byte of its flow.
     #[inline(always)]
     pub const fn continuation(offset: u32) -> Self {
-        Self(SampleKind::Continuation as u32 | (offset & 0xffff) << 8)
+        Self(SampleKind::Continuation as u32 | (offset & 0xffff) << OFFSET_SHIFT | 1 << COUNT_SHIFT)
+    }
+
+    /// As many samples as the first [`FLIGHT_LEN`] bytes of the flow have of a segment with a payload
+    /// of this length. `self` is one sample.
+    #[inline(always)]
+    pub const fn of_payload(self, payload_len: u32) -> Self {
+        let room = (FLIGHT_LEN as u32).saturating_sub(self.offset() as u32);
+        let wanted = if payload_len < room { payload_len } else { room };
+        let count = wanted.div_ceil(SAMPLE_LEN as u32);
+        if count <= 1 { self } else { Self(self.0 + ((count - 1) << COUNT_SHIFT)) }
+    }
+
+    /// The first of them alone.
+    #[inline(always)]
+    pub const fn first(self) -> Self {
+        Self(self.0 & (1 << COUNT_SHIFT) - 1 | 1 << COUNT_SHIFT)
+    }
+
+    /// How many there are.
+    #[inline(always)]
+    pub const fn count(self) -> u32 {
+        self.0 >> COUNT_SHIFT
+    }
+
+    /// The sample at this position among them.
+    #[inline(always)]
+    pub const fn at(self, position: u32) -> Self {
+        if position == 0 {
+            self.first()
+        } else {
+            Self::continuation(self.offset() as u32 + position * SAMPLE_LEN as u32)
+        }
     }
 
     /// Whether it is of this kind.
@@ -61,9 +94,15 @@ impl Selected {
     /// Where it begins behind the first byte.
     #[inline(always)]
     pub const fn offset(self) -> u16 {
-        (self.0 >> 8) as u16
+        (self.0 >> OFFSET_SHIFT) as u16
     }
 }
+
+const OFFSET_SHIFT: u32 = 8;
+const COUNT_SHIFT: u32 = 24;
+/// Samples of one packet at most.
+pub const MAX_SAMPLES_OF_PACKET: u32 = (FLIGHT_LEN / SAMPLE_LEN) as u32;
+const _: () = assert!(FLIGHT_LEN.is_multiple_of(SAMPLE_LEN) && MAX_SAMPLES_OF_PACKET < 1 << 8);
 
 impl TryFrom<u8> for SampleKind {
     type Error = UnknownKind;
@@ -200,5 +239,21 @@ mod tests {
         let selected = Selected::continuation(255);
         assert_eq!((selected.kind(), selected.offset()), (SampleKind::Continuation as u8, 255));
         assert_eq!(SampleKind::try_from(0), Err(UnknownKind(0)));
+    }
+
+    #[test]
+    fn a_long_segment_has_as_many_samples_as_fit_into_a_flight() {
+        let count = |selected: Selected, len| selected.of_payload(len).count();
+        let first = Selected::of(SampleKind::Payload);
+        let lengths = [0, 1, 256, 257, 1460, 4095, 4096, 4097, 65_000];
+        assert_eq!(lengths.map(|len| count(first, len)), [1, 1, 1, 2, 6, 16, 16, 16, 16]);
+        let behind = Selected::continuation(4000);
+        assert_eq!([1, 96, 97, 1460].map(|len| count(behind, len)), [1; 4]);
+        assert_eq!(count(Selected::continuation(3000), 1460), 5);
+        let all = Selected::continuation(300).of_payload(1460);
+        assert_eq!((all.count(), all.first()), (6, Selected::continuation(300)));
+        assert_eq!((all.at(0), all.at(5)), (all.first(), Selected::continuation(300 + 5 * 256)));
+        let of_first = first.of_payload(600);
+        assert_eq!((of_first.at(0), of_first.at(2)), (first, Selected::continuation(512)));
     }
 }

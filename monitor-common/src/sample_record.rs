@@ -47,11 +47,12 @@ pub enum SampleContent {
     },
     /// The peer of such an attempt has acknowledged the answer, and has sent nothing so far.
     Handshake,
-    /// A segment near a first payload that was shorter than a sample.
+    /// A part of the first [`FLIGHT_LEN`](crate::sample::FLIGHT_LEN) bytes of a TCP flow that the first
+    /// sample does not have.
     Continuation {
         /// Its beginning, at most [`SAMPLE_LEN`](crate::sample::SAMPLE_LEN) bytes.
         bytes: Box<[u8]>,
-        /// Bytes of the segment on the wire.
+        /// Bytes of the segment on the wire, from here on.
         wire_len: u32,
         /// Where it begins behind the first byte of its flow.
         offset: u32,

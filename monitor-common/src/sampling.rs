@@ -1,5 +1,5 @@
-//! Which packets are sampled: the first that each end of a conversation sends, so many of one
-//! source, and so many in all.
+//! Which packets are sampled: the first that each end of a conversation sends, over TCP also what
+//! directly follows it, so many of one source, and so many in all.
 //!
 //! What is remembered is in arrays of words, each word a tag and a number: a word is read and
 //! written whole, so that no CPU sees half of one, and nothing ever waits. Two flows that share a
@@ -9,9 +9,12 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
-    flow_word::{FLOW, STATE},
-    limits::{CONVERSATIONS, RECENT_SOURCES, SAMPLES_PER_SOURCE},
-    short_flight::is_over,
+    flow_word::{FLOW, FLOW_IN_SLOT, STATE},
+    limits::{
+        CONTINUATIONS_PER_SOURCE, CONVERSATIONS, RECENT_SOURCES, SAMPLES_PER_SECOND,
+        SAMPLES_PER_SOURCE,
+    },
+    open_flight::is_over,
 };
 
 /// What userspace sets for the programs, and renews from time to time; the value of a map.
@@ -21,20 +24,25 @@ use crate::{
 pub struct SamplingControl {
     /// Counts windows of time. 0 while sources are not collected.
     pub window: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Counts the renewals of the budgets, one a second.
+    pub second: u32,
     /// What hashes begin with, so that a sender cannot choose addresses with one hash.
     pub seed: u64,
     /// Samples that may still be taken, by [`Budget`].
-    pub budgets: [i64; 2],
+    pub budgets: [i64; SAMPLES_PER_SECOND.len()],
     /// What flows are hashed with: see [`FlowKeys::of_seed`].
     pub keys: FlowKeys,
 }
 
 impl SamplingControl {
     /// Neither samples nor sources are collected. All zero, as a section without contents has to be.
-    pub const NOTHING: Self =
-        Self { window: 0, reserved: 0, seed: 0, budgets: [0; 2], keys: FlowKeys([0; 4]) };
+    pub const NOTHING: Self = Self {
+        window: 0,
+        second: 0,
+        seed: 0,
+        budgets: [0; SAMPLES_PER_SECOND.len()],
+        keys: FlowKeys([0; 4]),
+    };
 }
 
 /// Odd numbers that are unknown outside this host.
@@ -71,7 +79,8 @@ impl FlowKeys {
     }
 }
 
-/// Samples are taken from two purses, so that forged packets take none from conversations.
+/// Samples are taken from three purses, so that forged packets take none from conversations, and
+/// long payloads none from first ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Budget {
@@ -79,6 +88,8 @@ pub enum Budget {
     Connections = 0,
     /// Datagrams and connection attempts, whose sender may claim any address.
     Unverified = 1,
+    /// What follows the first sample of a TCP flow.
+    Continuations = 2,
 }
 
 /// An IP address as two words; one of IPv4 is in the first.
@@ -169,8 +180,8 @@ pub const fn merged(word: u64, now: u64) -> u64 {
 /// Whether a word may be replaced: it is of no flow, or of one of which no more was wanted some time
 /// ago.
 #[inline(always)]
-pub const fn is_free(word: u64, window: u32) -> bool {
-    word == 0 || word & STATE == SETTLED && age(word, window) >= 2 || is_over(word, window)
+pub const fn is_free(word: u64, window: u32, second: u32) -> bool {
+    word == 0 || word & STATE == SETTLED && age(word, window) >= 2 || is_over(word, second)
 }
 
 /// The sequence number of the first byte of payload, if a word awaits it of this flow.
@@ -187,7 +198,7 @@ pub const fn awaited(word: u64, flow: u64) -> Option<u32> {
 /// Whether a word is of another flow, or of none.
 #[inline(always)]
 pub const fn is_of_other(word: u64, flow: u64) -> bool {
-    word == 0 || (word ^ flow) & FLOW != 0
+    word == 0 || (word ^ flow) & FLOW_IN_SLOT != 0
 }
 
 /// Windows since a flow was settled.
@@ -218,15 +229,37 @@ pub const fn source_index(source: u64) -> u32 {
 /// The half of a source's word that says whose it is.
 const TAG: u64 = 0xffff_ffff_0000_0000;
 
-/// The word of a source after one more sample in this window, or `None` when it has had its share.
+/// The word of a source after one more first sample in this window, or `None` when it has had its
+/// share.
 #[inline(always)]
 pub const fn one_more(word: u64, source: u64, window: u32) -> Option<u64> {
-    let ours = source & TAG | ((window & 0xffff) as u64) << 16;
-    if (word ^ ours) >> 16 != 0 {
-        return Some(ours | 1);
-    }
-    if word & 0xffff >= SAMPLES_PER_SOURCE { None } else { Some(word + 1) }
+    let word = of_window(word, source, window);
+    if word & FIRSTS >= SAMPLES_PER_SOURCE { None } else { Some(word + 1) }
 }
+
+/// The word of a source after so many more continuations, or `None` when that exceeds its share.
+#[inline(always)]
+pub const fn more_continuations(word: u64, source: u64, window: u32, count: u32) -> Option<u64> {
+    let word = of_window(word, source, window);
+    let had = (word >> CONTINUATIONS_SHIFT) & 0xff;
+    if had + count as u64 > CONTINUATIONS_PER_SOURCE {
+        None
+    } else {
+        Some(word + ((count as u64) << CONTINUATIONS_SHIFT))
+    }
+}
+
+/// The word if it is of this source and window, and one without samples otherwise.
+#[inline(always)]
+const fn of_window(word: u64, source: u64, window: u32) -> u64 {
+    let ours = source & TAG | ((window & 0xffff) as u64) << 16;
+    if (word ^ ours) >> 16 == 0 { word } else { ours }
+}
+
+/// The part of a source's word that counts its first samples; the byte above counts continuations.
+const FIRSTS: u64 = 0xff;
+const CONTINUATIONS_SHIFT: u32 = 8;
+const _: () = assert!(SAMPLES_PER_SOURCE < FIRSTS && CONTINUATIONS_PER_SOURCE <= 0xff);
 
 #[cfg(test)]
 mod tests {
@@ -265,8 +298,8 @@ mod tests {
             prop_assert!(was_settled(word, flow, window + 1));
             prop_assert!(!was_settled(word, flow, window + 2));
             prop_assert!(!was_settled(word, flow ^ 1 << 40, window));
-            prop_assert!(!is_free(word, window + 1));
-            prop_assert!(is_free(word, window + 2));
+            prop_assert!(!is_free(word, window + 1, 0));
+            prop_assert!(is_free(word, window + 2, 0));
         }
 
         #[test]
@@ -283,7 +316,7 @@ mod tests {
             for word in [awaiting(flow, sequence), acknowledged(flow, sequence)] {
                 prop_assert!(!was_settled(word, flow, window));
                 prop_assert!(!is_settled(word, flow, window, 0));
-                prop_assert!(!is_free(word, window));
+                prop_assert!(!is_free(word, window, 0));
             }
             prop_assert_ne!(awaiting(flow, sequence), acknowledged(flow, sequence));
         }
@@ -299,6 +332,22 @@ mod tests {
             prop_assert_eq!(one_more(word, source, window), None);
             prop_assert!(one_more(word, source, window.wrapping_add(1)).is_some());
             prop_assert!(one_more(word, source ^ 1 << 63, window).is_some());
+        }
+
+        #[test]
+        fn continuations_are_a_share_of_their_own(word: u64, source: u64, window: u32) {
+            prop_assume!((word ^ source) & TAG != 0);
+            let all = CONTINUATIONS_PER_SOURCE as u32;
+            let word = one_more(word, source, window).expect("a first one");
+            prop_assert_eq!(more_continuations(word, source, window, all + 1), None);
+            let word = more_continuations(word, source, window, all - 1).expect("its share");
+            prop_assert_eq!(more_continuations(word, source, window, 2), None);
+            let mut word = more_continuations(word, source, window, 1).expect("the last one");
+            for _ in 1..SAMPLES_PER_SOURCE {
+                word = one_more(word, source, window).expect("its share");
+            }
+            prop_assert_eq!(one_more(word, source, window), None);
+            prop_assert!(more_continuations(word, source, window.wrapping_add(1), 15).is_some());
         }
     }
 

@@ -34,6 +34,13 @@ impl Control {
         unsafe { (&raw const (*SAMPLING.get()).keys).read_volatile() }
     }
 
+    /// Number of the budgets' last renewal.
+    #[inline(always)]
+    pub(crate) fn second() -> u32 {
+        // SAFETY: as in `window`.
+        unsafe { (&raw const (*SAMPLING.get()).second).read_volatile() }
+    }
+
     /// Seed of address hashes.
     #[inline(always)]
     pub(crate) fn seed(&self) -> u64 {

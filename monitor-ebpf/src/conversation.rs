@@ -1,18 +1,18 @@
 //! Conversations on watched ports: each packet's remote address is recorded, and the first payload of
-//! a new conversation is selected for sampling.
+//! a new conversation is selected for sampling, over TCP up to [`FLIGHT_LEN`] bytes.
 //!
 //! Nothing here waits, and no failure here changes a count.
 
 use monitor_common::{
     flow::{Direction, Orientation, Protocol, Side},
+    open_flight::{is_open_flight, is_repeated, offset_in_flight, open_flight, with_segment},
     packet::PackedSegment,
     ports::WirePort,
-    sample::{SAMPLE_LEN, SampleKind, Selected},
+    sample::{FLIGHT_LEN, SampleKind, Selected},
     sampling::{
         acknowledged, awaited, awaiting, conversation_index, hash_address, is_free, is_of_other,
         is_settled, merged, settled, was_settled,
     },
-    short_flight::{is_repeated, is_short_flight, offset_in_flight, short_flight, with_segment},
     sources::{sketch_index, talker_key},
 };
 
@@ -22,7 +22,7 @@ use crate::{
     network::{Network, double},
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView, WireSize},
-    sampling::is_within_limits,
+    sampling::within_limits,
     sources::{record_source, record_talker},
 };
 
@@ -85,7 +85,13 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
         _ => udp_sample(flow, slot, now),
     }?;
     let source = remote_hash ^ u64::from(port.0).rotate_right(20);
-    is_within_limits(selected, protocol, source, control.window).then_some(selected)
+    let granted = within_limits(selected, protocol, source, control.window);
+    if granted != selected && matches!(protocol, Protocol::Tcp) {
+        // What follows could not be put behind what is missing.
+        // SAFETY: a word is written whole.
+        unsafe { slot.write_volatile(now) };
+    }
+    (granted != Selected::NOTHING).then_some(granted)
 }
 
 /// Of a value for the source and one for the destination, the one for the remote host.
@@ -111,7 +117,7 @@ fn is_from_here<D: FlowDirection>(segment: PackedSegment) -> bool {
     matches!(segment.orientation().side_of_source(D::VALUE), Side::Local)
 }
 
-/// The sample to take of a TCP segment. A handshake gives the sequence number of the first payload, so
+/// The samples to take of a TCP segment. A handshake gives the sequence number of the first payload, so
 /// that neither a conversation older than the agent nor a retransmission is mistaken for a new one.
 /// `now` is the flow's word once it is settled.
 #[inline(always)]
@@ -143,35 +149,37 @@ fn tcp_sample<P: PacketProgram>(
     if word == awaiting(flow, sequence) || word == acknowledged(flow, sequence) {
         let next = match payload_len {
             0 => acknowledged(flow, sequence),
-            _ if payload_len < SAMPLE_LEN as u32 => short_flight(flow, sequence, now as u32),
+            _ if payload_len < FLIGHT_LEN as u32 => open_flight(flow, sequence, Control::second()),
             _ => now,
         };
         // SAFETY: a word is written whole.
         unsafe { slot.write_volatile(next) };
         if payload_len > 0 {
-            return Some(Selected::of(SampleKind::Payload));
+            return Some(Selected::of(SampleKind::Payload).of_payload(payload_len));
         }
         let is_first = word == awaiting(flow, sequence);
         return is_first.then_some(Selected::of(SampleKind::Handshake));
     }
     if payload_len > 0 {
-        return continuation(sequence, flow, word, slot, now);
+        let selected = continuation(sequence, flow, word, slot, now)?;
+        return Some(selected.of_payload(payload_len));
     }
     let is_stray = arrives && is_stray(packet, segment, is_of_other(word, flow));
     settle(flow, word, slot, now);
     is_stray.then_some(Selected::of(SampleKind::Stray))
 }
 
-/// The sample to take of a payload that is not the first in its flow: a part of what one sample would
-/// have had of the first, if that was shorter.
+/// The sample to take of a payload that is not the first in its flow: one that begins within
+/// [`FLIGHT_LEN`] bytes of the first.
 #[inline(always)]
 fn continuation(sequence: u32, flow: u64, word: u64, slot: *mut u64, now: u64) -> Option<Selected> {
     if let Some(first) = awaited(word, flow) {
         // Ahead of the first, which is still to come.
         let offset = sequence.wrapping_sub(first);
-        return (offset < SAMPLE_LEN as u32).then_some(Selected::continuation(offset));
+        return (offset < FLIGHT_LEN as u32).then_some(Selected::continuation(offset));
     }
-    if !is_short_flight(word, flow) {
+    let second = Control::second();
+    if !is_open_flight(word, flow, second) {
         settle(flow, word, slot, now);
         return None;
     }
@@ -179,7 +187,7 @@ fn continuation(sequence: u32, flow: u64, word: u64, slot: *mut u64, now: u64) -
     if is_repeated(word, offset) {
         return None;
     }
-    let next = with_segment(word, offset);
+    let next = with_segment(word, offset, second);
     // SAFETY: a word is written whole.
     unsafe { slot.write_volatile(next.unwrap_or(now)) };
     next.map(|_| Selected::continuation(offset))
@@ -189,7 +197,7 @@ fn continuation(sequence: u32, flow: u64, word: u64, slot: *mut u64, now: u64) -
 /// window or the other direction. A word that another flow waits on is not overwritten.
 #[inline(always)]
 fn settle(flow: u64, word: u64, slot: *mut u64, now: u64) {
-    if was_settled(word, flow, now as u32) || is_free(word, now as u32) {
+    if was_settled(word, flow, now as u32) || is_free(word, now as u32, Control::second()) {
         // SAFETY: a word is written whole.
         unsafe { slot.write_volatile(merged(word, now)) };
     }

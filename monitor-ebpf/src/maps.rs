@@ -230,6 +230,15 @@ pub(crate) fn wakeup<T, const BYTES: usize>(ring: &RingBuf<T, BYTES>, len: usize
     if crosses_quarter { BPF_RB_FORCE_WAKEUP.into() } else { 0 }
 }
 
+/// Whether userspace has not read three quarters of the ring yet.
+#[inline(always)]
+pub(crate) fn is_nearly_full<T, const BYTES: usize>(ring: &RingBuf<T, BYTES>) -> bool {
+    let map = core::ptr::from_ref(ring).cast_mut().cast();
+    // SAFETY: a map of this type.
+    let unread = unsafe { bpf_ringbuf_query(map, BPF_RB_AVAIL_DATA.into()) };
+    unread >= BYTES as u64 / 4 * 3
+}
+
 /// Counts a failure.
 #[inline(always)]
 pub(crate) fn count_error(cause: KernelError) {

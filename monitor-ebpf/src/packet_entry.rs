@@ -41,7 +41,10 @@ macro_rules! packet_program {
         /// The global functions; the kernel shows them by their exported names.
         mod $name {
             use aya_ebpf::bindings::$context;
-            use monitor_common::{packet::PackedSegment, sample::Selected};
+            use monitor_common::{
+                packet::PackedSegment,
+                sample::{MAX_SAMPLES_OF_PACKET, Selected},
+            };
 
             use super::$Program as Program;
             use $crate::{
@@ -127,6 +130,24 @@ macro_rules! packet_program {
                 sampling::sample_range(packet, PackedSegment(segment), Selected(selected)).0
             }
 
+            #[unsafe(export_name = concat!("samples_", stringify!($name)))]
+            #[inline(never)]
+            extern "C" fn samples(
+                context: *mut $context,
+                segment: u64,
+                selected: u32,
+                range: u64,
+            ) -> u32 {
+                let (selected, range) = (Selected(selected), SampleRange(range));
+                for position in 0..MAX_SAMPLES_OF_PACKET {
+                    if position >= selected.count() {
+                        break;
+                    }
+                    sample(context, segment, selected.at(position).0, range.at(position).0);
+                }
+                0
+            }
+
             #[unsafe(export_name = concat!("sample_", stringify!($name)))]
             #[inline(never)]
             extern "C" fn sample(
@@ -161,7 +182,7 @@ macro_rules! packet_program {
                 let selected = track_new_flow(context, segment, flow);
                 if selected != Selected::NOTHING.0 {
                     let range = sample_range(context, segment, selected);
-                    sample(context, segment, selected, range);
+                    samples(context, segment, selected, range);
                 }
             }
         }

@@ -3,15 +3,14 @@
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use monitor_common::{
     flow::Protocol,
-    limits::SAMPLES_PER_SECOND,
     packet::PackedSegment,
-    sample::{SAMPLE_LEN, Sample, SampleKind, Selected, SkipCause},
-    sampling::{AddressWords, Budget, one_more, source_index},
+    sample::{FLIGHT_LEN, SAMPLE_LEN, Sample, SampleKind, Selected, SkipCause},
+    sampling::{AddressWords, Budget, more_continuations, one_more, source_index},
 };
 
 use crate::{
     counter::add,
-    maps::{RECENT_SOURCES, SAMPLES, SAMPLING, SKIPPED_SAMPLES, add_atomic, wakeup},
+    maps::{RECENT_SOURCES, SAMPLES, SAMPLING, SKIPPED_SAMPLES, add_atomic, is_nearly_full, wakeup},
     network::Network,
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView, least},
@@ -25,8 +24,20 @@ impl SampleRange {
     /// `wanted` bytes from the offset `from` on, of a payload of `wire_len`.
     #[inline(always)]
     const fn of(from: u32, wanted: u32, wire_len: u32) -> Self {
-        let wanted = least(wanted, SAMPLE_LEN as u32);
+        let wanted = least(wanted, FLIGHT_LEN as u32);
         Self(wire_len as u64 | (from as u64 & 0x7fff) << 32 | (wanted as u64) << 48)
+    }
+
+    /// The part of the sample at this position among those of a packet.
+    #[inline(always)]
+    pub(crate) const fn at(self, position: u32) -> Self {
+        let before = position * SAMPLE_LEN as u32;
+        let (wanted, wire_len) = (self.wanted(), self.wire_len());
+        Self::of(
+            self.from() + before,
+            wanted.saturating_sub(before),
+            wire_len.saturating_sub(before),
+        )
     }
 
     #[inline(always)]
@@ -143,39 +154,57 @@ fn datagram_len<V: PacketView>(packet: V, transport: u32) -> Option<u32> {
     u32::from(u16::from_be(len)).checked_sub(8)
 }
 
-/// Whether the limits allow a sample, which then counts against the limit of its source and against
-/// the limit of all. A continuation counts against the latter alone, of which it leaves half to first
-/// payloads.
+/// Of the samples that were selected, those that the limits allow, which then count against them. The
+/// first sample of a conversation counts against the limit of its source and that of all, what follows
+/// it against others.
 #[inline(always)]
-pub(crate) fn is_within_limits(
+pub(crate) fn within_limits(
     selected: Selected,
     protocol: Protocol,
     source: u64,
     window: u32,
+) -> Selected {
+    let Some(slot) = RECENT_SOURCES.get_ptr_mut(source_index(source)) else {
+        return Selected::NOTHING;
+    };
+    let mut continuations = selected.count();
+    if !selected.is(SampleKind::Continuation) {
+        if !is_first_allowed(selected, protocol, slot, source, window) {
+            return Selected::NOTHING;
+        }
+        continuations -= 1;
+    }
+    if continuations == 0 || are_more_allowed(continuations, slot, source, window) {
+        selected
+    } else if selected.is(SampleKind::Continuation) {
+        Selected::NOTHING
+    } else {
+        selected.first()
+    }
+}
+
+#[inline(always)]
+fn is_first_allowed(
+    selected: Selected,
+    protocol: Protocol,
+    slot: *mut u64,
+    source: u64,
+    window: u32,
 ) -> bool {
-    const RESERVED: i64 = SAMPLES_PER_SECOND[Budget::Connections as usize] / 2;
-    let is_continuation = selected.is(SampleKind::Continuation);
-    let follows_handshake =
-        selected.is(SampleKind::Payload) || selected.is(SampleKind::Handshake) || is_continuation;
+    let follows_handshake = selected.is(SampleKind::Payload) || selected.is(SampleKind::Handshake);
     let budget = if follows_handshake && matches!(protocol, Protocol::Tcp) {
         Budget::Connections
     } else {
         Budget::Unverified
     };
-    let least = if is_continuation { RESERVED } else { 0 };
-    let control = SAMPLING.get().cast_mut();
-    // SAFETY: an aligned word of the section; it is added to atomically.
+    let budget = budget_of(budget);
+    // SAFETY: an aligned word, which is added to atomically; a word of a source is read and written
+    // whole.
     unsafe {
-        let budget = (&raw mut (*control).budgets).cast::<i64>().add(budget as usize);
-        if budget.read_volatile() <= least {
+        if budget.read_volatile() <= 0 {
             skip(SkipCause::TotalLimit);
             return false;
         }
-        if is_continuation {
-            add_atomic(budget.cast(), (-1_i64) as u64);
-            return true;
-        }
-        let Some(slot) = RECENT_SOURCES.get_ptr_mut(source_index(source)) else { return false };
         let Some(word) = one_more(slot.read_volatile(), source, window) else {
             skip(SkipCause::SourceLimit);
             return false;
@@ -184,6 +213,37 @@ pub(crate) fn is_within_limits(
         add_atomic(budget.cast(), (-1_i64) as u64);
     }
     true
+}
+
+/// Whether so many samples of what follows are allowed. They leave a quarter of the ring to first ones.
+#[inline(always)]
+fn are_more_allowed(count: u32, slot: *mut u64, source: u64, window: u32) -> bool {
+    let budget = budget_of(Budget::Continuations);
+    // SAFETY: as in `is_first_allowed`.
+    unsafe {
+        if budget.read_volatile() < i64::from(count) {
+            skip(SkipCause::TotalLimit);
+            return false;
+        }
+        let Some(word) = more_continuations(slot.read_volatile(), source, window, count) else {
+            skip(SkipCause::SourceLimit);
+            return false;
+        };
+        if is_nearly_full(&SAMPLES) {
+            skip(SkipCause::RingFull);
+            return false;
+        }
+        slot.write_volatile(word);
+        add_atomic(budget.cast(), i64::from(count).wrapping_neg() as u64);
+    }
+    true
+}
+
+#[inline(always)]
+fn budget_of(budget: Budget) -> *mut i64 {
+    let control = SAMPLING.get().cast_mut();
+    // SAFETY: the index is within the array; only an address is taken.
+    unsafe { (&raw mut (*control).budgets).cast::<i64>().add(budget as usize) }
 }
 
 /// Counts a sample that is not taken.

@@ -50,6 +50,18 @@ impl Identification {
         Some(Self::new(verdict, grade, reason))
     }
 
+    /// Whether the first segments say more by themselves than with what follows them: they are more
+    /// specific or surer, or as much so and something else, which then ended with its segment.
+    pub fn is_better_than_with_more(&self, with_more: &Self) -> bool {
+        self.rank() > with_more.rank()
+            || (self.rank() == with_more.rank() && self.verdict != with_more.verdict)
+    }
+
+    /// How much it says, and how sure that is.
+    pub(crate) const fn rank(&self) -> (u8, Grade) {
+        (self.verdict.specificity(), self.grade)
+    }
+
     /// The same with these details.
     pub(crate) fn with(mut self, details: Details) -> Self {
         self.details = details;

@@ -30,7 +30,7 @@ use super::{
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Increased when records or maps change so that the pins of an older agent no longer fit.
-const LAYOUT_VERSION: u32 = 8;
+const LAYOUT_VERSION: u32 = 9;
 
 /// Bytes of the ring buffer of diagnostics, which are few; the default of the library is 128 KiB.
 const LOG_RING_BYTES: u32 = 8 * 1024;

@@ -78,14 +78,15 @@ impl Sampling {
         let window = window_at(clock::boottime_ns());
         self.clear_windows(control.window, window)?;
         control.window = window;
-        control.budgets = if captures { SAMPLES_PER_SECOND } else { [0; 2] };
+        control.second = control.second.wrapping_add(1);
+        control.budgets = if captures { SAMPLES_PER_SECOND } else { Default::default() };
         self.set_control(control)
     }
 
     /// Disables samples and sources.
     pub fn end(&mut self) -> Result<()> {
         let control = self.control()?;
-        self.set_control(SamplingControl { window: 0, budgets: [0; 2], ..control })
+        self.set_control(SamplingControl { window: 0, budgets: Default::default(), ..control })
     }
 
     /// Empties the sketches of the windows after `last`, up to `now`.

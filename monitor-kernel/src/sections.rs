@@ -21,4 +21,4 @@ pub type AddressWords = [u64; 4097];
 /// [`FlatPlaces`](monitor_common::flat::FlatPlaces) as a map value.
 pub type FlatWords = [u32; 1026];
 /// [`SamplingControl`](monitor_common::sampling::SamplingControl) as a map value.
-pub type SamplingWords = [u64; 8];
+pub type SamplingWords = [u64; 9];

@@ -14,7 +14,7 @@ use super::{
     packet::{NoPacket, Packet},
 };
 use crate::{
-    Grade, Identification, Payload, Verdict, identify,
+    Grade, Identification, Payload, Verdict, identify, is_unfinished,
     scanner::{identify_stray, identify_syn},
 };
 
@@ -259,10 +259,8 @@ impl Conversation {
         let whole = self.identify(index, &bytes, bytes.len() + missing);
         if first_len < bytes.len() {
             let first = self.identify(index, &bytes[..first_len], first_len);
-            // The whole has more details.
-            let is_better = rank(&first) > rank(&whole)
-                || (rank(&first) == rank(&whole) && first.verdict != whole.verdict);
-            if is_better {
+            let is_finished = !is_unfinished(first.verdict, &bytes[..first_len]);
+            if is_finished && first.is_better_than_with_more(&whole) {
                 return self.note(first);
             }
         }
@@ -283,7 +281,7 @@ impl Conversation {
 
     /// Of two that are as specific, the first in time stays.
     fn note(&mut self, identification: Identification) {
-        if self.found.as_ref().is_none_or(|found| rank(found) < rank(&identification)) {
+        if self.found.as_ref().is_none_or(|found| found.rank() < identification.rank()) {
             self.found = Some(identification);
         }
     }
@@ -299,10 +297,6 @@ impl Conversation {
             identification: identification.unwrap_or_else(|| identify(&Payload::of(&[]))),
         }
     }
-}
-
-fn rank(found: &Identification) -> (u8, Grade) {
-    (found.verdict.specificity(), found.grade)
 }
 
 #[cfg(test)]

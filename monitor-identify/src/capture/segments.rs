@@ -1,7 +1,5 @@
 //! Segments of one flow that were sampled one by one.
 
-use super::flight::Flight;
-
 /// A sampled segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -9,7 +7,7 @@ pub struct Segment {
     pub offset: u32,
     /// Its beginning, as far as it was captured.
     pub bytes: Box<[u8]>,
-    /// Bytes of it on the wire.
+    /// Bytes of it on the wire, with those that were not captured or are in another [`Segment`].
     pub wire_len: usize,
 }
 
@@ -30,14 +28,15 @@ pub fn join_segments(segments: &[Segment]) -> Option<Joined> {
     if ordered.first()?.offset != 0 {
         return None;
     }
-    let mut flight = Flight::default();
-    // A SYN has the number before that of the first byte.
-    flight.anchor(u32::MAX);
-    for Segment { offset, bytes, wire_len } in ordered {
-        flight.add(*offset, bytes, wire_len.saturating_sub(bytes.len()));
+    let mut bytes = Vec::new();
+    let mut wire_len = 0;
+    for segment in ordered {
+        let offset = segment.offset as usize;
+        let Some(known) = bytes.len().checked_sub(offset) else { break };
+        bytes.extend_from_slice(segment.bytes.get(known..).unwrap_or_default());
+        wire_len = wire_len.max(offset + segment.wire_len.max(segment.bytes.len()));
     }
-    let joined = flight.close()?;
-    Some(Joined { wire_len: joined.bytes.len() + joined.missing, bytes: joined.bytes })
+    Some(Joined { bytes, wire_len })
 }
 
 #[cfg(test)]
@@ -69,5 +68,13 @@ mod tests {
         // Behind what was not captured nothing can be put.
         let cut = joined(&[(0, b"GE", 2), (2, b"T ", 900), (902, b"x", 1)]);
         assert_eq!(cut, Some((b"GET ".to_vec(), 902)));
+    }
+
+    #[test]
+    fn the_samples_of_one_segment_are_put_together() {
+        let parts: [(u32, &[u8], usize); 3] = [(0, b"GET ", 10), (4, b"/ HT", 6), (8, b"TP", 2)];
+        assert_eq!(joined(&parts), Some((b"GET / HTTP".to_vec(), 10)));
+        assert_eq!(joined(&parts[..2]), Some((b"GET / HT".to_vec(), 10)));
+        assert_eq!(joined(&[parts[0], parts[2]]), Some((b"GET ".to_vec(), 10)));
     }
 }

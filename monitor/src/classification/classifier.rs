@@ -14,7 +14,7 @@ use monitor_identify::{
 use super::{
     ages::Ages,
     finding::Finding,
-    flights::{Flights, may_change},
+    flights::{Flights, expectation},
     view::{Ends, View},
 };
 
@@ -44,8 +44,8 @@ struct Attempt {
 }
 
 impl Classifier {
-    /// Takes a sample. A payload becomes a finding at once, unless it says little and more of it may
-    /// follow; such a payload and an attempt are held back for [`Self::expire`].
+    /// Takes a sample. A payload becomes a finding at once, unless it says little or goes on, and more
+    /// of it may follow; such a payload and an attempt are held back for [`Self::expire`].
     ///
     /// `is_watched` says which ports are watched. A sample between ports that are no longer watched
     /// is ignored.
@@ -101,11 +101,16 @@ impl Classifier {
         let segment = Segment { offset, bytes: bytes.into(), wire_len: wire_len as usize };
         let (joined, time_ns) = self.flights.join(way, sample.time_ns, segment)?;
         let finding = view.payload(sample, &joined.bytes, joined.wire_len);
-        let finding = Finding { time_ns, ..finding };
-        if may_change(&finding) {
+        let mut finding = Finding { time_ns, ..finding };
+        if let Some(earlier) = self.flights.earlier(way)
+            && earlier.identification.is_better_than_with_more(&finding.identification)
+        {
+            finding = earlier.clone();
+        }
+        if expectation(&finding).is_some() {
             return self.flights.hold(way, finding);
         }
-        self.flights.remove(way);
+        self.flights.complete(way);
         Some(finding)
     }
 

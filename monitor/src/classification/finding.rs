@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use monitor_common::flow::{Direction, Protocol};
+use monitor_common::{
+    flow::{Direction, Protocol},
+    sample::SAMPLE_LEN,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::PayloadKeep;
@@ -50,12 +53,13 @@ pub enum Kept {
 }
 
 impl PayloadFacts {
-    /// What an event keeps of it.
+    /// What an event keeps of its first [`SAMPLE_LEN`] bytes.
     pub fn kept(&self, keep: PayloadKeep) -> Option<Kept> {
+        let bytes = self.bytes.get(..SAMPLE_LEN).unwrap_or(&self.bytes);
         match keep {
             PayloadKeep::None => None,
-            PayloadKeep::Hash => Some(Kept::Hash(hex(&Sha256::digest(&self.bytes)))),
-            PayloadKeep::Bytes => Some(Kept::Bytes(hex(&self.bytes))),
+            PayloadKeep::Hash => Some(Kept::Hash(hex(&Sha256::digest(bytes)))),
+            PayloadKeep::Bytes => Some(Kept::Bytes(hex(bytes))),
         }
     }
 }

@@ -4,11 +4,13 @@ use monitor_common::{
     sample_record::SampleRecord,
 };
 use monitor_identify::Verdict;
+
+use crate::config::PayloadKeep;
 use proptest::prelude::*;
 
 use super::{
     classifier::{ATTEMPT_TIMEOUT_NS, MAX_ATTEMPTS},
-    flights::FLIGHT_TIMEOUT_NS,
+    flights::{FLIGHT_TIMEOUT_NS, LONGEST_FLIGHT_NS},
     *,
 };
 
@@ -177,7 +179,7 @@ fn segment(offset: u16, bytes: &[u8], time_ns: u64) -> Sample {
 
 #[test]
 fn puts_the_first_segments_together() {
-    let parts = [segment(0, b"G", 7), segment(1, b"ET / HTTP/1.1\r\n", 8)];
+    let parts = [segment(0, b"G", 7), segment(1, b"ET / HTTP/1.1\r\n\r\n", 8)];
     let again = [parts[0], parts[0], parts[1]];
     let backwards = [parts[1], parts[0]];
     for samples in [&parts[..], &again, &backwards] {
@@ -190,7 +192,7 @@ fn puts_the_first_segments_together() {
         assert_eq!(finding.identification.verdict, Verdict::Http);
         assert_eq!(finding.time_ns, samples[0].time_ns);
         let payload = finding.payload.expect("a payload");
-        assert_eq!((&payload.bytes[..], payload.size), (&b"GET / HTTP/1.1\r\n"[..], 16));
+        assert_eq!((&payload.bytes[..], payload.size), (&b"GET / HTTP/1.1\r\n\r\n"[..], 18));
         assert_eq!(classifier.expire(u64::MAX), [], "it is a finding once");
     }
 }
@@ -201,6 +203,88 @@ fn what_nothing_follows_is_what_it_is() {
     assert_eq!(ingest(&mut classifier, &segment(0, b"hello\r\n", 5), watched), None);
     assert_eq!(classifier.expire(5 + FLIGHT_TIMEOUT_NS - 1), []);
     assert_eq!(verdicts(&classifier.expire(5 + FLIGHT_TIMEOUT_NS)), [Verdict::Text]);
+}
+
+/// A request whose host is behind a long header.
+fn long_request() -> Vec<u8> {
+    let request =
+        format!("GET / HTTP/1.1\r\nCookie: {}\r\nHost: far.example\r\n\r\n", "c".repeat(900));
+    request.into_bytes()
+}
+
+/// The samples of a payload in segments of this length.
+fn segments(payload: &[u8], len: usize) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (number, segment_bytes) in payload.chunks(len).enumerate() {
+        for (part, bytes) in segment_bytes.chunks(SAMPLE_LEN).enumerate() {
+            let wire_len = (segment_bytes.len() - part * SAMPLE_LEN) as u32;
+            let offset = (number * len + part * SAMPLE_LEN) as u16;
+            samples.push(Sample { wire_len, ..segment(offset, bytes, 5 + number as u64) });
+        }
+    }
+    samples
+}
+
+#[test]
+fn a_message_that_goes_on_is_one_finding_with_what_is_behind() {
+    let request = long_request();
+    // In one segment, in some that a sample holds whole, and in some that it does not.
+    for len in [2000, 100, 256, 300, 900] {
+        let mut classifier = Classifier::default();
+        let samples = segments(&request, len);
+        let (last, before) = samples.split_last().expect("samples");
+        for sample in before {
+            assert_eq!(ingest(&mut classifier, sample, watched), None, "{len}");
+        }
+        let finding = ingest(&mut classifier, last, watched).expect("a finding");
+        assert_eq!(finding.identification.details.get("host"), Some(&"far.example".into()));
+        let payload = finding.payload.as_ref().expect("a payload");
+        assert_eq!((payload.size, &payload.bytes), (request.len(), &request));
+        let Some(Kept::Bytes(kept)) = payload.kept(PayloadKeep::Bytes) else { panic!("nothing") };
+        assert_eq!(kept.len(), SAMPLE_LEN * 2, "an event does not grow");
+        assert_eq!(classifier.expire(u64::MAX), []);
+    }
+}
+
+#[test]
+fn what_comes_behind_a_finding_is_dropped() {
+    let mut classifier = Classifier::default();
+    let get = segment(0, b"GET / HTTP/1.1\r\n\r\n", 5);
+    assert!(ingest(&mut classifier, &get, watched).is_some());
+    for offset in 18..80 {
+        assert_eq!(ingest(&mut classifier, &segment(offset, b"SSH-2.0-x\r\n", 6), watched), None);
+    }
+    assert!(ingest(&mut classifier, &get, watched).is_some(), "another connection");
+    assert_eq!(classifier.expire(u64::MAX), []);
+}
+
+#[test]
+fn a_slow_message_is_awaited_as_long_as_it_goes_on_for_a_while() {
+    let request = long_request();
+    for (len, is_whole) in [(300, true), (40, false)] {
+        let mut classifier = Classifier::default();
+        let mut findings = Vec::new();
+        for (number, sample) in (0..).zip(segments(&request, len)) {
+            let time_ns = number * FLIGHT_TIMEOUT_NS * 9 / 10;
+            findings.extend(classifier.expire(time_ns));
+            findings.extend(ingest(&mut classifier, &Sample { time_ns, ..sample }, watched));
+        }
+        findings.extend(classifier.expire(u64::MAX));
+        assert_eq!(verdicts(&findings), [Verdict::Http], "{len}");
+        let size = findings[0].payload.as_ref().expect("a payload").size;
+        assert_eq!(size == request.len(), is_whole, "{size} bytes");
+    }
+    const { assert!(LONGEST_FLIGHT_NS < 10 * FLIGHT_TIMEOUT_NS) };
+}
+
+#[test]
+fn a_word_that_ended_with_its_segment_keeps_its_verdict() {
+    let mut classifier = Classifier::default();
+    assert_eq!(ingest(&mut classifier, &segment(0, b"hello\r\n", 5), watched), None);
+    assert_eq!(ingest(&mut classifier, &segment(7, &[0, 1, 2, 3], 6), watched), None);
+    let findings = classifier.expire(u64::MAX);
+    assert_eq!(verdicts(&findings), [Verdict::Text]);
+    assert_eq!(findings[0].payload.as_ref().map(|payload| payload.size), Some(7));
 }
 
 #[test]

@@ -299,6 +299,153 @@ fn puts_the_first_segments_together_by_tc() {
     puts_the_first_segments_together("tc");
 }
 
+/// A ClientHello of 2,560 bytes with the name of the server at its end.
+fn long_hello() -> Vec<u8> {
+    let extension = |kind: u16, content: &[u8]| {
+        let len = content.len() as u16;
+        [&kind.to_be_bytes()[..], &len.to_be_bytes(), content].concat()
+    };
+    let name = b"far.example";
+    let names = [&[0, name.len() as u8 + 3, 0, 0, name.len() as u8], &name[..]].concat();
+    let mut rest = extension(0, &names);
+    rest.extend(extension(43, &[2, 3, 4]));
+    const LEN: usize = 2_560;
+    let padding = LEN - 5 - 4 - 43 - rest.len() - 4;
+    let extensions = [extension(21, &vec![0; padding]), rest].concat();
+    let mut hello = vec![3, 3];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+    hello.extend((extensions.len() as u16).to_be_bytes());
+    hello.extend(extensions);
+    let mut record = vec![22, 3, 1];
+    record.extend((hello.len() as u16 + 4).to_be_bytes());
+    record.extend([1, 0]);
+    record.extend((hello.len() as u16).to_be_bytes());
+    record.extend(hello);
+    assert_eq!(record.len(), LEN);
+    record
+}
+
+/// A request of 3,500 bytes whose host is behind a long header.
+fn long_request() -> Vec<u8> {
+    let mut request = b"GET / HTTP/1.1\r\nCookie: ".to_vec();
+    let end = b"\r\nHost: far.example\r\n\r\n";
+    request.resize(3_500 - end.len(), b'c');
+    request.extend(end);
+    request
+}
+
+/// What names the other end is in the last segment of the first 4 KiB.
+fn the_first_four_kibibytes_are_put_together(mode: &'static str) {
+    const SYN: u8 = 0x02;
+    const PUSH: u8 = 0x18;
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config().mode(mode));
+        let address = SocketAddr::from(([10, 9, 0, 1], watched()));
+        let listener = TcpListener::bind(address).expect("bound");
+        // Real connections: in segments of 64 bytes, in ten segments, and at once.
+        let (hello, request) = (long_hello(), long_request());
+        let flows = [(hello.clone(), 64), (request.clone(), 350), (request.clone(), 3_500)];
+        let clients = peer.run(move || {
+            flows.map(|(payload, len)| {
+                let mut stream = TcpStream::connect(address).expect("connected");
+                stream.set_nodelay(true).expect("set");
+                for bytes in payload.chunks(len) {
+                    stream.write_all(bytes).expect("sent");
+                }
+                stream
+            })
+        });
+        // Forged ones: backwards behind the first segment, all backwards, and everything twice.
+        peer.run(move || {
+            let wire = Wire::open("peer0");
+            for host in 1..=3 {
+                let source = Ipv4Addr::new(10, 9, 4, host);
+                let mut parts: Vec<(usize, &[u8])> = hello.chunks(300).enumerate().collect();
+                match host {
+                    1 => parts[1..].reverse(),
+                    2 => parts.reverse(),
+                    _ => parts = parts.iter().flat_map(|part| [*part, *part]).collect(),
+                }
+                wire.send(&segment(source, 1_000, SYN, 64_000, &[]));
+                for (number, bytes) in parts {
+                    let sequence = 1_001 + number as u32 * 300;
+                    wire.send(&segment(source, sequence, PUSH, 64_000, bytes));
+                }
+            }
+        });
+        let events = wait_for(&agent, 6);
+        let mut names: Vec<(&str, &str, u64)> = events
+            .iter()
+            .map(|event| {
+                let details = &event["ghostport.details"];
+                let name = details["host"].as_str().or(details["server_name"].as_str());
+                let size = event["ghostport.payload_size"].as_u64().expect("a size");
+                (event["ghostport.verdict"].as_str().expect("a verdict"), name.unwrap_or("-"), size)
+            })
+            .collect();
+        names.sort_unstable();
+        let (http, tls) = (("http", "far.example", 3_500), ("tls", "far.example", 2_560));
+        assert_eq!(names, [http, http, tls, tls, tls, tls], "{events:?}");
+        assert_eq!(agent.metrics().sum("ghostport_payloads_skipped_total", &[]), 0);
+        drop((listener, clients));
+    });
+}
+
+#[test]
+fn the_first_four_kibibytes_are_put_together_by_native_xdp() {
+    the_first_four_kibibytes_are_put_together("xdp-native");
+}
+
+#[test]
+fn the_first_four_kibibytes_are_put_together_by_generic_xdp() {
+    the_first_four_kibibytes_are_put_together("xdp-generic");
+}
+
+#[test]
+fn the_first_four_kibibytes_are_put_together_by_tc() {
+    the_first_four_kibibytes_are_put_together("tc");
+}
+
+/// What follows first payloads has limits of its own, by source, and takes none of theirs.
+#[test]
+fn long_payloads_leave_room_for_first_ones() {
+    const SYN: u8 = 0x02;
+    const PUSH: u8 = 0x18;
+    const LEN: usize = 1_025;
+    in_world(|world| {
+        let (peer, agent) = veth_world(world, config().mode("tc"));
+        let connections = 24;
+        peer.run(move || {
+            let wire = Wire::open("peer0");
+            let mut unfinished = b"GET / HTTP/1.1\r\nCookie: ".to_vec();
+            unfinished.resize(LEN, b'c');
+            for number in 0..connections as u16 {
+                let send = |sequence, flags, bytes: &[u8]| {
+                    let source = Ipv4Addr::new(10, 9, 6, 1);
+                    let mut frame = segment(source, sequence, flags, 64_000, bytes);
+                    frame[34..36].copy_from_slice(&(41_000 + number).to_be_bytes());
+                    wire.send(&frame);
+                };
+                send(1_000, SYN, &[]);
+                for part in 0..3 {
+                    send(1_001 + part * LEN as u32, PUSH, &unfinished);
+                }
+                // A burst would fill the ring.
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let events = wait_for(&agent, connections);
+        assert_eq!(events.len(), connections, "each first payload is a finding");
+        let whole =
+            events.iter().filter(|event| event["ghostport.payload_size"] == 3 * LEN).count();
+        // Fourteen samples follow the first one of each, and a source has 255.
+        assert_eq!(whole, 255 / 14, "in full");
+        let skipped = agent.metrics().sum("ghostport_payloads_skipped_total", &[]);
+        assert_eq!(skipped as usize, connections - whole, "what is left out is counted");
+    });
+}
+
 #[test]
 fn a_request_that_is_written_byte_by_byte_is_one() {
     in_world(|world| {

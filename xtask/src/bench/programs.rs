@@ -99,8 +99,8 @@ fn observe(object: &mut Ebpf) -> Result<()> {
         keys: FlowKeys::of_seed(1),
         ..SamplingControl::default()
     };
-    let mut sampling: Array<_, [u64; 8]> = map(object, ".bss.sampling")?.try_into()?;
-    Ok(sampling.set(0, bytemuck::cast::<SamplingControl, [u64; 8]>(control), 0)?)
+    let mut sampling: Array<_, [u64; 9]> = map(object, ".bss.sampling")?.try_into()?;
+    Ok(sampling.set(0, bytemuck::cast::<SamplingControl, [u64; 9]>(control), 0)?)
 }
 
 fn watch(object: &mut Ebpf, ports: &[u16]) -> Result<()> {

@@ -148,9 +148,9 @@ impl Programs {
     fn observe(&mut self) {
         let keys = FlowKeys::of_seed(1);
         let control = SamplingControl { window: 2, seed: 1, keys, ..SamplingControl::default() };
-        let mut section: Array<_, [u64; 8]> =
+        let mut section: Array<_, [u64; 9]> =
             map(&mut self.object, ".bss.sampling").try_into().unwrap();
-        section.set(0, bytemuck::cast::<SamplingControl, [u64; 8]>(control), 0).unwrap();
+        section.set(0, bytemuck::cast::<SamplingControl, [u64; 9]>(control), 0).unwrap();
     }
 
     /// A slot, in whichever array the port is counted.
