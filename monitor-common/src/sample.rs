@@ -60,7 +60,7 @@ impl Selected {
     /// The first of them alone.
     #[inline(always)]
     pub const fn first(self) -> Self {
-        Self(self.0 & (1 << COUNT_SHIFT) - 1 | 1 << COUNT_SHIFT)
+        Self(self.0 & ((1 << COUNT_SHIFT) - 1) | 1 << COUNT_SHIFT)
     }
 
     /// How many there are.

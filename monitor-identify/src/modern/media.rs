@@ -41,8 +41,51 @@ fn field<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     lines.find_map(|line| line.strip_prefix(name)).map(<[u8]>::trim_ascii)
 }
 
-/// RTP Control Protocol, RFC 3550 §6: packets whose lengths add up to the payload.
+/// RTP Control Protocol, RFC 3550 §6: packets whose lengths add up to the payload, or, encrypted, a
+/// report whose length is that of its blocks.
 pub(crate) fn rtcp(payload: &Payload<'_>) -> Option<Identification> {
+    plain_rtcp(payload).or_else(|| secure_rtcp(payload))
+}
+
+/// Secure RTCP, RFC 3711 §3.4: the first eight bytes are plain. Behind them are what is encrypted, a
+/// tag, and an index whose uppermost bit says that it is; AEAD has the tag before the index, RFC 7714
+/// §9.2, and everything else behind it.
+fn secure_rtcp(payload: &Payload<'_>) -> Option<Identification> {
+    const TAG: usize = 10;
+    const SHORTEST_TRAILER: usize = 8;
+    let bytes = payload.bytes;
+    let mut reader = Reader::new(bytes);
+    let [head, kind] = reader.array()?;
+    let words = usize::from(reader.be16()?);
+    let source = reader.be32()?;
+    let fixed = match kind {
+        200 => 6,
+        201 => 1,
+        _ => return None,
+    };
+    let is_report = head >> 5 == 0b100 && words == fixed + 6 * usize::from(head & 0x1f);
+    let rest = payload.wire_len.checked_sub(4 + words * 4)?;
+    if !is_report || rest < SHORTEST_TRAILER || source == 0 || !payload.may_be(Protocol::Udp) {
+        return None;
+    }
+    let is_index = |at: Option<usize>| {
+        let index = at.and_then(|at| bytes.get(at..)?.first_chunk::<4>());
+        index.is_some_and(|index| index[..2] == [0x80, 0])
+    };
+    let end = payload.wire_len;
+    let has_index = is_index(end.checked_sub(4)) || is_index(end.checked_sub(4 + TAG));
+    let bits = 3 + 7 + 16 + if has_index { 15 } else { 0 };
+    let reason =
+        "a report of RTCP whose length is that of its blocks, and what is encrypted behind it";
+    let found = Identification::graded(Verdict::Rtcp, bits, reason)?;
+    let mut details = Details::default();
+    details.set("first_packet", packet_name(kind));
+    details.set("source", format!("0x{source:08x}"));
+    details.set("encrypted", true);
+    Some(found.with(details))
+}
+
+fn plain_rtcp(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let (mut count, mut first, mut source) = (0_u32, 0, 0);
     while !reader.is_empty() {
@@ -53,6 +96,9 @@ pub(crate) fn rtcp(payload: &Payload<'_>) -> Option<Identification> {
             if count > 0 && matches!(reader.rest().len() + 4, 4..=18) {
                 break;
             }
+            return None;
+        }
+        if words < least_words(kind) {
             return None;
         }
         let body = reader.rest();
@@ -81,6 +127,16 @@ pub(crate) fn rtcp(payload: &Payload<'_>) -> Option<Identification> {
         details.set_text("canonical_name", name);
     }
     Some(found.with(details))
+}
+
+/// The length of the shortest packet of a kind, in words behind the first.
+const fn least_words(kind: u8) -> usize {
+    match kind {
+        200 => 6,
+        201 | 207 => 1,
+        204..=206 => 2,
+        _ => 0,
+    }
 }
 
 const fn packet_name(kind: u8) -> &'static str {
