@@ -10,16 +10,79 @@ const MAX_CHARS: usize = 256;
 
 /// Names and values in the order in which they were found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Details(Vec<(&'static str, Value)>);
+pub struct Details(Vec<Detail>);
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq)]
+struct Detail {
+    name: &'static str,
+    value: Value,
+    kind: DetailKind,
+}
+
+/// What a detail is, for those who show it to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetailKind {
+    /// A name, a number, or a word of the protocol.
+    Name,
+    /// An address within a service: a path or a URL, which may have a query and credentials.
+    Address,
+    /// A command with its arguments.
+    Command,
+    /// What somebody wrote, or bytes of it: it may have anything.
+    Content,
+}
 
 impl Details {
     /// Adds a value.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.reserve();
+        self.push(name, value.into(), DetailKind::Name);
+    }
+
+    fn push(&mut self, name: &'static str, value: Value, kind: DetailKind) {
+        self.0.push(Detail { name, value, kind });
+    }
+
+    /// Adds a path or a URL as the payload has it.
+    pub(crate) fn set_address(&mut self, name: &'static str, text: &[u8]) {
+        self.reserve();
+        self.push(name, shown(text).into(), DetailKind::Address);
+    }
+
+    /// Adds a path or a URL that is not empty.
+    pub(crate) fn set_some_address(&mut self, name: &'static str, text: Option<&[u8]>) {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            self.set_address(name, text);
+        }
+    }
+
+    /// Adds a command with its arguments.
+    pub(crate) fn set_command(&mut self, name: &'static str, line: &[u8]) {
+        self.reserve();
+        self.push(name, shown(line).into(), DetailKind::Command);
+    }
+
+    /// Adds what somebody wrote.
+    pub(crate) fn set_content(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.reserve();
+        self.push(name, value.into(), DetailKind::Content);
+    }
+
+    /// The same with other values; without those for which `change` returns `None`.
+    pub fn changed(&self, mut change: impl FnMut(DetailKind, &Value) -> Option<Value>) -> Self {
+        let details = self.0.iter().filter_map(|detail| {
+            let value = change(detail.kind, &detail.value)?;
+            Some(Detail { value, ..*detail })
+        });
+        Self(details.collect())
+    }
+
+    /// Makes room for as many as most have, at once.
+    fn reserve(&mut self) {
         if self.0.is_empty() {
-            // As many as most have, at once.
             self.0.reserve(12);
         }
-        self.0.push((name, value.into()));
     }
 
     /// Adds a value that is known.
@@ -58,7 +121,7 @@ impl Details {
 
     /// Names and values in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        self.0.iter().map(|(name, value)| (*name, value))
+        self.0.iter().map(|detail| (detail.name, &detail.value))
     }
 }
 

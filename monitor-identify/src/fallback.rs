@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::{
     Identification, Payload, Verdict,
-    details::{Details, hex},
+    details::{Details, hex, shown},
     reader::first_line,
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Identification {
     let printable = counts[0x20..=0x7e].iter().chain(&whitespace).sum::<u16>();
     if is_text(sample, printable) {
         let mut details = Details::default();
-        details.set_text("first_line", first_line(sample));
+        details.set_content("first_line", shown(first_line(sample)));
         let reason = "printable text that no known protocol begins with";
         return Identification::consistent(Verdict::Text, reason).with(details);
     }
@@ -40,7 +40,7 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Identification {
     details.set("entropy_bits_per_byte", rounded(entropy(&counts, sample.len())));
     details.set("printable_share", rounded(f32::from(printable) / sample.len() as f32));
     let start = sample.get(..16).unwrap_or(sample);
-    details.set("first_bytes", hex(start));
+    details.set_content("first_bytes", hex(start));
     Identification::consistent(Verdict::Unknown, "no signature fits").with(details)
 }
 

@@ -24,7 +24,7 @@ pub mod scanner;
 mod signature;
 mod verdict;
 
-pub use details::{Details, hex};
+pub use details::{DetailKind, Details, hex};
 pub use grade::Grade;
 pub use identification::Identification;
 pub use identify::identify;

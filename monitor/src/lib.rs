@@ -10,6 +10,7 @@ pub mod config;
 pub mod event;
 pub mod metrics;
 pub mod process;
+pub mod secrets;
 pub mod sinks;
 pub mod sockets;
 pub mod store;

@@ -111,13 +111,15 @@ impl<'a> Message<'a> {
             details.set("mms_version", format!("{}.{}", version >> 4 & 7, version & 15));
         }
         details.set_known("from", self.from.and_then(sender));
-        details.set_known("subject", self.subject.and_then(text));
+        if let Some(subject) = self.subject.and_then(text) {
+            details.set_content("subject", subject);
+        }
         details.set_known("message_class", self.class.and_then(class));
         details.set_known("message_size", self.size);
         if let Some((name, seconds)) = self.expiry.and_then(expiry) {
             details.set(name, seconds);
         }
-        details.set_some_text("content_location", self.content_location);
+        details.set_some_address("content_location", self.content_location);
     }
 }
 

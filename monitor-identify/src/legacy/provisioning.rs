@@ -39,7 +39,7 @@ pub(super) fn describe(body: &[u8], details: &mut Details) {
     }
     if !settings.is_empty() {
         let settings = settings.iter().map(|setting| Value::from(without_secret(setting)));
-        details.set("settings", settings.collect::<Vec<_>>());
+        details.set_content("settings", settings.collect::<Vec<_>>());
     }
 }
 

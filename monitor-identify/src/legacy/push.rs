@@ -10,7 +10,10 @@ use super::{
     mms, port, provisioning, service,
 };
 use crate::{
-    Grade, Identification, Payload, Verdict, details::Details, evidence::Evidence, reader::Reader,
+    Grade, Identification, Payload, Verdict,
+    details::{Details, shown},
+    evidence::Evidence,
+    reader::Reader,
 };
 
 pub(super) const PUSH: u8 = 0x06;
@@ -260,7 +263,7 @@ impl<'a> Push<'a> {
         details.set_known("charset", self.content_type.charset.map(charset_name));
         details.set_known("security", self.content_type.security.map(security_name));
         details.set_known("application_id", self.headers.application_id.map(application_name));
-        details.set_some_text("initiator_uri", self.headers.initiator_uri);
+        details.set_some_address("initiator_uri", self.headers.initiator_uri);
         details.set_known("push_flag", self.headers.push_flag);
         if let Some(announced) = self.headers.content_length
             && announced != self.body_len as u64
@@ -275,7 +278,7 @@ impl<'a> Push<'a> {
                 }
                 Kind::Provisioning => provisioning::describe(self.body, details),
                 Kind::WvCir => cir::describe(self.body, details),
-                Kind::Text => details.set_text("text", self.body),
+                Kind::Text => details.set_content("text", shown(self.body)),
                 // The judge of a message describes it.
                 Kind::Mms | Kind::Wbxml | Kind::Other => {}
             }

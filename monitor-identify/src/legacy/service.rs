@@ -2,7 +2,7 @@
 //! an address for the user to open, or for the handset to open by itself.
 
 use super::wbxml::{Document, Token};
-use crate::details::Details;
+use crate::details::{Details, shown};
 
 pub(super) const INDICATION_PUBLIC_ID: u8 = 0x05;
 pub(super) const INDICATION_NAME: &[u8] = b"-//WAPFORUM//DTD SI 1.0//EN";
@@ -45,7 +45,9 @@ pub(super) fn describe(body: &[u8], details: &mut Details) {
                 append(&attribute, &mut address, domain(number).as_bytes());
             }
             Token::Text(text) if is_content => {
-                details.set_some_text("message", Some(text));
+                if !text.is_empty() {
+                    details.set_content("message", shown(text));
+                }
                 is_content = false;
             }
             Token::Text(text) => match attribute {
@@ -64,7 +66,7 @@ pub(super) fn describe(body: &[u8], details: &mut Details) {
             Token::Element(_) => {}
         }
     }
-    details.set_some_text("address", address.as_deref());
+    details.set_some_address("address", address.as_deref());
 }
 
 fn append(attribute: &Attribute, address: &mut Option<Vec<u8>>, part: &[u8]) {

@@ -79,7 +79,7 @@ impl<'a> Pdu<'a> {
         details.set_known("session_id", self.session_id);
         details.set_known("capabilities", self.capabilities);
         details.set_known("status", self.status);
-        details.set_some_text("uri", self.uri);
+        details.set_some_address("uri", self.uri);
         if let Some(content_type) = &self.content_type {
             details.set("content_type", content_type.name());
         }

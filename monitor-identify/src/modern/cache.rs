@@ -4,7 +4,7 @@ use monitor_common::flow::Protocol;
 
 use crate::{
     Grade, Identification, Payload, Verdict,
-    details::Details,
+    details::{Details, shown},
     reader::{Reader, first_line, is_printable},
 };
 
@@ -186,7 +186,7 @@ fn text(bytes: &[u8]) -> Option<Identification> {
         return None;
     }
     let mut details = Details::default();
-    details.set_text("line", line);
+    details.set_content("line", shown(line));
     let reason = "a line of memcached's text protocol";
     Some(Identification::consistent(Verdict::Memcached, reason).with(details))
 }

@@ -29,7 +29,7 @@ pub(crate) fn sip(payload: &Payload<'_>) -> Option<Identification> {
     let uri = &uri[1..];
     let mut details = Details::default();
     details.set_text("method", method);
-    details.set_text("uri", uri);
+    details.set_address("uri", uri);
     details.set_some_text("user_agent", user_agent(payload.bytes));
     // `nmap-service-probes`, SIPOptions.
     let identification = if uri == b"sip:nm" {

@@ -83,7 +83,7 @@ pub(crate) fn coap(payload: &Payload<'_>) -> Option<Identification> {
     }
     details.set_some_text("host", options.host);
     if let Some(path) = options.path(payload.bytes, token_len) {
-        details.set("path", path);
+        details.set_address("path", path.as_bytes());
     }
     Some(found.with(details))
 }

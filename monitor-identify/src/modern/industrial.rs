@@ -375,7 +375,7 @@ pub(crate) fn opcua(payload: &Payload<'_>) -> Option<Identification> {
             let len = reader.le32()? as usize;
             reader.take(len)
         });
-        details.set_some_text("endpoint", url);
+        details.set_some_address("endpoint", url);
     }
     Some(found.with(details))
 }

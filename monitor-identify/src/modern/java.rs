@@ -83,7 +83,7 @@ fn describe_request(reader: &mut Reader<'_>, details: &mut Details) -> Option<()
     let method = usize::from(reader.u8()?);
     details.set_known("method", METHODS.get(method.wrapping_sub(1)).copied());
     let _protocol = text(reader)?;
-    details.set_text("target", text(reader)?);
+    details.set_address("target", text(reader)?);
     Some(())
 }
 

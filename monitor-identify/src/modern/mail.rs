@@ -322,7 +322,11 @@ fn said(
     (name, text): (&'static str, &[u8]),
 ) -> Identification {
     let mut details = Details::default();
-    details.set_text(name, text);
+    if name == "command" {
+        details.set_command(name, text);
+    } else {
+        details.set_text(name, text);
+    }
     Identification::new(verdict, grade, reason).with(details)
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn rtsp(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     details.set_text("method", method);
-    details.set_text("target", target);
+    details.set_address("target", target);
     details.set_some_text("user_agent", field(payload.bytes, b"User-Agent:"));
     Some(Identification::new(Verdict::Rtsp, grade, "the request line of RTSP").with(details))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Grade, Identification, Payload, Verdict,
-    details::Details,
+    details::{Details, shown},
     reader::{Reader, first_line, is_printable},
 };
 
@@ -48,7 +48,9 @@ pub(crate) fn syslog(payload: &Payload<'_>) -> Option<Identification> {
     details.set("facility", FACILITIES[usize::from(priority >> 3)]);
     details.set("severity", SEVERITIES[usize::from(priority & 7)]);
     let line = first_line(rest);
-    details.set_some_text("message", line.split(|byte| *byte == 0).next());
+    if let Some(message) = line.split(|byte| *byte == 0).next().filter(|line| !line.is_empty()) {
+        details.set_content("message", shown(message));
+    }
     let reason = "a priority of syslog, and what must follow it";
     Some(Identification::new(Verdict::Syslog, grade, reason).with(details))
 }
@@ -132,7 +134,7 @@ pub(crate) fn zabbix(payload: &Payload<'_>) -> Option<Identification> {
     let data = reader.rest();
     let line = first_line(data);
     if flags & 2 == 0 && is_printable(line) {
-        details.set_some_text("data", Some(line));
+        details.set_content("data", shown(line));
     }
     let reason = "the header of Zabbix: its letters and flags";
     Some(Identification::confirmed(Verdict::Zabbix, reason).with(details))

@@ -187,7 +187,7 @@ pub(crate) fn git(payload: &Payload<'_>) -> Option<Identification> {
     }
     let mut details = Details::default();
     details.set("command", command.trim_end());
-    details.set_text("path", &request[command.len()..]);
+    details.set_address("path", &request[command.len()..]);
     let host = reader.text_to_nul().and_then(|host| host.strip_prefix(b"host="));
     details.set_some_text("host", host);
     let reason = "a request to a Git server: length, command and path";

@@ -81,7 +81,7 @@ fn request(payload: &Payload<'_>) -> Option<Identification> {
     let user_agent = header(bytes, b"user-agent");
     let mut details = Details::default();
     details.set_text("method", &method[..method.len() - 1]);
-    details.set_text("target", target);
+    details.set_address("target", target);
     details.set_some_text("host", header(bytes, b"host"));
     details.set_some_text("user_agent", user_agent);
     if let Some(scanner) = scanner(payload, target, user_agent.unwrap_or_default()) {

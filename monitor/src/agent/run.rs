@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use monitor_kernel::{hooks::HookStatus, memory};
+use rustix::{fs::Mode, process::umask};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -31,9 +32,15 @@ use super::{
 };
 use crate::{config::Config, event::Event, metrics::AgentStatus, web};
 
+/// What files that the agent creates do not grant: anything to other users, writing to the group.
+const OTHERS: Mode = Mode::RWXO.union(Mode::WGRP);
+
 /// Runs the agent until a signal ends it.
 pub async fn run(options: Options) -> Result<()> {
     let Options { config_path, overrides, keep_attached, log_level, build } = options;
+    // Whatever is created is for this user and group.
+    let inherited = umask(OTHERS);
+    umask(inherited | OTHERS);
     // A signal that arrives during the start is obeyed after it.
     let mut signals = Signals::install()?;
     let config = Config::load(config_path.as_deref(), &overrides)?;

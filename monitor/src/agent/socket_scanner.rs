@@ -28,7 +28,7 @@ use super::{
     automatic_ports, clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline, scan::Scan,
 };
 use crate::{
-    config::Config,
+    config::{CommandLines, Config},
     process::ProcessEnricher,
     sockets::{
         self, Capture, Evidence, ExpectedOwners, Extent, Forwarding, Path, PortReach, Socket,
@@ -130,7 +130,11 @@ fn suspects(ledger: &Ledger, now: ClockReading) -> Vec<Suspect> {
 
 impl SocketScanner {
     /// A scanner that has seen nothing yet. Holders have their command lines if these are wanted.
-    pub fn new(command_lines: bool, open_sockets: Option<OpenSockets>, own_xdp: OwnXdp) -> Self {
+    pub fn new(
+        command_lines: CommandLines,
+        open_sockets: Option<OpenSockets>,
+        own_xdp: OwnXdp,
+    ) -> Self {
         Self {
             processes: Mutex::new(ProcessEnricher::new(command_lines)),
             expected_owners: Mutex::default(),

@@ -70,7 +70,7 @@ impl Prepared {
         let addresses = AddressUpdates::connect();
         let present = interfaces.list().context("cannot list the interfaces")?;
         let (kernel, streams) = Kernel::start(Options {
-            command_lines: config.command_line,
+            command_lines: config.command_line.are_read(),
             ports: config.ports.len(),
             interfaces: selected(&config.interfaces, &present).len(),
             log_level: kernel_log_level(log_level),

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use monitor_kernel::mechanism::{BindMechanism, InterfaceMode};
 
 use super::{
-    model::{Config, IdentifiedEvents, PayloadKeep, WebDetails},
+    model::{Config, IdentifiedEvents, PayloadDetails, PayloadKeep, WebDetails},
     parse, quantity, show,
     sink::sink,
     value::{boolean, choice, duration, list, quantity_of},
@@ -133,6 +133,19 @@ pub const KEYS: &[Key] = &[
         show: |config| config.payload.keep.name().into(),
     },
     Key {
+        path: "payload.details",
+        value: "`none`, `names` or `full`",
+        help: "What an event says of a payload's text: nothing; names, versions and commands, without \
+               query strings, credentials, cookies and what somebody wrote; or all that is decoded.",
+        change: Change::Reload,
+        read: |reading, node| {
+            let details = choice(node, PayloadDetails::ALL, PayloadDetails::name)?;
+            reading.config.payload.details = details;
+            Ok(())
+        },
+        show: |config| config.payload.details.name().into(),
+    },
+    Key {
         path: "identified",
         value: "`first` or `every`",
         help: "`first`: of conversations that were identified alike, and of alike binds, refusals, \
@@ -149,14 +162,15 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "process.command_line",
-        value: "boolean",
-        help: "Whether events carry the command line of the caller, at most its first 256 bytes.",
+        value: "`true`, `false` or `full`",
+        help: "Whether events and the API have command lines, at most the first 256 bytes of a \
+               caller's. With `true` what looks like a secret is masked; with `full` nothing is.",
         change: Change::Restart(|new, running| new.command_line = running.command_line),
         read: |reading, node| {
-            reading.config.command_line = boolean(&node)?;
+            reading.config.command_line = parse::command_lines(&node)?;
             Ok(())
         },
-        show: |config| config.command_line.to_string(),
+        show: |config| config.command_line.name().into(),
     },
     Key {
         path: "store.path",

@@ -35,8 +35,8 @@ pub use self::{
     keys::{Change, KEYS, Key},
     load::{DEFAULT_PATH, Overrides},
     model::{
-        Config, DEFAULT_PORTS, IdentifiedEvents, PayloadConfig, PayloadKeep, StoreConfig,
-        WebDetails,
+        CommandLines, Config, DEFAULT_PORTS, IdentifiedEvents, PayloadConfig, PayloadDetails,
+        PayloadKeep, StoreConfig, WebDetails,
     },
     parse::{EXPECT_KEYS, PORT_KEYS},
     pattern::{Pattern, PatternError},

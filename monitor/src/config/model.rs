@@ -29,8 +29,8 @@ pub struct Config {
     pub payload: PayloadConfig,
     /// Whether events alike are summed up.
     pub identified: IdentifiedEvents,
-    /// Whether events carry the command line of the caller.
-    pub command_line: bool,
+    /// What events carry of the caller's command line.
+    pub command_line: CommandLines,
     /// Where history is kept, and how much of it.
     pub store: StoreConfig,
     /// Where `/metrics` is served.
@@ -50,6 +50,30 @@ pub struct PayloadConfig {
     pub capture: bool,
     /// What an event carries of a payload besides the verdict.
     pub keep: PayloadKeep,
+    /// What an event says of a payload's text.
+    pub details: PayloadDetails,
+}
+
+/// What is shown of a payload's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadDetails {
+    /// Nothing but verdict, grade and reason.
+    None,
+    /// Names, versions and commands, without what may be secret.
+    Names,
+    /// All that is decoded.
+    Full,
+}
+
+/// What is shown of command lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandLines {
+    /// Nothing: they are not even read.
+    Omitted,
+    /// All but what looks like a secret.
+    Masked,
+    /// All.
+    Full,
 }
 
 /// Which of the events that are alike are emitted as they are.
@@ -113,9 +137,13 @@ impl Default for Config {
             ports: DEFAULT_PORTS.map(WatchedPort::new).to_vec(),
             interfaces: Interfaces::default(),
             bind_mechanism: BindMechanism::Auto,
-            payload: PayloadConfig { capture: true, keep: PayloadKeep::Hash },
+            payload: PayloadConfig {
+                capture: true,
+                keep: PayloadKeep::Hash,
+                details: PayloadDetails::Names,
+            },
             identified: IdentifiedEvents::First,
-            command_line: true,
+            command_line: CommandLines::Masked,
             store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
             web_config_file: None,
@@ -159,6 +187,37 @@ impl PayloadKeep {
             Self::Hash => "hash",
             Self::Bytes => "bytes",
         }
+    }
+}
+
+impl PayloadDetails {
+    pub(super) const ALL: [Self; 3] = [Self::None, Self::Names, Self::Full];
+
+    /// Name in the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Names => "names",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl CommandLines {
+    pub(super) const ALL: [Self; 3] = [Self::Masked, Self::Omitted, Self::Full];
+
+    /// Value in the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Omitted => "false",
+            Self::Masked => "true",
+            Self::Full => "full",
+        }
+    }
+
+    /// Whether they are read at all.
+    pub const fn are_read(self) -> bool {
+        !matches!(self, Self::Omitted)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     expect::{Expectation, UserMatch},
     interfaces::InterfacePattern,
     listen,
+    model::CommandLines,
     pattern::Pattern,
     port::WatchedPort,
     value::{NestedKey, absolute, duration, list, matching, names, one_of, section, string},
@@ -166,6 +167,16 @@ pub(super) fn patterns(node: Node<'_>) -> Result<Vec<InterfacePattern>, Problem>
 
 fn pattern(node: Node<'_>) -> Result<InterfacePattern, Problem> {
     matching(&node, "the name of an interface or a glob, as \"eth*\"")
+}
+
+/// How much is shown of command lines: a boolean, or `full`.
+pub(super) fn command_lines(node: &Node<'_>) -> Result<CommandLines, Problem> {
+    let is =
+        |lines: &CommandLines| matches!(&node.value, Value::Plain(text) if *text == lines.name());
+    let expected = || one_of(["true", "false", "full"]);
+    CommandLines::ALL.into_iter().find(is).ok_or_else(|| {
+        Problem::new(node.position, format!("{} is no boolean", node.value), expected())
+    })
 }
 
 /// The path of the database.

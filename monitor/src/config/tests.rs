@@ -72,7 +72,7 @@ interfaces:
   exclude: []
   mode: xdp-generic
 bind: {mechanism: kprobe}
-payload: {capture: false, keep: bytes}
+payload: {capture: false, keep: bytes, details: full}
 identified: every
 process: {command_line: false}
 store: {path: /tmp/g.db, retain: 4w, max_size: 1GiB}
@@ -108,9 +108,11 @@ sinks:
     assert_eq!(config.interfaces.exclude, []);
     assert_eq!(config.interfaces.mode, InterfaceMode::XdpGeneric);
     assert_eq!(config.bind_mechanism, BindMechanism::Kprobe);
-    assert_eq!(config.payload, PayloadConfig { capture: false, keep: PayloadKeep::Bytes });
+    let payload =
+        PayloadConfig { capture: false, keep: PayloadKeep::Bytes, details: PayloadDetails::Full };
+    assert_eq!(config.payload, payload);
     assert_eq!(config.identified, IdentifiedEvents::Every);
-    assert!(!config.command_line);
+    assert_eq!(config.command_line, CommandLines::Omitted);
     assert_eq!(config.web_listen.len(), 2);
     let file = SinkConfig::File { path: "/tmp/events.jsonl".into() };
     assert_eq!(config.sinks, [SinkConfig::Stdout, file]);
@@ -144,6 +146,19 @@ fn nesting_is_bounded() {
     }
     let deep = error(&format!("ports: {}1{}", "[".repeat(20), "]".repeat(20)));
     assert_eq!(deep, "F:1:24: nested too deeply; expected at most 16 levels");
+}
+
+#[test]
+fn command_lines_are_masked_unless_all_is_wanted() {
+    let command_line = |text: &str| parse(text).map(|config| config.command_line);
+    assert_eq!(command_line("{}"), Ok(CommandLines::Masked));
+    for (value, expected) in [
+        ("true", CommandLines::Masked),
+        ("false", CommandLines::Omitted),
+        ("full", CommandLines::Full),
+    ] {
+        assert_eq!(command_line(&format!("process: {{command_line: {value}}}")), Ok(expected));
+    }
 }
 
 #[test]
@@ -227,6 +242,7 @@ fn what_is_shown_reads_back() {
     payload:
       capture: true
       keep: hash
+      details: names
     identified: first
     process:
       command_line: true

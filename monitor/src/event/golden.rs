@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     classification::{Finding, PayloadFacts},
-    config::PayloadKeep,
+    config::{PayloadConfig, PayloadDetails, PayloadKeep},
     process::{
         Ancestor, Cgroup, CommandLine, Executable, Identity, SystemdUnit, UnitManager, User,
     },
@@ -157,7 +157,8 @@ fn identified(keep: PayloadKeep, interface: Option<&str>, direction: Direction) 
         }),
         payload: Some(PayloadFacts { size: bytes.len(), bytes: bytes.to_vec() }),
     };
-    Event::identified(&finding, interface, keep, &context()).expect("an event")
+    let config = PayloadConfig { capture: true, keep, details: PayloadDetails::Names };
+    Event::identified(&finding, interface, config, &context()).expect("an event")
 }
 
 fn scanned() -> Event {
@@ -176,7 +177,9 @@ fn scanned() -> Event {
         ),
         payload: None,
     };
-    Event::identified(&finding, None, PayloadKeep::Hash, &context()).expect("an event")
+    let config =
+        PayloadConfig { capture: true, keep: PayloadKeep::Hash, details: PayloadDetails::Names };
+    Event::identified(&finding, None, config, &context()).expect("an event")
 }
 
 fn udp(port: u16) -> CapturedPort {

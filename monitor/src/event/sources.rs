@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
+use monitor_identify::Identification;
 use monitor_kernel::hooks::HookStatus;
 use monitor_ledger::{Cause, Change, Transition};
 
@@ -17,8 +18,9 @@ use super::{
 };
 use crate::{
     classification::Finding,
-    config::PayloadKeep,
+    config::PayloadConfig,
     process::Identity,
+    secrets,
     sockets::{Capture, Reach, Socket},
 };
 
@@ -28,7 +30,7 @@ impl Event {
     pub fn identified(
         finding: &Finding,
         interface: Option<&str>,
-        keep: PayloadKeep,
+        config: PayloadConfig,
         context: &EventContext,
     ) -> Option<Self> {
         let time = context.time_of_day(finding.time_ns)?;
@@ -42,9 +44,12 @@ impl Event {
             peer: finding.peer,
             interface: interface.map(ToOwned::to_owned),
             direction: finding.direction,
-            identification: finding.identification.clone(),
+            identification: Identification {
+                details: secrets::disclosed(&finding.identification.details, config.details),
+                ..finding.identification.clone()
+            },
             payload_size: payload.map(|payload| payload.size),
-            kept: payload.and_then(|payload| payload.kept(keep)),
+            kept: payload.and_then(|payload| payload.kept(config.keep)),
         });
         Some(Self::new(time, body, context))
     }

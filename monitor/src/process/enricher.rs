@@ -21,6 +21,7 @@ use super::{
     text,
     users::Users,
 };
+use crate::{config::CommandLines, secrets::mask_arguments};
 use monitor_kernel::clock::{EventClock, SteadyOffset};
 
 /// Processes that are remembered, twice as many at most.
@@ -33,7 +34,7 @@ const FRESH: Duration = Duration::from_millis(500);
 /// that holds the lock of its memory map.
 #[derive(Debug)]
 pub struct ProcessEnricher {
-    with_command_lines: bool,
+    command_lines: CommandLines,
     clock: SteadyOffset,
     users: Users,
     cgroups: CgroupTree,
@@ -61,10 +62,10 @@ struct Remembered {
 }
 
 impl ProcessEnricher {
-    /// An enricher that includes command lines, or leaves them out.
-    pub fn new(with_command_lines: bool) -> Self {
+    /// An enricher that shows so much of command lines.
+    pub fn new(command_lines: CommandLines) -> Self {
         Self {
-            with_command_lines,
+            command_lines,
             clock: SteadyOffset::new(EventClock::Boottime),
             users: Users::new("/etc/passwd"),
             cgroups: CgroupTree::new(),
@@ -73,9 +74,9 @@ impl ProcessEnricher {
         }
     }
 
-    /// Includes command lines, or leaves them out, from now on.
-    pub fn include_command_lines(&mut self, wanted: bool) {
-        self.with_command_lines = wanted;
+    /// Shows so much of command lines from now on.
+    pub fn show_command_lines(&mut self, command_lines: CommandLines) {
+        self.command_lines = command_lines;
     }
 
     /// The process that made the call of `record`; `None` for a call that no process made.
@@ -100,7 +101,18 @@ impl ProcessEnricher {
                 identity.ancestors = self.lineage.of(identity.parent_pid, start_time.latest());
             }
         }
-        Some(identity)
+        Some(self.masked(identity))
+    }
+
+    /// The identity with secrets in its command line masked, unless all is shown. What is remembered is
+    /// not: it is compared with what the kernel side captures.
+    fn masked(&self, mut identity: Identity) -> Identity {
+        if self.command_lines == CommandLines::Masked
+            && let Some(line) = &mut identity.command_line
+        {
+            mask_arguments(&mut line.arguments);
+        }
+        identity
     }
 
     /// The process that has this id now; an error if there is none.
@@ -120,12 +132,12 @@ impl ProcessEnricher {
         let start_ticks = stat.start_ticks;
         self.complete(&mut identity, process, stat, None);
         identity.ancestors = self.lineage.of(identity.parent_pid, start_ticks);
-        Ok(identity)
+        Ok(self.masked(identity))
     }
 
     /// What the kernel side captured.
     fn captured(&mut self, caller: &Caller) -> Identity {
-        let command_line = caller.command_line.as_ref().filter(|_| self.with_command_lines);
+        let command_line = caller.command_line.as_ref().filter(|_| self.command_lines.are_read());
         Identity {
             parent_pid: caller.parent_tgid,
             start_time_ns: caller.start_time_ns,
@@ -175,7 +187,8 @@ impl ProcessEnricher {
         arguments_at: Option<NonZeroU32>,
     ) {
         let captured = identity.command_line.as_ref();
-        let is_wanted = self.with_command_lines && captured.is_none_or(|line| line.is_truncated);
+        let is_wanted =
+            self.command_lines.are_read() && captured.is_none_or(|line| line.is_truncated);
         let is_renamed = identity.name.as_ref().is_some_and(|name| *name != stat.name);
         let now =
             (is_wanted || is_renamed).then(|| process.command_line().ok().flatten()).flatten();
@@ -203,7 +216,7 @@ impl ProcessEnricher {
     /// Whether the same program was read from the same process just now: one that binds in a loop is
     /// not read each time.
     fn was_just_seen(&mut self, identity: &Identity, arguments_at: Option<NonZeroU32>) -> bool {
-        let wants_command_lines = self.with_command_lines;
+        let wants_command_lines = self.command_lines.are_read();
         let seen = key(identity).and_then(|key| self.seen.get(&key));
         seen.is_some_and(|seen| {
             let is_same_line = match (&identity.command_line, &seen.command_line) {
@@ -234,7 +247,7 @@ impl ProcessEnricher {
         if is_unknown(identity.cgroup.as_deref()) {
             identity.cgroup = seen.cgroup.or(identity.cgroup.take());
         }
-        if self.with_command_lines {
+        if self.command_lines.are_read() {
             let captured = identity.command_line.take();
             identity.command_line = match (captured, seen.command_line) {
                 (Some(cut), Some(whole)) if cut.is_truncated && cut.is_beginning_of(&whole) => {

@@ -11,7 +11,7 @@
 //!
 //! // On a thread of its own, with the records that the ring buffer had:
 //! fn print(records: impl Iterator<Item = SocketRecord>) {
-//!     let mut enricher = ProcessEnricher::new(true);
+//!     let mut enricher = ProcessEnricher::new(ghostport::config::CommandLines::Masked);
 //!     for record in records {
 //!         let Some(caller) = enricher.identify(&record) else { continue };
 //!         let container = caller.cgroup.as_ref().and_then(|cgroup| cgroup.container_id.as_deref());

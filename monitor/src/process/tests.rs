@@ -14,6 +14,7 @@ use monitor_common::{
 };
 
 use super::{proc_dir::ProcessDir, start_time::to_nanoseconds, stat::Stat, *};
+use crate::config::CommandLines;
 use monitor_kernel::cgroup;
 
 fn stat(pid: u32) -> Stat {
@@ -93,7 +94,7 @@ fn identify(enricher: &mut ProcessEnricher, record: &SocketEvent) -> Identity {
 #[test]
 fn a_process_that_lives_is_told_in_full() {
     let idle = Idle::start();
-    let identity = identify(&mut ProcessEnricher::new(true), &record(idle.pid()));
+    let identity = identify(&mut ProcessEnricher::new(CommandLines::Masked), &record(idle.pid()));
     let executable = fs::read_link(format!("/proc/{}/exe", idle.pid())).expect("a link");
     let told = identity.executable.expect("an executable");
     assert_eq!((told.path, told.is_deleted), (executable.display().to_string(), false));
@@ -125,26 +126,26 @@ fn a_file_that_is_mounted_over_another_is_not_the_hosts() {
     // It has become what it is to be when it writes.
     let mut written = [0; 1];
     child.0.stdout.as_mut().expect("piped").read_exact(&mut written).expect("mounts");
-    let other = ProcessEnricher::new(true).look_up(child.pid()).expect("it lives");
+    let other = ProcessEnricher::new(CommandLines::Masked).look_up(child.pid()).expect("it lives");
     let executable = other.executable.expect("an executable");
     assert!(executable.path.ends_with("/sleep") && !other.executable_is_hosts, "{executable:?}");
-    let own = ProcessEnricher::new(true).look_up(id()).expect("myself");
+    let own = ProcessEnricher::new(CommandLines::Masked).look_up(id()).expect("myself");
     assert!(own.executable_is_hosts, "{own:?}");
 }
 
 #[test]
 fn omits_command_lines_when_configured() {
     let idle = Idle::start();
-    let mut enricher = ProcessEnricher::new(false);
+    let mut enricher = ProcessEnricher::new(CommandLines::Omitted);
     assert_eq!(identify(&mut enricher, &record(idle.pid())).command_line, None);
-    enricher.include_command_lines(true);
+    enricher.show_command_lines(CommandLines::Masked);
     assert!(identify(&mut enricher, &record(idle.pid())).command_line.is_some());
 }
 
 #[test]
 fn the_captured_command_line_is_completed_and_never_replaced() {
     let idle = Idle::start();
-    let mut enricher = ProcessEnricher::new(true);
+    let mut enricher = ProcessEnricher::new(CommandLines::Masked);
     let mut arguments = |captured: &[u8], length| {
         let record = SocketEvent { command_line_len: length, ..record(idle.pid()) };
         let identity = enricher.identify(&decoded(&record, Some(captured))).expect("a process");
@@ -160,7 +161,7 @@ fn the_captured_command_line_is_completed_and_never_replaced() {
 #[test]
 fn a_reused_id_is_never_blamed() {
     let idle = Idle::start();
-    let mut enricher = ProcessEnricher::new(true);
+    let mut enricher = ProcessEnricher::new(CommandLines::Masked);
     let living = record(idle.pid());
     let tick = to_nanoseconds(1);
     for start_time_ns in [living.start_time_ns - tick, living.start_time_ns + tick] {
@@ -187,7 +188,7 @@ fn a_program_that_came_later_is_never_told() {
     let idle = Idle::start();
     let now = record(idle.pid());
     let before = SocketEvent { arguments_at: now.arguments_at ^ 16, ..now };
-    let mut enricher = ProcessEnricher::new(true);
+    let mut enricher = ProcessEnricher::new(CommandLines::Masked);
     assert_eq!(identify(&mut enricher, &before).executable, None);
     assert!(identify(&mut enricher, &now).executable.is_some());
     assert_eq!(identify(&mut enricher, &before).executable, None, "from memory");
@@ -198,7 +199,7 @@ fn a_process_that_is_gone_is_named_by_what_was_captured() {
     let idle = Idle::start();
     let record = record(idle.pid());
     let close = SocketEvent { kind: 3, arguments_at: 0, ..record };
-    let mut enricher = ProcessEnricher::new(true);
+    let mut enricher = ProcessEnricher::new(CommandLines::Masked);
     let living = enricher.identify(&decoded(&record, Some(b"cat\0-\0-\0"))).expect("a process");
     idle.end();
     // A enricher that saw it alive remembers it; under another name it may be another program.
@@ -206,7 +207,7 @@ fn a_process_that_is_gone_is_named_by_what_was_captured() {
     let renamed = SocketEvent { process_name: *b"dog\0\0\0\0\0\0\0\0\0\0\0\0\0", ..close };
     assert_eq!(identify(&mut enricher, &renamed).executable, None);
     // One that did not has what the kernel side reported, and the parent.
-    let mut enricher = ProcessEnricher::new(true);
+    let mut enricher = ProcessEnricher::new(CommandLines::Masked);
     let gone = enricher.identify(&decoded(&record, Some(b"cat\0-\0-\0"))).expect("a process");
     assert_eq!(gone.name.as_deref(), Some("cat"));
     assert_eq!(gone.command_line, living.command_line);
@@ -220,7 +221,7 @@ fn a_control_group_is_remembered_where_only_the_root_is_told() {
     let idle = Idle::start();
     let root = cgroup::root().and_then(|root| Some(fs::metadata(root).ok()?.ino()));
     let record = SocketEvent { cgroup_id: root.unwrap_or_default(), ..record(idle.pid()) };
-    let mut enricher = ProcessEnricher::new(true);
+    let mut enricher = ProcessEnricher::new(CommandLines::Masked);
     let first = identify(&mut enricher, &record).cgroup;
     assert!(first.is_some());
     assert_eq!(identify(&mut enricher, &record).cgroup, first, "the second time, from memory");
@@ -232,7 +233,7 @@ fn a_younger_parent_is_none() {
     let mut child = record(older.pid());
     child.parent_tgid = younger.pid();
     child.start_time_ns = to_nanoseconds(stat(younger.pid()).start_ticks) - 1;
-    let identity = identify(&mut ProcessEnricher::new(true), &child);
+    let identity = identify(&mut ProcessEnricher::new(CommandLines::Masked), &child);
     assert_eq!(identity.parent_pid, Some(younger.pid()));
     assert!(identity.ancestors.is_empty());
 }
@@ -240,12 +241,12 @@ fn a_younger_parent_is_none() {
 #[test]
 fn interrupts_are_nobody() {
     let interrupt = decoded(&SocketEvent { tgid: 0, ..record(id()) }, None);
-    assert_eq!(ProcessEnricher::new(true).identify(&interrupt), None);
+    assert_eq!(ProcessEnricher::new(CommandLines::Masked).identify(&interrupt), None);
 }
 
 #[test]
 fn who_is_asked_for_is_looked_up() {
-    let identity = ProcessEnricher::new(true).look_up(id()).expect("myself");
+    let identity = ProcessEnricher::new(CommandLines::Masked).look_up(id()).expect("myself");
     assert_eq!(identity.parent_pid, Some(parent_id()));
     let (real, effective) = ProcessDir::open(id()).and_then(|p| p.user_ids()).expect("ids");
     assert_eq!(identity.real_user.map(|user| user.id), Some(real));

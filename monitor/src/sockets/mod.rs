@@ -3,7 +3,7 @@
 //! ```no_run
 //! use ghostport::{process::ProcessEnricher, sockets};
 //!
-//! let result = sockets::scan(&[2948], &mut ProcessEnricher::new(true)).expect("/proc");
+//! let result = sockets::scan(&[2948], &mut ProcessEnricher::new(ghostport::config::CommandLines::Masked)).expect("/proc");
 //! for socket in &result.sockets {
 //!     println!("{} is held by {} processes", socket.entry.local, socket.holders.len());
 //! }

@@ -1,9 +1,9 @@
 //! The database as its only writer uses it.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -281,7 +281,13 @@ fn create_file(path: &Path) -> io::Result<()> {
             }
             Ok(())
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => regular_file(path).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            regular_file(path)?;
+            for suffix in ["", "-wal", "-shm"] {
+                close_to_others(&beside(path, suffix));
+            }
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }
@@ -293,6 +299,17 @@ pub(super) fn regular_file(path: &Path) -> io::Result<FileId> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Takes from other users what another program may have granted them.
+fn close_to_others(path: &Path) {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if metadata.is_file() && mode & 0o007 != 0 {
+        if let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & !0o007)) {
+            tracing::warn!("other users may read {}: {error}", path.display());
+        }
+    }
 }
 
 fn insert(transaction: &Transaction<'_>, records: &[Record]) -> Result<(), StoreError> {

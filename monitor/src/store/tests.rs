@@ -211,6 +211,13 @@ fn creates_files_that_others_cannot_read() {
         let path = path.expect("a path");
         assert_eq!(mode(path) & !most, 0, "{}", path.display());
     }
+    drop(store);
+    // A restored backup, as cp makes it.
+    fs::set_permissions(&config.path, fs::Permissions::from_mode(0o644)).expect("set");
+    let mut store = Store::open(&config);
+    assert_eq!(store.keep(&[record(2)], None), 0);
+    assert_eq!(mode(&config.path), 0o640);
+    assert_eq!(mode(&log) & 0o007, 0);
 }
 
 #[test]

@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytemuck::Zeroable as _;
-use ghostport::process::{Identity, ProcessEnricher};
+use ghostport::{
+    config::CommandLines,
+    process::{Identity, ProcessEnricher},
+};
 use monitor_common::{
     socket_event::{Mechanism, SocketEvent, SocketEventKind, known},
     socket_record::{CapturedCommandLine, SocketRecord},
@@ -62,14 +65,14 @@ fn names_the_container_of_a_process_that_is_gone() {
     fs::create_dir_all(&group).expect("a group");
     let record = decoded(&gone(fs::metadata(&group).expect("a group").ino()), None);
     let same = record.clone();
-    let mut enricher = ProcessEnricher::new(true);
+    let mut enricher = ProcessEnricher::new(CommandLines::Masked);
     let by_handle = container(enricher.identify(&record));
     // A thread without the capability to open a folder by its id.
     let by_walk = thread::spawn(move || {
         let sets = capabilities(None).expect("capabilities");
         let effective = sets.effective - CapabilitySet::DAC_READ_SEARCH;
         set_capabilities(None, CapabilitySets { effective, ..sets }).expect("fewer");
-        container(ProcessEnricher::new(true).identify(&same))
+        container(ProcessEnricher::new(CommandLines::Masked).identify(&same))
     });
     let by_walk = by_walk.join().expect("no panic");
     fs::remove_dir(&group).expect("removed");
@@ -78,7 +81,7 @@ fn names_the_container_of_a_process_that_is_gone() {
     assert_eq!(by_walk.as_deref(), Some(ID));
     // An enricher that has seen the container keeps it; a new one cannot find it any more.
     assert_eq!(container(enricher.identify(&record)).as_deref(), Some(ID));
-    let unknown = ProcessEnricher::new(true).identify(&record).expect("a process");
+    let unknown = ProcessEnricher::new(CommandLines::Masked).identify(&record).expect("a process");
     assert_eq!(unknown.cgroup, None);
 }
 
@@ -131,14 +134,24 @@ fn measures_the_cost_of_a_join() {
         writeln!(stdout, "{what:<40} {median:>7.1} µs, 99 %: {last:.1} µs").expect("written");
     };
     let line: &[u8] = b"cat\0";
-    measure("alive, command line captured", &mut ProcessEnricher::new(true), Some(line), true);
-    measure("alive, command line from /proc", &mut ProcessEnricher::new(true), None, true);
-    let mut remembering = ProcessEnricher::new(true);
+    measure(
+        "alive, command line captured",
+        &mut ProcessEnricher::new(CommandLines::Masked),
+        Some(line),
+        true,
+    );
+    measure(
+        "alive, command line from /proc",
+        &mut ProcessEnricher::new(CommandLines::Masked),
+        None,
+        true,
+    );
+    let mut remembering = ProcessEnricher::new(CommandLines::Masked);
     measure("alive, again", &mut remembering, Some(line), true);
     for child in &mut children {
         drop(child.stdin.take());
         child.wait().expect("waited");
     }
     measure("gone, remembered", &mut remembering, Some(line), true);
-    measure("gone, never seen", &mut ProcessEnricher::new(true), Some(line), false);
+    measure("gone, never seen", &mut ProcessEnricher::new(CommandLines::Masked), Some(line), false);
 }

@@ -13,6 +13,7 @@ mod manifests;
 mod privileges;
 mod reload;
 mod running;
+mod secrets;
 mod service;
 mod sinks;
 mod store;

@@ -24,7 +24,7 @@ pub struct Config {
     /// `bind.mechanism`.
     pub mechanism: &'static str,
     /// `process.command_line`.
-    pub command_line: bool,
+    pub command_line: &'static str,
     /// `payload`, as a flow mapping.
     pub payload: &'static str,
     /// `identified`: by default every call and conversation is an event of its own.
@@ -48,7 +48,7 @@ impl Config {
             exclude: Vec::new(),
             mode: "auto",
             mechanism: "auto",
-            command_line: true,
+            command_line: "true",
             payload: "{capture: true, keep: bytes}",
             identified: "every",
             listen: LISTEN,

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::{
     agent::scan::Scan,
-    config::{Config, IdentifiedEvents, PayloadKeep, WatchedPort},
+    config::{Config, IdentifiedEvents, PayloadConfig, WatchedPort},
     event::Event,
     sockets::Capture,
 };
@@ -40,16 +40,16 @@ pub(super) enum Message {
 pub struct Wanted {
     /// The ports to watch.
     pub ports: Vec<WatchedPort>,
-    /// What to keep of payloads.
-    pub keep: PayloadKeep,
+    /// What events have of payloads.
+    pub payload: PayloadConfig,
     /// Whether events alike are summed up.
     pub identified: IdentifiedEvents,
 }
 
 impl From<&Config> for Wanted {
     fn from(config: &Config) -> Self {
-        let (ports, keep) = (config.ports.clone(), config.payload.keep);
-        Self { ports, keep, identified: config.identified }
+        let ports = config.ports.clone();
+        Self { ports, payload: config.payload, identified: config.identified }
     }
 }
 

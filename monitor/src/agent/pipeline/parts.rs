@@ -1,7 +1,7 @@
 //! What the pipeline starts with.
 
 use super::{message::Wanted, shared_ledger::SharedLedger};
-use crate::{event::EventContext, sinks::EventQueue, store::StoreQueue};
+use crate::{config::CommandLines, event::EventContext, sinks::EventQueue, store::StoreQueue};
 
 /// What the pipeline starts with.
 #[derive(Debug)]
@@ -10,8 +10,8 @@ pub struct Parts {
     pub ledger: SharedLedger,
     /// What the configuration wants.
     pub wanted: Wanted,
-    /// Whether events have command lines.
-    pub command_lines: bool,
+    /// What events have of command lines.
+    pub command_lines: CommandLines,
     /// What all events have in common.
     pub context: EventContext,
     /// The sinks.

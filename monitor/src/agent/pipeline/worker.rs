@@ -28,7 +28,7 @@ use super::{
 use crate::{
     agent::{clock, scan::Scan},
     classification::{Classifier, Finding, Tallies},
-    config::{IdentifiedEvents, PayloadKeep, WatchedPort},
+    config::{CommandLines, IdentifiedEvents, PayloadConfig, WatchedPort},
     event::{self, Event, EventBody, EventContext},
     process::{Identity, ProcessEnricher},
     sockets::{Capture, ExpectedOwners, PortReach, Socket},
@@ -47,15 +47,14 @@ pub(super) struct Worker {
     clock: SteadyOffset,
     ledger: SharedLedger,
     ports: BTreeMap<u16, WatchedPort>,
-    keep: PayloadKeep,
+    payload: PayloadConfig,
     classifier: Classifier,
     tallies: Arc<Mutex<Tallies>>,
     expected_owners: ExpectedOwners,
     /// Names of the interfaces by index, from the last counters.
     interfaces: HashMap<u32, String>,
-    /// Whether events have command lines. Records that an earlier agent left may have one in any
-    /// case.
-    command_lines: bool,
+    /// What events have of command lines. Records that an earlier agent left may have one in any case.
+    command_lines: CommandLines,
     context: EventContext,
     /// What is not emitted as it is; `None` if every event is.
     summaries: Option<Summarizer>,
@@ -80,13 +79,13 @@ impl Worker {
         tallies: Arc<Mutex<Tallies>>,
         broadcasts: Broadcasts,
     ) -> Self {
-        let Wanted { ports, keep, identified } = parts.wanted;
+        let Wanted { ports, payload, identified } = parts.wanted;
         Self {
             enricher: ProcessEnricher::new(parts.command_lines),
             clock: SteadyOffset::new(EventClock::Boottime),
             ledger: parts.ledger,
             ports: by_number(ports),
-            keep,
+            payload,
             classifier: Classifier::default(),
             tallies,
             expected_owners: ExpectedOwners::default(),
@@ -146,7 +145,9 @@ impl Worker {
         let Some(time) = self.context.time_of_day(record.time_ns) else {
             return tracing::error!("time {} ns of a socket event is out of range", record.time_ns);
         };
-        if let Some(caller) = record.caller.as_mut().filter(|_| !self.command_lines) {
+        if let Some(caller) =
+            record.caller.as_mut().filter(|_| self.command_lines == CommandLines::Omitted)
+        {
             caller.command_line = None;
         }
         let caller = self.enricher.identify(&record).filter(|_| !is_our_close(&record));
@@ -202,7 +203,7 @@ impl Worker {
     fn emit_finding(&mut self, finding: &Finding) {
         self.context.clock_offset_ns = self.clock.to_wall_clock_ns();
         let interface = self.interfaces.get(&finding.interface).map(String::as_str);
-        let event = Event::identified(finding, interface, self.keep, &self.context);
+        let event = Event::identified(finding, interface, self.payload, &self.context);
         // `None` means that its time is out of range.
         let Some(event) = event else { return };
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -319,8 +320,8 @@ impl Worker {
         }
     }
 
-    fn configure(&mut self, Wanted { ports, keep, identified }: Wanted, now: ClockReading) {
-        self.keep = keep;
+    fn configure(&mut self, Wanted { ports, payload, identified }: Wanted, now: ClockReading) {
+        self.payload = payload;
         if self.summaries.is_some() != (identified == IdentifiedEvents::First) {
             self.flush_summaries();
             self.summaries = summaries(identified);

@@ -18,7 +18,7 @@ use self::{
 use crate::{
     api::{client, port::Port},
     cli::CheckArgs,
-    config::{Config, Overrides},
+    config::{CommandLines, Config, Overrides},
     process::ProcessEnricher,
     sockets::{self, ExpectedOwners, Extent},
     terminal::{
@@ -68,7 +68,11 @@ async fn report(args: &CheckArgs) -> Result<Report> {
     };
     let agent = ports_of_agent().await;
     let _progress = Progress::start("looking at every process and network namespace");
-    let mut processes = ProcessEnricher::new(true);
+    let command_lines = match config.command_line {
+        CommandLines::Full => CommandLines::Full,
+        CommandLines::Masked | CommandLines::Omitted => CommandLines::Masked,
+    };
+    let mut processes = ProcessEnricher::new(command_lines);
     let mut scan = sockets::scan(&ports, &mut processes).context("cannot look")?;
     ExpectedOwners::default().judge(&mut scan.sockets, &config);
     let wanted: Vec<(u16, Protocol)> =

@@ -32,7 +32,14 @@ fn errors_say_where_and_what_was_expected() {
         ("bind: {x: 1}", "F:1:8: unknown key `x`; expected mechanism"),
         ("payload: {keep: all}", "F:1:17: `all` is not known here; expected none, hash or bytes"),
         ("process: {x: 1}", "F:1:11: unknown key `x`; expected command_line"),
-        ("process: {command_line: yes}", "F:1:25: `yes` is no boolean; expected true or false"),
+        (
+            "process: {command_line: yes}",
+            "F:1:25: `yes` is no boolean; expected true, false or full",
+        ),
+        (
+            "payload: {details: all}",
+            "F:1:20: `all` is not known here; expected none, names or full",
+        ),
         (
             "web:\n  detail: never",
             "F:2:3: unknown key `detail`; expected listen, config_file or details",

@@ -206,6 +206,7 @@ mod tests {
     use std::slice;
 
     use super::*;
+    use crate::config::CommandLines;
     use crate::sockets::{
         captures::{CapturedPort, Scope, packet_socket},
         socket::{Entry, udp_socket},
@@ -230,7 +231,8 @@ mod tests {
         chooser: Option<&OtherProgram>,
     ) -> (Path, Option<String>) {
         let evidence = evidence(sockets, captures);
-        let way = evidence.way(2948, protocol, chooser, &mut ProcessEnricher::new(false));
+        let way =
+            evidence.way(2948, protocol, chooser, &mut ProcessEnricher::new(CommandLines::Omitted));
         (way.path, way.target)
     }
 
@@ -279,8 +281,8 @@ mod tests {
         };
         let accepted = Socket { entry, netns_inode: Some(HERE), holders: held_by(7), ..socket };
         let evidence = evidence(slice::from_ref(&accepted), &[]);
-        let way =
-            evidence.way(2948, Protocol::Tcp, Some(&program), &mut ProcessEnricher::new(false));
+        let mut processes = ProcessEnricher::new(CommandLines::Omitted);
+        let way = evidence.way(2948, Protocol::Tcp, Some(&program), &mut processes);
         assert_eq!(way.holders, held_by(7));
     }
 }

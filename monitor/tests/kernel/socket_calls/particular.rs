@@ -44,7 +44,7 @@ fn reports_the_start_time_of_a_process() {
 #[test]
 fn omits_command_lines_when_configured() {
     in_world(|world| {
-        let config = Config { command_line: false, ..Config::new([port(0)]) };
+        let config = Config { command_line: "false", ..Config::new([port(0)]) };
         let agent = Agent::start(world, &config);
         drop(UdpSocket::bind(v4(port(0))).expect("bound"));
         let events = agent.socket_events();

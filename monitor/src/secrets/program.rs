@@ -1,0 +1,108 @@
+//! Programs whose short flags have a secret.
+
+/// What a flag has as its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlagValue {
+    /// A secret.
+    Secret,
+    /// A user, then a colon or a percent sign, then a secret.
+    UserAndSecret,
+}
+
+/// Flags of some programs.
+struct Flags {
+    programs: &'static [&'static str],
+    /// Flags whose value is the next argument.
+    before: &'static [(&'static str, FlagValue)],
+    /// Flags whose value follows in the same argument.
+    joined: &'static [(&'static str, FlagValue)],
+}
+
+use FlagValue::{Secret, UserAndSecret};
+
+const FLAGS: [Flags; 11] = [
+    Flags {
+        programs: &["mysql", "mariadb"],
+        before: &[],
+        // `-p` alone asks for it.
+        joined: &[("-p", Secret)],
+    },
+    Flags {
+        programs: &["sshpass", "mongo", "7z", "rar", "unrar"],
+        before: &[("-p", Secret)],
+        joined: &[("-p", Secret)],
+    },
+    Flags {
+        programs: &["curl"],
+        before: &[
+            ("-u", UserAndSecret),
+            ("--user", UserAndSecret),
+            ("-U", UserAndSecret),
+            ("--proxy-user", UserAndSecret),
+            ("-b", Secret),
+        ],
+        joined: &[("-u", UserAndSecret), ("--user=", UserAndSecret)],
+    },
+    Flags {
+        programs: &["http", "https", "xh"],
+        before: &[("-a", UserAndSecret), ("--auth", UserAndSecret)],
+        joined: &[("--auth=", UserAndSecret)],
+    },
+    Flags { programs: &["redis-cli", "valkey-cli"], before: &[("-a", Secret)], joined: &[] },
+    Flags {
+        programs: &["ldapsearch", "ldapadd", "ldapmodify", "ldapwhoami", "ldapdelete"],
+        before: &[("-w", Secret)],
+        joined: &[("-w", Secret)],
+    },
+    Flags {
+        programs: &["smbclient", "rpcclient", "smbget", "net"],
+        before: &[("-U", UserAndSecret), ("--user", UserAndSecret)],
+        joined: &[("-U", UserAndSecret), ("--user=", UserAndSecret)],
+    },
+    Flags {
+        programs: &["sqlcmd", "bcp", "zip", "unzip"],
+        before: &[("-P", Secret)],
+        joined: &[("-P", Secret)],
+    },
+    Flags {
+        programs: &["docker", "podman", "skopeo", "buildah", "nerdctl"],
+        before: &[("--creds", UserAndSecret)],
+        joined: &[("--creds=", UserAndSecret)],
+    },
+    Flags { programs: &["openssl"], before: &[("-k", Secret), ("-K", Secret)], joined: &[] },
+    Flags {
+        programs: &["xfreerdp", "wlfreerdp", "rdesktop"],
+        before: &[("-p", Secret)],
+        joined: &[("/p:", Secret)],
+    },
+];
+
+/// What the programs called so do with their flags.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Program(Option<&'static Flags>);
+
+impl Program {
+    /// The program that a path or a name is of: `mysqldump`, `mariadb-dump` and `mongosh` belong to
+    /// `mysql`, `mariadb` and `mongo`.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        let name = word.rsplit('/').next().unwrap_or(word);
+        let is_of = |program: &&str| match *program {
+            "mysql" | "mariadb" | "mongo" => name.starts_with(program) && !name.ends_with('d'),
+            other => name == other,
+        };
+        let flags = FLAGS.iter().find(|flags| flags.programs.iter().any(|program| is_of(&program)));
+        flags.map(|flags| Self(Some(flags)))
+    }
+
+    /// What the argument behind this flag is, if it is known.
+    pub(super) fn value_behind(self, flag: &str) -> Option<FlagValue> {
+        let known = self.0?.before.iter().find(|(known, _)| *known == flag)?;
+        Some(known.1)
+    }
+
+    /// The flag at the beginning of an argument, and what follows it there.
+    pub(super) fn joined(self, argument: &str) -> Option<(&'static str, FlagValue)> {
+        let is_joined = |flag: &str| argument.len() > flag.len() && argument.starts_with(flag);
+        self.0?.joined.iter().copied().find(|(flag, _)| is_joined(flag))
+    }
+}
