@@ -212,13 +212,17 @@ fn a_start_attaches_what_was_detached_without_an_agent() {
     });
 }
 
-fn doctor(world: &World) -> (Option<i32>, Value) {
+fn doctor_document(world: &World) -> (Option<i32>, Value) {
     let path = config().write(world);
     let output = finish(ghostport().args(["doctor", "--json", "--config"]).arg(path));
-    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    (output.status.code(), serde_json::from_slice(&output.stdout).expect("a document"))
+}
+
+fn doctor(world: &World) -> (Option<i32>, Value) {
+    let (code, document) = doctor_document(world);
     let hooks = document["hooks"].as_array().expect("hooks").clone();
     let is_ours = |hook: &&Value| hook["hook"] == "ingress" && hook["interface"] == "gp0";
-    (output.status.code(), hooks.iter().find(is_ours).expect("the hook").clone())
+    (code, hooks.iter().find(is_ours).expect("the hook").clone())
 }
 
 /// Doctor asks the kernel, not the agent: that may hang.
@@ -238,5 +242,27 @@ fn doctor_shows_a_detached_hook_of_an_agent_that_hangs() {
         eventually("a hook that is attached again", || {
             (doctor(world).1["state"] == "attached").then_some(())
         });
+    });
+}
+
+/// A program that does not run while packets pass its interface.
+#[test]
+fn doctor_shows_a_hook_that_does_not_run() {
+    in_world(|world| {
+        let agent = Agent::start(world, &config().on(&["lo"]));
+        let runs = || {
+            let (_, document) = doctor_document(world);
+            let facts = document["facts"].as_array().expect("facts").clone();
+            facts.into_iter().find(|fact| fact["name"] == "runs").expect("a fact")
+        };
+        let fact = runs();
+        assert_eq!(fact["ok"], true, "{fact}");
+        assert_eq!(fact["value"], "5 of 5 hooks ran in 200 ms");
+        agent.signal(rustix::process::Signal::STOP);
+        links("ingress").iter().for_each(|pin| detach_link(pin).expect("detached"));
+        let fact = runs();
+        agent.signal(rustix::process::Signal::CONT);
+        assert_eq!(fact["ok"], false, "{fact}");
+        assert!(fact["costs"].to_string().contains("ingress of lo beside"), "{fact}");
     });
 }
