@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     cli::{ConfigArgs, ConfigCommand},
-    config::{Config, ConfigError, Overrides, WebFile},
+    config::{Config, ConfigError, HeadersFile, Overrides, WebFile},
     terminal::output::{CANNOT_LOOK, fail, print},
 };
 
@@ -18,9 +18,16 @@ pub fn run(command: &ConfigCommand) -> ExitCode {
     }
 }
 
-/// Reads the configuration, and the web configuration file that it names.
+/// Reads the configuration, and the files that it names. Warns of secrets that every user may read.
 fn load(args: &ConfigArgs) -> Result<Config, ConfigError> {
     let config = Config::load(args.path.as_deref(), &Overrides::default())?;
     config.web_config_file.as_deref().map(WebFile::load).transpose()?;
+    let http = config.sinks.iter().filter_map(|sink| sink.target.http());
+    for file in http.filter_map(|http| http.headers_file.as_deref()) {
+        HeadersFile::load(file)?;
+        if let Some(warning) = HeadersFile::exposure(file) {
+            eprintln!("ghostport: warning: {warning}");
+        }
+    }
     Ok(config)
 }

@@ -9,6 +9,8 @@
 
 mod error;
 mod expect;
+mod file_stamp;
+mod headers_file;
 mod interfaces;
 mod keys;
 pub mod listen;
@@ -20,7 +22,9 @@ mod port;
 pub mod quantity;
 mod show;
 mod sink;
+mod sink_keys;
 mod source;
+mod template;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -31,6 +35,8 @@ mod yaml;
 pub use self::{
     error::ConfigError,
     expect::{ContainerMatch, Expectation, Owner, UnitMatch, UserMatch, is_expected},
+    file_stamp::FileStamp,
+    headers_file::HeadersFile,
     interfaces::{InterfacePattern, Interfaces},
     keys::{Change, KEYS, Key},
     load::{DEFAULT_PATH, Overrides},
@@ -41,7 +47,9 @@ pub use self::{
     parse::{EXPECT_KEYS, PORT_KEYS},
     pattern::{Pattern, PatternError},
     port::{DEFAULT_DORMANT_AFTER, WatchedPort},
-    sink::{SINK_KEYS, SinkConfig, SinkKey},
+    sink::{EventFilter, HttpOptions, SinkConfig, SinkTarget},
+    sink_keys::{SINK_KEYS, SinkKey},
+    template::{Template, TemplateEvent},
     url::{HttpUrl, UrlError},
     value::NestedKey,
     web_file::{ClientAuth, Pem, TlsSettings, TlsVersion, WebFile},

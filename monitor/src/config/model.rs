@@ -8,7 +8,11 @@ use std::{
 
 use monitor_kernel::mechanism::BindMechanism;
 
-use super::{interfaces::Interfaces, port::WatchedPort, sink::SinkConfig};
+use super::{
+    interfaces::Interfaces,
+    port::WatchedPort,
+    sink::{SinkConfig, SinkTarget},
+};
 
 /// The five legacy ports that are watched by default.
 pub const DEFAULT_PORTS: [u16; 5] = [2923, 2948, 2949, 3716, 3717];
@@ -148,7 +152,7 @@ impl Default for Config {
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
             web_config_file: None,
             web_details: WebDetails::Loopback,
-            sinks: vec![SinkConfig::Stdout],
+            sinks: vec![SinkConfig::new(SinkTarget::Stdout)],
         }
     }
 }

@@ -7,8 +7,10 @@ use super::{
     interfaces::InterfacePattern,
     port::WatchedPort,
     quantity,
-    sink::SinkConfig,
+    sink::{SinkConfig, SinkTarget},
+    url::HttpUrl,
 };
+use crate::event::Severity;
 
 /// A block list, one port a line, which begins with a line break.
 pub(super) fn ports(ports: &[WatchedPort]) -> String {
@@ -57,24 +59,42 @@ fn expectation(expectation: &Expectation) -> String {
     format!("{{{}}}", named.collect::<Vec<String>>().join(", "))
 }
 
+/// Only the keys that are set, in the order of the reference.
 fn sink(sink: &SinkConfig) -> String {
-    match sink {
-        SinkConfig::Stdout => "{kind: stdout}".into(),
-        SinkConfig::File { path } => format!("{{kind: file, path: {}}}", quoted_path(path)),
-        SinkConfig::Journal => "{kind: journal}".into(),
-        SinkConfig::Webhook { url } => {
-            format!("{{kind: webhook, url: {}}}", quoted(&url.to_string()))
-        }
-        SinkConfig::Alertmanager { url, labels } => {
-            let url = quoted(&url.to_string());
-            let labels: Vec<String> =
-                labels.iter().map(|(name, value)| format!("{name}: {}", quoted(value))).collect();
-            format!("{{kind: alertmanager, url: {url}, labels: {{{}}}}}", labels.join(", "))
-        }
-        SinkConfig::Otlp { endpoint } => {
-            format!("{{kind: otlp, endpoint: {}}}", quoted(&endpoint.to_string()))
-        }
-    }
+    let SinkConfig { target, filter, labels } = sink;
+    let url = |url: &HttpUrl| Some(quoted(&url.to_string()));
+    let (kind, place) = match target {
+        SinkTarget::Stdout => ("stdout", None),
+        SinkTarget::File { path } => ("file", Some(("path", Some(quoted_path(path))))),
+        SinkTarget::Journal => ("journal", None),
+        SinkTarget::Webhook { url: to, .. } => ("webhook", Some(("url", url(to)))),
+        SinkTarget::Alertmanager { url: to, .. } => ("alertmanager", Some(("url", url(to)))),
+        SinkTarget::Otlp { endpoint, .. } => ("otlp", Some(("endpoint", url(endpoint)))),
+    };
+    let template = match target {
+        SinkTarget::Webhook { template: Some(template), .. } => Some(quoted(template.text())),
+        _ => None,
+    };
+    let kinds = filter.kinds.as_deref().map(|kinds| flow_list(kinds, |kind| kind.kind().into()));
+    let severity = filter.min_severity;
+    let severity = (severity != Severity::Info).then(|| severity.name().to_owned());
+    let labels = (!labels.is_empty()).then(|| {
+        let labels = labels.iter().map(|(name, value)| format!("{name}: {}", quoted(value)));
+        format!("{{{}}}", labels.collect::<Vec<String>>().join(", "))
+    });
+    let http = target.http();
+    let headers = http.and_then(|http| http.headers_file.as_deref()).map(quoted_path);
+    let linger = http.and_then(|http| http.linger).map(quantity::format_duration);
+    let fields = [("kind", Some(kind.to_owned()))].into_iter().chain(place).chain([
+        ("template", template),
+        ("kinds", kinds),
+        ("min_severity", severity),
+        ("labels", labels),
+        ("headers_file", headers),
+        ("linger", linger),
+    ]);
+    let set = fields.filter_map(|(key, value)| Some(format!("{key}: {}", value?)));
+    format!("{{{}}}", set.collect::<Vec<String>>().join(", "))
 }
 
 fn flow_list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {

@@ -1,16 +1,30 @@
 //! Sinks, as they are configured.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
+    sink_keys::{KINDS, SINK_KEYS, SinkKey},
+    template::{self, Template},
     url::{self, HttpUrl},
-    value::{NestedKey, absolute, choice, one_of, section, string},
+    value::{NestedKey, absolute, choice, duration, list, one_of, section, string},
     yaml::{Node, Position, Problem, Value, excerpt},
 };
+use crate::event::{EventName, Severity};
 
 /// A place where events are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SinkConfig {
+pub struct SinkConfig {
+    /// The place.
+    pub target: SinkTarget,
+    /// Which events it takes.
+    pub filter: EventFilter,
+    /// Labels of every event, or of every alert.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a sink writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkTarget {
     /// The standard output of the agent.
     Stdout,
     /// A file that events are appended to.
@@ -24,119 +38,182 @@ pub enum SinkConfig {
     Webhook {
         /// Where they are posted.
         url: HttpUrl,
+        /// The body of a request; `None` for an array of events.
+        template: Option<Template>,
+        /// How it is asked.
+        http: HttpOptions,
     },
     /// An Alertmanager.
     Alertmanager {
         /// Its address, without `/api/v2`.
         url: HttpUrl,
-        /// Labels of every alert, beside or in the place of `instance` and `job`.
-        labels: BTreeMap<String, String>,
+        /// How it is asked.
+        http: HttpOptions,
     },
     /// A receiver of OTLP logs.
     Otlp {
         /// Its address, without `/v1/logs`.
         endpoint: HttpUrl,
+        /// How it is asked.
+        http: HttpOptions,
     },
 }
 
-const KINDS: [&str; 6] = ["stdout", "file", "journal", "webhook", "alertmanager", "otlp"];
-
-/// A key of a sink, and the kinds of sinks that take it.
-#[derive(Clone, Copy, Debug)]
-pub struct SinkKey {
-    /// The key.
-    pub key: NestedKey,
-    /// The kinds that take it; empty for all.
-    pub kinds: &'static [&'static str],
+/// Which events a sink takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Only these kinds, each once; `None` for all.
+    pub kinds: Option<Vec<EventName>>,
+    /// Only this severity or a higher one.
+    pub min_severity: Severity,
 }
 
-/// The keys of a sink.
-pub const SINK_KEYS: [SinkKey; 5] = [
-    SinkKey {
-        key: NestedKey {
-            name: "kind",
-            value: "`stdout`, `file`, `journal`, `webhook`, `alertmanager` or `otlp`; required",
-            help: "What the sink is.",
-        },
-        kinds: &[],
-    },
-    SinkKey {
-        key: NestedKey {
-            name: "path",
-            value: "absolute path, required",
-            help: "The file that events are appended to, one JSON object a line.",
-        },
-        kinds: &["file"],
-    },
-    SinkKey {
-        key: NestedKey {
-            name: "url",
-            value: "URL, required",
-            help: "Where events are posted; of an Alertmanager its address without `/api/v2`.",
-        },
-        kinds: &["webhook", "alertmanager"],
-    },
-    SinkKey {
-        key: NestedKey {
-            name: "labels",
-            value: "mapping, `{}`",
-            help: "Labels of every alert, beside or in place of `instance` and `job`.",
-        },
-        kinds: &["alertmanager"],
-    },
-    SinkKey {
-        key: NestedKey {
-            name: "endpoint",
-            value: "URL, required",
-            help: "The address of the receiver, without `/v1/logs`.",
-        },
-        kinds: &["otlp"],
-    },
-];
+/// How an HTTP server is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpOptions {
+    /// The file with headers of every request.
+    pub headers_file: Option<PathBuf>,
+    /// How long the first event of a request waits for others.
+    pub linger: Option<Duration>,
+}
+
+impl EventFilter {
+    /// Takes every event.
+    pub const ALL: Self = Self { kinds: None, min_severity: Severity::Info };
+
+    /// Whether an event of this kind and severity is taken.
+    pub fn takes(&self, kind: EventName, severity: Severity) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+            && severity >= self.min_severity
+    }
+}
+
+impl SinkConfig {
+    /// A sink that takes every event and adds nothing.
+    pub const fn new(target: SinkTarget) -> Self {
+        Self { target, filter: EventFilter::ALL, labels: BTreeMap::new() }
+    }
+}
+
+impl SinkTarget {
+    /// How it is asked, if that is over HTTP.
+    pub const fn http(&self) -> Option<&HttpOptions> {
+        match self {
+            Self::Webhook { http, .. }
+            | Self::Alertmanager { http, .. }
+            | Self::Otlp { http, .. } => Some(http),
+            Self::Stdout | Self::File { .. } | Self::Journal => None,
+        }
+    }
+}
 
 /// Labels that every alert has of its own.
 const OWN_LABELS: [&str; 5] = ["alertname", "severity", "port", "protocol", "reporter"];
 
+/// The longest `linger`.
+const LONGEST_LINGER: Duration = Duration::from_secs(60);
+
 /// Reads a sink.
 pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
     let position = node.position;
-    let [kind, path, url, labels, endpoint] = section(node, SINK_KEYS.map(|key| key.key.name))?;
-    let Some(kind) = kind else {
+    let mut values = section(node, SINK_KEYS.map(|key| key.key.name))?;
+    let Some(kind) = values[0].take() else {
         return Err(Problem::new(position, "the key `kind` is missing", one_of(KINDS)));
     };
     let kind = choice(kind, KINDS, |kind| kind)?;
-    refuse_keys_of_others(kind, [&path, &url, &labels, &endpoint])?;
-    Ok(match kind {
+    refuse_keys_of_others(kind, &values)?;
+    let [_, path, url, endpoint, template, kinds, severity, labels, headers_file, linger] = values;
+    let filter = EventFilter {
+        kinds: kinds.map(event_kinds).transpose()?,
+        min_severity: match severity {
+            Some(severity) => choice(severity, Severity::ALL, Severity::name)?,
+            None => Severity::Info,
+        },
+    };
+    let labels = labels.map(|node| read_labels(node, kind)).transpose()?.unwrap_or_default();
+    let http = HttpOptions {
+        headers_file: headers_file
+            .map(|file| {
+                absolute(&file, "an absolute path, as /etc/ghostport/headers").map(Into::into)
+            })
+            .transpose()?,
+        linger: linger.map(|linger| read_linger(&linger)).transpose()?,
+    };
+    let target = match kind {
         "file" => {
             let path = required(path, "path", "the path of the file", position)?;
             let path = absolute(&path, "an absolute path, as /var/log/ghostport/events.jsonl")?;
-            SinkConfig::File { path: PathBuf::from(path) }
+            SinkTarget::File { path: PathBuf::from(path) }
         }
-        "journal" => SinkConfig::Journal,
-        "webhook" => SinkConfig::Webhook { url: http_url(url, "url", position)? },
-        "alertmanager" => SinkConfig::Alertmanager {
+        "journal" => SinkTarget::Journal,
+        "webhook" => SinkTarget::Webhook {
             url: http_url(url, "url", position)?,
-            labels: labels.map(alert_labels).transpose()?.unwrap_or_default(),
+            template: template.map(|node| read_template(&node, &filter)).transpose()?,
+            http,
         },
-        "otlp" => SinkConfig::Otlp { endpoint: http_url(endpoint, "endpoint", position)? },
-        _ => SinkConfig::Stdout,
-    })
+        "alertmanager" => SinkTarget::Alertmanager { url: http_url(url, "url", position)?, http },
+        "otlp" => SinkTarget::Otlp { endpoint: http_url(endpoint, "endpoint", position)?, http },
+        _ => SinkTarget::Stdout,
+    };
+    Ok(SinkConfig { target, filter, labels })
 }
 
-/// `given` are the values of [`SINK_KEYS`] after `kind`.
-fn refuse_keys_of_others(kind: &str, given: [&Option<Node<'_>>; 4]) -> Result<(), Problem> {
-    for (SinkKey { key: NestedKey { name: key, .. }, kinds }, value) in
-        SINK_KEYS.into_iter().skip(1).zip(given)
+/// `values` are those of [`SINK_KEYS`].
+fn refuse_keys_of_others(kind: &str, values: &[Option<Node<'_>>]) -> Result<(), Problem> {
+    for (SinkKey { key: NestedKey { name: key, .. }, kinds }, value) in SINK_KEYS.iter().zip(values)
     {
         if let Some(value) = value
+            && !kinds.is_empty()
             && !kinds.contains(&kind)
         {
             let message = format!("the sink {kind} has no {key}");
-            let expected = format!("kind: {}, or no {key}", one_of(kinds));
+            let expected = format!("kind: {}, or no {key}", one_of(*kinds));
             return Err(Problem::new(value.position, message, expected));
         }
     }
     Ok(())
+}
+
+fn event_kinds(node: Node<'_>) -> Result<Vec<EventName>, Problem> {
+    let position = node.position;
+    let expected = || one_of(EventName::ALL.map(EventName::kind));
+    let mut kinds = list(node, "a list of kinds, as [bind, awakened]", |item| {
+        let name = string(&item, "the kind of an event")?;
+        EventName::from_kind(name).ok_or_else(|| {
+            let message = format!("`{}` is no kind of event", excerpt(name));
+            Problem::new(item.position, message, expected())
+        })
+    })?;
+    if kinds.is_empty() {
+        return Err(Problem::new(position, "no kind is named", expected()));
+    }
+    let mut seen = Vec::new();
+    kinds.retain(|kind| !seen.contains(kind) && (seen.push(*kind), true).1);
+    Ok(kinds)
+}
+
+fn read_linger(node: &Node<'_>) -> Result<Duration, Problem> {
+    let linger = duration(node)?;
+    if linger > LONGEST_LINGER {
+        let message = "events would wait for too long";
+        return Err(Problem::new(node.position, message, "a duration up to 1m"));
+    }
+    Ok(linger)
+}
+
+/// A template, whose errors are where they stand in the file if it is written as it is (`|`).
+fn read_template(node: &Node<'_>, filter: &EventFilter) -> Result<Template, Problem> {
+    let text = string(node, template::EXPECTED)?;
+    Template::parse(text, |kind, severity| filter.takes(kind, severity)).map_err(|error| {
+        let is_literal = matches!(node.value, Value::Literal(_));
+        let (position, place) = match error.place {
+            Some((line, column)) if is_literal => (node.position.inside(line, column), None),
+            Some((line, column)) => (node.position, Some(format!("{line}:{column}: "))),
+            None => (node.position, None),
+        };
+        let message = format!("{}{}", place.unwrap_or_default(), error.message);
+        Problem::new(position, message, template::EXPECTED)
+    })
 }
 
 fn required<'text>(
@@ -156,7 +233,7 @@ fn http_url(value: Option<Node<'_>>, key: &str, position: Position) -> Result<Ht
     })
 }
 
-fn alert_labels(node: Node<'_>) -> Result<BTreeMap<String, String>, Problem> {
+fn read_labels(node: Node<'_>, kind: &str) -> Result<BTreeMap<String, String>, Problem> {
     const LABELS: &str = "names of labels and their values, as {instance: \"web1:10948\"}";
     let Value::Mapping(entries) = node.value else {
         let message = format!("{} in the place of a mapping", node.value);
@@ -167,7 +244,7 @@ fn alert_labels(node: Node<'_>) -> Result<BTreeMap<String, String>, Problem> {
         let name = &*entry.key;
         let message = if !is_label_name(name) {
             format!("`{}` is not the name of a label", excerpt(name))
-        } else if OWN_LABELS.contains(&name) {
+        } else if kind == "alertmanager" && OWN_LABELS.contains(&name) {
             format!("every alert has a {name} of its own")
         } else if labels.contains_key(name) {
             format!("the label `{name}` is there twice")

@@ -114,8 +114,8 @@ sinks:
     assert_eq!(config.identified, IdentifiedEvents::Every);
     assert_eq!(config.command_line, CommandLines::Omitted);
     assert_eq!(config.web_listen.len(), 2);
-    let file = SinkConfig::File { path: "/tmp/events.jsonl".into() };
-    assert_eq!(config.sinks, [SinkConfig::Stdout, file]);
+    let file = SinkConfig::new(SinkTarget::File { path: "/tmp/events.jsonl".into() });
+    assert_eq!(config.sinks, [SinkConfig::new(SinkTarget::Stdout), file]);
 }
 
 #[test]
@@ -220,7 +220,9 @@ fn what_is_shown_reads_back() {
          store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB}}\n\
          web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
          {{kind: journal}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
-         {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}}}, \
+         {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}, linger: 2s}}, \
+         {{kind: stdout, kinds: [bind, awakened], min_severity: warning, labels: {{dc: fra}}}}, \
+         {{kind: webhook, url: 'https://a/', headers_file: /a/h, linger: 1m, template: '{{\"x\": {{{{ event.text|tojson }}}}}}'}}, \
          {{kind: otlp, endpoint: 'http://[::1]:4318'}}]\n"
     );
     for config in [Config::default(), parse(text).expect("a configuration")] {

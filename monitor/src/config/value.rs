@@ -93,7 +93,7 @@ pub(super) fn list<'text, T>(
 /// A scalar as text.
 pub(super) fn string<'node>(node: &'node Node<'_>, expected: &str) -> Result<&'node str, Problem> {
     match &node.value {
-        Value::Plain(text) | Value::Quoted(text) => Ok(text),
+        Value::Plain(text) | Value::Quoted(text) | Value::Literal(text) => Ok(text),
         other => {
             let message = format!("{other} in the place of a string");
             Err(Problem::new(node.position, message, expected))

@@ -21,6 +21,12 @@ pub struct Position {
 
 impl Position {
     pub(super) const START: Self = Self { line: 1, column: 1 };
+
+    /// The place of a line and a column, from 1, of the text of a literal block scalar, whose first
+    /// character is here.
+    pub(super) const fn inside(self, line: u32, column: u32) -> Self {
+        Self { line: self.line + line - 1, column: self.column + column - 1 }
+    }
 }
 
 impl From<Marker> for Position {
@@ -67,8 +73,10 @@ pub(super) enum Value<'text> {
     Null,
     /// A scalar without quotes: a number or a string.
     Plain(Cow<'text, str>),
-    /// A scalar in quotes or a block scalar: a string.
+    /// A scalar in quotes or a folded block scalar: a string.
     Quoted(Cow<'text, str>),
+    /// A literal block scalar, `|`: a string whose lines are those of the text.
+    Literal(Cow<'text, str>),
     List(Vec<Node<'text>>),
     Mapping(Vec<Entry<'text>>),
 }
@@ -87,7 +95,9 @@ impl fmt::Display for Value<'_> {
         match self {
             Self::Null => f.write_str("nothing"),
             Self::Plain(text) => write!(f, "`{}`", excerpt(text)),
-            Self::Quoted(text) => write!(f, "the string \"{}\"", excerpt(text)),
+            Self::Quoted(text) | Self::Literal(text) => {
+                write!(f, "the string \"{}\"", excerpt(text))
+            }
             Self::List(_) => f.write_str("a list"),
             Self::Mapping(_) => f.write_str("a mapping"),
         }
@@ -189,7 +199,7 @@ impl<'text> Events<'text> {
             };
             let key_position = key_node.position;
             let key = match key_node.value {
-                Value::Plain(text) | Value::Quoted(text) => text,
+                Value::Plain(text) | Value::Quoted(text) | Value::Literal(text) => text,
                 other => {
                     let message = format!("{other} in the place of a key");
                     return Err(Problem::new(key_position, message, "the name of a key"));
@@ -213,8 +223,10 @@ fn not_yaml(error: &ScanError) -> Problem {
 }
 
 fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value<'_> {
-    if style != ScalarStyle::Plain {
-        return Value::Quoted(text);
+    match style {
+        ScalarStyle::Plain => {}
+        ScalarStyle::Literal => return Value::Literal(text),
+        _ => return Value::Quoted(text),
     }
     match &*text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,

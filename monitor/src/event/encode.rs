@@ -56,6 +56,12 @@ impl JsonLine {
         self.0.strip_suffix('\n').unwrap_or(&self.0)
     }
 
+    /// The object with one more field, whose value is JSON.
+    pub fn with_field(&self, name: &str, json: &str) -> Self {
+        let object = self.json().strip_suffix('}').unwrap_or_default();
+        Self::from(format!("{object},\"{name}\":{json}}}"))
+    }
+
     /// Bytes of the object with its line feed.
     pub fn size(&self) -> usize {
         self.0.len()

@@ -14,10 +14,12 @@ mod encode;
 mod fields;
 #[cfg(test)]
 mod golden;
+mod grading;
 mod groups;
 mod losses;
 mod name;
 mod record;
+mod samples;
 mod severity;
 mod socket;
 mod sources;
@@ -35,6 +37,7 @@ pub use self::{
     fields::{FIELDS, Field, meaning},
     losses::EventLosses,
     name::EventName,
+    samples::samples,
     severity::Severity,
     socket::{Errno, SocketFields},
 };

@@ -1,7 +1,7 @@
 //! Sends events to all sinks.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,9 +14,12 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     alertmanager::IsInUse,
     error::SinkError,
-    worker::{Sink, Worker},
+    worker::{Sink, Worker, name},
 };
-use crate::{config::SinkConfig, event::EncodedEvent};
+use crate::{
+    config::{HeadersFile, SinkConfig},
+    event::EncodedEvent,
+};
 
 /// How long a sink that a reload removes may take to write its queue.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -81,6 +84,7 @@ impl EventQueue {
     /// Opens those sinks of `configs` that are not at work, and starts their threads. They are
     /// closed again if the result is dropped.
     pub fn prepare(&self, configs: &[SinkConfig]) -> Result<PreparedSinks, SinkError> {
+        check_headers(configs)?;
         let added = self.shared.start_missing(configs)?;
         Ok(PreparedSinks { configs: configs.to_vec(), added })
     }
@@ -160,6 +164,18 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Workers> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads the headers of sinks that are at work already, too: they may have changed.
+fn check_headers(configs: &[SinkConfig]) -> Result<(), SinkError> {
+    let files = configs
+        .iter()
+        .filter_map(|config| Some((config, config.target.http()?.headers_file.as_deref()?)));
+    for (config, file) in files {
+        let failed = |error| SinkError { sink: name(config), source: io::Error::other(error) };
+        HeadersFile::load(file).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Opens the sinks of `configs`.

@@ -15,7 +15,8 @@ use hyper_util::{
 use tokio::time::timeout;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-use crate::config::HttpUrl;
+use super::headers::Headers;
+use crate::config::{HttpOptions, HttpUrl};
 
 /// Time limit of a connection attempt.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ const USER_AGENT: &str = concat!("ghostport/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub(super) struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Headers of every request, beside its own.
+    headers: Option<Headers>,
 }
 
 /// A request.
@@ -63,7 +66,9 @@ pub(super) struct Answer {
 impl Client {
     /// A client for `url`. For https it reads the certificates of the authorities that this host
     /// trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` override them.
-    pub(super) fn new(url: &HttpUrl) -> io::Result<Self> {
+    pub(super) fn new(url: &HttpUrl, options: &HttpOptions) -> io::Result<Self> {
+        let headers = options.headers_file.as_deref().map(Headers::open).transpose();
+        let headers = headers.map_err(io::Error::other)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT_LIMIT));
@@ -86,7 +91,7 @@ impl Client {
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_max_idle_per_host(1)
             .build(connector);
-        Ok(Self { pool })
+        Ok(Self { pool, headers })
     }
 
     /// Sends a request and waits for the answer. The error says why there is none. A redirection is
@@ -112,7 +117,10 @@ impl Client {
         self.exchange(request).await
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+    async fn exchange(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, String> {
+        if let Some(headers) = &self.headers {
+            headers.add_to(request.headers_mut());
+        }
         let answer = self.pool.request(request).await;
         let (head, body) = answer.map_err(|error| causes(&error))?.into_parts();
         let retry_after = retry_after(&head.headers);

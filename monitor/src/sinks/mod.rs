@@ -12,6 +12,7 @@ mod backoff;
 mod dispatch;
 mod error;
 mod file;
+mod headers;
 mod http;
 mod journal;
 mod local;

@@ -101,6 +101,18 @@ impl Queue {
         }
     }
 
+    /// Waits until `most` events are queued, or the queue is closed.
+    pub(super) async fn full(&self, most: usize) {
+        loop {
+            let state = self.lock();
+            if state.closing || state.events.len() >= most || state.bytes >= BATCH_BYTES {
+                return;
+            }
+            drop(state);
+            self.news.notified().await;
+        }
+    }
+
     /// Removes the oldest `count` events, which were delivered.
     pub(super) fn delivered(&self, count: usize) {
         if self.lock().remove(count) > 0 {

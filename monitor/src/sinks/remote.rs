@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     backoff::{Backoff, jitter},
@@ -13,15 +13,20 @@ use super::{
 use crate::event::EncodedEvent;
 
 /// Events of one request.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// How long a batch is tried. It may be the batch itself that the receiver fails on.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 
 /// The protocol of a receiver.
 pub(super) trait Format: Send {
-    /// The request that carries `events`.
-    fn post(&self, events: &[Arc<EncodedEvent>]) -> Post;
+    /// The request that carries `events`, or why there is none.
+    fn post(&self, events: &[Arc<EncodedEvent>]) -> Result<Post, String>;
+
+    /// Events of a request at most.
+    fn batch(&self) -> usize {
+        BATCH
+    }
 
     /// Whether another attempt may succeed after an answer with `status`.
     fn is_passing(&self, status: StatusCode) -> bool {
@@ -40,14 +45,29 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// Sends the events of `queue` until it is closed.
-pub(super) async fn work(format: Box<dyn Format>, client: Client, queue: &Queue) {
+/// Sends the events of `queue` until it is closed. The first event of a request waits `linger` for
+/// others.
+pub(super) async fn work(
+    format: Box<dyn Format>,
+    client: Client,
+    queue: &Queue,
+    linger: Option<Duration>,
+) {
+    let most = format.batch();
     loop {
-        match queue.next(BATCH).await {
+        let mut work = queue.next(most).await;
+        if let (Work::Events(_), Some(linger)) = (&work, linger) {
+            // They stay in the queue until they are delivered, so this returns them again.
+            let _ = timeout(linger, queue.full(BATCH)).await;
+            work = queue.next(most).await;
+        }
+        match work {
             Work::Reopen => {}
             Work::End => return,
             Work::Events(events) => {
-                match deliver(&*format, &client, &format.post(&events), queue).await {
+                let delivery =
+                    async { deliver(&*format, &client, &format.post(&events)?, queue).await };
+                match delivery.await {
                     Ok(left_out) => {
                         let left_out = left_out.min(events.len());
                         queue.lost(left_out, "the receiver has left them out");

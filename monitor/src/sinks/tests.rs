@@ -21,7 +21,7 @@ use super::{
     queue::{self, Queue, Work},
 };
 use crate::{
-    config::SinkConfig,
+    config::{SinkConfig, SinkTarget},
     event::{EncodedEvent, Event, EventContext},
 };
 
@@ -63,7 +63,7 @@ fn encoded(reason: &str) -> Arc<EncodedEvent> {
 }
 
 fn file(path: &Path) -> SinkConfig {
-    SinkConfig::File { path: path.to_owned() }
+    SinkConfig::new(SinkTarget::File { path: path.to_owned() })
 }
 
 fn start(configs: &[SinkConfig]) -> EventQueue {
@@ -245,7 +245,9 @@ async fn queued_events_survive_a_reload() {
     for _ in 0..2000 {
         queue.send(&encoded("more than fits into a pipe"));
     }
-    queue.replace(queue.prepare(&[SinkConfig::Stdout, file(&path)]).expect("prepared"));
+    queue.replace(
+        queue.prepare(&[SinkConfig::new(SinkTarget::Stdout), file(&path)]).expect("prepared"),
+    );
     let reading = read_to_end(&path);
     assert!(queue.close(Duration::from_secs(10)).await);
     assert_eq!(reading.join().expect("a reader"), 2000);

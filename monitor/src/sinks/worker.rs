@@ -27,7 +27,7 @@ use super::{
     webhook::Webhook,
 };
 use crate::{
-    config::SinkConfig,
+    config::{SinkConfig, SinkTarget},
     event::{EncodedEvent, Event},
 };
 
@@ -39,15 +39,13 @@ pub struct Sink {
 
 enum Target {
     Local(Box<dyn Local>),
-    Remote(Box<dyn Format>, Client),
+    Remote(Box<dyn Format>, Client, Option<Duration>),
     Alertmanager(Alertmanager, Client),
 }
 
 /// A sink at work. After this is dropped, its thread writes what is queued and ends.
 pub(super) struct Worker {
     config: SinkConfig,
-    /// Whether the sink wants an event.
-    wants: fn(&Event) -> bool,
     queue: Arc<Queue>,
     /// Closed when the thread ends.
     ended: Option<oneshot::Receiver<()>>,
@@ -64,18 +62,21 @@ impl Sink {
 
 impl Target {
     fn open(config: &SinkConfig) -> io::Result<Self> {
-        Ok(match config {
-            SinkConfig::Stdout => Self::Local(Box::new(Lines::stdout()?)),
-            SinkConfig::File { path } => Self::Local(Box::new(Lines::file(path.clone())?)),
-            SinkConfig::Journal => Self::Local(Box::new(Journal::open()?)),
-            SinkConfig::Webhook { url } => {
-                Self::Remote(Box::new(Webhook(url.clone())), Client::new(url)?)
+        Ok(match &config.target {
+            SinkTarget::Stdout => Self::Local(Box::new(Lines::stdout()?)),
+            SinkTarget::File { path } => Self::Local(Box::new(Lines::file(path.clone())?)),
+            SinkTarget::Journal => Self::Local(Box::new(Journal::open()?)),
+            SinkTarget::Webhook { url, template, http } => {
+                let webhook = Webhook { url: url.clone(), template: template.clone() };
+                Self::Remote(Box::new(webhook), Client::new(url, http)?, http.linger)
             }
-            SinkConfig::Alertmanager { url, labels } => {
-                Self::Alertmanager(Alertmanager::new(url, labels), Client::new(url)?)
+            SinkTarget::Alertmanager { url, http } => {
+                let alertmanager = Alertmanager::new(url, &config.labels, http.linger);
+                Self::Alertmanager(alertmanager, Client::new(url, http)?)
             }
-            SinkConfig::Otlp { endpoint } => {
-                Self::Remote(Box::new(Otlp::new(endpoint)), Client::new(endpoint)?)
+            SinkTarget::Otlp { endpoint, http } => {
+                let client = Client::new(endpoint, http)?;
+                Self::Remote(Box::new(Otlp::new(endpoint)), client, http.linger)
             }
         })
     }
@@ -89,17 +90,12 @@ impl Target {
         }
     }
 
-    fn wants(&self) -> fn(&Event) -> bool {
-        match self {
-            Self::Local(_) | Self::Remote(..) => |_| true,
-            Self::Alertmanager(..) => alertmanager::is_alarming,
-        }
-    }
-
     async fn work(self, queue: &Queue, is_in_use: IsInUse) {
         match self {
             Self::Local(sink) => local::work(sink, queue).await,
-            Self::Remote(format, client) => remote::work(format, client, queue).await,
+            Self::Remote(format, client, linger) => {
+                remote::work(format, client, queue, linger).await;
+            }
             Self::Alertmanager(sink, client) => sink.work(client, queue, &*is_in_use).await,
         }
     }
@@ -116,7 +112,6 @@ impl Worker {
         let failed = |source| SinkError { sink: name.clone(), source };
         let queue = Arc::new(Queue::new(Losses::new(name.clone(), Arc::clone(lost))));
         let runtime = target.runtime().map_err(failed)?;
-        let wants = target.wants();
         let (end, ended) = oneshot::channel();
         let (its_queue, is_in_use) = (Arc::clone(&queue), Arc::clone(is_in_use));
         let work = move || {
@@ -126,7 +121,7 @@ impl Worker {
             drop(end);
         };
         thread::Builder::new().name("sink".into()).spawn(work).map_err(failed)?;
-        Ok(Self { config, wants, queue, ended: Some(ended) })
+        Ok(Self { config, queue, ended: Some(ended) })
     }
 
     pub(super) const fn config(&self) -> &SinkConfig {
@@ -134,9 +129,31 @@ impl Worker {
     }
 
     pub(super) fn send(&self, encoded: &Arc<EncodedEvent>) {
-        if (self.wants)(&encoded.event) {
-            self.queue.push(encoded);
+        if !self.wants(&encoded.event) {
+            return;
         }
+        match self.labeled(encoded) {
+            Some(labeled) => self.queue.push(&labeled),
+            None => self.queue.push(encoded),
+        }
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let is_alertmanager = matches!(self.config.target, SinkTarget::Alertmanager { .. });
+        self.config.filter.takes(event.name(), event.severity())
+            && (!is_alertmanager || alertmanager::is_alarming(event))
+    }
+
+    /// The event with the labels of this sink, if it has any. Those of an Alertmanager are labels of
+    /// alerts.
+    fn labeled(&self, encoded: &EncodedEvent) -> Option<Arc<EncodedEvent>> {
+        let SinkConfig { target, labels, .. } = &self.config;
+        if labels.is_empty() || matches!(target, SinkTarget::Alertmanager { .. }) {
+            return None;
+        }
+        let labels = serde_json::to_string(labels).ok()?;
+        let line = encoded.line.with_field("ghostport.labels", &labels);
+        Some(Arc::new(EncodedEvent { line, ..encoded.clone() }))
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -178,13 +195,13 @@ impl Drop for Worker {
 }
 
 /// Name of a sink in the log and in errors. Without the path of a URL, which may be a secret.
-fn name(config: &SinkConfig) -> String {
-    match config {
-        SinkConfig::Stdout => "stdout".into(),
-        SinkConfig::File { path } => path.display().to_string(),
-        SinkConfig::Journal => "the journal".into(),
-        SinkConfig::Webhook { url } => format!("the webhook at {}", url.origin()),
-        SinkConfig::Alertmanager { url, .. } => format!("the Alertmanager at {}", url.origin()),
-        SinkConfig::Otlp { endpoint } => format!("the OTLP receiver at {}", endpoint.origin()),
+pub(super) fn name(config: &SinkConfig) -> String {
+    match &config.target {
+        SinkTarget::Stdout => "stdout".into(),
+        SinkTarget::File { path } => path.display().to_string(),
+        SinkTarget::Journal => "the journal".into(),
+        SinkTarget::Webhook { url, .. } => format!("the webhook at {}", url.origin()),
+        SinkTarget::Alertmanager { url, .. } => format!("the Alertmanager at {}", url.origin()),
+        SinkTarget::Otlp { endpoint, .. } => format!("the OTLP receiver at {}", endpoint.origin()),
     }
 }

@@ -116,3 +116,66 @@ fn alerts_are_routed_as_the_example_says() {
         assert_eq!(answer.trim(), *receiver, "{labels:?}");
     }
 }
+
+/// An alert of the agent, whose program has a hostile name.
+const ALERT: &str = r#"{
+    "receiver": "on-call", "status": "firing", "externalURL": "http://127.0.0.1:9093",
+    "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
+    "alerts": [{
+        "status": "firing", "startsAt": "2026-01-02T03:04:05Z", "endsAt": "0001-01-01T00:00:00Z",
+        "labels": {
+            "alertname": "GhostportBindOnDormantPort", "instance": "web1:10948", "port": "2948",
+            "severity": "critical", "reporter": "agent"
+        },
+        "annotations": {
+            "summary": "Dormant port 2948/tcp of web1 was bound", "host_name": "web1",
+            "service": "wap-push", "service_description": "WAP push",
+            "certainty": "Certain: the kernel's call was observed by fexit.",
+            "process_pid": "4711", "process_executable_path": "/tmp/<!channel>```",
+            "process_user": "kannel", "systemd_unit": "kannel.service", "container_id": "0123abcd",
+            "process_ancestors": "sh[98] < systemd[1]",
+            "commands": "ghostport check 2948; ghostport explain 2948",
+            "runbook_url": "http://web1:10948/runbook/GhostportBindOnDormantPort",
+            "dashboard_url": "http://g/d/ghostport-host", "page_url": "http://web1:10948/"
+        }
+    }]
+}"#;
+
+/// A template of the example with that alert.
+fn rendered(name: &str) -> String {
+    let data = std::env::temp_dir().join(format!("ghostport-alert-{}-{name}", std::process::id()));
+    fs::write(&data, ALERT).expect("written");
+    let text = format!("--template.text={{{{ template \"ghostport.{name}\" . }}}}");
+    let data_flag = format!("--template.data={}", data.display());
+    let glob = "--template.glob=alertmanager/ghostport.tmpl";
+    let text = run("amtool", &["template", "render", glob, &text, &data_flag]);
+    fs::remove_file(&data).expect("removed");
+    text
+}
+
+#[test]
+fn messages_say_what_it_takes_to_act() {
+    assert_eq!(rendered("title").trim(), "[FIRING] web1 port 2948: GhostportBindOnDormantPort");
+    for name in ["text", "slack", "html"] {
+        let message = rendered(name);
+        for fact in [
+            "host: web1\n",
+            "port: 2948 (wap-push: WAP push)\n",
+            "what: Dormant port 2948/tcp of web1 was bound\n",
+            "how sure: Certain",
+            "program: /tmp/‹!channel>''', pid 4711\n",
+            "user: kannel\n",
+            "unit: kannel.service\n",
+            "container: 0123abcd\n",
+            "parent: sh[98] ‹ systemd[1]\n",
+            "since: 2026-01-02 03:04:05 UTC\n",
+            "ghostport check 2948; ghostport explain 2948",
+            "http://web1:10948/runbook/GhostportBindOnDormantPort",
+            "http://g/d/ghostport-host",
+            "http://web1:10948/",
+        ] {
+            assert!(message.contains(fact), "{fact} in {name}:\n{message}");
+        }
+        assert!(!message.contains("peer:"), "it is not known:\n{message}");
+    }
+}

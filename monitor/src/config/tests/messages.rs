@@ -47,7 +47,7 @@ fn errors_say_where_and_what_was_expected() {
         ("store: {paht: /x}", "F:1:9: unknown key `paht`; expected path, retain or max_size"),
         (
             "sinks: [{kind: stdout, uri: x}]",
-            "F:1:24: unknown key `uri`; expected kind, path, url, labels or endpoint",
+            "F:1:24: unknown key `uri`; expected kind, path, url, endpoint, template, kinds, min_severity, labels, headers_file or linger",
         ),
         (
             "ports: [1]\nports: [2]",
@@ -221,6 +221,30 @@ fn errors_say_where_and_what_was_expected() {
         (
             "sinks: [{kind: alertmanager, url: 'http://x', labels: {port: '1'}}]",
             "F:1:56: every alert has a port of its own; expected names of labels and their values, as {instance: \"web1:10948\"}",
+        ),
+        (
+            "sinks: [{kind: stdout, linger: 1s}]",
+            "F:1:32: the sink stdout has no linger; expected kind: webhook, alertmanager or otlp, or no linger",
+        ),
+        (
+            "sinks: [{kind: otlp, endpoint: 'http://x', linger: 2m}]",
+            "F:1:52: events would wait for too long; expected a duration up to 1m",
+        ),
+        (
+            "sinks: [{kind: stdout, min_severity: error}]",
+            "F:1:38: `error` is not known here; expected info, warning or critical",
+        ),
+        (
+            "sinks: [{kind: webhook, url: 'http://x', headers_file: x}]",
+            "F:1:56: `x` is not an absolute path; expected an absolute path, as /etc/ghostport/headers",
+        ),
+        (
+            "sinks:\n- kind: webhook\n  url: http://x\n  template: |\n    {\n     {{ event|nix }}}\n",
+            "F:6:15: unknown filter: filter nix is unknown; expected a template that uses `event` or `events` and makes JSON, with values written as {{ x|tojson }}",
+        ),
+        (
+            "sinks: [{kind: webhook, url: 'http://x', template: '{{ event|nix }}'}]",
+            "F:1:52: 1:10: unknown filter: filter nix is unknown; expected a template that uses `event` or `events` and makes JSON, with values written as {{ x|tojson }}",
         ),
         (
             "sinks: [{kind: alertmanager, url: 'http://x', labels: {a-b: x}}]",

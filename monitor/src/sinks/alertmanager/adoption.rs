@@ -73,7 +73,7 @@ mod tests {
         let labels = [("instance".to_owned(), "web1:10948".to_owned())].into();
         let url = "http://127.0.0.1:9093/am/".parse().expect("a URL");
         assert_eq!(
-            Alertmanager::new(&url, &labels).question(),
+            Alertmanager::new(&url, &labels, None).question(),
             "http://127.0.0.1:9093/am/api/v2/alerts?filter=reporter%3D%22agent%22\
              &filter=instance%3D%22web1%3A10948%22"
         );

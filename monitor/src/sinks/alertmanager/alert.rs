@@ -157,4 +157,9 @@ impl Labels {
     pub(super) fn instance(&self) -> &str {
         self.0.get("instance").map_or("", String::as_str)
     }
+
+    /// Where Grafana is, if a label says it, as Prometheus' external label of this name does.
+    pub(super) fn grafana_url(&self) -> Option<&str> {
+        self.0.get("grafana_url").map(|url| url.trim_end_matches('/'))
+    }
 }

@@ -34,7 +34,7 @@ pub(super) fn annotations(name: AlertName, event: &Event, labels: &Labels) -> An
     facts.add("certainty", certainty(event));
     facts.add("host_name", event.host_name.clone());
     facts.add("time", event.time.to_string());
-    facts.links(name, labels);
+    facts.links(name, event, labels);
     facts.port(event);
     match &event.body {
         EventBody::Awakened(awakened) => {
@@ -88,8 +88,9 @@ impl Facts {
         self.0.extend(value.map(|value| (name.to_owned(), value)));
     }
 
-    /// The agent's own runbook and page, at the address by which Prometheus scrapes it.
-    fn links(&mut self, name: AlertName, labels: &Labels) {
+    /// The agent's own runbook and page, at the address by which Prometheus scrapes it, and the
+    /// dashboard, where a label says where Grafana is.
+    fn links(&mut self, name: AlertName, event: &Event, labels: &Labels) {
         let instance = labels.instance();
         let has_port = instance.rsplit_once(':').is_some_and(|(_, port)| {
             !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
@@ -98,6 +99,11 @@ impl Facts {
             if has_port { instance.to_owned() } else { format!("{instance}:{DEFAULT_PORT}") };
         self.add("runbook_url", format!("http://{address}/runbook/{}", name.as_str()));
         self.add("page_url", format!("http://{address}/"));
+        let port = event.port().map(|port| format!("&var-port={port}")).unwrap_or_default();
+        let dashboard = labels
+            .grafana_url()
+            .map(|url| format!("{url}/d/ghostport-host?var-instance={instance}{port}"));
+        self.add_known("dashboard_url", dashboard);
     }
 
     fn port(&mut self, event: &Event) {

@@ -114,12 +114,16 @@ async fn wait(due: Option<Instant>, pause: &Pause) {
 }
 
 impl Alertmanager {
-    pub(super) fn new(url: &HttpUrl, labels: &BTreeMap<String, String>) -> Self {
+    pub(super) fn new(
+        url: &HttpUrl,
+        labels: &BTreeMap<String, String>,
+        linger: Option<Duration>,
+    ) -> Self {
         let host = rustix::system::uname();
         let labels = Labels::new(labels, &host.nodename().to_string_lossy());
         Self {
             uri: url.join("/api/v2/alerts"),
-            active: Active::new(labels, LINGER),
+            active: Active::new(labels, linger.unwrap_or(LINGER)),
             pause: Pause::default(),
             has_adopted: false,
         }

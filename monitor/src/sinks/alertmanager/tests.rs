@@ -109,6 +109,19 @@ fn labels_are_those_of_the_rules() {
 }
 
 #[test]
+fn links_to_the_dashboard_where_a_label_says_where_it_is() {
+    let configured = [("grafana_url", "https://g.example/"), ("instance", "web1:10948")];
+    let configured = configured.map(|(name, value)| (name.into(), value.into())).into();
+    let mut active = Active::new(Labels::new(&configured, "web1"), Duration::ZERO);
+    let now = Instant::now();
+    raise(&mut active, &testing::event(EventName::Awakened), now);
+    assert_eq!(
+        alerts(&active, now)[0].annotations["dashboard_url"],
+        "https://g.example/d/ghostport-host?var-instance=web1:10948&var-port=2948"
+    );
+}
+
+#[test]
 fn names_a_refused_bind() {
     let event = testing::awakened_by_refused_bind();
     let now = Instant::now();

@@ -46,9 +46,10 @@ impl Otlp {
 }
 
 impl Format for Otlp {
-    fn post(&self, events: &[Arc<EncodedEvent>]) -> Post {
+    fn post(&self, events: &[Arc<EncodedEvent>]) -> Result<Post, String> {
         let body = request(events, Timestamp::now()).encode_to_vec();
-        Post { uri: self.uri.clone(), content_type: "application/x-protobuf", body: body.into() }
+        let content_type = "application/x-protobuf";
+        Ok(Post { uri: self.uri.clone(), content_type, body: body.into() })
     }
 
     /// The four that the specification names. Any other error is final.

@@ -19,7 +19,7 @@ fn find<'a>(attributes: &'a [Theirs], key: &str) -> &'a TheirValue {
 fn decoded(event: Event) -> collector::ExportLogsServiceRequest {
     let encoded = Arc::new(EncodedEvent::new(event).expect("JSON"));
     let otlp = Otlp::new(&"http://127.0.0.1:4318/".parse().expect("a URL"));
-    let post = otlp.post(&[encoded]);
+    let post = otlp.post(&[encoded]).expect("a request");
     assert_eq!(post.uri, "http://127.0.0.1:4318/v1/logs");
     assert_eq!(post.content_type, "application/x-protobuf");
     collector::ExportLogsServiceRequest::decode(post.body).expect("OTLP")

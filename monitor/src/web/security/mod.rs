@@ -11,8 +11,6 @@ mod tests;
 mod tls;
 
 use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -21,7 +19,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_rustls::rustls::ServerConfig;
 
 use self::{password::Passwords, tls::TlsError};
-use crate::config::{ConfigError, WebFile};
+use crate::config::{ConfigError, FileStamp, WebFile};
 
 /// The rules of the file, read again after a change.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ pub enum SecurityError {
 struct Current {
     rules: Arc<Rules>,
     /// Metadata of the files at the last reading, successful or not.
-    stamps: Vec<Stamp>,
+    stamps: Vec<FileStamp>,
 }
 
 /// Rules that are read and not in force yet: see [`Security::prepare`].
@@ -65,9 +63,6 @@ pub(super) struct Rules {
     headers: Vec<(HeaderName, HeaderValue)>,
     files: Vec<PathBuf>,
 }
-
-/// Metadata that changes with a file: device, inode, modification time, size. `None` without a file.
-type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
 impl Security {
     /// Reads the file and those that it names.
@@ -102,7 +97,7 @@ impl Security {
         Arc::clone(&current.rules)
     }
 
-    fn read_again(&self, current: &mut Current, stamps: Vec<Stamp>) {
+    fn read_again(&self, current: &mut Current, stamps: Vec<FileStamp>) {
         match Current::load(&self.path) {
             Ok(next) => {
                 tracing::info!(file = %self.path.display(), "the web configuration was read again");
@@ -119,18 +114,19 @@ impl Security {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stamps(&self, files: &[PathBuf]) -> Vec<Stamp> {
+    fn stamps(&self, files: &[PathBuf]) -> Vec<FileStamp> {
         let files = files.iter().map(PathBuf::as_path);
-        std::iter::once(self.path.as_path()).chain(files).map(stamp).collect()
+        std::iter::once(self.path.as_path()).chain(files).map(FileStamp::of).collect()
     }
 }
 
 impl Current {
     fn load(path: &Path) -> Result<Self, SecurityError> {
         // Metadata first: a change in between is noticed the next time.
-        let seen = stamp(path);
+        let seen = FileStamp::of(path);
         let rules = Rules::load(path)?;
-        let stamps = std::iter::once(seen).chain(rules.files.iter().map(|f| stamp(f))).collect();
+        let stamps =
+            std::iter::once(seen).chain(rules.files.iter().map(|f| FileStamp::of(f))).collect();
         Ok(Self { rules: Arc::new(rules), stamps })
     }
 }
@@ -174,9 +170,4 @@ impl Rules {
             headers.insert(name, value.clone());
         }
     }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
 }

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use axum::http::header;
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -6,3 +6,4 @@ mod file;
 mod journal;
 mod receivers;
 mod support;
+mod webhooks;
