@@ -135,7 +135,7 @@ fn what_the_agent_writes_is_closed_to_other_users() {
         let agent = Agent::start(world, &Config::new([port(0)]));
         umask(ours);
         let holder = Holder::start();
-        eventually("an event", || agent.count_events("ghostport.bind").checked_sub(1));
+        eventually("an event", || agent.count_events("bind").checked_sub(1));
         let files = ["ghostport.db", "ghostport.db-wal", "ghostport.db-shm", "events.jsonl"];
         let paths = files.map(|file| world.path(file)).into_iter();
         for path in paths.chain(["/run/ghostport/api.sock".into()]) {

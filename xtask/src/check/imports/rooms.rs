@@ -13,6 +13,7 @@ const UPWARDS: &[Rule] = &[
             "event",
             "metrics",
             "process",
+            "secrets",
             "sinks",
             "sockets",
             "store",
