@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum KernelError {
-    /// The ring buffer was full: the event is lost, the counters are not.
+    /// The ring buffer was full, or a share of it used up, and there was no room to sum up the call:
+    /// the event is lost, the counters are not.
     RingFull = 0,
     /// The address given to `bind(2)` could not be read from the caller's memory.
     AddressUnreadable = 1,

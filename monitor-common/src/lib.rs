@@ -12,6 +12,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod addresses;
+pub mod call_share;
+pub mod call_sum;
 pub mod capture_notice;
 pub mod errors;
 pub mod flat;

@@ -10,7 +10,13 @@ pub const NEAR_INTERFACES: u32 = 1024;
 pub const MAX_FLAT_STRIDE: u32 = 1 << 15;
 
 /// Bytes of the ring buffer of socket events; a power of two and a multiple of the page size.
-pub const EVENT_RING_BYTES: usize = 256 * 1024;
+pub const EVENT_RING_BYTES: usize = 128 * 1024;
+
+/// Sums of socket calls by process at once; what is beyond is summed up by user.
+pub const CALL_SUMS: u32 = 256;
+
+/// Sums of socket calls by user at once; what is beyond is lost, and counted.
+pub const USER_CALL_SUMS: u32 = 64;
 
 /// Threads that can be inside a traced `bind(2)` at once.
 pub const MAX_BINDS_IN_FLIGHT: u32 = 128;

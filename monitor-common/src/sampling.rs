@@ -24,7 +24,8 @@ use crate::{
 pub struct SamplingControl {
     /// Counts windows of time. 0 while sources are not collected.
     pub window: u32,
-    /// Counts the renewals of the budgets, one a second.
+    /// Counts the renewals of the budgets, one a second. It is the generation of the sums of socket
+    /// calls, too: see [`SumKey`](crate::call_sum::SumKey).
     pub second: u32,
     /// What hashes begin with, so that a sender cannot choose addresses with one hash.
     pub seed: u64,

@@ -130,8 +130,36 @@ pub struct SocketEvent {
 }
 const _: () = assert!(size_of::<SocketEvent>() == 120);
 
-/// Bytes of a command line that are taken along. The ring buffer holds 682 binds with,
-/// or 2,048 without.
+impl SocketEvent {
+    /// No call: every field is 0.
+    pub const NOTHING: Self = Self {
+        time_ns: 0,
+        cgroup_id: 0,
+        start_time_ns: 0,
+        tgid: 0,
+        pid: 0,
+        uid: 0,
+        gid: 0,
+        effective_uid: 0,
+        netns_inode: 0,
+        errno: 0,
+        parent_tgid: 0,
+        command_line_len: 0,
+        port: 0,
+        kind: 0,
+        protocol: 0,
+        address: [0; 16],
+        thread_name: [0; TASK_NAME_LEN],
+        process_name: [0; TASK_NAME_LEN],
+        known: 0,
+        family: 0,
+        mechanism: 0,
+        arguments_at: 0,
+    };
+}
+
+/// Bytes of a command line that are taken along. The ring buffer holds 341 binds with,
+/// or 1,024 without.
 pub const COMMAND_LINE_LEN: usize = 256;
 
 /// A bind or listen with the command line of its caller; one without, and a close, is written as

@@ -13,6 +13,8 @@ mod bind_fexit;
 mod bind_kprobe;
 mod bind_tracepoint;
 mod bounds;
+mod call_share;
+mod call_sum;
 mod capture;
 mod close_cgroup;
 mod close_fentry;

@@ -13,6 +13,8 @@ use aya_ebpf::{
 };
 use monitor_common::{
     addresses::{Addresses, PrefixData},
+    call_share::Shares,
+    call_sum::{CallSum, SumKey},
     capture_notice::NoticeWindow,
     errors::KernelError,
     flat::FlatPlaces,
@@ -158,6 +160,21 @@ pub(crate) static RARE_SOCKETS: HashMap<
 /// Socket calls on watched ports, for userspace.
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<SocketEvent, { limits::EVENT_RING_BYTES }> = RingBuf::new();
+
+/// What is left of the shares of [`EVENTS`]. Full at the start of each object: it is not pinned.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.shares")]
+pub(crate) static SHARES: Shared<Shares> = Shared::new(Shares::FULL);
+
+/// Socket calls beyond the shares of [`EVENTS`], by process.
+#[btf_map]
+pub(crate) static CALL_SUMS: HashMap<SumKey, CallSum, { limits::CALL_SUMS as usize }> =
+    HashMap::new();
+
+/// Those that found no room in [`CALL_SUMS`], by user.
+#[btf_map]
+pub(crate) static USER_CALL_SUMS: HashMap<SumKey, CallSum, { limits::USER_CALL_SUMS as usize }> =
+    HashMap::new();
 
 /// Bounds the notices of captures; one value.
 #[btf_map]

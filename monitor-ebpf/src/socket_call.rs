@@ -11,6 +11,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use monitor_common::{
+    call_sum::SumKey,
     errors::KernelError,
     ports::WirePort,
     socket_event::{
@@ -21,6 +22,7 @@ use monitor_common::{
 
 use crate::{
     access::{Access, Probed},
+    call_share, call_sum,
     maps::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
         wakeup,
@@ -140,12 +142,20 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
         return;
     }
     count(call);
-    if send(call) {
+    // A program that calls in a loop takes no room from others: what is beyond its share, or beyond
+    // the ring, is summed up.
+    if call_share::take() && send(call) {
         debug!(context, "socket call on port {}, errno {}", call.sock.port, call.errno);
-    } else {
+    } else if !sum(call) {
         // Counted, not logged: a process that fills the ring would fill the log as well.
         count_error(KernelError::RingFull);
     }
+}
+
+#[inline(always)]
+fn sum(call: &SocketCall) -> bool {
+    let key = call_sum::key(&call.sock, SumKey::call(call.kind, call.errno));
+    call_sum::add(&key, |event| write(event, call, Arguments::of_caller(), 0, 0))
 }
 
 #[inline(always)]
@@ -262,6 +272,7 @@ fn write(
         mechanism: call.mechanism as u8,
         arguments_at: arguments.start as u32,
     };
-    // SAFETY: the pointer is to a reserved entry of the ring buffer, which has room for it.
+    // SAFETY: the pointer is to a reserved entry of the ring buffer, or to a map value, which has
+    // room for it.
     unsafe { event.write(record) };
 }

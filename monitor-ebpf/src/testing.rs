@@ -9,6 +9,8 @@
 mod access;
 mod addresses;
 mod bounds;
+mod call_share;
+mod call_sum;
 mod control;
 mod conversation;
 mod counter;

@@ -7,11 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use monitor_common::{flow::LOOPBACK, offsets::Offsets};
+use monitor_common::{flow::LOOPBACK, offsets::Offsets, socket_record::SocketRecord};
 
 use crate::{
     address_maps::AddressMaps,
     attacher::Attacher,
+    call_sums::CallSums,
     clsact,
     counters::Counters,
     events::Events,
@@ -46,6 +47,7 @@ pub struct Kernel {
     counters: Counters,
     addresses: AddressMaps,
     rare: RareMaps,
+    call_sums: CallSums,
     sampling: Sampling,
     attacher: Attacher,
     /// Distinguishes this set of counters from others.
@@ -125,6 +127,7 @@ impl Kernel {
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
         let addresses = AddressMaps::open(&mut object)?;
         let rare = RareMaps::open(&mut object)?;
+        let call_sums = CallSums::open(&mut object)?;
         let sampling = Sampling::open(&mut object, settings.cpus)?;
         let attacher = Attacher::new(object, unsupported, types, pins.as_ref());
         let kernel = Self {
@@ -133,6 +136,7 @@ impl Kernel {
             counters,
             addresses,
             rare,
+            call_sums,
             sampling,
             attacher,
             counters_id,
@@ -334,8 +338,21 @@ impl Kernel {
         self.counters_adopted
     }
 
-    /// Advances the time window of remote addresses, and grants the samples of another second, or
-    /// none.
+    /// The socket calls that were summed up before the last [`Self::renew_sampling`]. A later one may
+    /// be counted already.
+    pub fn take_call_sums(&mut self) -> Result<Vec<SocketRecord>> {
+        let current = self.sampling.generation()?;
+        // Nearly always there are none.
+        if !self.call_sums.has_ended(current)? {
+            return Ok(Vec::new());
+        }
+        // A program that began before the generation may still add to the one before.
+        self.counters.wait_for_programs()?;
+        Ok(self.call_sums.take(current)?)
+    }
+
+    /// Advances the time window of remote addresses, begins the next generation of sums, and grants
+    /// the samples of another second, or none.
     pub fn renew_sampling(&mut self, captures: bool) -> Result<()> {
         Ok(self.sampling.renew(captures)?)
     }

@@ -9,6 +9,7 @@ mod adoption;
 mod attach_error;
 mod attacher;
 mod btf;
+mod call_sums;
 pub mod candidates;
 pub mod capabilities;
 mod capture_watch;

@@ -30,13 +30,13 @@ use super::{
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Increased when records or maps change so that the pins of an older agent no longer fit.
-const LAYOUT_VERSION: u32 = 9;
+const LAYOUT_VERSION: u32 = 10;
 
 /// Bytes of the ring buffer of diagnostics, which are few; the default of the library is 128 KiB.
 const LOG_RING_BYTES: u32 = 8 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 23] = [
+const SHARED_MAPS: [&str; 25] = [
     PORT_SET,
     PORT_INDEX,
     ADDRESSES,
@@ -50,6 +50,8 @@ const SHARED_MAPS: [&str; 23] = [
     "RARE_TRAFFIC",
     "RARE_SOCKETS",
     "EVENTS",
+    "CALL_SUMS",
+    "USER_CALL_SUMS",
     "AUTOMATIC_BINDS",
     "ERRORS",
     "AYA_LOGS",

@@ -71,8 +71,8 @@ impl Sampling {
         Ok(sampling)
     }
 
-    /// Opens the next window when the current one has ended, and grants the samples of another second,
-    /// or none.
+    /// Opens the next window when the current one has ended, begins the next generation of sums, and
+    /// grants the samples of another second, or none.
     pub fn renew(&mut self, captures: bool) -> Result<()> {
         let mut control = self.control()?;
         let window = window_at(clock::boottime_ns());
@@ -81,6 +81,11 @@ impl Sampling {
         control.second = control.second.wrapping_add(1);
         control.budgets = if captures { SAMPLES_PER_SECOND } else { Default::default() };
         self.set_control(control)
+    }
+
+    /// The generation of sums that programs add to.
+    pub fn generation(&self) -> Result<u32> {
+        Ok(self.control()?.second)
     }
 
     /// Disables samples and sources.

@@ -255,15 +255,21 @@ impl History {
         Some((answers, is_new))
     }
 
-    /// What a call says beside that it was made.
-    pub(super) fn note_call(&mut self, call: &SocketCall, is_newer: bool, age_ns: u64) {
+    /// What `count` alike calls say beside that they were made.
+    pub(super) fn note_calls(
+        &mut self,
+        call: &SocketCall,
+        count: u64,
+        is_newer: bool,
+        age_ns: u64,
+    ) {
         let protocol = call.protocol;
         self.called_at_ns[protocol] = self.called_at_ns[protocol].max(call.at.boottime_ns);
         match call.kind {
             CallKind::Bind => {
-                self.unexpected_binds[protocol] += u64::from(!call.expected);
+                self.unexpected_binds[protocol] += if call.expected { 0 } else { count };
                 self.note_held(protocol);
-                self.reported_binds[protocol] += 1;
+                self.reported_binds[protocol] += count;
                 // The time of a bind that was only counted is that of the reading.
                 let is_estimate = self.unreported_binds[protocol] > 0;
                 if is_newer || is_estimate || self.last_bind[protocol] < Some(call.at.wall) {
@@ -309,17 +315,18 @@ impl History {
         }
     }
 
-    /// Adds or removes a socket. The next scan corrects calls that were missed, and closes by a
+    /// Adds or removes `calls` sockets. The next scan corrects calls that were missed, and closes by a
     /// process of another owner than the bind's.
-    pub(super) fn count_socket(&mut self, call: &SocketCall) {
+    pub(super) fn count_sockets(&mut self, call: &SocketCall, calls: u64) {
+        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         let SocketCall { protocol, kind, expected, .. } = *call;
         let before = self.sockets[protocol];
         let Sockets { count, can_answer, can_accept, .. } = before;
-        let (by_expected, by_other) = (u32::from(expected), u32::from(!expected));
+        let (by_expected, by_other) = if expected { (calls, 0) } else { (0, calls) };
         let sockets = match kind {
             CallKind::BindRefused => return,
             CallKind::Bind => Sockets {
-                count: count.saturating_add(1),
+                count: count.saturating_add(calls),
                 can_answer: can_answer || protocol.is_datagram(),
                 can_accept: true,
                 expected: before.expected.saturating_add(by_expected),
@@ -330,12 +337,12 @@ impl History {
                 count: 1,
                 can_answer: true,
                 can_accept: true,
-                expected: by_expected,
-                unexpected: by_other,
+                expected: by_expected.min(1),
+                unexpected: by_other.min(1),
             },
             CallKind::Listen => Sockets { can_answer: true, can_accept: true, ..before },
             CallKind::Close => {
-                let count = count.saturating_sub(1);
+                let count = count.saturating_sub(calls);
                 let is_held = count > 0;
                 Sockets {
                     count,

@@ -121,6 +121,11 @@ impl Ledger {
 
     /// Records a socket call; ignores it if the port is not watched.
     pub fn record_call(&mut self, call: &SocketCall, out: &mut Vec<Transition>) {
+        self.record_calls(call, 1, out);
+    }
+
+    /// Records `count` alike socket calls, of which `call` is the last one.
+    pub fn record_calls(&mut self, call: &SocketCall, count: u64, out: &mut Vec<Transition>) {
         let SocketCall { at, port: number, protocol, kind, expected } = *call;
         let wake = Wake::Bind { protocol, evidence: kind.evidence(), expected: Some(expected) };
         let is_counted = self.scanned_at_ns.is_some_and(|looked| at.boottime_ns <= looked);
@@ -128,9 +133,9 @@ impl Ledger {
         let activity = self.activity(wake, at);
         let note = |port: &mut Port, is_newer: bool| {
             let Some(history) = &mut port.history else { return };
-            history.note_call(call, is_newer, age_ns);
+            history.note_calls(call, count, is_newer, age_ns);
             if !is_counted {
-                history.count_socket(call);
+                history.count_sockets(call, count);
             }
         };
         self.record_activity(number, &activity, at, note, out);

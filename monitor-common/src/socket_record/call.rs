@@ -27,8 +27,12 @@ pub struct SocketRecord {
     pub port: u16,
     /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`.
     pub netns_inode: Option<u32>,
-    /// Process that made the call; `None` in interrupt context.
+    /// Process that made the call; `None` in interrupt context, and if several did.
     pub caller: Option<Caller>,
+    /// How many calls alike it stands for, of which the first is described.
+    pub count: u64,
+    /// Time of the last of them, as [`Self::time_ns`].
+    pub last_ns: u64,
 }
 
 /// What happened to a socket.
@@ -46,6 +50,15 @@ pub enum Call {
 }
 
 impl Call {
+    /// The order of the calls in the life of a socket.
+    pub const fn order(self) -> u8 {
+        match self {
+            Self::Bind { .. } => 0,
+            Self::Listen => 1,
+            Self::Close => 2,
+        }
+    }
+
     /// How a bind ended; `None` for other calls.
     pub const fn bind_result(self) -> Option<BindResult> {
         match self {

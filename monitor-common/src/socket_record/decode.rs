@@ -10,6 +10,7 @@ use super::{
     caller::{Caller, CapturedCommandLine, TaskName},
 };
 use crate::{
+    call_sum::CallSum,
     flow::Protocol,
     sampling::ip_address,
     socket_event::{
@@ -91,7 +92,19 @@ impl TryFrom<&SocketEvent> for SocketRecord {
             port: event.port,
             netns_inode: is_known(known::NETNS).then_some(event.netns_inode),
             caller: caller(event),
+            count: 1,
+            last_ns: event.time_ns,
         })
+    }
+}
+
+impl TryFrom<&CallSum> for SocketRecord {
+    type Error = DecodeError;
+
+    fn try_from(sum: &CallSum) -> Result<Self, DecodeError> {
+        let CallSum { event, count, last_ns } = sum;
+        let first = Self::try_from(event)?;
+        Ok(Self { count: *count, last_ns: (*last_ns).max(first.time_ns), ..first })
     }
 }
 
@@ -204,6 +217,16 @@ mod tests {
         assert_eq!(refused.bind_result(), Some(BindResult::InUse));
         assert_eq!(call(SocketEventKind::Listen, 98), Call::Listen);
         assert_eq!(call(SocketEventKind::Close, 98).errno(), None);
+    }
+
+    #[test]
+    fn a_sum_describes_the_first_call_and_counts_all() {
+        let first = SocketEvent { time_ns: 5, ..event() };
+        let sum = CallSum { event: first, count: 70_000, last_ns: 9 };
+        let record = SocketRecord::try_from(&sum).expect("a record");
+        assert_eq!((record.count, record.time_ns, record.last_ns), (70_000, 5, 9));
+        let single = decoded(first);
+        assert_eq!((single.count, single.last_ns), (1, 5));
     }
 
     #[test]

@@ -120,6 +120,22 @@ fn counts_a_bind_without_event_as_unexpected_without_owners() {
     assert_eq!(unexpected(&bench), 3, "it may have been who is expected");
 }
 
+/// A sum of calls is as good as an event for each: nothing of it counts as lost, or twice.
+#[test]
+fn a_sum_of_calls_counts_as_often_as_it_says() {
+    let mut bench = Bench::new();
+    let call =
+        |kind| SocketCall { at: at(0), port: PORT, protocol: Protocol::Udp, kind, expected: false };
+    bench.calls.binds[1][0] += 70_000;
+    bench.ledger.record_calls(&call(CallKind::Bind), 70_000, &mut bench.transitions);
+    assert_eq!(bench.facts().bound_sockets(Protocol::Udp), 70_000);
+    bench.ledger.record_calls(&call(CallKind::Close), 69_999, &mut bench.transitions);
+    assert_eq!(bench.facts().bound_sockets(Protocol::Udp), 1);
+    bench.read_until(5);
+    assert_eq!(bench.facts().unexpected_binds(Protocol::Udp), 70_000);
+    assert_eq!(bench.facts().awakenings(Cause::Bind, false), 1);
+}
+
 /// A bind whose event is lost is counted, and its socket found: once is enough.
 #[test]
 fn counts_an_unexpected_bind_once_by_counter_or_scan() {

@@ -96,9 +96,14 @@ impl Agent {
             if let Err(error) = kernel.renew_sampling(captures) {
                 tracing::warn!("payloads are not sampled now: {error:#}");
             }
-            kernel.port_counters()
+            let sums = kernel.take_call_sums().unwrap_or_else(|error| {
+                tracing::warn!("sums of socket calls are not read now: {error:#}");
+                Vec::new()
+            });
+            (kernel.port_counters(), sums)
         });
-        let counters = counters.await?;
+        let (counters, sums) = counters.await?;
+        sums.into_iter().for_each(|record| self.pipeline.submit_call(record));
         streams.events.receive_pending(|record| self.pipeline.submit_call(record));
         self.noticed.add(streams.events.take_noticed());
         self.pipeline.submit_counters(at, counters);

@@ -8,6 +8,7 @@ use std::{
 use monitor_common::flow::Side;
 
 use super::socket::Socket;
+use crate::sockets;
 
 /// As many connections that a process has are listed one by one: their ports lead to the other end.
 const MOST_LISTED: u64 = 4;
@@ -49,23 +50,30 @@ impl Key {
     }
 }
 
-/// Folds connections of the same state, holders and peer into rows, in the order of the first socket
-/// of each. A row stands for `count` sockets and lacks the port in which they differ.
-pub(super) fn fold(sockets: Vec<Socket>) -> Vec<Socket> {
-    let mut counts = HashMap::<Key, u64>::new();
-    for (socket, key) in sockets.iter().filter_map(|socket| Some((socket, Key::of(socket)?))) {
-        *counts.entry(key).or_default() += socket.count;
+impl Socket {
+    /// Converts sockets as a look found them, and folds them.
+    pub fn list(sockets: &[sockets::Socket]) -> Vec<Self> {
+        Self::folded(Self::each(sockets))
     }
-    let mut shown = HashSet::new();
-    let row = |socket: Socket| {
-        let Some(key) = Key::of(&socket) else { return Some(socket) };
-        let count = counts.get(&key).copied().unwrap_or(1);
-        if !key.is_folded(count) {
-            return Some(socket);
+
+    /// Folds connections of the same state, holders and peer into rows, in the order of the first
+    /// socket of each. A row stands for `count` sockets and lacks the port in which they differ.
+    pub fn folded(sockets: Vec<Self>) -> Vec<Self> {
+        let mut counts = HashMap::<Key, u64>::new();
+        for (socket, key) in sockets.iter().filter_map(|socket| Some((socket, Key::of(socket)?))) {
+            *counts.entry(key).or_default() += socket.count;
         }
-        shown.insert(key).then(|| folded(socket, count))
-    };
-    sockets.into_iter().filter_map(row).collect()
+        let mut shown = HashSet::new();
+        let row = |socket: Self| {
+            let Some(key) = Key::of(&socket) else { return Some(socket) };
+            let count = counts.get(&key).copied().unwrap_or(1);
+            if !key.is_folded(count) {
+                return Some(socket);
+            }
+            shown.insert(key).then(|| folded(socket, count))
+        };
+        sockets.into_iter().filter_map(row).collect()
+    }
 }
 
 /// The row of `count` sockets, of which this is one.
@@ -84,7 +92,7 @@ mod tests {
     use super::*;
     use crate::{
         process::Identity,
-        sockets::{self, Entry, TcpState, udp_socket},
+        sockets::{Entry, TcpState, udp_socket},
     };
 
     fn connection(peer: [u8; 4], peer_port: u16, state: TcpState) -> sockets::Socket {

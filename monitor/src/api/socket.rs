@@ -9,7 +9,7 @@ use std::{
 use monitor_common::flow::{Protocol, Side};
 use serde::{Deserialize, Serialize};
 
-use super::{fold, named};
+use super::named;
 use crate::{
     process::Identity,
     sockets::{self, SocketScope, TcpState},
@@ -99,16 +99,6 @@ pub struct Holder {
 }
 
 impl Socket {
-    /// Converts sockets as a look found them, with connections folded that differ in a port alone.
-    pub fn list(sockets: &[sockets::Socket]) -> Vec<Self> {
-        fold::fold(Self::each(sockets))
-    }
-
-    /// Folds connections that differ in a port alone.
-    pub fn folded(sockets: Vec<Self>) -> Vec<Self> {
-        fold::fold(sockets)
-    }
-
     /// Converts sockets one by one. Sockets of one process share its [`Holder`].
     pub fn each(sockets: &[sockets::Socket]) -> Vec<Self> {
         // The identities are alive as long as `sockets`, so an address stands for one of them.

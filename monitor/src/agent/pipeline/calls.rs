@@ -13,7 +13,8 @@ pub(super) fn is_our_close(record: &SocketRecord) -> bool {
     is_ours && record.call == Call::Close
 }
 
-/// The call for the ledger; `None` if the protocol is unknown.
+/// The call for the ledger, the last one of those that the record stands for; `None` if the protocol
+/// is unknown.
 pub(super) fn socket_call(
     record: &SocketRecord,
     wall: Timestamp,
@@ -25,7 +26,7 @@ pub(super) fn socket_call(
         Call::Listen => CallKind::Listen,
         Call::Close => CallKind::Close,
     };
-    let at = ClockReading { wall, boottime_ns: record.time_ns };
+    let at = ClockReading { wall, boottime_ns: record.last_ns };
     Some(SocketCall { at, port: record.port, protocol: record.protocol?, kind, expected })
 }
 

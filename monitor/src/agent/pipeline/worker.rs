@@ -29,7 +29,7 @@ use crate::{
     agent::{clock, scan::Scan},
     classification::{Classifier, Finding, Tallies},
     config::{CommandLines, IdentifiedEvents, PayloadConfig, WatchedPort},
-    event::{self, Event, EventBody, EventContext},
+    event::{self, Event, EventBody, EventContext, Repeats},
     process::{Identity, ProcessEnricher},
     sockets::{Capture, ExpectedOwners, PortReach, Socket},
     summaries::Summarizer,
@@ -142,8 +142,8 @@ impl Worker {
 
     fn record_call(&mut self, mut record: SocketRecord) {
         self.context.clock_offset_ns = self.clock.to_wall_clock_ns();
-        let Some(time) = self.context.time_of_day(record.time_ns) else {
-            return tracing::error!("time {} ns of a socket event is out of range", record.time_ns);
+        let Some(time) = self.context.time_of_day(record.last_ns) else {
+            return tracing::error!("time {} ns of a socket event is out of range", record.last_ns);
         };
         if let Some(caller) =
             record.caller.as_mut().filter(|_| self.command_lines == CommandLines::Omitted)
@@ -153,7 +153,7 @@ impl Worker {
         let caller = self.enricher.identify(&record).filter(|_| !is_our_close(&record));
         let expected = self.is_expected(&record, caller.as_ref());
         if let Some(call) = socket_call(&record, time, expected == Some(true)) {
-            lock(&self.ledger).record_call(&call, &mut self.transitions);
+            lock(&self.ledger).record_calls(&call, record.count, &mut self.transitions);
         }
         let event = self.event(&record, time, caller.as_ref(), expected);
         self.emit(event.clone());
@@ -190,7 +190,10 @@ impl Worker {
             Some(caller) => call.complete(caller),
             None => call.caller = None,
         }
-        Event::new(time, EventBody::from_call(call, record.call, expected), &self.context)
+        let first = self.context.time_of_day(record.time_ns).filter(|_| record.count > 1);
+        let repeats = first.map(|first| Repeats { count: record.count, first, last: time });
+        let body = EventBody::from_call(call, record.call, expected);
+        Event { repeats, ..Event::new(time, body, &self.context) }
     }
 
     fn classify(&mut self, sample: &SampleRecord) {

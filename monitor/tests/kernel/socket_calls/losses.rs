@@ -13,6 +13,7 @@ use rustix::{
     net::{AddressFamily, bind},
     process::Signal,
 };
+use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, expect_sockets, is_call},
     bpf::Map,
@@ -36,8 +37,9 @@ fn assert_accounted(agent: &Agent) {
             + sum("ghostport_closes_total");
         let lost = sum("ghostport_events_lost_total");
         let events = agent.events();
-        let told = events.iter().filter(|event| is_call(event)).count();
-        if told as u64 + lost == calls {
+        let count = |event: &Value| event["ghostport.count"].as_u64().unwrap_or(1);
+        let told: u64 = events.iter().filter(|event| is_call(event)).map(count).sum();
+        if told + lost == calls {
             return;
         }
         assert!(Instant::now() < deadline, "{calls} calls, {told} told, {lost} lost");
@@ -46,8 +48,9 @@ fn assert_accounted(agent: &Agent) {
 }
 
 /// Several threads produce many times the events that the ring buffer holds, while it is not read.
+/// What is beyond the share of a process is summed up.
 #[test]
-fn counts_a_burst_exactly_and_reports_its_losses() {
+fn counts_a_burst_exactly_and_loses_none_of_it() {
     const BINDS: u64 = 20_000;
     const THREADS: u16 = 4;
     in_world(|world| {
@@ -91,10 +94,8 @@ fn counts_a_burst_exactly_and_reports_its_losses() {
             expected.checked_sub(*counted).unwrap_or_else(|| panic!("{counted} of {expected}"))
         });
         assert!(short.sum::<u64>() <= missed, "{counted:?} of {expected:?}, {missed} missed");
-        let lost = metrics.sum("ghostport_events_lost_total", &[("stage", "ring")]);
-        assert!(lost > 0, "the ring was never full");
-        let errors = metrics.sum("ghostport_kernel_errors_total", &[("cause", "ring_full")]);
-        assert_eq!(errors, lost);
+        assert_eq!(metrics.sum("ghostport_events_lost_total", &[("stage", "ring")]), 0);
+        assert_eq!(metrics.sum("ghostport_kernel_errors_total", &[("cause", "ring_full")]), 0);
         assert_accounted(&bench.agent);
         let lines = bench.agent.log().lines().count();
         assert!(lines < 1_000, "{lines} lines of log");

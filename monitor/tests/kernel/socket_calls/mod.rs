@@ -5,3 +5,4 @@ mod every_call;
 mod losses;
 mod particular;
 mod rare;
+mod shares;
