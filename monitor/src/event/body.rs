@@ -237,6 +237,11 @@ pub enum Summary {
     },
     /// Conversations with peers of one network.
     Conversations(Conversations),
+    /// What expected owners of a port did within a day. It has events of its own.
+    Expected {
+        /// The last bind.
+        last: Box<EventBody>,
+    },
 }
 
 /// Conversations that were identified alike.
@@ -344,7 +349,7 @@ impl EventBody {
             | Self::Close(call)
             | Self::UnexpectedOwner(UnexpectedOwner::Bound(call)) => Some(call),
             Self::Awakened(awakened) => awakened.by.call(),
-            Self::Summary(Summary::Calls { last, .. }) => last.call(),
+            Self::Summary(Summary::Calls { last, .. } | Summary::Expected { last }) => last.call(),
             _ => None,
         }
     }

@@ -314,6 +314,10 @@ impl<'a> Document<'a> {
                 });
             }
             Summary::Conversations(conversations) => self.conversations(conversations),
+            Summary::Expected { last } => {
+                self.body(last);
+                self.summary = Some(SummaryFields { of: "expected", ..SummaryFields::default() });
+            }
         }
     }
 

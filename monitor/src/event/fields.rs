@@ -163,7 +163,7 @@ fields! {
     "ghostport.count": "number" &[Bind, BindFailed, Listen, Close, Answered, UnexpectedOwner, Summary], "How many events alike this one stands for; absent for one. Of `answered`, how many answers there were: accepted connections, or datagrams.";
     "ghostport.first_time": "RFC 3339, ns, UTC" SUMS, "When the first of them happened.";
     "ghostport.last_time": "RFC 3339, ns, UTC" SUMS, "When the last of them happened.";
-    "ghostport.summary_of": "`bind`, `bind_failed`, `listen`, `close`, `unexpected_owner`, `identified`" &[Summary], "The kind of the events that were summed up.";
+    "ghostport.summary_of": "`bind`, `bind_failed`, `listen`, `close`, `unexpected_owner`, `identified`, `expected`" &[Summary], "The kind of the events that were summed up; `expected` for the binds of expected owners within a day, which have events of their own.";
     "ghostport.processes": "number" &[Summary], "How many processes made the calls, 64 at most.";
     "ghostport.peers": "number" &[Summary], "How many peers there were: exact for a network of IPv4, otherwise an estimate.";
     "ghostport.peer_network": "string" &[Summary], "The /24 or /64 of the peers; absent where too many networks were seen to tell them apart.";

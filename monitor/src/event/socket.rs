@@ -53,7 +53,7 @@ impl SocketFields {
     }
 
     /// A socket whose local end is known.
-    pub(super) fn at(protocol: Protocol, local: SocketAddr) -> Self {
+    pub fn at(protocol: Protocol, local: SocketAddr) -> Self {
         Self {
             transport: Some(protocol),
             family: Some(if local.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }),

@@ -35,7 +35,9 @@ fn body(body: &EventBody, caller: &str, port: &str) -> String {
         EventBody::Dormant(_) => format!("{port} is dormant"),
         EventBody::Identified(identified) => conversation(identified, port),
         EventBody::Summary(Summary::Conversations(of)) => conversation(&of.last, port),
-        EventBody::Summary(Summary::Calls { last, .. }) => self::body(last, caller, port),
+        EventBody::Summary(Summary::Calls { last, .. } | Summary::Expected { last }) => {
+            self::body(last, caller, port)
+        }
         EventBody::UnexpectedOwner(_) => {
             format!("{caller} is not expected on {port}, and bound it")
         }

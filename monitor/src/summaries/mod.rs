@@ -6,10 +6,13 @@
 //! direction, verdict, grade and the network of the peer are the same; two socket calls, if kind,
 //! socket, result and program are. Other events are never alike.
 //!
+//! Binds of owners that the configuration expects have a summary a day besides.
+//!
 //! Memory is bounded, and each user has a share of it. What is beyond is summed up by user, port,
 //! protocol, and kind or verdict, so that nothing goes uncounted, and the calls of one user never
 //! keep those of another from being emitted.
 
+mod expected;
 mod group;
 mod groups;
 mod key;
@@ -20,4 +23,4 @@ mod summarizer;
 #[cfg(test)]
 mod tests;
 
-pub use self::summarizer::Summarizer;
+pub use self::{expected::ExpectedActivity, summarizer::Summarizer};

@@ -32,7 +32,7 @@ use crate::{
     event::{self, Event, EventBody, EventContext, Repeats},
     process::{Identity, ProcessEnricher},
     sockets::{Capture, ExpectedOwners, PortReach, Socket},
-    summaries::Summarizer,
+    summaries::{ExpectedActivity, Summarizer},
 };
 
 /// How often the ledger is saved, beside every reading of counters that finds a port changed. It is
@@ -58,6 +58,7 @@ pub(super) struct Worker {
     context: EventContext,
     /// What is not emitted as it is; `None` if every event is.
     summaries: Option<Summarizer>,
+    expected_activity: ExpectedActivity,
     outputs: Outputs,
     saved_at: Instant,
     /// Whether a port has changed since `saved_at`.
@@ -93,6 +94,7 @@ impl Worker {
             command_lines: parts.command_lines,
             context: parts.context,
             summaries: summaries(identified),
+            expected_activity: ExpectedActivity::default(),
             outputs: Outputs::new(parts.queue, parts.store, broadcasts, Arc::clone(&shared)),
             saved_at: Instant::now(),
             has_changes: false,
@@ -132,6 +134,8 @@ impl Worker {
                 Message::Configure(wanted, now) => self.configure(wanted, now),
                 Message::Flush(done) => {
                     self.flush_summaries();
+                    let expected = self.expected_activity.flush(clock::now());
+                    expected.into_iter().for_each(|summary| self.outputs.emit(summary));
                     self.save();
                     // An error means that the caller has stopped waiting.
                     let _ = done.send(());
@@ -156,6 +160,7 @@ impl Worker {
             lock(&self.ledger).record_calls(&call, record.count, &mut self.transitions);
         }
         let event = self.event(&record, time, caller.as_ref(), expected);
+        self.expected_activity.ingest(&event, clock::now().boottime_ns);
         self.emit(event.clone());
         let unexpected = event.unexpected_owner();
         let is_unexpected = unexpected.is_some();
@@ -369,7 +374,8 @@ impl Worker {
 
     fn emit_due_summaries(&mut self, at: ClockReading) {
         let due = self.summaries.as_mut().map(|summaries| summaries.expire(at));
-        due.into_iter().flatten().for_each(|summary| self.outputs.emit(summary));
+        let due = due.into_iter().flatten().chain(self.expected_activity.expire(at));
+        due.for_each(|summary| self.outputs.emit(summary));
     }
 
     fn flush_summaries(&mut self) {
