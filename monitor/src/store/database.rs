@@ -305,10 +305,11 @@ pub(super) fn regular_file(path: &Path) -> io::Result<FileId> {
 fn close_to_others(path: &Path) {
     let Ok(metadata) = fs::symlink_metadata(path) else { return };
     let mode = metadata.permissions().mode() & 0o7777;
-    if metadata.is_file() && mode & 0o007 != 0 {
-        if let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & !0o007)) {
-            tracing::warn!("other users may read {}: {error}", path.display());
-        }
+    if metadata.is_file()
+        && mode & 0o007 != 0
+        && let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & !0o007))
+    {
+        tracing::warn!("other users may read {}: {error}", path.display());
     }
 }
 
