@@ -120,7 +120,8 @@ mod tests {
         let forwarded = port(json!({
             "port": 2948,
             "sockets": [{
-                "transport": "tcp", "tcp_state": "listen",
+                "transport": "tcp", "tcp_state": "listen", "family": "ipv4", "side": "local",
+                "local_address": "0.0.0.0", "local_port": 2948,
                 "holders": [{"pid": 6, "name": "docker-proxy"}],
             }],
             "forwarded_to": [{
