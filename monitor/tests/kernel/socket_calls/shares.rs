@@ -20,12 +20,14 @@ use testkit::{
 /// The user `nobody` of most systems.
 const NOBODY: u32 = 65534;
 
-/// Binds of the process that must not be hidden.
+/// Binds of the process that must not be hidden, and the time between two of them: with their closes
+/// they stay within the share of a process.
 const BINDS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long the others call in a loop.
 fn duration() -> Duration {
-    Duration::from_secs(if is_emulated() { 12 } else { 4 })
+    Duration::from_secs(if is_emulated() { 12 } else { 6 })
 }
 
 /// How long an event may take.
@@ -115,7 +117,7 @@ fn a_flood_hides_no_bind_of_another_user_and_is_counted() {
             let bind = |_| {
                 let bound_at = Instant::now();
                 drop(UdpSocket::bind(local(quiet)).expect("bound"));
-                thread::sleep(Duration::from_millis(2));
+                thread::sleep(PAUSE);
                 bound_at
             };
             let bound_at: Vec<Instant> = (0..BINDS).map(bind).collect();
