@@ -27,7 +27,7 @@ const ABSENT: &str = "127.0.0.1:9";
 /// The first scrape has the series of this port, at zero.
 fn await_scrape(prometheus: &Prometheus) {
     let awakenings = format!(r#"ghostport_awakenings_total{{port="{}"}} == 0"#, port(0));
-    eventually("the first scrape", || (prometheus.query(&awakenings).len() == 2).then_some(()));
+    eventually("the first scrape", || (prometheus.query(&awakenings).len() == 4).then_some(()));
 }
 
 /// From `bind()` to the receiver of the webhook. The test prints how long that takes and sets no
