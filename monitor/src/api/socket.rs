@@ -213,7 +213,7 @@ mod tests {
     fn json_is_read_back_as_it_was_written() {
         let known = udp_socket(2948);
         let hidden = sockets::Socket { holders_unknown: true, ..udp_socket(2948) };
-        let sockets = Socket::list(&[known, hidden]);
+        let sockets = Socket::each(&[known, hidden]);
         let json = serde_json::to_value(&sockets).expect("JSON");
         assert_eq!(json[0]["holders"], serde_json::json!([]));
         assert_eq!(json[1].get("holders"), None, "unknown is absent");

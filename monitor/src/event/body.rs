@@ -236,7 +236,7 @@ pub enum Summary {
         processes: Option<u64>,
     },
     /// Conversations with peers of one network.
-    Conversations(Conversations),
+    Conversations(Box<Conversations>),
     /// What expected owners of a port did within a day. It has events of its own.
     Expected {
         /// The last bind.

@@ -264,7 +264,7 @@ fn calls(of: Event, processes: u64) -> Event {
 fn conversations(peers: u64, network: Option<(IpAddr, u8)>) -> Event {
     let event = identified(PayloadKeep::None, None, Direction::Ingress);
     let EventBody::Identified(last) = event.body else { unreachable!("it was identified") };
-    summary(Summary::Conversations(Conversations { last, peers, network, bytes: 4800 }))
+    summary(Summary::Conversations(Box::new(Conversations { last, peers, network, bytes: 4800 })))
 }
 
 fn events() -> Vec<Event> {

@@ -90,7 +90,7 @@ impl Program {
             "mysql" | "mariadb" | "mongo" => name.starts_with(program) && !name.ends_with('d'),
             other => name == other,
         };
-        let flags = FLAGS.iter().find(|flags| flags.programs.iter().any(|program| is_of(program)));
+        let flags = FLAGS.iter().find(|flags| flags.programs.iter().any(&is_of));
         flags.map(|flags| Self(Some(flags)))
     }
 

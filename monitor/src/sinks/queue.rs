@@ -103,12 +103,7 @@ impl Queue {
 
     /// Waits until `most` events are queued, or the queue is closed.
     pub(super) async fn full(&self, most: usize) {
-        loop {
-            let state = self.lock();
-            if state.closing || state.events.len() >= most || state.bytes >= BATCH_BYTES {
-                return;
-            }
-            drop(state);
+        while !self.lock().is_full(most) {
             self.news.notified().await;
         }
     }
@@ -185,6 +180,11 @@ impl Queue {
 }
 
 impl State {
+    /// Whether there is nothing to wait for: a whole batch is queued, or no more comes.
+    fn is_full(&self, most: usize) -> bool {
+        self.closing || self.events.len() >= most || self.bytes >= BATCH_BYTES
+    }
+
     fn work(&mut self, most: usize) -> Option<Work> {
         if std::mem::take(&mut self.reopen) {
             return Some(Work::Reopen);

@@ -89,7 +89,7 @@ fn program(caller: &CallerFields) -> impl Hash {
     let CallerFields { identity, executable_name, command_args, user_id, cgroup_id, .. } = caller;
     let path = identity.executable_path.as_deref();
     let executable = path.or(executable_name.as_deref());
-    let group = identity.cgroup.as_deref().map_or(Err(*cgroup_id), Ok);
+    let group = identity.cgroup.as_deref().ok_or(*cgroup_id);
     (executable, command_args, *user_id, group, identity.container_id.as_deref())
 }
 

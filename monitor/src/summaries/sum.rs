@@ -24,9 +24,9 @@ pub(super) struct Sum {
 #[derive(Clone, Debug)]
 enum Of {
     /// The last call, and the processes of all.
-    Calls(EventBody, Processes),
+    Calls(Box<EventBody>, Processes),
     /// The last conversation, the peers of all, and their bytes.
-    Conversations(Identified, Peers, u64),
+    Conversations(Box<Identified>, Peers, u64),
 }
 
 impl Sum {
@@ -37,12 +37,12 @@ impl Sum {
                 let mut peers = Peers::default();
                 add_peer(&mut peers, &identified, hasher, is_of_network);
                 let bytes = size(&identified);
-                Of::Conversations(shared(identified), peers, bytes)
+                Of::Conversations(Box::new(shared(identified)), peers, bytes)
             }
             ref body => {
                 let mut processes = Processes::default();
                 processes.add(hasher.of_process(event.caller()), MOST_PROCESSES);
-                Of::Calls(body.clone(), processes)
+                Of::Calls(Box::new(body.clone()), processes)
             }
         };
         Self { repeats: repeats(event.repeats, event.time), host_name: event.host_name, of }
@@ -60,11 +60,11 @@ impl Sum {
             (Of::Conversations(last, peers, bytes), EventBody::Identified(identified)) => {
                 add_peer(peers, &identified, hasher, is_of_network);
                 *bytes = bytes.saturating_add(size(&identified));
-                *last = shared(identified);
+                **last = shared(identified);
             }
             (Of::Calls(last, processes), body) => {
                 processes.add(hasher.of_process(body.caller()), MOST_PROCESSES);
-                *last = body;
+                **last = body;
             }
             // The key of a call is that of no conversation.
             (Of::Conversations(..), _) => {}
@@ -74,18 +74,17 @@ impl Sum {
     /// The summary, which is emitted at `time`.
     pub(super) fn into_summary(self, time: Timestamp, is_of_network: bool) -> Event {
         let summary = match self.of {
-            Of::Calls(last, processes) => Summary::Calls {
-                last: Box::new(last),
-                processes: u64::try_from(processes.len()).ok(),
-            },
+            Of::Calls(last, processes) => {
+                Summary::Calls { last, processes: u64::try_from(processes.len()).ok() }
+            }
             Of::Conversations(last, peers, bytes) => {
                 let peer = last.peer.ip();
-                Summary::Conversations(Conversations {
+                Summary::Conversations(Box::new(Conversations {
                     peers: peers.count(peer, is_of_network),
                     network: is_of_network.then(|| network(peer)),
-                    last,
+                    last: *last,
                     bytes,
-                })
+                }))
             }
         };
         let (host_name, repeats) = (self.host_name, Some(self.repeats));
