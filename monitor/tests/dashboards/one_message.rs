@@ -190,7 +190,7 @@ fn tells_each_story_of_an_hour_once() {
             let pid = std::process::id().to_string();
             let alert = ("GhostportBindOnDormantPort".to_owned(), pid);
             for (.., alerts) in &messages {
-                assert_eq!(*alerts, std::slice::from_ref(alert), "port {port}");
+                assert_eq!(*alerts, std::slice::from_ref(&alert), "port {port}");
             }
         }
         let is_of_agent = |told: &(String, String, Vec<(String, String)>)| told.0.is_empty();
