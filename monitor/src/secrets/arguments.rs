@@ -1,7 +1,7 @@
 //! Secrets in a command line.
 
 use super::{
-    MASK,
+    mask::MASK,
     name::is_secret_name,
     program::{FlagValue, Program},
     text::mask_text,

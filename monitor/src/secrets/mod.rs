@@ -7,11 +7,9 @@
 
 mod arguments;
 mod details;
+mod mask;
 mod name;
 mod program;
 mod text;
 
-pub use self::{arguments::mask_arguments, details::disclosed, text::mask_text};
-
-/// What stands where a secret was.
-pub const MASK: &str = "***";
+pub use self::{arguments::mask_arguments, details::disclosed, mask::MASK, text::mask_text};

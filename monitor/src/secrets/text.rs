@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    MASK,
+    mask::MASK,
     name::{is_name_byte, is_secret_name},
 };
 

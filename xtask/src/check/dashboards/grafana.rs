@@ -21,9 +21,10 @@ const DATA_SOURCE: &str = "${datasource}";
 const VARIABLES: &[&str] = &["datasource", "job", "instance", "port"];
 /// Grafana chooses it by the scrape interval and by what is shown.
 const RANGE: &str = "$__rate_interval";
-/// A counter that grows while no agent can be scraped, and the range of its alert: four scrapes
-/// after a gap all have the same value.
-const GROWS_UNSEEN: (&str, &str) = ("ghostport_coverage_gap_seconds_total", "6h");
+/// Metrics with the range of their alerts. The first grows while no agent can be scraped, and four
+/// scrapes after a gap all have the same value; the second is the last that an absent agent left.
+const LONGER: [(&str, &str); 2] =
+    [("ghostport_coverage_gap_seconds_total", "6h"), ("ghostport_build_info", "1d")];
 /// What `refresh` says of a variable that is looked up again when the time range changes.
 const ON_TIME_RANGE: u64 = 2;
 
@@ -141,9 +142,12 @@ fn of_panel(panel: &Value, catalogue: &Catalogue) -> Vec<String> {
 fn of_expression(expression: &str, mentioned: &[String], catalogue: &Catalogue) -> Vec<String> {
     let mut problems = catalogue.problems(expression, mentioned);
     let uses = uses(expression);
-    let (metric, longer) = GROWS_UNSEEN;
-    let unseen = uses.selectors.iter().all(|selector| selector.metric == metric);
-    let wanted = if unseen { longer } else { RANGE };
+    let is_longer = |metric: &str| {
+        let mut ranged = uses.selectors.iter().filter(|selector| selector.ranged).peekable();
+        ranged.peek().is_some() && ranged.all(|selector| selector.metric == metric)
+    };
+    let longer = LONGER.iter().find(|(metric, _)| is_longer(metric));
+    let wanted = longer.map_or(RANGE, |(_, range)| range);
     for range in uses.ranges.iter().filter(|range| *range != wanted) {
         problems.push(format!("the range is not {wanted}: {range}"));
     }

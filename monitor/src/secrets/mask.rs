@@ -1,0 +1,4 @@
+//! The mask.
+
+/// What stands where a secret was.
+pub const MASK: &str = "***";
