@@ -132,10 +132,10 @@ metrics! {
         "When the configuration was last read, well or badly.";
     /// Selftest.
     SELFTEST_SUCCESS: GAUGE "ghostport_selftest_success" []
-        "Whether the last selftest since the boot saw everything; 0 as well where there was none.";
+        "Whether the last selftest since the boot saw everything; absent where there was none.";
     /// Time of the selftest.
     SELFTEST_TIMESTAMP: GAUGE "ghostport_selftest_timestamp_seconds" []
-        "When the last selftest since the boot ended; 0 for never.";
+        "When the last selftest since the boot ended; absent where there was none.";
     /// Build.
     BUILD_INFO: GAUGE "ghostport_build_info" ["version", "revision", "kernel"]
         "Version of the agent and of the kernel it runs on; always 1.";

@@ -30,6 +30,7 @@ pub mod sample;
 #[cfg(feature = "user")]
 pub mod sample_record;
 pub mod sampling;
+pub mod selftest;
 pub mod socket_event;
 #[cfg(feature = "user")]
 pub mod socket_record;

@@ -193,6 +193,8 @@ pub mod known {
     pub const START_TIME: u16 = 1 << 6;
     /// `command_line_len`, and the command line behind the event.
     pub const COMMAND_LINE: u16 = 1 << 7;
+    /// The call has the mark of a selftest, see [`crate::selftest`].
+    pub const SELFTEST: u16 = 1 << 8;
 }
 
 /// The kind of kernel hook that saw a socket call.

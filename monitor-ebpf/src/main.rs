@@ -36,6 +36,7 @@ mod packet_view;
 mod rare_calls;
 mod rare_traffic;
 mod sampling;
+mod selftest;
 mod slots;
 mod sock;
 mod sockaddr;

@@ -24,6 +24,7 @@ use monitor_common::{
     rare::{RareCounters, RareKey, RareSocketCounters},
     sample::{Sample, SkipCause},
     sampling::SamplingControl,
+    selftest::SelftestMark,
     socket_event::{SocketCounters, SocketEvent},
     sources::{Sketch, TalkerSet},
 };
@@ -90,6 +91,11 @@ static PORT_INDEX: Shared<PortIndex> = Shared::new(PortIndex::EMPTY);
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.addresses")]
 pub(crate) static ADDRESSES: Shared<Addresses> = Shared::new(Addresses::UNKNOWN);
+
+/// The mark of a selftest.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.selftest")]
+pub(crate) static SELFTEST: Shared<SelftestMark> = Shared::new(SelftestMark::NONE);
 
 /// The interfaces that have a place in [`FLAT_COUNTERS`].
 #[unsafe(no_mangle)]

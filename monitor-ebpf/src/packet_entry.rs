@@ -53,6 +53,7 @@ macro_rules! packet_program {
                 packet_view::PacketView as _,
                 rare_traffic,
                 sampling::{self, SampleRange},
+                selftest,
                 traffic,
             };
 
@@ -83,6 +84,9 @@ macro_rules! packet_program {
             #[inline(never)]
             extern "C" fn orient(context: *mut $context, segment: u64) -> u64 {
                 let segment = PackedSegment(segment);
+                if selftest::takes::<Program>(context.into(), segment) {
+                    return PackedSegment::NONE.0;
+                }
                 let orientation = addresses::orientation::<Program>(context.into(), segment);
                 segment.with_orientation(orientation).0
             }
@@ -165,8 +169,11 @@ macro_rules! packet_program {
             #[inline(always)]
             pub(super) fn handle(context: *mut $context, segment: u64) {
                 let segment = orient(context, segment);
-                count(context, segment);
                 let packed = PackedSegment(segment);
+                if packed == PackedSegment::NONE {
+                    return;
+                }
+                count(context, segment);
                 if datagram_flows::is_remote_datagram::<Program>(context.into(), packed) {
                     begin(context, segment);
                 }

@@ -27,7 +27,7 @@ use crate::{
         AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
         wakeup,
     },
-    rare_calls,
+    rare_calls, selftest,
     sock::{self, Members, Sock},
     sockaddr::Sockaddr,
     task::{Arguments, Caller, CommandLine},
@@ -141,10 +141,16 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
     if !is_watched(WirePort::of(call.sock.port)) {
         return;
     }
+    if selftest::has_mark(&call.sock) {
+        if !send(call, known::SELFTEST) {
+            count_error(KernelError::RingFull);
+        }
+        return;
+    }
     count(call);
     // A program that calls in a loop takes no room from others: what is beyond its share, or beyond
     // the ring, is summed up.
-    if call_share::take() && send(call) {
+    if call_share::take() && send(call, 0) {
         debug!(context, "socket call on port {}, errno {}", call.sock.port, call.errno);
     } else if !sum(call) {
         // Counted, not logged: a process that fills the ring would fill the log as well.
@@ -193,20 +199,26 @@ fn counter(counters: *mut SocketCounters, call: &SocketCall) -> *mut u64 {
 
 /// Sends a call to userspace; false when the ring buffer is full. A close is sent without the
 /// caller's command line: most happen at the end of a process, which has freed its memory by then.
+/// `mark` is [`known::SELFTEST`] for a call of a selftest.
 #[inline(always)]
-fn send(call: &SocketCall) -> bool {
+fn send(call: &SocketCall, mark: u16) -> bool {
     let arguments = Arguments::of_caller();
     if matches!(call.kind, SocketEventKind::Close) {
-        return send_alone(call, arguments);
+        return send_alone(call, arguments, mark);
     }
     match CommandLine::of(arguments) {
-        Some(command_line) => send_with(call, arguments, command_line),
-        None => send_alone(call, arguments),
+        Some(command_line) => send_with(call, arguments, command_line, mark),
+        None => send_alone(call, arguments, mark),
     }
 }
 
 #[inline(always)]
-fn send_with(call: &SocketCall, arguments: Arguments, command_line: CommandLine) -> bool {
+fn send_with(
+    call: &SocketCall,
+    arguments: Arguments,
+    command_line: CommandLine,
+    mark: u16,
+) -> bool {
     let Some(mut entry) = EVENTS.reserve_untyped::<SocketEventWithCommandLine>(0) else {
         return false;
     };
@@ -214,17 +226,17 @@ fn send_with(call: &SocketCall, arguments: Arguments, command_line: CommandLine)
     // SAFETY: the entry is of this type; only addresses are taken.
     let (event, room) = unsafe { (&raw mut (*record).event, &raw mut (*record).command_line) };
     let known = if command_line.copy_to(room) { known::COMMAND_LINE } else { 0 };
-    write(event, call, arguments, command_line.len(), known);
+    write(event, call, arguments, command_line.len(), known | mark);
     entry.submit(wakeup(&EVENTS, size_of::<SocketEventWithCommandLine>()));
     true
 }
 
 #[inline(always)]
-fn send_alone(call: &SocketCall, arguments: Arguments) -> bool {
+fn send_alone(call: &SocketCall, arguments: Arguments, mark: u16) -> bool {
     let Some(mut entry) = EVENTS.reserve(0) else {
         return false;
     };
-    write(entry.as_mut_ptr(), call, arguments, 0, 0);
+    write(entry.as_mut_ptr(), call, arguments, 0, mark);
     entry.submit(wakeup(&EVENTS, size_of::<SocketEvent>()));
     true
 }

@@ -4,6 +4,8 @@ use std::fs;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use crate::time_namespace::clock_shift;
+
 /// The wall clock is read between two readings of the other clock; the error is at most half of the
 /// distance between them. Of this many attempts the one with the shortest distance counts.
 const READINGS: usize = 3;
@@ -20,11 +22,13 @@ pub enum EventClock {
 impl EventClock {
     /// The time of day minus this clock, now; nanoseconds.
     ///
-    /// Changes when the time of day is set, and for a clock that stands still, with a suspend.
+    /// Changes when the time of day is set, and for a clock that stands still, with a suspend. The
+    /// clock is the kernel's, whatever time namespace this process is in.
     pub fn offset_to_wall_clock_ns(self) -> i128 {
-        let id = match self {
-            Self::Boottime => ClockId::Boottime,
-            Self::Monotonic => ClockId::Monotonic,
+        let shift = clock_shift().unwrap_or_default();
+        let (id, shift_ns) = match self {
+            Self::Boottime => (ClockId::Boottime, shift.boottime_ns),
+            Self::Monotonic => (ClockId::Monotonic, shift.monotonic_ns),
         };
         let readings = (0..READINGS).map(|_| {
             let before = nanoseconds(clock_gettime(id));
@@ -32,7 +36,7 @@ impl EventClock {
             let after = nanoseconds(clock_gettime(id));
             (after - before, wall - (before + after) / 2)
         });
-        readings.min().map_or(0, |(_, offset)| offset)
+        readings.min().map_or(0, |(_, offset)| offset + shift_ns)
     }
 }
 
@@ -63,9 +67,10 @@ impl SteadyOffset {
     }
 }
 
-/// `CLOCK_BOOTTIME` now, nanoseconds.
+/// `CLOCK_BOOTTIME` of the kernel now, nanoseconds: that of the first time namespace.
 pub fn boottime_ns() -> u64 {
-    u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime))).unwrap_or(0)
+    let shift_ns = clock_shift().unwrap_or_default().boottime_ns;
+    u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime)) - shift_ns).unwrap_or(0)
 }
 
 /// Id of this boot of the kernel; empty if `/proc` has none.

@@ -34,6 +34,7 @@ use crate::{
     record::{self, Record},
     samples::Samples,
     sampling::{self, Sampling},
+    selftest::SelftestMap,
     snapshot::{MapUsage, PortRareSockets, PortRareTraffic, PortSources, PortTraffic, Snapshot},
     socket_access,
     sources::TalkerFacts,
@@ -49,6 +50,7 @@ pub struct Kernel {
     rare: RareMaps,
     call_sums: CallSums,
     sampling: Sampling,
+    selftest: SelftestMap,
     attacher: Attacher,
     /// Distinguishes this set of counters from others.
     counters_id: String,
@@ -129,6 +131,7 @@ impl Kernel {
         let rare = RareMaps::open(&mut object)?;
         let call_sums = CallSums::open(&mut object)?;
         let sampling = Sampling::open(&mut object, settings.cpus)?;
+        let selftest = SelftestMap::open(&mut object)?;
         let attacher = Attacher::new(object, unsupported, types, pins.as_ref());
         let kernel = Self {
             pins,
@@ -138,6 +141,7 @@ impl Kernel {
             rare,
             call_sums,
             sampling,
+            selftest,
             attacher,
             counters_id,
             counters_adopted,
@@ -365,6 +369,11 @@ impl Kernel {
     /// Number of remote addresses on each watched port that has a sketch.
     pub fn sources(&self) -> Result<Vec<PortSources>> {
         Ok(self.sampling.sources(self.counters.watched_indices())?)
+    }
+
+    /// The mark of a selftest.
+    pub const fn selftest(&mut self) -> &mut SelftestMap {
+        &mut self.selftest
     }
 
     /// The counters of the ports alone.

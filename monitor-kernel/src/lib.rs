@@ -59,6 +59,7 @@ pub mod runs;
 pub mod samples;
 mod sampling;
 mod sections;
+pub mod selftest;
 pub mod snapshot;
 mod socket_access;
 pub mod socket_filter;
@@ -68,6 +69,7 @@ pub mod sys;
 mod tc;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod time_namespace;
 pub mod topology;
 pub mod tracefs;
 pub mod trial;

@@ -22,7 +22,7 @@ use super::{
     pins::{PinDir, Pins},
     sections::{
         ADDRESSES, AddressWords, FLAT_PLACES, FlatWords, PORT_INDEX, PORT_SET, PortIndices,
-        PortSetWords, SAMPLING, SamplingWords,
+        PortSetWords, SAMPLING, SELFTEST, SamplingWords,
     },
 };
 
@@ -36,11 +36,12 @@ const LAYOUT_VERSION: u32 = 10;
 const LOG_RING_BYTES: u32 = 8 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 25] = [
+const SHARED_MAPS: [&str; 26] = [
     PORT_SET,
     PORT_INDEX,
     ADDRESSES,
     FLAT_PLACES,
+    SELFTEST,
     FLAT_COUNTERS,
     "LOCAL_PREFIXES",
     "DATAGRAM_FLOWS",

@@ -9,6 +9,8 @@ pub const ADDRESSES: &str = ".bss.addresses";
 
 /// The section that is the map of the places in the flat array.
 pub const FLAT_PLACES: &str = ".bss.flat_places";
+/// The section that is the map of the mark of a selftest.
+pub const SELFTEST: &str = ".bss.selftest";
 /// The section that is the map of the settings of sampling.
 pub const SAMPLING: &str = ".bss.sampling";
 
@@ -20,5 +22,7 @@ pub type PortIndices = [u16; 65536];
 pub type AddressWords = [u64; 4097];
 /// [`FlatPlaces`](monitor_common::flat::FlatPlaces) as a map value.
 pub type FlatWords = [u32; 1026];
+/// [`SelftestMark`](monitor_common::selftest::SelftestMark) as a map value.
+pub type SelftestWords = [u64; 5];
 /// [`SamplingControl`](monitor_common::sampling::SamplingControl) as a map value.
 pub type SamplingWords = [u64; 9];

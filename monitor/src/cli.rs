@@ -61,9 +61,13 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Prove that binds and packets are seen
     ///
-    /// Binds and sends a packet in a private network namespace.
+    /// Tests the running agent: opens and closes sockets on a watched port, at a loopback address
+    /// that the agent chooses, and sends a packet. The agent recognizes them: they are counted for
+    /// no port, raise no alert and awaken nothing. It takes root, or a member of the agent's group.
+    /// Without an agent, it tests in a private network namespace what an agent would use, as root.
     ///
-    /// Exits with 0 when they were, with 1 when they were not. Takes root.
+    /// Exits with 0 when everything was seen, with 1 when something was not, and says which hook
+    /// failed.
     #[command(after_help = "Example:\n  ghostport selftest")]
     Selftest,
     /// Remove every hook, map and pin of ghostport from the kernel

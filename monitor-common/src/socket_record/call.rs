@@ -27,6 +27,8 @@ pub struct SocketRecord {
     pub port: u16,
     /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`.
     pub netns_inode: Option<u32>,
+    /// Whether it is a call of a selftest, which the kernel side has not counted.
+    pub is_selftest: bool,
     /// Process that made the call; `None` in interrupt context, and if several did.
     pub caller: Option<Caller>,
     /// How many calls alike it stands for, of which the first is described.

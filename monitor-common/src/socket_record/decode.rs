@@ -91,6 +91,7 @@ impl TryFrom<&SocketEvent> for SocketRecord {
                 .filter(|_| is_known(known::FAMILY) && is_known(known::ADDRESS)),
             port: event.port,
             netns_inode: is_known(known::NETNS).then_some(event.netns_inode),
+            is_selftest: is_known(known::SELFTEST),
             caller: caller(event),
             count: 1,
             last_ns: event.time_ns,

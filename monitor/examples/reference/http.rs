@@ -7,7 +7,11 @@ use crate::markdown::{code, table};
 /// The page.
 pub(crate) fn page() -> String {
     let rows = ROUTES.iter().map(|route| {
-        [code(&format!("GET {}", route.path)), access(route).into(), route.answer.into()]
+        [
+            code(&format!("{} {}", method(route), route.path)),
+            access(route).into(),
+            route.answer.into(),
+        ]
     });
     let parameters = ROUTES.iter().flat_map(|route| {
         let row = |parameter: &ghostport::web::Parameter| {
@@ -20,10 +24,11 @@ pub(crate) fn page() -> String {
          Source: `monitor/src/web/table.rs`. [The web server](../operate/web-server.md) says how to \
          configure listeners, TLS and passwords, and which clients `web.details` allows.\n\n\
          The server listens on `web.listen` and on the Unix socket `/run/ghostport/api.sock`. It \
-         speaks HTTP/1.1 and answers `GET` and `HEAD`; another method gets 405.\n\n\
+         speaks HTTP/1.1 and answers `GET` and `HEAD`, orders over the Unix socket by `POST`; another \
+         method gets 405.\n\n\
          ## Routes\n\n{}\n\
          *Open*: every client that passes TLS and passwords. *Details*: clients that `web.details` \
-         allows, and always those of the Unix socket.\n\n\
+         allows, and always those of the Unix socket. *Socket*: those of the Unix socket alone.\n\n\
          ## Parameters\n\n{}\n\
          An unknown parameter is an error.\n\n\
          ## Answers\n\n\
@@ -40,5 +45,14 @@ const fn access(route: &Route) -> &'static str {
     match route.access {
         Access::Open => "open",
         Access::Details => "details",
+        Access::Socket => "socket",
+    }
+}
+
+/// What is for the Unix socket alone is an order.
+const fn method(route: &Route) -> &'static str {
+    match route.access {
+        Access::Open | Access::Details => "GET",
+        Access::Socket => "POST",
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::{
     lock::lock,
     pipeline::Pipeline,
+    selftest::SelftestRunner,
     socket_scanner::{OpenSockets, OwnXdp, SocketScanner},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         forwarding::ForwardedTo,
         port::Port,
         reach::AnsweredBy,
-        selftest::{self, SelftestResult},
+        selftest::{self, Assignment, SelftestReport, SelftestResult},
         socket::Socket,
     },
     config::{Config, WatchedPort, WebDetails},
@@ -30,7 +31,7 @@ use crate::{
     },
     metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
     sinks::EventQueue,
-    sockets::on_port,
+    sockets::{self, on_port},
     store::{Filter, Reader, StoreQueue},
     web::{Source, TalkerCounts},
 };
@@ -40,12 +41,16 @@ use monitor_kernel::{
 };
 use monitor_ledger::PortFacts;
 
+/// A client of a selftest may be without privileges (`net.ipv4.ip_unprivileged_port_start`).
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+
 /// What the agent knows, for the API.
 pub(super) struct Answers {
     pub(super) kernel: Arc<Mutex<Kernel>>,
     pub(super) pipeline: Pipeline,
     pub(super) scanner: Arc<SocketScanner>,
     pub(super) config: watch::Receiver<Arc<Config>>,
+    pub(super) selftests: SelftestRunner,
 }
 
 impl Source for Answers {
@@ -97,6 +102,21 @@ impl Source for Answers {
             tracing::warn!(unreadable, "damaged events of the store were skipped");
         }
         Ok(events)
+    }
+
+    fn begin_selftest(&self, client: Option<u32>) -> Result<Option<Assignment>> {
+        let config = Arc::clone(&self.config.borrow());
+        let known = self.scanner.sockets();
+        let is_held = |port: u16| on_port(&known, port).iter().any(sockets::Socket::holds_port);
+        let mut ports: Vec<u16> = config.port_numbers().filter(|port| !is_held(*port)).collect();
+        if ports.iter().any(|port| *port >= FIRST_UNPRIVILEGED_PORT) {
+            ports.retain(|port| *port >= FIRST_UNPRIVILEGED_PORT);
+        }
+        self.selftests.begin(client, &ports)
+    }
+
+    fn finish_selftest(&self, sent: bool) -> Result<Option<SelftestReport>> {
+        self.selftests.finish(sent)
     }
 
     fn subscribe(&self, events: Subscribed) -> Subscriber {

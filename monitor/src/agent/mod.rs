@@ -19,6 +19,8 @@ mod reload;
 mod run;
 mod run_loop;
 mod scan;
+mod selftest;
+mod selftests;
 mod service_manager;
 mod shutdown;
 mod signals;

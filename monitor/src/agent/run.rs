@@ -23,6 +23,7 @@ use super::{
     capture_looks,
     lock::lock,
     options::Options,
+    selftest::SelftestRunner,
     service_manager::ServiceManager,
     shutdown::FLUSH_LIMIT,
     signals::Signals,
@@ -52,7 +53,7 @@ pub async fn run(options: Options) -> Result<()> {
         mut addresses,
         streams,
         sockets,
-        threads: Threads { pipeline, sinks, store },
+        threads: Threads { pipeline, sinks, store, selftests },
         context,
         server,
     } = started;
@@ -61,6 +62,7 @@ pub async fn run(options: Options) -> Result<()> {
         config.borrow().command_line,
         answers::open_sockets(&kernel),
         answers::own_xdp(&kernel),
+        selftests.clone(),
     ));
     let status = Arc::new(Mutex::new(AgentStatus::new(build.clone(), Timestamp::now())));
     let mut agent = Agent {
@@ -89,6 +91,12 @@ pub async fn run(options: Options) -> Result<()> {
         pipeline: agent.pipeline.clone(),
         scanner: Arc::clone(&scanner),
         config: config_now.clone(),
+        selftests: SelftestRunner {
+            kernel: Arc::clone(&agent.kernel),
+            pipeline: agent.pipeline.clone(),
+            selftests,
+            context: agent.context.clone(),
+        },
     };
     let routes = agent.web_state(answers);
     let server = tokio::spawn(web::serve(server.listeners, routes, server_stopped));

@@ -25,7 +25,8 @@ use tokio::{
 };
 
 use super::{
-    automatic_ports, clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline, scan::Scan,
+    automatic_ports, clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline,
+    scan::Scan, selftests::Selftests,
 };
 use crate::{
     config::{CommandLines, Config},
@@ -73,6 +74,7 @@ pub struct SocketScanner {
     open_sockets: Option<OpenSockets>,
     own_xdp: OwnXdp,
     netns_inode: Option<u32>,
+    selftests: Selftests,
     /// Whether the log has the failure of the kernel side already.
     has_complained: AtomicBool,
 }
@@ -134,6 +136,7 @@ impl SocketScanner {
         command_lines: CommandLines,
         open_sockets: Option<OpenSockets>,
         own_xdp: OwnXdp,
+        selftests: Selftests,
     ) -> Self {
         Self {
             processes: Mutex::new(ProcessEnricher::new(command_lines)),
@@ -145,6 +148,7 @@ impl SocketScanner {
             open_sockets,
             own_xdp,
             netns_inode: fs::metadata("/proc/self/ns/net").ok().map(|net| net.ino() as u32),
+            selftests,
             has_complained: AtomicBool::new(false),
         }
     }
@@ -232,7 +236,8 @@ impl SocketScanner {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
         }
         lock(&self.expected_owners).judge(&mut result.sockets, config);
-        let sockets: Arc<[Socket]> = result.sockets.into();
+        let is_kept = |socket: &Socket| !self.selftests.has(socket.entry.local);
+        let sockets: Arc<[Socket]> = result.sockets.into_iter().filter(is_kept).collect();
         let captures: Arc<[Capture]> = result.captures.into();
         *lock(&self.sockets) = Arc::clone(&sockets);
         *lock(&self.captures) = Arc::clone(&captures);

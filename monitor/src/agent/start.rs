@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{attachment::selected, clock, local_addresses::AddressUpdates, lock::lock};
+use super::{
+    attachment::selected, clock, local_addresses::AddressUpdates, lock::lock, selftests::Selftests,
+};
 use crate::{
     agent::pipeline::{Parts, Pipeline, SharedLedger, Wanted},
     api,
@@ -21,7 +23,7 @@ use crate::{
 };
 use monitor_kernel::{
     Kernel, KernelLogLevel, Options, Streams, capabilities, clock::boot_id, hooks::HookStatus,
-    interfaces::Interfaces,
+    interfaces::Interfaces, time_namespace::clock_shift,
 };
 use monitor_ledger::{CounterEpoch, Ledger, PortState, Start, Watched};
 
@@ -60,6 +62,7 @@ pub(super) struct Threads {
     pub(super) pipeline: Pipeline,
     pub(super) sinks: EventQueue,
     pub(super) store: StoreQueue,
+    pub(super) selftests: Selftests,
 }
 
 impl Prepared {
@@ -115,6 +118,7 @@ impl Threads {
             .context("cannot give up capabilities that are not needed")?;
         let sinks = EventQueue::start(sinks, is_in_use(Arc::clone(&ledger)))?;
         let store = StoreQueue::start(store)?;
+        let selftests = Selftests::default();
         let pipeline = Pipeline::start(Parts {
             ledger,
             wanted: Wanted::from(config),
@@ -122,8 +126,9 @@ impl Threads {
             context,
             queue: sinks.clone(),
             store: store.clone(),
+            selftests: selftests.clone(),
         })?;
-        Ok(Self { pipeline, sinks, store })
+        Ok(Self { pipeline, sinks, store, selftests })
     }
 }
 
@@ -195,6 +200,9 @@ pub(super) fn require_capabilities() -> Result<()> {
 }
 
 fn event_context() -> EventContext {
+    if clock_shift().is_none() {
+        tracing::error!("times are wrong: the shift of this time namespace cannot be read");
+    }
     let host = rustix::system::uname();
     EventContext { host_name: host.nodename().to_string_lossy().into_owned(), clock_offset_ns: 0 }
 }

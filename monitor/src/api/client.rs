@@ -1,11 +1,15 @@
 //! The asking side: requests to a running agent over its Unix socket.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use axum::{
     body::Bytes,
-    http::{Request, StatusCode, header},
+    http::{Method, Request, StatusCode, header},
 };
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{
@@ -23,6 +27,9 @@ use super::{
 
 /// Time limit of a whole answer: an agent that hangs must not block the command that asks it.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// The same for an order, which the agent may take seconds to carry out.
+const ORDER_LIMIT: Duration = Duration::from_secs(15);
 
 /// Limit of an answer's size: every port watched, with all its counters, takes this much.
 const MAX_BYTES: usize = 256 << 20;
@@ -46,6 +53,28 @@ pub async fn ports() -> Result<Option<Vec<Port>>> {
 pub async fn ask<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
     let body = read(path).await?;
     Ok(body.map(|body| serde_json::from_slice(&body)).transpose()?)
+}
+
+/// Sends an order to the agent, and returns its answer. `None` where no agent runs.
+///
+/// # Errors
+/// As [`ask`]; and an agent that this user may not ask.
+pub async fn order<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
+    let answer = async {
+        let stream = match UnixStream::connect(SOCKET).await {
+            Ok(stream) => stream,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                bail!("you may not ask the agent: be root, or a member of the group of {SOCKET}")
+            }
+            Err(error) => return Err(error).context("cannot ask the agent"),
+        };
+        let Stream { body, _sender } = request(stream, Method::POST, path).await?;
+        let body = Limited::new(body, MAX_BYTES).collect().await;
+        let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
+        Ok(Some(serde_json::from_slice(&body)?))
+    };
+    timeout(ORDER_LIMIT, answer).await.context(SILENT)?
 }
 
 /// The same for an answer that is text.
@@ -95,21 +124,30 @@ async fn read(path: &str) -> Result<Option<Bytes>> {
 }
 
 async fn open_at(socket: &Path, path: &str) -> Result<Option<Stream>> {
-    use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), ConnectionRefused | NotFound | PermissionDenied) => {
+        Err(error) if is_absent(&error) || error.kind() == ErrorKind::PermissionDenied => {
             return Ok(None);
         }
         Err(error) => return Err(error).context("cannot ask the agent"),
     };
+    request(stream, Method::GET, path).await.map(Some)
+}
+
+/// Whether no agent listens on the socket.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
+}
+
+async fn request(stream: UnixStream, method: Method, path: &str) -> Result<Stream> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // The task ends with the answer.
     tokio::spawn(connection);
-    let request = Request::get(path).header(header::HOST, "agent").body(Empty::<Bytes>::new())?;
+    let request = Request::builder().method(method).uri(path).header(header::HOST, "agent");
+    let request = request.body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     if response.status() != StatusCode::OK {
         bail!("the agent answers {}", response.status());
     }
-    Ok(Some(Stream { body: response.into_body(), _sender: sender }))
+    Ok(Stream { body: response.into_body(), _sender: sender })
 }

@@ -1,14 +1,17 @@
-//! The result of the last selftest of this boot, in a file that `ghostport selftest` writes and the
-//! agent reads at each scrape.
+//! Selftests: what the agent assigns to the command, what it reports, and the result of the last one of
+//! this boot, in a file that the agent reads at each scrape. The agent writes it, or, where none runs,
+//! the command does.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
+    net::IpAddr,
     os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
 
 use jiff::Timestamp;
+use monitor_kernel::hooks::{Hook, HookMechanism};
 use serde::{Deserialize, Serialize};
 
 /// Folder of the agent, on a file system that is empty after a boot.
@@ -18,6 +21,57 @@ pub const FOLDER: &str = "/run/ghostport";
 const FILE: &str = "selftest.json";
 
 const SCHEMA: &str = "ghostport.selftest/1";
+
+/// The answer of `POST /api/v1/selftest`: where the client is to bind its sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// An address of the loopback network, chosen by chance.
+    pub address: IpAddr,
+    /// A watched port that no socket holds, if there is one.
+    pub port: u16,
+    /// Inode of the network namespace whose packets the agent counts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub netns_inode: Option<u64>,
+}
+
+/// The answer of `POST /api/v1/selftest/result`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelftestReport {
+    /// Whether everything was seen and the event was delivered.
+    pub success: bool,
+    /// The watched port.
+    pub port: u16,
+    /// The hooks that were tested.
+    pub hooks: Vec<HookResult>,
+    /// Whether the event of the selftest arrived at a subscriber of the agent's events.
+    pub event_delivered: bool,
+}
+
+/// Whether a hook has seen its part of a selftest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookResult {
+    /// The hook.
+    pub hook: Hook,
+    /// By what it is served; absent if it is not attached.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mechanism: Option<HookMechanism>,
+    /// Whether what it must have seen was reported.
+    pub seen: bool,
+}
+
+impl SelftestReport {
+    /// Which hooks failed, in words; `None` if none did.
+    pub fn failure(&self) -> Option<String> {
+        let failed = self.hooks.iter().filter(|result| !result.seen);
+        let failed: Vec<String> = failed
+            .map(|result| match result.mechanism {
+                Some(mechanism) => format!("{} by {mechanism}", result.hook),
+                None => format!("{}, which is not attached", result.hook),
+            })
+            .collect();
+        (!failed.is_empty()).then(|| format!("not seen: {}", failed.join("; ")))
+    }
+}
 
 /// The result of a selftest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

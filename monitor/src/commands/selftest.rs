@@ -1,15 +1,18 @@
-//! `ghostport selftest`: binds a socket and sends a packet in a private network namespace, and checks
-//! that both are seen by the programs and mechanisms that the agent would use on this host.
+//! `ghostport selftest`: binds sockets and sends a packet where the running agent recognizes them as a
+//! selftest, and checks that every hook has reported them. Without an agent, in a private network
+//! namespace, it checks the programs and mechanisms that an agent would use on this host.
 
 use std::{
     fmt::Write as _,
-    net::{Ipv4Addr, UdpSocket},
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use jiff::Timestamp;
 use monitor_common::{
     flow::{Direction, LOOPBACK, Protocol, Side},
@@ -17,7 +20,10 @@ use monitor_common::{
 };
 
 use crate::{
-    api::selftest::{FOLDER, SelftestResult},
+    api::{
+        client,
+        selftest::{Assignment, FOLDER, SelftestReport, SelftestResult},
+    },
     config::{Config, Overrides},
     terminal::{
         escape::escaped,
@@ -35,11 +41,27 @@ use monitor_kernel::{
 /// Time limit for records and counters of what has happened already.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs the selftest, leaves its result for the agent's metrics, and prints what saw the calls.
-pub fn run() -> ExitCode {
+/// Runs the selftest, and prints what saw the calls.
+pub async fn run() -> ExitCode {
     logging::init_for_command(LogLevel::Error);
-    let config = Config::load(None, &Overrides::default()).map_err(anyhow::Error::from);
-    let proof = config.and_then(|config| prove_in_private_namespace(&config));
+    let proof = match client::order::<Assignment>("/api/v1/selftest").await {
+        Ok(Some(assignment)) => prove_to_agent(&assignment).await,
+        // An agent that does not answer is not asked for its result, and gives none.
+        Err(error) => Err(error),
+        Ok(None) => {
+            let proof = prove_without_agent();
+            leave_result(&proof);
+            proof
+        }
+    };
+    match proof {
+        Ok(page) => print(page),
+        Err(error) => fail(CANNOT_WORK, &error),
+    }
+}
+
+/// Leaves the result for the metrics of the next agent.
+fn leave_result(proof: &Result<String>) {
     let result = SelftestResult::new(proof.is_ok(), Timestamp::now());
     // After a failure its message is the only one.
     if let Err(error) = result.write(Path::new(FOLDER))
@@ -51,10 +73,82 @@ pub fn run() -> ExitCode {
             escaped(&error)
         );
     }
-    match proof {
-        Ok(page) => print(page),
-        Err(error) => fail(CANNOT_WORK, &error),
+}
+
+/// Does what the agent has been told to expect, and asks it what it has seen. An error says which
+/// hooks have not.
+async fn prove_to_agent(assignment: &Assignment) -> Result<String> {
+    let at = SocketAddr::new(assignment.address, assignment.port);
+    let sent = open_and_send(at, is_counted_here(assignment.netns_inode));
+    // The agent ends the selftest in any case.
+    let was_sent = sent.as_ref().is_ok_and(|sent| *sent);
+    let path = format!("/api/v1/selftest/result?sent={was_sent}");
+    let report = client::order::<SelftestReport>(&path).await?;
+    sent?;
+    let report = report.context("the agent has ended")?;
+    if let Some(failure) = report.failure() {
+        bail!("{failure} (port {}): `ghostport doctor` says why", report.port);
     }
+    ensure!(report.event_delivered, "the agent's event of the selftest was not delivered");
+    Ok(page_of_agent(&report, was_sent))
+}
+
+/// Whether the agent counts the packets of this network namespace.
+fn is_counted_here(netns_inode: Option<u64>) -> bool {
+    let own = fs::metadata("/proc/self/ns/net").ok().map(|namespace| namespace.ino());
+    netns_inode.is_none() || netns_inode == own
+}
+
+/// Opens and closes a socket of each kind. If `may_send`, one sends itself a packet; returns whether
+/// it did.
+fn open_and_send(at: SocketAddr, may_send: bool) -> Result<bool> {
+    let datagrams = UdpSocket::bind(at);
+    let connections = TcpListener::bind(at);
+    let datagrams = match (datagrams, connections) {
+        (Ok(datagrams), Ok(_connections)) => datagrams,
+        (Err(error), _) | (_, Err(error)) => {
+            return Err(anyhow!(error).context(format!("cannot bind {at}")));
+        }
+    };
+    if may_send {
+        send_to_itself(&datagrams)?;
+    }
+    Ok(may_send)
+}
+
+fn page_of_agent(report: &SelftestReport, sent: bool) -> String {
+    let mut page = format!("selftest of the running agent passed on port {}\n", report.port);
+    for result in &report.hooks {
+        let by = result.mechanism.map_or("nothing", |mechanism| mechanism.name());
+        let _ = writeln!(page, "  {:<18} seen by {by}", what(result.hook));
+    }
+    if report.hooks.iter().all(|result| result.hook != Hook::Ingress) {
+        let why = if sent {
+            "lo has no hook: it is not counted, or doctor says why"
+        } else {
+            "this command runs in another network namespace than the agent"
+        };
+        let _ = writeln!(page, "  {:<18} not tested: {why}", "packets");
+    }
+    let _ = writeln!(page, "  {:<18} delivered", "its event");
+    page
+}
+
+/// What a hook sees, as a page calls it.
+const fn what(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Ingress => "a packet received",
+        Hook::Egress => "a packet sent",
+        Hook::Bind => "a bind",
+        Hook::Listen => "a listener",
+        Hook::Close => "a close",
+    }
+}
+
+/// Runs without an agent. An error says what the configuration or the trial lacks.
+fn prove_without_agent() -> Result<String> {
+    let config = Config::load(None, &Overrides::default())?;
+    prove_in_private_namespace(&config)
 }
 
 /// Returns the page that says what saw the calls; an error says what was not seen.
@@ -93,8 +187,12 @@ async fn prove(config: &Config) -> Result<String> {
 /// Binds one socket and sends one datagram from it to itself.
 fn bind_and_send(port: u16) -> Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).context("cannot bind")?;
+    send_to_itself(&socket)
+}
+
+fn send_to_itself(socket: &UdpSocket) -> Result<()> {
     socket.set_read_timeout(Some(LIMIT))?;
-    socket.send_to(b"ghostport", (Ipv4Addr::LOCALHOST, port)).context("cannot send")?;
+    socket.send_to(b"ghostport", socket.local_addr()?).context("cannot send")?;
     socket.recv(&mut [0; 16]).context("the packet has not arrived")?;
     Ok(())
 }
@@ -150,12 +248,8 @@ fn page(port: u16, hooks: &[HookStatus]) -> String {
         status.and_then(|status| status.attached).map_or("nothing", |mechanism| mechanism.name())
     };
     let mut page = format!("selftest passed on port {port} of a private network namespace\n");
-    for (what, hook) in [
-        ("a bind", Hook::Bind),
-        ("a packet received", Hook::Ingress),
-        ("a packet sent", Hook::Egress),
-    ] {
-        let _ = writeln!(page, "  {what:<18} seen by {}", by(hook));
+    for hook in [Hook::Bind, Hook::Ingress, Hook::Egress] {
+        let _ = writeln!(page, "  {:<18} seen by {}", what(hook), by(hook));
     }
     page
 }

@@ -90,6 +90,8 @@ pub enum EventBody {
     HookChanged(HookOutcome),
     /// Events alike that were not emitted one by one.
     Summary(Summary),
+    /// A selftest of the agent ended.
+    Selftest(Selftest),
 }
 
 /// A call on a socket.
@@ -225,6 +227,17 @@ pub struct HookOutcome {
     pub reason: Option<String>,
 }
 
+/// The outcome of a selftest of the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selftest {
+    /// Where it was.
+    pub socket: SocketFields,
+    /// The process that made its calls, if one was seen.
+    pub caller: Option<CallerFields>,
+    /// Which hooks have not seen it; `None` if all have.
+    pub failure: Option<String>,
+}
+
 /// What events that were not emitted one by one have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Summary {
@@ -307,6 +320,7 @@ impl EventBody {
             Self::AgentStopped { .. } => EventName::AgentStopped,
             Self::HookChanged(_) => EventName::HookChanged,
             Self::Summary(_) => EventName::Summary,
+            Self::Selftest(_) => EventName::Selftest,
         }
     }
 
@@ -328,6 +342,7 @@ impl EventBody {
             Self::Captured(captured) => Some(&captured.socket),
             Self::Identified(identified) => Some(&identified.socket),
             Self::Summary(Summary::Conversations(of)) => Some(&of.last.socket),
+            Self::Selftest(selftest) => Some(&selftest.socket),
             _ => self.call().map(|call| &call.socket),
         }
     }
@@ -337,6 +352,7 @@ impl EventBody {
         match self {
             Self::UnexpectedOwner(UnexpectedOwner::FoundOpen { holder, .. }) => holder.as_ref(),
             Self::Captured(captured) => captured.holder.as_ref(),
+            Self::Selftest(selftest) => selftest.caller.as_ref(),
             _ => self.call()?.caller.as_ref(),
         }
     }

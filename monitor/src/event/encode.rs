@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     body::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
-        FailedBind, HookOutcome, Identified, Repeats, Summary, UnexpectedOwner,
+        FailedBind, HookOutcome, Identified, Repeats, Selftest, Summary, UnexpectedOwner,
     },
     caller::{CallerFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
     groups::{CaptureFields, ConversationFields, HookFields, SummaryFields},
@@ -204,6 +204,7 @@ impl<'a> Document<'a> {
             EventBody::AgentStopped { reason } => self.reason = Some(reason.into()),
             EventBody::HookChanged(changed) => self.hook_changed(changed),
             EventBody::Summary(summary) => self.summary(summary),
+            EventBody::Selftest(selftest) => self.selftest(selftest),
         }
     }
 
@@ -346,6 +347,15 @@ impl<'a> Document<'a> {
             ..SummaryFields::default()
         });
         self.reason = Some(identification.reason.as_ref().into());
+    }
+
+    fn selftest(&mut self, selftest: &'a Selftest) {
+        self.socket(&selftest.socket);
+        self.caller = selftest.caller.as_ref();
+        let result =
+            if selftest.failure.is_none() { BindResult::Success } else { BindResult::Error };
+        self.result = Some(result.name());
+        self.reason = selftest.failure.as_deref().map(Cow::from);
     }
 
     fn hook_changed(&mut self, changed: &'a HookOutcome) {

@@ -3,7 +3,7 @@
 
 use super::name::EventName::{
     self, AgentStarted, AgentStopped, Answered, Awakened, Bind, BindFailed, Captured, Close,
-    Dormant, HookChanged, Identified, Listen, Summary, UnexpectedOwner,
+    Dormant, HookChanged, Identified, Listen, Selftest, Summary, UnexpectedOwner,
 };
 
 /// A field of events.
@@ -51,6 +51,10 @@ pub const fn meaning(name: EventName) -> &'static str {
              attached to an interface that appeared. Hooks of the start are in `agent_started`; interfaces \
              that come and go make no event."
         }
+        Selftest => {
+            "A selftest of the agent ended. What it did is counted for no port, raises no other event \
+             and awakens nothing."
+        }
         Summary => {
             "Events alike that were not emitted one by one: `ghostport.summary_of` says of which kind, \
              `ghostport.count` how many. It has the fields that they have in common; those of the \
@@ -60,7 +64,7 @@ pub const fn meaning(name: EventName) -> &'static str {
 }
 
 const SOCKETS: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner, Summary];
+    &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner, Summary, Selftest];
 const TRANSPORTS: &[EventName] = &[
     Bind,
     BindFailed,
@@ -72,6 +76,7 @@ const TRANSPORTS: &[EventName] = &[
     Identified,
     UnexpectedOwner,
     Summary,
+    Selftest,
 ];
 const PORTS: &[EventName] = &[
     Bind,
@@ -84,6 +89,7 @@ const PORTS: &[EventName] = &[
     Identified,
     UnexpectedOwner,
     Summary,
+    Selftest,
 ];
 const SERVICES: &[EventName] = &[
     Bind,
@@ -97,13 +103,16 @@ const SERVICES: &[EventName] = &[
     Identified,
     UnexpectedOwner,
     Summary,
+    Selftest,
 ];
 const CALLS: &[EventName] = &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary];
+const RESULTS: &[EventName] =
+    &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary, Selftest];
 /// Events that may stand for several.
 const SUMS: &[EventName] = &[Bind, BindFailed, Listen, Close, UnexpectedOwner, Summary];
 const CONVERSATIONS: &[EventName] = &[Identified, Summary];
 const PROCESSES: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Captured, UnexpectedOwner, Summary];
+    &[Bind, BindFailed, Listen, Close, Awakened, Captured, UnexpectedOwner, Summary, Selftest];
 
 macro_rules! fields {
     ($($name:literal: $value:literal $kinds:expr, $help:literal;)+) => {
@@ -131,7 +140,7 @@ fields! {
     "ghostport.ports": "list of numbers" &[Captured], "The watched ports, where they are several: the first 64.";
     "ghostport.filter": "string" &[Captured], "What the socket takes: `only port 2948/udp`, `port 2948/udp and other packets`, `everything`, `unknown`, `unknown: an eBPF program`.";
     "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
-    "ghostport.result": "`success`, `in_use`, `denied`, `error`" CALLS, "The result of a bind.";
+    "ghostport.result": "`success`, `in_use`, `denied`, `error`" RESULTS, "The result of a bind; of a selftest, `success` or `error`.";
     "ghostport.errno": "string" &[BindFailed, Awakened, Summary], "The error of a refused bind, as `EADDRINUSE`.";
     "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process. An awakening by a packet alone has none.";
     "ghostport.netns_inode": "number" PROCESSES, "The inode of the network namespace.";
@@ -144,8 +153,8 @@ fields! {
     "ghostport.executable_deleted": "boolean" PROCESSES, "`true` if the executable was deleted or replaced.";
     "process.command_args": "list of strings" PROCESSES, "The command line, at most its first 256 bytes.";
     "ghostport.command_args_truncated": "boolean" PROCESSES, "`true` if the command line was longer.";
-    "thread.id": "number" CALLS, "The thread that made the call.";
-    "thread.name": "string" CALLS, "Its name.";
+    "thread.id": "number" RESULTS, "The thread that made the call.";
+    "thread.name": "string" RESULTS, "Its name.";
     "process.user.id": "number" PROCESSES, "The effective user, in the initial user namespace.";
     "process.user.name": "string" PROCESSES, "Its name on the host.";
     "process.real_user.id": "number" PROCESSES, "The real user.";
@@ -168,7 +177,7 @@ fields! {
     "ghostport.peers": "number" &[Summary], "How many peers there were: exact for a network of IPv4, otherwise an estimate.";
     "ghostport.peer_network": "string" &[Summary], "The /24 or /64 of the peers; absent where too many networks were seen to tell them apart.";
     "ghostport.bytes": "number, bytes" &[Summary], "The size of the identified payloads on the wire.";
-    "ghostport.reason": "string" &[Awakened, Identified, Summary, UnexpectedOwner, AgentStopped, HookChanged], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops.";
+    "ghostport.reason": "string" &[Awakened, Identified, Summary, UnexpectedOwner, AgentStopped, HookChanged, Selftest], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops, which hooks a selftest was not seen by.";
     "ghostport.verdict": "string" CONVERSATIONS, "What the payload is.";
     "ghostport.grade": "`confirmed`, `consistent`, `suspect`" CONVERSATIONS, "How certain that is.";
     "ghostport.details": "object" &[Identified], "What the payload says of itself.";

@@ -16,7 +16,7 @@ use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, Rejection};
 use monitor_ledger::{BindEvidence, Change, Transition, Wake};
 
 use super::{
-    Call, Conversations, Event, EventBody, Repeats, Summary,
+    Bind, Call, Conversations, Event, EventBody, Repeats, Summary,
     tests::{context, line, record},
 };
 use crate::{
@@ -267,6 +267,13 @@ fn conversations(peers: u64, network: Option<(IpAddr, u8)>) -> Event {
     summary(Summary::Conversations(Box::new(Conversations { last, peers, network, bytes: 4800 })))
 }
 
+fn selftest(failure: Option<&str>) -> Event {
+    let EventBody::Bind(Bind { call, .. }) = bind(0, None).body else { unreachable!("a bind") };
+    let call = failure.is_none().then_some(call);
+    let at = ([127, 83, 12, 201], 2948).into();
+    Event::selftest(time(), at, call, failure.map(str::to_owned), &context())
+}
+
 fn events() -> Vec<Event> {
     use BindEvidence::{Bound, Closed, Counted, Found, Listens, Refused};
     let (refused, unnamed) = (bind(98, Some(false)), bind(4000, None));
@@ -312,6 +319,8 @@ fn events() -> Vec<Event> {
         calls(bind_of_a_proxy(), 3),
         conversations(1, Some((IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 64))),
         conversations(1000, None),
+        selftest(None),
+        selftest(Some("not seen: egress by tcx; close, which is not attached")),
     ]
 }
 

@@ -17,6 +17,7 @@ impl Event {
             EventBody::Captured(captured) if captured.is_targeted => Severity::Critical,
             EventBody::BindFailed(failed) if !is_expected(&failed.bind) => Severity::Warning,
             EventBody::HookChanged(changed) if changed.mechanism.is_none() => Severity::Warning,
+            EventBody::Selftest(selftest) if selftest.failure.is_some() => Severity::Warning,
             _ => Severity::Info,
         }
     }

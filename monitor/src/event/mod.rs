@@ -29,7 +29,7 @@ mod tests;
 pub use self::{
     body::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
-        FailedBind, HookOutcome, Identified, Repeats, Summary, UnexpectedOwner,
+        FailedBind, HookOutcome, Identified, Repeats, Selftest, Summary, UnexpectedOwner,
     },
     caller::{AncestorFields, CallerFields, IdentityFields},
     context::EventContext,

@@ -47,11 +47,14 @@ pub enum EventName {
     /// Events alike that were not emitted one by one.
     #[serde(rename = "ghostport.summary")]
     Summary,
+    /// A selftest of the agent ended.
+    #[serde(rename = "ghostport.selftest")]
+    Selftest,
 }
 
 impl EventName {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Bind,
         Self::BindFailed,
         Self::Listen,
@@ -66,6 +69,7 @@ impl EventName {
         Self::AgentStopped,
         Self::HookChanged,
         Self::Summary,
+        Self::Selftest,
     ];
 
     /// The kind alone: the name without `ghostport.`.
@@ -85,6 +89,7 @@ impl EventName {
             Self::AgentStopped => "agent_stopped",
             Self::HookChanged => "hook_changed",
             Self::Summary => "summary",
+            Self::Selftest => "selftest",
         }
     }
 

@@ -1,6 +1,8 @@
 //! Events that are no record of the kernel side: findings, transitions of ports, sockets that were
 //! found open, hooks, and the agent itself.
 
+use std::net::SocketAddr;
+
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 use monitor_identify::Identification;
@@ -9,8 +11,8 @@ use monitor_ledger::{Cause, Change, Transition};
 
 use super::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Captured, Event, EventBody, HookOutcome, Identified,
-        UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Event, EventBody, HookOutcome,
+        Identified, Selftest, UnexpectedOwner,
     },
     caller::CallerFields,
     context::EventContext,
@@ -138,6 +140,22 @@ impl Event {
     ) -> Self {
         let socket = SocketFields { transport: Some(protocol), ..SocketFields::on_port(port) };
         Self::new(time, EventBody::Answered(Answered { socket, answers, reach }), context)
+    }
+
+    /// A selftest at this address ended at `time`. `call` is its first call, if one was seen.
+    pub fn selftest(
+        time: Timestamp,
+        at: SocketAddr,
+        call: Option<Call>,
+        failure: Option<String>,
+        context: &EventContext,
+    ) -> Self {
+        let (socket, caller) = match call {
+            Some(Call { socket, caller, .. }) => (socket, caller),
+            None => (SocketFields::at(Protocol::Udp, at), None),
+        };
+        let selftest = Selftest { socket, caller, failure };
+        Self::new(time, EventBody::Selftest(selftest), context)
     }
 
     /// The agent started at `time`, with these hooks.

@@ -3,6 +3,7 @@
 use std::io;
 
 use monitor_common::socket_record::Caller;
+use monitor_kernel::time_namespace::clock_shift;
 
 use super::{proc_dir::ProcessDir, stat::Stat};
 
@@ -71,14 +72,24 @@ fn nanoseconds_per_tick() -> u64 {
     1_000_000_000 / rustix::param::clock_ticks_per_second()
 }
 
-/// As `nsec_to_clock_t` in `kernel/time/time.c` rounds it for `/proc/PID/stat`.
+/// As `nsec_to_clock_t` in `kernel/time/time.c` rounds it for `/proc/PID/stat`, which shows the clock of
+/// the reader's time namespace.
 fn to_ticks(nanoseconds: u64) -> u64 {
-    nanoseconds / nanoseconds_per_tick()
+    shifted(nanoseconds, shift_ns()) / nanoseconds_per_tick()
 }
 
-/// The beginning of a tick.
+/// The beginning of a tick, `CLOCK_BOOTTIME` of the kernel.
 pub(crate) fn to_nanoseconds(ticks: u64) -> u64 {
-    ticks.saturating_mul(nanoseconds_per_tick())
+    shifted(ticks.saturating_mul(nanoseconds_per_tick()), -shift_ns())
+}
+
+fn shift_ns() -> i128 {
+    clock_shift().unwrap_or_default().boottime_ns
+}
+
+fn shifted(nanoseconds: u64, by_ns: i128) -> u64 {
+    let shifted = (i128::from(nanoseconds) + by_ns).max(0);
+    u64::try_from(shifted).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ fn body(body: &EventBody, caller: &str, port: &str) -> String {
         EventBody::AgentStarted { .. } => "the agent is at work".into(),
         EventBody::AgentStopped { reason } => format!("the agent ends: {reason}"),
         EventBody::HookChanged(changed) => hook(changed),
+        EventBody::Selftest(selftest) => match &selftest.failure {
+            Some(failure) => format!("a selftest on {port} failed: {failure}"),
+            None => format!("a selftest on {port} passed"),
+        },
     }
 }
 
@@ -130,6 +134,7 @@ mod tests {
                 "the agent ends: SIGTERM",
                 "the hook ingress of eth0 is not attached",
                 "nc[4711] bound port 2948/tcp (wap-push) (120 times)",
+                "a selftest on port 2948/tcp (wap-push) failed: not seen: close by fexit",
             ]
         );
     }

@@ -15,7 +15,7 @@ use monitor_ledger::{BindEvidence, Wake};
 use crate::event::{
     Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Event, EventBody,
     EventContext, EventName, FailedBind, HookOutcome, Identified, IdentityFields, Repeats,
-    SocketFields, Summary, UnexpectedOwner,
+    Selftest, SocketFields, Summary, UnexpectedOwner,
 };
 use crate::sockets::{CaptureKind, Path, Reach};
 
@@ -74,6 +74,11 @@ fn body(name: EventName) -> EventBody {
         EventName::Summary => EventBody::Summary(Summary::Calls {
             last: Box::new(EventBody::Bind(bind())),
             processes: Some(1),
+        }),
+        EventName::Selftest => EventBody::Selftest(Selftest {
+            socket: socket(),
+            caller: Some(caller()),
+            failure: Some("not seen: close by fexit".into()),
         }),
     }
 }

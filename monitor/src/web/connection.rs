@@ -66,6 +66,11 @@ pub(super) struct ConnectionContext {
 }
 
 impl ConnectionContext {
+    /// The same for a connection of this client.
+    fn with(self, client: ClientProcess) -> Self {
+        Self { router: self.router.layer(Extension(client)), ..self }
+    }
+
     /// Time limit for the head of a request on a connection that begins now.
     fn head_limit(&self) -> Duration {
         if self.slots.available_permits() < MAX_CONNECTIONS / 2 {
@@ -79,6 +84,10 @@ impl ConnectionContext {
 /// Whether the client of a connection has presented a certificate that was verified.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Certified(pub(super) bool);
+
+/// The process at the other end of a Unix socket, when it connected; `None` over TCP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientProcess(pub(super) Option<u32>);
 
 /// Set on a connection that carries a stream of events, which has no time limit.
 #[derive(Clone, Debug, Default)]
@@ -113,7 +122,10 @@ pub(super) async fn accept(listener: Listener, mut context: ConnectionContext) {
                 Stream::Tcp(stream) => serve_tcp(stream, context).await,
                 Stream::Unix(stream) => {
                     let far_end = FarEnd::of(&stream);
-                    serve_stream(stream, far_end, context, Certified(false)).await;
+                    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                    let client = ClientProcess(pid.and_then(|pid| u32::try_from(pid).ok()));
+                    let (context, certified) = (context.with(client), Certified(false));
+                    serve_stream(stream, far_end, context, certified).await;
                 }
             }
             drop(slot);

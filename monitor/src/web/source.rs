@@ -6,7 +6,10 @@ use anyhow::Result;
 use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFacts};
 
 use crate::{
-    api::port::Port,
+    api::{
+        port::Port,
+        selftest::{Assignment, SelftestReport},
+    },
     config::WebDetails,
     event::broadcast::{Subscribed, Subscriber},
     store::Filter,
@@ -40,6 +43,19 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`ReadError`](crate::store::ReadError) where the store cannot be read.
     fn events(&self, filter: &Filter) -> Result<Vec<String>>;
+
+    /// Begins a selftest by this process; `None` while another runs.
+    ///
+    /// # Errors
+    /// The maps cannot be written.
+    fn begin_selftest(&self, client: Option<u32>) -> Result<Option<Assignment>>;
+
+    /// Ends the selftest, whose client has sent a packet or not; `None` if none has begun. Takes
+    /// seconds where something was not seen.
+    ///
+    /// # Errors
+    /// The maps cannot be read or written.
+    fn finish_selftest(&self, sent: bool) -> Result<Option<SelftestReport>>;
 
     /// These events from now on.
     fn subscribe(&self, events: Subscribed) -> Subscriber;

@@ -20,6 +20,8 @@ pub enum Access {
     Open,
     /// Those that `web.details` allows, and those of the Unix socket.
     Details,
+    /// Those of the Unix socket.
+    Socket,
 }
 
 /// A parameter of a query.
@@ -82,4 +84,10 @@ routes! {
         "`{\"ports\": […]}`: remote addresses by port and transport: how many, and the most talkative.";
     HOOKS: "/api/v1/hooks" Details []
         "`{\"hooks\": […]}`: what is attached, by which mechanism, and why no better one.";
+    SELFTEST: "/api/v1/selftest" Socket []
+        "By `POST`: begins a selftest, and answers with the address and the port at which the sockets of this client are not counted and raise no event for some seconds. 503 while another runs. `ghostport selftest` uses it.";
+    SELFTEST_RESULT: "/api/v1/selftest/result" Socket [
+        Parameter { example: "sent=true", help: "whether a datagram was sent from the port to itself" }
+    ]
+        "By `POST`: ends the selftest. `{\"success\": …, \"port\": …, \"hooks\": […], \"event_delivered\": …}`: which hooks have reported what was done, and whether the event `selftest` was delivered.";
 }

@@ -14,6 +14,7 @@ mod privileges;
 mod reload;
 mod running;
 mod secrets;
+mod selftest;
 mod service;
 mod sinks;
 mod store;

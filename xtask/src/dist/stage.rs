@@ -17,6 +17,14 @@ const FILES: &[(&str, &str)] = &[
     ("packaging/ghostport.yaml", "etc/ghostport/ghostport.yaml"),
     ("packaging/logrotate/ghostport", "etc/logrotate.d/ghostport"),
     ("packaging/systemd/ghostport.service", "usr/lib/systemd/system/ghostport.service"),
+    (
+        "packaging/systemd/ghostport-selftest.service",
+        "usr/lib/systemd/system/ghostport-selftest.service",
+    ),
+    (
+        "packaging/systemd/ghostport-selftest.timer",
+        "usr/lib/systemd/system/ghostport-selftest.timer",
+    ),
     ("packaging/systemd/ghostport.sysusers", "usr/lib/sysusers.d/ghostport.conf"),
     ("KNOWN_ISSUES.md", "usr/share/doc/ghostport/KNOWN_ISSUES.md"),
     ("README.md", "usr/share/doc/ghostport/README.md"),

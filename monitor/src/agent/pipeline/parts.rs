@@ -1,7 +1,10 @@
 //! What the pipeline starts with.
 
 use super::{message::Wanted, shared_ledger::SharedLedger};
-use crate::{config::CommandLines, event::EventContext, sinks::EventQueue, store::StoreQueue};
+use crate::{
+    agent::selftests::Selftests, config::CommandLines, event::EventContext, sinks::EventQueue,
+    store::StoreQueue,
+};
 
 /// What the pipeline starts with.
 #[derive(Debug)]
@@ -18,4 +21,6 @@ pub struct Parts {
     pub queue: EventQueue,
     /// The store of events and ledger.
     pub store: StoreQueue,
+    /// Selftests of this agent.
+    pub selftests: Selftests,
 }

@@ -26,7 +26,7 @@ use super::{
     shared_ledger::{SharedLedger, lock},
 };
 use crate::{
-    agent::{clock, scan::Scan},
+    agent::{clock, scan::Scan, selftests::Selftests},
     classification::{Classifier, Finding, Tallies},
     config::{CommandLines, IdentifiedEvents, PayloadConfig, WatchedPort},
     event::{self, Event, EventBody, EventContext, Repeats},
@@ -67,6 +67,7 @@ pub(super) struct Worker {
     has_scanned: bool,
     captures: KnownCaptures,
     shared: Arc<Shared>,
+    selftests: Selftests,
     /// The ways of answers whose events were emitted.
     answers: ReportedPaths,
     /// Transitions that are not emitted yet. The allocation is kept.
@@ -101,6 +102,7 @@ impl Worker {
             has_scanned: false,
             captures: KnownCaptures::default(),
             shared,
+            selftests: parts.selftests,
             answers: ReportedPaths::default(),
             transitions: Vec::new(),
         }
@@ -155,6 +157,9 @@ impl Worker {
             caller.command_line = None;
         }
         let caller = self.enricher.identify(&record).filter(|_| !is_our_close(&record));
+        if record.is_selftest {
+            return self.selftests.record(record.call, self.call(&record, caller.as_ref()));
+        }
         let expected = self.is_expected(&record, caller.as_ref());
         if let Some(call) = socket_call(&record, time, expected == Some(true)) {
             lock(&self.ledger).record_calls(&call, record.count, &mut self.transitions);
@@ -190,15 +195,20 @@ impl Worker {
         caller: Option<&Identity>,
         expected: Option<bool>,
     ) -> Event {
+        let call = self.call(record, caller);
+        let first = self.context.time_of_day(record.time_ns).filter(|_| record.count > 1);
+        let repeats = first.map(|first| Repeats { count: record.count, first, last: time });
+        let body = EventBody::from_call(call, record.call, expected);
+        Event { repeats, ..Event::new(time, body, &self.context) }
+    }
+
+    fn call(&self, record: &SocketRecord, caller: Option<&Identity>) -> event::Call {
         let mut call = event::Call::new(record, &self.context);
         match caller {
             Some(caller) => call.complete(caller),
             None => call.caller = None,
         }
-        let first = self.context.time_of_day(record.time_ns).filter(|_| record.count > 1);
-        let repeats = first.map(|first| Repeats { count: record.count, first, last: time });
-        let body = EventBody::from_call(call, record.call, expected);
-        Event { repeats, ..Event::new(time, body, &self.context) }
+        call
     }
 
     fn classify(&mut self, sample: &SampleRecord) {

@@ -13,7 +13,9 @@ use monitor_kernel::{
     capabilities::{self, CAPABILITIES, Capability},
     cgroup, limits,
     lockdown::{self, Lockdown},
-    pins, tracefs,
+    pins,
+    time_namespace::{ClockShift, clock_shift},
+    tracefs,
 };
 
 use super::agent::{Agent, is_ordinary_user};
@@ -83,6 +85,7 @@ pub(super) fn of_host(found: &Agent) -> Vec<Fact> {
         unprivileged_bpf(),
         user_namespace(),
         pid_namespace(),
+        time_namespace(),
         network_namespace(),
         Some(user(agent)),
     ];
@@ -193,6 +196,24 @@ fn pid_namespace() -> Option<Fact> {
             "run it with the process ids of the host: --pid=host",
         )
     })
+}
+
+/// The clocks of a time namespace are converted, if their shift is known.
+fn time_namespace() -> Option<Fact> {
+    let fact = |value: String| Fact::ok(PRIVILEGES, "clocks", value);
+    match clock_shift() {
+        Some(shift) if shift == ClockShift::default() => None,
+        Some(ClockShift { boottime_ns, .. }) => Some(fact(format!(
+            "of a time namespace, {} s ahead of the kernel's, which is taken into account",
+            boottime_ns / 1_000_000_000
+        ))),
+        None => Some(
+            fact("of a time namespace, and how far they are shifted is not known".into()).lost(
+                "times of events, and processes by their start, are wrong by that",
+                "run it in the time namespace of the host",
+            ),
+        ),
+    }
 }
 
 /// Another network namespace is a choice of the operator, and reported as no defect.

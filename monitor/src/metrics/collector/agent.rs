@@ -77,8 +77,13 @@ pub(super) fn maps(snapshot: &Snapshot) -> Vec<Family> {
 pub(super) fn agent(status: &AgentStatus) -> Vec<Family> {
     let mut build = Family::new(&names::BUILD_INFO);
     build.add(&[status.build.version, status.build.revision, &status.build.kernel], 1.0);
-    let selftest = status.selftest.as_ref();
-    let succeeded = selftest.is_some_and(|outcome| outcome.success);
+    let mut succeeded = Family::new(&names::SELFTEST_SUCCESS);
+    let mut ended = Family::new(&names::SELFTEST_TIMESTAMP);
+    // Absent where none has run: 0 would be a failure.
+    if let Some(outcome) = &status.selftest {
+        succeeded.add(&[], f64::from(u8::from(outcome.success)));
+        ended.add(&[], outcome.time.as_millisecond() as f64 / 1e3);
+    }
     vec![
         build,
         Family::of_one(&names::CONFIG_RELOAD_SUCCESS, f64::from(u8::from(status.reload_succeeded))),
@@ -86,11 +91,8 @@ pub(super) fn agent(status: &AgentStatus) -> Vec<Family> {
             &names::CONFIG_RELOAD_TIMESTAMP,
             status.reloaded_at.as_millisecond() as f64 / 1e3,
         ),
-        Family::of_one(&names::SELFTEST_SUCCESS, f64::from(u8::from(succeeded))),
-        Family::of_one(
-            &names::SELFTEST_TIMESTAMP,
-            selftest.map_or(0.0, |outcome| outcome.time.as_millisecond() as f64 / 1e3),
-        ),
+        succeeded,
+        ended,
         Family::of_one(
             &names::UNMATCHED_INTERFACE_PATTERNS,
             status.unmatched_interface_patterns as f64,

@@ -6,6 +6,7 @@ mod answer;
 mod events;
 mod hooks;
 mod ports;
+mod selftest;
 mod stream;
 mod talkers;
 
@@ -15,7 +16,7 @@ use axum::{
     http::StatusCode,
     middleware::{self, Next},
     response::Response,
-    routing::{any, get},
+    routing::{any, get, post},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -40,6 +41,8 @@ pub(super) fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router 
         .route(table::EVENT_STREAM.path, get(stream::events))
         .route(table::TALKERS.path, get(talkers::talkers))
         .route(table::HOOKS.path, get(hooks::hooks))
+        .route(table::SELFTEST.path, post(selftest::begin))
+        .route(table::SELFTEST_RESULT.path, post(selftest::finish))
         .route("/api/{*rest}", any(unknown))
         .route(table::PAGE.path, get(page::page))
         .method_not_allowed_fallback(async || {

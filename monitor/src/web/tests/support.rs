@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use crate::{
-    api::port::Port,
+    api::{
+        port::Port,
+        selftest::{Assignment, SelftestReport},
+    },
     config::{WatchedPort, WebDetails},
     event::{
         JsonLine,
@@ -78,6 +81,14 @@ impl Source for Known {
         }
         let event = format!(r#"{{"port":{}}}"#, filter.port.unwrap_or(0));
         Ok(vec![event; filter.limit.unwrap_or(0).min(2) as usize])
+    }
+
+    fn begin_selftest(&self, _client: Option<u32>) -> anyhow::Result<Option<Assignment>> {
+        Ok(None)
+    }
+
+    fn finish_selftest(&self, _sent: bool) -> anyhow::Result<Option<SelftestReport>> {
+        Ok(None)
     }
 
     fn subscribe(&self, events: Subscribed) -> Subscriber {

@@ -1,39 +1,26 @@
 //! What a running agent serves and reports, also where the host lacks something.
 
 use std::{
-    fs, net::UdpSocket, os::unix::process::CommandExt as _, path::Path, process::Stdio, thread,
+    fs,
+    net::UdpSocket,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::Value;
 use testkit::{
-    agent::{Agent, LISTEN, finish, ghostport, stderr, stdout},
+    agent::{Agent, LISTEN, binary, finish, ghostport, stderr, stdout},
     eventually,
     frames::plain_udp,
     wire::Wire,
     world::{in_world, port},
 };
 
-use super::support::{bind_watched, binds, config, only_error, watched};
-
-#[test]
-fn reports_the_outcome_of_the_last_selftest() {
-    in_world(|world| {
-        let agent = Agent::start(world, &config());
-        let told = || {
-            let metrics = agent.metrics();
-            let value = |name: &str| metrics.value(name, &[]);
-            (value("ghostport_selftest_success"), value("ghostport_selftest_timestamp_seconds"))
-        };
-        assert_eq!(told(), (0.0, 0.0), "there was none");
-        let output = finish(ghostport().arg("selftest"));
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        let (success, time) = told();
-        assert_eq!(success, 1.0);
-        assert!(time > 1.7e9, "{time}");
-    });
-}
+use super::support::{bind_watched, binds, config, watched};
 
 #[test]
 fn answers_each_route_with_its_status() {
@@ -221,24 +208,27 @@ fn serves_others_beside_a_silent_client() {
     });
 }
 
-/// In the host's own namespaces, and beside a running agent: it leaves both alone.
+/// A time namespace shifts the clocks of the agent, and what `/proc` shows it, but not the kernel side.
 #[test]
-fn selftest_observes_its_own_traffic() {
+fn events_have_their_time_in_a_time_namespace() {
     in_world(|world| {
-        let agent = Agent::start(world, &config());
-        let before = agent.metrics().traffic();
-        let selftest = finish(ghostport().arg("selftest"));
-        assert_eq!(selftest.status.code(), Some(0), "{}", stderr(&selftest));
-        for line in ["a bind", "a packet received", "a packet sent"] {
-            let said = stdout(&selftest);
-            let line = said.lines().find(|said| said.trim_start().starts_with(line));
-            assert!(line.is_some_and(|line| !line.ends_with("nothing")), "{said}");
-        }
-        assert_eq!(agent.metrics().traffic(), before, "a packet in our namespace");
-        assert_eq!(agent.terminate().code(), Some(0));
-
-        let refused = finish(ghostport().arg("selftest").uid(65534));
-        assert_eq!(refused.status.code(), Some(1));
-        assert!(only_error(&refused).contains("CAP_SYS_ADMIN"), "{}", stderr(&refused));
+        let mut command = Command::new("unshare");
+        command.args(["--time", "--boottime", "100000", "--monotonic", "50000", "--fork"]);
+        command.arg("--kill-child").arg(binary()).arg("run");
+        let before = Timestamp::now();
+        let agent = Agent::launch(world, &config(), command);
+        bind_watched();
+        let events = agent.socket_events();
+        let bind = events.iter().find(|event| event["event.name"] == "ghostport.bind");
+        let bind = bind.unwrap_or_else(|| panic!("no bind: {events:#?}"));
+        let time = |key: &str| -> Timestamp {
+            bind[key].as_str().and_then(|time| time.parse().ok()).expect("a time")
+        };
+        let now = Timestamp::now();
+        assert!((before..now).contains(&time("time")), "{bind}");
+        let created = time("process.creation.time");
+        assert!(created < before && before.duration_since(created).as_secs() < 86_400, "{bind}");
+        // Found in /proc by its start.
+        assert!(bind["process.executable.path"].is_string(), "{bind}");
     });
 }
