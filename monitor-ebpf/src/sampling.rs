@@ -10,7 +10,9 @@ use monitor_common::{
 
 use crate::{
     counter::add,
-    maps::{RECENT_SOURCES, SAMPLES, SAMPLING, SKIPPED_SAMPLES, add_atomic, is_nearly_full, wakeup},
+    maps::{
+        RECENT_SOURCES, SAMPLES, SAMPLING, SKIPPED_SAMPLES, add_atomic, is_nearly_full, wakeup,
+    },
     network::Network,
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView, least},

@@ -261,3 +261,12 @@ fn explain_describes_known_ports_and_reports_unknown_ones() {
     assert_eq!(text(&["explain", "65000"]).0, Some(2));
     assert_eq!(text(&["explain", "0"]).0, Some(2));
 }
+
+#[test]
+fn escapes_the_name_of_a_file_that_cannot_be_read() {
+    let output = run(&["identify", "no\u{1b}[2J\u{202e}\r\nsuch.pcap"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(said.contains(r"no\u{1b}[2J\u{202e}\u{d}\u{a}such.pcap"), "{said}");
+    assert!(!said.contains(['\u{1b}', '\u{202e}', '\r']), "{said:?}");
+}

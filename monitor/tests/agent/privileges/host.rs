@@ -7,8 +7,9 @@ use std::{
 
 use serde_json::Value;
 use testkit::{
-    agent::Agent,
+    agent::{Agent, Config},
     privileges::{Privileges, SOMEBODY},
+    sh,
     world::{World, in_world},
 };
 
@@ -19,6 +20,20 @@ use super::{
         config, is_guest, start, watched,
     },
 };
+
+/// A name may be an escape sequence.
+#[test]
+fn doctor_escapes_the_names_of_interfaces() {
+    in_world(|world| {
+        sh("ip link add gp\u{1b}[2J\u{202e} type dummy");
+        // A dummy interface has no native XDP, so that its hook and the reason are in the report.
+        let config = Config::new([watched()]).on(&["gp*"]).mode("xdp-native");
+        let _agent = Agent::start(world, &config);
+        let doctor = Doctor::of_root();
+        assert!(doctor.text.contains(r"gp\u{1b}[2J\u{202e}"), "{}", doctor.text);
+        assert!(!doctor.text.contains(['\u{1b}', '\u{202e}']), "{:?}", doctor.text);
+    });
+}
 
 #[test]
 fn doctor_reports_a_missing_bpf_filesystem() {
