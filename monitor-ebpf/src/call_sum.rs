@@ -73,6 +73,7 @@ fn begin<const CAPACITY: usize>(
     key: &SumKey,
 ) -> Option<(*mut CallSum, bool)> {
     // Another CPU may begin it at the same time: then this one fails and finds that.
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "a copy has no room on the stack")]
     let is_new = sums.insert(key, &NOTHING, BPF_NOEXIST.into()).is_ok();
     Some((sums.get_ptr_mut(key)?, is_new))
 }
