@@ -2,8 +2,8 @@
 //! masked before it reaches an event, the store, the API or a page.
 //!
 //! By rules, so that some are missed and some are masked that are none:
-//! [`is_secret_name`](name::is_secret_name) says which names have secret values,
-//! [`text`] finds values in a text, and [`arguments`] knows what programs do with their arguments.
+//! `name` says which names have secret values, `text` finds values in a text, and `arguments` knows
+//! what programs do with their arguments.
 
 mod arguments;
 mod details;
