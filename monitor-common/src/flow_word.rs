@@ -6,7 +6,7 @@ use crate::limits::CONVERSATIONS;
 pub(crate) const FLOW: u64 = 0xffff_fffc_0000_0000;
 
 /// The part of it that is not the index of the word among
-/// [`CONVERSATIONS`](crate::limits::CONVERSATIONS) anyway.
+/// [`CONVERSATIONS`] anyway.
 pub(crate) const FLOW_IN_SLOT: u64 = FLOW & (u64::MAX >> CONVERSATIONS.trailing_zeros());
 
 /// The part that says what is known of the flow.
