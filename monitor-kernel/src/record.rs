@@ -79,7 +79,11 @@ impl Record {
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(0o755).create(folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => ownership::take(folder)?,
-            made => made?,
+            made => {
+                made?;
+                // Other users enter it, whatever the agent's umask is.
+                fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+            }
         }
         let draft = folder.join(format!("{FILE}.new"));
         fs::write(&draft, serde_json::to_vec_pretty(self)?)?;

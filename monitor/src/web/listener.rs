@@ -74,7 +74,12 @@ impl Listener {
     /// The folder, the socket or its permissions cannot be made.
     pub fn on_socket(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
+            let is_new = !folder.exists();
             fs::create_dir_all(folder)?;
+            if is_new {
+                // It also has what every user may read. The socket has a mode of its own.
+                fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+            }
         }
         let unnamed = path.with_extension("new");
         remove(&unnamed)?;

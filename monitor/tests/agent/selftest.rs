@@ -11,6 +11,7 @@ use ghostport::api::{SOCKET, selftest::Assignment};
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, LISTEN, finish, ghostport, stderr, stdout},
+    eventually,
     privileges::{Privileges, SOMEBODY},
     world::{World, in_world, port},
 };
@@ -43,6 +44,8 @@ fn assert_fails(output: &Output) -> String {
 /// The only event of a selftest.
 #[track_caller]
 fn only_event(agent: &Agent) -> Value {
+    // A sink writes it after the selftest has its answer.
+    eventually("the event", || (agent.count_events("selftest") > 0).then_some(()));
     let events = agent.events();
     let is_of_a_port = |event: &&Value| {
         let name = event["event.name"].as_str().expect("a name");
@@ -159,11 +162,16 @@ fn only_the_assigned_address_has_the_mark() {
         assert!(post("/api/v1/selftest/result?sent=false").contains("\"success\":true"));
         // The mark has ended.
         drop(UdpSocket::bind((address, port)).expect("bound"));
-        let events = agent.socket_events();
-        let binds = events.iter().filter(|event| event["event.name"] == "ghostport.bind");
-        let addresses: Vec<&str> =
-            binds.filter_map(|bind| bind["network.local.address"].as_str()).collect();
-        assert_eq!(addresses, ["127.0.0.1", &*address.to_string()]);
+        let addresses = || -> Vec<String> {
+            let is_bind = |event: &Value| {
+                event["event.name"] == "ghostport.bind" && event["network.local.port"] == port
+            };
+            let binds = agent.events().into_iter().filter(is_bind);
+            let address = |bind: Value| bind["network.local.address"].as_str().map(str::to_owned);
+            binds.filter_map(address).collect()
+        };
+        eventually("both binds", || (addresses().len() >= 2).then_some(()));
+        assert_eq!(addresses(), ["127.0.0.1", &*address.to_string()]);
         assert!(post("/api/v1/selftest/result?sent=false").contains(" 404 "));
     });
 }

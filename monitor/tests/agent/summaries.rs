@@ -17,7 +17,8 @@ use testkit::{
     world::{World, in_world, port},
 };
 
-const BINDS: u64 = 200;
+/// With their closes within the share of a process.
+const BINDS: u64 = 60;
 const REQUESTS: u64 = 10;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -109,8 +109,9 @@ fn reports_the_binder_and_the_holders_of_a_socket_unit() {
             (holders.len() == 2).then_some(holders)
         });
         let service = systemd.unit_pids("gp-ours.service")[0];
-        assert_eq!(both[0], alone[0], "the binder holds it, too");
-        assert_eq!(both[1], (service, Some("gp-ours.service".to_owned())));
+        // In the order of their numbers, of which the kernel begins again with small ones.
+        assert!(both.contains(&alone[0]), "the binder holds it, too: {both:?}");
+        assert!(both.contains(&(service, Some("gp-ours.service".to_owned()))), "{both:?}");
         assert_eq!(named(&agent.events(), "bind", port(2)).len(), 1, "nobody bound it again");
         drop(client);
     });

@@ -82,6 +82,8 @@ fn check_describes_a_socket_in_full() {
                 "command_args": ["cat"],
                 "user": "root",
             }],
+            // Of a port without `expect`.
+            "expected": false,
         });
         assert_eq!(*socket, expected);
         only_socket(port(0));

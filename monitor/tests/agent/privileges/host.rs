@@ -25,10 +25,8 @@ use super::{
 #[test]
 fn doctor_escapes_the_names_of_interfaces() {
     in_world(|world| {
-        sh("ip link add gp\u{1b}[2J\u{202e} type dummy");
-        // A dummy interface has no native XDP, so that its hook and the reason are in the report.
-        let config = Config::new([watched()]).on(&["gp*"]).mode("xdp-native");
-        let _agent = Agent::start(world, &config);
+        sh("ip link add gp\u{1b}[2J\u{202e} type veth peer name peer0");
+        let _agent = Agent::start(world, &Config::new([watched()]).on(&["gp*"]));
         let doctor = Doctor::of_root();
         assert!(doctor.text.contains(r"gp\u{1b}[2J\u{202e}"), "{}", doctor.text);
         assert!(!doctor.text.contains(['\u{1b}', '\u{202e}']), "{:?}", doctor.text);

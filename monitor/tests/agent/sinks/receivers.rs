@@ -150,7 +150,8 @@ fn retries_what_fails_for_a_while() {
             _ => Answer::After(Duration::from_millis(300)),
         });
         let agent = Agent::start(world, &Config::new([port(0)]).with_sinks([webhook(&receiver)]));
-        for _ in 0..100 {
+        // With their closes within the share of a process.
+        for _ in 0..50 {
             bind(0);
         }
         let mut events = eventually("every event", || {
@@ -158,7 +159,7 @@ fn retries_what_fails_for_a_while() {
             let requests = receiver.requests();
             let taken = requests.get(2..)?.iter().flat_map(|r| r.json().as_array().cloned());
             let events: Vec<Value> = taken.flatten().collect();
-            (count(&events, "bind", 0) == 100 && events.len() == told.len()).then_some(events)
+            (count(&events, "bind", 0) == 50 && events.len() == told.len()).then_some(events)
         });
         events.dedup();
         assert_eq!(events, agent.events(), "each once, and in order");
