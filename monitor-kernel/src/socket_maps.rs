@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
 use aya_obj::generated::{bpf_attach_type, bpf_map_info, bpf_map_type};
@@ -59,7 +59,7 @@ pub fn with_programs() -> io::Result<Vec<SocketMap>> {
 
 /// `None` for a map of another type, and for one without programs.
 fn read(id: u32) -> io::Result<Option<SocketMap>> {
-    let map = open(id)?;
+    let map = sys::open_by(MAP_GET_FD_BY_ID, id)?;
     // SAFETY: all members are integers, for which zero is a value.
     let mut info: bpf_map_info = unsafe { std::mem::zeroed() };
     sys::ask(&map, &mut info)?;
@@ -105,11 +105,8 @@ fn cookies(map: &OwnedFd, key_size: usize) -> Vec<u64> {
 
 /// `{ u32 map_fd; u64 key; u64 value or next_key; u64 flags; }`
 fn command(command: libc::c_long, map: &OwnedFd, key: u64, value: u64) -> io::Result<()> {
-    let mut attributes = [map.as_raw_fd() as u64, key, value, 0];
-    if cfg!(target_endian = "big") {
-        attributes[0] <<= 32;
-    }
-    sys::bpf(command, &mut attributes).map(drop)
+    let map = sys::pair(map.as_raw_fd() as u32, 0);
+    sys::bpf(command, &mut [map, key, value, 0]).map(drop)
 }
 
 /// The id of the next map; `None` after the last.
@@ -121,11 +118,4 @@ fn next_id(last: u32) -> io::Result<Option<u32>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn open(id: u32) -> io::Result<OwnedFd> {
-    // `{ u32 map_id; u32 next_id; u32 open_flags; }`
-    let descriptor = sys::bpf(MAP_GET_FD_BY_ID, &mut [id, 0, 0])?;
-    // SAFETY: the kernel has just opened this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -159,7 +159,7 @@ pub fn open_program(id: u32) -> io::Result<OwnedFd> {
 }
 
 /// Runs a command whose one argument is a number, and which opens a descriptor.
-fn open_by(command: libc::c_long, id: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open_by(command: libc::c_long, id: u32) -> io::Result<OwnedFd> {
     let descriptor = bpf(command, &mut Attributes { first: pair(id, 0), second: 0, third: 0 })?;
     // SAFETY: the kernel has just opened this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
@@ -169,10 +169,7 @@ fn open_by(command: libc::c_long, id: u32) -> io::Result<OwnedFd> {
 /// CPU, since Linux 5.12, or in a call that forbids kprobes and perf's tracepoints meanwhile
 /// (`trace_call_bpf` in `kernel/trace/bpf_trace.c`), since Linux 6.7.
 pub fn missed_runs(program: &OwnedFd) -> io::Result<u64> {
-    // SAFETY: all members are integers, for which zero is a value.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-    ask(program, &mut info)?;
-    Ok(info.recursion_misses)
+    Ok(program_info(program)?.recursion_misses)
 }
 
 /// Has the kernel count the runs of all programs, as long as the descriptor is open. Takes
@@ -184,20 +181,22 @@ pub fn enable_run_statistics() -> io::Result<OwnedFd> {
 
 /// How often a program ran while runs were counted.
 pub fn run_count(program: &OwnedFd) -> io::Result<u64> {
-    // SAFETY: all members are integers, for which zero is a value.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-    ask(program, &mut info)?;
-    Ok(info.run_cnt)
+    Ok(program_info(program)?.run_cnt)
 }
 
 /// Name of a program, which its owner has chosen; empty if it has none.
 pub fn program_name(program: &OwnedFd) -> io::Result<String> {
-    // SAFETY: all members are integers, for which zero is a value.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-    ask(program, &mut info)?;
+    let info = program_info(program)?;
     let bytes = info.name.iter().map(|byte| byte.cast_unsigned());
     let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
     Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
+fn program_info(program: &OwnedFd) -> io::Result<bpf_prog_info> {
+    // SAFETY: all members are integers, for which zero is a value.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    ask(program, &mut info)?;
+    Ok(info)
 }
 
 /// Ids of the programs that are attached to a network namespace or control group.
@@ -257,7 +256,7 @@ pub(crate) fn ask<T>(object: &OwnedFd, info: &mut T) -> io::Result<()> {
 }
 
 /// Two members of 32 bits.
-const fn pair(first: u32, second: u32) -> u64 {
+pub(crate) const fn pair(first: u32, second: u32) -> u64 {
     let (first, second) = (first as u64, second as u64);
     if cfg!(target_endian = "little") { first | second << 32 } else { first << 32 | second }
 }
