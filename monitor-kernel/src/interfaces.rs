@@ -1,8 +1,9 @@
 //! The interfaces of this network namespace, and changes of them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
+    ops::RangeInclusive,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -32,8 +33,10 @@ const INFO_DATA: u16 = 2;
 const EXTENT: u16 = 29;
 const LOWER_NETNS: u16 = 37;
 const XDP: u16 = 43;
-const XDP_PROGRAM: u16 = 4;
 const VRF_TABLE: u16 = 1;
+
+/// `IFLA_XDP_PROG_ID` to `IFLA_XDP_HW_PROG_ID`: with programs at several places the first is absent.
+const XDP_PROGRAMS: RangeInclusive<u16> = 4..=7;
 
 /// `RTEXT_FILTER_SKIP_STATS`.
 const WITHOUT_STATISTICS: u32 = 1 << 3;
@@ -72,15 +75,16 @@ pub struct Interface {
     pub master: Option<u32>,
     /// Index of the interface that it is stacked on, if that is in this network namespace.
     pub lower: Option<u32>,
-    /// Whether it has an XDP program, in the driver or in the stack.
-    pub has_xdp: bool,
+    /// Ids of its XDP programs: in the stack, in the driver or in the hardware.
+    pub xdp_programs: BTreeSet<u32>,
 }
 
 impl Interface {
     /// An interface that is neither stacked nor a member of another.
     pub fn new(index: u32, name: &str, mtu: u32, link: Link) -> Self {
         let name = name.to_owned();
-        Self { index, name, mtu, link, kind: None, master: None, lower: None, has_xdp: false }
+        let xdp_programs = BTreeSet::new();
+        Self { index, name, mtu, link, kind: None, master: None, lower: None, xdp_programs }
     }
 
     fn read(message: &[u8]) -> Option<Self> {
@@ -91,7 +95,6 @@ impl Interface {
         let data = info.and_then(|info| info.nested(INFO_DATA));
         let kind = link_kind::name(kind, data, head.hardware);
         let lower = attributes.u32(LOWER).filter(|lower| ![0, head.index].contains(lower));
-        let programs = attributes.nested(XDP).and_then(|xdp| xdp.u32(XDP_PROGRAM));
         Some(Self {
             index: head.index,
             name: interface_name::text(attributes.bytes(NAME)?),
@@ -100,9 +103,32 @@ impl Interface {
             kind: kind.map(str::to_owned),
             master: attributes.u32(MASTER).filter(|master| *master != 0),
             lower: lower.filter(|_| attributes.get(LOWER_NETNS).is_none()),
-            has_xdp: programs.is_some_and(|id| id != 0),
+            xdp_programs: xdp_programs(attributes),
         })
     }
+}
+
+fn xdp_programs(link: Attributes<'_>) -> BTreeSet<u32> {
+    let attributes = link.nested(XDP).into_iter().flatten();
+    let programs = attributes.filter(|(kind, _)| XDP_PROGRAMS.contains(kind));
+    programs.filter_map(|(_, id)| beginning::<u32>(id)).filter(|id| *id != 0).collect()
+}
+
+/// The interfaces of the calling thread's network namespace, by index.
+///
+/// # Errors
+/// The kernel grants no netlink socket, or does not answer.
+pub fn here() -> io::Result<BTreeMap<u32, Interface>> {
+    list(&mut Socket::open(None)?)
+}
+
+fn list(requests: &mut Socket) -> io::Result<BTreeMap<u32, Interface>> {
+    let mut found = BTreeMap::new();
+    requests.ask(&list_request(), |message| {
+        found.extend(Interface::read(message).map(|interface| (interface.index, interface)));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Packets that an interface received and sent since it was made.
@@ -148,12 +174,7 @@ impl Interfaces {
     /// # Errors
     /// The kernel does not answer.
     pub fn list(&self) -> io::Result<BTreeMap<u32, Interface>> {
-        let mut found = BTreeMap::new();
-        self.requests().ask(&list_request(), |message| {
-            found.extend(Interface::read(message).map(|interface| (interface.index, interface)));
-            Ok(())
-        })?;
-        Ok(found)
+        list(&mut self.requests())
     }
 
     /// Packets of every interface, by index, as the kernel counts them.
@@ -270,6 +291,21 @@ mod tests {
         );
         let read = Interface::read(&veth).expect("an interface");
         assert_eq!((read.lower, &*read.name, read.link), (None, r"v\xff", Link::Veth));
+    }
+
+    #[test]
+    fn finds_the_programs_at_every_place() {
+        let program = |kind, id: u32| attribute(kind, &id.to_ne_bytes());
+        let ids = |nested: &[u8]| {
+            let read = Interface::read(&message(7, &[(NAME, b"eth0\0"), (XDP, nested)]));
+            read.expect("an interface").xdp_programs.into_iter().collect::<Vec<_>>()
+        };
+        // Of a driver: the id is there twice, behind the mode.
+        let mode = [&attribute(2, &[1])[..], &[0; 3]].concat();
+        let driver = [mode, program(4, 7), program(5, 7)].concat();
+        assert_eq!(ids(&driver), [7]);
+        assert_eq!(ids(&[program(5, 7), program(7, 9)].concat()), [7, 9]);
+        assert_eq!(ids(&program(4, 0)), [0; 0]);
     }
 
     #[tokio::test]

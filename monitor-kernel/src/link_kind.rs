@@ -37,6 +37,13 @@ pub enum Link {
     Other,
 }
 
+impl Link {
+    /// Whether packets start with an Ethernet header.
+    pub const fn is_ethernet(self) -> bool {
+        matches!(self, Self::Ethernet | Self::Veth | Self::Tap | Self::Bond)
+    }
+}
+
 /// The word for an interface of the kernel's `kind`. The kernel has one for tun and tap devices; what
 /// distinguishes them is in `data` since Linux 4.17, and their packets.
 pub(crate) fn name<'a>(
@@ -88,5 +95,9 @@ mod tests {
         assert_eq!(link(hardware::LOOPBACK, None), Link::Ethernet);
         assert_eq!(link(hardware::NONE, Some("wireguard")), Link::Ip);
         assert_eq!(link(32, Some("ipoib")), Link::Other);
+        for kind in ["veth", "tap", "bond", "vlan"] {
+            assert!(link(hardware::ETHERNET, Some(kind)).is_ethernet(), "{kind}");
+        }
+        assert!(!link(hardware::NONE, Some("tun")).is_ethernet());
     }
 }

@@ -8,11 +8,12 @@ use std::{
 };
 
 use monitor_common::flow::LOOPBACK;
+use monitor_kernel::interfaces;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
     captures::{self, ListedCapture},
-    diag, links,
+    diag,
     namespaces::{HERE, NamespacePath, Namespaces},
     port_filter::PortFilter,
     proc_net,
@@ -143,13 +144,19 @@ fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
         without_filters(here)
     });
     let is_bound_to_one = |entry: &Entry| entry.interface > LOOPBACK;
-    let dummies =
-        if entries.iter().any(is_bound_to_one) { links::dummies() } else { Ok(BTreeSet::new()) };
+    let dummies = if entries.iter().any(is_bound_to_one) { dummies() } else { Ok(BTreeSet::new()) };
     let dummies = dummies.unwrap_or_else(|error| {
         tracing::debug!(%error, "the kinds of interfaces stay unknown");
         BTreeSet::new()
     });
     Ok(Found { entries, captures, dummies, lists: identity(here).ok() })
+}
+
+/// Indices of the dummy interfaces: no packet arrives there from elsewhere.
+fn dummies() -> io::Result<BTreeSet<u32>> {
+    let all = interfaces::here()?.into_values();
+    let dummies = all.filter(|interface| interface.kind.as_deref() == Some("dummy"));
+    Ok(dummies.map(|interface| interface.index).collect())
 }
 
 /// UDP-Lite and SCTP.

@@ -24,7 +24,6 @@ mod expected;
 mod held;
 mod holders;
 mod kernel_modules;
-mod links;
 mod list;
 mod namespaces;
 mod numbered;

@@ -34,7 +34,7 @@ pub(super) fn all() -> Vec<Interface> {
 
 /// Names of those that have an XDP program, whose it is.
 pub(super) fn with_xdp(all: &[Interface]) -> Vec<String> {
-    let found = all.iter().filter(|interface| interface.has_xdp);
+    let found = all.iter().filter(|interface| !interface.xdp_programs.is_empty());
     found.map(|interface| interface.name.clone()).collect()
 }
 

@@ -1,6 +1,8 @@
 //! The packet, raw and AF_XDP sockets of a network namespace.
 
-use std::{io, path::Path};
+use std::{cell::LazyCell, collections::BTreeMap, io, path::Path};
+
+use monitor_kernel::interfaces::{self, Interface};
 
 use super::{
     capture::{CaptureKind, Queue},
@@ -10,7 +12,7 @@ use super::{
     proc_net::{self, RawLine},
     scope::Offered,
 };
-use crate::sockets::{kernel_modules::Module, links};
+use crate::sockets::kernel_modules::Module;
 
 /// `include/uapi/linux/if_ether.h`.
 const ETH_P_ALL: u16 = 0x0003;
@@ -48,13 +50,18 @@ pub(super) enum ListedFilter {
     Elsewhere,
 }
 
+/// The interfaces of the calling thread's namespace by index, which few sockets make necessary.
+type LazyInterfaces = LazyCell<BTreeMap<u32, Interface>>;
+
 /// The sockets of the calling thread's namespace, whose `net` folder is `folder`.
 pub(in crate::sockets) fn here(folder: &Path) -> io::Result<Vec<ListedCapture>> {
     let packet_sockets = proc_net::packet_sockets(folder)?;
+    let interfaces = LazyInterfaces::new(all_interfaces);
     let mut found = Vec::new();
     if !packet_sockets.is_empty() && Module::PacketDiag.is_present() {
         let with_filters = diag::packet_sockets()?;
-        found.extend(with_filters.iter().filter_map(packet_socket));
+        let listed = with_filters.iter().filter_map(|socket| packet_socket(socket, &interfaces));
+        found.extend(listed);
     } else {
         found.extend(packet_sockets.iter().filter_map(without_filter));
     }
@@ -62,10 +69,9 @@ pub(in crate::sockets) fn here(folder: &Path) -> io::Result<Vec<ListedCapture>> 
     match proc_net::xdp_sockets(folder)? {
         0 => {}
         _ if Module::XskDiag.is_present() => {
-            let names = links::names()?;
             found.extend(diag::xdp_sockets()?.into_iter().map(|socket| {
                 let queue = socket.bound.and_then(|(interface, number)| {
-                    Some(Queue { interface: names.get(&interface)?.clone(), number })
+                    Some(Queue { interface: interfaces.get(&interface)?.name.clone(), number })
                 });
                 xdp(socket.inode, queue)
             }));
@@ -87,8 +93,15 @@ pub(in crate::sockets) fn of_folder(folder: &Path) -> io::Result<Vec<ListedCaptu
     Ok(found)
 }
 
+fn all_interfaces() -> BTreeMap<u32, Interface> {
+    interfaces::here().unwrap_or_else(|error| {
+        tracing::debug!(%error, "names and types of interfaces stay unknown");
+        BTreeMap::new()
+    })
+}
+
 /// `None` for a socket that takes neither IPv4 nor IPv6.
-fn packet_socket(socket: &PacketSocket) -> Option<ListedCapture> {
+fn packet_socket(socket: &PacketSocket, interfaces: &LazyInterfaces) -> Option<ListedCapture> {
     let (ethertype, unfiltered) = offered(socket.protocol)?;
     let filter = match &socket.filter {
         None => ListedFilter::NotClassic,
@@ -97,7 +110,7 @@ fn packet_socket(socket: &PacketSocket) -> Option<ListedCapture> {
             Filter::from_bytes(bytes).map_or(ListedFilter::Hidden, ListedFilter::Classic)
         }
     };
-    let offered = Offered { layer: layer(socket), ethertype, protocol: None };
+    let offered = Offered { layer: layer(socket, interfaces), ethertype, protocol: None };
     let (kind, inode) = (CaptureKind::PacketSocket, socket.inode);
     Some(ListedCapture { kind, inode, offered, unfiltered, filter, queue: None })
 }
@@ -124,12 +137,17 @@ const fn offered(protocol: u16) -> Option<(Option<u16>, &'static str)> {
     }
 }
 
-/// The header with which packets begin for the filter of a socket.
-fn layer(socket: &PacketSocket) -> Layer {
+/// The header with which packets begin for the filter of a socket: that of Ethernet on every interface
+/// (0) and on one that is gone.
+fn layer(socket: &PacketSocket, interfaces: &LazyInterfaces) -> Layer {
     if i32::from(socket.kind) == libc::SOCK_DGRAM {
-        Layer::Network
+        return Layer::Network;
+    }
+    let interface = if socket.interface == 0 { None } else { interfaces.get(&socket.interface) };
+    if interface.is_none_or(|interface| interface.link.is_ethernet()) {
+        Layer::Link
     } else {
-        super::links::layer(socket.interface)
+        Layer::Network
     }
 }
 

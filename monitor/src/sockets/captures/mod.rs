@@ -12,7 +12,6 @@ mod diag;
 #[cfg(test)]
 mod filters;
 mod frame;
-mod links;
 mod list;
 mod look;
 mod proc_net;

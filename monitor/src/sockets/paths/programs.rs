@@ -19,13 +19,12 @@ use super::{
     route::{Place, PortReach},
     socket_maps::{self, PortSocket},
     visit,
-    xdp::{self, Taker},
+    xdp::{self, Taker, XdpProgram},
 };
 use crate::{
     process::{Identity, ProcessEnricher, pod},
     sockets::{
         captures::Capture,
-        links::XdpProgram,
         namespaces::{self, Namespaces},
         numbered,
         port_filter::PortFilter,

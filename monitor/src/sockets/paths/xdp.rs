@@ -2,16 +2,27 @@
 
 use std::{io, sync::Arc};
 
-use monitor_kernel::other_programs::{self, OtherProgram};
+use monitor_kernel::{
+    interfaces::{self, Interface},
+    other_programs::{self, OtherProgram},
+};
 
 use crate::{
     process::Identity,
     sockets::{
         captures::{Capture, CaptureKind},
         holders::distinct,
-        links::{self, XdpProgram},
     },
 };
+
+/// An XDP program on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct XdpProgram {
+    /// Name of the interface.
+    pub(super) interface: String,
+    /// Id of the program.
+    pub(super) id: u32,
+}
 
 /// An XDP program that may take packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +44,10 @@ pub(super) fn takers(
     captures: &[Capture],
     is_own: impl Fn(&XdpProgram, &OtherProgram) -> bool,
 ) -> io::Result<Vec<Taker>> {
-    let programs = links::xdp_programs()?.into_iter();
+    let of_interface = |Interface { name, xdp_programs, .. }| {
+        xdp_programs.into_iter().map(move |id| XdpProgram { interface: name.clone(), id })
+    };
+    let programs = interfaces::here()?.into_values().flat_map(of_interface);
     let programs = programs.map(|program| (other_programs::by_id(program.id), program));
     let others = programs.filter(|(named, program)| !is_own(program, named));
     Ok(others.map(|(named, program)| taker(&program, &named, netns_inode, captures)).collect())
