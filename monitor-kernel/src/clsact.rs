@@ -46,6 +46,11 @@ impl Filter {
         })
     }
 
+    /// Whether it is of this hook on this interface.
+    pub fn serves(&self, hook: Hook, ifindex: u32) -> bool {
+        (self.hook, self.ifindex) == (hook, ifindex)
+    }
+
     const fn place(&self) -> FilterPlace {
         FilterPlace { hook: self.hook, ifindex: self.ifindex, priority: self.priority }
     }

@@ -47,6 +47,11 @@ impl LinkName {
         format!("{}:{}:{}:{}", self.hook, self.mechanism, self.ifindex, self.program)
     }
 
+    /// Whether it is of this hook on this interface, 0 for none.
+    pub fn serves(&self, hook: Hook, ifindex: u32) -> bool {
+        (self.hook, self.ifindex) == (hook, ifindex)
+    }
+
     /// Whether a link of which the kernel says this does its work.
     fn is_served(&self, facts: LinkFacts) -> bool {
         facts.is_attached && facts.ifindex.is_none_or(|ifindex| ifindex == self.ifindex)
@@ -149,7 +154,7 @@ impl Links {
     /// Names of the links of a hook on an interface.
     pub fn of(&self, hook: Hook, ifindex: u32) -> Vec<&LinkName> {
         let names = self.held.iter().map(|(name, _)| name);
-        names.filter(|name| name.hook == hook && name.ifindex == ifindex).collect()
+        names.filter(|name| name.serves(hook, ifindex)).collect()
     }
 
     /// Ids of the programs behind the links of the socket hooks, without those that are unknown.
@@ -204,8 +209,8 @@ impl Links {
     /// Whether the kernel has the links of a hook on an interface, of which there is at least one, and
     /// their programs attached. What the kernel does not say is taken for attached.
     pub fn are_attached(&self, hook: Hook, ifindex: u32, pins: Option<&Pins>) -> bool {
-        let serves = |name: &LinkName| name.hook == hook && name.ifindex == ifindex;
-        let mut links = self.held.iter().filter(|(name, _)| serves(name)).peekable();
+        let links = self.held.iter().filter(|(name, _)| name.serves(hook, ifindex));
+        let mut links = links.peekable();
         links.peek().is_some()
             && links.all(|(name, open)| match (open, pins) {
                 (Some(open), _) => open.facts().is_none_or(|facts| name.is_served(facts)),

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use anyhow::Result;
+
 use super::{losses::Key, state::Attacher};
 use crate::{
-    clsact,
+    clsact::{self, Filter},
     hooks::{Hook, HookMechanism, HookStatus},
     netlink::Socket,
     pins::Pins,
@@ -14,20 +16,32 @@ impl Attacher {
     /// Hooks that should be attached, and that the kernel has not attached. An interface that goes
     /// takes its hooks with it.
     pub fn detached(&self, pins: Option<&Pins>) -> Vec<Key> {
+        // One socket for all filters.
+        let mut netlink = None;
         let is_attached = |status: &HookStatus| status.attached.is_some();
         let hooks = self.statuses.iter().filter(|(_, status)| is_attached(status));
-        let detached = hooks.filter(|(key, status)| !self.is_attached(**key, status, pins));
+        let detached =
+            hooks.filter(|(key, status)| !self.is_attached(**key, status, pins, &mut netlink));
         detached.map(|(key, _)| *key).collect()
     }
 
-    fn is_attached(&self, (hook, ifindex): Key, status: &HookStatus, pins: Option<&Pins>) -> bool {
+    fn is_attached(
+        &self,
+        (hook, ifindex): Key,
+        status: &HookStatus,
+        pins: Option<&Pins>,
+        netlink: &mut Option<Socket>,
+    ) -> bool {
         if status.attached != Some(HookMechanism::Clsact) {
             return self.links.are_attached(hook, ifindex, pins);
         }
-        let filter = self.filters.iter().find(|f| (f.hook, f.ifindex) == (hook, ifindex));
+        let filter = self.filters.iter().find(|filter| filter.serves(hook, ifindex));
         let Some(filter) = filter else { return false };
+        if netlink.is_none() {
+            *netlink = Socket::open(None).ok();
+        }
         // A kernel that does not answer has not said that the filter is gone.
-        Socket::open(None).and_then(|mut socket| filter.is_attached(&mut socket)).unwrap_or(true)
+        netlink.as_mut().is_none_or(|socket| filter.is_attached(socket).unwrap_or(true))
     }
 
     /// Notes that hooks were detached behind the agent: they are attached again in a while. Returns
@@ -48,16 +62,21 @@ impl Attacher {
 
     /// Removes what is left of a hook, so that no packet or call is counted twice later.
     fn remove_rest(&mut self, (hook, ifindex): Key, pins: Option<&Pins>) {
-        let serves = |of: (_, u32)| of == (hook, ifindex);
-        if let Err(error) = self.links.detach(pins, |link| serves((link.hook, link.ifindex))) {
+        let links = self.links.detach(pins, |link| link.serves(hook, ifindex)).map_err(Into::into);
+        let filters = self.detach_filters(pins, |filter| filter.serves(hook, ifindex));
+        for error in [links, filters].into_iter().filter_map(Result::err) {
             tracing::warn!(%error, %hook, "what is left of a hook cannot be removed");
         }
-        for filter in self.filters.iter().filter(|filter| serves((filter.hook, filter.ifindex))) {
-            if let Err(error) = clsact::detach(filter, pins) {
-                tracing::warn!(%error, %hook, "what is left of a hook cannot be removed");
-            }
-        }
-        self.filters.retain(|filter| !serves((filter.hook, filter.ifindex)));
+    }
+
+    /// Removes the filters that `wanted` selects.
+    pub(super) fn detach_filters(
+        &mut self,
+        pins: Option<&Pins>,
+        wanted: impl Fn(&Filter) -> bool,
+    ) -> Result<()> {
+        let removed: Vec<Filter> = self.filters.extract_if(.., |filter| wanted(filter)).collect();
+        removed.iter().try_for_each(|filter| clsact::detach(filter, pins))
     }
 
     /// Whether hooks are lost now.

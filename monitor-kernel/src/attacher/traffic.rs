@@ -64,12 +64,7 @@ impl Attacher {
         pins: Option<&Pins>,
     ) -> Result<Vec<HookChange>> {
         self.links.detach(pins, |link| link.ifindex == ifindex)?;
-        let (ours, others): (Vec<Filter>, _) =
-            std::mem::take(&mut self.filters).into_iter().partition(|f| f.ifindex == ifindex);
-        self.filters = others;
-        for filter in &ours {
-            clsact::detach(filter, pins)?;
-        }
+        self.detach_filters(pins, |filter| filter.ifindex == ifindex)?;
         let mut changes = Vec::new();
         for hook in [Hook::Ingress, Hook::Egress] {
             self.losses.forget((hook, ifindex));
@@ -90,8 +85,10 @@ impl Attacher {
         candidates: &Candidates,
         pins: Option<&Pins>,
     ) -> Option<HookStatus> {
-        let ours = |filter: &Filter| filter.hook == hook && filter.ifindex == interface.index;
-        let filter = self.filters.iter().find(|filter| ours(filter)).cloned()?;
+        let is_left = |filter: &Filter| filter.serves(hook, interface.index);
+        if !self.filters.iter().any(is_left) {
+            return None;
+        }
         let mechanism = HookMechanism::Clsact;
         if candidates.mechanisms.contains(&mechanism)
             && self.attach_traffic_by(hook, mechanism, interface, pins).is_ok()
@@ -110,10 +107,9 @@ impl Attacher {
                 ),
             });
         }
-        if let Err(error) = clsact::detach(&filter, pins) {
+        if let Err(error) = self.detach_filters(pins, is_left) {
             tracing::warn!(%error, %hook, "a stale filter cannot be removed");
         }
-        self.filters.retain(|filter| !ours(filter));
         None
     }
 
@@ -176,8 +172,7 @@ impl Attacher {
         interface: &Interface,
         pins: Option<&Pins>,
     ) -> Result<()> {
-        let ours = |filter: &&Filter| filter.hook == hook && filter.ifindex == interface.index;
-        let left = self.filters.iter().find(ours).cloned();
+        let left = self.filters.iter().find(|filter| filter.serves(hook, interface.index)).cloned();
         let name = program.name;
         let program = self.loader.load_tc(program)?;
         let filter = clsact::attach(program, name, hook, interface.index, left.as_ref(), pins)?;
