@@ -46,6 +46,7 @@ mod options;
 pub mod other_programs;
 mod outer_maps;
 mod ownership;
+mod pinned;
 pub mod pins;
 mod preemption;
 mod program_loader;
