@@ -7,7 +7,7 @@ use crate::config::Config;
 use monitor_kernel::{
     driver,
     hooks::{Hook, HookMechanism},
-    interfaces::{Interface, Interfaces},
+    interfaces::{self, Interface},
 };
 
 #[derive(Debug, Serialize)]
@@ -26,10 +26,7 @@ pub(super) struct InterfaceReport {
 
 /// Every interface of this network namespace; none where netlink cannot be asked.
 pub(super) fn all() -> Vec<Interface> {
-    let Ok(netlink) = Interfaces::connect() else {
-        return Vec::new();
-    };
-    netlink.list().unwrap_or_default().into_values().collect()
+    interfaces::here().unwrap_or_default().into_values().collect()
 }
 
 /// Names of those that have an XDP program, whose it is.
