@@ -8,10 +8,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     hash::{BuildHasher as _, RandomState},
     net::{IpAddr, Ipv4Addr},
-    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, Mutex},
     thread,
@@ -25,6 +23,7 @@ use monitor_kernel::{
     Kernel,
     hooks::{Hook, HookStatus},
 };
+use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     lock::lock,
@@ -35,9 +34,9 @@ use crate::{
     api::selftest::{Assignment, FOLDER, HookResult, SelftestReport, SelftestResult},
     event::{
         Event, EventContext,
-        broadcast::{Subscribed, Subscriber},
+        broadcast::{NumberedEvent, Subscribed},
     },
-    sockets::HiddenProcesses,
+    sockets::{self, HiddenProcesses},
 };
 
 /// Time for the reports of what the client has done.
@@ -72,7 +71,8 @@ impl SelftestRunner {
         }
         let tgid = client.filter(|_| is_first_pid_namespace());
         lock(&self.kernel).selftest().begin(address, port, tgid, LIMIT)?;
-        Ok(Some(Assignment { address: IpAddr::V4(address), port, netns_inode: netns_inode() }))
+        let netns_inode = sockets::own_netns_inode().ok();
+        Ok(Some(Assignment { address: IpAddr::V4(address), port, netns_inode }))
     }
 
     /// Ends it: waits for what is missing, emits the event, and leaves the result for the metrics.
@@ -126,28 +126,22 @@ impl SelftestRunner {
         let mut subscriber = self.pipeline.subscribe(Subscribed::Summed);
         self.pipeline.emit(event);
         let received = async {
-            while let Some(line) = next(&mut subscriber).await {
-                if line.contains("\"event.name\":\"ghostport.selftest\"") {
-                    return true;
+            loop {
+                match subscriber.next().await {
+                    Ok(event) if is_of_selftest(&event) => return true,
+                    // Another one, or some were lost on the way.
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return false,
                 }
             }
-            false
         };
         let limited = async { tokio::time::timeout(EVENT_LIMIT, received).await };
         tokio::runtime::Handle::current().block_on(limited).unwrap_or(false)
     }
 }
 
-/// The next event; `None` at the end. Events that were lost on the way are skipped.
-async fn next(subscriber: &mut Subscriber) -> Option<String> {
-    use tokio::sync::broadcast::error::RecvError;
-    loop {
-        match subscriber.next().await {
-            Ok(event) => return Some(event.line.json().to_owned()),
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return None,
-        }
-    }
+fn is_of_selftest(event: &NumberedEvent) -> bool {
+    event.line.json().contains("\"event.name\":\"ghostport.selftest\"")
 }
 
 /// The hooks that must have seen a selftest: those that are attached, of packets on the loopback
@@ -166,9 +160,4 @@ fn tested(hooks: &[HookStatus], sent: bool) -> Vec<HookStatus> {
 /// Whether process ids of this process are those of the kernel side.
 fn is_first_pid_namespace() -> bool {
     HiddenProcesses::here() != Some(HiddenProcesses::PidNamespace)
-}
-
-/// Inode of the network namespace whose packets this agent counts.
-fn netns_inode() -> Option<u64> {
-    fs::metadata("/proc/self/ns/net").ok().map(|namespace| namespace.ino())
 }

@@ -4,8 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    fmt, fs, io,
-    os::unix::fs::MetadataExt as _,
+    fmt, io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -147,7 +146,7 @@ impl SocketScanner {
             forwardings: Mutex::new([].into()),
             open_sockets,
             own_xdp,
-            netns_inode: fs::metadata("/proc/self/ns/net").ok().map(|net| net.ino() as u32),
+            netns_inode: sockets::own_netns_inode().ok(),
             selftests,
             has_complained: AtomicBool::new(false),
         }

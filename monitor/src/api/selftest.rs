@@ -31,7 +31,7 @@ pub struct Assignment {
     pub port: u16,
     /// Inode of the network namespace whose packets the agent counts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub netns_inode: Option<u64>,
+    pub netns_inode: Option<u32>,
 }
 
 /// The answer of `POST /api/v1/selftest/result`.

@@ -4,9 +4,7 @@
 
 use std::{
     fmt::Write as _,
-    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
-    os::unix::fs::MetadataExt as _,
     path::Path,
     process::ExitCode,
     time::{Duration, Instant},
@@ -25,6 +23,7 @@ use crate::{
         selftest::{Assignment, FOLDER, SelftestReport, SelftestResult},
     },
     config::{Config, Overrides},
+    sockets,
     terminal::{
         escape::escaped,
         logging::{self, LogLevel},
@@ -94,9 +93,8 @@ async fn prove_to_agent(assignment: &Assignment) -> Result<String> {
 }
 
 /// Whether the agent counts the packets of this network namespace.
-fn is_counted_here(netns_inode: Option<u64>) -> bool {
-    let own = fs::metadata("/proc/self/ns/net").ok().map(|namespace| namespace.ino());
-    netns_inode.is_none() || netns_inode == own
+fn is_counted_here(netns_inode: Option<u32>) -> bool {
+    netns_inode.is_none() || netns_inode == sockets::own_netns_inode().ok()
 }
 
 /// Opens and closes a socket of each kind. If `may_send`, one sends itself a packet; returns whether

@@ -44,7 +44,7 @@ pub use self::{
     captures::{Capture, CaptureKind, CapturedPort, Queue, Scope, captures_of},
     expected::ExpectedOwners,
     kernel_modules::{lists_connections, lists_packet_filters},
-    namespaces::others as other_namespaces,
+    namespaces::{others as other_namespaces, own_inode as own_netns_inode},
     paths::{
         Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,
         find_programs, has_unread_rules, masqueraded, programs_that_choose_sockets,

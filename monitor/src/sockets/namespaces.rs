@@ -110,7 +110,11 @@ impl Namespaces {
 }
 
 /// Inode of the calling thread's namespace.
-pub(super) fn own_inode() -> io::Result<u32> {
+///
+/// # Errors
+///
+/// `/proc` cannot be read.
+pub fn own_inode() -> io::Result<u32> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.ino() as u32)
 }
 
