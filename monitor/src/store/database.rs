@@ -55,8 +55,7 @@ impl Database {
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Before anything is changed: the database may belong to another program.
-        schema::version(&connection)?;
-        schema::check(&connection)?;
+        schema::checked_version(&connection)?;
         // This has no effect on a database that has tables.
         connection.pragma_update(None, "auto_vacuum", "incremental")?;
         connection.pragma_update(None, "journal_mode", "wal")?;

@@ -208,8 +208,7 @@ fn connect(path: &Path) -> Result<(Connection, usize), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = |connection: Connection| {
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        let version = schema::version(&connection)?;
-        schema::check(&connection)?;
+        let version = schema::checked_version(&connection)?;
         Ok((connection, version))
     };
     let usual = Connection::open_with_flags(path, flags).map_err(StoreError::from).and_then(open);

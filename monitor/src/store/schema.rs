@@ -1,6 +1,6 @@
 //! Tables of the store, and the migrations between their versions.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use rusqlite::{Connection, TransactionBehavior, types::ValueRef};
 
@@ -81,25 +81,39 @@ pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
     Ok(version)
 }
 
-/// Fails if the database has a table, a view or a trigger that its version does not have, or has one of
-/// another definition: a query of such a database may run for ever, and a write may do anything.
-/// Additional indices do no harm.
+/// Name and definition of everything but indices.
+type Definitions = BTreeSet<(String, String)>;
+
+/// Version of the tables in the database, as [`version`]. Fails if the database has a table, a view or a
+/// trigger that its version does not have, or has one of another definition: a query of such a database
+/// may run for ever, and a write may do anything. Additional indices do no harm.
 ///
 /// # Errors
 ///
-/// [`StoreError::Damaged`] names the first difference.
-pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
-    let model = Connection::open_in_memory()?;
-    migrate_to(&model, version(connection)?)?;
-    let (found, expected) = (definitions(connection)?, definitions(&model)?);
-    let difference = found.symmetric_difference(&expected).next();
-    difference.map_or(Ok(()), |(name, _)| {
+/// Those of [`version`]; [`StoreError::Damaged`] names the first difference.
+pub(super) fn checked_version(connection: &Connection) -> Result<usize, StoreError> {
+    let version = version(connection)?;
+    let found = definitions(connection)?;
+    let difference = found.symmetric_difference(expected(version)?).next();
+    difference.map_or(Ok(version), |(name, _)| {
         Err(StoreError::Damaged(format!("{name:?} is not what ghostport makes")))
     })
 }
 
-/// Name and definition of everything but indices.
-fn definitions(connection: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
+/// What a database of this version has. It is made once, because each request for events opens the store.
+fn expected(version: usize) -> Result<&'static Definitions, StoreError> {
+    static KNOWN: [OnceLock<Definitions>; VERSION + 1] = [const { OnceLock::new() }; VERSION + 1];
+    let known = &KNOWN[version];
+    if let Some(definitions) = known.get() {
+        return Ok(definitions);
+    }
+    let model = Connection::open_in_memory()?;
+    migrate_to(&model, version)?;
+    let made = definitions(&model)?;
+    Ok(known.get_or_init(|| made))
+}
+
+fn definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
     let sql = "SELECT name, sql FROM sqlite_schema
         WHERE type <> 'index' AND substr(name, 1, 7) <> 'sqlite_'";
     let mut statement = connection.prepare(sql)?;
