@@ -20,6 +20,7 @@ use super::{
     caller::CallerFields,
     context::EventContext,
     name::EventName,
+    repeats::Repeats,
     socket::{Errno, SocketFields},
 };
 use crate::{
@@ -38,17 +39,6 @@ pub struct Event {
     pub body: EventBody,
     /// The alike events that it stands for; `None` if it stands for itself alone.
     pub repeats: Option<Repeats>,
-}
-
-/// The alike events that one event stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repeats {
-    /// How many they are.
-    pub count: u64,
-    /// When the first of them happened.
-    pub first: Timestamp,
-    /// When the last of them happened.
-    pub last: Timestamp,
 }
 
 /// What happened, by kind.
@@ -274,6 +264,11 @@ impl Event {
     /// An event of the host in `context`.
     pub fn new(time: Timestamp, body: EventBody, context: &EventContext) -> Self {
         Self { time, host_name: context.host_name.clone(), body, repeats: None }
+    }
+
+    /// The alike events that it stands for: itself, if for no others.
+    pub fn stands_for(&self) -> Repeats {
+        self.repeats.unwrap_or(Repeats::one(self.time))
     }
 
     /// Its kind.

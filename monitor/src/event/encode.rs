@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::{
     body::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
-        FailedBind, HookOutcome, Identified, Repeats, Selftest, Summary, UnexpectedOwner,
+        FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
     },
     caller::{CallerFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
     groups::{CaptureFields, ConversationFields, HookFields, SummaryFields},
     name::EventName,
+    repeats::Repeats,
     severity::Severity,
     socket::{Errno, SocketFields},
 };

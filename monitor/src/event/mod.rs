@@ -19,6 +19,7 @@ mod groups;
 mod losses;
 mod name;
 mod record;
+mod repeats;
 mod samples;
 mod severity;
 mod socket;
@@ -29,7 +30,7 @@ mod tests;
 pub use self::{
     body::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
-        FailedBind, HookOutcome, Identified, Repeats, Selftest, Summary, UnexpectedOwner,
+        FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
     },
     caller::{AncestorFields, CallerFields, IdentityFields},
     context::EventContext,
@@ -37,6 +38,7 @@ pub use self::{
     fields::{FIELDS, Field, meaning},
     losses::EventLosses,
     name::EventName,
+    repeats::Repeats,
     samples::samples,
     severity::Severity,
     socket::{Errno, SocketFields},

@@ -1,17 +1,15 @@
 //! What owners that the configuration expects did within a day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use monitor_common::flow::Protocol;
 use monitor_ledger::ClockReading;
 
+use super::group::DAY_NS;
 use crate::event::{Event, EventBody, Repeats, Summary};
 
-/// Time that one summary covers, from the first bind on.
-const DAY_NS: u64 = 86_400_000_000_000;
-
 /// Sums up the binds of expected owners by port and protocol, beside the events that they have of
-/// their own.
+/// their own. A summary covers a day from the first bind on.
 #[derive(Debug, Default)]
 pub struct ExpectedActivity {
     days: BTreeMap<(u16, Option<&'static str>), Day>,
@@ -30,20 +28,18 @@ impl ExpectedActivity {
     pub fn ingest(&mut self, event: &Event, now_ns: u64) {
         let EventBody::Bind(bind) = &event.body else { return };
         let (Some(true), Some(port)) = (bind.expected, event.port()) else { return };
-        let alone = Repeats { count: 1, first: event.time, last: event.time };
-        let new = event.repeats.unwrap_or(alone);
         let key = (port, bind.call.socket.transport.map(Protocol::name));
-        let day = self.days.entry(key).or_insert_with(|| Day {
-            began_ns: now_ns,
-            repeats: Repeats { count: 0, ..new },
-            last: event.clone(),
-        });
-        day.repeats = Repeats {
-            count: day.repeats.count.saturating_add(new.count),
-            first: day.repeats.first.min(new.first),
-            last: day.repeats.last.max(new.last),
-        };
-        day.last = event.clone();
+        let (new, last) = (event.stands_for(), event.clone());
+        match self.days.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(Day { began_ns: now_ns, repeats: new, last });
+            }
+            Entry::Occupied(mut entry) => {
+                let day = entry.get_mut();
+                day.repeats = day.repeats.and(new);
+                day.last = last;
+            }
+        }
     }
 
     /// The summaries of days that are over.

@@ -14,6 +14,8 @@ use crate::event::Event;
 pub(super) const FIRST_PERIOD_NS: u64 = 300_000_000_000;
 pub(super) const LONGEST_PERIOD_NS: u64 = 3_600_000_000_000;
 
+pub(super) const DAY_NS: u64 = 86_400_000_000_000;
+
 /// Processes of one program of which the first call is emitted as it is.
 pub(super) const NEW_PROCESSES: usize = 8;
 

@@ -32,6 +32,7 @@ enum Of {
 impl Sum {
     /// The sum of one event, which is a call or a conversation.
     pub(super) fn new(event: Event, hasher: &Hasher, is_of_network: bool) -> Self {
+        let repeats = event.stands_for();
         let of = match event.body {
             EventBody::Identified(identified) => {
                 let mut peers = Peers::default();
@@ -39,23 +40,18 @@ impl Sum {
                 let bytes = size(&identified);
                 Of::Conversations(Box::new(shared(identified)), peers, bytes)
             }
-            ref body => {
+            body => {
                 let mut processes = Processes::default();
-                processes.add(hasher.of_process(event.caller()), MOST_PROCESSES);
-                Of::Calls(Box::new(body.clone()), processes)
+                processes.add(hasher.of_process(body.caller()), MOST_PROCESSES);
+                Of::Calls(Box::new(body), processes)
             }
         };
-        Self { repeats: repeats(event.repeats, event.time), host_name: event.host_name, of }
+        Self { repeats, host_name: event.host_name, of }
     }
 
     /// Adds an event alike.
     pub(super) fn add(&mut self, event: Event, hasher: &Hasher, is_of_network: bool) {
-        let Repeats { count, first, last } = repeats(event.repeats, event.time);
-        self.repeats = Repeats {
-            count: self.repeats.count.saturating_add(count),
-            first: self.repeats.first.min(first),
-            last: self.repeats.last.max(last),
-        };
+        self.repeats = self.repeats.and(event.stands_for());
         match (&mut self.of, event.body) {
             (Of::Conversations(last, peers, bytes), EventBody::Identified(identified)) => {
                 add_peer(peers, &identified, hasher, is_of_network);
@@ -90,11 +86,6 @@ impl Sum {
         let (host_name, repeats) = (self.host_name, Some(self.repeats));
         Event { time, host_name, body: EventBody::Summary(summary), repeats }
     }
-}
-
-/// What an event stands for: itself, if for no others.
-fn repeats(repeats: Option<Repeats>, time: Timestamp) -> Repeats {
-    repeats.unwrap_or(Repeats { count: 1, first: time, last: time })
 }
 
 fn add_peer(peers: &mut Peers, identified: &Identified, hasher: &Hasher, is_of_network: bool) {

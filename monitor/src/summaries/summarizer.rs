@@ -3,13 +3,11 @@
 use monitor_ledger::ClockReading;
 
 use super::{
-    group::{FIRST_PERIOD_NS, Rules},
+    group::{DAY_NS, FIRST_PERIOD_NS, Rules},
     groups::{Groups, Limits},
     key::Hasher,
 };
 use crate::event::{Event, EventBody};
-
-const DAY_NS: u64 = 86_400_000_000_000;
 
 /// Programs, by what they called: each with a group. What a user has beyond its share is summed up
 /// without regard to the program.
