@@ -36,17 +36,19 @@ pub enum DetailKind {
 impl Details {
     /// Adds a value.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.reserve();
         self.push(name, value.into(), DetailKind::Name);
     }
 
     fn push(&mut self, name: &'static str, value: Value, kind: DetailKind) {
+        if self.0.is_empty() {
+            // As many as most have, at once.
+            self.0.reserve(12);
+        }
         self.0.push(Detail { name, value, kind });
     }
 
     /// Adds a path or a URL as the payload has it.
     pub(crate) fn set_address(&mut self, name: &'static str, text: &[u8]) {
-        self.reserve();
         self.push(name, shown(text).into(), DetailKind::Address);
     }
 
@@ -59,14 +61,19 @@ impl Details {
 
     /// Adds a command with its arguments.
     pub(crate) fn set_command(&mut self, name: &'static str, line: &[u8]) {
-        self.reserve();
         self.push(name, shown(line).into(), DetailKind::Command);
     }
 
     /// Adds what somebody wrote.
     pub(crate) fn set_content(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.reserve();
         self.push(name, value.into(), DetailKind::Content);
+    }
+
+    /// Adds what somebody wrote, if that is not empty.
+    pub(crate) fn set_some_content(&mut self, name: &'static str, text: Option<&[u8]>) {
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            self.set_content(name, shown(text));
+        }
     }
 
     /// The same with other values; without those for which `change` returns `None`.
@@ -76,13 +83,6 @@ impl Details {
             Some(Detail { value, ..*detail })
         });
         Self(details.collect())
-    }
-
-    /// Makes room for as many as most have, at once.
-    fn reserve(&mut self) {
-        if self.0.is_empty() {
-            self.0.reserve(12);
-        }
     }
 
     /// Adds a value that is known.

@@ -6,10 +6,7 @@ use std::borrow::Cow;
 use monitor_common::flow::Protocol;
 
 use super::gsm7;
-use crate::{
-    Identification, Payload, Verdict,
-    details::{Details, shown},
-};
+use crate::{Identification, Payload, Verdict, details::Details};
 
 const START: &[u8] = b"WVCI ";
 /// The same in the packed seven bits of SMS, as far as it fills whole bytes.
@@ -59,9 +56,7 @@ impl<'a> Request<'a> {
 
     fn describe(&self, details: &mut Details) {
         details.set_text("version", self.version);
-        if let Some(cookie) = self.cookie.filter(|cookie| !cookie.is_empty()) {
-            details.set_content("session_cookie", shown(cookie));
-        }
+        details.set_some_content("session_cookie", self.cookie);
     }
 }
 

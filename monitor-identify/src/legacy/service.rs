@@ -2,7 +2,7 @@
 //! an address for the user to open, or for the handset to open by itself.
 
 use super::wbxml::{Document, Token};
-use crate::details::{Details, shown};
+use crate::details::Details;
 
 pub(super) const INDICATION_PUBLIC_ID: u8 = 0x05;
 pub(super) const INDICATION_NAME: &[u8] = b"-//WAPFORUM//DTD SI 1.0//EN";
@@ -45,9 +45,7 @@ pub(super) fn describe(body: &[u8], details: &mut Details) {
                 append(&attribute, &mut address, domain(number).as_bytes());
             }
             Token::Text(text) if is_content => {
-                if !text.is_empty() {
-                    details.set_content("message", shown(text));
-                }
+                details.set_some_content("message", Some(text));
                 is_content = false;
             }
             Token::Text(text) => match attribute {

@@ -48,9 +48,7 @@ pub(crate) fn syslog(payload: &Payload<'_>) -> Option<Identification> {
     details.set("facility", FACILITIES[usize::from(priority >> 3)]);
     details.set("severity", SEVERITIES[usize::from(priority & 7)]);
     let line = first_line(rest);
-    if let Some(message) = line.split(|byte| *byte == 0).next().filter(|line| !line.is_empty()) {
-        details.set_content("message", shown(message));
-    }
+    details.set_some_content("message", line.split(|byte| *byte == 0).next());
     let reason = "a priority of syslog, and what must follow it";
     Some(Identification::new(Verdict::Syslog, grade, reason).with(details))
 }

@@ -1,11 +1,7 @@
 //! Tabular Data Stream of SQL Server and Sybase, [MS-TDS] §2.2.3: packets with a header of eight
 //! bytes.
 
-use crate::{
-    Identification, Payload, Verdict,
-    details::{Details, shown},
-    reader::Reader,
-};
+use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 
 const BATCH: u8 = 0x01;
 const RPC: u8 = 0x03;
@@ -41,10 +37,7 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
         RESPONSE if reader.peek() == Some(0) => describe_prelogin(reader.rest(), &mut details),
         LOGIN7 => describe_login(reader.rest(), &mut details),
         BATCH => {
-            if let Some(query) = utf16(batch_text(reader.rest())).filter(|query| !query.is_empty())
-            {
-                details.set_content("query", shown(&query));
-            }
+            details.set_some_content("query", utf16(batch_text(reader.rest())).as_deref());
             Some(())
         }
         _ => None,
