@@ -46,6 +46,8 @@ enum Target {
 /// A sink at work. After this is dropped, its thread writes what is queued and ends.
 pub(super) struct Worker {
     config: SinkConfig,
+    /// The labels of its events as JSON, if it has any.
+    labels: Option<String>,
     queue: Arc<Queue>,
     /// Closed when the thread ends.
     ended: Option<oneshot::Receiver<()>>,
@@ -121,7 +123,8 @@ impl Worker {
             drop(end);
         };
         thread::Builder::new().name("sink".into()).spawn(work).map_err(failed)?;
-        Ok(Self { config, queue, ended: Some(ended) })
+        let labels = event_labels(&config);
+        Ok(Self { config, labels, queue, ended: Some(ended) })
     }
 
     pub(super) const fn config(&self) -> &SinkConfig {
@@ -144,15 +147,9 @@ impl Worker {
             && (!is_alertmanager || alertmanager::is_alarming(event))
     }
 
-    /// The event with the labels of this sink, if it has any. Those of an Alertmanager are labels of
-    /// alerts.
+    /// The event with the labels of this sink, if it has any.
     fn labeled(&self, encoded: &EncodedEvent) -> Option<Arc<EncodedEvent>> {
-        let SinkConfig { target, labels, .. } = &self.config;
-        if labels.is_empty() || matches!(target, SinkTarget::Alertmanager { .. }) {
-            return None;
-        }
-        let labels = serde_json::to_string(labels).ok()?;
-        let line = encoded.line.with_field("ghostport.labels", &labels);
+        let line = encoded.line.with_field("ghostport.labels", self.labels.as_deref()?);
         Some(Arc::new(EncodedEvent { line, ..encoded.clone() }))
     }
 
@@ -192,6 +189,15 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.queue.close();
     }
+}
+
+/// The labels that a sink adds to its events, as JSON. Those of an Alertmanager are labels of alerts.
+fn event_labels(config: &SinkConfig) -> Option<String> {
+    let SinkConfig { target, labels, .. } = config;
+    if labels.is_empty() || matches!(target, SinkTarget::Alertmanager { .. }) {
+        return None;
+    }
+    serde_json::to_string(labels).ok()
 }
 
 /// Name of a sink in the log and in errors. Without the path of a URL, which may be a secret.
