@@ -37,6 +37,7 @@ impl Event {
     ) -> Option<Self> {
         let time = context.time_of_day(finding.time_ns)?;
         let payload = finding.payload.as_ref();
+        let Identification { verdict, grade, reason, details } = &finding.identification;
         let body = EventBody::Identified(Identified {
             socket: SocketFields {
                 service: service(finding.port),
@@ -47,8 +48,10 @@ impl Event {
             interface: interface.map(ToOwned::to_owned),
             direction: finding.direction,
             identification: Identification {
-                details: secrets::disclosed(&finding.identification.details, config.details),
-                ..finding.identification.clone()
+                details: secrets::disclosed(details, config.details),
+                verdict: *verdict,
+                grade: *grade,
+                reason: reason.clone(),
             },
             payload_size: payload.map(|payload| payload.size),
             kept: payload.and_then(|payload| payload.kept(config.keep)),
