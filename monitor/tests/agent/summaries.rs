@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config, LISTEN},
+    agent::{Agent, Config, LISTEN, repeats},
     eventually,
     metrics::Metrics,
     patience,
@@ -59,7 +59,7 @@ fn accounted(events: &[Value], kind: &str, port: u16) -> u64 {
     let on_port =
         |event: &&Value| event["network.local.port"] == port || event["ghostport.port"] == port;
     let of_kind = events.iter().filter(|event| is_kind(event, kind)).filter(on_port);
-    of_kind.map(|event| event["ghostport.count"].as_u64().unwrap_or(1)).sum()
+    of_kind.map(repeats).sum()
 }
 
 fn lines(world: &World) -> Vec<Value> {

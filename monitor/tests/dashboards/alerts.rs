@@ -20,7 +20,8 @@ use testkit::{
     world::{Peer, in_world, port},
 };
 
-const TARGET: &str = "127.0.0.1:10948";
+use super::support::TARGET;
+
 /// A target that does not answer.
 const ABSENT: &str = "127.0.0.1:9";
 

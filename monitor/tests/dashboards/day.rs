@@ -27,7 +27,8 @@ use testkit::{
     world::{HERE, Peer, THERE, World, in_world, port},
 };
 
-const TARGET: &str = "127.0.0.1:10948";
+use super::support::{TARGET, alerts_of_target};
+
 /// What five minutes of the rules are in this day.
 const FIVE_MINUTES: &str = "15s";
 /// How long a step waits for its messages: a scrape, an evaluation and the waits of both routes.
@@ -118,8 +119,6 @@ impl Drop for Process {
 struct Clients {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    #[expect(dead_code, reason = "its namespace is where they are")]
-    peer: Arc<Peer>,
 }
 
 impl Clients {
@@ -133,7 +132,7 @@ impl Clients {
             }
         };
         let thread = thread::Builder::new().name("clients".into()).spawn(come).expect("spawned");
-        Self { stop, thread: Some(thread), peer: Arc::clone(peer) }
+        Self { stop, thread: Some(thread) }
     }
 }
 
@@ -173,13 +172,10 @@ impl<'world> Day<'world> {
     fn new(world: &'world World) -> Self {
         let programs = ["wapd", "kworkerd"].map(|name| program(world, name));
         let expect = format!("expect: [{{exe: {}}}]", programs[0].display());
-        let alertmanager = format!(
-            "{{kind: alertmanager, url: \"http://127.0.0.1:9093\", labels: {{instance: \"{TARGET}\"}}}}"
-        );
         let config = Config::new([service(), dormant(), scanned(), ELSEWHERE])
             .on(&["lo", "gp*", "veth*"])
             .with_port_keys(&expect)
-            .with_sinks([alertmanager]);
+            .with_sinks([alerts_of_target()]);
         let peer = Arc::new(world.peer());
         let mut day =
             Self { world, peer, config, agent: None, server: None, intruder: None, programs };

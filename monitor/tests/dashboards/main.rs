@@ -8,3 +8,4 @@ mod hour;
 mod one_message;
 mod rules;
 mod scaling_out;
+mod support;

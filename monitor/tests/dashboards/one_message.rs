@@ -15,14 +15,11 @@ use testkit::{
     world::{Peer, in_world, port},
 };
 
-const TARGET: &str = "127.0.0.1:10948";
+use super::support::{TARGET, alerts_of_target};
 
 /// An agent that raises alerts itself, under the name by which Prometheus knows it.
 fn config(ports: impl IntoIterator<Item = u16>) -> Config {
-    let sink = format!(
-        "{{kind: alertmanager, url: \"http://127.0.0.1:9093\", labels: {{instance: \"{TARGET}\"}}}}"
-    );
-    Config::new(ports).on(&["lo"]).with_sinks([sink])
+    Config::new(ports).on(&["lo"]).with_sinks([alerts_of_target()])
 }
 
 fn listen(port: u16) -> TcpListener {

@@ -16,7 +16,8 @@ use testkit::{
     world::{World, in_world, port},
 };
 
-const TARGET: &str = "127.0.0.1:10948";
+use super::support::TARGET;
+
 /// How long an Alertmanager waits for the one before it in the cluster, 15 s otherwise.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 

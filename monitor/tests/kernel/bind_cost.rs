@@ -13,7 +13,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 use testkit::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, repeats},
     child::forked,
     eventually_within, is_emulated, scaled,
     world::{World, in_world, port},
@@ -199,7 +199,7 @@ fn burst(world: &World, mechanism: &str) -> Result<String, String> {
         for event in agent.events() {
             if event["event.name"] == "ghostport.bind" || event["event.name"] == "ghostport.close" {
                 events += 1;
-                calls += event["ghostport.count"].as_u64().unwrap_or(1);
+                calls += repeats(&event);
             }
         }
         (events, calls)

@@ -7,5 +7,5 @@ mod running;
 pub use self::{
     command::{PINS, binary, detach, finish, ghostport, json, stderr, stdout},
     config::{Config, LISTEN},
-    running::{Agent, expect_sockets, is_call},
+    running::{Agent, expect_sockets, is_call, repeats},
 };

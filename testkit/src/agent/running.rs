@@ -35,6 +35,11 @@ pub fn is_call(event: &Value) -> bool {
         .any(|kind| event["event.name"] == format!("ghostport.{kind}"))
 }
 
+/// How many alike events an event stands for.
+pub fn repeats(event: &Value) -> u64 {
+    event["ghostport.count"].as_u64().unwrap_or(1)
+}
+
 /// An agent at work. It is killed, if it still lives, when this is dropped, and what it said is
 /// shown if the test fails.
 pub struct Agent {

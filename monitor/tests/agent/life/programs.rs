@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, repeats},
     eventually_within, patience, scaled,
     world::in_world,
 };
@@ -44,13 +44,9 @@ fn names_programs_that_end_at_once() {
     });
 }
 
-/// How many calls an event stands for.
-fn count(event: &Value) -> u64 {
-    event["ghostport.count"].as_u64().unwrap_or(1)
-}
-
+/// How many binds these events stand for.
 fn accounted(binds: &[Value]) -> u64 {
-    binds.iter().map(count).sum()
+    binds.iter().map(repeats).sum()
 }
 
 /// A process that executes another program right after its bind is reported as the program that bound.

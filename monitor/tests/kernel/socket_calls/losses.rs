@@ -13,9 +13,8 @@ use rustix::{
     net::{AddressFamily, bind},
     process::Signal,
 };
-use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config, expect_sockets, is_call},
+    agent::{Agent, Config, expect_sockets, is_call, repeats},
     bpf::Map,
     calls::{Call, listening_life, tcp, v4},
     metrics::Counts,
@@ -37,8 +36,7 @@ fn assert_accounted(agent: &Agent) {
             + sum("ghostport_closes_total");
         let lost = sum("ghostport_events_lost_total");
         let events = agent.events();
-        let count = |event: &Value| event["ghostport.count"].as_u64().unwrap_or(1);
-        let told: u64 = events.iter().filter(|event| is_call(event)).map(count).sum();
+        let told: u64 = events.iter().filter(|event| is_call(event)).map(repeats).sum();
         if told + lost == calls {
             return;
         }

@@ -11,7 +11,7 @@ use std::{
 use rustix::{process::Uid, thread::set_thread_res_uid};
 use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, repeats},
     child::forked,
     eventually, is_emulated,
     world::{in_world, port},
@@ -58,7 +58,7 @@ fn flood<'scope>(
 fn accounted(events: &[Value], kind: &str, is_wanted: impl Fn(&Value) -> bool) -> u64 {
     let name = format!("ghostport.{kind}");
     let wanted = events.iter().filter(|event| event["event.name"] == name && is_wanted(event));
-    wanted.map(|event| event["ghostport.count"].as_u64().unwrap_or(1)).sum()
+    wanted.map(repeats).sum()
 }
 
 /// When so many binds had an event.
