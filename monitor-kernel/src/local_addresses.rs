@@ -178,8 +178,9 @@ fn destination(route: &RouteMessage) -> Option<IpAddr> {
 }
 
 fn groups(file: &'static str) -> Result<Vec<IpAddr>, ReadError> {
-    match fs::read_to_string(file) {
-        Ok(text) => Ok(parse_groups(&text)),
+    match fs::read(file) {
+        // The names of interfaces, which may be any bytes, do not matter.
+        Ok(bytes) => Ok(parse_groups(&String::from_utf8_lossy(&bytes))),
         // A kernel without IPv6, or without multicast.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(ReadError::Groups { file, source }),

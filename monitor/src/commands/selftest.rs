@@ -3,6 +3,7 @@
 //! namespace, it checks the programs and mechanisms that an agent would use on this host.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
@@ -39,6 +40,9 @@ use monitor_kernel::{
 
 /// Time limit for records and counters of what has happened already.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// Ports from here on belong to no service (RFC 6335 section 6).
+const FIRST_DYNAMIC_PORT: u16 = 49_152;
 
 /// Runs the selftest, and prints what saw the calls.
 pub async fn run() -> ExitCode {
@@ -161,7 +165,7 @@ fn prove_in_private_namespace(config: &Config) -> Result<String> {
 async fn prove(config: &Config) -> Result<String> {
     let netlink = Interfaces::connect().context("cannot ask netlink")?;
     netlink.set_up(LOOPBACK).context("cannot set the private loopback interface up")?;
-    let port = config.port_numbers().next().context("no port is watched")?;
+    let port = unwatched_port(config).context("every port is watched")?;
     let (mut kernel, mut streams) = Kernel::start_unpinned(Options::TRIAL)?;
     kernel.watch(&[port].into())?;
     let mut hooks = kernel.attach_sockets(config.bind_mechanism);
@@ -180,6 +184,15 @@ async fn prove(config: &Config) -> Result<String> {
         unseen.join(", ")
     );
     Ok(page(port, &hooks))
+}
+
+/// A port that the configuration does not have: socket hooks see every network namespace, and an agent
+/// that this command cannot ask would report a bind of a watched one.
+fn unwatched_port(config: &Config) -> Option<u16> {
+    let watched: BTreeSet<u16> = config.port_numbers().collect();
+    (FIRST_DYNAMIC_PORT..=u16::MAX)
+        .chain(1..FIRST_DYNAMIC_PORT)
+        .find(|port| !watched.contains(port))
 }
 
 /// Binds one socket and sends one datagram from it to itself.

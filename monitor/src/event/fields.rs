@@ -128,7 +128,7 @@ fields! {
     "event.name": "string" &EventName::ALL, "`ghostport.` and the kind.";
     "host.name": "string" &EventName::ALL, "The name of the host.";
     "ghostport.severity": "`info`, `warning`, `critical`" &EventName::ALL, "How much it matters: `critical` is what the alert rules page about, `warning` a refused bind of an unexpected process or a hook that is lost.";
-    "network.transport": "`tcp`, `udp`" TRANSPORTS, "The protocol.";
+    "network.transport": "`tcp`, `udp`, `sctp`, `udplite`" TRANSPORTS, "The protocol.";
     "network.type": "`ipv4`, `ipv6`" SOCKETS, "The address family of the socket; a dual-stack socket has `ipv6`.";
     "network.local.address": "string" SOCKETS, "The local address.";
     "network.local.port": "number" PORTS, "The local port.";

@@ -1,6 +1,7 @@
 //! `ghostport selftest`, of the running agent and without one.
 
 use std::{
+    fs::rename,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
     os::unix::{net::UnixStream, process::CommandExt as _},
@@ -196,9 +197,17 @@ fn only_clients_of_the_socket_may_have_calls_left_out() {
 
 #[test]
 fn without_an_agent_a_selftest_tries_what_one_would_use() {
-    in_world(|_: &World| {
+    in_world(|world: &World| {
+        // An agent that the command cannot ask, as one of a container.
+        let agent = Agent::start(world, &config());
+        rename("/run/ghostport/api.sock", "/run/ghostport/hidden").expect("hidden");
         let said = assert_passes();
         assert!(said.contains("of a private network namespace"), "{said}");
+        assert_eq!(agent.socket_events(), Vec::<Value>::new(), "no port of its is bound");
+        let mut events = agent.events();
+        events.retain(|event| event["network.local.port"] == port(0));
+        assert_eq!(events, Vec::<Value>::new(), "none awakens");
+        agent.terminate();
         for line in ["a bind", "a packet received", "a packet sent"] {
             let line = said.lines().find(|said| said.trim_start().starts_with(line));
             assert!(line.is_some_and(|line| !line.ends_with("nothing")), "{said}");

@@ -132,6 +132,8 @@ fn types() -> Fact {
     }
 }
 
+const NO_SECURITYFS: &str = "not known: securityfs is not mounted";
+
 fn lockdown_mode() -> Fact {
     let fact = |value: &str| Fact::ok(KERNEL, "lockdown", value);
     match Lockdown::in_force() {
@@ -141,18 +143,18 @@ fn lockdown_mode() -> Fact {
         ),
         Some(mode) => fact(mode.name()),
         None if Path::new(lockdown::PATH).parent().is_some_and(is_empty) => {
-            fact("not known: securityfs is not mounted")
+            fact("").unknown(NO_SECURITYFS)
         }
         None => fact("this kernel has none"),
     }
 }
 
 fn security_modules() -> Fact {
-    let list = fs::read_to_string("/sys/kernel/security/lsm").ok();
-    let list = list.map_or("not known: securityfs is not mounted".to_owned(), |list| {
-        list.trim().replace(',', ", ")
-    });
-    Fact::ok(KERNEL, "LSMs", list)
+    let fact = |value: &str| Fact::ok(KERNEL, "LSMs", value);
+    match fs::read_to_string("/sys/kernel/security/lsm") {
+        Ok(list) => fact(&list.trim().replace(',', ", ")),
+        Err(_) => fact("").unknown(NO_SECURITYFS),
+    }
 }
 
 /// Readable by root alone; absent otherwise.

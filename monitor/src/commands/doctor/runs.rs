@@ -60,7 +60,7 @@ pub(super) fn fact(running: &Running, all: &[Interface], may_call: bool) -> Opti
     }
     let all = programs.len();
     let value = format!("{ran} of {all} hooks ran in {} ms", MOMENT.as_millis());
-    let fact = Fact::ok("Hooks", "runs", value);
+    let fact = Fact::ok("Programs", "runs", value);
     Some(if idle.is_empty() {
         fact
     } else {

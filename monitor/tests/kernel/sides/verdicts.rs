@@ -1,9 +1,12 @@
 //! Local, remote or in transit: forwarded, redirected, begun here or there.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::unix::ffi::OsStrExt as _,
+    process::Command,
     thread,
     time::Duration,
 };
@@ -141,6 +144,36 @@ fn a_datagram_that_this_host_sends_elsewhere_is_outbound() {
         await_packets(&agent, "udp", "remote", 1);
         await_state(&agent, "outbound");
         await_awakening(&agent);
+    });
+}
+
+/// The kernel asks no name of an interface to be UTF-8, and lists it beside addresses and groups.
+#[test]
+fn addresses_of_an_interface_are_local_whatever_its_name() {
+    in_world(|world| {
+        let peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        let name = OsStr::from_bytes(b"br\xff");
+        let ip = |before: &str, after: &str| {
+            let mut command = Command::new("ip");
+            command.args(before.split(' ')).arg(name).args(after.split_ascii_whitespace());
+            assert!(command.status().expect("ip").success(), "{before}");
+        };
+        ip("link add name", "type veth peer name other");
+        ip("link set dev", "up");
+        ip("address add 10.9.7.8/24 dev", "");
+        // One of another interface.
+        sh("ip address add 10.9.7.9/32 dev gp0");
+        for address in [[10, 9, 7, 8], [10, 9, 7, 9]] {
+            let frame = datagram((THERE, 4000), (address.into(), watched()));
+            eventually(&format!("{address:?} is local"), || {
+                let before = packets(&agent, "udp", "local");
+                let frame = frame.clone();
+                peer.run(move || Wire::open("peer0").send(&frame));
+                thread::sleep(Duration::from_millis(20));
+                (packets(&agent, "udp", "local") > before).then_some(())
+            });
+        }
     });
 }
 

@@ -1,7 +1,11 @@
 //! An agent, and the calls that it must have counted and reported.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
+use monitor_common::call_share::OF_PROCESS;
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, expect_sockets},
@@ -20,6 +24,7 @@ pub(super) struct Bench {
     pub(super) counted: Counts,
     pub(super) told: usize,
     pub(super) sees_every_close: bool,
+    pub(super) start: Instant,
 }
 
 impl Bench {
@@ -31,6 +36,7 @@ impl Bench {
     pub(super) fn try_start(world: &World, mechanism: &'static str) -> Result<Self, String> {
         let ports: Vec<u16> = (0..90).map(port).chain([privileged()]).collect();
         let config = Config::new(ports.clone()).mechanism(mechanism);
+        let start = Instant::now();
         let agent = Agent::start(world, &config);
         let metrics = agent.metrics();
         let Some(bind) = metrics.mechanism("bind", None) else {
@@ -40,7 +46,7 @@ impl Bench {
             assert_eq!(bind, mechanism);
         }
         let sees_every_close = metrics.mechanism("close", None).is_some_and(|m| m != "tracepoint");
-        Ok(Self { agent, ports, counted: Counts::new(), told: 0, sees_every_close })
+        Ok(Self { agent, ports, counted: Counts::new(), told: 0, sees_every_close, start })
     }
 
     pub(super) fn bind_mechanism(&self) -> String {
@@ -70,6 +76,16 @@ impl Bench {
         let now = self.agent.metrics().sockets(&self.ports);
         assert_eq!(since(&self.counted, &now), expected, "{what}: counters");
         self.counted = now;
+        self.rest();
+    }
+
+    /// Waits until half of this process's share of the ring is there again, on however fast a machine:
+    /// calls beyond it would be in a sum.
+    fn rest(&self) {
+        let records = self.agent.events().len() as u64;
+        let used = records.saturating_sub(OF_PROCESS.burst / 2);
+        let earned_after = Duration::from_nanos(used * OF_PROCESS.interval_ns);
+        thread::sleep(earned_after.saturating_sub(self.start.elapsed()));
     }
 }
 

@@ -211,7 +211,7 @@ fn reports_binds_that_happened_between_agents() {
         let mut bench = Bench::start(world, "auto");
         bench.saw("nothing yet", &[]);
         let config = Config::new(bench.ports.clone());
-        let Bench { agent, ports, counted, told, sees_every_close } = bench;
+        let Bench { agent, ports, counted, told, sees_every_close, start } = bench;
         agent.kill9();
         let address = v4(port(0));
         drop(TcpListener::bind(address).expect("bound"));
@@ -219,7 +219,7 @@ fn reports_binds_that_happened_between_agents() {
         let refused = bind(tcp(AddressFamily::INET), &address);
         assert_eq!(refused, Err(Errno::ADDRINUSE));
         let agent = Agent::start(world, &config);
-        let mut bench = Bench { agent, ports, counted, told, sees_every_close };
+        let mut bench = Bench { agent, ports, counted, told, sees_every_close, start };
         let [success, listens, close] = listening_life("tcp", address);
         let refusal = Call::here("in_use", "tcp", address).refused("EADDRINUSE");
         bench.saw(
