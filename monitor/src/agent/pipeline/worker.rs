@@ -167,13 +167,15 @@ impl Worker {
         let event = self.event(&record, time, caller.as_ref(), expected);
         self.expected_activity.ingest(&event, clock::now().boottime_ns);
         self.emit(event.clone());
+        // The awakening first: the alert of a bind has the name of the event that came first, and the
+        // awakening says more.
+        self.emit_transitions(Some(&event));
         let unexpected = event.unexpected_owner();
         let is_unexpected = unexpected.is_some();
         if let Some(unexpected) = unexpected {
             self.emit(unexpected);
             self.has_changes = true;
         }
-        self.emit_transitions(Some(&event));
         if is_unexpected && self.saved_at.elapsed() >= UNEXPECTED_SAVE_PERIOD {
             self.save();
         }
