@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
+use monitor_common::{
+    flow::Protocol,
+    limits::{FLIGHT_LEN, SAMPLE_LEN},
+};
 use monitor_identify::{Payload, identify};
 
 use crate::{
@@ -67,8 +71,9 @@ fn cost() {
     report("all samples", &all);
 }
 
-/// As the kernel captures it: the first 256 bytes.
+/// As it is put together from what the kernel captures: the start of a flow, or of a datagram.
 fn captured(sample: &Sample) -> Payload<'_> {
     let payload = sample.payload();
-    Payload { bytes: &payload.bytes[..payload.bytes.len().min(256)], ..payload }
+    let limit = if payload.transport == Some(Protocol::Tcp) { FLIGHT_LEN } else { SAMPLE_LEN };
+    Payload { bytes: &payload.bytes[..payload.bytes.len().min(limit)], ..payload }
 }
