@@ -40,6 +40,15 @@ impl Alertmanager {
         Self::start_from(world, 9093, &config, &["--cluster.listen-address=".to_owned()])
     }
 
+    /// Starts one with a configuration, in which `/TEMPLATES` is where ours are.
+    pub fn start_configured(world: &World, config: &str) -> Self {
+        let path = world.path("alertmanager.yml");
+        let templates = dashboards().join("alertmanager");
+        let config = config.replace("/TEMPLATES", &templates.display().to_string());
+        fs::write(&path, config).expect("written");
+        Self::start_from(world, 9093, &path, &["--cluster.listen-address=".to_owned()])
+    }
+
     /// Starts one on another port, with these arguments besides.
     pub fn start_with(world: &World, port: u16, arguments: &[String]) -> Self {
         Self::start_from(world, port, &example(), arguments)

@@ -5,6 +5,7 @@ mod collectors;
 mod day;
 mod fleet;
 mod hour;
+mod messages;
 mod one_message;
 mod rules;
 mod scaling_out;
