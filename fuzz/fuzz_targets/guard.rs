@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use ghostport::{
     config::WebDetails,
-    web::guard::{Authenticated, Endpoint, refusal},
+    web::guard::{Admission, Authenticated, Endpoint, admission},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -18,6 +18,7 @@ fuzz_target!(|input: &[u8]| {
     for line in lines.take(4) {
         let (name, value) = match line.split_first() {
             Some((b'o', value)) => (header::ORIGIN, value),
+            Some((b'f', value)) => (header::FORWARDED, value),
             Some((_, value)) => (header::HOST, value),
             None => continue,
         };
@@ -29,19 +30,28 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn check(uri: &Uri, headers: &HeaderMap) {
-    let refused = |details, endpoint, sender| {
-        refusal(details, endpoint, Authenticated(sender), uri, headers).is_some()
+    let asked = |details, endpoint, sender| {
+        admission(details, endpoint, Authenticated(sender), uri, headers)
     };
-    for details in [WebDetails::Loopback, WebDetails::Authenticated, WebDetails::Never] {
-        assert!(!refused(details, Endpoint::Unix, false), "the Unix socket has permissions");
-        assert!(refused(details, Endpoint::Network, false), "a stranger reads no details");
+    for details in WebDetails::ALL {
+        let granted = asked(details, Endpoint::Unix, false);
+        assert_eq!(granted, Admission::Granted, "the Unix socket has permissions");
+        let stranger = asked(details, Endpoint::Network, false);
+        assert!(matches!(stranger, Admission::Refused(_)), "a stranger reads no details");
     }
-    assert!(refused(WebDetails::Never, Endpoint::Loopback, true), "never is never");
-    if !refused(WebDetails::Loopback, Endpoint::Loopback, false) {
+    let never = asked(WebDetails::Never, Endpoint::Loopback, true);
+    assert!(matches!(never, Admission::Refused(_)), "never is never");
+    let admins = asked(WebDetails::Admins, Endpoint::Loopback, false);
+    assert_ne!(admins, Admission::Granted, "a process has to be an administrator's");
+    let local = asked(WebDetails::Loopback, Endpoint::Loopback, false);
+    let passes = local == Admission::Granted;
+    assert_eq!(passes, admins == Admission::ToAdministrators, "one rule for what is loopback");
+    if passes {
         let hosts: Vec<_> = headers.get_all(header::HOST).iter().collect();
         assert_eq!(hosts.len(), 1, "one Host");
         let host = hosts[0].to_str().expect("a host that passes is text");
         assert!(is_loopback(host), "{host:?} passes");
+        assert!(!headers.contains_key(header::FORWARDED), "no proxy in between");
     }
 }
 

@@ -8,7 +8,7 @@ mod socket;
 pub use self::{
     attributes::Attributes,
     message::{attribute, beginning, request},
-    socket::dump,
+    socket::{dump, get},
 };
 pub(crate) use self::{
     message::{append_attribute, message_kinds},

@@ -35,6 +35,15 @@ pub fn dump(
     Socket::open(family)?.ask(request, visit)
 }
 
+/// Asks the netlink family `family` for one object by a request of the type `kind`. Returns the body of
+/// the message that describes it.
+///
+/// # Errors
+/// The kernel grants no socket or refuses the request; `NotFound` where there is no such object.
+pub fn get(family: Option<Protocol>, kind: u16, fixed: &[u8]) -> io::Result<Vec<u8>> {
+    Socket::open(family)?.get(kind, fixed, &[])
+}
+
 /// A netlink socket.
 #[derive(Debug)]
 pub(crate) struct Socket {

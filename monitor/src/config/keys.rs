@@ -237,7 +237,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "web.details",
-        value: "`loopback`, `authenticated` or `never`",
+        value: "`admins`, `loopback`, `authenticated` or `never`",
         help: "Which clients may read the page and the API over TCP; see \
                [the web server](../operate/web-server.md). The Unix socket always serves them.",
         change: Change::Reload,

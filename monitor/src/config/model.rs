@@ -114,7 +114,9 @@ pub struct StoreConfig {
 /// Which clients may read more than `/metrics` and the health pages over TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebDetails {
-    /// Clients on a loopback listener, and authenticated ones.
+    /// Processes of root and of the agent's group on a loopback listener, and authenticated clients.
+    Admins,
+    /// Every client on a loopback listener, and authenticated ones.
     Loopback,
     /// Authenticated clients.
     Authenticated,
@@ -151,7 +153,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
             web_config_file: None,
-            web_details: WebDetails::Loopback,
+            web_details: WebDetails::Admins,
             sinks: vec![SinkConfig::new(SinkTarget::Stdout)],
         }
     }
@@ -227,11 +229,12 @@ impl CommandLines {
 
 impl WebDetails {
     /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Loopback, Self::Authenticated, Self::Never];
+    pub const ALL: [Self; 4] = [Self::Admins, Self::Loopback, Self::Authenticated, Self::Never];
 
     /// Name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Admins => "admins",
             Self::Loopback => "loopback",
             Self::Authenticated => "authenticated",
             Self::Never => "never",

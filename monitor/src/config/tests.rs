@@ -255,7 +255,7 @@ fn what_is_shown_reads_back() {
     web:
       listen: ["127.0.0.1:10948"]
       config_file: null
-      details: loopback
+      details: admins
     sinks: [{kind: stdout}]
     "#);
 }

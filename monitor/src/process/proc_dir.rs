@@ -63,6 +63,12 @@ impl ProcessDir {
         user_ids(&status).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
+    /// Effective and supplementary group ids.
+    pub(crate) fn groups(&self) -> io::Result<Vec<u32>> {
+        let status = self.read("status", MAX_FILE)?;
+        groups(&status).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
     pub(crate) fn cgroup(&self) -> io::Result<Option<Cgroup>> {
         let file = self.read("cgroup", MAX_FILE)?;
         Ok(Cgroup::from_proc(&text::text(&file)))
@@ -134,11 +140,22 @@ pub(crate) fn namespace_inode(link: &[u8]) -> Option<u32> {
     inode.parse().ok()
 }
 
-/// The line of `/proc/PID/status` with real, effective, saved and filesystem user id.
+/// Real and effective user id, the first two of a line of `/proc/PID/status`.
 fn user_ids(status: &[u8]) -> Option<(u32, u32)> {
-    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
-    let mut ids = str::from_utf8(line).ok()?.split_ascii_whitespace();
-    Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
+    let mut ids = ids(status, b"Uid:")?;
+    Some((ids.next()??, ids.next()??))
+}
+
+/// The effective group id, and those of the line of supplementary groups.
+fn groups(status: &[u8]) -> Option<Vec<u32>> {
+    let effective = ids(status, b"Gid:")?.nth(1)?;
+    std::iter::once(effective).chain(ids(status, b"Groups:")?).collect()
+}
+
+/// The numbers in a line of `/proc/PID/status`.
+fn ids<'a>(status: &'a [u8], name: &[u8]) -> Option<impl Iterator<Item = Option<u32>> + use<'a>> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    Some(str::from_utf8(line).ok()?.split_ascii_whitespace().map(|id| id.parse().ok()))
 }
 
 #[cfg(test)]
@@ -152,6 +169,9 @@ mod tests {
         let status = b"Name:\tnc\nUid:\t1000\t0\t1000\t1000\nGid:\t1\t2\t3\t4\n";
         assert_eq!(user_ids(status), Some((1000, 0)));
         assert_eq!(user_ids(b"Name:\tnc\n"), None);
+        let status = b"Gid:\t1\t2\t3\t4\nGroups:\t7 8 \n";
+        assert_eq!(groups(status), Some(vec![2, 7, 8]));
+        assert_eq!(groups(b"Gid:\t1\t2\t3\t4\n"), None);
     }
 
     #[test]

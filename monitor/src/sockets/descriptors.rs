@@ -65,6 +65,13 @@ pub(super) fn find_of(proc: &OwnedFd, pid: u32, inodes: &HashSet<u32>, found: &m
     }
 }
 
+/// Whether a process has a descriptor of this socket.
+pub(super) fn holds(proc: &OwnedFd, pid: u32, inode: u32) -> bool {
+    let mut found = Found::default();
+    find_of(proc, pid, &HashSet::from([inode]), &mut found);
+    !found.by_inode.is_empty()
+}
+
 impl Found {
     fn search_threads(&mut self, proc: &OwnedFd, pid: u32, inodes: &HashSet<u32>) {
         if !has_threads(proc, pid) {

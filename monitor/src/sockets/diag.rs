@@ -105,6 +105,29 @@ pub(super) fn list_with_cookies(
     Ok(())
 }
 
+/// The TCP socket with these ends, and its user. A listener answers for a connection that is not
+/// there (`inet_diag_find_one_icsk`), so the caller has to compare the ends.
+pub(super) fn find_tcp(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<(Entry, u32)>> {
+    const TCP: u8 = 6;
+    let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let request = Request {
+        family: family.as_raw() as u8,
+        protocol: TCP,
+        states: u32::MAX,
+        id: SocketId::of(local, peer),
+        ..Request::zeroed()
+    };
+    match netlink::get(Some(SOCK_DIAG), SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&request)) {
+        Ok(body) => {
+            let answer: Answer = beginning(&body).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(answer.entry(Protocol::Tcp).map(|entry| (entry, answer.user)))
+        }
+        // Also of a kernel without `tcp_diag`.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn dump(request: &[u8], protocol: Protocol, visit: &mut impl FnMut(Entry, u64)) -> io::Result<()> {
     netlink::dump(Some(SOCK_DIAG), request, |body| {
         let answer: Answer = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
@@ -114,6 +137,23 @@ fn dump(request: &[u8], protocol: Protocol, visit: &mut impl FnMut(Entry, u64)) 
         }
         Ok(())
     })
+}
+
+impl SocketId {
+    /// Of a socket whose cookie is not known (`INET_DIAG_NOCOOKIE`).
+    fn of(local: SocketAddr, peer: SocketAddr) -> Self {
+        let [local_address, peer_address] = [local, peer].map(|end| match end.ip() {
+            IpAddr::V4(address) => {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&address.octets());
+                bytes
+            }
+            IpAddr::V6(address) => address.octets(),
+        });
+        let [local_port, peer_port] = [local, peer].map(|end| end.port().to_be_bytes());
+        let cookie = [u32::MAX; 2];
+        Self { local_port, peer_port, local_address, peer_address, interface: 0, cookie }
+    }
 }
 
 impl Answer {

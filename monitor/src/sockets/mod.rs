@@ -27,6 +27,7 @@ mod kernel_modules;
 mod list;
 mod namespaces;
 mod numbered;
+mod owner;
 mod paths;
 mod port_filter;
 mod proc_net;
@@ -45,6 +46,7 @@ pub use self::{
     expected::ExpectedOwners,
     kernel_modules::{lists_connections, lists_packet_filters},
     namespaces::{others as other_namespaces, own_inode as own_netns_inode},
+    owner::{SocketOwner, owner_of},
     paths::{
         Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,
         find_programs, has_unread_rules, masqueraded, programs_that_choose_sockets,

@@ -62,6 +62,26 @@ pub(super) fn list_rare(folder: &Path, mut visit: impl FnMut(Entry)) -> io::Resu
     Ok(())
 }
 
+/// The connected TCP socket with these ends, and its user.
+pub(super) fn find_tcp(
+    folder: &Path,
+    local: SocketAddr,
+    peer: SocketAddr,
+) -> io::Result<Option<(Entry, u32)>> {
+    let mut found = None;
+    for name in ["tcp", "tcp6"] {
+        each_line(&folder.join(name), |line| {
+            let is_it = |entry: &Entry| entry.joins(local, peer);
+            if let Some(entry) = entry(line, Protocol::Tcp).filter(is_it) {
+                // Behind ends, state, queues, timer and retransmits.
+                let user = line.split_ascii_whitespace().nth(7).and_then(|user| user.parse().ok());
+                found = user.map(|user| (entry, user));
+            }
+        })?;
+    }
+    Ok(found)
+}
+
 /// Whether the file exists.
 fn each_line(path: &Path, mut visit: impl FnMut(&str)) -> io::Result<bool> {
     let file = match File::open(path) {

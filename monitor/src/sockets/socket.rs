@@ -105,6 +105,15 @@ pub struct Entry {
     pub interface: u32,
 }
 
+impl Entry {
+    /// Whether the socket has these ends. An IPv6 socket may have an IPv4 connection.
+    pub(super) fn joins(&self, local: SocketAddr, peer: SocketAddr) -> bool {
+        let canonical = |end: SocketAddr| (end.ip().to_canonical(), end.port());
+        canonical(self.local) == canonical(local)
+            && self.peer.is_some_and(|end| canonical(end) == canonical(peer))
+    }
+}
+
 /// State of a TCP socket (`include/net/tcp_states.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "RFC 9293 explains them, but for Bound")]

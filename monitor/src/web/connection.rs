@@ -28,6 +28,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    administrator::TcpEnds,
     listener::{Listener, Stream},
     security::Security,
 };
@@ -142,6 +143,9 @@ async fn serve_tcp(stream: TcpStream, mut context: ConnectionContext) {
     // The kernel cuts off a peer that does not read its answer. Where that cannot be set, the time
     // limit of the connection remains.
     let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
+    if let (Ok(here), Ok(there)) = (stream.local_addr(), stream.peer_addr()) {
+        context.router = context.router.layer(Extension(TcpEnds { here, there }));
+    }
     let tls = context.security.as_ref().and_then(|security| security.rules().tls());
     let far_end = FarEnd::of(&stream);
     let Some(tls) = tls else {

@@ -3,11 +3,12 @@
 //!
 //! A page in a browser on this host can reach a loopback listener, and by DNS rebinding it can make
 //! the browser take the listener for the page's own server. Such a request has the page's host in
-//! its `Host` header, so that has to be a loopback name.
+//! its `Host` header, so that has to be a loopback name. A proxy on this host makes a loopback client
+//! of every client it has; most add a header that says so, and none of those may be there.
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 
 use crate::config::WebDetails;
 
@@ -26,30 +27,69 @@ pub enum Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authenticated(pub bool);
 
-/// Why a request may not read details, as a message for its sender; `None` if it may.
-pub fn refusal(
+/// Whether a request may read details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may.
+    Granted,
+    /// It may if the process that sent it is an administrator's.
+    ToAdministrators,
+    /// It may not. The reason is a message for its sender.
+    Refused(&'static str),
+}
+
+/// Why the process that sent a request is not taken for an administrator's.
+pub const NO_ADMINISTRATOR: &str = "web.details is admins, and this process is neither root's nor of \
+     the agent's group: ask as one of them, or authenticate";
+
+/// Headers by which a proxy says for which client it asks, besides those that begin with
+/// `X-Forwarded-`.
+const FORWARDING: [HeaderName; 8] = [
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-cluster-client-ip"),
+    HeaderName::from_static("x-original-forwarded-for"),
+    HeaderName::from_static("x-envoy-external-address"),
+    HeaderName::from_static("true-client-ip"),
+];
+
+/// Whether a request may read details.
+pub fn admission(
     details: WebDetails,
     endpoint: Endpoint,
     sender: Authenticated,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Option<&'static str> {
+) -> Admission {
+    let refused = Admission::Refused;
     match (endpoint, details) {
-        (Endpoint::Unix, _) => None,
-        (_, WebDetails::Never) => Some("web.details is never: ask over the Unix socket"),
-        _ if sender.0 => None,
-        (_, WebDetails::Authenticated) => Some(
+        (Endpoint::Unix, _) => Admission::Granted,
+        (_, WebDetails::Never) => refused("web.details is never: ask over the Unix socket"),
+        _ if sender.0 => Admission::Granted,
+        (_, WebDetails::Authenticated) => refused(
             "web.details asks for authentication: set it up with web.config_file, or ask over the \
              Unix socket",
         ),
-        (Endpoint::Network, WebDetails::Loopback) => {
-            Some("details are available over a loopback listener or the Unix socket only")
+        (Endpoint::Network, WebDetails::Admins | WebDetails::Loopback) => {
+            refused("details are available over a loopback listener or the Unix socket only")
         }
-        (Endpoint::Loopback, WebDetails::Loopback) if !names_loopback(uri, headers) => {
-            Some("the Host of the request, or the Origin of its page, is no loopback address")
+        _ if is_forwarded(headers) => refused(
+            "the request was forwarded by a proxy: ask without one, or authenticate \
+             (web.config_file)",
+        ),
+        _ if !names_loopback(uri, headers) => {
+            refused("the Host of the request, or the Origin of its page, is no loopback address")
         }
-        (Endpoint::Loopback, WebDetails::Loopback) => None,
+        (Endpoint::Loopback, WebDetails::Admins) => Admission::ToAdministrators,
+        (Endpoint::Loopback, WebDetails::Loopback) => Admission::Granted,
     }
+}
+
+/// Whether a proxy has left a mark.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with("x-forwarded") || FORWARDING.contains(name))
 }
 
 /// Whether every host that the request names is a loopback one: that of its only `Host` header, of
@@ -103,9 +143,12 @@ mod tests {
         headers
     }
 
+    fn asked(details: WebDetails, endpoint: Endpoint, hosts: &[&str]) -> Admission {
+        admission(details, endpoint, ANONYMOUS, &Uri::from_static("/"), &headers(hosts, None))
+    }
+
     fn is_allowed(details: WebDetails, endpoint: Endpoint, hosts: &[&str]) -> bool {
-        refusal(details, endpoint, ANONYMOUS, &Uri::from_static("/"), &headers(hosts, None))
-            .is_none()
+        asked(details, endpoint, hosts) == Admission::Granted
     }
 
     const ANONYMOUS: Authenticated = Authenticated(false);
@@ -115,14 +158,13 @@ mod tests {
         let allowed = |details, endpoint| {
             let headers = headers(&["web1.example.org"], None);
             let uri = Uri::from_static("/");
-            refusal(details, endpoint, Authenticated(true), &uri, &headers).is_none()
+            let admission = admission(details, endpoint, Authenticated(true), &uri, &headers);
+            admission == Admission::Granted
         };
         for endpoint in [Endpoint::Loopback, Endpoint::Network] {
-            assert!(
-                allowed(WebDetails::Loopback, endpoint)
-                    && allowed(WebDetails::Authenticated, endpoint)
-            );
-            assert!(!allowed(WebDetails::Never, endpoint));
+            for details in WebDetails::ALL {
+                assert_eq!(allowed(details, endpoint), details != WebDetails::Never);
+            }
         }
     }
 
@@ -175,7 +217,8 @@ mod tests {
         let host = headers(&["localhost"], None);
         let allowed = |uri| {
             let uri = Uri::from_static(uri);
-            refusal(WebDetails::Loopback, Endpoint::Loopback, ANONYMOUS, &uri, &host).is_none()
+            admission(WebDetails::Loopback, Endpoint::Loopback, ANONYMOUS, &uri, &host)
+                == Admission::Granted
         };
         assert!(allowed("http://localhost:10948/api/v1/ports"));
         assert!(!allowed("http://evil.example/api/v1/ports"));
@@ -186,12 +229,50 @@ mod tests {
         let allowed = |origin| {
             let headers = headers(&["localhost:10948"], Some(origin));
             let uri = Uri::from_static("/");
-            refusal(WebDetails::Loopback, Endpoint::Loopback, ANONYMOUS, &uri, &headers).is_none()
+            admission(WebDetails::Loopback, Endpoint::Loopback, ANONYMOUS, &uri, &headers)
+                == Admission::Granted
         };
         assert!(allowed("http://localhost:10948"));
         assert!(allowed("http://[::1]:10948"));
         assert!(!allowed("http://evil.example"));
         assert!(!allowed("null"));
+    }
+
+    #[test]
+    fn admins_are_asked_for_on_loopback_alone() {
+        let asked = |endpoint, host: &str| asked(WebDetails::Admins, endpoint, &[host]);
+        assert_eq!(asked(Endpoint::Loopback, "localhost"), Admission::ToAdministrators);
+        assert!(matches!(asked(Endpoint::Loopback, "evil.example"), Admission::Refused(_)));
+        assert!(matches!(asked(Endpoint::Network, "localhost"), Admission::Refused(_)));
+        assert_eq!(asked(Endpoint::Unix, "agent"), Admission::Granted);
+    }
+
+    #[test]
+    fn forwarded_requests_are_refused() {
+        let asked = |details, endpoint, sender, name: &'static str| {
+            let mut headers = headers(&["localhost"], None);
+            headers.insert(name, HeaderValue::from_static(""));
+            admission(details, endpoint, Authenticated(sender), &Uri::from_static("/"), &headers)
+        };
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-anything",
+            "x-forwarded",
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "true-client-ip",
+        ] {
+            for details in [WebDetails::Admins, WebDetails::Loopback] {
+                let refused = asked(details, Endpoint::Loopback, false, name);
+                assert!(matches!(refused, Admission::Refused(why) if why.contains("proxy")));
+                assert_eq!(asked(details, Endpoint::Loopback, true, name), Admission::Granted);
+                assert_eq!(asked(details, Endpoint::Unix, false, name), Admission::Granted);
+            }
+        }
+        let plain = asked(WebDetails::Loopback, Endpoint::Loopback, false, "x-requested-with");
+        assert_eq!(plain, Admission::Granted);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! limited (`connection.rs`): clients that hold all of them delay others, and cost the host no more.
 //! Streams of events get a quarter of the connections at most.
 
+mod administrator;
 mod api;
 mod connection;
 pub mod guard;

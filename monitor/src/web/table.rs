@@ -61,7 +61,7 @@ routes! {
     RUNBOOK_SECTION: "/runbook/{name}" Open []
         "What to do about the alert of that name, as HTML: `runbook_url` of alerts leads here. 404 with the list for an unknown name.";
     PAGE: "/" Details []
-        "The live page: ports, their holders, and events as they happen.";
+        "The live page: ports, their holders, and events as they happen. A client that may not read details gets a page that says why, with 403.";
     PORTS: "/api/v1/ports" Details []
         "`{\"ports\": […]}`: state, dormancy, last packet and bind, awakenings, findings, and the sockets of the last scan as `ghostport check --json` has them.";
     PORT: "/api/v1/ports/{port}" Details []

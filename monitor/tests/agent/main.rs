@@ -21,6 +21,7 @@ mod store;
 mod summaries;
 mod systemd;
 mod top;
+mod web_details;
 mod web_security;
 
 /// The program of a unit: see [`testkit::systemd::binding`].

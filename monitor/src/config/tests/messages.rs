@@ -182,7 +182,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "web: {details: all}",
-            "F:1:16: `all` is not known here; expected loopback, authenticated or never",
+            "F:1:16: `all` is not known here; expected admins, loopback, authenticated or never",
         ),
         // Sinks.
         ("sinks: stdout", "F:1:8: `stdout` in the place of a list; expected a list of sinks"),

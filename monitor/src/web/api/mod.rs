@@ -25,7 +25,8 @@ use tokio::sync::watch;
 pub(super) use self::answer::MAX_STREAMS;
 use self::answer::{Api, problem};
 use super::{
-    guard::{self, Authenticated, Endpoint},
+    administrator::{TcpEnds, is_administrator},
+    guard::{Admission, Authenticated, Endpoint, NO_ADMINISTRATOR, admission},
     page,
     source::SharedSource,
     table,
@@ -57,13 +58,23 @@ async fn admit(
     AxumState(source): AxumState<SharedSource>,
     Extension(endpoint): Extension<Endpoint>,
     Extension(sender): Extension<Authenticated>,
+    ends: Option<Extension<TcpEnds>>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard::refusal(source.details(), endpoint, sender, request.uri(), request.headers()) {
-        None => next.run(request).await,
-        Some(why) => problem(StatusCode::FORBIDDEN, why),
+    let why = match admission(source.details(), endpoint, sender, request.uri(), request.headers())
+    {
+        Admission::Granted => return next.run(request).await,
+        Admission::ToAdministrators if is_administrator(ends.map(|ends| ends.0)).await => {
+            return next.run(request).await;
+        }
+        Admission::ToAdministrators => NO_ADMINISTRATOR,
+        Admission::Refused(why) => why,
+    };
+    if request.uri().path() == table::PAGE.path {
+        return page::landing(why);
     }
+    problem(StatusCode::FORBIDDEN, why)
 }
 
 async fn unknown() -> Response {

@@ -1,6 +1,10 @@
 //! Who may read details, and answers to wrong requests.
 
 use super::support::Server;
+use crate::{
+    config::WebDetails,
+    web::administrator::{TcpEnds, is_administrator},
+};
 
 #[tokio::test]
 async fn details_require_a_loopback_host() {
@@ -18,8 +22,18 @@ async fn details_require_a_loopback_host() {
     for path in paths {
         let refused = ask(path, "evil.example").await;
         assert!(refused.starts_with("HTTP/1.1 403"), "{path}: {refused}");
+        if path == "/" {
+            assert!(refused.contains("content-type: text/html"), "{refused}");
+            assert!(refused.contains("the Host of the request") && !refused.contains("NONCE"));
+            assert!(refused.contains("<a href=\"/metrics\">"), "{refused}");
+            continue;
+        }
         assert!(refused.contains(r#"{"error":"the Host"#), "{path}: {refused}");
     }
+    let forwarded = "GET /api/v1/ports HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n\
+         Connection: close\r\n\r\n";
+    let forwarded = server.exchange(forwarded.as_bytes()).await;
+    assert!(forwarded.starts_with("HTTP/1.1 403") && forwarded.contains("proxy"), "{forwarded}");
     let page = ask("/", "localhost:1").await;
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("<title>ghostport</title>"));
     assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
@@ -27,6 +41,19 @@ async fn details_require_a_loopback_host() {
     assert_ne!(page, ask("/", "localhost:1").await, "a nonce is used once");
     let metrics = ask("/metrics", "evil.example").await;
     assert!(metrics.starts_with("HTTP/1.1 200"), "metrics need no loopback host: {metrics}");
+}
+
+#[tokio::test]
+async fn administrators_are_known_by_their_process() {
+    let server = Server::with_details(WebDetails::Admins).await;
+    let ask = "GET /api/v1/ports HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    // The client is this process, which has the group of the server.
+    let answer = server.exchange(ask.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // A client that is gone is that of no process.
+    let ends = |port| TcpEnds { here: server.address, there: ([127, 0, 0, 1], port).into() };
+    assert!(!is_administrator(Some(ends(1))).await);
+    assert!(!is_administrator(None).await);
 }
 
 #[tokio::test]

@@ -33,11 +33,12 @@ use crate::{
 /// A source with one watched port, on which nothing has happened.
 pub(super) struct Known {
     broadcast: EventBroadcast,
+    details: WebDetails,
 }
 
 impl Known {
-    pub(super) fn shared() -> Arc<Self> {
-        Arc::new(Self { broadcast: EventBroadcast::new(7) })
+    fn shared(details: WebDetails) -> Arc<Self> {
+        Arc::new(Self { broadcast: EventBroadcast::new(7), details })
     }
 }
 
@@ -48,7 +49,7 @@ pub(super) fn address_of(listener: &Listener) -> SocketAddr {
 
 impl Source for Known {
     fn details(&self) -> WebDetails {
-        WebDetails::Loopback
+        self.details
     }
 
     fn ports(&self, only: Option<u16>) -> anyhow::Result<Vec<Port>> {
@@ -106,7 +107,8 @@ impl Source for Known {
 /// The state of a server that is ready.
 pub(super) fn state(exposition: Exposition) -> State {
     let ready = Arc::new(AtomicBool::new(true));
-    State { exposition, ready, hooks_lost: Arc::default(), security: None, source: Known::shared() }
+    let source = Known::shared(WebDetails::Loopback);
+    State { exposition, ready, hooks_lost: Arc::default(), security: None, source }
 }
 
 /// A server on a loopback address, which stops when this is dropped.
@@ -119,10 +121,18 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(exposition: Exposition) -> Self {
+        Self::of(state(exposition)).await
+    }
+
+    pub(super) async fn with_details(details: WebDetails) -> Self {
+        let source = Known::shared(details);
+        Self::of(State { source, ..state(Arc::new(|| Ok(Vec::new()))) }).await
+    }
+
+    async fn of(state: State) -> Self {
         let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
         let address = address_of(&listeners[0]);
         let (stop, stopped) = watch::channel(());
-        let state = state(exposition);
         let ready = Arc::clone(&state.ready);
         let task = tokio::spawn(serve(listeners, state, stopped));
         Self { address, ready, stop, task }
