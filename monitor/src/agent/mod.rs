@@ -15,6 +15,7 @@ mod local_addresses;
 mod lock;
 mod options;
 pub mod pipeline;
+mod recent_captures;
 mod reload;
 mod run;
 mod run_loop;

@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     automatic_ports, clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline,
-    scan::Scan, selftests::Selftests,
+    recent_captures::RecentCaptures, scan::Scan, selftests::Selftests,
 };
 use crate::{
     config::{CommandLines, Config},
@@ -67,6 +67,7 @@ pub struct SocketScanner {
     expected_owners: Mutex<ExpectedOwners>,
     sockets: Mutex<Arc<[Socket]>>,
     captures: Mutex<Arc<[Capture]>>,
+    recent_captures: Mutex<RecentCaptures>,
     reaches: Mutex<KnownReaches>,
     forwardings: Mutex<Arc<[Forwarding]>>,
     /// `None` where the kernel side has no list of them.
@@ -142,6 +143,7 @@ impl SocketScanner {
             expected_owners: Mutex::default(),
             sockets: Mutex::new([].into()),
             captures: Mutex::new([].into()),
+            recent_captures: Mutex::default(),
             reaches: Mutex::default(),
             forwardings: Mutex::new([].into()),
             open_sockets,
@@ -167,15 +169,40 @@ impl SocketScanner {
         lock(&self.reaches).of_port(port, Instant::now())
     }
 
-    /// Finds how packets are led to `suspects`. Entries of UDP in the kernel's table of connections
-    /// last for some seconds only, so this is done with the scan.
+    /// Finds how packets are led to `suspects`, and which of the ways that were found before are still
+    /// there. Entries of UDP in the kernel's table of connections last for some seconds only, so this
+    /// is done with the scan.
     fn find_reaches(
         &self,
         suspects: &[Suspect],
+        seen: (&[Socket], &[Capture]),
+    ) -> io::Result<Vec<PortReach>> {
+        let known = lock(&self.reaches).to_review(Instant::now());
+        let is_suspect = |port: u16, protocol: Protocol| {
+            suspects.iter().any(|suspect| (suspect.port, suspect.protocol) == (port, protocol))
+        };
+        let reviewed =
+            known.into_iter().filter(|(port, protocol, _)| !is_suspect(*port, *protocol));
+        // Packets that an XDP program takes are not seen to arrive.
+        let reviewed = reviewed.map(|(port, protocol, path)| Suspect {
+            port,
+            protocol,
+            has_received: path != Path::Xdp,
+        });
+        let all: Vec<Suspect> = suspects.iter().copied().chain(reviewed).collect();
+        let mut found = self.look_for_reaches(&all, seen)?;
+        lock(&self.reaches).review(&found);
+        found.retain(|reach| is_suspect(reach.port, reach.protocol));
+        Ok(found)
+    }
+
+    fn look_for_reaches(
+        &self,
+        suspects: &[Suspect],
         (sockets, captures): (&[Socket], &[Capture]),
-    ) -> Vec<PortReach> {
+    ) -> io::Result<Vec<PortReach>> {
         if suspects.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let suspects_of = |is_wanted: fn(&Suspect) -> bool| -> Vec<(u16, Protocol)> {
             let wanted = suspects.iter().filter(|suspect| is_wanted(suspect));
@@ -185,17 +212,15 @@ impl SocketScanner {
             (suspects_of(|_| true), suspects_of(|suspect| !suspect.has_received));
         let own_xdp = (self.own_xdp)();
         let processes = &mut lock(&self.processes);
-        let found = sockets::find_paths(&all, Extent::Here, processes);
-        let mut found = found.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot find out how ports are reached");
-            Vec::new()
-        });
+        let mut found = sockets::find_paths(&all, Extent::Here, processes)?;
         if let Some(netns_inode) = self.netns_inode {
+            let past_captures = &lock(&self.recent_captures).list(Instant::now());
             let (to_unseen, own_xdp) = (&*to_unseen, &own_xdp);
-            let evidence = Evidence { netns_inode, sockets, captures, to_unseen, own_xdp };
+            let evidence =
+                Evidence { netns_inode, sockets, captures, past_captures, to_unseen, own_xdp };
             found.extend(sockets::explain_answers(&all, &found, evidence, processes));
         }
-        found
+        Ok(found)
     }
 
     /// The sockets that take packets of watched ports without holding them, as the last scan found
@@ -224,7 +249,9 @@ impl SocketScanner {
         ports: &[u16],
     ) -> io::Result<Vec<Capture>> {
         let threads = threads.iter().map(|notice| (notice.tgid, notice.pid));
-        sockets::captures_of(threads, ports, &mut lock(&self.processes))
+        let found = sockets::captures_of(threads, ports, &mut lock(&self.processes))?;
+        lock(&self.recent_captures).add(&found, Instant::now());
+        Ok(found)
     }
 
     fn scan(&self, at: ClockReading, config: &Config, suspects: &[Suspect]) -> io::Result<Scan> {
@@ -240,8 +267,13 @@ impl SocketScanner {
         let captures: Arc<[Capture]> = result.captures.into();
         *lock(&self.sockets) = Arc::clone(&sockets);
         *lock(&self.captures) = Arc::clone(&captures);
+        lock(&self.recent_captures).add(&captures, Instant::now());
         self.find_forwardings(&sockets);
-        let mut reaches = self.find_reaches(suspects, (&sockets, &captures));
+        let reaches = self.find_reaches(suspects, (&sockets, &captures));
+        let mut reaches = reaches.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot find out how ports are reached");
+            Vec::new()
+        });
         let dismissed = dismissed(&reaches);
         reaches.retain(|reach| !dismissed.contains(&(reach.port, reach.protocol)));
         let wanted: Vec<(u16, Protocol)> =

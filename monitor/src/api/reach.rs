@@ -6,7 +6,7 @@ use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
 use super::{end::End, named};
-use crate::sockets::{Path, PortReach};
+use crate::sockets::{Path, PortReach, Standing};
 
 /// A way to a port that leads past its sockets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,11 @@ pub struct AnsweredBy {
     /// What leads packets elsewhere.
     #[serde(with = "named")]
     pub path: Path,
-    /// Whether packets were answered on this way; otherwise it is configured.
+    /// Whether packets are answered on this way; otherwise it is configured, or over.
     pub in_use: bool,
+    /// Whether it is no longer there: packets were answered on it, and now nothing leads there.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub over: bool,
     /// Connections on this way now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub connections: Option<u64>,
@@ -40,6 +43,7 @@ impl AnsweredBy {
     pub fn sentence(&self, port: u16) -> String {
         let is = match (self.in_use, self.path) {
             (true, _) => "is",
+            _ if self.over => "was, and is no longer,",
             // Which packets a program takes is up to the program.
             (false, Path::SkLookup | Path::Xdp) => "may be",
             (false, _) => "is configured to be",
@@ -57,10 +61,16 @@ impl AnsweredBy {
         let transport = self.transport.name();
         match self.connections {
             None => transport.to_owned(),
+            Some(0) => format!("no {transport} connection now"),
             Some(1) => format!("1 {transport} connection"),
             Some(count) => format!("{count} {transport} connections"),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The path in a sentence.
@@ -93,7 +103,8 @@ impl From<&PortReach> for AnsweredBy {
         Self {
             transport: found.protocol,
             path: found.reach.path,
-            in_use: found.is_in_use,
+            in_use: found.standing == Standing::InUse,
+            over: found.standing == Standing::Over,
             connections: found.connections,
             netns_inode: Some(found.netns_inode),
             end: End::new(
@@ -123,7 +134,11 @@ mod tests {
             protocol: Protocol::Tcp,
             netns_inode: 7,
             reach: Reach { path: Path::Dnat, target },
-            is_in_use: connections.is_some_and(|count| count > 0),
+            standing: match connections {
+                Some(0) => Standing::Over,
+                Some(_) => Standing::InUse,
+                None => Standing::Configured,
+            },
             connections,
             place,
             pod: None,
@@ -152,6 +167,11 @@ mod tests {
         assert_eq!(
             reach(Place::Elsewhere, None).sentence(2948),
             "2948 is configured to be answered by DNAT to 10.244.1.7:8080 (another host, tcp)"
+        );
+        assert_eq!(
+            reach(Place::Elsewhere, Some(0)).sentence(2948),
+            "2948 was, and is no longer, answered by DNAT to 10.244.1.7:8080 \
+             (another host, no tcp connection now)"
         );
     }
 

@@ -50,9 +50,10 @@ pub use self::{
     paths::{
         Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,
         find_programs, has_unread_rules, masqueraded, programs_that_choose_sockets,
+        tables_are_readable,
     },
     proxies::{Forwarding, Proxy, find as find_forwardings, target as proxy_target},
-    reach::{Path, Reach},
+    reach::{Path, Reach, Standing},
     scan::{ScanResult, Unseen, scan, scan_with},
     socket::{Entry, Socket, SocketScope, TcpState, on_port},
     visibility::HiddenProcesses,

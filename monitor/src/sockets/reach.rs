@@ -26,6 +26,17 @@ pub enum Path {
     Unknown,
 }
 
+/// Whether packets go a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Standing {
+    /// It was there, and packets were answered on it; now nothing leads there.
+    Over,
+    /// It is configured. Whether packets were answered on it is not known.
+    Configured,
+    /// It is there, and packets were answered on it.
+    InUse,
+}
+
 /// Where the packets of a port go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -49,6 +60,11 @@ impl Path {
         Self::RawSocket,
         Self::Unknown,
     ];
+
+    /// Whether tables of the kernel have the way: rules, connections, services.
+    pub const fn is_in_tables(self) -> bool {
+        matches!(self, Self::Dnat | Self::Redirect | Self::Ipvs | Self::Tproxy)
+    }
 
     /// Name in events and the API.
     pub const fn name(self) -> &'static str {

@@ -7,7 +7,7 @@ use monitor_ledger::{Change, Transition};
 
 use crate::{
     event::{Event, EventContext},
-    sockets::{PortReach, Reach},
+    sockets::{PortReach, Reach, Standing},
 };
 
 /// The ways of answers whose events were emitted.
@@ -40,10 +40,12 @@ impl ReportedPaths {
     }
 }
 
-/// The way with the most connections, or one that is configured.
+/// The way with the most connections, or one that is configured, or else one that is over: answers may
+/// end before the scan that explains them.
 fn best(port: u16, protocol: Protocol, reaches: &[PortReach]) -> Reach {
     let of_port = reaches.iter().filter(|r| (r.port, r.protocol) == (port, protocol));
     // Of several alike the first: the way must not seem to change.
-    let best = of_port.rev().max_by_key(|reach| reach.connections);
+    let best =
+        of_port.rev().max_by_key(|reach| (reach.standing != Standing::Over, reach.connections));
     best.map(|reach| reach.reach.clone()).unwrap_or_default()
 }

@@ -85,7 +85,11 @@ async fn report(args: &CheckArgs) -> Result<Report> {
     );
     let forwardings = sockets::find_forwardings(&scan.sockets, &mut processes)
         .context("cannot look at the containers behind the ports")?;
-    let beside = Beside { reaches: &reaches, forwardings: &forwardings };
+    let beside = Beside {
+        reaches: &reaches,
+        forwardings: &forwardings,
+        has_seen_tables: sockets::tables_are_readable(),
+    };
     Ok(Report::new(&ports, scan, beside, agent))
 }
 

@@ -76,6 +76,8 @@ pub(super) struct PortReport {
 struct Ways {
     answered_by: Vec<AnsweredBy>,
     forwarded_to: Vec<ForwardedTo>,
+    /// Whether the ways in the kernel's tables are all among them.
+    has_seen_tables: bool,
 }
 
 /// What was found beside sockets.
@@ -85,6 +87,8 @@ pub(super) struct Beside<'a> {
     pub(super) reaches: &'a [PortReach],
     /// Containers behind proxies.
     pub(super) forwardings: &'a [Forwarding],
+    /// Whether the ways in the kernel's tables are all among `reaches`.
+    pub(super) has_seen_tables: bool,
 }
 
 impl PortReport {
@@ -98,8 +102,8 @@ impl PortReport {
         agent: Option<Port>,
     ) -> Self {
         let agent = agent.unwrap_or_default();
-        let Ways { answered_by, forwarded_to } = ways;
-        let answered_by = with_seen(answered_by, agent.answered_by);
+        let Ways { answered_by, forwarded_to, has_seen_tables } = ways;
+        let answered_by = with_seen(answered_by, agent.answered_by, has_seen_tables);
         let sockets = Socket::folded(completed(Socket::each(sockets), &agent.sockets));
         let count = |sockets: Option<ByProtocol<u32>>| {
             sockets.map_or(0, |sockets| sockets.tcp.saturating_add(sockets.udp))
@@ -123,13 +127,14 @@ impl PortReport {
     }
 
     /// Whether there is no socket but those of expected owners, neither found nor known to the agent,
-    /// and none that looks for packets of watched ports, and no other way to the port.
+    /// and none that looks for packets of watched ports, and no other way to the port that is not
+    /// over.
     pub(super) fn is_quiet(&self) -> bool {
         let sockets = &self.port.sockets;
         let is_hidden = sockets.is_empty() && self.known_to_agent > self.expected_by_agent;
         !is_hidden
             && sockets.iter().all(|socket| socket.expected == Some(true))
-            && self.port.answered_by.is_empty()
+            && self.ways().next().is_none()
             && self.targeted_captures().next().is_none()
     }
 
@@ -140,8 +145,13 @@ impl PortReport {
         !sockets.is_empty()
             && sockets.iter().all(|socket| socket.holders.is_none())
             && self.known_to_agent == 0
-            && self.port.answered_by.is_empty()
+            && self.ways().next().is_none()
             && others.next().is_none()
+    }
+
+    /// The ways that lead past sockets now.
+    pub(super) fn ways(&self) -> impl Iterator<Item = &AnsweredBy> {
+        self.port.answered_by.iter().filter(|way| !way.over)
     }
 
     /// Sockets that take packets of watched ports and no others.
@@ -150,9 +160,18 @@ impl PortReport {
     }
 }
 
-/// The ways that were `found`, with what the agent has `seen` of them, or else what it has seen.
-fn with_seen(mut found: Vec<AnsweredBy>, seen: Vec<AnsweredBy>) -> Vec<AnsweredBy> {
+/// The ways that were `found`, with what the agent has `seen` of them, or else what it has seen. What
+/// it saw in tables, and these no longer have, is over.
+fn with_seen(
+    mut found: Vec<AnsweredBy>,
+    mut seen: Vec<AnsweredBy>,
+    has_seen_tables: bool,
+) -> Vec<AnsweredBy> {
     if found.is_empty() {
+        for way in seen.iter_mut().filter(|way| has_seen_tables && way.path.is_in_tables()) {
+            (way.in_use, way.over) = (false, true);
+            way.connections = way.connections.map(|_| 0);
+        }
         return seen;
     }
     for seen in seen {
@@ -161,7 +180,7 @@ fn with_seen(mut found: Vec<AnsweredBy>, seen: Vec<AnsweredBy>) -> Vec<AnsweredB
         let mut same = found.iter_mut().filter(is_it);
         // Which of several programs it was cannot be told apart.
         if let (Some(only), None) = (same.next(), same.next()) {
-            only.in_use |= seen.in_use;
+            only.in_use |= seen.in_use && !only.over;
         }
     }
     found
@@ -203,6 +222,7 @@ impl Report {
             let ways = Ways {
                 answered_by: AnsweredBy::list(beside.reaches, *port),
                 forwarded_to: ForwardedTo::on_port(beside.forwardings, *port),
+                has_seen_tables: beside.has_seen_tables,
             };
             PortReport::new(*port, &found, &scan.captures, ways, agent.remove(port))
         };

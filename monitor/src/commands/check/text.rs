@@ -70,7 +70,7 @@ impl Writer<'_> {
                 "nothing that is visible to you holds it or talks on it".to_owned()
             }
             (0, 0) if report.is_quiet() => "nothing holds it or talks on it".to_owned(),
-            (0, 0) if !report.port.answered_by.is_empty() => "no socket holds it".to_owned(),
+            (0, 0) if report.ways().next().is_some() => "no socket holds it".to_owned(),
             (0, 0) => "nothing holds it, and its packets are captured".to_owned(),
             (0, known) => {
                 let expected = if report.is_quiet() { ", expected" } else { "" };

@@ -24,9 +24,9 @@ pub(super) fn names(port: &Port) -> String {
     text
 }
 
-/// The ends of the ways that lead on from the port.
+/// The ends of the ways that lead on from the port now.
 fn ends(port: &Port) -> impl Iterator<Item = &End> {
-    let answered = port.answered_by.iter().map(|way| &way.end);
+    let answered = port.answered_by.iter().filter(|way| !way.over).map(|way| &way.end);
     answered.chain(port.forwarded_to.iter().map(|way| &way.end))
 }
 

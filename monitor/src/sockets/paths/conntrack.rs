@@ -12,7 +12,10 @@ use monitor_common::{flow::Protocol, ports::PortSet};
 use monitor_kernel::netlink::{Attributes, beginning, dump, request};
 use rustix::net::netlink::NETFILTER;
 
-use super::route::{Route, Target};
+use super::{
+    route::{Flow, MOST_FLOWS, Route, Target},
+    timeouts::Timeouts,
+};
 use crate::sockets::{addresses::Addresses, kernel_modules::Module, namespaces::HERE, reach::Path};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET`.
@@ -24,15 +27,28 @@ const EVERY_FAMILY: [u8; 4] = [0; 4];
 /// Attributes (`linux/netfilter/nfnetlink_conntrack.h`).
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
-const CTA_STATUS: u16 = 3;
+pub(super) const CTA_STATUS: u16 = 3;
+const CTA_PROTOINFO: u16 = 4;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
+const CTA_PROTOINFO_TCP: u16 = 1;
+const CTA_PROTOINFO_SCTP: u16 = 3;
+/// `CTA_PROTOINFO_TCP_STATE`, and `CTA_PROTOINFO_SCTP_STATE`.
+const CTA_PROTOINFO_STATE: u16 = 1;
 
 /// `IPS_SEEN_REPLY`.
 const IS_ANSWERED: u32 = 2;
+
+/// `TCP_CONNTRACK_LAST_ACK`, `_TIME_WAIT`, `_CLOSE` (`linux/netfilter/nf_conntrack_tcp.h`): both ends
+/// have sent their FIN, or one of them a reset.
+const TCP_IS_OVER: [u8; 3] = [6, 7, 8];
+
+/// `SCTP_CONNTRACK_CLOSED`, `_SHUTDOWN_ACK_SENT` (`linux/netfilter/nf_conntrack_sctp.h`): aborted,
+/// or shut down by both ends.
+const SCTP_IS_OVER: [u8; 2] = [1, 7];
 
 /// Which end of a tuple.
 #[derive(Clone, Copy)]
@@ -49,12 +65,15 @@ pub(super) fn is_present() -> bool {
 }
 
 /// The routes of the answered connections to one of `ports` at an address of `local` whose
-/// destination is translated.
+/// destination is translated. The table keeps connections that are over for some minutes: these say
+/// how packets were answered, and not that they are.
 pub(super) fn routes(ports: &PortSet, local: &Addresses) -> io::Result<Vec<Route>> {
+    let timeouts = Timeouts::here();
     let mut counts = BTreeMap::<(u16, &str, SocketAddr), Route>::new();
     let request = request(GET_CONNECTIONS, &EVERY_FAMILY, &[]);
     dump(Some(NETFILTER), &request, |body| {
-        let Some(Translated { protocol, from, to }) = translated(body) else { return Ok(()) };
+        let Some(translated) = translated(body) else { return Ok(()) };
+        let Translated { protocol, from, to, client, is_over } = translated;
         if !ports.contains(from.port()) || !local.contains(from.ip()) {
             return Ok(());
         }
@@ -65,8 +84,18 @@ pub(super) fn routes(ports: &PortSet, local: &Addresses) -> io::Result<Vec<Route
             path: if is_here { Path::Redirect } else { Path::Dnat },
             target: Some(Target { address: Some(to.ip()), port: to.port() }),
             connections: Some(0),
+            flows: Vec::new(),
+            has_ended: false,
         });
+        if is_over {
+            route.has_ended = true;
+            return Ok(());
+        }
         route.connections = route.connections.map(|count| count + 1);
+        if route.flows.len() < MOST_FLOWS {
+            let is_idle = timeouts.is_idle(protocol, Attributes::behind(body, EVERY_FAMILY.len()));
+            route.flows.push(Flow { target: to, client, is_idle });
+        }
         Ok(())
     })?;
     Ok(counts.into_values().collect())
@@ -112,6 +141,10 @@ struct Translated {
     protocol: Protocol,
     from: SocketAddr,
     to: SocketAddr,
+    /// The other end, as `to` has it.
+    client: SocketAddr,
+    /// Whether the connection has ended, so that no packet of it will be answered.
+    is_over: bool,
 }
 
 fn translated(body: &[u8]) -> Option<Translated> {
@@ -121,10 +154,24 @@ fn translated(body: &[u8]) -> Option<Translated> {
     }
     let opened = attributes.nested(CTA_TUPLE_ORIG)?;
     let from = end(opened, End::Destination)?;
-    let to = end(attributes.nested(CTA_TUPLE_REPLY)?, End::Source)?;
+    let answered = attributes.nested(CTA_TUPLE_REPLY)?;
+    let (to, client) = (end(answered, End::Source)?, end(answered, End::Destination)?);
     let number = opened.nested(CTA_TUPLE_PROTO)?.get(CTA_PROTO_NUM)?.first()?;
     let protocol = Protocol::from_ip_number(*number)?;
-    (from != to).then_some(Translated { protocol, from, to })
+    let is_over = is_over(protocol, attributes);
+    (from != to).then_some(Translated { protocol, from, to, client, is_over })
+}
+
+/// Whether the kernel knows that a connection has ended. Protocols without connections have no end.
+fn is_over(protocol: Protocol, connection: Attributes<'_>) -> bool {
+    let (kind, ends) = match protocol {
+        Protocol::Tcp => (CTA_PROTOINFO_TCP, &TCP_IS_OVER[..]),
+        Protocol::Sctp => (CTA_PROTOINFO_SCTP, &SCTP_IS_OVER[..]),
+        Protocol::Udp | Protocol::UdpLite => return false,
+    };
+    let info = connection.nested(CTA_PROTOINFO).and_then(|info| info.nested(kind));
+    let state = info.and_then(|info| info.get(CTA_PROTOINFO_STATE)?.first());
+    state.is_some_and(|state| ends.contains(state))
 }
 
 fn end(tuple: Attributes<'_>, end: End) -> Option<SocketAddr> {
@@ -172,12 +219,30 @@ mod tests {
     }
 
     #[test]
+    fn knows_connections_that_are_over() {
+        let has_ended = |protocol, kind, state: u8| {
+            let info = attribute(0x8000 | kind, &attribute(CTA_PROTOINFO_STATE, &[state]));
+            let bytes = attribute(0x8000 | CTA_PROTOINFO, &info);
+            is_over(protocol, Attributes::behind(&bytes, 0))
+        };
+        let of = |protocol, kind| -> Vec<u8> {
+            (0..=9).filter(|state| has_ended(protocol, kind, *state)).collect()
+        };
+        // Of the others some packet may still be answered: SYN_RECV, ESTABLISHED, FIN_WAIT, …
+        assert_eq!(of(Protocol::Tcp, CTA_PROTOINFO_TCP), [6, 7, 8]);
+        assert_eq!(of(Protocol::Sctp, CTA_PROTOINFO_SCTP), [1, 7]);
+        assert!(of(Protocol::Udp, CTA_PROTOINFO_TCP).is_empty(), "it has no end");
+    }
+
+    #[test]
     fn finds_the_target_of_answered_connections_only() {
         let reply = |from| tuple(CTA_TUPLE_REPLY, from, (9, 40000));
         let expected = Translated {
             protocol: Protocol::Tcp,
             from: "10.0.0.1:2948".parse().expect("an address"),
             to: "10.0.0.7:8080".parse().expect("an address"),
+            client: "10.0.0.9:40000".parse().expect("an address"),
+            is_over: false,
         };
         assert_eq!(connection(IS_ANSWERED, reply((7, 8080))), Some(expected));
         assert_eq!(connection(0, reply((7, 8080))), None, "not answered");

@@ -1,10 +1,16 @@
 //! What may be at the end of a way: namespaces by their addresses, and the sockets in them.
 
-use std::{collections::BTreeMap, io, net::IpAddr, path::Path as FilePath, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path as FilePath,
+    sync::Arc,
+};
 
 use monitor_common::flow::Protocol;
 
-use super::route::{Place, Target};
+use super::route::{Flow, Place, Route, Target};
 use crate::{
     process::{Identity, ProcessEnricher},
     sockets::{
@@ -12,7 +18,7 @@ use crate::{
         holders::distinct,
         namespaces::{HERE, NamespacePath, Namespaces},
         scan::scan,
-        socket::Socket,
+        socket::{Socket, TcpState},
     },
 };
 
@@ -20,6 +26,10 @@ use crate::{
 pub(in crate::sockets) struct Ends {
     addresses: BTreeMap<u32, Addresses>,
     sockets: Vec<Socket>,
+    /// The connections of TCP that are open: namespace, own end, other end.
+    connections: HashSet<(u32, SocketAddr, SocketAddr)>,
+    /// Whether the sockets of every namespace were seen.
+    has_seen_all: bool,
 }
 
 impl Ends {
@@ -31,8 +41,11 @@ impl Ends {
         ports: &[u16],
         processes: &mut ProcessEnricher,
     ) -> io::Result<Self> {
-        let sockets = scan(ports, processes)?.sockets;
-        Ok(Self { addresses: addresses(namespaces, own), sockets })
+        let result = scan(ports, processes)?;
+        let has_seen_all = result.unseen.namespaces == 0;
+        let sockets = result.sockets;
+        let connections = sockets.iter().filter_map(connection).collect();
+        Ok(Self { addresses: addresses(namespaces, own), sockets, connections, has_seen_all })
     }
 
     /// Where a target of a way is, seen from a namespace. That comes first: others may have the same
@@ -45,6 +58,20 @@ impl Ends {
         }
         let other = self.addresses.keys().find(|inode| !address.is_loopback() && has(inode));
         other.map_or(Place::Elsewhere, |inode| Place::Namespace { netns_inode: *inode })
+    }
+
+    /// How many of the connections of a way, which begins in namespace `here`, still last: those of TCP
+    /// whose target has a socket for them, of others those that have packets. `None` of a rule.
+    pub(super) fn lasting(&self, here: u32, route: &Route) -> Option<u64> {
+        let connections = route.connections?;
+        let place = route.target.map_or(Place::Unknown, |target| self.place(here, target));
+        let inode = place.netns_inode(here).filter(|_| self.has_seen_all);
+        let lasts = |flow: &&Flow| match inode.filter(|_| route.protocol == Protocol::Tcp) {
+            Some(inode) => self.connections.contains(&(inode, flow.target, flow.client)),
+            None => !flow.is_idle,
+        };
+        let unnamed = connections.saturating_sub(route.flows.len() as u64);
+        Some(unnamed + route.flows.iter().filter(lasts).count() as u64)
     }
 
     /// The processes that hold the target of a way that begins in namespace `here`; none if it is
@@ -68,6 +95,19 @@ impl Ends {
         };
         distinct(self.sockets.iter().filter(is_there).flat_map(|socket| &socket.holders))
     }
+}
+
+/// States in which both ends have closed.
+const ENDED: [TcpState; 3] = [TcpState::TimeWait, TcpState::LastAck, TcpState::Closing];
+
+/// The connection of TCP that a socket is, while it is open.
+fn connection(socket: &Socket) -> Option<(u32, SocketAddr, SocketAddr)> {
+    let entry = &socket.entry;
+    let is_open = entry.protocol == Protocol::Tcp
+        && entry.tcp_state.is_some_and(|state| !ENDED.contains(&state));
+    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    let peer = entry.peer.filter(|_| is_open)?;
+    Some((socket.netns_inode?, canonical(entry.local), canonical(peer)))
 }
 
 /// The addresses of the namespaces whose `net` folder can be read.

@@ -16,7 +16,7 @@ use crate::{
     sockets::{
         captures::{Capture, CaptureKind},
         holders::distinct,
-        reach::{Path, Reach},
+        reach::{Path, Reach, Standing},
         socket::{Socket, TcpState},
     },
 };
@@ -30,24 +30,28 @@ pub struct Evidence<'a> {
     pub sockets: &'a [Socket],
     /// Sockets that take packets without holding a port.
     pub captures: &'a [Capture],
+    /// Those that were there shortly before: a program may answer and end before the scan.
+    pub past_captures: &'a [Capture],
     /// The answers to packets that no hook of this agent has seen: something took them before.
     pub to_unseen: &'a [(u16, Protocol)],
     /// Interfaces whose XDP program is this agent's.
     pub own_xdp: &'a BTreeSet<String>,
 }
 
-/// The ways to those of `suspects`, which are answered, that `found` has no way to. One that cannot be
-/// found out is [`Path::Unknown`].
+/// The ways to those of `suspects`, which are answered, that `found` has no way to, or only ways that
+/// are over. One that cannot be found out is [`Path::Unknown`].
 pub fn explain(
     suspects: &[(u16, Protocol)],
     found: &[PortReach],
     evidence: Evidence<'_>,
     processes: &mut ProcessEnricher,
 ) -> Vec<PortReach> {
-    let is_found = |(port, protocol): &&(u16, Protocol)| {
-        found.iter().any(|reach| (reach.port, reach.protocol) == (*port, *protocol))
+    let standing = |&(port, protocol): &(u16, Protocol)| {
+        let ways = found.iter().filter(|reach| (reach.port, reach.protocol) == (port, protocol));
+        ways.map(|reach| reach.standing).max()
     };
-    let unexplained: Vec<_> = suspects.iter().filter(|suspect| !is_found(suspect)).collect();
+    let is_explained = |suspect: &&_| standing(suspect) > Some(Standing::Over);
+    let unexplained: Vec<_> = suspects.iter().filter(|suspect| !is_explained(suspect)).collect();
     if unexplained.is_empty() {
         return Vec::new();
     }
@@ -62,7 +66,8 @@ pub fn explain(
         let taker = taker.as_ref().filter(|_| evidence.to_unseen.contains(&(port, protocol)));
         let way = match taker {
             Some(Taker { program, holders, .. }) => {
-                Way { path: Path::Xdp, target: Some(program.clone()), holders: holders.clone() }
+                let (target, holders) = (Some(program.clone()), holders.clone());
+                Way { path: Path::Xdp, target, holders, standing: Standing::InUse }
             }
             None => evidence.way(port, protocol, chooser.as_ref(), processes),
         };
@@ -71,14 +76,17 @@ pub fn explain(
             protocol,
             netns_inode: evidence.netns_inode,
             reach: Reach { path: way.path, target: way.target },
-            is_in_use: true,
+            standing: way.standing,
             connections: None,
             place: if way.path == Path::Unknown { Place::Unknown } else { Place::Here },
             pod: pod::of_first(&way.holders),
             holders: way.holders,
         }
     };
-    unexplained.iter().map(explain).collect()
+    let is_known = |way: &PortReach| {
+        way.reach.path != Path::Unknown || standing(&(way.port, way.protocol)).is_none()
+    };
+    unexplained.iter().map(explain).filter(is_known).collect()
 }
 
 /// The programs that choose sockets in the calling thread's network namespace.
@@ -92,11 +100,11 @@ pub fn programs_that_choose_sockets() -> io::Result<Vec<OtherProgram>> {
 }
 
 /// A way, its target, and the processes there.
-#[derive(Default)]
 struct Way {
     path: Path,
     target: Option<String>,
     holders: Vec<Arc<Identity>>,
+    standing: Standing,
 }
 
 impl Evidence<'_> {
@@ -125,14 +133,19 @@ impl Evidence<'_> {
         processes: &mut ProcessEnricher,
     ) -> Way {
         let accepted = self.holders_of_connections(port, protocol);
-        let target = |path, holders: Vec<Arc<Identity>>| {
+        let target = |path, standing, holders: Vec<Arc<Identity>>| {
             let target = holders.first().map(|holder| process(holder));
-            Way { path, target, holders }
+            Way { path, target, holders, standing }
         };
-        if accepted.is_empty()
-            && let Some(holders) = self.holders_of_targeted_capture(port, protocol)
-        {
-            return target(Path::PacketSocket, holders);
+        // Those that are there explain better than those that were.
+        let times = [(Standing::InUse, self.captures), (Standing::Over, self.past_captures)];
+        let by_capture = |path, holders: &dyn Fn(&[Capture]) -> Option<Vec<Arc<Identity>>>| {
+            let mut ways = times.into_iter().filter(|_| accepted.is_empty());
+            ways.find_map(|(standing, captures)| Some(target(path, standing, holders(captures)?)))
+        };
+        let targeted = |captures: &[Capture]| self.holders_of_targeted(captures, port, protocol);
+        if let Some(way) = by_capture(Path::PacketSocket, &targeted) {
+            return way;
         }
         if let Some(program) = chooser {
             let holders = if accepted.is_empty() {
@@ -140,12 +153,12 @@ impl Evidence<'_> {
             } else {
                 accepted
             };
-            return Way { path: Path::SkLookup, target: Some(program.to_string()), holders };
+            let (path, target) = (Path::SkLookup, Some(program.to_string()));
+            return Way { path, target, holders, standing: Standing::InUse };
         }
-        match self.holders_of_raw_socket(protocol) {
-            Some(holders) if accepted.is_empty() => target(Path::RawSocket, holders),
-            _ => Way::default(),
-        }
+        let raw = |captures: &[Capture]| self.holder_of_raw_socket(captures, protocol);
+        by_capture(Path::RawSocket, &raw)
+            .unwrap_or_else(|| target(Path::Unknown, Standing::InUse, Vec::new()))
     }
 
     /// The holders of connections to a port that has no listener.
@@ -160,9 +173,11 @@ impl Evidence<'_> {
         distinct(self.sockets.iter().filter(is_accepted).flat_map(|socket| &socket.holders))
     }
 
-    /// The holders of packet sockets that look for packets of watched ports, this one among them.
-    fn holders_of_targeted_capture(
+    /// The holders of those of `captures` that are packet sockets and look for packets of watched
+    /// ports, this one among them.
+    fn holders_of_targeted(
         &self,
+        captures: &[Capture],
         port: u16,
         protocol: Protocol,
     ) -> Option<Vec<Arc<Identity>>> {
@@ -172,24 +187,29 @@ impl Evidence<'_> {
                 && capture.is_targeted()
                 && ports.into_iter().any(|p| (p.port, p.protocol) == (port, protocol))
         };
-        let captures = self.captures_here().filter(takes_it);
+        let captures = self.of_this_namespace(captures).filter(takes_it);
         let holders = distinct(captures.flat_map(|capture| &capture.holders));
         (!holders.is_empty()).then_some(holders)
     }
 
-    /// The holder of raw sockets of the protocol, if it is the only one.
-    fn holders_of_raw_socket(&self, protocol: Protocol) -> Option<Vec<Arc<Identity>>> {
+    /// The holder of raw sockets of the protocol among `captures`, if it is the only one.
+    fn holder_of_raw_socket(
+        &self,
+        captures: &[Capture],
+        protocol: Protocol,
+    ) -> Option<Vec<Arc<Identity>>> {
         let name = protocol.name().to_uppercase();
         let takes_it = |capture: &&Capture| {
             capture.kind == CaptureKind::RawSocket && capture.unfiltered.contains(&*name)
         };
-        let captures = self.captures_here().filter(takes_it);
+        let captures = self.of_this_namespace(captures).filter(takes_it);
         let holders = distinct(captures.flat_map(|capture| &capture.holders));
         (holders.len() == 1).then_some(holders)
     }
 
-    fn captures_here(&self) -> impl Iterator<Item = &Capture> {
-        self.captures.iter().filter(|capture| capture.netns_inode == Some(self.netns_inode))
+    fn of_this_namespace<'c>(&self, captures: &'c [Capture]) -> impl Iterator<Item = &'c Capture> {
+        let here = Some(self.netns_inode);
+        captures.iter().filter(move |capture| capture.netns_inode == here)
     }
 }
 
@@ -217,8 +237,8 @@ mod tests {
     static NO_INTERFACES: BTreeSet<String> = BTreeSet::new();
 
     const fn evidence<'a>(sockets: &'a [Socket], captures: &'a [Capture]) -> Evidence<'a> {
-        let (to_unseen, own_xdp) = (&[], &NO_INTERFACES);
-        Evidence { netns_inode: HERE, sockets, captures, to_unseen, own_xdp }
+        let (past_captures, to_unseen, own_xdp) = (&[], &[], &NO_INTERFACES);
+        Evidence { netns_inode: HERE, sockets, captures, past_captures, to_unseen, own_xdp }
     }
 
     fn held_by(pid: u32) -> Vec<Arc<Identity>> {
@@ -249,8 +269,14 @@ mod tests {
         let expected = (Path::PacketSocket, Some("nc (pid 7)".to_owned()));
         assert_eq!(path(Protocol::Udp, (&[], slice::from_ref(&targeted)), None), expected);
         let unknown = (Path::Unknown, None);
-        assert_eq!(path(Protocol::Tcp, (&[], &[targeted]), None), unknown);
+        assert_eq!(path(Protocol::Tcp, (&[], slice::from_ref(&targeted)), None), unknown);
         assert_eq!(path(Protocol::Udp, (&[], &others), None), unknown);
+
+        let before = Evidence { past_captures: slice::from_ref(&targeted), ..evidence(&[], &[]) };
+        let mut processes = ProcessEnricher::new(CommandLines::Omitted);
+        let way = before.way(2948, Protocol::Udp, None, &mut processes);
+        assert_eq!((way.path, way.standing), (Path::PacketSocket, Standing::Over));
+        assert_eq!(way.holders, held_by(7));
     }
 
     #[test]

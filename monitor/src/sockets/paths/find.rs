@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, fs, io, path::Path as FilePath};
 
 use monitor_common::{flow::Protocol, ports::PortSet};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{
     conntrack,
     ends::Ends,
-    ipvs, nft,
+    ipvs,
+    judge::{Judged, judged},
+    legacy::has_unread_rules,
+    nft,
     route::{Place, PortReach, Route, Target},
     visit,
 };
@@ -63,10 +67,15 @@ pub fn find(
     };
     let targets: Vec<u16> = targets(&found).map(|target| target.port).collect();
     let ends = Ends::find(&namespaces, own, &targets, processes)?;
-    let reaches = found.into_iter().flat_map(|(netns_inode, routes)| {
-        merged(routes).into_iter().map(move |route| (netns_inode, route))
-    });
-    Ok(reaches.map(|(netns_inode, route)| reach(&ends, netns_inode, route)).collect())
+    let ways = found
+        .into_iter()
+        .flat_map(|(netns_inode, routes)| routes.into_iter().map(move |way| (netns_inode, way)));
+    Ok(ways.map(|(netns_inode, way)| reach(&ends, netns_inode, way)).collect())
+}
+
+/// Whether this process may read what [`find()`] reads.
+pub fn tables_are_readable() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
 /// What the kernel has of tables, and can be asked for without loading a module.
@@ -86,8 +95,8 @@ impl Sources {
         }
     }
 
-    /// The routes in the tables of the calling thread's namespace.
-    fn routes(self, wanted: &[(u16, Protocol)]) -> Vec<Route> {
+    /// The routes in the tables of the calling thread's namespace, and whether they are used.
+    fn routes(self, wanted: &[(u16, Protocol)]) -> Vec<Judged> {
         let here = FilePath::new(HERE);
         let Ok(local) = Addresses::read(here) else { return Vec::new() };
         let ports: PortSet = wanted.iter().map(|(port, _)| *port).collect();
@@ -110,34 +119,22 @@ impl Sources {
             routes.extend(or_none("the rules of nftables", nft::routes(wanted, &local)));
         }
         routes.retain(|route| wanted.contains(&(route.port, route.protocol)));
-        routes
+        judged(&routes, !has_unread_rules())
     }
 }
 
-fn targets(found: &BTreeMap<u32, Vec<Route>>) -> impl Iterator<Item = Target> {
-    found.values().flatten().filter_map(|route| route.target)
-}
-
-/// Leaves out rules that connections show at work: a rule leads to the same port, and to the same
-/// address or to whichever this host has.
-fn merged(routes: Vec<Route>) -> Vec<Route> {
-    let is_same = |rule: &Route, used: &Route| {
-        let ends = rule.target.zip(used.target);
-        let same_end = ends.is_some_and(|(rule, used)| {
-            rule.port == used.port && (rule.address.is_none() || rule.address == used.address)
-        });
-        used.connections.is_some()
-            && (rule.port, rule.protocol) == (used.port, used.protocol)
-            && same_end
-    };
-    let is_shown = |route: &&Route| {
-        route.connections.is_some() || !routes.iter().any(|used| is_same(route, used))
-    };
-    routes.iter().filter(is_shown).cloned().collect()
+fn targets(found: &BTreeMap<u32, Vec<Judged>>) -> impl Iterator<Item = Target> {
+    found.values().flatten().filter_map(|judged| judged.route.target)
 }
 
 /// A way with what is at its end.
-fn reach(ends: &Ends, netns_inode: u32, route: Route) -> PortReach {
+fn reach(ends: &Ends, netns_inode: u32, judged: Judged) -> PortReach {
+    let judged = match ends.lasting(netns_inode, &judged.route) {
+        // The kernel may no longer see the connections whose rule is gone, and not their end either.
+        Some(lasting) if !judged.may_lead => judged.with_lasting(lasting),
+        _ => judged,
+    };
+    let Judged { route, standing, .. } = judged;
     let place = route.target.map_or(Place::Unknown, |target| ends.place(netns_inode, target));
     let holders = ends.holders((place, netns_inode), route.protocol, route.target);
     PortReach {
@@ -145,7 +142,7 @@ fn reach(ends: &Ends, netns_inode: u32, route: Route) -> PortReach {
         protocol: route.protocol,
         netns_inode,
         reach: Reach { path: route.path, target: route.target.map(|target| target.to_string()) },
-        is_in_use: route.connections.is_some_and(|connections| connections > 0),
+        standing,
         connections: route.connections,
         place,
         pod: pod::of_first(&holders),

@@ -31,6 +31,8 @@ pub(super) fn routes(list: &str, ports: &PortSet, local: &Addresses) -> Vec<Rout
                         path: Path::Ipvs,
                         target,
                         connections: Some(connections),
+                        flows: Vec::new(),
+                        has_ended: false,
                     });
                 }
             }

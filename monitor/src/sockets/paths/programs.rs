@@ -28,7 +28,7 @@ use crate::{
         namespaces::{self, Namespaces},
         numbered,
         port_filter::PortFilter,
-        reach::{Path, Reach},
+        reach::{Path, Reach, Standing},
     },
 };
 
@@ -141,7 +141,7 @@ impl Program {
             protocol,
             netns_inode,
             reach: Reach { path: self.path, target: Some(self.target.clone()) },
-            is_in_use: false,
+            standing: Standing::Configured,
             connections: None,
             place: if self.holders.is_empty() { Place::Unknown } else { Place::Here },
             pod: pod::of_first(&self.holders),

@@ -10,7 +10,7 @@ use monitor_common::flow::Protocol;
 
 use crate::{
     process::Identity,
-    sockets::reach::{Path, Reach},
+    sockets::reach::{Path, Reach, Standing},
 };
 
 /// A way to a port, as the kernel's tables have it.
@@ -23,6 +23,29 @@ pub(super) struct Route {
     pub(super) target: Option<Target>,
     /// Connections that go this way and were answered; `None` if the table does not count them.
     pub(super) connections: Option<u64>,
+    /// Those of `connections` that the table names; at most [`MOST_FLOWS`].
+    pub(super) flows: Vec<Flow>,
+    /// Whether connections that went this way and were answered are over.
+    pub(super) has_ended: bool,
+}
+
+/// Connections of a way that are kept.
+pub(super) const MOST_FLOWS: usize = 4096;
+
+/// A connection, as the target has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flow {
+    pub(super) target: SocketAddr,
+    pub(super) client: SocketAddr,
+    /// Whether no packet has come or gone lately.
+    pub(super) is_idle: bool,
+}
+
+impl Route {
+    /// Whether it is known by a rule alone.
+    pub(super) const fn is_rule(&self) -> bool {
+        self.connections.is_none()
+    }
 }
 
 /// Where packets go.
@@ -53,8 +76,8 @@ pub struct PortReach {
     pub netns_inode: u32,
     /// How packets are led, and to where.
     pub reach: Reach,
-    /// Whether packets are known to have been answered on this way; otherwise it is configured.
-    pub is_in_use: bool,
+    /// Whether the way is there, and is known to be used.
+    pub standing: Standing,
     /// Connections that go this way now and were answered; `None` if they are not counted. UDP
     /// conversations of the last minutes count as connections.
     pub connections: Option<u64>,
@@ -64,6 +87,23 @@ pub struct PortReach {
     pub pod: Option<String>,
     /// The processes that hold the target; empty if there are none or they cannot be seen.
     pub holders: Vec<Arc<Identity>>,
+}
+
+impl PortReach {
+    /// Whether both are the same way to the same port. A rule may have no address where a connection
+    /// has the one that it came to.
+    pub fn is_same_way(&self, other: &Self) -> bool {
+        (self.port, self.protocol, self.netns_inode)
+            == (other.port, other.protocol, other.netns_inode)
+            && self.reach.path == other.reach.path
+            && is_same_target(self.reach.target.as_deref(), other.reach.target.as_deref())
+    }
+}
+
+fn is_same_target(one: Option<&str>, other: Option<&str>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one == other };
+    let is_port_of = |port: &str, end: &str| port.starts_with(':') && end.ends_with(port);
+    one == other || is_port_of(one, other) || is_port_of(other, one)
 }
 
 /// Where a target is.
@@ -90,5 +130,18 @@ impl Place {
             Self::Namespace { netns_inode } => Some(netns_inode),
             Self::Elsewhere | Self::Unknown => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_without_an_address_leads_to_the_port_of_every_address() {
+        let is_same = |one, other| is_same_target(Some(one), Some(other));
+        assert!(is_same(":8080", "10.0.0.1:8080") && is_same("[2001:db8::1]:8080", ":8080"));
+        assert!(!is_same(":80", "10.0.0.1:8080") && !is_same("10.0.0.2:80", "10.0.0.1:80"));
+        assert!(is_same_target(None, None) && !is_same_target(None, Some(":80")));
     }
 }

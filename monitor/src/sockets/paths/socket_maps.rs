@@ -14,7 +14,7 @@ use crate::{
     sockets::{
         diag,
         port_filter::PortFilter,
-        reach::{Path, Reach},
+        reach::{Path, Reach, Standing},
     },
 };
 
@@ -78,7 +78,7 @@ pub(super) fn ways(
         protocol,
         netns_inode,
         reach: Reach { path: Path::Sockmap, target: Some(target.clone()) },
-        is_in_use: true,
+        standing: Standing::InUse,
         connections: Some(connections),
         place: if holders.is_empty() { Place::Unknown } else { Place::Here },
         pod: pod::of_first(&holders),

@@ -16,8 +16,9 @@ use rustix::net::{
 use serde_json::json;
 use testkit::{
     agent::Agent,
+    eventually, eventually_within,
     frames::syn_ack,
-    is_emulated,
+    is_emulated, patience,
     programs::Programs,
     sk_lookup::{self, ChosenSocket},
     socket_map::{self, Splice},
@@ -253,5 +254,31 @@ fn a_process_that_answers_by_a_packet_socket_is_named() {
         let (_, _, page) = check();
         let line = format!("{} is answered by a packet socket of {own}", watched());
         assert!(page.contains(&line), "{page}");
+    });
+}
+
+#[test]
+fn a_packet_socket_that_is_gone_before_the_scan_is_named_too() {
+    in_world(|world| {
+        let peer = world.peer();
+        nft(&format!(
+            "table ip filter {{ chain in {{ type filter hook input priority 0;
+             udp dport {} drop; }}; }}",
+            watched()
+        ));
+        let agent = Agent::start(world, &config());
+        let answering = answer_frames();
+        eventually("the event of the capture", || {
+            let mut events = agent.events().into_iter();
+            events.find(|event| event["event.name"] == "ghostport.captured")
+        });
+        assert!(ask(&peer, watched(), Duration::from_secs(20)), "no answer");
+        drop(answering);
+        let own = format!("{} (pid {})", super::support::own_name(), process::id());
+        let expected = Expected { protocol: "udp", path: "packet_socket", target: Some(&own) };
+        assert_answered(&agent, expected);
+        eventually_within(2 * patience(), "that it is over", || {
+            (view(&agent)["answered_by"][0]["over"] == true).then_some(())
+        });
     });
 }

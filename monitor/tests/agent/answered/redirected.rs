@@ -1,21 +1,23 @@
 //! Packets that a rule leads elsewhere.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
-    process,
+    process, thread,
     time::Duration,
 };
 
+use serde_json::json;
 use testkit::{
     agent::Agent,
-    ipvs, sh,
+    eventually_within, ipvs, patience, sh,
     wire::make_transparent,
     world::{HERE, in_world, netns_inode},
 };
 
 use super::support::{
-    Expected, SERVER, ask, assert_answered, backend, check, config, connect, echo, nft, own_name,
-    serve, watched,
+    Background, Expected, SERVER, ask, assert_answered, backend, check, config, connect, echo, nft,
+    own_name, serve, view, watched,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -61,6 +63,81 @@ fn a_redirected_port_is_answered_by_the_server_behind_it() {
             own_name()
         );
         assert!(page.contains(&line), "{line} is not in {page}");
+    });
+}
+
+/// Accepts connections, answers each with a word and closes it.
+fn serve_and_close(listener: TcpListener) -> Background {
+    listener.set_nonblocking(true).expect("not blocking");
+    Background::repeat(move || match listener.accept() {
+        Ok((mut connection, _)) => drop(connection.write_all(b"hi")),
+        Err(_) => thread::sleep(Duration::from_millis(10)),
+    })
+}
+
+#[test]
+fn connections_that_are_over_do_not_outlive_their_rule() {
+    in_world(|world| {
+        let peer = world.peer();
+        let port = watched();
+        nft(&format!(
+            "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
+             tcp dport {port} redirect to :{SERVER}; }}; }}"
+        ));
+        let _web = serve_and_close(TcpListener::bind((HERE, SERVER)).expect("bound"));
+        // The server closes first: the client leaves no socket in TIME_WAIT, which talks on the port.
+        let mut connection = connect(&peer, port);
+        connection.read_to_end(&mut Vec::new()).expect("an end");
+        drop(connection);
+        let target = format!("{HERE}:{SERVER}");
+        let (is, was) = (format!("{port} is answered by redirect to {target} ("), "was, and is no");
+        // The kernel keeps the connection for two minutes in its table.
+        let (code, document, page) = check();
+        assert_eq!(code, Some(1), "{document:#}");
+        assert!(page.contains(&is), "{page}");
+        nft("flush ruleset");
+        let (code, document, page) = check();
+        assert_eq!(code, Some(0), "{document:#}");
+        let way = &document["answered_by"][0];
+        assert_eq!((&way["in_use"], &way["over"]), (&json!(false), &json!(true)), "{way:#}");
+        let line = format!("{port} {was} longer, answered by redirect to {target} (");
+        assert!(page.contains(&line), "{page}");
+    });
+}
+
+#[test]
+fn the_agent_says_that_a_way_is_over_when_its_rule_is_gone() {
+    in_world(|world| {
+        let peer = world.peer();
+        let port = watched();
+        let redirect = format!(
+            "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
+             tcp dport {port} redirect to :{SERVER}; }}; }}"
+        );
+        nft(&redirect);
+        let web = serve(TcpListener::bind((HERE, SERVER)).expect("bound"));
+        let agent = Agent::start(world, &config());
+        let connection = connect(&peer, port);
+        let target = format!("{HERE}:{SERVER}");
+        let expected = Expected { protocol: "tcp", path: "redirect", target: Some(&target) };
+        assert_answered(&agent, expected);
+        // A connection that lasts is still led there: the chain translates it without a rule.
+        nft("flush chain ip nat pre");
+        assert_eq!(check().0, Some(1));
+        drop((connection, web));
+        let (code, document, _) = eventually_within(2 * patience(), "the end", || {
+            Some(check()).filter(|(code, ..)| *code == Some(0))
+        });
+        assert_eq!((code, &document["answered_by"][0]["over"]), (Some(0), &json!(true)));
+        eventually_within(2 * patience(), "the agent knows", || {
+            (view(&agent)["answered_by"][0]["over"] == true).then_some(())
+        });
+        let way = view(&agent)["answered_by"][0].clone();
+        assert_eq!((&way["in_use"], &way["connections"]), (&json!(false), &json!(0)), "{way:#}");
+        nft(&redirect);
+        eventually_within(2 * patience(), "it is back", || {
+            (view(&agent)["answered_by"][0]["in_use"] == true).then_some(())
+        });
     });
 }
 

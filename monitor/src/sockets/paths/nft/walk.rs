@@ -64,7 +64,9 @@ impl Walk<'_> {
 
     fn add(&mut self, path: Path, target: Target) {
         let Packet { port, protocol, .. } = self.packet;
-        let route = Route { port, protocol, path, target: Some(target), connections: None };
+        let target = Some(target);
+        let (connections, flows, has_ended) = (None, Vec::new(), false);
+        let route = Route { port, protocol, path, target, connections, flows, has_ended };
         if !self.found.contains(&route) {
             self.found.push(route);
         }
