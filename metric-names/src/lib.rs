@@ -112,6 +112,12 @@ metrics! {
     /// Failures of the kernel side.
     KERNEL_ERRORS: COUNTER "ghostport_kernel_errors_total" ["cause"]
         "What the kernel side could not do, by cause.";
+    /// Reads of processes that were given up.
+    PROCESS_READS_ABANDONED: COUNTER "ghostport_process_reads_abandoned_total" ["reason"]
+        "Reads of a process or its files that were given up: not ended in time (timeout), or not begun because others hang (refused).";
+    /// Progress of the pipeline.
+    PIPELINE_BUSY: GAUGE "ghostport_pipeline_busy_seconds" []
+        "Time that the agent has worked on the event that it works on, 0 without one; others wait meanwhile.";
     /// Scans of sockets whose result contradicted the events.
     HOLDER_DIFFERENCES: COUNTER "ghostport_holder_differences_total" []
         "Times that a look at all sockets found a port held, or free, and the events said otherwise.";

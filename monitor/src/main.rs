@@ -15,7 +15,12 @@ use monitor_kernel::memory;
 fn main() -> ExitCode {
     memory::share_one_heap();
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(dispatch(Cli::parse().command)),
+        Ok(runtime) => {
+            let code = runtime.block_on(dispatch(Cli::parse().command));
+            // Work on a blocking thread may hang; the end of the process ends it.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => fail(CANNOT_WORK, &error.into()),
     }
 }

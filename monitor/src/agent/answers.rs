@@ -30,6 +30,7 @@ use crate::{
         broadcast::{Subscribed, Subscriber},
     },
     metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
+    process,
     sinks::EventQueue,
     sockets::{self, on_port},
     store::{Filter, Reader, StoreQueue},
@@ -169,9 +170,11 @@ pub(super) fn exposition(
         let kept = store.losses();
         status.losses =
             EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink };
+        status.abandoned_reads = process::abandoned_reads();
+        status.pipeline_busy = pipeline.busy_for();
         status.selftest = SelftestResult::read(Path::new(selftest::FOLDER));
         // Where /proc cannot be read its series are absent.
-        let process = ProcessFacts::read().ok();
-        metrics::render(&snapshot, &ledger, &status, process.as_ref())
+        let own = ProcessFacts::read().ok();
+        metrics::render(&snapshot, &ledger, &status, own.as_ref())
     })
 }

@@ -80,6 +80,7 @@ pub async fn run(options: Options) -> Result<()> {
         context,
         ready: Arc::new(AtomicBool::new(false)),
         hooks_lost: Arc::default(),
+        has_stalled: false,
         manager: ServiceManager::of_this_process(),
         noticed: Arc::default(),
     };
@@ -146,6 +147,7 @@ pub async fn run(options: Options) -> Result<()> {
 impl Agent {
     /// What the web server answers from.
     fn web_state(&self, answers: Answers) -> web::State {
+        let pipeline = self.pipeline.clone();
         web::State {
             exposition: answers::exposition(
                 Arc::clone(&self.kernel),
@@ -156,6 +158,7 @@ impl Agent {
             ),
             ready: Arc::clone(&self.ready),
             hooks_lost: Arc::clone(&self.hooks_lost),
+            stalled: Arc::new(move || pipeline.stalled_for()),
             security: self.security.clone(),
             source: Arc::new(answers),
         }

@@ -70,6 +70,7 @@ impl Agent {
                 }
                 () = sleep_until(next_check) => {
                     self.check_hooks().await;
+                    self.log_stall();
                     next_check = Instant::now() + CHECK_PERIOD;
                 }
                 order = signals.next() => match order {
@@ -79,7 +80,19 @@ impl Agent {
                         return Ok(stop);
                     }
                 },
-                () = self.manager.heartbeat() => {}
+                () = self.manager.heartbeat(|| pipeline.stalled_for().is_none()) => {}
+            }
+        }
+    }
+
+    /// Logs when the pipeline gets stuck, and when it goes on.
+    fn log_stall(&mut self) {
+        let stalled = self.pipeline.stalled_for();
+        if stalled.is_some() != self.has_stalled {
+            self.has_stalled = stalled.is_some();
+            match stalled {
+                Some(since) => tracing::error!(?since, "events wait: the pipeline is stuck"),
+                None => tracing::info!("the pipeline goes on"),
             }
         }
     }

@@ -46,12 +46,14 @@ impl ServiceManager {
         notify(&[NotifyState::Stopping]);
     }
 
-    /// Waits until it is time to say that the agent is alive, and says so. Nothing is lost when it
-    /// is dropped while it waits.
-    pub async fn heartbeat(&mut self) {
+    /// Waits until it is time to say that the agent is alive, and says so if it is. Nothing is lost
+    /// when this is dropped while it waits.
+    pub async fn heartbeat(&mut self, is_alive: impl Fn() -> bool) {
         let Some(beats) = &mut self.beats else { return future::pending().await };
         beats.tick().await;
-        notify(&[NotifyState::Watchdog]);
+        if is_alive() {
+            notify(&[NotifyState::Watchdog]);
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Agent {
     pub(super) ready: Arc<AtomicBool>,
     /// Whether hooks were detached behind the agent and are not attached again.
     pub(super) hooks_lost: Arc<AtomicBool>,
+    /// Whether the log has it that the pipeline is stuck.
+    pub(super) has_stalled: bool,
     pub(super) manager: ServiceManager,
     /// Threads that may have begun to capture packets.
     pub(super) noticed: Arc<Noticed>,

@@ -7,7 +7,10 @@ use monitor_common::flow::Protocol;
 use monitor_identify::Verdict;
 use monitor_ledger::{Ledger, PortFacts};
 
-use crate::{api::selftest::SelftestResult, classification::Tallies, event::EventLosses};
+use crate::{
+    api::selftest::SelftestResult, classification::Tallies, event::EventLosses,
+    process::AbandonedReads,
+};
 
 /// What is running, and on what.
 #[derive(Clone, Debug)]
@@ -67,6 +70,10 @@ pub struct AgentStatus {
     pub build: BuildInfo,
     /// Events that reached no sink.
     pub losses: EventLosses,
+    /// Reads of processes that were given up.
+    pub abandoned_reads: AbandonedReads,
+    /// How long the pipeline has worked on its message.
+    pub pipeline_busy: Duration,
     /// What payloads turned out to be.
     pub identified: IdentifiedCounts,
     /// Whether the last reading of the configuration succeeded.
@@ -87,6 +94,8 @@ impl AgentStatus {
         Self {
             build,
             losses,
+            abandoned_reads: AbandonedReads::default(),
+            pipeline_busy: Duration::ZERO,
             identified,
             reload_succeeded: true,
             reloaded_at: now,

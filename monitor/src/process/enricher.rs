@@ -30,8 +30,8 @@ const REMEMBERED: usize = 512;
 /// How long what was read of a process is used instead of reading it again.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Identifies processes. It wants a thread of its own: reading a command line may wait for a process
-/// that holds the lock of its memory map.
+/// Identifies processes. It wants a thread of its own: a process or a file system that does not answer
+/// in time makes it wait, for a share of its time at most.
 #[derive(Debug)]
 pub struct ProcessEnricher {
     command_lines: CommandLines,

@@ -21,12 +21,14 @@
 //! ```
 //!
 //! To identify a process takes some ten files of `/proc`, about a system call each: the ring buffer
-//! must be read on another thread. Reading `/proc/PID/cmdline`, which is done if the kernel side
-//! captured no command line or only its beginning, waits for the lock of that process's memory map
-//! without a bound.
+//! must be read on another thread. What may wait for the process or for a file system, as
+//! `/proc/PID/cmdline`, is read on further threads and given up after a while (`bounded_read.rs`): it
+//! is unknown then.
 
+pub(crate) mod bounded_read;
 mod cgroup;
 mod enricher;
+pub(crate) mod foreign_path;
 mod generations;
 mod identity;
 mod lineage;
@@ -38,8 +40,10 @@ mod stat;
 mod tests;
 pub(crate) mod text;
 mod users;
+mod wait_budget;
 
 pub use self::{
+    bounded_read::{AbandonedReads, abandoned_reads},
     cgroup::{Cgroup, SystemdUnit, UnitManager},
     enricher::ProcessEnricher,
     identity::{Ancestor, CommandLine, Executable, Identity, MAX_ANCESTORS, User},

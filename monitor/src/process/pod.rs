@@ -1,11 +1,8 @@
 //! The name of a process' pod.
 
-use std::{fs::File, io::Read as _, sync::Arc};
+use std::sync::Arc;
 
-use super::identity::Identity;
-
-/// Bytes of an environment that are searched.
-const MAX_ENVIRONMENT: u64 = 64 * 1024;
+use super::{identity::Identity, proc_dir::ProcessDir};
 
 /// The pod of the first of `holders`: its name, or its uid where the name cannot be read; `None` if the
 /// process is in no pod.
@@ -14,10 +11,8 @@ const MAX_ENVIRONMENT: u64 = 64 * 1024;
 pub(crate) fn of_first(holders: &[Arc<Identity>]) -> Option<String> {
     let holder = holders.first()?;
     let uid = holder.cgroup.as_ref()?.pod_uid.clone()?;
-    let mut environment = Vec::new();
-    let file = File::open(format!("/proc/{}/environ", holder.pid));
-    let read = file.and_then(|file| file.take(MAX_ENVIRONMENT).read_to_end(&mut environment));
-    Some(read.ok().and_then(|_| host_name(&environment)).unwrap_or(uid))
+    let environment = ProcessDir::open(holder.pid).and_then(|process| process.environment());
+    Some(environment.ok().and_then(|environment| host_name(&environment)).unwrap_or(uid))
 }
 
 /// The variable, if its value is a name that a pod may have (RFC 1123).

@@ -5,13 +5,15 @@ use std::{
     io::{self, Read as _},
     mem::MaybeUninit,
     os::fd::OwnedFd,
-    sync::LazyLock,
+    sync::Arc,
 };
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat_raw, stat, statat};
+use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
 
 use super::{
+    bounded_read,
     cgroup::Cgroup,
+    foreign_path::{FileId, Root},
     identity::{CommandLine, Executable},
     stat::Stat,
     text,
@@ -20,18 +22,11 @@ use super::{
 /// Bytes of a command line that are kept; the kernel gives what there is.
 const MAX_COMMAND_LINE: u64 = 4096;
 
+/// Bytes of an environment that are read.
+const MAX_ENVIRONMENT: u64 = 64 * 1024;
+
 /// Longer than what `/proc` writes into any of the other files: 100 control groups of version 1.
 const MAX_FILE: u64 = 64 * 1024;
-
-/// The root of the host's file system, which is not this process's own in a container; its own where
-/// the first process may not be looked at.
-fn host_root() -> &'static [u8] {
-    static ROOT: LazyLock<&[u8]> = LazyLock::new(|| {
-        let root = "/proc/1/root";
-        if stat(root).is_ok() { root.as_bytes() } else { b"" }
-    });
-    &ROOT
-}
 
 /// The folder of a process, held open.
 ///
@@ -42,14 +37,14 @@ fn host_root() -> &'static [u8] {
 pub(crate) struct ProcessDir {
     /// Process id in the pid namespace of `/proc`.
     pub(crate) pid: u32,
-    folder: OwnedFd,
+    folder: Arc<OwnedFd>,
 }
 
 impl ProcessDir {
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
-        Ok(Self { pid, folder })
+        Ok(Self { pid, folder: Arc::new(folder) })
     }
 
     pub(crate) fn stat(&self) -> io::Result<Stat> {
@@ -75,10 +70,10 @@ impl ProcessDir {
     }
 
     /// The arguments, which the process may have overwritten; `None` for a kernel thread, and for a
-    /// process that is about to end or to execute something. May wait as long as the process holds
-    /// the lock of its memory map.
+    /// process that is about to end or to execute something. Given up if the process holds the lock of
+    /// its memory map.
     pub(crate) fn command_line(&self) -> io::Result<Option<CommandLine>> {
-        let mut bytes = self.read("cmdline", MAX_COMMAND_LINE + 1)?;
+        let mut bytes = self.read_memory("cmdline", MAX_COMMAND_LINE + 1)?;
         let is_truncated = bytes.len() as u64 > MAX_COMMAND_LINE;
         bytes.truncate(MAX_COMMAND_LINE as usize);
         let arguments = text::arguments(&bytes);
@@ -101,21 +96,28 @@ impl ProcessDir {
             return Ok(Executable { path: text::text(link), is_deleted: false });
         };
         // A file may really have a name that ends so.
-        let is_deleted = !self.executes(&[b"root", &*link].concat());
+        let pid = self.pid;
+        let is_deleted = !self.executes(link, move |path| Root::of_process(pid)?.find(path));
         Ok(Executable { path: text::text(if is_deleted { path } else { link }), is_deleted })
     }
 
     /// Whether the host's file at this path is the executable.
     pub(crate) fn executes_on_host(&self, path: &str) -> bool {
-        self.executes(&[host_root(), path.as_bytes()].concat())
+        self.executes(path.as_bytes(), |path| Root::of_host()?.find(path))
     }
 
-    /// Whether the file at `path`, which may be relative to this folder, is the executable.
-    fn executes(&self, path: &[u8]) -> bool {
-        let [named, executed] =
-            [path, b"exe"].map(|path| statat(&self.folder, path, AtFlags::empty()));
-        let (Ok(named), Ok(executed)) = (named, executed) else { return false };
-        (named.st_dev, named.st_ino) == (executed.st_dev, executed.st_ino)
+    /// Whether the file that `find` finds at `path` is the executable; `false` if that is not known in
+    /// time.
+    fn executes(
+        &self,
+        path: &[u8],
+        find: impl FnOnce(&[u8]) -> io::Result<FileId> + Send + 'static,
+    ) -> bool {
+        let (folder, path) = (Arc::clone(&self.folder), path.to_vec());
+        let same = bounded_read::files_of(self.pid, move || {
+            Ok(FileId::of(&folder, "exe")? == find(&path)?)
+        });
+        same.unwrap_or(false)
     }
 
     /// Whether a descriptor, `fd/7`, leads to what `/proc` describes as this: `socket:[4711]`.
@@ -125,13 +127,30 @@ impl ProcessDir {
         link.is_ok_and(|(link, _)| *link == *target)
     }
 
-    fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = File::from(openat(&self.folder, name, flags, Mode::empty())?);
-        let mut bytes = Vec::with_capacity(1024);
-        file.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
+    /// The beginning of the environment with which the process was executed. Given up as
+    /// [`Self::command_line`].
+    pub(crate) fn environment(&self) -> io::Result<Vec<u8>> {
+        self.read_memory("environ", MAX_ENVIRONMENT)
     }
+
+    /// Reads a file whose content the kernel makes without waiting for the process.
+    fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        read(&self.folder, name, limit)
+    }
+
+    /// Reads a file that the kernel makes from the process's memory.
+    fn read_memory(&self, name: &'static str, limit: u64) -> io::Result<Vec<u8>> {
+        let folder = Arc::clone(&self.folder);
+        bounded_read::memory_of(self.pid, move || read(&folder, name, limit))
+    }
+}
+
+fn read(folder: &OwnedFd, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = File::from(openat(folder, name, flags, Mode::empty())?);
+    let mut bytes = Vec::with_capacity(1024);
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// `net:[4026531840]`.

@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::readlinkat_raw;
 
 use super::{descriptors::has_threads, numbered};
-use crate::process::proc_dir::namespace_inode;
+use crate::process::{bounded_read, proc_dir::namespace_inode};
 
 /// The folder of the calling thread's namespace.
 pub(super) const HERE: &str = "/proc/thread-self/net";
@@ -43,7 +43,10 @@ impl NamespacePath {
     pub(super) fn open(&self, inode: u32) -> io::Result<File> {
         let file = match self {
             Self::Member(folder) => File::open(folder.join("ns/net"))?,
-            Self::Mounted(path) => File::open(path)?,
+            Self::Mounted(path) => {
+                let path = path.clone();
+                bounded_read::files_of(inode, move || File::open(path))?
+            }
         };
         let is_same = file.metadata()?.ino() == u64::from(inode);
         if is_same { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }

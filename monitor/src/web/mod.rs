@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /metrics` | text exposition 0.0.4, read from the kernel at that moment |
 //! | `GET /healthz` | 200: the agent answers |
-//! | `GET /readyz` | 200 once every hook has been tried, 503 before, and while a hook that something else detached is not attached again |
+//! | `GET /readyz` | 200 once every hook has been tried, 503 before, while a hook that something else detached is not attached again, and while events wait behind one that is stuck |
 //! | `GET /runbook/NAME` | what to do about an alert |
 //! | `GET /` | the live page, where [`guard`] allows it |
 //! | `GET /api/v1/…` | details, where [`guard`] allows them |

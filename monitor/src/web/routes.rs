@@ -1,8 +1,11 @@
 //! The routes that every client may read: `/metrics`, `/healthz`, `/readyz` and the runbook.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -27,6 +30,9 @@ pub(super) const MAX_LARGE: usize = 2;
 /// The content type that Prometheus 3 expects.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Asks how long the pipeline is stuck.
+pub type Stalled = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
+
 /// What the routes answer from.
 #[derive(Clone)]
 pub struct State {
@@ -36,6 +42,8 @@ pub struct State {
     pub ready: Arc<AtomicBool>,
     /// Whether hooks were detached behind the agent and are not attached again.
     pub hooks_lost: Arc<AtomicBool>,
+    /// How long events have waited behind one that is stuck; `None` if none is.
+    pub stalled: Stalled,
     /// TLS and authentication of clients over TCP; `None` for neither.
     pub security: Option<Arc<Security>>,
     /// The details, which not every client may read.
@@ -132,6 +140,11 @@ async fn readyz(AxumState(routes): AxumState<Routes>) -> Response {
     }
     if routes.state.hooks_lost.load(Ordering::Relaxed) {
         let why = "not ready: something detached hooks of the agent, which attaches them again\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    }
+    if let Some(stalled) = (routes.state.stalled)() {
+        let seconds = stalled.as_secs();
+        let why = format!("not ready: events wait behind one that is stuck for {seconds} s\n");
         return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     }
     "ready\n".into_response()

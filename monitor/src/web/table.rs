@@ -55,7 +55,7 @@ routes! {
     HEALTHZ: "/healthz" Open []
         "200: the agent answers.";
     READYZ: "/readyz" Open []
-        "200 once every hook has been tried. 503 before, and while a hook that something else detached is not attached again.";
+        "200 once every hook has been tried. 503 before, while a hook that something else detached is not attached again, and while events wait behind one that is stuck for more than ten seconds.";
     RUNBOOK: "/runbook" Open []
         "The runbook's introduction and its list of alerts, as HTML.";
     RUNBOOK_SECTION: "/runbook/{name}" Open []

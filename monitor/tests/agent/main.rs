@@ -17,6 +17,7 @@ mod secrets;
 mod selftest;
 mod service;
 mod sinks;
+mod stalled;
 mod store;
 mod summaries;
 mod systemd;
@@ -29,4 +30,11 @@ mod web_security;
 #[ignore = "what the units of other tests run"]
 fn unit() {
     testkit::systemd::bind_as_ordered();
+}
+
+/// See [`testkit::stuck::StuckProcess`].
+#[test]
+#[ignore = "what the processes of other tests run"]
+fn stuck() {
+    testkit::stuck::act_as_ordered();
 }

@@ -16,6 +16,7 @@ use super::{
     message::{Message, Shared, Wanted},
     outputs::Broadcasts,
     parts::Parts,
+    progress::STALL,
     shared_ledger::{SharedLedger, lock},
     worker::Worker,
 };
@@ -145,6 +146,16 @@ impl Pipeline {
     /// Calls and events that found the queue full.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Relaxed)
+    }
+
+    /// How long the thread has worked on its message; 0 while it has none.
+    pub fn busy_for(&self) -> Duration {
+        self.shared.progress.busy_for()
+    }
+
+    /// How long the thread is stuck with one message; `None` if it is not.
+    pub fn stalled_for(&self) -> Option<Duration> {
+        Some(self.busy_for()).filter(|busy| *busy >= STALL)
     }
 
     /// How often a scan found a port held that was free according to the events, or the other way

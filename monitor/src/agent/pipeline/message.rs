@@ -7,6 +7,7 @@ use monitor_kernel::snapshot::Snapshot;
 use monitor_ledger::ClockReading;
 use tokio::sync::{Notify, oneshot};
 
+use super::progress::Progress;
 use crate::{
     agent::scan::Scan,
     config::{Config, IdentifiedEvents, PayloadConfig, WatchedPort},
@@ -64,6 +65,8 @@ pub(super) struct Shared {
     pub(super) differences: AtomicU64,
     /// Whether counters are queued. Those of thousands of ports take megabytes.
     pub(super) counters_queued: AtomicBool,
+    /// How the thread gets on.
+    pub(super) progress: Progress,
     /// Notified when a socket on a watched port was opened or closed.
     pub(super) socket_changed: Notify,
 }

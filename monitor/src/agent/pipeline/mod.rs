@@ -2,7 +2,7 @@
 //!
 //! A thread with one queue identifies the callers of socket calls, classifies samples, feeds the
 //! ledger, and emits events to the sinks, the store and the subscribers. It is a thread of its own
-//! because reads of `/proc` may block it. Meanwhile the agent moves records from the ring buffers
+//! because reads of `/proc` may delay it. Meanwhile the agent moves records from the ring buffers
 //! to the queue; a record that finds the queue full is counted as lost.
 //!
 //! The order of the queue matters: a socket call comes before the counters that count it, and
@@ -16,6 +16,7 @@ mod holders;
 mod message;
 mod outputs;
 mod parts;
+mod progress;
 mod shared_ledger;
 mod worker;
 

@@ -111,37 +111,43 @@ impl Worker {
     /// Runs until every handle is dropped.
     pub(super) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         while let Some(message) = messages.blocking_recv() {
-            match message {
-                Message::Call(record) => self.record_call(*record),
-                Message::Sample(sample) => self.classify(&sample),
-                Message::Counters(at, counters) => {
-                    self.shared.counters_queued.store(false, Relaxed);
-                    self.read_counters(at, &counters);
-                }
-                Message::Scan(scan) => {
-                    self.reconcile(&scan);
-                    let new = self.captures.new_of_scan(&scan.captures, scan.at.boottime_ns);
-                    self.emit_captures(scan.at, &new);
-                }
-                Message::Captures(at, captures) => {
-                    let new = self.captures.new_among(&captures, at.boottime_ns);
-                    self.emit_captures(at, &new);
-                }
-                Message::Event(event) => {
-                    if matches!(event.body, EventBody::AgentStopped { .. }) {
-                        self.flush_summaries();
-                    }
-                    self.emit(*event);
-                }
-                Message::Configure(wanted, now) => self.configure(wanted, now),
-                Message::Flush(done) => {
+            self.shared.progress.begin();
+            self.handle(message);
+            self.shared.progress.end();
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Call(record) => self.record_call(*record),
+            Message::Sample(sample) => self.classify(&sample),
+            Message::Counters(at, counters) => {
+                self.shared.counters_queued.store(false, Relaxed);
+                self.read_counters(at, &counters);
+            }
+            Message::Scan(scan) => {
+                self.reconcile(&scan);
+                let new = self.captures.new_of_scan(&scan.captures, scan.at.boottime_ns);
+                self.emit_captures(scan.at, &new);
+            }
+            Message::Captures(at, captures) => {
+                let new = self.captures.new_among(&captures, at.boottime_ns);
+                self.emit_captures(at, &new);
+            }
+            Message::Event(event) => {
+                if matches!(event.body, EventBody::AgentStopped { .. }) {
                     self.flush_summaries();
-                    let expected = self.expected_activity.flush(clock::now());
-                    expected.into_iter().for_each(|summary| self.outputs.emit(summary));
-                    self.save();
-                    // An error means that the caller has stopped waiting.
-                    let _ = done.send(());
                 }
+                self.emit(*event);
+            }
+            Message::Configure(wanted, now) => self.configure(wanted, now),
+            Message::Flush(done) => {
+                self.flush_summaries();
+                let expected = self.expected_activity.flush(clock::now());
+                expected.into_iter().for_each(|summary| self.outputs.emit(summary));
+                self.save();
+                // An error means that the caller has stopped waiting.
+                let _ = done.send(());
             }
         }
     }

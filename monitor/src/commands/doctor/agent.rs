@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     api::{client, hook::Hooks},
+    process::proc_dir::ProcessDir,
     sockets::HiddenProcesses,
 };
 
@@ -81,10 +82,16 @@ fn process() -> Option<i32> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.find(|pid| {
-        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        let arguments = read("cmdline");
-        read("comm") == own && arguments.split(|byte| *byte == 0).skip(1).any(|word| word == b"run")
+        let has_own_name = fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == own);
+        has_own_name && is_agent(*pid)
     })
+}
+
+/// Whether a process that has this program's name was started as an agent.
+fn is_agent(pid: i32) -> bool {
+    let process = ProcessDir::open(pid.cast_unsigned());
+    let line = process.and_then(|process| process.command_line()).ok().flatten();
+    line.is_some_and(|line| line.arguments.iter().skip(1).any(|argument| argument == "run"))
 }
 
 /// Whether this is a user without any of the agent's capabilities, whose own privileges say nothing

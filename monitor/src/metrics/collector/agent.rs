@@ -64,6 +64,16 @@ pub(super) fn losses(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
     vec![events, errors]
 }
 
+/// What delays events: reads that were given up, and the pipeline's progress.
+pub(super) fn delays(status: &AgentStatus) -> Vec<Family> {
+    let mut reads = Family::new(&names::PROCESS_READS_ABANDONED);
+    let abandoned = status.abandoned_reads;
+    for (reason, count) in [("timeout", abandoned.timed_out), ("refused", abandoned.refused)] {
+        reads.add(&[reason], count as f64);
+    }
+    vec![reads, Family::of_one(&names::PIPELINE_BUSY, status.pipeline_busy.as_secs_f64())]
+}
+
 pub(super) fn maps(snapshot: &Snapshot) -> Vec<Family> {
     let mut entries = Family::new(&names::MAP_ENTRIES);
     let mut capacity = Family::new(&names::MAP_CAPACITY);

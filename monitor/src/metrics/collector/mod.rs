@@ -56,6 +56,7 @@ fn families(
     families.push(agent::hooks(snapshot));
     families.push(agent::hook_losses(snapshot));
     families.extend(agent::losses(snapshot, status));
+    families.extend(agent::delays(status));
     families.push(Family::of_one(&names::HOLDER_DIFFERENCES, ledger.differences as f64));
     families.extend(agent::maps(snapshot));
     families.extend(agent::agent(status));

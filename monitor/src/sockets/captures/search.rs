@@ -10,7 +10,10 @@ use super::{
     list::{ListedCapture, ListedFilter},
     scope::{Offered, Scope},
 };
-use crate::sockets::{descriptors::Found, holders::Holders, port_filter::PortFilter};
+use crate::{
+    process::bounded_read,
+    sockets::{descriptors::Found, holders::Holders, port_filter::PortFilter},
+};
 
 /// Sockets that may take packets of watched ports, each with the inode of its namespace.
 pub(in crate::sockets) struct Candidates<'a> {
@@ -43,7 +46,9 @@ impl<'a> Candidates<'a> {
             let mut descriptors = found.by_inode.get(&listed.inode).into_iter().flatten();
             let filter = descriptors.find_map(|descriptor| {
                 let number = descriptor.path.strip_prefix("fd/")?.parse().ok()?;
-                socket_filter::of_process(descriptor.pid, number).ok()
+                let pid = descriptor.pid;
+                // Waits while the process executes another program.
+                bounded_read::memory_of(pid, move || socket_filter::of_process(pid, number)).ok()
             });
             if let Some(filter) = filter {
                 listed.filter = filter.into();

@@ -1,7 +1,10 @@
 //! Finds the containers behind proxies, and who listens there.
 
 use std::{
-    collections::BTreeSet, fs, io, os::unix::fs::MetadataExt as _, path::Path as FilePath,
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    path::Path as FilePath,
     sync::Arc,
 };
 
@@ -12,7 +15,12 @@ use super::{
     proxy::{Mapping, NamespaceHint, Proxy},
 };
 use crate::{
-    process::{Identity, ProcessEnricher, pod, proc_dir::ProcessDir},
+    process::{
+        Identity, ProcessEnricher, bounded_read,
+        foreign_path::{FileId, Root},
+        pod,
+        proc_dir::ProcessDir,
+    },
     sockets::{
         holders::distinct,
         namespaces::{self, NamespacePath, Namespaces},
@@ -112,20 +120,24 @@ impl NamespaceHint {
     /// The namespace's inode.
     fn inode(&self, proxy: &Identity, member: Option<u32>) -> Option<u32> {
         let Self::Path(path) = self else { return netns_of(member?) };
-        // As the proxy sees it, and as this process does: proxies shut themselves in.
-        let own = format!("/proc/{}/root{path}", proxy.pid);
-        let found = [own.as_str(), path].into_iter().find_map(namespace_inode)?;
-        u32::try_from(found).ok()
+        let (pid, path) = (proxy.pid, path.clone());
+        let found = bounded_read::files_of(pid, move || {
+            // As the proxy sees it, and as this process does: proxies shut themselves in.
+            let roots = [pid, std::process::id()].into_iter();
+            Ok(roots
+                .filter_map(|pid| Root::of_process(pid).ok())
+                .find_map(|root| namespace_inode(&root, path.as_bytes()).ok()))
+        });
+        u32::try_from(found.ok()??).ok()
     }
 }
 
-/// The inode of a namespace that is mounted on a file. Without the mount, which another mount namespace
-/// may have alone, the file is an empty one.
-fn namespace_inode(path: &str) -> Option<u64> {
-    const NSFS_MAGIC: u64 = 0x6e73_6673;
-    let filesystem = rustix::fs::statfs(path).ok()?;
-    let is_namespace = filesystem.f_type as u64 == NSFS_MAGIC;
-    is_namespace.then(|| fs::metadata(path).ok().map(|file| file.ino())).flatten()
+/// The inode of a namespace that is mounted on a file; an error without the mount, which another mount
+/// namespace may have alone.
+fn namespace_inode(root: &Root, path: &[u8]) -> io::Result<u64> {
+    let found = root.find(path)?;
+    let own = FileId::of(File::open("/proc/thread-self/ns/net")?, "")?;
+    if found.is_on_device_of(&own) { Ok(found.inode) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 fn netns_of(pid: u32) -> Option<u32> {

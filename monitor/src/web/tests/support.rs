@@ -107,8 +107,14 @@ impl Source for Known {
 /// The state of a server that is ready.
 pub(super) fn state(exposition: Exposition) -> State {
     let ready = Arc::new(AtomicBool::new(true));
-    let source = Known::shared(WebDetails::Loopback);
-    State { exposition, ready, hooks_lost: Arc::default(), security: None, source }
+    State {
+        exposition,
+        ready,
+        hooks_lost: Arc::default(),
+        stalled: Arc::new(|| None),
+        security: None,
+        source: Known::shared(WebDetails::Loopback),
+    }
 }
 
 /// A server on a loopback address, which stops when this is dropped.
