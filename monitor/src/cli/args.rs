@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::values;
 use crate::{
-    config::{DEFAULT_PATH, InterfacePattern, Overrides, listen},
+    config::{DEFAULT_PATH, InterfacePattern, Overrides, PortRange, listen},
     event::EventName,
     store::Filter,
     terminal::logging::{LogFormat, LogLevel},
@@ -49,9 +49,9 @@ pub struct EventsArgs {
     /// Only events of the last DURATION, as 24h or 1h30m
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub since: Option<Duration>,
-    /// Only events about this port
-    #[arg(long, value_name = "PORT", value_parser = values::port)]
-    pub port: Option<u16>,
+    /// Only events about this port, or about one of several, as 9200-9203
+    #[arg(long, value_name = "PORT", value_parser = values::port_range)]
+    pub port: Option<PortRange>,
     /// Only events of this kind
     #[arg(long, value_name = "KIND", value_parser = values::event_kind())]
     pub kind: Option<EventName>,
@@ -66,12 +66,16 @@ pub struct EventsArgs {
 /// Arguments of `check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// The ports to look at [default: those of the configuration]
-    #[arg(value_name = "PORT", value_parser = values::port)]
-    pub ports: Vec<u16>,
+    /// The ports to look at, as 2948 or 9200-9203 [default: those of the configuration]
+    #[arg(value_name = "PORT", value_parser = values::port_range)]
+    pub ports: Vec<PortRange>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    /// Print the line of a monitoring plugin, and exit with its codes: 0, 1 (connections elsewhere, and
+    /// what no process holds any more), 2 (an unexpected holder) or 3 (not everything was seen)
+    #[arg(long, conflicts_with = "json")]
+    pub nagios: bool,
     /// The configuration file.
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -145,7 +149,7 @@ pub struct ConfigArgs {
 impl CheckArgs {
     /// The ports to look at in ascending order, each once; `None` for those of the configuration.
     pub fn ports(&self) -> Option<Vec<u16>> {
-        let ports: BTreeSet<u16> = self.ports.iter().copied().collect();
+        let ports: BTreeSet<u16> = self.ports.iter().flat_map(|range| range.ports()).collect();
         (!ports.is_empty()).then(|| ports.into_iter().collect())
     }
 }

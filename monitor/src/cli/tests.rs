@@ -3,7 +3,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::{
-    config::Overrides,
+    config::{Overrides, PortRange},
     event::EventName,
     store::Filter,
     terminal::logging::{LogFormat, LogLevel},
@@ -50,7 +50,7 @@ fn events_take_all_their_options() {
     let now = Timestamp::from_second(86_400).expect("a time");
     let filter = Filter {
         since: Some(Timestamp::UNIX_EPOCH),
-        port: Some(2948),
+        port: Some(2948.into()),
         kind: Some(EventName::BindFailed),
         limit: None,
     };
@@ -107,8 +107,20 @@ fn usage_of_identify_names_both_sources() {
 }
 
 #[test]
+fn ranges_of_ports_are_taken() {
+    let Ok(Command::Check(check)) = parse("ghostport check 9202 9200-9202 7") else {
+        panic!("no check")
+    };
+    assert_eq!(check.ports(), Some(vec![7, 9200, 9201, 9202]));
+    let Ok(Command::Events(events)) = parse("ghostport events --port 9200-9203") else {
+        panic!("no events")
+    };
+    assert_eq!(events.port.map(PortRange::ports), Some(9200..=9203));
+}
+
+#[test]
 fn a_wrong_port_is_explained() {
-    for args in ["explain abc", "explain 0", "check 65536", "events --port x"] {
+    for args in ["explain abc", "explain 0", "check 65536", "events --port x", "check 9-7"] {
         let error = parse(&format!("ghostport {args}")).expect_err(args).to_string();
         assert!(error.contains("expected a port from 1 to 65535"), "{error}");
     }

@@ -4,12 +4,20 @@ use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::{config::quantity, event::EventName};
+use crate::{
+    config::{PortRange, quantity},
+    event::EventName,
+};
 
 /// A port other than 0.
 pub(super) fn port(text: &str) -> Result<u16, String> {
     let port = text.parse().map(NonZeroU16::get);
     port.map_err(|_| "expected a port from 1 to 65535".to_owned())
+}
+
+/// Ports in a row, or one alone.
+pub(super) fn port_range(text: &str) -> Result<PortRange, String> {
+    text.parse().map_err(|error| format!("{error}; expected {}", PortRange::EXPECTED))
 }
 
 /// A duration as the configuration has them.

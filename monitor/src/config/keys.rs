@@ -51,8 +51,8 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "ports",
         value: "list of ports",
-        help: "The watched ports, 1 to 65,535 of them. A port is a number, or a mapping with the \
-               keys below. What a packet costs does not depend on how many there are.",
+        help: "The watched ports, 1 to 65,535 of them. An entry is a number, a range as \
+               `9200-9203`, or a mapping with the keys below. What a packet costs does not depend on how many there are.",
         change: Change::Reload,
         read: |reading, node| {
             reading.config.ports = parse::watched_ports(node, &mut reading.port_positions)?;

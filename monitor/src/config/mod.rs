@@ -19,6 +19,7 @@ mod model;
 mod parse;
 mod pattern;
 mod port;
+mod port_range;
 pub mod quantity;
 mod show;
 mod sink;
@@ -47,6 +48,7 @@ pub use self::{
     parse::{EXPECT_KEYS, PORT_KEYS},
     pattern::{Pattern, PatternError},
     port::{DEFAULT_DORMANT_AFTER, WatchedPort},
+    port_range::PortRange,
     sink::{EventFilter, HttpOptions, SinkConfig, SinkTarget},
     sink_keys::{SINK_KEYS, SinkKey},
     template::{Template, TemplateEvent},

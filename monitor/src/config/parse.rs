@@ -9,18 +9,17 @@ use super::{
     model::CommandLines,
     pattern::Pattern,
     port::WatchedPort,
+    port_range::{PortRange, PortRangeError},
     value::{NestedKey, absolute, duration, list, matching, names, one_of, section, string},
     yaml::{Node, Position, Problem, Value, excerpt},
 };
-
-const PORT: &str = "a port from 1 to 65535";
 
 /// The keys of a port that is written as a mapping.
 pub const PORT_KEYS: [NestedKey; 3] = [
     NestedKey {
         name: "port",
-        value: "number, required",
-        help: "The port, from 1 to 65535; each port once.",
+        value: "number or range, required",
+        help: "The port, from 1 to 65535, or several in a row, as `9200-9203`; each port once.",
     },
     NestedKey {
         name: "dormant_after",
@@ -73,16 +72,17 @@ pub(super) fn watched_ports(
     if matches!(node.value, Value::Null) {
         return Err(empty);
     }
-    let mut ports = list(node, LIST, |item| {
-        let (port, position) = watched_port(item)?;
-        match positions.insert(port.number, position) {
-            None => Ok(port),
-            Some(first) => Err(Problem::new(
-                position,
-                format!("port {} is already in line {}", port.number, first.line),
-                "every port once",
-            )),
+    let mut ports = Vec::new();
+    list(node, LIST, |item| {
+        let (range, settings, position) = watched_range(item)?;
+        for number in range.ports() {
+            if let Some(first) = positions.insert(number, position) {
+                let message = format!("port {number} is already in line {}", first.line);
+                return Err(Problem::new(position, message, "every port once"));
+            }
+            ports.push(WatchedPort { number, ..settings.clone() });
         }
+        Ok(())
     })?;
     if ports.is_empty() {
         return Err(empty);
@@ -91,24 +91,26 @@ pub(super) fn watched_ports(
     Ok(ports)
 }
 
-/// A port by its number alone, or as a mapping.
-fn watched_port(node: Node<'_>) -> Result<(WatchedPort, Position), Problem> {
+/// Ports by their numbers alone, or as a mapping: which, the settings of each, and where they are.
+fn watched_range(node: Node<'_>) -> Result<(PortRange, WatchedPort, Position), Problem> {
     let position = node.position;
     if !matches!(node.value, Value::Mapping(_)) {
-        return Ok((WatchedPort::new(port_number(&node)?), position));
+        let range = port_range(&node)?;
+        return Ok((range, WatchedPort::new(range.first()), position));
     }
     let [port, dormant_after, expect] = section(node, names(&PORT_KEYS))?;
     let Some(port) = port else {
-        return Err(Problem::new(position, "the key `port` is missing", PORT));
+        return Err(Problem::new(position, "the key `port` is missing", PortRange::EXPECTED));
     };
-    let mut watched = WatchedPort::new(port_number(&port)?);
+    let range = port_range(&port)?;
+    let mut watched = WatchedPort::new(range.first());
     if let Some(dormant_after) = dormant_after {
         watched.dormant_after = duration(&dormant_after)?;
     }
     if let Some(expect) = expect {
         watched.expect = list(expect, "a list, as [{exe: /usr/sbin/bearerbox}]", expectation)?;
     }
-    Ok((watched, port.position))
+    Ok((range, watched, port.position))
 }
 
 fn expectation(node: Node<'_>) -> Result<Expectation, Problem> {
@@ -145,18 +147,13 @@ fn user_match(node: &Node<'_>) -> Result<UserMatch, Problem> {
     }
 }
 
-fn port_number(node: &Node<'_>) -> Result<u16, Problem> {
-    let problem = |message: String| Err(Problem::new(node.position, message, PORT));
-    let Value::Plain(text) = &node.value else {
-        return problem(format!("{} is not a port", node.value));
-    };
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return problem(format!("{} is not a port", node.value));
-    }
-    match text.parse::<u16>() {
-        Ok(port) if port != 0 => Ok(port),
-        _ => problem(format!("port {} does not exist", excerpt(text))),
+fn port_range(node: &Node<'_>) -> Result<PortRange, Problem> {
+    let problem = |message: String| Problem::new(node.position, message, PortRange::EXPECTED);
+    match &node.value {
+        Value::Plain(text) => {
+            text.parse().map_err(|error: PortRangeError| problem(error.to_string()))
+        }
+        other => Err(problem(format!("{other} is not a port"))),
     }
 }
 

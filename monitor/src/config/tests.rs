@@ -56,6 +56,19 @@ fn nothing_is_the_defaults() {
 }
 
 #[test]
+fn a_range_is_every_port_of_it() {
+    let text = "ports:\n  - 9203-9205\n  - 7\n  - {port: 9200-9201, dormant_after: 1h, expect: [{user: root}]}";
+    let config = parse(text).expect(text);
+    let numbers: Vec<u16> = config.port_numbers().collect();
+    assert_eq!(numbers, [7, 9200, 9201, 9203, 9204, 9205]);
+    let [_, first, second, ..] = config.ports.as_slice() else { panic!("{numbers:?}") };
+    assert_eq!(first.dormant_after, Duration::from_secs(3600));
+    assert_eq!((&first.expect, first.expect.len()), (&second.expect, 1));
+    let all = parse("web: {listen: []}\nports: [1-65535]");
+    assert_eq!(all.map(|all| all.ports.len()), Ok(65_535));
+}
+
+#[test]
 fn every_key_is_read() {
     let config = parse(
         r#"
@@ -208,7 +221,7 @@ fn files_are_read_with_care() {
     fs::remove_file(&path).expect("removed");
     assert_eq!(
         invalid,
-        format!("{}:1:12: `x` is not a port; expected a port from 1 to 65535", path.display())
+        format!("{}:1:12: `x` is not a port; expected {}", path.display(), PortRange::EXPECTED)
     );
 }
 

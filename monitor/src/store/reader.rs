@@ -20,7 +20,7 @@ use super::{
     record::nanoseconds,
     schema,
 };
-use crate::event::EventName;
+use crate::{config::PortRange, event::EventName};
 
 /// How long a reader waits for the log to be recovered.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,8 +34,8 @@ const PAGE: u32 = 500;
 pub struct Filter {
     /// Not before this time of day.
     pub since: Option<Timestamp>,
-    /// About this port.
-    pub port: Option<u16>,
+    /// About one of these ports.
+    pub port: Option<PortRange>,
     /// Of this kind.
     pub kind: Option<EventName>,
     /// At most this many, the newest ones.
@@ -146,7 +146,7 @@ impl Reader {
         let sql = "SELECT id, line FROM events
             WHERE id > :after AND id <= :end
             AND (:since IS NULL OR time_ns >= :since)
-            AND (:port IS NULL OR port = :port)
+            AND (:first IS NULL OR port BETWEEN :first AND :last)
             AND (:kind IS NULL OR kind = :kind)
             ORDER BY id LIMIT :page";
         let mut statement = self.connection.prepare(sql)?;
@@ -155,7 +155,8 @@ impl Reader {
                 ":after": after,
                 ":end": end,
                 ":since": filter.since.map(nanoseconds),
-                ":port": filter.port,
+                ":first": filter.port.map(PortRange::first),
+                ":last": filter.port.map(PortRange::last),
                 ":kind": filter.kind.map(EventName::kind),
                 ":page": PAGE,
             },
@@ -170,14 +171,15 @@ impl Reader {
         let Some(skipped) = limit.checked_sub(1) else { return self.last() };
         let sql = "SELECT id - 1 FROM events
             WHERE (:since IS NULL OR time_ns >= :since)
-            AND (:port IS NULL OR port = :port)
+            AND (:first IS NULL OR port BETWEEN :first AND :last)
             AND (:kind IS NULL OR kind = :kind)
             ORDER BY id DESC LIMIT 1 OFFSET :skipped";
         let first = self.connection.query_row(
             sql,
             named_params! {
                 ":since": filter.since.map(nanoseconds),
-                ":port": filter.port,
+                ":first": filter.port.map(PortRange::first),
+                ":last": filter.port.map(PortRange::last),
                 ":kind": filter.kind.map(EventName::kind),
                 ":skipped": skipped,
             },

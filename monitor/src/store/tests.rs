@@ -161,11 +161,11 @@ fn filters_select_events() {
     let count = |filter: Filter| read(&config.path, &filter).len();
     let none = Filter::default();
     assert_eq!(count(none), 1200);
-    assert_eq!(count(Filter { port: Some(1), ..none }), 400);
+    assert_eq!(count(Filter { port: Some(1.into()), ..none }), 400);
     assert_eq!(count(Filter { kind: Some(EventName::Bind), ..none }), 600);
     assert_eq!(count(Filter { kind: Some(EventName::Dormant), ..none }), 0);
     assert_eq!(count(Filter { since: Some(at(1190)), ..none }), 10);
-    let filter = Filter { port: Some(2), limit: Some(2), ..none };
+    let filter = Filter { port: Some(2.into()), limit: Some(2), ..none };
     let newest = [r#"{"number":1196}"#, r#"{"number":1199}"#];
     assert_eq!(read(&config.path, &filter), newest, "the newest, oldest first");
     assert_eq!(count(Filter { limit: Some(5000), ..none }), 1200);

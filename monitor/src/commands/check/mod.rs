@@ -1,5 +1,6 @@
 //! `ghostport check`: one look at the processes that hold or talk on some ports, without agent or BPF.
 
+mod nagios;
 mod progress;
 mod report;
 #[cfg(test)]
@@ -30,7 +31,11 @@ use crate::{
 
 /// Looks, and prints the document or the page.
 pub async fn run(args: &CheckArgs) -> ExitCode {
-    let report = match report(args).await {
+    let report = report(args).await;
+    if args.nagios {
+        return plugin(report);
+    }
+    let report = match report {
         Ok(report) => report,
         Err(error) => return fail(CANNOT_LOOK, &error),
     };
@@ -50,6 +55,16 @@ pub async fn run(args: &CheckArgs) -> ExitCode {
     };
     let printed = print(page);
     if printed == ExitCode::SUCCESS { report.outcome().into() } else { printed }
+}
+
+/// One line, and the exit code of a monitoring plugin.
+fn plugin(report: Result<Report>) -> ExitCode {
+    let (line, status) = match report {
+        Ok(report) => nagios::line(&report),
+        Err(error) => nagios::failure(&error),
+    };
+    let printed = print(line);
+    if printed == ExitCode::SUCCESS { status.into() } else { nagios::Status::Unknown.into() }
 }
 
 async fn report(args: &CheckArgs) -> Result<Report> {

@@ -290,3 +290,40 @@ fn names_of_others_are_escaped() {
     // Of name, user and unit, in one line, the last is cut.
     assert_eq!(page.matches("a\\u{1b}[2J").count(), 2 * 6, "{page}");
 }
+
+fn plugin_line(report: &Report) -> (String, nagios::Status) {
+    let (line, status) = nagios::line(report);
+    let line = line.strip_suffix('\n').expect("a line");
+    assert!(!line.contains('\n') && line.matches('|').count() == 1, "{line}");
+    (line.to_owned(), status)
+}
+
+#[test]
+fn the_line_of_a_plugin_says_what_is_there() {
+    let nothing = Unseen::default();
+    let quiet = "GHOSTPORT OK - 2 of 2 ports quiet|quiet=2;;;0;2 sockets=0;;;0 unexpected=0;;;0";
+    assert_eq!(plugin_line(&report(vec![], nothing)), (quiet.to_owned(), nagios::Status::Ok));
+
+    let name = Some("a|b\n\u{1b}[31m".to_owned());
+    let holder = Arc::new(Identity { pid: 7, name, ..Identity::default() });
+    let held = Socket { holders: vec![holder], expected: Some(false), ..udp_socket(2948) };
+    let expected = Socket { expected: Some(true), ..udp_socket(2947) };
+    let (line, status) = plugin_line(&report(vec![held, expected], nothing));
+    assert_eq!(status, nagios::Status::Critical);
+    let text = "GHOSTPORT CRITICAL - 2948 (wap-push) held by a/b\\u{a}\\u{1b}[31m, pid 7, udp ";
+    assert!(line.starts_with(text), "{line}");
+    assert!(line.ends_with("|quiet=1;;;0;2 sockets=2;;;0 unexpected=1;;;0"), "{line}");
+
+    let left = Socket { expected: Some(false), ..udp_socket(2948) };
+    assert_eq!(plugin_line(&report(vec![left], nothing)).1, nagios::Status::Warning);
+    let hidden = Socket { holders_unknown: true, ..udp_socket(2948) };
+    let (line, status) = plugin_line(&report(vec![hidden], nothing));
+    assert_eq!(status, nagios::Status::Unknown);
+    assert!(line.contains("whose holder is not visible"), "{line}");
+}
+
+#[test]
+fn a_look_that_fails_is_unknown_to_a_plugin() {
+    let (line, status) = nagios::failure(&anyhow::anyhow!("no | file"));
+    assert_eq!((&*line, status), ("GHOSTPORT UNKNOWN - no / file\n", nagios::Status::Unknown));
+}

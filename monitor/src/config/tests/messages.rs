@@ -60,22 +60,51 @@ fn errors_say_where_and_what_was_expected() {
             "ports: 80",
             "F:1:8: `80` in the place of a list; expected a list of ports, as [2923, 2948]",
         ),
-        ("ports: [0]", "F:1:9: port 0 does not exist; expected a port from 1 to 65535"),
+        (
+            "ports: [0]",
+            "F:1:9: port 0 does not exist; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
         (
             "ports:\n- 1\n- 65536",
-            "F:3:3: port 65536 does not exist; expected a port from 1 to 65535",
+            "F:3:3: port 65536 does not exist; expected a port from 1 to 65535, or a range as 9200-9203",
         ),
-        ("ports: [-5]", "F:1:9: port -5 does not exist; expected a port from 1 to 65535"),
-        ("ports: [1e3]", "F:1:9: `1e3` is not a port; expected a port from 1 to 65535"),
-        ("ports: [1-9]", "F:1:9: `1-9` is not a port; expected a port from 1 to 65535"),
+        (
+            "ports: [-5]",
+            "F:1:9: port -5 does not exist; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
+        (
+            "ports: [1e3]",
+            "F:1:9: `1e3` is not a port; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
+        (
+            "ports: [9-1]",
+            "F:1:9: 9-1 ends before it begins; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
+        ("ports: [7, 1-9]", "F:1:12: port 7 is already in line 1; expected every port once"),
+        (
+            "ports: [{port: 9-70000}]",
+            "F:1:16: port 70000 does not exist; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
         (
             "ports: ['80']",
-            "F:1:9: the string \"80\" is not a port; expected a port from 1 to 65535",
+            "F:1:9: the string \"80\" is not a port; expected a port from 1 to 65535, or a range as 9200-9203",
         ),
-        ("ports: [[80]]", "F:1:9: a list is not a port; expected a port from 1 to 65535"),
-        ("ports: [~]", "F:1:9: nothing is not a port; expected a port from 1 to 65535"),
-        ("ports: [{}]", "F:1:9: the key `port` is missing; expected a port from 1 to 65535"),
-        ("ports: [{port: x}]", "F:1:16: `x` is not a port; expected a port from 1 to 65535"),
+        (
+            "ports: [[80]]",
+            "F:1:9: a list is not a port; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
+        (
+            "ports: [~]",
+            "F:1:9: nothing is not a port; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
+        (
+            "ports: [{}]",
+            "F:1:9: the key `port` is missing; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
+        (
+            "ports: [{port: x}]",
+            "F:1:16: `x` is not a port; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
         (
             "ports:\n- 80\n- port: 80",
             "F:3:9: port 80 is already in line 2; expected every port once",

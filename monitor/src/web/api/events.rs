@@ -1,7 +1,5 @@
 //! `/api/v1/events`.
 
-use std::num::NonZeroU16;
-
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
@@ -11,7 +9,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::answer::{Api, problem, query_error};
-use crate::{api::event::Events, config::quantity, event::EventName, store::Filter};
+use crate::{
+    api::event::Events,
+    config::{PortRange, quantity},
+    event::EventName,
+    store::Filter,
+};
 
 /// Most events of one answer.
 const MAX_EVENTS: u32 = 1000;
@@ -22,7 +25,7 @@ const MAX_EVENTS: u32 = 1000;
 pub(super) struct EventQuery {
     /// Only events of this duration until now, as in `24h`.
     since: Option<String>,
-    port: Option<NonZeroU16>,
+    port: Option<String>,
     /// Name of a kind without `ghostport.`.
     kind: Option<String>,
     /// Only so many, the newest.
@@ -43,9 +46,13 @@ impl EventQuery {
                 format!("{kind:?} is no kind of event: {}", known.join(", "))
             })
         });
+        let port = self.port.as_deref().map(|port| {
+            let range = port.parse::<PortRange>();
+            range.map_err(|error| format!("port: {error}; expected {}", PortRange::EXPECTED))
+        });
         Ok(Filter {
             since: since.map(|since| now.checked_sub(since).unwrap_or(Timestamp::MIN)),
-            port: self.port.map(NonZeroU16::get),
+            port: port.transpose()?,
             kind: kind.transpose()?,
             limit: Some(self.limit.unwrap_or(MAX_EVENTS).min(MAX_EVENTS)),
         })

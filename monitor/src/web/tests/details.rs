@@ -72,6 +72,8 @@ async fn wrong_requests_are_explained() {
         ("/api/v1/ports/http", "400", "no port"),
         ("/api/v1/ports/99999", "400", "no port"),
         ("/api/v1/events?port=7&limit=1", "200", r#"{"events":[{"port":7}]}"#),
+        ("/api/v1/events?port=7-9&limit=1", "200", r#"{"events":[{"port":7}]}"#),
+        ("/api/v1/events?port=9-7", "400", "ends before it begins"),
         ("/api/v1/events?kind=bind", "200", "events"),
         ("/api/v1/events?kind=wind", "400", "bind_failed"),
         ("/api/v1/events?since=24h", "200", "events"),

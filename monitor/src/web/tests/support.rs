@@ -20,7 +20,7 @@ use crate::{
         port::Port,
         selftest::{Assignment, SelftestReport},
     },
-    config::{WatchedPort, WebDetails},
+    config::{PortRange, WatchedPort, WebDetails},
     event::{
         JsonLine,
         broadcast::{EventBroadcast, Subscribed, Subscriber},
@@ -77,10 +77,10 @@ impl Source for Known {
     }
 
     fn events(&self, filter: &Filter) -> anyhow::Result<Vec<String>> {
-        if filter.port == Some(404) {
+        if filter.port == Some(404.into()) {
             return Err(ReadError::Missing("/no/store".into()).into());
         }
-        let event = format!(r#"{{"port":{}}}"#, filter.port.unwrap_or(0));
+        let event = format!(r#"{{"port":{}}}"#, filter.port.map_or(0, PortRange::first));
         Ok(vec![event; filter.limit.unwrap_or(0).min(2) as usize])
     }
 
