@@ -28,3 +28,14 @@ pub fn authority(world: &World, authority: &str, names: &[&str]) {
         );
     }
 }
+
+/// A certificate with a key that takes long to sign with, of the authority `ca`.
+pub fn large_key(world: &World, name: &str) {
+    let own = format!("-keyout {name}.key -out {name}.csr -subj /CN={name}");
+    openssl(
+        world,
+        &format!("req -newkey rsa:4096 -nodes {own} -addext subjectAltName=IP:127.0.0.1"),
+    );
+    let of = "-CA ca.crt -CAkey ca.key -CAcreateserial -copy_extensions copy -days 2";
+    openssl(world, &format!("x509 -req -in {name}.csr {of} -out {name}.crt"));
+}

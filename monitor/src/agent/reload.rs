@@ -1,12 +1,12 @@
 //! Reload: everything that can fail is prepared, then the configuration is put in force by steps
 //! that cannot.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use monitor_kernel::{hooks::HookStatus, mechanism::InterfaceMode};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     attachment::{InterfaceList, selected},
@@ -21,6 +21,9 @@ use crate::{
     terminal::message::message,
     web::{PreparedRules, Security},
 };
+
+/// Time for all files of a configuration to be read: one may be on a mount that hangs.
+const FILES_LIMIT: Duration = Duration::from_secs(5);
 
 /// A configuration, and everything that it takes to put it in force.
 struct Prepared {
@@ -52,21 +55,24 @@ impl Agent {
     }
 
     async fn prepare(&self) -> Result<Prepared> {
-        let running = self.config();
-        let mut config = Config::load(self.config_path.as_deref(), &self.overrides)?;
-        let web_file = config.web_config_file.clone();
-        let web_file = web_file.filter(|_| config.web_config_file != running.web_config_file);
-        let deferred = config.keep_until_restart(&running);
         let interfaces = self.list_interfaces()?;
+        let (running, path, overrides) =
+            (self.config(), self.config_path.clone(), self.overrides.clone());
         let (queue, security) = (self.sinks.clone(), self.security.clone());
-        let configs = config.sinks.clone();
-        let (sinks, rules) = spawn_blocking(move || -> Result<_> {
+        let read = spawn_blocking(move || -> Result<_> {
+            let mut config = Config::load(path.as_deref(), &overrides)?;
+            let web_file = config.web_config_file.clone();
+            let web_file = web_file.filter(|_| config.web_config_file != running.web_config_file);
+            let deferred = config.keep_until_restart(&running);
             // One that takes effect at the next start must not make that fail.
             web_file.as_deref().map(Security::load).transpose()?;
             let rules = security.map(|security| security.prepare()).transpose()?;
-            Ok((queue.prepare(&configs)?, rules))
-        })
-        .await??;
+            let sinks = queue.prepare(&config.sinks)?;
+            Ok((config, deferred, sinks, rules))
+        });
+        let read = timeout(FILES_LIMIT, read).await;
+        let read = read.context("the files of the configuration cannot be read in time")?;
+        let (config, deferred, sinks, rules) = read??;
         self.watch(&config, &interfaces).await?;
         Ok(Prepared { config, deferred, sinks, rules, interfaces })
     }

@@ -8,14 +8,11 @@ use std::{
     },
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use monitor_kernel::{hooks::HookStatus, memory};
 use rustix::{fs::Mode, process::umask};
-use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     answers::{self, Answers},
@@ -86,7 +83,6 @@ pub async fn run(options: Options) -> Result<()> {
     };
     let listen: Vec<SocketAddr> =
         server.listeners.iter().filter_map(web::Listener::address).collect();
-    let (stop_server, server_stopped) = watch::channel(());
     let answers = Answers {
         kernel: Arc::clone(&agent.kernel),
         pipeline: agent.pipeline.clone(),
@@ -100,7 +96,13 @@ pub async fn run(options: Options) -> Result<()> {
         },
     };
     let routes = agent.web_state(answers);
-    let server = tokio::spawn(web::serve(server.listeners, routes, server_stopped));
+    let server = match web::Server::start(server.listeners, routes) {
+        Ok(server) => server,
+        Err(error) => {
+            agent.abandon_start().await;
+            return Err(error).context("cannot start the web server");
+        }
+    };
     // Binds during the first scan are seen by the hooks, which are attached already.
     let (scanned, scans) = mpsc::channel(1);
     let scanning = tokio::spawn(socket_scanner::run(
@@ -139,8 +141,7 @@ pub async fn run(options: Options) -> Result<()> {
     looking.abort();
     following.abort();
     let stopped = agent.stop(stop.reason, keep_attached || stop.hands_over).await;
-    drop(stop_server);
-    let _ = timeout(FLUSH_LIMIT, server).await;
+    server.stop(FLUSH_LIMIT).await;
     stopped
 }
 

@@ -51,6 +51,7 @@ pub use self::{
     port_range::PortRange,
     sink::{EventFilter, HttpOptions, SinkConfig, SinkTarget},
     sink_keys::{SINK_KEYS, SinkKey},
+    source::read_file,
     template::{Template, TemplateEvent},
     url::{HttpUrl, UrlError},
     value::NestedKey,

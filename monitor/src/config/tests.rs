@@ -212,7 +212,15 @@ fn files_are_read_with_care() {
     let missing = load(Path::new("/nonexistent/f.yaml")).expect_err("no file").to_string();
     assert!(missing.starts_with("/nonexistent/f.yaml: cannot be read: No such file"), "{missing}");
     assert!(load(Path::new("/")).is_err());
-    assert!(matches!(load(Path::new("/dev/zero")), Err(ConfigError::TooLarge { .. })));
+    let device = load(Path::new("/dev/zero")).expect_err("a device").to_string();
+    assert!(device.contains("it is no regular file"), "{device}");
+    assert_eq!(load(Path::new("/dev/null")).expect("nothing"), Config::default());
+    let fifo = std::env::temp_dir().join(format!("ghostport-config-{}.fifo", process::id()));
+    let made = process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
+    assert!(made.success());
+    let refused = load(&fifo).expect_err("a FIFO").to_string();
+    fs::remove_file(&fifo).expect("removed");
+    assert!(refused.contains("it is no regular file"), "{refused}");
 
     let path = std::env::temp_dir().join(format!("ghostport-config-{}.yaml", process::id()));
     let mut file = File::create(&path).expect("a file");

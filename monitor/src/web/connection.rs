@@ -20,8 +20,8 @@ use hyper_util::{
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest},
-    net::TcpStream,
-    sync::{Semaphore, watch},
+    net::{TcpStream, UnixStream},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -29,18 +29,17 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     administrator::TcpEnds,
+    client::Client,
     listener::{Listener, Stream},
     security::Security,
+    slots::Slots,
 };
-
-/// Connections served at once.
-pub(super) const MAX_CONNECTIONS: usize = 128;
 
 /// Time that a client has to send the head of a request, or to stay silent between two.
 pub(super) const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// The same while half of the connections are taken, so that idle ones make room soon.
-const CROWDED_HEAD_LIMIT: Duration = Duration::from_secs(1);
+/// Time for a TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Time after which a connection takes no further request, unless it carries a stream of events.
 pub(super) const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
@@ -62,23 +61,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct ConnectionContext {
     pub(super) router: Router,
     pub(super) security: Option<Arc<Security>>,
-    pub(super) slots: Arc<Semaphore>,
+    pub(super) slots: Slots,
     pub(super) stop: watch::Receiver<()>,
 }
 
 impl ConnectionContext {
-    /// The same for a connection of this client.
-    fn with(self, client: ClientProcess) -> Self {
-        Self { router: self.router.layer(Extension(client)), ..self }
-    }
-
-    /// Time limit for the head of a request on a connection that begins now.
-    fn head_limit(&self) -> Duration {
-        if self.slots.available_permits() < MAX_CONNECTIONS / 2 {
-            CROWDED_HEAD_LIMIT
-        } else {
-            HEAD_LIMIT
-        }
+    /// The same for a connection of which the routes know this as well.
+    fn with<T: Clone + Send + Sync + 'static>(self, known: T) -> Self {
+        Self { router: self.router.layer(Extension(known)), ..self }
     }
 }
 
@@ -108,29 +98,11 @@ impl StreamFlag {
 pub(super) async fn accept(listener: Listener, mut context: ConnectionContext) {
     let mut connections = JoinSet::new();
     loop {
-        // Connection first, slot second: an idle listener must not hold a slot.
-        let accepted = async {
-            let stream = next_connection(&listener).await;
-            (stream, Arc::clone(&context.slots).acquire_owned().await)
-        };
-        let (stream, slot) = tokio::select! {
-            accepted = accepted => accepted,
+        let stream = tokio::select! {
+            stream = next_connection(&listener) => stream,
             _ = context.stop.changed() => break,
         };
-        let context = context.clone();
-        connections.spawn(async move {
-            match stream {
-                Stream::Tcp(stream) => serve_tcp(stream, context).await,
-                Stream::Unix(stream) => {
-                    let far_end = FarEnd::of(&stream);
-                    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-                    let client = ClientProcess(pid.and_then(|pid| u32::try_from(pid).ok()));
-                    let (context, certified) = (context.with(client), Certified(false));
-                    serve_stream(stream, far_end, context, certified).await;
-                }
-            }
-            drop(slot);
-        });
+        connections.spawn(serve(stream, context.clone()));
         // Finished tasks are collected here, or their results would pile up.
         while connections.try_join_next().is_some() {}
     }
@@ -138,20 +110,59 @@ pub(super) async fn accept(listener: Listener, mut context: ConnectionContext) {
     connections.join_all().await;
 }
 
+/// Serves a connection if its client has a share left, until another one needs the slot.
+async fn serve(stream: Stream, context: ConnectionContext) {
+    let client = match &stream {
+        Stream::Tcp(stream) => ends(stream).map(Client::of_tcp),
+        Stream::Unix(stream) => stream.peer_cred().ok().map(|peer| Client::User(peer.uid())),
+    };
+    // A client that has gone already is not known.
+    let Some(client) = client else { return };
+    let Some(mut slot) = context.slots.take(client) else {
+        return tracing::debug!(?client, "a client has as many requests in progress as it may");
+    };
+    let context = context.with(client).with(slot.activity.clone());
+    let served = async {
+        match stream {
+            Stream::Tcp(stream) => serve_tcp(stream, context).await,
+            Stream::Unix(stream) => serve_unix(stream, context).await,
+        }
+    };
+    tokio::select! {
+        () = served => {}
+        () = slot.evicted() => tracing::debug!(?client, "a connection has made room"),
+    }
+}
+
+fn ends(stream: &TcpStream) -> Option<TcpEnds> {
+    Some(TcpEnds { here: stream.local_addr().ok()?, there: stream.peer_addr().ok()? })
+}
+
+/// Serves a connection over the Unix socket.
+async fn serve_unix(stream: UnixStream, context: ConnectionContext) {
+    let far_end = FarEnd::of(&stream);
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let process = ClientProcess(pid.and_then(|pid| u32::try_from(pid).ok()));
+    serve_stream(stream, far_end, context.with(process), Certified(false)).await;
+}
+
 /// Serves a TCP connection, over TLS where it is configured.
 async fn serve_tcp(stream: TcpStream, mut context: ConnectionContext) {
     // The kernel cuts off a peer that does not read its answer. Where that cannot be set, the time
     // limit of the connection remains.
     let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
-    if let (Ok(here), Ok(there)) = (stream.local_addr(), stream.peer_addr()) {
-        context.router = context.router.layer(Extension(TcpEnds { here, there }));
+    if let Some(ends) = ends(&stream) {
+        context = context.with(ends);
     }
-    let tls = context.security.as_ref().and_then(|security| security.rules().tls());
+    let tls = match &context.security {
+        Some(security) => security.rules().await.tls(),
+        None => None,
+    };
     let far_end = FarEnd::of(&stream);
     let Some(tls) = tls else {
         return serve_stream(stream, far_end, context, Certified(false)).await;
     };
-    let handshake = timeout(context.head_limit(), TlsAcceptor::from(tls).accept(stream));
+    let handshake = timeout(HANDSHAKE_LIMIT, TlsAcceptor::from(tls).accept(stream));
     let stream = tokio::select! {
         handshake = handshake => handshake,
         _ = context.stop.changed() => return,
@@ -186,14 +197,13 @@ async fn serve_stream(
     context: ConnectionContext,
     certified: Certified,
 ) {
-    let head_limit = context.head_limit();
     let ConnectionContext { router, mut stop, .. } = context;
     let flag = StreamFlag::default();
     let router = router.layer(Extension(flag.clone())).layer(Extension(certified));
     let service = TowerToHyperService::new(router.into_service::<Incoming>());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_limit)
+        .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(MAX_HEAD)
         // A client that says that it has sent all still waits for its answer.
         .half_close(true)

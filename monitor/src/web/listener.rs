@@ -90,6 +90,19 @@ impl Listener {
         Ok(Self::Unix(listener, file))
     }
 
+    /// The same for the runtime of the calling thread.
+    ///
+    /// # Errors
+    /// The runtime cannot register it.
+    pub(super) fn moved_here(self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener.into_std()?)?),
+            Self::Unix(listener, file) => {
+                Self::Unix(UnixListener::from_std(listener.into_std()?)?, file)
+            }
+        })
+    }
+
     /// What kind of clients reach it.
     pub fn endpoint(&self) -> Endpoint {
         match (self, self.address()) {

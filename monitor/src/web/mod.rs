@@ -10,12 +10,16 @@
 //! | `GET /api/v1/…` | details, where [`guard`] allows them |
 //!
 //! The first four are open to every client that reaches the listener, unless `web.config_file`
-//! demands a password or a certificate. Each request has a time limit, and connections are
-//! limited (`connection.rs`): clients that hold all of them delay others, and cost the host no more.
-//! Streams of events get a quarter of the connections at most.
+//! demands a password or a certificate. The server has a thread of its own (`server.rs`): TLS,
+//! passwords and files delay no other work of the agent. Each request has a time limit
+//! (`connection.rs`), and connections are shared fairly between clients (`slots.rs`): idle ones make
+//! room for others. Those of the Unix socket have slots of their own. Streams of events get a quarter
+//! of the connections at most.
 
+mod activity;
 mod administrator;
 mod api;
+mod client;
 mod connection;
 pub mod guard;
 mod listener;
@@ -25,6 +29,7 @@ mod routes;
 mod runbook;
 mod security;
 mod server;
+mod slots;
 mod source;
 mod table;
 
@@ -32,7 +37,7 @@ pub use self::{
     listener::{BindError, Listener, bind},
     routes::State,
     security::{PreparedRules, Security, SecurityError},
-    server::serve,
+    server::{Server, serve},
     source::{SharedSource, Source, TalkerCounts},
     table::{Access, Parameter, ROUTES, Route},
 };

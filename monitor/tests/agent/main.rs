@@ -23,6 +23,7 @@ mod summaries;
 mod systemd;
 mod top;
 mod web_details;
+mod web_limits;
 mod web_security;
 
 /// The program of a unit: see [`testkit::systemd::binding`].

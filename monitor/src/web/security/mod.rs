@@ -2,49 +2,48 @@
 //!
 //! For each connection and request the metadata of the file, and of those that it names, is compared
 //! with that of the last reading, and they are read again after a change: a certificate can be
-//! replaced without a restart. The comparison takes a few system calls. Where reading fails, the
+//! replaced without a restart. That happens on a blocking thread, one at a time and for a bounded
+//! time. Where reading fails, takes too long, or finds rules that require less of clients, the
 //! previous rules stay in force.
 
+mod error;
 mod password;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod turns;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use tokio_rustls::rustls::ServerConfig;
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use self::{password::Passwords, tls::TlsError};
-use crate::config::{ConfigError, FileStamp, WebFile};
+pub use self::error::SecurityError;
+pub(super) use self::{password::Verified, rules::Rules};
+use crate::config::FileStamp;
+
+/// Time for the files to be looked at before a request is served by the rules in force.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// The rules of the file, read again after a change.
 #[derive(Debug)]
 pub struct Security {
     path: PathBuf,
     current: Mutex<Current>,
+    /// Serializes looks at the files.
+    look: Arc<Semaphore>,
+    /// Whether the last look has not ended in time: nothing waits for it then.
+    hangs: AtomicBool,
 }
 
-/// Why the file cannot be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum SecurityError {
-    /// The file itself is invalid.
-    #[error(transparent)]
-    File(#[from] ConfigError),
-    /// A certificate or a key is invalid.
-    #[error("{}: {source}", path.display())]
-    Tls {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: TlsError,
-    },
-}
-
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Current {
     rules: Arc<Rules>,
     /// Metadata of the files at the last reading, successful or not.
@@ -55,31 +54,31 @@ struct Current {
 #[derive(Debug)]
 pub struct PreparedRules(Current);
 
-/// What the server requires of its clients.
-#[derive(Debug)]
-pub(super) struct Rules {
-    tls: Option<Arc<ServerConfig>>,
-    passwords: Arc<Passwords>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    files: Vec<PathBuf>,
-}
-
 impl Security {
     /// Reads the file and those that it names.
     ///
     /// # Errors
     /// The file, a certificate or a key cannot be read or is invalid.
     pub fn load(path: &Path) -> Result<Self, SecurityError> {
-        let current = Mutex::new(Current::load(path)?);
-        Ok(Self { path: path.to_owned(), current })
+        Ok(Self {
+            path: path.to_owned(),
+            current: Mutex::new(Current::load(path)?),
+            look: Arc::new(Semaphore::new(1)),
+            hangs: AtomicBool::new(false),
+        })
     }
 
     /// Reads the files again. Their rules are in force after [`Self::replace`].
     ///
     /// # Errors
-    /// As [`Self::load`].
+    /// As [`Self::load`]; and if they require less of clients than those in force, so that a file that
+    /// is empty or half written opens nothing.
     pub fn prepare(&self) -> Result<PreparedRules, SecurityError> {
-        Current::load(&self.path).map(PreparedRules)
+        let next = Current::load(&self.path)?;
+        match self.current().rules.given_up_by(&next.rules) {
+            None => Ok(PreparedRules(next)),
+            Some(given_up) => Err(SecurityError::Weaker { path: self.path.clone(), given_up }),
+        }
     }
 
     /// Puts rules in force for connections and requests from now on.
@@ -87,25 +86,48 @@ impl Security {
         *self.current() = next;
     }
 
-    /// The rules in force.
-    pub(super) fn rules(&self) -> Arc<Rules> {
-        let mut current = self.current();
-        let stamps = self.stamps(&current.rules.files);
-        if stamps != current.stamps {
-            self.read_again(&mut current, stamps);
+    /// The rules for a connection or a request that begins now.
+    pub(super) async fn rules(self: &Arc<Self>) -> Arc<Rules> {
+        let look = async {
+            let Ok(turn) = Arc::clone(&self.look).acquire_owned().await else { return };
+            let security = Arc::clone(self);
+            let looked = spawn_blocking(move || {
+                security.look_at_files();
+                drop(turn);
+                security.hangs.store(false, Ordering::SeqCst);
+            });
+            let _ = looked.await;
+        };
+        if !self.hangs.load(Ordering::SeqCst) && timeout(LOOK_LIMIT, look).await.is_err() {
+            tracing::error!(
+                file = %self.path.display(),
+                "the web configuration, or a file that it names, cannot be looked at in time: the \
+                 old one stays in force"
+            );
+            self.hangs.store(true, Ordering::SeqCst);
+            // The look may have ended just now.
+            if self.look.available_permits() > 0 {
+                self.hangs.store(false, Ordering::SeqCst);
+            }
         }
-        Arc::clone(&current.rules)
+        Arc::clone(&self.current().rules)
     }
 
-    fn read_again(&self, current: &mut Current, stamps: Vec<FileStamp>) {
-        match Current::load(&self.path) {
+    /// Reads the files again if they have changed.
+    fn look_at_files(&self) {
+        let before = self.current().clone();
+        let stamps = self.stamps(&before.rules.files);
+        if stamps == before.stamps {
+            return;
+        }
+        match self.prepare() {
             Ok(next) => {
                 tracing::info!(file = %self.path.display(), "the web configuration was read again");
-                *current = next;
+                self.replace(next);
             }
             Err(error) => {
                 tracing::error!("the old web configuration stays in force: {error}");
-                current.stamps = stamps;
+                self.current().stamps = stamps;
             }
         }
     }
@@ -128,46 +150,5 @@ impl Current {
         let stamps =
             std::iter::once(seen).chain(rules.files.iter().map(|f| FileStamp::of(f))).collect();
         Ok(Self { rules: Arc::new(rules), stamps })
-    }
-}
-
-impl Rules {
-    fn load(path: &Path) -> Result<Self, SecurityError> {
-        let file = WebFile::load(path)?;
-        let files = file.files().map(Path::to_owned).collect();
-        let tls = file.tls.as_ref().map(tls::server_config).transpose();
-        let tls = tls.map_err(|source| SecurityError::Tls { path: path.to_owned(), source })?;
-        let WebFile { users, headers, .. } = file;
-        Ok(Self {
-            tls: tls.map(Arc::new),
-            passwords: Arc::new(Passwords::new(users)),
-            headers,
-            files,
-        })
-    }
-
-    /// TLS; `None` for plain connections.
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.clone()
-    }
-
-    /// Whether every request needs a password.
-    pub(super) fn asks_for_password(&self) -> bool {
-        !self.passwords.is_empty()
-    }
-
-    /// Whether these headers have the name and the password of a user.
-    pub(super) async fn knows(&self, headers: &HeaderMap) -> bool {
-        match password::credentials(headers) {
-            Some(credentials) => self.passwords.check(credentials).await,
-            None => false,
-        }
-    }
-
-    /// Adds the headers that every response has.
-    pub(super) fn add_headers(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.headers {
-            headers.insert(name, value.clone());
-        }
     }
 }

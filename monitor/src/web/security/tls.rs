@@ -1,6 +1,6 @@
 //! The configuration for rustls from certificates and keys in PEM.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::{
     self, RootCertStore, ServerConfig, SupportedProtocolVersion,
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{
     version::{TLS12, TLS13},
 };
 
-use crate::config::{ClientAuth, Pem, TlsSettings, TlsVersion};
+use crate::config::{ClientAuth, Pem, TlsSettings, TlsVersion, read_file};
 
 /// What is wrong with a certificate or a key.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ fn bytes(pem: &Pem) -> Result<Vec<u8>, TlsError> {
     match pem {
         Pem::Inline(text) => Ok(text.clone().into_bytes()),
         Pem::File(path) => {
-            fs::read(path).map_err(|source| TlsError::Unreadable { path: path.clone(), source })
+            read_file(path).map_err(|source| TlsError::Unreadable { path: path.clone(), source })
         }
     }
 }

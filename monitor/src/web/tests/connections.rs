@@ -8,16 +8,17 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     sync::watch,
     time::timeout,
 };
 
 use super::support::{Server, address_of, state};
 use crate::web::{
-    bind,
-    connection::{HEAD_LIMIT, LAST_ANSWER_LIMIT, MAX_CONNECTIONS},
+    Listener, bind,
+    connection::{HEAD_LIMIT, LAST_ANSWER_LIMIT},
     serve,
+    server::{MAX_CONNECTIONS, MAX_OF_CLIENT},
 };
 
 #[tokio::test]
@@ -65,18 +66,68 @@ async fn a_slow_client_is_cut_off() {
     assert!(waited >= HEAD_LIMIT && waited < HEAD_LIMIT * 2, "{waited:?}");
 }
 
+/// Whether the server has closed a connection.
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let read = timeout(Duration::from_millis(1), stream.read(&mut [0])).await;
+    matches!(read, Ok(Ok(0) | Err(_)))
+}
+
 #[tokio::test]
-async fn connections_beyond_the_limit_wait() {
+async fn idle_connections_make_room_for_others() {
     let server = Server::of_text("").await;
     let mut silent = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
+    for _ in 0..2 * MAX_CONNECTIONS {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
-    let waits = timeout(Duration::from_millis(300), server.get("/healthz")).await;
-    assert!(waits.is_err(), "more connections than allowed are served");
-    let served = timeout(HEAD_LIMIT / 2, server.get("/healthz")).await;
-    assert!(served.unwrap().starts_with("HTTP/1.1 200"), "the later half is sent away soon");
-    drop(silent);
+    for _ in 0..3 {
+        let served = timeout(HEAD_LIMIT / 2, server.get("/healthz")).await;
+        assert!(served.unwrap().starts_with("HTTP/1.1 200"));
+    }
+    let mut open = 0;
+    for stream in &mut silent {
+        open += usize::from(!is_closed(stream).await);
+    }
+    assert!(open <= MAX_OF_CLIENT, "one user has {open} connections");
+    assert!(!is_closed(silent.last_mut().unwrap()).await, "the oldest make room");
+}
+
+#[tokio::test]
+async fn a_request_in_progress_outlasts_idle_connections() {
+    let slow = || {
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(vec!["a_total 1\n".to_owned()])
+    };
+    let server = Server::start(Arc::new(slow)).await;
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    first.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..2 * MAX_CONNECTIONS {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let mut answer = String::new();
+    timeout(HEAD_LIMIT, first.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.ends_with("a_total 1\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_unix_socket_has_slots_of_its_own() {
+    let path = std::env::temp_dir().join(format!("ghostport-slots-{}.sock", std::process::id()));
+    let listeners = [bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap()];
+    let mut listeners: Vec<Listener> = listeners.into_iter().flatten().collect();
+    let address = address_of(&listeners[0]);
+    listeners.push(Listener::on_socket(&path).unwrap());
+    let (_stop, stopped) = watch::channel(());
+    tokio::spawn(serve(listeners, state(Arc::new(|| Ok(Vec::new()))), stopped));
+    let mut oldest = UnixStream::connect(&path).await.unwrap();
+    oldest.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..2 * MAX_CONNECTIONS {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    oldest.write_all(b"Connection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(HEAD_LIMIT / 2, oldest.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]
@@ -111,7 +162,7 @@ async fn a_listener_without_clients_takes_no_slot() {
     let state = state(Arc::new(|| Ok(Vec::new())));
     tokio::spawn(serve(listeners, state, stopped));
     let mut silent = Vec::new();
-    for _ in 0..MAX_CONNECTIONS - 1 {
+    for _ in 0..MAX_OF_CLIENT - 1 {
         silent.push(TcpStream::connect(addresses[0]).await.unwrap());
     }
     let mut last = TcpStream::connect(addresses[1]).await.unwrap();
