@@ -30,6 +30,7 @@ pub(crate) fn mqtt(payload: &Payload<'_>) -> Option<Identification> {
             Some(Identification::consistent(Verdict::Mqtt, reason))
         }
         [0x30..=0x3d, ..] => publish(payload),
+        [0x82 | 0xa2, ..] => subscribe(payload),
         [0xc0 | 0xd0, 0] if payload.may_be(Protocol::Tcp) && payload.wire_len == 2 => {
             let reason = "two bytes, which are MQTT's ping or the answer to it";
             Some(Identification::suspect(Verdict::Mqtt, reason))
@@ -62,6 +63,32 @@ fn publish(payload: &Payload<'_>) -> Option<Identification> {
     let found = Identification::graded(Verdict::Mqtt, bits, reason)?;
     let mut details = Details::default();
     details.set("message", "PUBLISH");
+    details.set_text("topic", topic);
+    Some(found.with(details))
+}
+
+/// Topics that a client subscribes to, §3.8, or no longer, §3.10: they fill the rest.
+fn subscribe(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let kind = reader.u8()?;
+    let len = usize::from(reader.u8()?);
+    let message = reader.be16()?;
+    let mut rest = reader;
+    // Version 5 has properties first, most often none.
+    if rest.peek() == Some(0) && rest.rest().get(1) == Some(&0) {
+        rest.u8()?;
+    }
+    let topic = rest.block16()?;
+    let is_topic = topic.len() >= 3 && topic.iter().all(|byte| byte.is_ascii_graphic());
+    let is_end = if kind == 0x82 { rest.u8()? & 3 < 3 } else { true };
+    if len + 2 != payload.wire_len || message == 0 || !is_topic || !is_end {
+        return None;
+    }
+    let reason = "a subscription of MQTT: its size, its number, and a topic";
+    let bits = 8 + 8 + 8 + topic.len().min(12) as u32;
+    let found = Identification::graded(Verdict::Mqtt, bits, reason)?;
+    let mut details = Details::default();
+    details.set("message", if kind == 0x82 { "SUBSCRIBE" } else { "UNSUBSCRIBE" });
     details.set_text("topic", topic);
     Some(found.with(details))
 }
@@ -205,7 +232,12 @@ pub(crate) fn nats(payload: &Payload<'_>) -> Option<Identification> {
         let subject = words.next()?;
         let last = words.next_back()?;
         let is_number = !last.is_empty() && last.iter().all(u8::is_ascii_digit);
-        if !matches!(word, b"PUB" | b"SUB" | b"MSG" | b"HPUB") || subject.is_empty() || !is_number {
+        let is_subject = subject.iter().any(|byte| byte.is_ascii_alphabetic() || *byte == b'*');
+        if !matches!(word, b"PUB" | b"SUB" | b"MSG" | b"HPUB") || !is_subject || !is_number {
+            return None;
+        }
+        // Behind as many bytes as it says, a message has an end of line.
+        if word != b"SUB" && !ends_its_message(&payload.bytes[line.len()..], last) {
             return None;
         }
         details.set_text("message", word);
@@ -213,6 +245,14 @@ pub(crate) fn nats(payload: &Payload<'_>) -> Option<Identification> {
         Grade::Consistent
     };
     Some(Identification::new(Verdict::Nats, grade, "a message of NATS").with(details))
+}
+
+/// Whether the text behind a line, as far as it is there, is a message of that size and its end.
+fn ends_its_message(rest: &[u8], size: &[u8]) -> bool {
+    const END: &[u8] = b"\r\n";
+    let size = str::from_utf8(size).ok().and_then(|size| size.parse::<usize>().ok());
+    let end = size.and_then(|size| rest.get(size.checked_add(END.len())?..));
+    end.is_none_or(|end| end.is_empty() || end.starts_with(END) || END.starts_with(end))
 }
 
 /// Whether it begins as an object of JSON does, and has one of `members`.

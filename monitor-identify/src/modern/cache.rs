@@ -5,7 +5,7 @@ use monitor_common::flow::Protocol;
 use crate::{
     Grade, Identification, Payload, Verdict,
     details::{Details, shown},
-    reader::{Reader, first_line, is_printable},
+    reader::{Reader, first_line, is_printable, starts_with_ignoring_case},
 };
 
 /// The serialisation protocol of Redis (RESP), and its commands as lines.
@@ -91,7 +91,10 @@ fn status(bytes: &[u8]) -> Option<Identification> {
         b"-MOVED ",
         b"-ERR wrong number of arg",
     ];
-    let is_answer = matches!(bytes, b"+OK\r\n" | b"+PONG\r\n");
+    // Several answers may share a segment.
+    let rest = bytes.strip_prefix(b"+OK\r\n").or_else(|| bytes.strip_prefix(b"+PONG\r\n"));
+    let is_answer =
+        rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b'$' | b':' | b'*' | b'-', ..]));
     let is_error = ERRORS.into_iter().any(|error| bytes.starts_with(error));
     if !is_answer && !is_error {
         return None;
@@ -107,12 +110,14 @@ fn inline(bytes: &[u8]) -> Option<Identification> {
     const COMMANDS: [&[u8]; 6] =
         [b"ping\r\n", b"info\r\n", b"config get ", b"config set ", b"slaveof ", b"command\r\n"];
     let line = first_line(bytes);
-    let is_line = bytes.len() == line.len() + 2 && is_printable(line);
+    // A client may send many commands at once.
+    let is_pipeline = bytes.len() > 6 && starts_with_ignoring_case(bytes, b"ping\r\n");
+    let is_line = (bytes.len() == line.len() + 2 || is_pipeline) && is_printable(line);
     let is_command = COMMANDS.into_iter().any(|command| {
         bytes.get(..command.len()).is_some_and(|start| start.eq_ignore_ascii_case(command))
     });
     // Three words of `set`; memcached has five.
-    let is_set = crate::reader::starts_with_ignoring_case(bytes, b"set ")
+    let is_set = starts_with_ignoring_case(bytes, b"set ")
         && line.iter().filter(|byte| **byte == b' ').count() == 2;
     (is_line && (is_command || is_set)).then(|| {
         let mut details = Details::default();
@@ -125,7 +130,7 @@ fn inline(bytes: &[u8]) -> Option<Identification> {
 pub(crate) fn memcached(payload: &Payload<'_>) -> Option<Identification> {
     match payload.bytes.first()? {
         0x80 | 0x81 => binary(payload),
-        b'a'..=b'z' | b'A'..=b'Z' => text(payload.bytes),
+        b'a'..=b'z' | b'A'..=b'Z' => text(payload.bytes).or_else(|| at_home(payload)),
         _ => None,
     }
     .or_else(|| frame(payload))
@@ -188,6 +193,41 @@ fn text(bytes: &[u8]) -> Option<Identification> {
     let mut details = Details::default();
     details.set_content("line", shown(line));
     let reason = "a line of memcached's text protocol";
+    Some(Identification::consistent(Verdict::Memcached, reason).with(details))
+}
+
+/// Lines that are words of other protocols as well, on memcached's port.
+fn at_home(payload: &Payload<'_>) -> Option<Identification> {
+    const PORT: u16 = 11211;
+    const WORDS: [&[u8]; 17] = [
+        b"delete ",
+        b"incr ",
+        b"decr ",
+        b"touch ",
+        b"append ",
+        b"prepend ",
+        b"replace ",
+        b"cas ",
+        b"mg ",
+        b"ms ",
+        b"mn\r\n",
+        b"quit\r\n",
+        b"END\r\n",
+        b"DELETED\r\n",
+        b"NOT_FOUND\r\n",
+        b"ERROR\r\n",
+        b"CLIENT_ERROR ",
+    ];
+    let bytes = payload.bytes;
+    let line = first_line(bytes);
+    let is_end = bytes.get(line.len()..line.len() + 2) == Some(b"\r\n");
+    if !payload.has_port(PORT) || !is_end || !WORDS.into_iter().any(|word| bytes.starts_with(word))
+    {
+        return None;
+    }
+    let mut details = Details::default();
+    details.set_content("line", shown(line));
+    let reason = "a line of memcached's text protocol, on its port";
     Some(Identification::consistent(Verdict::Memcached, reason).with(details))
 }
 

@@ -11,10 +11,15 @@ use crate::{
 
 /// RFC 3261 §7.
 pub(crate) fn sip(payload: &Payload<'_>) -> Option<Identification> {
-    if !payload.bytes.first()?.is_ascii_uppercase() {
+    // RFC 3261 §7.5: empty lines in front are skipped, which also keep connections alive.
+    let mut bytes = payload.bytes;
+    while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+        bytes = rest;
+    }
+    if !bytes.first()?.is_ascii_uppercase() {
         return None;
     }
-    let line = first_line(payload.bytes);
+    let line = first_line(bytes);
     if let Some(status) = line.strip_prefix(b"SIP/2.0 ") {
         let mut details = Details::default();
         details.set_text("status", status);
@@ -30,7 +35,7 @@ pub(crate) fn sip(payload: &Payload<'_>) -> Option<Identification> {
     let mut details = Details::default();
     details.set_text("method", method);
     details.set_address("uri", uri);
-    details.set_some_text("user_agent", user_agent(payload.bytes));
+    details.set_some_text("user_agent", user_agent(bytes));
     // `nmap-service-probes`, SIPOptions.
     let identification = if uri == b"sip:nm" {
         Identification::confirmed(
@@ -60,6 +65,16 @@ pub(crate) fn stun(payload: &Payload<'_>) -> Option<Identification> {
     if is_framed { stun_message(rest, len) } else { None }
 }
 
+/// [MS-TURN] §2.2.3: a mark, a length and a session in front of the message, where several share a
+/// port.
+pub(crate) fn multiplexed_stun(payload: &Payload<'_>) -> Option<Identification> {
+    const HEADER_LEN: usize = 12;
+    let [0xff, 0x10, high, low, ..] = *payload.bytes else { return None };
+    let len = usize::from(u16::from_be_bytes([high, low]));
+    let rest = payload.bytes.get(HEADER_LEN..)?;
+    (len + 4 == payload.wire_len).then(|| stun_message(rest, payload.wire_len - HEADER_LEN))?
+}
+
 fn stun_message(bytes: &[u8], wire_len: usize) -> Option<Identification> {
     const HEADER_LEN: usize = 20;
     const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -75,7 +90,11 @@ fn stun_message(bytes: &[u8], wire_len: usize) -> Option<Identification> {
     } else {
         // Before RFC 5389 its place was a part of the transaction.
         reader.take(12)?;
-        let is_kind = matches!(kind, 1 | 2 | 0x101 | 0x102 | 0x111 | 0x112);
+        // Those of TURN before its standard, as Microsoft has it, among them.
+        let is_kind = matches!(
+            kind,
+            1..=4 | 6 | 0x101..=0x104 | 0x106 | 0x111..=0x116 | 0x118
+        );
         let is_whole = len + HEADER_LEN == wire_len && wire_len == bytes.len();
         if !is_kind || !is_whole {
             return None;
@@ -108,16 +127,21 @@ fn stun_message(bytes: &[u8], wire_len: usize) -> Option<Identification> {
 
 /// Bits of evidence in attributes that fill the message; `None` if they do not.
 fn old_attributes(reader: &mut Reader<'_>) -> Option<u32> {
+    /// TURN's magic cookie, when it was an attribute.
+    const OLD_COOKIE: u16 = 0x0f;
     let mut bits = 0;
     while !reader.is_empty() {
         let kind = reader.be16()?;
         let value = reader.block16()?;
-        let is_assigned = matches!(kind, 1..=11 | 0x20 | 0x22 | 0x8000..=0x8070);
-        let is_address = matches!((kind, value), (1 | 2 | 4 | 5 | 11, [_, 1 | 2, ..]));
-        if !is_assigned {
-            return None;
-        }
-        bits += if is_address { 20 } else { 10 };
+        let is_address = matches!((kind, value), (1 | 2 | 4 | 5 | 11 | 18, [_, 1 | 2, ..]));
+        bits += match (kind, value) {
+            _ if is_address => 20,
+            (OLD_COOKIE, [0x72, 0xc6, 0x4b, 0xc6]) => 32,
+            (1..=0x14 | 0x20 | 0x22 | 0x8000..=0x8070, _) => 10,
+            // Of a vendor's own: that it fills the message still speaks for it.
+            (0x100..=0x1ff, _) => 6,
+            _ => return None,
+        };
     }
     Some(bits)
 }

@@ -26,7 +26,10 @@ pub(crate) fn irc(payload: &Payload<'_>) -> Option<Identification> {
         Some(_) => grade_of_server(command, first)?,
         None => grade_of_client(command, first, words.clone().count(), payload.bytes)?,
     };
-    if !payload.bytes.iter().take(64).all(|byte| *byte >= 0x20 || byte.is_ascii_whitespace()) {
+    // Colours, and the marks of messages between clients (CTCP).
+    let is_text =
+        |byte: &u8| *byte >= 0x20 || byte.is_ascii_whitespace() || matches!(byte, 1..=3 | 15 | 22);
+    if !payload.bytes.iter().take(64).all(is_text) {
         return None;
     }
     let mut details = Details::default();
@@ -87,7 +90,7 @@ fn grade_of_client(
     let has = |word: &[u8]| contains(&bytes[..bytes.len().min(512)], word);
     match (command, first) {
         // POP3 and FTP have one parameter.
-        (b"USER", Some(_)) if more >= 3 => Some(Grade::Confirmed),
+        (b"USER", Some(_)) if more >= 3 || has(b"\nNICK ") => Some(Grade::Confirmed),
         (b"NICK", Some(nick)) if is_nick(nick) && more == 0 => {
             let is_login = has(b"\nUSER ") || has(b"\nJOIN ");
             Some(if is_login { Grade::Confirmed } else { Grade::Consistent })
@@ -116,11 +119,12 @@ pub(crate) fn xmpp(payload: &Payload<'_>) -> Option<Identification> {
         || (text.starts_with(b"<open") && contains(text, b"urn:ietf:params:xml:ns:xmpp-framing"))
         || (text.starts_with(b"<") && contains(text, b"urn:ietf:params:xml:ns:xmpp-"));
     let has_name = |name: &[u8]| contains(text, name);
+    let is_home = [5222, 5223, 5269].into_iter().any(|port| payload.has_port(port));
+    let is_stanza = stanza.is_some()
+        && (has_name(b"jabber:") || has_name(b" to=") || has_name(b" type=") || has_name(b" id="));
     let grade = if is_stream {
         Grade::Confirmed
-    } else if stanza.is_some()
-        && (has_name(b"jabber:") || has_name(b" to=") || has_name(b" type=") || has_name(b" id="))
-    {
+    } else if is_stanza || (is_home && text.starts_with(b"<?xml ")) {
         Grade::Consistent
     } else {
         return None;

@@ -164,6 +164,38 @@ fn session(payload: &Payload<'_>) -> Option<Identification> {
     Some(Identification::confirmed(Verdict::Zookeeper, reason).with(details))
 }
 
+/// A broker's answer to the first request of every client: a number, no error, and the versions of
+/// as many APIs as fill the message.
+fn kafka_versions(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let len = reader.be32()? as usize;
+    let _correlation = reader.be32()?;
+    let error = reader.be16()?;
+    let mut compact = reader;
+    let count = reader.be32()? as usize;
+    let [first, least, most] = [reader.be16()?, reader.be16()?, reader.be16()?];
+    // Since its version 1 there is a time behind, since version 3 there are tags.
+    let fills = |count: usize, size: usize, more: usize| len == 6 + more + count * size;
+    let is_plain = count <= 128
+        && (fills(count, 6, 4) || fills(count, 6, 8))
+        && first <= 3
+        && least <= most
+        && most <= 32;
+    let compact_count = usize::from(compact.u8()?).wrapping_sub(1);
+    let is_compact = (8..=127).contains(&compact_count)
+        && (0..=64).any(|tags| fills(compact_count, 7, 6 + tags))
+        && compact.be16()? <= 3
+        && compact.be16()? <= compact.be16()?;
+    let is_whole = len + 4 == payload.wire_len;
+    (is_whole && error == 0 && (is_plain || is_compact)).then(|| {
+        let mut details = Details::default();
+        details.set("api", "ApiVersions");
+        details.set("response", true);
+        let reason = "a Kafka broker's answer: the versions of as many APIs as fill it";
+        Identification::confirmed(Verdict::Kafka, reason).with(details)
+    })
+}
+
 /// Requests to Kafka: size, API, its version, a number, and the client's name.
 pub(crate) fn kafka(payload: &Payload<'_>) -> Option<Identification> {
     const APIS: [&str; 23] = [
@@ -197,6 +229,9 @@ pub(crate) fn kafka(payload: &Payload<'_>) -> Option<Identification> {
     let (api, version) = (reader.be16()?, reader.be16()?);
     let correlation = reader.be32()?;
     let client_len = reader.be16()?;
+    if let Some(found) = kafka_versions(payload) {
+        return Some(found);
+    }
     // A request goes on in further segments.
     let is_size = (10..=100 << 20).contains(&len) && len + 4 >= payload.wire_len;
     if api > LAST_API || version > 20 || !is_size {

@@ -278,6 +278,10 @@ pub(crate) fn tftp(payload: &Payload<'_>) -> Option<Identification> {
         }
         // Data and acknowledgements say nothing of themselves.
         3 if payload.has_port(PORT) => (Grade::Suspect, "data of TFTP, on its port"),
+        // From a port of their own, which servers take.
+        3 if payload.wire_len == 516 && matches!(reader.be16()?, 1..=8) => {
+            (Grade::Consistent, "one of the first blocks of a file, of TFTP's size")
+        }
         4 if payload.has_port(PORT) && payload.wire_len == 4 => {
             (Grade::Consistent, "an acknowledgement of TFTP, on its port")
         }

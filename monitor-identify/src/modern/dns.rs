@@ -142,7 +142,7 @@ fn message(payload: &Payload<'_>, bytes: &[u8], wire_len: usize) -> Option<Ident
 fn question(reader: &mut Reader<'_>, is_strict: bool) -> Option<(u16, u16)> {
     skip_name(reader, is_strict)?;
     let (kind, class) = (reader.be16()?, reader.be16()?);
-    (is_class(class) && is_type(kind)).then_some((kind, class))
+    (is_class(class) && (is_type(kind) || !is_strict)).then_some((kind, class))
 }
 
 /// Reads a record and returns its type and class.

@@ -8,9 +8,9 @@ pub(crate) fn gh0st(payload: &Payload<'_>) -> Option<Identification> {
     const LARGEST: usize = 16 << 20;
     /// The headers that zlib writes, by level.
     const ZLIB: [[u8; 2]; 4] = [[0x78, 0x01], [0x78, 0x5e], [0x78, 0x9c], [0x78, 0xda]];
-    // Five letters, as the first had it, or some more; both sizes are below 16 MiB, so that they end
-    // with a zero.
-    const TAG_LENS: [usize; 4] = [5, 6, 7, 8];
+    // Five letters, as the first had it, or some others; both sizes are below 16 MiB, so that they
+    // end with a zero.
+    const TAG_LENS: [usize; 13] = [5, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
     let is_packed = |len: &usize| {
         let header = payload.bytes.get(len + 8..len + 10);
         header.is_some_and(|header| ZLIB.iter().any(|known| known == header))
@@ -21,13 +21,20 @@ pub(crate) fn gh0st(payload: &Payload<'_>) -> Option<Identification> {
     let size = reader.le32()? as usize;
     let unpacked = reader.le32()? as usize;
     let is_tag = tag.iter().all(u8::is_ascii_graphic)
-        && (tag_len == 5 || size == payload.wire_len && tag.iter().all(u8::is_ascii_alphanumeric));
+        && (tag_len == 5
+            || size == payload.wire_len
+                && tag.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_@-".contains(byte)));
     let is_size = (15..LARGEST).contains(&size) && (1..LARGEST).contains(&unpacked);
     if !is_tag || !is_size {
         return None;
     }
     let of_size = if size == payload.wire_len { 16 } else { 0 };
-    let of_tag = if tag == b"Gh0st" { 32 } else { 7 };
+    /// Tags of descendants that were published.
+    const KNOWN: [&[u8]; 16] = [
+        b"Gh0st", b"HEART", b"Heart", b"LURK0", b"PCRat", b"KrisR", b"X6RAT", b"7hero", b"cb1st",
+        b"v2010", b"Sw@rd", b"xhjyk", b"URATU", b"W0LFKO", b"Spidern", b"LYRAT",
+    ];
+    let of_tag = if KNOWN.contains(&tag) { 32 } else { 7 };
     let reason = "a message of the Gh0st family of remote access trojans: a tag, two sizes, and \
                   content compressed by zlib";
     let found = Identification::graded(Verdict::Gh0st, of_tag + of_size + 14 + 2, reason)?;
@@ -49,8 +56,12 @@ fn stage(payload: &Payload<'_>) -> Option<Identification> {
     const DLL_32: &[u8] = &[b'M', b'Z', 0xe8, 0, 0, 0, 0, 0x5b, 0x52, 0x45, 0x55, 0x89, 0xe5];
     /// `pop r10; push r10; push rbp; mov rbp, rsp` as `MZARUH`.
     const DLL_64: &[u8] = &[b'M', b'Z', b'A', b'R', b'U', b'H', 0x89, 0xe5];
+    /// `pop edx; push ebp`, a call, and a base pointer, as `MZRE`; of Cobalt Strike.
+    const BEACON_32: &[u8] = &[b'M', b'Z', b'R', b'E', 0xe8, 0, 0, 0, 0];
     let (length, code) = match payload.bytes.split_first_chunk::<4>() {
-        Some((length, rest)) if !payload.bytes.starts_with(b"MZ") => (Some(*length), rest),
+        Some((length, rest)) if !matches!(payload.bytes, [b'M', b'Z', ..] | [0xfc, ..]) => {
+            (Some(*length), rest)
+        }
         _ => (None, payload.bytes),
     };
     /// Magic, 64 bits, little endian, version 1; then zeros, the type and the machine x86-64.
@@ -63,8 +74,25 @@ fn stage(payload: &Payload<'_>) -> Option<Identification> {
             }
             ("ELF for x86-64", Some(size))
         }
-        _ if code.starts_with(DLL_32) => ("DLL for x86", length.map(u32::from_le_bytes)),
+        _ if code.starts_with(DLL_32) || code.starts_with(BEACON_32) => {
+            ("DLL for x86", length.map(u32::from_le_bytes))
+        }
         _ if code.starts_with(DLL_64) => ("DLL for x64", length.map(u32::from_le_bytes)),
+        // The code that finds the functions of Windows, with which most of its payloads begin.
+        _ if matches!(code, [0xfc, 0xe8, 0x80..=0x90, 0, 0, 0, 0x60, ..]) => {
+            ("code for x86", length.map(u32::from_le_bytes))
+        }
+        _ if code.starts_with(&[0xfc, 0x48, 0x83, 0xe4, 0xf0, 0xe8]) => {
+            ("code for x64", length.map(u32::from_le_bytes))
+        }
+        // Classes, each behind its size.
+        Some(length) if code.starts_with(&[0xca, 0xfe, 0xba, 0xbe, 0, 0, 0]) => {
+            let size = u32::from_be_bytes(length);
+            if !(100..1 << 20).contains(&size) {
+                return None;
+            }
+            ("Java", Some(size))
+        }
         Some(length) if code.starts_with(b"/*<?php /**/") => {
             ("PHP", Some(u32::from_be_bytes(length)))
         }
@@ -82,7 +110,7 @@ fn stage(payload: &Payload<'_>) -> Option<Identification> {
     details.set("stage", kind);
     details.set_known("stage_bytes", size);
     let reason = "the stage of a Metasploit payload: its size and its entry code";
-    let found = if matches!(kind, "Python" | "ELF for x86-64") {
+    let found = if matches!(kind, "Python" | "Java" | "ELF for x86-64") {
         Identification::consistent(Verdict::Meterpreter, reason)
     } else {
         Identification::confirmed(Verdict::Meterpreter, reason)

@@ -131,12 +131,17 @@ fn dnp3_checksum(bytes: &[u8]) -> u16 {
     !sum
 }
 
+/// BACnet/IP's port, 0xbac0.
+const BACNET: u16 = 47808;
+
 /// BACnet/IP, ASHRAE 135 annex J: type, function, length, then a network message.
 pub(crate) fn bacnet(payload: &Payload<'_>) -> Option<Identification> {
     let mut reader = Reader::new(payload.bytes);
     let [0x81 | 0x82, function @ 0..=0x0c] = reader.array()? else { return None };
     let len = usize::from(reader.be16()?);
-    if len != payload.wire_len || len < 4 {
+    // On its own port, more may follow.
+    let home = payload.has_port(BACNET);
+    if !(len == payload.wire_len || home && len < payload.wire_len) || len < 4 {
         return None;
     }
     let mut details = Details::default();
@@ -172,7 +177,7 @@ pub(crate) fn bacnet(payload: &Payload<'_>) -> Option<Identification> {
         1 | 3 | 7 | 12 => 0,
         _ => return None,
     };
-    let bits = 7 + 4 + 16 + of_content;
+    let bits = 7 + 4 + if len == payload.wire_len { 16 } else { 8 } + of_content;
     let reason = "a message of BACnet/IP: type, function and length, and a network message";
     let found = Identification::graded(Verdict::Bacnet, bits, reason)?;
     let mut all = Details::default();
@@ -251,7 +256,11 @@ pub(crate) fn enip(payload: &Payload<'_>) -> Option<Identification> {
         _ => return None,
     };
     let is_status = matches!(status, 0..=3 | 0x64 | 0x65 | 0x69);
-    if len + HEADER_LEN != payload.wire_len || !is_status || options != 0 {
+    // Several messages may share a segment.
+    let rest = payload.bytes.get(len + HEADER_LEN..).unwrap_or_default();
+    let is_followed = matches!(rest, [0x65 | 0x66 | 0x6f | 0x70, 0, _, 0..=8, ..]) && session != 0;
+    let is_size = len + HEADER_LEN == payload.wire_len || is_followed;
+    if !is_size || !is_status || options != 0 {
         return None;
     }
     // Twenty-four zeros are no message.

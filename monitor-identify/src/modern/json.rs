@@ -29,7 +29,8 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let parsed = text.get(..MAX_PARSED).unwrap_or(text);
     // An error of the parser takes memory: what is neither the beginning nor the end of a document is
     // not parsed.
-    if !looks_like_json(text) && !may_end(parsed) {
+    let may_be_whole = || may_go_on(text) && may_end(parsed);
+    if !looks_like_json(text) && !may_be_whole() {
         return None;
     }
     let mut documents = serde_json::Deserializer::from_slice(parsed).into_iter::<IgnoredAny>();
@@ -58,54 +59,86 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     Some(identification.with(details))
 }
 
-/// Whether it has a word of miners or of their pools: Stratum, and its relatives of Ethereum and
-/// Monero, some of whose words are common and count in pairs.
+/// Whether it is a message of miners or their pools: Stratum, and its relatives of Ethereum and
+/// Monero, some of whose words are common: they count together, and as what they are there.
 fn is_mining(text: &[u8]) -> bool {
     let text = text.get(..MAX_PARSED).unwrap_or(text);
-    let mut seen = Pairs::default();
-    // What stands between quotes, every second piece.
-    text.split(|byte| *byte == b'"').skip(1).step_by(2).any(|word| is_of_mining(word, &mut seen))
+    let mut words = Words::default();
+    // What stands between quotes, every second piece, and what separates it from the next.
+    let mut pieces = text.split(|byte| *byte == b'"').skip(1);
+    while let Some(word) = pieces.next() {
+        let is_name = pieces.next().is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"));
+        if words.is_of_mining(word, is_name) {
+            return true;
+        }
+    }
+    words.is_enough()
 }
 
 /// Common words that were seen.
 #[derive(Default)]
-struct Pairs {
+struct Words {
+    /// The name before this word is `method`.
+    is_method: bool,
+    /// Values of `method`.
     login: bool,
-    agent: bool,
-    job: bool,
-    blob: bool,
     submit: bool,
-    nonce: bool,
-    job_id: bool,
-    target: bool,
+    job: bool,
+    /// Names of members.
+    has_login: bool,
+    has_pass: bool,
+    has_agent: bool,
+    has_job: bool,
+    has_blob: bool,
+    has_job_id: bool,
+    has_target: bool,
+    has_nonce: bool,
 }
 
-fn is_of_mining(word: &[u8], seen: &mut Pairs) -> bool {
-    match word {
-        b"keepalived"
-        | b"getblocktemplate"
-        | b"client.get_version"
-        | b"eth_login"
-        | b"eth_getWork"
-        | b"eth_submitLogin"
-        | b"eth_submitWork"
-        | b"eth_submitHashrate" => {
-            return true;
+impl Words {
+    /// Takes a word, and says whether it is of mining alone.
+    fn is_of_mining(&mut self, word: &[u8], is_name: bool) -> bool {
+        if is_name {
+            self.is_method = word == b"method";
+            match word {
+                b"login" => self.has_login = true,
+                b"pass" => self.has_pass = true,
+                b"agent" => self.has_agent = true,
+                b"job" => self.has_job = true,
+                b"blob" => self.has_blob = true,
+                b"job_id" => self.has_job_id = true,
+                b"target" => self.has_target = true,
+                b"nonce" => self.has_nonce = true,
+                _ => {}
+            }
+            return false;
         }
-        b"login" => seen.login = true,
-        b"agent" => seen.agent = true,
-        b"job" => seen.job = true,
-        b"blob" => seen.blob = true,
-        b"submit" => seen.submit = true,
-        b"nonce" => seen.nonce = true,
-        b"job_id" => seen.job_id = true,
-        b"target" => seen.target = true,
-        _ => return word.starts_with(b"mining."),
+        match word {
+            b"login" if self.is_method => self.login = true,
+            b"submit" if self.is_method => self.submit = true,
+            b"job" if self.is_method => self.job = true,
+            b"keepalived"
+            | b"getblocktemplate"
+            | b"getjobtemplate"
+            | b"client.get_version"
+            | b"client.reconnect"
+            | b"eth_login"
+            | b"eth_getWork"
+            | b"eth_submitLogin"
+            | b"eth_submitWork"
+            | b"eth_submitHashrate" => return true,
+            _ => return word.starts_with(b"mining.") || word.starts_with(b"EthereumStratum/"),
+        }
+        false
     }
-    seen.login && seen.agent
-        || seen.job && seen.blob
-        || seen.submit && seen.nonce
-        || seen.job_id && seen.target
+
+    fn is_enough(&self) -> bool {
+        self.login && (self.has_login || self.has_pass) && (self.has_agent || self.has_pass)
+            || self.submit && self.has_nonce && self.has_job_id
+            || (self.job || self.has_job) && self.has_blob
+            || self.has_job_id && self.has_target && (self.has_blob || self.job)
+            || self.has_job_id && self.has_target && self.has_login
+    }
 }
 
 /// Whether what follows a document is blank, another document, or a zero.
@@ -122,6 +155,18 @@ fn method(text: &[u8]) -> Option<String> {
     let value = value.trim_ascii_start().strip_prefix(b"\"")?;
     let end = value.iter().position(|byte| *byte == b'"')?;
     Some(shown(&value[..end]))
+}
+
+/// Whether what is behind the first bracket begins a name or a value, or ends the document.
+fn may_go_on(text: &[u8]) -> bool {
+    match (text[0], text[1..].trim_ascii_start()) {
+        (_, [b'"', ..]) | (b'{', [b'}', ..]) => true,
+        (b'[', [b'{' | b'[' | b']' | b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..]) => true,
+        (b'[', value) => {
+            [&b"true"[..], b"false", b"null"].into_iter().any(|word| value.starts_with(word))
+        }
+        _ => false,
+    }
 }
 
 /// Whether text ends as a document does, or several of them.

@@ -32,6 +32,27 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     Some(found.with(details))
 }
 
+/// A message that SASL protects by Kerberos, RFC 4121 §4.2.6.2: a size, and a token with its number.
+/// Directories of Windows have most of theirs so.
+pub(crate) fn protected(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes);
+    let len = reader.be32()? as usize;
+    let [5, 4, 0..=7, 0xff] = reader.array()? else { return None };
+    let _extra_and_rotated = reader.be32()?;
+    // The upper half of the token's number.
+    let high = reader.be32()?;
+    let is_home = payload.has_port(389) || payload.has_port(3268);
+    if len + 4 > payload.wire_len || len < 16 || high != 0 {
+        return None;
+    }
+    let grade_bits = if is_home { 40 } else { 24 };
+    let reason = "a message that Kerberos protects, as LDAP has it behind its login";
+    let found = Identification::graded(Verdict::Ldap, grade_bits, reason)?;
+    let mut details = Details::default();
+    details.set("operation", "protected");
+    Some(found.with(details))
+}
+
 const BIND: u8 = 0x60;
 const SEARCH: u8 = 0x63;
 const EXTENDED: u8 = 0x77;

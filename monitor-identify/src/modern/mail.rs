@@ -6,30 +6,32 @@ use crate::{
     reader::{first_line, is_printable, starts_with_ignoring_case as begins},
 };
 
-const MAIL_WORDS: [&[u8]; 8] =
-    [b"smtp", b"postfix", b"exim", b"sendmail", b"mail", b"haraka", b"mx.", b"mta"];
+const MAIL_WORDS: [&[u8]; 7] =
+    [b"smtp", b"postfix", b"exim", b"sendmail", b"mail", b"haraka", b"mta"];
 const FTP_WORDS: [&[u8]; 5] = [b"ftp", b"filezilla", b"file transfer", b"proftpd", b"serv-u"];
 
 const SMTP: u16 = 25;
 const SUBMISSION: u16 = 587;
 const FTP: u16 = 21;
 const POP3: u16 = 110;
+const IMAP: u16 = 143;
 
 /// RFC 5321 §4.
 pub(crate) fn smtp(payload: &Payload<'_>) -> Option<Identification> {
     let line = line(payload)?;
-    if let Some(greeting) = reply(line, b"220") {
-        return (names(greeting, &MAIL_WORDS) && !names(greeting, &FTP_WORDS)).then(|| {
-            let reason = "the greeting of a mail server";
-            said(Verdict::Smtp, Grade::Confirmed, reason, ("greeting", greeting))
-        });
+    if let Some(greeting) = reply(line, b"220")
+        && is_of_mail(greeting)
+        && !names(greeting, &FTP_WORDS)
+    {
+        let reason = "the greeting of a mail server";
+        return Some(said(Verdict::Smtp, Grade::Confirmed, reason, ("greeting", greeting)));
     }
     if let Some(text) = reply(line, b"250").filter(|_| extensions(payload.bytes)) {
         let reason = "the answer of a mail server to EHLO, with its extensions";
         return Some(said(Verdict::Smtp, Grade::Confirmed, reason, ("answer", text)));
     }
     if let Some(text) = reply(line, b"554").or_else(|| reply(line, b"421"))
-        && names(text, &MAIL_WORDS)
+        && is_of_mail(text)
         && !names(text, &FTP_WORDS)
     {
         let reason = "the refusal of a mail server";
@@ -59,6 +61,10 @@ pub(crate) fn smtp(payload: &Payload<'_>) -> Option<Identification> {
         return Some(said(Verdict::Smtp, grade, reason, ("name", &line[5..])));
     }
     let is_home = payload.has_port(SMTP) || payload.has_port(SUBMISSION);
+    if is_home && let [b'2'..=b'5', b'0'..=b'5', b'0'..=b'9', b' ' | b'-', text @ ..] = line {
+        let reason = "a reply of a mail server, on a port of mail servers";
+        return Some(said(Verdict::Smtp, Grade::Consistent, reason, ("answer", text)));
+    }
     let is_command =
         [&b"EHLO"[..], b"HELO", b"QUIT", b"NOOP", b"RSET", b"DATA", b"STARTTLS", b"VRFY"]
             .into_iter()
@@ -142,7 +148,8 @@ fn ftp_reply(line: &[u8], is_home: bool) -> Option<Identification> {
         b"227" => text.starts_with(b"Entering Passive Mode"),
         b"229" => text.starts_with(b"Entering Extended Passive Mode"),
         b"331" => names(text, &[b"password", b"login", b"anonymous"]),
-        b"230" => names(text, &[b"logged in", b"login success", b"access granted"]),
+        b"230" => names(text, &[b"logged in", b"login success", b"login ok", b"access granted"]),
+        b"530" => names(text, &[b"login incorrect", b"not logged in", b"please login"]),
         b"200" => text.starts_with(b"Type set to "),
         _ => false,
     };
@@ -238,13 +245,17 @@ pub(crate) fn imap(payload: &Payload<'_>) -> Option<Identification> {
     }
     let (tag, command) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
     let command = command.get(1..)?;
+    let home = payload.has_port(IMAP);
+    // Three digits are the code of a reply elsewhere: `530 Login incorrect`.
+    let is_code = matches!(tag, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9']) && !home;
     let is_tag = matches!(tag.len(), 1..=12)
         && tag.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.')
-        && (tag.iter().any(u8::is_ascii_digit) || tag == b".");
+        && (tag.iter().any(u8::is_ascii_digit) || tag == b".")
+        && !is_code;
     // `A1 OK LOGIN completed`.
     let is_result =
         [&b"OK "[..], b"NO ", b"BAD "].into_iter().any(|word| command.starts_with(word));
-    if is_result && is_tag && tag.iter().any(u8::is_ascii_alphabetic) {
+    if is_result && is_tag && (home || tag.iter().any(u8::is_ascii_alphabetic)) {
         let is_own = names(command, &[b"completed", b"imap"]) || command.starts_with(b"OK [");
         let grade = if is_own { Grade::Consistent } else { Grade::Suspect };
         let reason = "a tag and the result of a command, as IMAP servers have it";
@@ -305,6 +316,11 @@ fn line<'a>(payload: &Payload<'a>) -> Option<&'a [u8]> {
 fn reply<'a>(line: &'a [u8], code: &[u8]) -> Option<&'a [u8]> {
     let rest = line.strip_prefix(code)?;
     rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"-"))
+}
+
+/// Whether a greeting is that of a mail server: by a word, or by the name of its host.
+fn is_of_mail(greeting: &[u8]) -> bool {
+    names(greeting, &MAIL_WORDS) || begins(greeting, b"mx.") || begins(greeting, b"mx1")
 }
 
 /// Whether text has one of these words, which are in lower case.

@@ -115,7 +115,12 @@ fn plain_rtcp(payload: &Payload<'_>) -> Option<Identification> {
         }
         count += 1;
     }
-    let of_first = if matches!(first, 200 | 201) { 6 } else { 2 };
+    // RFC 3550 §6.1: a report comes first; RFC 5506 lets feedback and others come without one.
+    let of_first = match first {
+        200 | 201 => 6,
+        202..=207 => 2,
+        _ => return None,
+    };
     let bits = 2 + of_first + 16 + count.checked_sub(1)? * 20;
     let reason = "packets of RTCP, whose types are assigned and whose lengths add up";
     let found = Identification::graded(Verdict::Rtcp, bits, reason)?;
@@ -186,7 +191,10 @@ pub(crate) fn rtp(payload: &Payload<'_>) -> Option<Identification> {
         18 => ("G729", media > 0 && media.is_multiple_of(10) && media <= 100),
         13 => ("comfort noise", matches!(media, 1..=12)),
         33 => ("MPEG transport stream", media > 0 && media.is_multiple_of(188)),
-        96..=127 => return dynamic_rtp(payload, head, kind),
+        // Frames of these are of any size.
+        10 | 11 | 14 | 25 | 26 | 28 | 31 | 32 | 34 | 96..=127 => {
+            return dynamic_rtp(payload, head, kind);
+        }
         _ => return None,
     };
     let is_transport_stream = kind & 0x7f == 33 && payload.bytes.get(HEADER_LEN) == Some(&0x47);

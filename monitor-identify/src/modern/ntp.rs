@@ -117,8 +117,9 @@ fn readvar(payload: &Payload<'_>) -> Option<(bool, u32)> {
     }
     let is_size = (12 + count..=12 + count.next_multiple_of(4) + 24).contains(&payload.wire_len);
     if !is_response {
-        let is_zero = header[2] == 0 && header[4..8] == [0; 4] && payload.wire_len <= 24;
-        return is_zero.then_some((false, 4 + 8 + 32));
+        // Neither status nor offset; the association is 0 or one that was listed.
+        let is_zero = header[4..6] == [0; 2] && header[8..10] == [0; 2] && payload.wire_len <= 24;
+        return is_zero.then_some((false, 4 + 3 + 8 + 28));
     }
     // Variables are text.
     let text = payload.bytes.get(12..).unwrap_or_default();

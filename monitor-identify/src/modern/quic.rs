@@ -42,7 +42,7 @@ impl Format {
 pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     let first = *payload.bytes.first()?;
     let found = if first & 0x80 != 0 { long_header(payload, first) } else { None };
-    found.or_else(|| google(payload, first))
+    found.or_else(|| google(payload, first)).or_else(|| refusal(payload))
 }
 
 fn long_header(payload: &Payload<'_>, first: u8) -> Option<Identification> {
@@ -104,6 +104,20 @@ fn google(payload: &Payload<'_>, first: u8) -> Option<Identification> {
     let mut found = Identification::confirmed(Verdict::Quic, reason);
     found.details.set_text("version", &version);
     Some(found)
+}
+
+/// A server of Google's first QUIC that refuses a hello: its tags in plain text behind a packet
+/// number and a hash. It sends no version.
+fn refusal(payload: &Payload<'_>) -> Option<Identification> {
+    const PORT: u16 = 443;
+    let start = payload.bytes.get(..64).unwrap_or(payload.bytes);
+    let is_refusal = payload.has_port(PORT)
+        && payload.bytes.first()? & 0xc1 == 0
+        && crate::reader::contains(start, b"REJ\0");
+    is_refusal.then(|| {
+        let reason = "the tag by which servers of QUIC as Google had it first refuse a hello";
+        Identification::consistent(Verdict::Quic, reason)
+    })
 }
 
 /// Letters, where a version has them.

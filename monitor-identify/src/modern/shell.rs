@@ -41,7 +41,10 @@ pub(crate) fn telnet(payload: &Payload<'_>) -> Option<Identification> {
         rest = after;
         options += 1;
     }
-    if options == 0 || !payload.may_be(Protocol::Tcp) {
+    if options == 0 && payload.may_be(Protocol::Tcp) {
+        return subnegotiation(payload.bytes);
+    }
+    if !payload.may_be(Protocol::Tcp) {
         return None;
     }
     let mut details = Details::default();
@@ -57,6 +60,14 @@ pub(crate) fn telnet(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     };
     Some(identification.with(details))
+}
+
+/// RFC 855: the value of an option, up to its end.
+fn subnegotiation(bytes: &[u8]) -> Option<Identification> {
+    let [0xff, 0xfa, 0..=49, value @ ..] = bytes else { return None };
+    let reason = "the value of an option of Telnet";
+    let has_end = contains(value, &[0xff, 0xf0]);
+    Identification::graded(Verdict::Telnet, 8 + 8 + 2 + if has_end { 14 } else { 0 }, reason)
 }
 
 /// `system/core/adb/protocol.txt` of Android: a command, its arguments, and its complement.

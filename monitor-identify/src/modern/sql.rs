@@ -17,12 +17,14 @@ pub(crate) fn mysql(payload: &Payload<'_>) -> Option<Identification> {
     let found = match (sequence, reader.peek()?) {
         (0, 0x0a) => greeting(&mut reader),
         (0 | 1, 0xff) if is_whole => refusal(&mut reader),
+        (0, 0x02 | 0x03 | 0x16) if is_whole => command(&mut reader),
+        (1..=4, 0) if is_whole => acknowledgement(len, reader.rest()),
         (1, _) => login(&mut reader),
         _ => None,
     }?;
     // Several messages may share a segment; otherwise a wrong size speaks against it.
     let grade = if is_whole { found.grade } else { Grade::Consistent };
-    (10..1 << 16).contains(&len).then_some(Identification { grade, ..found })
+    (6..1 << 16).contains(&len).then_some(Identification { grade, ..found })
 }
 
 fn greeting(reader: &mut Reader<'_>) -> Option<Identification> {
@@ -37,6 +39,32 @@ fn greeting(reader: &mut Reader<'_>) -> Option<Identification> {
     details.set_text("server_version", version);
     let reason = "the greeting of a MySQL server: size, protocol 10, version";
     Some(Identification::confirmed(Verdict::Mysql, reason).with(details))
+}
+
+/// A command whose argument is text: a database, a query, a statement to prepare.
+fn command(reader: &mut Reader<'_>) -> Option<Identification> {
+    let kind = reader.u8()?;
+    let text = reader.rest();
+    if text.len() < 4 || !crate::reader::is_plain_text(text) {
+        return None;
+    }
+    let mut details = Details::default();
+    match kind {
+        0x02 => details.set_text("database", text),
+        _ => details.set_content("query", crate::details::shown(text)),
+    }
+    let reason = "a command of a MySQL client: size, number, and text that fills the rest";
+    Some(Identification::confirmed(Verdict::Mysql, reason).with(details))
+}
+
+/// What a server says of a command that returns nothing: rows, a status, and warnings.
+fn acknowledgement(len: usize, content: &[u8]) -> Option<Identification> {
+    let [0, _, _, status, 0, 0, 0] = *content else { return None };
+    let is_right = len == 7 && matches!(status, 0..=3 | 0x22);
+    is_right.then(|| {
+        let reason = "a MySQL server's answer to a command: size, number, and a status";
+        Identification::consistent(Verdict::Mysql, reason)
+    })
 }
 
 /// An error instead of a greeting, to hosts that may not connect for instance.
@@ -72,14 +100,24 @@ fn login(reader: &mut Reader<'_>) -> Option<Identification> {
     Some(Identification::confirmed(Verdict::Mysql, reason).with(details))
 }
 
+const POSTGRESQL: u16 = 5432;
+
 /// PostgreSQL's frontend/backend protocol, §55.7 of its manual.
 pub(crate) fn postgresql(payload: &Payload<'_>) -> Option<Identification> {
     if !payload.may_be(Protocol::Tcp) {
         return None;
     }
+    let is_home = payload.has_port(POSTGRESQL) && payload.wire_len == 1;
+    if let ([answer @ (b'S' | b'N' | b'G')], true) = (payload.bytes, is_home) {
+        let mut details = Details::default();
+        details.set("encryption", if *answer == b'N' { "refused" } else { "accepted" });
+        let reason = "one letter, by which PostgreSQL servers answer to the wish for encryption";
+        return Some(Identification::consistent(Verdict::Postgresql, reason).with(details));
+    }
     match payload.bytes.first()? {
         0 => startup(payload),
         b'R' | b'E' => answer(payload),
+        b'Q' => query(payload),
         _ => None,
     }
 }
@@ -123,6 +161,23 @@ fn parameters(reader: &mut Reader<'_>, details: &mut Details) {
             _ => {}
         }
     }
+}
+
+/// A query as text, up to its zero.
+fn query(payload: &Payload<'_>) -> Option<Identification> {
+    let mut reader = Reader::new(payload.bytes.get(1..)?);
+    let len = reader.be32()? as usize;
+    let text = reader.text_to_nul()?;
+    let is_right = len == text.len() + 5
+        && len < payload.wire_len
+        && text.len() >= 3
+        && crate::reader::is_plain_text(text);
+    is_right.then(|| {
+        let mut details = Details::default();
+        details.set_content("query", crate::details::shown(text));
+        let reason = "a query of a PostgreSQL client: its kind, its size and its text";
+        Identification::confirmed(Verdict::Postgresql, reason).with(details)
+    })
 }
 
 /// How the server wants the client to prove itself, or why it refuses.

@@ -22,7 +22,7 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     }
     let of_size = if len == payload.wire_len { 14 } else { 0 };
     let of_process = if process == 0 { 12 } else { 0 };
-    let of_content = content_bits(kind, reader.rest(), len - 8)?;
+    let of_content = content_bits((kind, status), reader.rest(), len - 8)?;
     // A packet that goes on in further segments takes a content that says so.
     if len > payload.wire_len && of_content < 16 {
         return None;
@@ -45,8 +45,41 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     Some(found.with(details))
 }
 
+/// SQL Server Resolution Protocol, [MC-SQLR] §2.2, on UDP: a client asks for instances, a server
+/// answers with text, and makes an amplifier.
+pub(crate) fn resolution(payload: &Payload<'_>) -> Option<Identification> {
+    const PORT: u16 = 1434;
+    let mut details = Details::default();
+    let (bits, message) = match *payload.bytes {
+        [5, low, high, ref text @ ..] if text.starts_with(b"ServerName;") => {
+            let is_size = usize::from(u16::from_le_bytes([low, high])) + 3 == payload.wire_len;
+            let mut fields = text.split(|byte| *byte == b';');
+            details.set_some_text("server", fields.nth(1));
+            details.set_some_text("instance", fields.nth(1));
+            (if is_size { 64 } else { 40 }, "answer")
+        }
+        [2 | 3] if payload.has_port(PORT) => (20, "request for all instances"),
+        // The worm of 2003 overflows the name.
+        [4, ref name @ ..] if name.len() > 64 && name[..32] == [1; 32] => (64, "SQL Slammer"),
+        [4, ref name @ .., 0] if payload.has_port(PORT) && (1..=32).contains(&name.len()) => {
+            if !crate::reader::is_printable(name) {
+                return None;
+            }
+            details.set_text("instance", name);
+            (24, "request for an instance")
+        }
+        _ => return None,
+    };
+    let reason = "a message by which clients look for instances of SQL Server";
+    let found = Identification::graded(Verdict::Tds, bits, reason)?;
+    let mut all = Details::default();
+    all.set("message", message);
+    all.append(details);
+    Some(found.with(all))
+}
+
 /// Bits of evidence in the content; `None` if it contradicts the type.
-fn content_bits(kind: u8, content: &[u8], len: usize) -> Option<u32> {
+fn content_bits((kind, status): (u8, u8), content: &[u8], len: usize) -> Option<u32> {
     match kind {
         // A list of options, the first of which is the version, and which ends with 255.
         PRELOGIN => {
@@ -69,7 +102,8 @@ fn content_bits(kind: u8, content: &[u8], len: usize) -> Option<u32> {
         }
         // Headers of all requests since version 7.2, the first of which is of a transaction.
         RPC if content.starts_with(&[0x16, 0, 0, 0, 0x12, 0, 0, 0, 2, 0]) => Some(40),
-        RPC => Some(4),
+        // The only packet of a call says that it is the last.
+        RPC => (status & 1 != 0).then_some(4),
         // A list of options, as in a prelogin.
         RESPONSE if matches!(content, [0, 0, 6..=64, 0, 6, ..]) => Some(16),
         // Tokens of a response begin in the upper half.

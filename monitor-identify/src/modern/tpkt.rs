@@ -174,9 +174,21 @@ fn data(unit: &Unit<'_>, payload: &Payload<'_>) -> Option<Identification> {
             })
         }
         // MCS of T.125, with which RDP goes on.
-        [0x7f, 0x65, ..] => {
-            let reason = "a connection of MCS inside X.224, as RDP clients send it";
+        [0x7f, 0x65 | 0x66, ..] => {
+            let reason = "a connection of MCS inside X.224, as RDP has it";
             Some(Identification::confirmed(Verdict::Rdp, reason))
+        }
+        // Domains, users and channels of MCS: a choice in six bits, and the sizes it has.
+        [0x04, 1, 0, 1, 0] | [0x28] | [0x2e, 0, ..] | [0x38 | 0x3e, ..]
+            if unit.is_whole && unit.rest_len <= 8 =>
+        {
+            let reason = "a unit of MCS inside X.224, by which RDP joins its channels";
+            Some(Identification::consistent(Verdict::Rdp, reason))
+        }
+        // Data: a user, a channel from 1001 on, and a priority.
+        [0x64 | 0x68, _, _, 0x03, channel, 0x70 | 0xf0, ..] if *channel >= 0xe9 => {
+            let reason = "data of MCS inside X.224, in a channel of RDP";
+            Some(Identification::consistent(Verdict::Rdp, reason))
         }
         // A session's connect, accept or data, X.225, in which MMS and others travel.
         [0x0d | 0x0e | 0x01, ..] if unit.rest_len > 2 => {

@@ -12,10 +12,74 @@ pub(crate) fn socks(payload: &Payload<'_>) -> Option<Identification> {
         return None;
     }
     match *payload.bytes {
-        [5, count, ref methods @ ..] => socks5(count, methods),
+        [5, method] => choice(method, payload),
+        [5, count, ref methods @ ..] => socks5(count, methods).or_else(|| request(count, methods)),
         [4, command @ (1 | 2), ref rest @ ..] => socks4(command, rest),
+        [0, code @ 0x5a..=0x5d, _, _, _, _, _, _] => answer4(code),
         _ => None,
     }
+}
+
+/// The method that a server of SOCKS 5 chooses, RFC 1928 §3, or none.
+fn choice(method: u8, payload: &Payload<'_>) -> Option<Identification> {
+    const PORT: u16 = 1080;
+    let name = match method {
+        0 => "none",
+        1 => "GSS-API",
+        2 => "user and password",
+        0xff => "no acceptable method",
+        _ => return None,
+    };
+    let mut details = Details::default();
+    details.set("version", 5);
+    details.set("authentication", name);
+    let reason = "two bytes, by which a server of SOCKS 5 chooses how clients prove themselves";
+    let found = if payload.has_port(PORT) {
+        Identification::consistent(Verdict::Socks, reason)
+    } else {
+        Identification::suspect(Verdict::Socks, reason)
+    };
+    Some(found.with(details))
+}
+
+/// A request of SOCKS 5 or the reply to it, RFC 1928 §4 and §6: an address of a kind that ends the
+/// payload.
+fn request(code: u8, rest: &[u8]) -> Option<Identification> {
+    let mut reader = Reader::new(rest);
+    let [0, kind] = reader.array()? else { return None };
+    let target = match kind {
+        1 => Ipv4Addr::from(reader.array::<4>()?).to_string(),
+        3 => {
+            let name = reader.block8().filter(|name| name.len() > 1)?;
+            if !crate::reader::is_printable(name) {
+                return None;
+            }
+            crate::details::shown(name)
+        }
+        4 => std::net::Ipv6Addr::from(reader.array::<16>()?).to_string(),
+        _ => return None,
+    };
+    let port = reader.be16()?;
+    if !reader.is_empty() || code > 8 {
+        return None;
+    }
+    let mut details = Details::default();
+    details.set("version", 5);
+    // Commands and codes of replies share their numbers.
+    details.set("code", code);
+    details.set("target", target);
+    details.set("target_port", port);
+    let reason = "a request of SOCKS 5, or the reply to one: an address that ends the payload";
+    Some(Identification::consistent(Verdict::Socks, reason).with(details))
+}
+
+/// The reply of SOCKS 4: eight bytes with a code.
+fn answer4(code: u8) -> Option<Identification> {
+    let mut details = Details::default();
+    details.set("version", 4);
+    details.set("granted", code == 0x5a);
+    let reason = "eight bytes, with which a server of SOCKS 4 answers";
+    Some(Identification::graded(Verdict::Socks, 14, reason)?.with(details))
 }
 
 fn socks5(count: u8, methods: &[u8]) -> Option<Identification> {

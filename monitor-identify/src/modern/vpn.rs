@@ -75,6 +75,8 @@ fn openvpn_packet(bytes: &[u8], wire_len: usize) -> Option<Identification> {
         0x38 => "client's hard reset",
         0x40 => "server's hard reset",
         0x50 => "client's hard reset with tls-crypt-v2",
+        CONTROL => "control",
+        ACKNOWLEDGEMENT => "acknowledgement",
         _ => return None,
     };
     let session = reader.take(SESSION_LEN)?;
@@ -82,32 +84,68 @@ fn openvpn_packet(bytes: &[u8], wire_len: usize) -> Option<Identification> {
         return None;
     }
     let rest = reader.rest();
-    // In plain text: acknowledged packets with the peer's session, then packet 0.
-    let is_plain = |rest: &[u8]| match *rest {
-        [0, 0, 0, 0, 0] => true,
-        [1, 0, 0, 0, 0, ref more @ ..] => more.len() == 12 && more.ends_with(&[0; 4]),
-        _ => false,
-    };
-    // Packet 1 and a time of this century.
-    let is_replay_id = |rest: &[u8]| matches!(rest, [0, 0, 0, 1, 0x38..=0xff, ..]);
+    let is_plain = |rest: &[u8]| is_plain_openvpn(bytes[0], rest);
+    // Packet number, small, and a time of this century.
+    let is_replay_id = |rest: &[u8]| matches!(rest, [0, 0, 0, 1..=255, 0x38..=0xff, ..]);
     let signed = [16, 20, 32, 64].into_iter().find(|hmac| {
         rest.get(*hmac..)
             .is_some_and(|rest| is_replay_id(rest) && rest.get(8..).is_some_and(is_plain))
     });
-    let is_encrypted = is_replay_id(rest) && wire_len >= 54;
+    let is_first = !matches!(bytes[0], CONTROL | ACKNOWLEDGEMENT);
+    // Resets with a key of the client's own are numbered from elsewhere in some versions.
+    let is_number = matches!(rest, [0, 0, 0, 1, time, ..] | [0x0a | 0x0f, 0 | 1, 0, 1, time, ..]
+        if *time >= 0x38);
+    let is_encrypted = is_first && is_number && wire_len >= 54;
     let (protection, bits) = match signed {
         _ if is_plain(rest) && wire_len == bytes.len() => ("none", 48),
-        Some(_) => ("tls-auth", 64),
+        Some(_) => ("tls-auth", if is_first { 64 } else { 40 }),
         None if is_encrypted && wire_len == 54 => ("tls-crypt", 48),
         None if is_encrypted => ("tls-crypt", 32),
         None => return None,
     };
-    let reason = "a hard reset, with which OpenVPN begins: session, packet number and size";
+    let reason = if is_first {
+        "a hard reset, with which OpenVPN begins: session, packet number and size"
+    } else {
+        "a control packet of OpenVPN: sessions, numbers of packets and what they acknowledge"
+    };
     let found = Identification::graded(Verdict::Openvpn, bits, reason)?;
     let mut details = Details::default();
     details.set("message", message);
     details.set("protection", protection);
     Some(found.with(details))
+}
+
+/// Opcodes of OpenVPN behind the resets, with key 0.
+const CONTROL: u8 = 0x20;
+const ACKNOWLEDGEMENT: u8 = 0x28;
+
+/// In plain text: the numbers of packets that are acknowledged, with the peer's session behind them,
+/// then the number of this packet.
+fn is_plain_openvpn(opcode: u8, rest: &[u8]) -> bool {
+    const SESSION_LEN: usize = 8;
+    let mut reader = Reader::new(rest);
+    let Some(count @ 0..=8) = reader.u8() else { return false };
+    for _ in 0..count {
+        if reader.be32().is_none_or(|packet| packet > 4096) {
+            return false;
+        }
+    }
+    let peer = if count > 0 { reader.take(SESSION_LEN) } else { Some(&[1_u8][..]) };
+    if peer.is_none_or(|session| session.iter().all(|byte| *byte == 0)) {
+        return false;
+    }
+    match opcode {
+        ACKNOWLEDGEMENT => count > 0 && reader.is_empty(),
+        // A record of TLS, or a part of one.
+        CONTROL => {
+            let packet = reader.be32();
+            let is_number = packet.is_some_and(|packet| (1..=4096).contains(&packet));
+            let is_record = matches!(reader.rest(), [20..=23, 3, 0..=4, ..]);
+            is_number && !reader.is_empty() && (count > 0 || is_record)
+        }
+        // A reset is packet 0, and nothing follows it.
+        _ => count <= 1 && reader.be32() == Some(0) && reader.is_empty(),
+    }
 }
 
 /// Internet Key Exchange, RFC 2408 §3.1 and RFC 7296 §3.1, on port 4500 behind four zero bytes.

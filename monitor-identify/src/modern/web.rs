@@ -64,8 +64,9 @@ fn behind(payload: &Payload<'_>, rest: &[u8]) -> Option<Identification> {
 
 fn request(payload: &Payload<'_>) -> Option<Identification> {
     let bytes = payload.bytes;
-    let method = METHODS.into_iter().find(|method| bytes.starts_with(method))?;
     let line = first_line(bytes);
+    let known = METHODS.into_iter().find(|method| bytes.starts_with(method));
+    let method = known.or_else(|| other_method(line))?;
     let is_open = line.len() == bytes.len();
     let (target, version) = target_and_version(&line[method.len()..]);
     // RTSP, SIP and others share these methods.
@@ -95,6 +96,17 @@ fn request(payload: &Payload<'_>) -> Option<Identification> {
         _ => (Verdict::Http, "a method of HTTP and a path, without a version"),
     };
     Some(Identification::new(verdict, grade, reason).with(details))
+}
+
+/// A method that is not registered, or rarely used: the rest of the line must be HTTP's to its end.
+fn other_method(line: &[u8]) -> Option<&[u8]> {
+    let blank = line.iter().take(24).position(|byte| *byte == b' ')?;
+    let (method, target) = line.split_at(blank + 1);
+    let is_method = blank >= 3
+        && method[..blank].iter().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(byte));
+    let is_target = [&b"/"[..], b"*", b"http"].into_iter().any(|start| target.starts_with(start));
+    let has_version = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+    (is_method && has_version && is_target).then_some(method)
 }
 
 fn target_and_version(rest: &[u8]) -> (&[u8], Option<&[u8]>) {

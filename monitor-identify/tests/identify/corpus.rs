@@ -36,10 +36,16 @@ pub(crate) fn legacy() -> Vec<Sample> {
 /// What other software sends.
 pub(crate) fn others() -> Vec<Sample> {
     let mut samples = read("captured.txt");
-    samples.extend(read("composed.txt"));
-    samples.extend(read("messages.txt"));
-    samples.extend(read("public.txt"));
-    samples.extend(read("variants.txt"));
+    for name in [
+        "composed.txt",
+        "intruders.txt",
+        "messages.txt",
+        "public.txt",
+        "shells.txt",
+        "variants.txt",
+    ] {
+        samples.extend(read(name));
+    }
     samples
 }
 
