@@ -188,19 +188,19 @@ impl<'world> Day<'world> {
     /// seen its bind.
     fn serve(&mut self) {
         self.server = None;
-        let binds = self.binds();
+        let binds = self.binds(service());
         let arguments = [HERE.to_string(), service().to_string()];
         self.server = Some(Process::start(&self.programs[0], SERVER, &arguments));
         self.await_answer(service());
         eventually("the event of its bind", || {
-            (self.binds() > binds || self.agent.is_none()).then_some(())
+            (self.binds(service()) > binds || self.agent.is_none()).then_some(())
         });
     }
 
     /// Binds that the agent has seen. The first of a program has an event at once, later ones are
     /// summed up, but every one is counted.
-    fn binds(&self) -> u64 {
-        let port = service().to_string();
+    fn binds(&self, port: u16) -> u64 {
+        let port = port.to_string();
         let labels = [("port", &*port), ("result", "success")];
         self.agent.as_ref().map_or(0, |agent| agent.metrics().sum("ghostport_binds_total", &labels))
     }
@@ -258,6 +258,8 @@ impl<'world> Day<'world> {
                 let [dormant, service, elsewhere] = ports;
                 let arguments = [here, dormant, service, there, elsewhere];
                 self.intruder = Some(Process::start(&self.programs[1], INTRUDER, &arguments));
+                // A packet that comes before the bind would be what awakens the port.
+                eventually("its bind", || (self.binds(self::dormant()) > 0).then_some(()));
                 self.await_answer(self::dormant());
             }
             step => panic!("no step: {step}"),
