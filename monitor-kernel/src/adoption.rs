@@ -27,7 +27,7 @@ pub fn adopt(
     let names = found.iter().map(|link| link.program.as_str());
     let is_usable = programs::are_complete(names, hook, mechanism, environment)
         && found.iter().all(|link| link.mechanism == mechanism)
-        && links.are_attached(hook, ifindex, Some(pins))
+        && links.are_attached(hook, ifindex)
         && candidates.mechanisms.contains(&mechanism);
     if !is_usable {
         let detached =

@@ -22,15 +22,26 @@ pub fn detach_everything(netlink: &Interfaces) -> Result<bool> {
         }
         PinsError::Unusable { .. } => error.into(),
     })?;
-    let Some(pins) = pins else { return Ok(false) };
+    if pins.is_empty() {
+        return Ok(false);
+    }
+    for pins in pins {
+        for ifindex in discard(pins)? {
+            netlink.remove_empty_clsact(ifindex);
+        }
+    }
+    Record::remove(Path::new(record::FOLDER))?;
+    Ok(true)
+}
+
+/// Removes the hooks, maps and pins of one folder. Returns the interfaces whose clsact qdisc its agent
+/// created.
+pub(crate) fn discard(pins: Pins) -> Result<Vec<u32>> {
     for filter in clsact::filters(&pins) {
         clsact::detach(&filter, Some(&pins))?;
     }
     links::remove_all(&pins)?;
-    for ifindex in clsact::idle_qdiscs(&pins) {
-        netlink.remove_empty_clsact(ifindex);
-    }
+    let qdiscs = clsact::idle_qdiscs(&pins);
     pins.remove_all()?;
-    Record::remove(Path::new(record::FOLDER))?;
-    Ok(true)
+    Ok(qdiscs)
 }

@@ -79,7 +79,9 @@ impl Counters {
     /// an agent was killed while it grew them.
     fn adopt(&mut self, pins: &Pins) -> Result<()> {
         for name in pins.names(PinDir::Sockets) {
-            self.sockets.adopt(MappedArray::from_pin(&pins.path(PinDir::Sockets, &name))?, &name);
+            if let Some(array) = open_pinned(pins, PinDir::Sockets, &name)? {
+                self.sockets.adopt(array, &name);
+            }
         }
         self.sockets.arrays.sort_by_key(MappedArray::len);
         if let Some(newest) = self.sockets.arrays.last() {
@@ -88,7 +90,7 @@ impl Counters {
         for name in pins.names(PinDir::Counters) {
             let Some((ifindex, generation)) = name.split_once(':') else { continue };
             let Ok(ifindex) = ifindex.parse() else { continue };
-            let array = MappedArray::from_pin(&pins.path(PinDir::Counters, &name))?;
+            let Some(array) = open_pinned(pins, PinDir::Counters, &name)? else { continue };
             let interface =
                 self.interfaces.entry(ifindex).or_insert_with(InterfaceCounters::unnamed);
             interface.counters.adopt(array, generation);
@@ -402,6 +404,22 @@ fn pinned_while<T: Pod + Zeroable>(
         // The next attempt takes the same name.
         let _ = pins.remove(room, name);
     })
+}
+
+/// A pinned array; `None` for a pin of something else, which is removed.
+fn open_pinned<T: Pod + Zeroable>(
+    pins: &Pins,
+    room: PinDir,
+    name: &str,
+) -> Result<Option<MappedArray<T>>> {
+    match MappedArray::from_pin(&pins.path(room, name)) {
+        Ok(array) => Ok(Some(array)),
+        Err(error) => {
+            tracing::warn!(%error, name, "a pin that is no counter array is removed");
+            pins.remove(room, name)?;
+            Ok(None)
+        }
+    }
 }
 
 /// Indices that an earlier agent assigned.

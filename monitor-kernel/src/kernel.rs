@@ -13,7 +13,7 @@ use crate::{
     address_maps::AddressMaps,
     attacher::Attacher,
     call_sums::CallSums,
-    clsact,
+    cleanup, clsact,
     counters::Counters,
     events::Events,
     flat::FlatSize,
@@ -28,7 +28,7 @@ use crate::{
     mechanism::{BindMechanism, InterfaceMode},
     object::{self, Settings},
     options::{Options, Streams},
-    pins::{self, Pins, PinsError},
+    pins::{self, PinDir, Pins, PinsError},
     preemption,
     rare::RareMaps,
     record::{self, Record},
@@ -71,11 +71,28 @@ pub enum StartError {
     Other(#[from] anyhow::Error),
 }
 
+/// Removes what agents left in folders that this one does not use: their hooks would count again.
+fn discard_others(pins: &Pins) -> Result<(), StartError> {
+    let others = pins.open_others(Path::new(pins::ROOT)).map_err(|error| match error {
+        PinsError::Locked { .. } => StartError::Locked(error),
+        PinsError::Unusable { .. } => StartError::Other(error.into()),
+    })?;
+    for other in others {
+        for ifindex in cleanup::discard(other)? {
+            pins.mark(PinDir::Qdiscs, &ifindex.to_string()).map_err(anyhow::Error::from)?;
+        }
+    }
+    Ok(())
+}
+
 impl Kernel {
     /// Loads the kernel side, and adopts the maps and hooks that an earlier agent left.
     pub fn start(options: Options) -> Result<(Self, Streams), StartError> {
         let (mut kernel, streams) = match Pins::open(Path::new(pins::ROOT)) {
-            Ok(pins) => Self::load(Some(pins), options)?,
+            Ok(pins) => {
+                discard_others(&pins)?;
+                Self::load(Some(pins), options)?
+            }
             Err(error @ PinsError::Locked { .. }) => return Err(StartError::Locked(error)),
             Err(error) => {
                 tracing::warn!(%error, "nothing is pinned: counters and hooks end with this agent");

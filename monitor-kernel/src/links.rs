@@ -1,6 +1,6 @@
-//! Links of attached programs: pinned where there is a BPF filesystem, held open elsewhere.
+//! Links of attached programs: held open, and pinned where there is a BPF filesystem.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{fs, io, os::fd::OwnedFd, path::Path};
 
 use aya::programs::{
     kprobe::KProbeLink,
@@ -109,6 +109,17 @@ impl OwnedLink {
     }
 }
 
+impl OwnedLink {
+    /// Id of its program, if it is known.
+    fn program(&self) -> Option<u32> {
+        match self {
+            Self::Descriptor(link) => Some(sys::facts_of(link).ok()?.program),
+            Self::Link(link) => Some(link.info().ok()?.program_id()),
+            Self::KProbe(_) | Self::TracePoint(_) => None,
+        }
+    }
+}
+
 impl TryFrom<KProbeLink> for OwnedLink {
     type Error = LinkError;
 
@@ -138,17 +149,30 @@ fn perf_events_have_links() -> bool {
     aya::features().bpf_perf_link()
 }
 
-/// The links of this agent.
+/// The links of this agent. Each is held open, so that it stays attached when its pin is removed.
 #[derive(Debug, Default)]
 pub struct Links {
-    held: Vec<(LinkName, Option<OwnedLink>)>,
+    held: Vec<(LinkName, OwnedLink)>,
 }
 
 impl Links {
-    /// Adopts the pinned links of an earlier agent.
+    /// Adopts the pinned links of an earlier agent, and removes pins that are none.
     pub fn adopt(pins: &Pins) -> Self {
-        let names = pins.names(PinDir::Links);
-        Self { held: names.iter().filter_map(|pin| Some((LinkName::parse(pin)?, None))).collect() }
+        let open = |pin: &String| {
+            let opened = LinkName::parse(pin).ok_or(io::Error::from(io::ErrorKind::InvalidData));
+            let opened = opened.and_then(|name| {
+                let link = sys::open_pinned_link(&pins.path(PinDir::Links, pin))?;
+                Ok((name, OwnedLink::Descriptor(link)))
+            });
+            let garbage = |error: &io::Error| {
+                tracing::warn!(%error, pin, "a pin that is no link of the agent is removed");
+                if let Err(error) = pins.remove(PinDir::Links, pin) {
+                    tracing::warn!(%error, pin, "it cannot be removed");
+                }
+            };
+            opened.inspect_err(garbage).ok()
+        };
+        Self { held: pins.names(PinDir::Links).iter().filter_map(open).collect() }
     }
 
     /// Names of the links of a hook on an interface.
@@ -158,17 +182,9 @@ impl Links {
     }
 
     /// Ids of the programs behind the links of the socket hooks, without those that are unknown.
-    pub fn socket_programs(&self, pins: Option<&Pins>) -> Vec<u32> {
+    pub fn socket_programs(&self) -> Vec<u32> {
         let links = self.held.iter().filter(|(name, _)| name.ifindex == 0);
-        let mut ids: Vec<u32> = links
-            .filter_map(|(name, open)| match (open, pins) {
-                (Some(OwnedLink::Link(link)), _) => Some(link.info().ok()?.program_id()),
-                (None, Some(pins)) => {
-                    Some(link_facts(&pins.path(PinDir::Links, &name.pin())).ok()?.program)
-                }
-                _ => None,
-            })
-            .collect();
+        let mut ids: Vec<u32> = links.filter_map(|(_, link)| link.program()).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -183,40 +199,55 @@ impl Links {
         indices
     }
 
-    /// Keeps a link attached: by a pin, which outlives the agent, or by its descriptor.
+    /// Keeps a link attached: by its descriptor, and by a pin, which outlives the agent.
     pub fn keep(
         &mut self,
         name: LinkName,
         link: OwnedLink,
         pins: Option<&Pins>,
     ) -> Result<(), LinksError> {
-        let open = match (link, pins) {
+        let link = match (link, pins) {
             (OwnedLink::Link(link), Some(pins)) => {
-                link.pin(pins.path(PinDir::Links, &name.pin()))?;
-                None
+                let pin = pins.path(PinDir::Links, &name.pin());
+                link.pin(&pin)?;
+                // The library does not give its descriptor.
+                OwnedLink::Descriptor(sys::open_pinned_link(&pin)?)
             }
             (OwnedLink::Descriptor(link), Some(pins)) => {
                 let pin = pins.path(PinDir::Links, &name.pin());
                 sys::pin_link(&link, &pin).map_err(LinksError::PinDescriptor)?;
-                None
+                OwnedLink::Descriptor(link)
             }
-            (link, _) => Some(link),
+            (link, _) => link,
         };
-        self.held.push((name, open));
+        self.held.push((name, link));
         Ok(())
     }
 
     /// Whether the kernel has the links of a hook on an interface, of which there is at least one, and
     /// their programs attached. What the kernel does not say is taken for attached.
-    pub fn are_attached(&self, hook: Hook, ifindex: u32, pins: Option<&Pins>) -> bool {
+    pub fn are_attached(&self, hook: Hook, ifindex: u32) -> bool {
         let links = self.held.iter().filter(|(name, _)| name.serves(hook, ifindex));
         let mut links = links.peekable();
         links.peek().is_some()
-            && links.all(|(name, open)| match (open, pins) {
-                (Some(open), _) => open.facts().is_none_or(|facts| name.is_served(facts)),
-                (None, Some(pins)) => is_attached(&pins.path(PinDir::Links, &name.pin()), name),
-                (None, None) => true,
-            })
+            && links.all(|(name, link)| link.facts().is_none_or(|facts| name.is_served(facts)))
+    }
+
+    /// Pins the links again whose pins were removed, for the next agent.
+    pub fn restore_pins(&self, pins: &Pins) {
+        for (name, link) in &self.held {
+            let OwnedLink::Descriptor(link) = link else { continue };
+            let pin = pins.path(PinDir::Links, &name.pin());
+            if fs::symlink_metadata(&pin).is_ok() {
+                continue;
+            }
+            match sys::pin_link(link, &pin) {
+                Ok(()) => {
+                    tracing::warn!(pin = name.pin(), "something removed a pin: it is pinned again")
+                }
+                Err(error) => tracing::debug!(%error, pin = name.pin(), "a pin stays removed"),
+            }
+        }
     }
 
     /// Detaches the links that `wanted` selects.
@@ -228,10 +259,15 @@ impl Links {
         let (detached, kept) =
             std::mem::take(&mut self.held).into_iter().partition(|(name, _)| wanted(name));
         self.held = kept;
-        let detached: Vec<(LinkName, Option<OwnedLink>)> = detached;
-        for (name, _open) in &detached {
+        let detached: Vec<(LinkName, OwnedLink)> = detached;
+        for (name, link) in &detached {
+            if let OwnedLink::Descriptor(link) = link
+                && let Err(error) = sys::detach(link)
+            {
+                tracing::debug!(%error, name = name.pin(), "a link ends with its pin");
+            }
             if let Some(pins) = pins {
-                remove(pins, &name.pin())?;
+                pins.remove(PinDir::Links, &name.pin())?;
             }
         }
         Ok(())
@@ -243,7 +279,7 @@ impl Links {
 pub fn is_attached(pin: &Path, name: &LinkName) -> bool {
     match link_facts(pin) {
         Ok(facts) => name.is_served(facts),
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     btf::KernelTypes,
     capture_watch, clock, holders, limits, links,
     object::{self, Settings},
+    pinned_maps,
     pins::{PinDir, Pins},
     programs,
 };
@@ -70,7 +71,9 @@ fn drop_unusable(pins: &Pins, settings: &Settings) -> Result<()> {
     if !(same_layout && same_object) {
         links::remove_all(pins)?;
     }
-    if !same_layout {
+    // Another layout has other maps altogether.
+    let has_lost_slots = same_layout && pinned_maps::drop_unusable(pins)?;
+    if !same_layout || has_lost_slots {
         for room in [PinDir::Maps, PinDir::Counters, PinDir::Sockets] {
             pins.clear(room)?;
         }

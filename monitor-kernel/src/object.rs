@@ -65,6 +65,40 @@ const SHARED_MAPS: [&str; 26] = [
     "TALKERS",
 ];
 
+/// Those of them that say which port and interface has which slot, or that hold the slots.
+const SLOT_MAPS: [&str; 7] = [
+    PORT_SET,
+    PORT_INDEX,
+    FLAT_PLACES,
+    FLAT_COUNTERS,
+    "COUNTERS",
+    "NEAR_COUNTERS",
+    "SOCKET_COUNTERS",
+];
+
+/// A map that is pinned for the next agent.
+pub(crate) struct SharedMap {
+    pub(crate) name: &'static str,
+    pub(crate) pin: PathBuf,
+    pub(crate) definition: aya_obj::Map,
+    /// Whether counters mean nothing without it.
+    pub(crate) has_slots: bool,
+}
+
+/// The maps that are pinned, as the object defines them.
+pub(crate) fn shared_maps(pins: &Pins) -> Result<Vec<SharedMap>, aya_obj::ParseError> {
+    let mut object = aya_obj::Object::parse(OBJECT)?;
+    let map = |name: &'static str| {
+        Some(SharedMap {
+            name,
+            pin: pins.path(PinDir::Maps, &pin_name(name)),
+            definition: object.maps.remove(name)?,
+            has_slots: SLOT_MAPS.contains(&name),
+        })
+    };
+    Ok(SHARED_MAPS.into_iter().filter_map(map).collect())
+}
+
 /// Settings that are fixed when the object is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {

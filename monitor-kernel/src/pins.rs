@@ -22,7 +22,7 @@ use std::{
     os::{
         linux::net::SocketAddrExt as _,
         unix::{
-            fs::DirBuilderExt as _,
+            fs::{DirBuilderExt as _, MetadataExt as _},
             net::{SocketAddr, UnixDatagram},
         },
     },
@@ -33,7 +33,7 @@ use std::{
 use rustix::fs::{Access, AtFlags, CWD, FlockOperation, accessat, flock, statfs};
 
 use super::ownership;
-use crate::wait::wait_until;
+use crate::{pin_folder, pin_garbage, wait::wait_until};
 
 /// Root of the pins.
 pub const ROOT: &str = "/sys/fs/bpf/ghostport";
@@ -61,6 +61,11 @@ pub enum PinDir {
 impl PinDir {
     const ALL: [Self; 6] =
         [Self::Maps, Self::Counters, Self::Sockets, Self::Links, Self::Filters, Self::Qdiscs];
+
+    /// Whether its entries are folders, and not pinned objects.
+    const fn holds_markers(self) -> bool {
+        matches!(self, Self::Filters | Self::Qdiscs)
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -106,16 +111,35 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Opens the directory, which is created if it is missing, and takes its lock.
+    /// Opens the directory, which is created if it is missing, and takes its lock. Where `root` is not
+    /// the agent's alone, it is another one beside it.
+    ///
+    /// What cannot be a pin of the agent is removed.
     pub fn open(root: &Path) -> Result<Self, PinsError> {
+        if let Some(why) = pin_folder::distrusted(root) {
+            let folder = pin_folder::chosen(root);
+            tracing::warn!(
+                why, used = %folder.display(),
+                "{} is not the agent's, and another folder is used", root.display()
+            );
+            return Self::open_trusted(&folder);
+        }
+        Self::open_trusted(&pin_folder::chosen(root))
+    }
+
+    fn open_trusted(root: &Path) -> Result<Self, PinsError> {
         let parent = root.parent().unwrap_or(root);
         if !is_bpf_filesystem(parent) {
             let why = format!("no BPF filesystem is mounted at {}", parent.display());
             return Err(PinsError::Unusable { path: root.to_path_buf(), why });
         }
+        let owner = fs::symlink_metadata(root).ok().map(|found| found.uid());
         make_directory(root).map_err(|error| refused(root, &error))?;
         let lock = take_lock(root)?;
-        for folder in PinDir::ALL.map(|dir| root.join(dir.name())) {
+        for dir in PinDir::ALL {
+            let folder = root.join(dir.name());
+            pin_garbage::sweep(&folder, owner, dir.holds_markers())
+                .map_err(|error| refused(&folder, &error))?;
             make_directory(&folder).map_err(|error| refused(&folder, &error))?;
             for pin in names_in(&folder).iter().map(|name| folder.join(name)) {
                 ownership::take(&pin).map_err(|error| refused(&pin, &error))?;
@@ -124,9 +148,22 @@ impl Pins {
         Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
 
-    /// Opens the directory if it exists.
-    pub fn open_existing(root: &Path) -> Result<Option<Self>, PinsError> {
-        if root.is_dir() { Self::open(root).map(Some) } else { Ok(None) }
+    /// Opens every directory that agents have made. One that is not the agent's is left alone; an
+    /// error if it is the only one.
+    pub fn open_existing(root: &Path) -> Result<Vec<Self>, PinsError> {
+        let folders = pin_folder::existing(root);
+        match pin_folder::distrusted(root) {
+            Some(why) if folders.is_empty() => {
+                Err(PinsError::Unusable { path: root.to_owned(), why })
+            }
+            _ => folders.iter().map(|folder| Self::open_trusted(folder)).collect(),
+        }
+    }
+
+    /// Opens the other directories that agents have made: an earlier one found this one's name taken.
+    pub fn open_others(&self, root: &Path) -> Result<Vec<Self>, PinsError> {
+        let others = pin_folder::existing(root).into_iter().filter(|folder| *folder != self.root);
+        others.map(|folder| Self::open_trusted(&folder)).collect()
     }
 
     /// Path of a pin.
@@ -185,13 +222,7 @@ impl Pins {
 
     /// Removes the whole directory.
     pub fn remove_all(self) -> io::Result<()> {
-        for dir in PinDir::ALL {
-            self.clear(dir)?;
-        }
-        for name in names_in(&self.root) {
-            remove(&self.root.join(name))?;
-        }
-        fs::remove_dir(&self.root)
+        fs::remove_dir_all(&self.root)
     }
 }
 
@@ -233,7 +264,8 @@ fn refused(path: &Path, error: &io::Error) -> PinsError {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
-    let result = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let result = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
@@ -265,7 +297,6 @@ fn take_lock(root: &Path) -> Result<File, PinsError> {
 
 /// Process that holds the lock on an open file, from `/proc/locks`.
 pub(crate) fn lock_holder(file: &File) -> Option<i32> {
-    use std::os::unix::fs::MetadataExt as _;
     let inode = file.metadata().ok()?.ino();
     let locks = fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| {

@@ -15,6 +15,7 @@ use rustix::{
 use super::{
     hooks::{Hook, HookStatus},
     interfaces::Interface,
+    pin_folder,
     pinned::Pinned,
     pins::{PinDir, lock_holder},
     record::{self, Record},
@@ -36,16 +37,20 @@ pub struct Running {
 pub fn running(root: &Path) -> Option<Running> {
     let record = Record::read(Path::new(record::FOLDER)).filter(is_of_an_agent);
     let recorded = record.as_ref().map(|record| record.pid as i32);
-    let locked = File::open(root).ok().and_then(|directory| {
+    let locked = |folder: &PathBuf| {
+        let directory = File::open(folder).ok()?;
         let refused = flock(&directory, FlockOperation::NonBlockingLockShared).err()?;
-        (refused == Errno::WOULDBLOCK).then(|| lock_holder(&directory))
-    });
-    let (pid, is_pinned) = match locked {
-        Some(holder) => (holder.or(recorded), true),
-        None => (Some(recorded?), false),
+        let holder = (refused == Errno::WOULDBLOCK).then(|| lock_holder(&directory))?;
+        // Any user may lock a folder of theirs.
+        let is_agents = pin_folder::is_ours(folder) || (holder.is_some() && holder == recorded);
+        is_agents.then(|| (folder.clone(), holder))
+    };
+    let (root, pid, is_pinned) = match pin_folder::candidates(root).iter().find_map(locked) {
+        Some((folder, holder)) => (folder, holder.or(recorded), true),
+        None => (root.to_path_buf(), Some(recorded?), false),
     };
     let record = record.filter(|_| pid == recorded);
-    Some(Running { root: root.to_path_buf(), pid, is_pinned, record })
+    Some(Running { root, pid, is_pinned, record })
 }
 
 /// Whether the process that wrote a record still runs this program. Every user can read its name,
@@ -82,6 +87,11 @@ impl Running {
     /// Whether this process may read which hooks it has.
     pub fn has_hooks(&self) -> bool {
         self.record.is_some() || self.shows_pins()
+    }
+
+    /// The folder of its pins, if it has any.
+    pub fn pins(&self) -> Option<&Path> {
+        self.is_pinned.then_some(&*self.root)
     }
 
     fn shows_pins(&self) -> bool {

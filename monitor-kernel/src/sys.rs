@@ -3,7 +3,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     os::{
         fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -101,8 +101,25 @@ struct LinkInfo {
 }
 
 /// The facts about a pinned link.
+///
+/// # Errors
+///
+/// `InvalidData` if the pin is of another object.
 pub fn link_facts(pin: &Path) -> io::Result<LinkFacts> {
-    facts_of(&open_pin(pin)?)
+    facts_of(&open_pinned_link(pin)?)
+}
+
+/// Opens a pinned link.
+///
+/// # Errors
+///
+/// As [`link_facts`].
+pub fn open_pinned_link(pin: &Path) -> io::Result<OwnedFd> {
+    let object = open_pin(pin)?;
+    let kind = fs::read_link(format!("/proc/self/fd/{}", object.as_raw_fd()))?;
+    // `bpf_link_new_fd` and `bpf_link_prime` in `kernel/bpf/syscall.c` name it differently.
+    let is_link = ["anon_inode:bpf-link", "anon_inode:bpf_link"].map(Path::new).contains(&&*kind);
+    if is_link { Ok(object) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// The facts about an open link.
@@ -147,7 +164,11 @@ pub fn pin_link(link: &OwnedFd, pin: &Path) -> io::Result<()> {
 /// Detaches the program behind a pinned link at once; otherwise the kernel detaches it after the pin
 /// is removed (`bpf_free_inode` in `kernel/bpf/inode.c`). Links of tracing programs refuse.
 pub fn detach_link(pin: &Path) -> io::Result<()> {
-    let link = open_pin(pin)?;
+    detach(&open_pinned_link(pin)?)
+}
+
+/// [`detach_link`] of an open link.
+pub fn detach(link: &OwnedFd) -> io::Result<()> {
     // `{ u32 link_fd; }`
     let first = pair(link.as_raw_fd() as u32, 0);
     bpf(LINK_DETACH, &mut Attributes { first, second: 0, third: 0 }).map(drop)

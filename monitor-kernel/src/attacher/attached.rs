@@ -14,14 +14,16 @@ use crate::{
 
 impl Attacher {
     /// Hooks that should be attached, and that the kernel has not attached. An interface that goes
-    /// takes its hooks with it.
+    /// takes its hooks with it. Links whose pins were removed are pinned again.
     pub fn detached(&self, pins: Option<&Pins>) -> Vec<Key> {
+        if let Some(pins) = pins {
+            self.links.restore_pins(pins);
+        }
         // One socket for all filters.
         let mut netlink = None;
         let is_attached = |status: &HookStatus| status.attached.is_some();
         let hooks = self.statuses.iter().filter(|(_, status)| is_attached(status));
-        let detached =
-            hooks.filter(|(key, status)| !self.is_attached(**key, status, pins, &mut netlink));
+        let detached = hooks.filter(|(key, status)| !self.is_attached(**key, status, &mut netlink));
         detached.map(|(key, _)| *key).collect()
     }
 
@@ -29,11 +31,10 @@ impl Attacher {
         &self,
         (hook, ifindex): Key,
         status: &HookStatus,
-        pins: Option<&Pins>,
         netlink: &mut Option<Socket>,
     ) -> bool {
         if status.attached != Some(HookMechanism::Clsact) {
-            return self.links.are_attached(hook, ifindex, pins);
+            return self.links.are_attached(hook, ifindex);
         }
         let filter = self.filters.iter().find(|filter| filter.serves(hook, ifindex));
         let Some(filter) = filter else { return false };

@@ -31,7 +31,7 @@ impl Attacher {
         self.load_holders();
         self.watch_captures();
         self.loader.release();
-        self.open_socket_programs(pins);
+        self.open_socket_programs();
         changes.into()
     }
 
@@ -51,7 +51,7 @@ impl Attacher {
         let restore = |hook| self.attach_socket_hook(hook, mechanism, pins);
         let changes = due.into_iter().map(restore).collect();
         self.loader.release();
-        self.open_socket_programs(pins);
+        self.open_socket_programs();
         changes
     }
 
@@ -71,8 +71,8 @@ impl Attacher {
         status
     }
 
-    fn open_socket_programs(&mut self, pins: Option<&Pins>) {
-        let programs = self.links.socket_programs(pins);
+    fn open_socket_programs(&mut self) {
+        let programs = self.links.socket_programs();
         self.socket_programs =
             programs.into_iter().filter_map(|id| sys::open_program(id).ok()).collect();
     }

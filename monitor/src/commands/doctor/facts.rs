@@ -13,7 +13,8 @@ use monitor_kernel::{
     capabilities::{self, CAPABILITIES, Capability},
     cgroup, limits,
     lockdown::{self, Lockdown},
-    pins,
+    pin_folder, pins,
+    running::Running,
     time_namespace::{ClockShift, clock_shift},
     tracefs,
 };
@@ -274,7 +275,16 @@ fn bpffs(agent: &Agent) -> Fact {
     if is_ordinary_user() && agent.traces.as_ref().is_none_or(|traces| !traces.is_pinned) {
         return fact(BPFFS).unknown("mounted; what an agent has in it is not visible to you");
     }
-    match (&agent.traces, pins::check_writable(Path::new(pins::ROOT))) {
+    let root = Path::new(pins::ROOT);
+    if let Some(why) = pin_folder::distrusted(root) {
+        let used = agent.traces.as_ref().and_then(Running::pins).filter(|used| *used != root);
+        let used = used.map_or("another folder".to_owned(), |used| used.display().to_string());
+        return fact(&format!("{}: {why}; pins are in {used}", pins::ROOT)).lost(
+            "whatever made that folder may have tried to be taken for the agent",
+            format!("find out who made {}, remove it, and restart the agent", pins::ROOT),
+        );
+    }
+    match (&agent.traces, pins::check_writable(root)) {
         (Some(traces), _) if traces.is_pinned => fact(BPFFS),
         (Some(_), Ok(())) => fact("the agent has nothing in /sys/fs/bpf")
             .lost(COSTS, "its log says why; start it again where it can write there"),

@@ -105,40 +105,46 @@ fn a_detached_link_is_noticed_and_attached_again() {
     });
 }
 
-/// A link ends with its last pin.
+/// The agent holds its links open, and pins them again for the next one.
 #[test]
-fn a_removed_pin_is_noticed() {
+fn a_removed_pin_detaches_nothing() {
     in_world(|world| {
         let (peer, agent) = veth_world(world, &config());
         await_hooked(&agent, &["gp0"]);
-        is_lost_and_restored(&agent, "ingress", "gp0", || {
-            links("ingress").iter().for_each(|pin| fs::remove_file(pin).expect("removed"));
-        });
+        for hook in ["ingress", "egress", "bind", "listen", "close"] {
+            let pins = links(hook);
+            pins.iter().for_each(|pin| fs::remove_file(pin).expect("removed"));
+            drop(UdpSocket::bind(("127.0.0.1", watched())).expect("bound"));
+            eventually("the pins", || (links(hook) == pins).then_some(()));
+        }
+        assert_eq!(binds(&agent), 5);
+        for hook in ["ingress", "egress", "bind", "listen", "close"] {
+            assert_eq!(losses(&agent, hook), 0.0, "{hook}");
+        }
+        agent.kill9();
+        drop(UdpSocket::bind(("127.0.0.1", watched())).expect("bound"));
         send(&peer, "peer0", 2);
+        let agent = Agent::start(world, &config());
         await_packets(&agent, "gp0", 2);
+        assert_eq!(binds(&agent), 6);
     });
 }
 
 #[test]
 fn a_lost_socket_hook_is_attached_again() {
     in_world(|world| {
-        for mechanism in ["cgroup", "auto"] {
-            let config = Config::new([watched()]).mechanism(mechanism);
-            let agent = Agent::start(world, &config);
-            let pins = links("bind");
-            is_lost_and_restored(&agent, "bind", "", || {
-                match mechanism {
-                    // Nothing detaches a tracing program but the end of its link.
-                    "auto" => pins.iter().for_each(|pin| fs::remove_file(pin).expect("removed")),
-                    // Links of tracepoints refuse.
-                    _ => assert!(pins.iter().any(|pin| detach_link(pin).is_ok())),
-                }
-            });
-            let before = binds(&agent);
-            drop(UdpSocket::bind(("127.0.0.1", watched())).expect("bound"));
-            eventually("a bind", || (binds(&agent) == before + 1).then_some(()));
-            assert_eq!(agent.terminate().code(), Some(0));
-        }
+        // Nothing detaches a tracing program but the end of its link, which the agent holds.
+        let config = Config::new([watched()]).mechanism("cgroup");
+        let agent = Agent::start(world, &config);
+        let pins = links("bind");
+        is_lost_and_restored(&agent, "bind", "", || {
+            // Links of tracepoints refuse.
+            assert!(pins.iter().any(|pin| detach_link(pin).is_ok()));
+        });
+        let before = binds(&agent);
+        drop(UdpSocket::bind(("127.0.0.1", watched())).expect("bound"));
+        eventually("a bind", || (binds(&agent) == before + 1).then_some(()));
+        assert_eq!(agent.terminate().code(), Some(0));
     });
 }
 

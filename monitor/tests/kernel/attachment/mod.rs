@@ -4,6 +4,7 @@ mod blind_spots;
 mod detached;
 mod names;
 mod neighbours;
+mod pins;
 mod restart;
 mod selection;
 mod support;
