@@ -12,7 +12,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketType, bind, listen, socket, sockopt},
+    net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, listen, socket_with, sockopt},
     thread::{Uid, gettid, set_thread_res_uid},
 };
 use serde_json::{Value, json};
@@ -245,12 +245,24 @@ pub fn sharing_listener(address: SocketAddr) -> OwnedFd {
 
 /// A new TCP socket.
 pub fn tcp(family: AddressFamily) -> OwnedFd {
-    socket(family, SocketType::STREAM, None).expect("a socket")
+    own_socket(family, SocketType::STREAM, None).expect("a socket")
+}
+
+/// A new socket, which programs that this one executes do not inherit.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn own_socket(
+    family: AddressFamily,
+    kind: SocketType,
+    protocol: Option<Protocol>,
+) -> rustix::io::Result<OwnedFd> {
+    socket_with(family, kind, SocketFlags::CLOEXEC, protocol)
 }
 
 /// A new UDP socket.
 pub fn udp(family: AddressFamily) -> OwnedFd {
-    socket(family, SocketType::DGRAM, None).expect("a socket")
+    own_socket(family, SocketType::DGRAM, None).expect("a socket")
 }
 
 /// Binds with an address that is laid out as one of IPv4, but has another family: the port lies in

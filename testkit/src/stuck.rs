@@ -14,9 +14,11 @@ use std::{
 
 use rustix::{
     mm::{MapFlags, ProtFlags, mmap, mmap_anonymous},
-    net::{AddressFamily, SocketType, bind, socket},
+    net::{AddressFamily, SocketType, bind},
     stdio::{stdin, stdout},
 };
+
+use super::calls::own_socket;
 
 /// The variable that holds the order of the process, which is the test program itself.
 const ORDER: &str = "GHOSTPORT_TEST_STUCK";
@@ -78,7 +80,7 @@ impl Drop for StuckProcess {
 pub fn act_as_ordered() {
     let Ok(order) = env::var(ORDER) else { return };
     let (port, file) = order.split_once(' ').expect("a port and a file");
-    let udp = || socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+    let udp = || own_socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
     let (tried, used) = (udp(), udp());
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let watched = address(port.parse().expect("a port"));

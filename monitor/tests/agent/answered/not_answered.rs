@@ -9,10 +9,11 @@ use std::{
 };
 
 use rustix::net::{
-    AddressFamily, SocketAddrV4, SocketType, bind, listen, socket, sockopt::set_socket_reuseport,
+    AddressFamily, SocketAddrV4, SocketType, bind, listen, sockopt::set_socket_reuseport,
 };
 use testkit::{
     agent::Agent,
+    calls::own_socket,
     eventually,
     world::{HERE, Peer, THERE, in_world},
 };
@@ -47,7 +48,7 @@ fn a_listener_answers_itself() {
 
 /// A listener that shares its port.
 fn sharing_listener() -> OwnedFd {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let socket = own_socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
     set_socket_reuseport(&socket, true).expect("an option");
     bind(&socket, &SocketAddrV4::new(HERE, watched())).expect("bound");
     listen(&socket, 8).expect("a listener");
@@ -120,7 +121,8 @@ fn a_client_that_has_the_watched_port_is_no_server() {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8443)).expect("bound");
         let _server = serve(listener);
         let _connection = peer.run(|| {
-            let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+            let socket =
+                own_socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
             bind(&socket, &SocketAddrV4::new(THERE, watched())).expect("bound");
             rustix::net::connect(&socket, &SocketAddrV4::new(HERE, 8443)).expect("connected");
             socket

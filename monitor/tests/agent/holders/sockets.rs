@@ -4,10 +4,7 @@ use std::{
     fs::{self, File},
     io::Read as _,
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     process::{self},
     thread,
 };
@@ -18,16 +15,13 @@ use ghostport::{
 };
 use monitor_common::flow::{Protocol, Side};
 use rustix::{
-    net::{
-        AddressFamily, Protocol as NetProtocol, RawProtocol, SocketFlags, SocketType, bind, listen,
-        socket_with,
-    },
+    net::{AddressFamily, Protocol as NetProtocol, RawProtocol, SocketType, bind, listen},
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use serde_json::{Value, json};
 use testkit::{
     agent::{finish, json, stderr, stdout},
-    calls::{at, v4},
+    calls::{at, own_socket, v4},
     kernel::is_at_least,
     privileges::{Privileges, SOMEBODY},
     sh,
@@ -90,15 +84,6 @@ fn check_describes_a_socket_in_full() {
     });
 }
 
-/// A socket that what is executed does not inherit.
-fn own_socket(
-    family: AddressFamily,
-    kind: SocketType,
-    protocol: Option<NetProtocol>,
-) -> Option<OwnedFd> {
-    socket_with(family, kind, SocketFlags::CLOEXEC, protocol).ok()
-}
-
 /// The sockets on a port as transport, family, local address, peer, state and side.
 fn summary(port: u16) -> Vec<String> {
     let (_, document) = check(&[port]);
@@ -146,7 +131,7 @@ fn finds_the_holder_of_a_multipath_socket() {
     const MPTCP: u32 = 262;
     in_world(|_| {
         let protocol = RawProtocol::new(MPTCP).map(NetProtocol::from_raw);
-        let Some(listener) = own_socket(AddressFamily::INET, SocketType::STREAM, protocol) else {
+        let Ok(listener) = own_socket(AddressFamily::INET, SocketType::STREAM, protocol) else {
             return eprintln!("skipped: this kernel has no MPTCP");
         };
         bind(&listener, &v4(port(0))).expect("bound");

@@ -8,15 +8,12 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{
-        AddressFamily, Protocol, RawProtocol, SocketType, bind, connect, getsockname, listen,
-        socket,
-    },
+    net::{AddressFamily, Protocol, RawProtocol, SocketType, bind, connect, getsockname, listen},
 };
 use testkit::{
     calls::{
         Call, NOBODY, as_user, at, bind_udp_in_use, bind_udp_twice, bound_life, listening_life,
-        privileged, refusal, sharing_listener, tcp, udp, v4,
+        own_socket, privileged, refusal, sharing_listener, tcp, udp, v4,
     },
     child::{forked, left_open},
     compat,
@@ -75,7 +72,7 @@ pub(super) fn server(family: AddressFamily, address: SocketAddr) -> Vec<Call> {
 pub(super) fn multipath_server() -> Option<Vec<Call>> {
     const MPTCP: u32 = 262;
     let protocol = RawProtocol::new(MPTCP).map(Protocol::from_raw);
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, protocol).ok()?;
+    let socket = own_socket(AddressFamily::INET, SocketType::STREAM, protocol).ok()?;
     Some(serve(socket, v4(port(23))))
 }
 
@@ -209,7 +206,7 @@ pub(super) fn bind_for_good(
     kind: SocketType,
     address: SocketAddr,
 ) -> rustix::io::Result<BorrowedFd<'static>> {
-    let socket = socket(AddressFamily::INET, kind, None)?;
+    let socket = own_socket(AddressFamily::INET, kind, None)?;
     bind(&socket, &address)?;
     Ok(left_open(socket))
 }

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
+use rustix::net::{AddressFamily, SocketType, bind, sockopt};
 use testkit::{
     agent::{Agent, Config},
+    calls::own_socket,
     scaled, sh,
     wire::{Wire, index_of},
     world::{HERE, THERE, in_world, set_sysctl},
@@ -112,7 +113,7 @@ fn bound_nonlocally(address: IpAddr) -> OwnedFd {
 }
 
 fn bound_transparently(address: IpAddr) -> OwnedFd {
-    let bound = socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+    let bound = own_socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
     sockopt::set_ip_freebind(&bound, false).expect("an option");
     testkit::wire::make_transparent(&bound);
     bind(&bound, &SocketAddr::new(address, watched())).expect("bound");

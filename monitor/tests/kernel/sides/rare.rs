@@ -8,11 +8,12 @@ use std::{
 
 use rustix::net::{
     AddressFamily, Protocol, RawProtocol, RecvFlags, SendFlags, SocketType, accept, bind, connect,
-    listen, recv, recvfrom, send, sendto, socket,
+    listen, recv, recvfrom, send, sendto,
 };
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, finish, ghostport},
+    calls::own_socket,
     eventually,
     wire::Wire,
     world::{HERE, Peer, THERE, in_world},
@@ -26,7 +27,7 @@ use super::support::{
 /// A socket of a protocol, which this kernel may lack.
 fn open(kind: SocketType, protocol: u8) -> Option<OwnedFd> {
     let number = RawProtocol::new(protocol.into()).map(Protocol::from_raw);
-    socket(AddressFamily::INET, kind, number).ok()
+    own_socket(AddressFamily::INET, kind, number).ok()
 }
 
 fn lite() -> Option<OwnedFd> {

@@ -20,6 +20,7 @@ use monitor_kernel::{
 use rustix::net::{AddressFamily, SocketType};
 use testkit::{
     agent::{Agent, Config},
+    calls::own_socket,
     eventually, sh,
     wire::{Wire, index_of},
     world::{HERE, Peer, THERE, in_world},
@@ -342,8 +343,7 @@ fn count_who_began(peer: &Peer) {
 
 /// A connection to `address` from a port of the caller's choice.
 fn connect_from(port: u16, address: SocketAddr) -> TcpStream {
-    let socket =
-        rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let socket = own_socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
     rustix::net::bind(&socket, &SocketAddr::from((THERE, port))).expect("bound");
     rustix::net::connect(&socket, &address).expect("connected");
     socket.into()

@@ -9,13 +9,13 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketType, bind, getsockname, listen, socket, sockopt},
+    net::{AddressFamily, SocketType, bind, getsockname, listen, sockopt},
 };
 use testkit::{
     calls::{
         Call, MECHANISMS, NOBODY, as_user, at, bind_as, bind_nowhere, bind_udp_in_use,
-        bind_udp_twice, bound_life, listening_life, privileged, refusal, sharing_listener, tcp,
-        udp, v4,
+        bind_udp_twice, bound_life, listening_life, own_socket, privileged, refusal,
+        sharing_listener, tcp, udp, v4,
     },
     world::{Peer, in_world, netns_inode, port, set_sysctl},
 };
@@ -236,7 +236,7 @@ fn not_ports(bench: &mut Bench) {
     let unwatched = UdpSocket::bind("127.0.0.1:9").expect("bound");
     let nowhere = udp(AddressFamily::INET);
     assert!(!bind_nowhere(&nowhere));
-    let netlink = socket(AddressFamily::NETLINK, SocketType::RAW, None);
+    let netlink = own_socket(AddressFamily::NETLINK, SocketType::RAW, None);
     // A netlink address whose third and fourth byte, its padding, read like a port.
     let netlink = netlink.expect("a socket");
     bind_as(&netlink, AddressFamily::NETLINK, port(40));

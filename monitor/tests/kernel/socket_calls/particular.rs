@@ -9,12 +9,12 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, Protocol, RawProtocol, SocketType, bind, listen, socket},
+    net::{AddressFamily, Protocol, RawProtocol, SocketType, bind, listen},
 };
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config},
-    calls::{Call, MECHANISMS, at, bound_life, listening_life, tcp, v4},
+    calls::{Call, MECHANISMS, at, bound_life, listening_life, own_socket, tcp, v4},
     metrics::Counts,
     process::assert_born,
     uring,
@@ -97,7 +97,7 @@ fn ignores_raw_sockets() {
         let agent = Agent::start(world, &Config::new([TCP, UDP]));
         for number in [TCP, UDP] {
             let protocol = RawProtocol::new(number.into()).map(Protocol::from_raw);
-            let raw = socket(AddressFamily::INET, SocketType::RAW, protocol).expect("a socket");
+            let raw = own_socket(AddressFamily::INET, SocketType::RAW, protocol).expect("a socket");
             bind(&raw, &v4(number)).expect("bound");
         }
         let events = agent.socket_events();
@@ -124,7 +124,7 @@ fn multipath_lives(mut bench: Bench, mechanism: &str) {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let open = || {
             let protocol = RawProtocol::new(MPTCP).map(Protocol::from_raw);
-            socket(family, SocketType::STREAM, protocol)
+            own_socket(family, SocketType::STREAM, protocol)
         };
         let Ok(listener) = open() else {
             return eprintln!("skipped: this kernel has no MPTCP");

@@ -4,10 +4,10 @@ use std::{net::SocketAddr, os::fd::OwnedFd};
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, Protocol, RawProtocol, SocketType, bind, listen, socket},
+    net::{AddressFamily, Protocol, RawProtocol, SocketType, bind, listen},
 };
 use testkit::{
-    calls::{Call, MECHANISMS, at, bound_life, listening_life, v4},
+    calls::{Call, MECHANISMS, at, bound_life, listening_life, own_socket, v4},
     world::{in_world, port},
 };
 
@@ -15,7 +15,7 @@ use super::bench::Bench;
 
 fn open(address: SocketAddr, kind: SocketType, protocol: u32) -> Option<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    socket(family, kind, RawProtocol::new(protocol).map(Protocol::from_raw)).ok()
+    own_socket(family, kind, RawProtocol::new(protocol).map(Protocol::from_raw)).ok()
 }
 
 /// Runs a life with every mechanism that this kernel has.
