@@ -74,6 +74,8 @@ pub(super) fn strip(linktype: u16, packet: &[u8]) -> Carried<'_> {
         linktype::AVS => avs(reader),
         linktype::NFLOG => nflog(reader),
         linktype::PKTAP | linktype::PKTAP_OF_APPLE => pktap(reader),
+        linktype::PPI => ppi(reader),
+        linktype::SLIP => skip(reader, 16),
         linktype::PFLOG => pflog(reader),
         linktype::ENC => skip(reader, 12),
         _ => return Carried::Unsupported,
@@ -288,10 +290,23 @@ fn pktap<'a>(mut reader: Reader<'a>) -> Option<Carried<'a>> {
     let mut packet = start;
     packet.take(len)?;
     // One inside another would never end.
-    if matches!(linktype, linktype::PKTAP | linktype::PKTAP_OF_APPLE) {
+    if matches!(linktype, linktype::PKTAP | linktype::PKTAP_OF_APPLE | linktype::PPI) {
         return Some(Carried::Other);
     }
     Some(strip(linktype, packet.rest()))
+}
+
+/// Per-Packet Information: its length, and the link layer of what follows.
+fn ppi<'a>(mut reader: Reader<'a>) -> Option<Carried<'a>> {
+    let start = reader;
+    let _version_and_flags = reader.be16()?;
+    let len = usize::from(reader.le16()?);
+    let linktype = u16::try_from(reader.le32()?).ok()?;
+    let mut packet = start;
+    packet.take(len.max(8))?;
+    // One inside another would never end.
+    let is_nested = matches!(linktype, linktype::PPI | linktype::PKTAP | linktype::PKTAP_OF_APPLE);
+    Some(if is_nested { Carried::Other } else { strip(linktype, packet.rest()) })
 }
 
 /// OpenBSD's packet filter: a header that says its own length, padded to four bytes.
@@ -354,6 +369,8 @@ mod tests {
             (linktype::RADIOTAP, [&[0, 0, 8, 0, 0, 0, 0, 0][..], &data].concat()),
             (linktype::PKTAP, pktap),
             (linktype::PFLOG, padded(&[61], 64)),
+            (linktype::PPI, [&[0, 0, 8, 0, 101, 0, 0, 0][..]].concat()),
+            (linktype::SLIP, padded(&[0], 16)),
             (linktype::RAW, vec![]),
         ] {
             let packet = behind(&header);

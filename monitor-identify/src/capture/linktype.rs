@@ -2,6 +2,8 @@
 
 pub(super) const NULL: u16 = 0;
 pub(super) const ETHERNET: u16 = 1;
+/// A direction and a compressed header in front of the packet.
+pub(super) const SLIP: u16 = 8;
 pub(super) const PPP: u16 = 9;
 /// What some systems write in place of [`RAW`].
 pub(super) const RAW_OF_BSD: u16 = 12;
@@ -22,6 +24,7 @@ pub(super) const RADIOTAP: u16 = 127;
 pub(super) const PKTAP_OF_APPLE: u16 = 149;
 pub(super) const AVS: u16 = 163;
 pub(super) const PPP_PPPD: u16 = 166;
+pub(super) const PPI: u16 = 192;
 pub(super) const PPP_WITH_DIRECTION: u16 = 204;
 pub(super) const IPV4: u16 = 228;
 pub(super) const IPV6: u16 = 229;
@@ -34,24 +37,32 @@ pub(super) const fn name(number: u16) -> Option<&'static str> {
     Some(match number {
         3 => "AX.25",
         6 => "Token Ring",
-        7 => "ARCNET",
-        8 => "SLIP",
+        7 | 129 => "ARCNET",
         10 => "FDDI",
-        100 => "ATM",
+        100 | 106 | 123 => "ATM",
         122 => "IP over Fibre Channel",
+        130..=138 | 164 | 178..=186 | 194 | 200 | 238 => "Juniper's own",
+        139..=142 => "SS7",
         143 => "DOCSIS",
         144 => "IrDA",
         147..=162 => "for private use",
+        165 => "BACnet MS/TP",
         187 | 201 => "Bluetooth",
         189 | 220 | 249 => "USB",
         195 | 215 | 230 | 283 => "IEEE 802.15.4",
         197 => "ERF",
+        226 => "IPNET of Solaris",
         227 => "CAN",
+        231 => "D-Bus",
+        242 => "IP over InfiniBand",
         240 | 241 => "netANALYZER",
         247 => "InfiniBand",
         251 | 256 => "Bluetooth Low Energy",
         252 => "Wireshark's upper layers",
         253 => "Netlink",
+        271 => "vsock",
+        281 | 282 => "Broadcom's tags",
+        284 | 285 => "Marvell's tags",
         _ => return None,
     })
 }

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod finding;
 mod flight;
+mod foreign;
 mod link;
 mod linktype;
 mod packet;
@@ -26,5 +27,6 @@ pub use self::{
     error::CaptureError,
     file::{is_capture, read as read_capture},
     finding::{Finding, Summary},
+    foreign::foreign_format,
     segments::{Joined, Segment, join_segments},
 };

@@ -82,8 +82,12 @@ fn session_end(
     const ONE_PACKET: u8 = 0x0a;
     let is_bare = header[0] == ONE_PACKET && matches!(header[3], 0x00 | 0x10) && content.is_empty();
     let is_initiator = header[1] & 0x80 == 0;
-    let is_there =
-        payload.destination_port == Some(port::WTP) && is_initiator && is_on_port(payload);
+    // The transaction that began the session had the first number.
+    let is_later = header[1] != 0 || header[2] != 0;
+    let is_there = payload.destination_port == Some(port::WTP)
+        && is_initiator
+        && is_later
+        && is_on_port(payload);
     (is_bare && is_there).then(|| {
         let mut details = head("Invoke", header);
         details.set("class", 0);

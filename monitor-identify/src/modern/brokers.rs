@@ -79,7 +79,7 @@ fn subscribe(payload: &Payload<'_>) -> Option<Identification> {
         rest.u8()?;
     }
     let topic = rest.block16()?;
-    let is_topic = topic.len() >= 3 && topic.iter().all(|byte| byte.is_ascii_graphic());
+    let is_topic = !topic.is_empty() && topic.iter().all(|byte| byte.is_ascii_graphic());
     let is_end = if kind == 0x82 { rest.u8()? & 3 < 3 } else { true };
     if len + 2 != payload.wire_len || message == 0 || !is_topic || !is_end {
         return None;

@@ -82,7 +82,16 @@ fn decimal_line(reader: &mut Reader<'_>) -> Option<usize> {
 
 /// Answers that other protocols do not have: mail servers say `+OK` with words behind it.
 fn status(bytes: &[u8]) -> Option<Identification> {
-    const ERRORS: [&[u8]; 7] = [
+    const ERRORS: [&[u8]; 16] = [
+        b"-MISCONF ",
+        b"-LOADING Redis",
+        b"-READONLY ",
+        b"-WRONGTYPE ",
+        b"-EXECABORT ",
+        b"-CLUSTERDOWN ",
+        b"-ASK ",
+        b"-CROSSSLOT ",
+        b"-NOSCRIPT ",
         b"-ERR unknown command",
         b"-NOAUTH ",
         b"-DENIED Redis",
@@ -107,8 +116,24 @@ fn status(bytes: &[u8]) -> Option<Identification> {
 
 fn inline(bytes: &[u8]) -> Option<Identification> {
     // AUTH is not among them: mail and FTP have it as well.
-    const COMMANDS: [&[u8]; 6] =
-        [b"ping\r\n", b"info\r\n", b"config get ", b"config set ", b"slaveof ", b"command\r\n"];
+    const COMMANDS: [&[u8]; 16] = [
+        b"ping\r\n",
+        b"info\r\n",
+        b"config get ",
+        b"config set ",
+        b"config rewrite\r\n",
+        b"slaveof ",
+        b"replicaof ",
+        b"command\r\n",
+        b"flushall\r\n",
+        b"flushdb\r\n",
+        b"dbsize\r\n",
+        b"keys *",
+        b"client list\r\n",
+        b"module load ",
+        b"eval \"",
+        b"bgsave\r\n",
+    ];
     let line = first_line(bytes);
     // A client may send many commands at once.
     let is_pipeline = bytes.len() > 6 && starts_with_ignoring_case(bytes, b"ping\r\n");

@@ -10,11 +10,19 @@ pub(crate) fn modbus(payload: &Payload<'_>) -> Option<Identification> {
     let len = usize::from(reader.be16()?);
     let unit = reader.u8()?;
     let function = reader.u8()?;
-    if protocol != 0 || len + 6 != payload.wire_len || !(2..=254).contains(&len) {
+    if protocol != 0 || len + 6 > payload.wire_len || !(2..=254).contains(&len) {
         return None;
     }
     let name = modbus_function(function & 0x7f)?;
     let content = reader.rest();
+    let content = content.get(..len - 2).unwrap_or(content);
+    // Several messages may share a segment.
+    let next = payload.bytes.get(len + 6..).unwrap_or_default();
+    let is_chain = matches!(next, [_, _, 0, 0, 0, 2..=254, _, function, ..]
+        if modbus_function(function & 0x7f).is_some());
+    if len + 6 != payload.wire_len && !is_chain {
+        return None;
+    }
     // Sizes of requests and responses, from the unit on.
     let is_size = match (function, content) {
         (0x80.., [1..=11, ..]) => len == 3,

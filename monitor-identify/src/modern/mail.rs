@@ -3,7 +3,7 @@
 use crate::{
     Grade, Identification, Payload, Verdict,
     details::Details,
-    reader::{first_line, is_printable, starts_with_ignoring_case as begins},
+    reader::{first_line, starts_with_ignoring_case as begins},
 };
 
 const MAIL_WORDS: [&[u8]; 7] =
@@ -305,11 +305,14 @@ pub(crate) fn nntp(payload: &Payload<'_>) -> Option<Identification> {
     Some(said(Verdict::Nntp, grade, "a command of news clients", ("command", line)))
 }
 
-/// The first line, which must be there up to its end and be printable.
+/// The first line, which must be there up to its end and have no control characters. Greetings that
+/// are longer than a segment have no end in it.
 fn line<'a>(payload: &Payload<'a>) -> Option<&'a [u8]> {
     let line = first_line(payload.bytes);
-    let is_line = line.len() >= 4 && line.len() < payload.bytes.len() && is_printable(line);
-    is_line.then_some(line)
+    let has_end =
+        line.len() < payload.bytes.len() || line.starts_with(b"220 ") || begins(line, b"EHLO ");
+    let is_text = || line.iter().all(|byte| *byte >= 0x20 && *byte != 0x7f);
+    (line.len() >= 4 && has_end && is_text()).then_some(line)
 }
 
 /// The text behind a code, in the last line of a reply or another one.

@@ -157,7 +157,7 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     Signature::tcp(first::PRINTABLE, cache::redis),
     Signature::tcp(b"254EHLMRQNDSVAehlmrqndsva", mail::smtp),
     Signature::tcp(first::PRINTABLE, mail::nntp),
-    Signature::tcp(b"125UPASFETCRLNQMDuplcrs", mail::ftp),
+    Signature::tcp(b"12345UPASFETCRLNQMDuplcrs", mail::ftp),
     // Structures that say little.
     Signature::tcp(first::ANY, games::minecraft),
     Signature::tcp(&[0, 4, 5], tunnel::socks),

@@ -6,7 +6,12 @@ use monitor_common::flow::Protocol;
 use crate::{Grade, Identification, Payload, Verdict, details::Details, reader::Reader};
 
 const OP_REPLY: u32 = 1;
+/// Operations of servers before version 6.
+const OP_UPDATE: u32 = 2001;
+const OP_INSERT: u32 = 2002;
 const OP_QUERY: u32 = 2004;
+const OP_GET_MORE: u32 = 2005;
+const OP_DELETE: u32 = 2006;
 const OP_COMPRESSED: u32 = 2012;
 const OP_MSG: u32 = 2013;
 
@@ -52,6 +57,21 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
             reader.array::<20>()?;
             describe(reader.rest(), &mut details)?;
             "OP_REPLY"
+        }
+        OP_UPDATE | OP_INSERT | OP_GET_MORE | OP_DELETE if len == payload.wire_len => {
+            reader.le32()?;
+            let collection = reader.text_to_nul()?;
+            let is_name = collection.contains(&b'.') && collection.iter().all(u8::is_ascii_graphic);
+            if !is_name || reader.rest().len() < 5 {
+                return None;
+            }
+            details.set_text("collection", collection);
+            match opcode {
+                OP_UPDATE => "OP_UPDATE",
+                OP_INSERT => "OP_INSERT",
+                OP_GET_MORE => "OP_GET_MORE",
+                _ => "OP_DELETE",
+            }
         }
         OP_COMPRESSED if reader.le32()? == OP_MSG => "OP_COMPRESSED",
         _ => return None,

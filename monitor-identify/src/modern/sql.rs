@@ -16,7 +16,7 @@ pub(crate) fn mysql(payload: &Payload<'_>) -> Option<Identification> {
     let is_whole = len + 4 == payload.wire_len;
     let found = match (sequence, reader.peek()?) {
         (0, 0x0a) => greeting(&mut reader),
-        (0 | 1, 0xff) if is_whole => refusal(&mut reader),
+        (0..=4, 0xff) if is_whole => refusal(&mut reader),
         (0, 0x02 | 0x03 | 0x16) if is_whole => command(&mut reader),
         (1..=4, 0) if is_whole => acknowledgement(len, reader.rest()),
         (1, _) => login(&mut reader),

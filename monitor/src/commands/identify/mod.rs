@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use monitor_common::flow::Protocol;
 use monitor_identify::{
     Payload,
-    capture::{Compression, Finding, is_capture, read_capture},
+    capture::{Compression, Finding, foreign_format, is_capture, read_capture},
     identify,
 };
 
@@ -108,8 +108,9 @@ fn file(request: &Request<'_>, path: &Path, output: &mut impl Write) -> Result<(
             Some(compression) => format!(" inside {}", compression.name()),
             None => String::new(),
         };
+        let what = foreign_format(&start).map(|what| format!(": it is {what}")).unwrap_or_default();
         bail!(
-            "{name} is neither pcap nor pcapng{inside}; for the bytes of a payload: ghostport identify - < FILE"
+            "{name} is neither pcap nor pcapng{inside}{what}; for the bytes of a payload: ghostport identify - < FILE"
         );
     }
     many(request, start.as_slice().chain(file), output).with_context(|| format!("in {name}"))
