@@ -31,9 +31,14 @@ pub(crate) fn mqtt(payload: &Payload<'_>) -> Option<Identification> {
         }
         [0x30..=0x3d, ..] => publish(payload),
         [0x82 | 0xa2, ..] => subscribe(payload),
-        [0xc0 | 0xd0, 0] if payload.may_be(Protocol::Tcp) && payload.wire_len == 2 => {
-            let reason = "two bytes, which are MQTT's ping or the answer to it";
+        [0xc0 | 0xd0 | 0xe0, 0] if payload.may_be(Protocol::Tcp) && payload.wire_len == 2 => {
+            let reason = "two bytes, which are MQTT's ping, the answer to it, or a goodbye";
             Some(Identification::suspect(Verdict::Mqtt, reason))
+        }
+        [0x40 | 0x50 | 0x62 | 0x70, 2, high, low] if payload.wire_len == 4 => {
+            let is_number = u16::from_be_bytes([*high, *low]) != 0;
+            let reason = "four bytes, with which MQTT acknowledges a message";
+            is_number.then(|| Identification::suspect(Verdict::Mqtt, reason))
         }
         _ => None,
     }

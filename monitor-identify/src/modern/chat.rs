@@ -101,7 +101,10 @@ fn grade_of_client(
         (b"PING" | b"PONG", Some([b':', ..])) => Some(Grade::Consistent),
         (b"PASS", Some(_)) if has(b"\nNICK ") || has(b"\nUSER ") => Some(Grade::Confirmed),
         (b"ERROR", Some([b':', ..])) => Some(Grade::Consistent),
-        (b"MODE", Some([b'#', ..])) => Some(Grade::Consistent),
+        (
+            b"MODE" | b"PART" | b"NAMES" | b"WHO" | b"TOPIC" | b"KICK",
+            Some([b'#' | b'&', _, ..]),
+        ) => Some(Grade::Consistent),
         _ => None,
     }
 }

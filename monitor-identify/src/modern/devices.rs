@@ -285,6 +285,9 @@ pub(crate) fn tftp(payload: &Payload<'_>) -> Option<Identification> {
         4 if payload.has_port(PORT) && payload.wire_len == 4 => {
             (Grade::Consistent, "an acknowledgement of TFTP, on its port")
         }
+        4 if payload.wire_len == 4 && reader.be16()? <= 255 => {
+            (Grade::Suspect, "four bytes, with which TFTP acknowledges one of the first blocks")
+        }
         _ => return None,
     };
     Some(Identification::new(Verdict::Tftp, grade, reason).with(details))
@@ -345,7 +348,7 @@ fn describe_options(options: &[u8], details: &mut Details) -> Option<()> {
 }
 
 fn dhcp6(payload: &Payload<'_>) -> Option<Identification> {
-    const MESSAGES: [&str; 14] = [
+    const MESSAGES: [&str; 16] = [
         "",
         "solicit",
         "advertise",
@@ -360,10 +363,12 @@ fn dhcp6(payload: &Payload<'_>) -> Option<Identification> {
         "information request",
         "relay forward",
         "relay reply",
+        "lease query",
+        "lease query reply",
     ];
     let mut reader = Reader::new(payload.bytes);
-    let kind @ 1..=13 = reader.u8()? else { return None };
-    if kind >= 12 {
+    let kind @ 1..=15 = reader.u8()? else { return None };
+    if matches!(kind, 12 | 13) {
         // A relay: hops and two addresses.
         reader.take(33)?;
     } else {

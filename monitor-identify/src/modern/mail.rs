@@ -233,9 +233,15 @@ pub(crate) fn imap(payload: &Payload<'_>) -> Option<Identification> {
     let line = line(payload)?;
     if let Some(text) = line.strip_prefix(b"* ") {
         let is_own = names(text, &[b"imap"]) || text.starts_with(b"CAPABILITY ");
-        let is_status = [&b"OK "[..], b"PREAUTH ", b"BYE ", b"NO ", b"BAD "]
-            .into_iter()
-            .any(|word| text.starts_with(word));
+        let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let is_data = digits > 0
+            && [&b" EXISTS"[..], b" RECENT", b" EXPUNGE", b" FETCH ("]
+                .into_iter()
+                .any(|word| text[digits..].starts_with(word));
+        let is_status = is_data
+            || [&b"OK "[..], b"PREAUTH ", b"BYE ", b"NO ", b"BAD "]
+                .into_iter()
+                .any(|word| text.starts_with(word));
         if !is_own && !is_status {
             return None;
         }

@@ -16,6 +16,7 @@ mod devices;
 mod dns;
 mod drda;
 mod games;
+mod grid;
 mod implants;
 mod industrial;
 mod java;
@@ -90,7 +91,7 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     Signature::tcp(b"E", clusters::elasticsearch),
     Signature::tcp(b"Z", operations::zabbix),
     Signature::tcp(b"HAERMOC", industrial::opcua),
-    Signature::either(&[0x05], industrial::dnp3),
+    Signature::either(&[0x05], grid::dnp3),
     Signature::either(
         &[0xf9, 0x0b, 0x1c, 0xfa, 0x0a, 0xfb, 0xc0, 0xe3, 0xbf, 0x24],
         chains::bitcoin,
@@ -128,14 +129,14 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     Signature::tcp(&[1], telecoms::diameter),
     Signature::tcp(&[0xc0, 0xc1], telecoms::tacacs),
     Signature::tcp(first::ANY, industrial::modbus),
-    Signature::tcp(&[0x68], industrial::iec104),
+    Signature::tcp(&[0x68], grid::iec104),
     Signature::either(&[0, 0x02, 0x04, 0x63, 0x64, 0x65, 0x66, 0x6f, 0x70], industrial::enip),
     Signature::udp(&[0x81, 0x82], industrial::bacnet),
     Signature::tcp(&[b'l', b'B', 0, 1, 2], remote::x11),
     Signature::tcp(first::ANY, telephony::skinny),
     Signature::udp(&[6], devices::ipmi),
     Signature::udp(&[0], devices::tftp),
-    Signature::udp(&first::range::<14>(1), devices::dhcp),
+    Signature::udp(&first::range::<15>(1), devices::dhcp),
     Signature::either(first::ANY, rpc::sunrpc),
     Signature::udp(first::ANY, vpn::ike),
     Signature::either(first::ANY, vpn::openvpn),
@@ -165,7 +166,7 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     Signature::either(first::ANY, dns::identify),
     Signature::udp(first::ANY, ntp::identify),
     Signature::tcp(&first::range::<14>(0x30), brokers::mqtt),
-    Signature::tcp(&[0x82, 0xa2], brokers::mqtt),
+    Signature::tcp(&[0x40, 0x50, 0x62, 0x70, 0x82, 0xa2, 0xe0], brokers::mqtt),
     Signature::tcp(&[0x81], web::frames),
     Signature::tcp(first::HIGH, tls::ssl2),
     Signature::either(b" \t\r\n\x0c", json::identify),

@@ -41,7 +41,8 @@ fn time(payload: &Payload<'_>, first: u8) -> Option<Identification> {
     let [stratum, poll, precision] = [header[1], header[2], header[3]];
     let [delay, dispersion] = [header[4], header[8]];
     // Precision is a small power of two; delay and dispersion are seconds in their upper half.
-    let has_precision = precision == 0 || precision >= FINEST_PRECISION;
+    // chrony hides its own behind 32.
+    let has_precision = matches!(precision, 0 | 32) || precision >= FINEST_PRECISION;
     let is_plausible = stratum <= 16
         && poll <= 17
         && delay == 0
@@ -147,7 +148,8 @@ fn private(payload: &Payload<'_>) -> Option<(&'static str, u32)> {
     if first & 0x80 == 0 {
         let is_zero = payload.bytes.iter().skip(4).all(|byte| *byte == 0);
         let is_request = is_zero && payload.wire_len >= 8 && sequence == 0;
-        return (is_request && name != "other").then_some((name, 4 + 8 + 6 + 32));
+        let is_known = name != "other" || payload.has_port(NTP);
+        return (is_request && is_known).then_some((name, 4 + 8 + 6 + 32));
     }
     // An error in the upper four bits, and no more items than a packet holds.
     let items = usize::from(u16::from_be_bytes([e0 & 0x0f, e1]));

@@ -107,6 +107,8 @@ fn sunrpc_message(bytes: &[u8], of_mark: u32) -> Option<Identification> {
             let flavour = reader.be32()?;
             let is_right = version == 2
                 && is_program(program)
+                // Of users' programs the number could be anything: the version says more.
+                && (program_version > 0 || program < 0x2000_0000)
                 // Nmap asks the portmapper for a version that there is not.
                 && (program_version < 100 || program == PORTMAPPER && procedure == 0)
                 && procedure < 200

@@ -14,17 +14,20 @@ pub(crate) fn mysql(payload: &Payload<'_>) -> Option<Identification> {
     let [a, b, c, sequence] = reader.array()?;
     let len = u32::from_le_bytes([a, b, c, 0]) as usize;
     let is_whole = len + 4 == payload.wire_len;
-    let found = match (sequence, reader.peek()?) {
+    let message = match (sequence, reader.peek()?) {
         (0, 0x0a) => greeting(&mut reader),
         (0..=4, 0xff) if is_whole => refusal(&mut reader),
         (0, 0x02 | 0x03 | 0x16) if is_whole => command(&mut reader),
         (1..=4, 0) if is_whole => acknowledgement(len, reader.rest()),
         (1, _) => login(&mut reader),
         _ => None,
-    }?;
+    };
+    let Some(found) = message.filter(|_| (6..1 << 16).contains(&len)) else {
+        return packets(payload);
+    };
     // Several messages may share a segment; otherwise a wrong size speaks against it.
     let grade = if is_whole { found.grade } else { Grade::Consistent };
-    (6..1 << 16).contains(&len).then_some(Identification { grade, ..found })
+    Some(Identification { grade, ..found })
 }
 
 fn greeting(reader: &mut Reader<'_>) -> Option<Identification> {
@@ -39,6 +42,32 @@ fn greeting(reader: &mut Reader<'_>) -> Option<Identification> {
     details.set_text("server_version", version);
     let reason = "the greeting of a MySQL server: size, protocol 10, version";
     Some(Identification::confirmed(Verdict::Mysql, reason).with(details))
+}
+
+/// Packets whose sizes add up to the payload and whose numbers follow each other, as an answer to a
+/// query has them.
+fn packets(payload: &Payload<'_>) -> Option<Identification> {
+    const FEWEST: u32 = 3;
+    let mut reader = Reader::new(payload.bytes);
+    let (mut count, mut number) = (0_u32, None);
+    while !reader.is_empty() {
+        let [a, b, c, sequence] = reader.array()?;
+        if number.is_some_and(|number: u8| sequence != number.wrapping_add(1)) || sequence == 0 {
+            return None;
+        }
+        number = Some(sequence);
+        let len = u32::from_le_bytes([a, b, c, 0]) as usize;
+        count += 1;
+        if len == 0 || reader.take(len).is_none() {
+            return None;
+        }
+    }
+    (count >= FEWEST && !payload.is_cut()).then(|| {
+        let mut details = Details::default();
+        details.set("packets", count);
+        let reason = "packets of MySQL: sizes that add up, and numbers that follow each other";
+        Identification::confirmed(Verdict::Mysql, reason).with(details)
+    })
 }
 
 /// A command whose argument is text: a database, a query, a statement to prepare.

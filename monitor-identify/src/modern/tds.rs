@@ -6,6 +6,8 @@ use crate::{Identification, Payload, Verdict, details::Details, reader::Reader};
 const BATCH: u8 = 0x01;
 const RPC: u8 = 0x03;
 const RESPONSE: u8 = 0x04;
+/// Of Sybase alone.
+const REQUEST_OF_SYBASE: u8 = 0x0f;
 const LOGIN7: u8 = 0x10;
 const PRELOGIN: u8 = 0x12;
 
@@ -102,6 +104,12 @@ fn content_bits((kind, status): (u8, u8), content: &[u8], len: usize) -> Option<
         }
         // Headers of all requests since version 7.2, the first of which is of a transaction.
         RPC if content.starts_with(&[0x16, 0, 0, 0, 0x12, 0, 0, 0, 2, 0]) => Some(40),
+        // Tokens: capabilities, a language, a cursor, a dynamic statement, a call.
+        REQUEST_OF_SYBASE => {
+            let is_token =
+                matches!(content, [0x21 | 0x71 | 0x80..=0x86 | 0xe0 | 0xe2 | 0xe6..=0xe8, ..]);
+            is_token.then_some(4)
+        }
         // The only packet of a call says that it is the last.
         RPC => (status & 1 != 0).then_some(4),
         // A list of options, as in a prelogin.
@@ -158,6 +166,7 @@ const fn packet_name(kind: u8) -> Option<&'static str> {
         7 => "bulk load",
         8 => "federated authentication token",
         14 => "transaction manager request",
+        REQUEST_OF_SYBASE => "request of TDS 5",
         LOGIN7 => "login",
         17 => "SSPI",
         PRELOGIN => "prelogin",

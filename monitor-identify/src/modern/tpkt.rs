@@ -199,12 +199,25 @@ fn data(unit: &Unit<'_>, payload: &Payload<'_>) -> Option<Identification> {
             )?;
             Some(found)
         }
+        // A message of MMS without session: its tag, and a length that ends the unit.
+        [0xa0..=0xad, ..] if is_element(unit) => {
+            let reason = "data of ISO transport over TCP with a message of MMS, whose size agrees";
+            Some(Identification::consistent(Verdict::Cotp, reason))
+        }
         [] if unit.rest_len == 0 => {
             let reason = "an empty data unit of ISO transport over TCP";
             Some(Identification::confirmed(Verdict::Cotp, reason))
         }
         _ => None,
     }
+}
+
+/// Whether an element of BER fills the unit.
+fn is_element(unit: &Unit<'_>) -> bool {
+    let mut reader = unit.rest;
+    let before = reader.rest().len();
+    let len = reader.u8().and_then(|_| super::ber::len(&mut reader));
+    len.is_some_and(|len| before - reader.rest().len() + len == unit.rest_len)
 }
 
 /// S7comm of Siemens: protocol 0x32, its role, a reference, sizes, and a function.

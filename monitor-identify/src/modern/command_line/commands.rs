@@ -8,6 +8,8 @@ use crate::{Grade, evidence::Evidence, reader::first_line};
 
 /// Commands of one payload that are looked at.
 const MOST: usize = 8;
+/// Bits of evidence that nothing behind them takes back.
+const PLENTY: u32 = 40;
 /// Arguments of one command that are looked at.
 const MOST_ARGUMENTS: usize = 6;
 
@@ -24,17 +26,18 @@ pub(super) fn commands(bytes: &[u8], is_cut: bool) -> Option<Found<'_>> {
     let mut rest = text.strip_prefix(b"(").unwrap_or(text);
     for number in 0..MOST {
         let (command, after) = split_command(rest);
-        let has_end = !after.is_empty();
+        // What a bracket follows may be a function.
+        let has_end = !matches!(rest.get(command.len()), None | Some(b'('));
         match of_command(command, has_end) {
             Some(of_command) => bits += of_command,
             None if command.trim_ascii().is_empty() => {}
             // Prose begins with a word that is no command.
             None if number == 0 && bits == 0 => return None,
             // A list of names has some that are commands.
-            None => bits = bits.saturating_sub(8),
+            None => bits = bits.saturating_sub(4),
         }
         rest = after.trim_ascii_start();
-        if rest.is_empty() {
+        if rest.is_empty() || bits >= PLENTY {
             break;
         }
     }
@@ -122,7 +125,9 @@ fn of_command(command: &[u8], has_end: bool) -> Option<u32> {
         match word {
             // An assignment, a redirection: neither is a command, and prose has none.
             Some([b'>' | b'<', ..]) => bits += 6,
-            Some(word) if is_assignment(word) => {}
+            Some(word) if is_assignment(word) => {
+                bits += if word[0].is_ascii_uppercase() { 4 } else { 0 };
+            }
             Some(b"sudo") if words.clone().next().is_none_or(|next| next.starts_with(b"-")) => {
                 break b"sudo";
             }
@@ -171,6 +176,7 @@ fn of_command(command: &[u8], has_end: bool) -> Option<u32> {
         (_, Some(first)) if Class::of(first) == Some(Class::Program) => 14 + count * 4,
         (_, Some(_)) if name == b"echo" && words.clone().count() == 1 && has_end => 14,
         (Class::Program | Class::Fetcher, Some(_)) => (count * 4).min(8) + 4,
+        (Class::Word, Some(first)) if name == b"export" && is_variable(first) => 20,
         // What it says goes into a file.
         (Class::Word, Some(_)) if words.clone().any(|word| matches!(word, [b'>', ..])) => 20,
         (Class::Word, Some(_)) => return None,
@@ -196,6 +202,11 @@ const fn is_alone(name: &[u8]) -> bool {
     matches!(name, b"hostname" | b"uptime" | b"env" | b"w" | b"dir")
 }
 
+/// The name of a variable of the environment.
+fn is_variable(word: &[u8]) -> bool {
+    word.len() >= 2 && word.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_')
+}
+
 /// `NAME=value` in front of a command.
 fn is_assignment(word: &[u8]) -> bool {
     let Some(equals) = word.iter().position(|byte| *byte == b'=') else { return false };
@@ -219,6 +230,7 @@ fn is_argument(word: &[u8]) -> bool {
 
 /// A file that is run, by its extension.
 fn is_program_file(word: &[u8]) -> bool {
+    let word = word.strip_suffix(b",").unwrap_or(word);
     let Some((_, extension)) = word.split_last_chunk::<4>() else { return false };
     [b".exe", b".bat", b".cmd", b".ps1", b".vbs", b".elf", b".dll"]
         .into_iter()

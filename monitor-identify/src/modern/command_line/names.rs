@@ -130,12 +130,14 @@ const PROGRAMS: [&[u8]; 112] = [
 ];
 
 /// Programs of Windows.
-const WINDOWS: [&[u8]; 33] = [
+const WINDOWS: [&[u8]; 35] = [
     b"arp",
     b"attrib",
     b"certutil",
     b"cmd",
     b"cscript",
+    b"findstr",
+    b"fsutil",
     b"gpresult",
     b"icacls",
     b"iex",
@@ -275,11 +277,12 @@ impl Class {
 
 /// A verb and a noun.
 fn is_cmdlet(name: &[u8]) -> bool {
-    VERBS.into_iter().any(|verb| {
-        starts_with_ignoring_case(name, verb)
-            && name.len() >= verb.len() + 4
-            && name[verb.len()..].iter().all(u8::is_ascii_alphanumeric)
-    })
+    name.contains(&b'-')
+        && VERBS.into_iter().any(|verb| {
+            starts_with_ignoring_case(name, verb)
+                && name.len() >= verb.len() + 4
+                && name[verb.len()..].iter().all(u8::is_ascii_alphanumeric)
+        })
 }
 
 /// Whether a program is known with this word behind it, which no option is.
@@ -293,7 +296,7 @@ pub(super) fn has_subcommand(program: &[u8], word: &[u8]) -> bool {
         b"sc" => &[b"query", b"create", b"start", b"stop", b"config", b"delete", b"qc"],
         b"wmic" => &[b"process", b"os", b"useraccount", b"service", b"product", b"qfe"],
         b"netsh" => &[b"advfirewall", b"firewall", b"interface", b"wlan", b"int"],
-        b"systemctl" | b"service" => &[b"status", b"start", b"stop", b"disable", b"enable"],
+        b"systemctl" => &[b"status", b"start", b"stop", b"disable", b"enable"],
         b"docker" => &[b"ps", b"run", b"exec", b"images", b"pull"],
         b"kubectl" => &[b"get", b"exec", b"apply", b"describe"],
         b"query" => &[b"user", b"session"],
