@@ -23,6 +23,7 @@ pub mod held_socket;
 pub mod limits;
 pub mod offsets;
 pub mod open_flight;
+pub mod outbound;
 pub mod packet;
 pub mod ports;
 pub mod rare;

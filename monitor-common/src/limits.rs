@@ -84,6 +84,11 @@ pub const DATAGRAM_FLOWS: u32 = 512;
 /// of the ledger hold.
 pub const DATAGRAM_FLOW_SILENCE_NS: u64 = 300_000_000_000;
 
+/// Processes, and ports of other hosts that they send to, of which it is remembered that the first call
+/// was recorded. Should there be more at once, those that were silent longest are forgotten, and their
+/// next call is recorded again.
+pub const OUTBOUND: u32 = 256;
+
 /// Interfaces, ports and rare protocols whose packets can be counted at once.
 pub const RARE_TRAFFIC: u32 = 256;
 

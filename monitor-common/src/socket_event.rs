@@ -11,6 +11,8 @@ pub enum SocketEventKind {
     Listen = 2,
     /// A socket that held the port was closed.
     Close = 3,
+    /// A process sends to the port of a peer. Port and address of the record are the peer's.
+    Connect = 4,
 }
 
 /// How a bind ended.
@@ -235,6 +237,7 @@ impl TryFrom<u8> for SocketEventKind {
             1 => Ok(Self::Bind),
             2 => Ok(Self::Listen),
             3 => Ok(Self::Close),
+            4 => Ok(Self::Connect),
             _ => Err(UnknownVariant(byte)),
         }
     }
@@ -260,7 +263,12 @@ mod tests {
 
     #[test]
     fn variants_decode_to_themselves() {
-        for kind in [SocketEventKind::Bind, SocketEventKind::Listen, SocketEventKind::Close] {
+        for kind in [
+            SocketEventKind::Bind,
+            SocketEventKind::Listen,
+            SocketEventKind::Close,
+            SocketEventKind::Connect,
+        ] {
             assert_eq!(SocketEventKind::try_from(kind as u8), Ok(kind));
         }
         for mechanism in

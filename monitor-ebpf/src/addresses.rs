@@ -54,6 +54,13 @@ pub(crate) fn is_surely_ours(key: AddressKey) -> bool {
     has_at(Addresses::slot_offset(control.table, 0) | key.first_offset(), key)
 }
 
+/// Whether an address is known to be this host's.
+#[inline(always)]
+pub(crate) fn is_local(key: AddressKey) -> bool {
+    let control = control();
+    key.is_ipv4_loopback() || control.is_complete && is_ours(control, key)
+}
+
 #[inline(always)]
 fn is_ours(control: AddressControl, key: AddressKey) -> bool {
     let [first, second] = key.positions();

@@ -20,6 +20,7 @@ use monitor_common::{
     flat::FlatPlaces,
     flow::{PortCounters, UnclassifiedCounters},
     limits,
+    outbound::OutboundKey,
     ports::{PortIndex, PortSet, WirePort},
     rare::{RareCounters, RareKey, RareSocketCounters},
     sample::{Sample, SkipCause},
@@ -185,6 +186,11 @@ pub(crate) static USER_CALL_SUMS: HashMap<SumKey, CallSum, { limits::USER_CALL_S
 /// Bounds the notices of captures; one value.
 #[btf_map]
 pub(crate) static NOTICES: Array<NoticeWindow, 1> = Array::new();
+
+/// When a process last sent to a watched port of another host, `CLOCK_BOOTTIME` nanoseconds.
+#[btf_map]
+pub(crate) static OUTBOUND: LruHashMap<OutboundKey, u64, { limits::OUTBOUND as usize }> =
+    LruHashMap::new();
 
 /// Failures by [`KernelError`], shared by all CPUs and added to atomically.
 #[btf_map]

@@ -11,7 +11,7 @@ use crate::{
     sock::Sock,
 };
 
-/// Counts a call on a watched port.
+/// Counts a call on a watched port. A connect is not counted: the packets that follow it are.
 #[inline(always)]
 pub(crate) fn count(sock: &Sock, kind: SocketEventKind, errno: u32) {
     let key = RareKey::of_calls(sock.port, sock.protocol);
@@ -27,6 +27,7 @@ pub(crate) fn count(sock: &Sock, kind: SocketEventKind, errno: u32) {
             }
             SocketEventKind::Listen => &raw mut (*counters).listens,
             SocketEventKind::Close => &raw mut (*counters).closes,
+            SocketEventKind::Connect => return,
         }
     };
     add_atomic(counter, 1);

@@ -85,6 +85,20 @@ impl Sock {
             address,
         })
     }
+
+    /// Adds the network namespace of `sk`. Only its first members are read: the verifier takes the
+    /// pointer of a context as it is, without an offset.
+    #[inline(always)]
+    pub(crate) fn read_namespace<A: Access>(&mut self, sk: *const c_void) {
+        let mut common = A::part::<12>(sk, 0);
+        if !common.read() {
+            return;
+        }
+        let netns: Known<usize> = common.known(offset!(sock_net));
+        let inode: Known<u32> = A::known(netns.value as *const c_void, offset!(net_inum));
+        self.netns_inode = inode.value;
+        self.known |= inode.flag(known::NETNS);
+    }
 }
 
 /// Connection states, `include/net/tcp_states.h`.

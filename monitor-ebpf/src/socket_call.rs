@@ -174,14 +174,16 @@ fn count(call: &SocketCall) {
     let Some(counters) = counters else {
         return count_error(KernelError::SlotMissing);
     };
-    add_atomic(counter(counters.cast(), call), 1);
+    if let Some(counter) = counter(counters.cast(), call) {
+        add_atomic(counter, 1);
+    }
 }
 
-/// The counter of a call.
+/// The counter of a call. A connect has none: the packets that follow it are counted.
 #[inline(always)]
-fn counter(counters: *mut SocketCounters, call: &SocketCall) -> *mut u64 {
+fn counter(counters: *mut SocketCounters, call: &SocketCall) -> Option<*mut u64> {
     // SAFETY: the pointer is to a map value of this type; only addresses are taken.
-    unsafe {
+    let counter = unsafe {
         match (call.kind, call.sock.protocol) {
             // Of a common protocol.
             (SocketEventKind::Bind, protocol) => {
@@ -193,8 +195,10 @@ fn counter(counters: *mut SocketCounters, call: &SocketCall) -> *mut u64 {
             (SocketEventKind::Close, protocol) => {
                 (&raw mut (*counters).closes).cast::<u64>().add(protocol as usize)
             }
+            (SocketEventKind::Connect, _) => return None,
         }
-    }
+    };
+    Some(counter)
 }
 
 /// Sends a call to userspace; false when the ring buffer is full. A close is sent without the

@@ -59,6 +59,7 @@ pub fn of_sockets(
             vec![Fexit, Kprobe, Cgroup, Tracepoint, CgroupSuccess]
         }
         (Hook::Bind, BindMechanism::Cgroup) => vec![Cgroup, CgroupSuccess],
+        (Hook::Connect, _) => vec![Cgroup, Kprobe],
         (Hook::Listen, _) | (_, BindMechanism::Tracepoint) => vec![Tracepoint],
         (_, BindMechanism::Auto) => vec![Fexit, Kprobe, Cgroup, Tracepoint],
         (_, BindMechanism::Fexit) => vec![Fexit],
@@ -78,6 +79,7 @@ pub fn of_sockets(
 fn needs_no_socket(hook: Hook, mechanism: HookMechanism) -> bool {
     match hook {
         Hook::Bind => mechanism == HookMechanism::CgroupSuccess,
+        Hook::Connect => mechanism == HookMechanism::Cgroup,
         _ => mechanism == HookMechanism::Tracepoint,
     }
 }

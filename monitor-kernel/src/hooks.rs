@@ -20,6 +20,8 @@ pub enum Hook {
     Listen,
     /// A socket that releases its port.
     Close,
+    /// A process that sends to a watched port of another host.
+    Connect,
 }
 
 /// How a hook is served. The names are those of the configuration and the metrics.
@@ -48,7 +50,8 @@ pub enum HookMechanism {
 
 impl Hook {
     /// Every hook, in the order of doctor's report.
-    pub const ALL: [Self; 5] = [Self::Ingress, Self::Egress, Self::Bind, Self::Listen, Self::Close];
+    pub const ALL: [Self; 6] =
+        [Self::Ingress, Self::Egress, Self::Bind, Self::Listen, Self::Close, Self::Connect];
 
     /// The hook of that name.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -63,6 +66,7 @@ impl Hook {
             Self::Bind => "bind",
             Self::Listen => "listen",
             Self::Close => "close",
+            Self::Connect => "connect",
         }
     }
 
@@ -74,6 +78,7 @@ impl Hook {
             Self::Bind => "binds, with their result",
             Self::Listen => "TCP sockets that begin to listen",
             Self::Close => "sockets that give a port back",
+            Self::Connect => "processes that send to a watched port of another host",
         }
     }
 }

@@ -243,7 +243,7 @@ impl Links {
             }
             match sys::pin_link(link, &pin) {
                 Ok(()) => {
-                    tracing::warn!(pin = name.pin(), "something removed a pin: it is pinned again")
+                    tracing::warn!(pin = name.pin(), "something removed a pin: it is pinned again");
                 }
                 Err(error) => tracing::debug!(%error, pin = name.pin(), "a pin stays removed"),
             }

@@ -36,7 +36,7 @@ const LAYOUT_VERSION: u32 = 10;
 const LOG_RING_BYTES: u32 = 8 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 26] = [
+const SHARED_MAPS: [&str; 27] = [
     PORT_SET,
     PORT_INDEX,
     ADDRESSES,
@@ -45,6 +45,7 @@ const SHARED_MAPS: [&str; 26] = [
     FLAT_COUNTERS,
     "LOCAL_PREFIXES",
     "DATAGRAM_FLOWS",
+    "OUTBOUND",
     "COUNTERS",
     "NEAR_COUNTERS",
     "SOCKET_COUNTERS",

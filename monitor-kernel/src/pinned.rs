@@ -94,7 +94,10 @@ impl Pinned {
             [Hook::Ingress, Hook::Egress].map(|hook| status(hook, Some(interface)))
         });
         traffic
-            .chain([Hook::Bind, Hook::Listen, Hook::Close].map(|hook| status(hook, None)))
+            .chain(
+                [Hook::Bind, Hook::Listen, Hook::Close, Hook::Connect]
+                    .map(|hook| status(hook, None)),
+            )
             .collect()
     }
 

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use aya::{
     Btf, Ebpf, Endianness,
     programs::{
-        CgroupAttachMode, CgroupSock, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint,
-        SchedClassifier, TracePoint, Xdp, links::FdLink,
+        CgroupAttachMode, CgroupSock, CgroupSockAddr, FEntry, FExit, KProbe, Program, ProgramError,
+        RawTracePoint, SchedClassifier, TracePoint, Xdp, links::FdLink,
     },
 };
 use aya_obj::generated::bpf_attach_type;
@@ -90,6 +90,10 @@ impl ProgramLoader {
                 cgroup::open_root()?;
                 loaded!(self.object, name, CgroupSock);
             }
+            Target::CgroupAddress => {
+                cgroup::open_root()?;
+                loaded!(self.object, name, CgroupSockAddr);
+            }
             _ => {}
         }
         Ok(())
@@ -124,6 +128,7 @@ impl ProgramLoader {
             Target::Fentry(function) => self.attach_fentry(name, function).map(Into::into),
             Target::Kprobe(function) => self.attach_kprobe(name, function),
             Target::CgroupRoot => self.attach_to_cgroup_root(name).map(Into::into),
+            Target::CgroupAddress => self.attach_addresses_to_cgroup_root(name).map(Into::into),
             Target::RawTracepoint(tracepoint) => {
                 self.attach_raw_tracepoint(name, tracepoint).map(Into::into)
             }
@@ -190,6 +195,14 @@ impl ProgramLoader {
         let root = cgroup::open_root()?;
         let program = loaded!(self.object, name, CgroupSock);
         // A link leaves room for other programs in any mode.
+        let id = program.attach(root, CgroupAttachMode::Single)?;
+        Ok(program.take_link(id)?.try_into()?)
+    }
+
+    fn attach_addresses_to_cgroup_root(&mut self, name: &str) -> Result<FdLink> {
+        let root = cgroup::open_root()?;
+        let program = loaded!(self.object, name, CgroupSockAddr);
+        // As above.
         let id = program.attach(root, CgroupAttachMode::Single)?;
         Ok(program.take_link(id)?.try_into()?)
     }

@@ -46,6 +46,8 @@ pub enum Target {
     Kprobe(&'static str),
     /// The root of the unified cgroup hierarchy.
     CgroupRoot,
+    /// The same, for programs that see the address of a call.
+    CgroupAddress,
     /// A tracepoint, by its arguments.
     RawTracepoint(&'static str),
     /// A tracepoint, by its fields: category and name.
@@ -177,6 +179,8 @@ const fn table(hook: Hook, mechanism: HookMechanism) -> &'static [ProgramSpec] {
         (Hook::Close, Kprobe) => &CLOSE_KPROBE,
         (Hook::Close, Cgroup) => &CLOSE_CGROUP,
         (Hook::Close, Tracepoint) => &CLOSE_TRACEPOINT,
+        (Hook::Connect, Cgroup) => &CONNECT_CGROUP,
+        (Hook::Connect, Kprobe) => &CONNECT_KPROBE,
         _ => &[],
     }
 }
@@ -262,6 +266,28 @@ const CLOSE_TRACEPOINT: [ProgramSpec; 2] = [
         .when(When::SocketsReadable(true)),
     ProgramSpec::new("close_tracepoint_fields", Target::Tracepoint("sock", STATE_CHANGE))
         .when(When::SocketsReadable(false)),
+];
+
+const CONNECT_CGROUP: [ProgramSpec; 4] = [
+    ProgramSpec::new("connect_cgroup4", Target::CgroupAddress),
+    ProgramSpec::new("connect_cgroup6", Target::CgroupAddress),
+    ProgramSpec::new("send_cgroup4", Target::CgroupAddress),
+    ProgramSpec::new("send_cgroup6", Target::CgroupAddress),
+];
+
+const CONNECT_KPROBE: [ProgramSpec; 6] = [
+    ProgramSpec::new("connect_kprobe", Target::Kprobe("tcp_v4_connect"))
+        .pinned_as("connect_kprobe-tcp_v4_connect"),
+    ProgramSpec::new("connect_kprobe", Target::Kprobe("tcp_v6_connect"))
+        .pinned_as("connect_kprobe-tcp_v6_connect"),
+    ProgramSpec::new("connect_kprobe", Target::Kprobe("ip4_datagram_connect"))
+        .pinned_as("connect_kprobe-ip4_datagram_connect"),
+    ProgramSpec::new("connect_kprobe", Target::Kprobe("ip6_datagram_connect"))
+        .pinned_as("connect_kprobe-ip6_datagram_connect"),
+    ProgramSpec::new("send_kprobe", Target::Kprobe("udp_sendmsg"))
+        .pinned_as("send_kprobe-udp_sendmsg"),
+    ProgramSpec::new("send_kprobe", Target::Kprobe("udpv6_sendmsg"))
+        .pinned_as("send_kprobe-udpv6_sendmsg"),
 ];
 
 #[cfg(test)]

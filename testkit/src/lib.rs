@@ -12,6 +12,7 @@ pub mod calls;
 pub mod certificates;
 pub mod child;
 pub mod compat;
+pub mod connect_filter;
 pub mod frames;
 pub mod hanging_mount;
 pub mod happenings;

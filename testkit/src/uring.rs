@@ -1,4 +1,4 @@
-//! A bind by io_uring, which no tracepoint of the system call sees.
+//! A bind and a connect by io_uring, which no tracepoint of the system call sees.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ struct Params {
     completion: [u32; 10],
 }
 
-/// `struct io_uring_sqe`, as far as a bind needs it.
+/// `struct io_uring_sqe`, as far as a call with an address needs it.
 #[repr(C)]
 struct Submission {
     operation: u8,
@@ -39,6 +39,16 @@ const RING_BYTES: usize = 4096;
 /// How the bind ended: 0 or an error number. `None` where io_uring cannot do it.
 pub fn bind(socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
     const BIND: u8 = 56;
+    call(BIND, socket, address)
+}
+
+/// How the connect ended, likewise.
+pub fn connect(socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
+    const CONNECT: u8 = 16;
+    call(CONNECT, socket, address)
+}
+
+fn call(operation: u8, socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
     const GET_EVENTS: u32 = 1;
     const SUBMISSIONS_AT: i64 = 0x1000_0000;
     let mut params = Params::default();
@@ -58,7 +68,7 @@ pub fn bind(socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
         sin_zero: [0; 8],
     };
     let submission = Submission {
-        operation: BIND,
+        operation,
         flags: 0,
         priority: 0,
         descriptor: socket.as_raw_fd(),

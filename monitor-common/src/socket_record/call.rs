@@ -23,7 +23,10 @@ pub struct SocketRecord {
     pub family: Option<Family>,
     /// Local address of the socket; `None` if it could not be read.
     pub local_address: Option<IpAddr>,
-    /// Local port: the one held after success, else the one asked for.
+    /// Address of the peer; known of [`Call::Connect`] alone.
+    pub peer_address: Option<IpAddr>,
+    /// Local port: the one held after success, else the one asked for. Of [`Call::Connect`], the port
+    /// of the peer.
     pub port: u16,
     /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`.
     pub netns_inode: Option<u32>,
@@ -49,6 +52,8 @@ pub enum Call {
     Listen,
     /// A socket that held the port was closed.
     Close,
+    /// A process sends to the port of a peer.
+    Connect,
 }
 
 impl Call {
@@ -56,7 +61,7 @@ impl Call {
     pub const fn order(self) -> u8 {
         match self {
             Self::Bind { .. } => 0,
-            Self::Listen => 1,
+            Self::Listen | Self::Connect => 1,
             Self::Close => 2,
         }
     }
@@ -66,7 +71,7 @@ impl Call {
         match self {
             Self::Bind { errno: None } => Some(BindResult::Success),
             Self::Bind { errno: Some(errno) } => Some(BindResult::from_errno(errno.get())),
-            Self::Listen | Self::Close => None,
+            Self::Listen | Self::Close | Self::Connect => None,
         }
     }
 
@@ -74,7 +79,7 @@ impl Call {
     pub const fn errno(self) -> Option<NonZeroU32> {
         match self {
             Self::Bind { errno } => errno,
-            Self::Listen | Self::Close => None,
+            Self::Listen | Self::Close | Self::Connect => None,
         }
     }
 }

@@ -80,15 +80,19 @@ impl TryFrom<&SocketEvent> for SocketRecord {
 
     fn try_from(event: &SocketEvent) -> Result<Self, DecodeError> {
         let is_known = |bit| event.known & bit != 0;
+        let call = call(event)?;
+        let address = ip_address(event.family, event.address)
+            .filter(|_| is_known(known::FAMILY) && is_known(known::ADDRESS));
+        let is_of_peer = call == Call::Connect;
         Ok(Self {
-            call: call(event)?,
+            call,
             time_ns: event.time_ns,
             mechanism: Mechanism::try_from(event.mechanism)
                 .map_err(|UnknownVariant(number)| DecodeError::Mechanism(number))?,
             protocol: Protocol::from_ip_number(event.protocol),
             family: Family::from_version(event.family).filter(|_| is_known(known::FAMILY)),
-            local_address: ip_address(event.family, event.address)
-                .filter(|_| is_known(known::FAMILY) && is_known(known::ADDRESS)),
+            local_address: address.filter(|_| !is_of_peer),
+            peer_address: address.filter(|_| is_of_peer),
             port: event.port,
             netns_inode: is_known(known::NETNS).then_some(event.netns_inode),
             is_selftest: is_known(known::SELFTEST),
@@ -116,6 +120,7 @@ fn call(event: &SocketEvent) -> Result<Call, DecodeError> {
         SocketEventKind::Bind => Call::Bind { errno: NonZeroU32::new(event.errno) },
         SocketEventKind::Listen => Call::Listen,
         SocketEventKind::Close => Call::Close,
+        SocketEventKind::Connect => Call::Connect,
     })
 }
 
@@ -270,7 +275,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_do_not_panic(
             bytes in prop::collection::vec(any::<u8>(), size_of::<SocketEventWithCommandLine>()),
-            kind in 1_u8..4,
+            kind in 1_u8..5,
             mechanism in 1_u8..5,
         ) {
             let random: SocketEventWithCommandLine = bytemuck::pod_read_unaligned(&bytes);

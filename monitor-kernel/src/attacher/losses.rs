@@ -121,7 +121,7 @@ mod tests {
         assert!(losses.may_attach(KEY, due) && losses.is_due(due));
         losses.attempted(KEY, true, due);
         assert_eq!(losses.lost().count(), 0);
-        assert_eq!(losses.counts(), [1, 0, 0, 0, 0]);
+        assert_eq!(losses.counts(), [1, 0, 0, 0, 0, 0]);
     }
 
     #[test]

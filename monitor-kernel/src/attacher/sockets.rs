@@ -26,7 +26,7 @@ impl Attacher {
         mechanism: BindMechanism,
         pins: Option<&Pins>,
     ) -> Vec<HookStatus> {
-        let hooks = [Hook::Bind, Hook::Listen, Hook::Close];
+        let hooks = [Hook::Bind, Hook::Listen, Hook::Close, Hook::Connect];
         let changes = hooks.map(|hook| self.attach_socket_hook(hook, mechanism, pins));
         self.load_holders();
         self.watch_captures();
@@ -157,7 +157,10 @@ impl Attacher {
         let programs: Vec<&ProgramSpec> = programs().collect();
         // The kernel may refuse these. They go first, because a tracepoint that is detached is not
         // free at once for the next candidate.
-        for program in programs.iter().filter(|program| program.target == Target::CgroupRoot) {
+        let is_of_cgroup = |program: &&&ProgramSpec| {
+            matches!(program.target, Target::CgroupRoot | Target::CgroupAddress)
+        };
+        for program in programs.iter().filter(is_of_cgroup) {
             self.loader.load(program)?;
         }
         for program in programs {

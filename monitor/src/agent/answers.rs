@@ -77,6 +77,7 @@ impl Source for Answers {
             Port {
                 captures: Capture::on_port(&captures, port.number),
                 forwarded_to: ForwardedTo::on_port(&forwardings, port.number),
+                last_sender: self.pipeline.last_sender(port.number),
                 ..Port::of_agent(port, &facts, &verdicts(port.number), answered_by, sockets)
             }
         };

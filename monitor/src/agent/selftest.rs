@@ -145,13 +145,14 @@ fn is_of_selftest(event: &NumberedEvent) -> bool {
 }
 
 /// The hooks that must have seen a selftest: those that are attached, of packets on the loopback
-/// interface and if a packet was sent, and that of binds in any case.
+/// interface and of the call that sends them if a packet was sent, and that of binds in any case.
 fn tested(hooks: &[HookStatus], sent: bool) -> Vec<HookStatus> {
     let is_tested = |status: &&HookStatus| match status.hook {
         Hook::Ingress | Hook::Egress => {
             sent && status.interface.as_deref() == Some("lo") && status.attached.is_some()
         }
         Hook::Bind => true,
+        Hook::Connect => sent && status.attached.is_some(),
         Hook::Listen | Hook::Close => status.attached.is_some(),
     };
     hooks.iter().filter(is_tested).cloned().collect()

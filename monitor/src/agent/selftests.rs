@@ -44,6 +44,7 @@ impl Selftests {
             Call::Bind { .. } => Hook::Bind,
             Call::Listen => Hook::Listen,
             Call::Close => Hook::Close,
+            Call::Connect => Hook::Connect,
         };
         if let Some(run) = &mut lock(&self.0).run {
             run.reported.insert(hook);

@@ -2,6 +2,7 @@
 //! up, then the other threads are started.
 
 use std::{
+    ops::ControlFlow,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -12,12 +13,12 @@ use super::{
     attachment::selected, clock, local_addresses::AddressUpdates, lock::lock, selftests::Selftests,
 };
 use crate::{
-    agent::pipeline::{Parts, Pipeline, SharedLedger, Wanted},
-    api,
+    agent::pipeline::{LastSenders, Parts, Pipeline, SharedLedger, Wanted},
+    api::{self, sender::Sender},
     config::Config,
-    event::EventContext,
+    event::{EventContext, EventName},
     sinks::{self, EventQueue, IsInUse, Sink},
-    store::{KeptLedger, Store, StoreQueue},
+    store::{Filter, KeptLedger, Reader, Store, StoreQueue},
     terminal::logging::LogLevel,
     web::{self, Security},
 };
@@ -119,6 +120,7 @@ impl Threads {
         let sinks = EventQueue::start(sinks, is_in_use(Arc::clone(&ledger)))?;
         let store = StoreQueue::start(store)?;
         let selftests = Selftests::default();
+        let senders = senders(&config.store.path);
         let pipeline = Pipeline::start(Parts {
             ledger,
             wanted: Wanted::from(config),
@@ -126,6 +128,7 @@ impl Threads {
             context,
             queue: sinks.clone(),
             store: store.clone(),
+            senders,
             selftests: selftests.clone(),
         })?;
         Ok(Self { pipeline, sinks, store, selftests })
@@ -163,6 +166,28 @@ fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger 
     let mut ledger = restored.unwrap_or_else(|| Ledger::new(start));
     ledger.watch(config.ports.iter().map(Watched::from), at);
     ledger
+}
+
+/// The processes that last sent to watched ports of other hosts, by the newest events in the store.
+fn senders(store: &Path) -> LastSenders {
+    /// Events that are read of each kind.
+    const MOST: u32 = 256;
+    let senders = LastSenders::default();
+    // A new store, or one that cannot be read, has none.
+    let Ok(reader) = Reader::open(store) else { return senders };
+    for kind in [EventName::Connect, EventName::Summary] {
+        let filter = Filter { kind: Some(kind), limit: Some(MOST), ..Filter::default() };
+        let read = reader.each(&filter, |line| {
+            if let Some((port, sender)) = Sender::of_line(line) {
+                senders.record(port, sender);
+            }
+            ControlFlow::Continue(())
+        });
+        if let Err(error) = read {
+            tracing::debug!(%error, "earlier senders are not known");
+        }
+    }
+    senders
 }
 
 /// Whether a socket holds a port, or was bound, refused or answered for there within the last five

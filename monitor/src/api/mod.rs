@@ -12,6 +12,7 @@ mod named;
 pub mod port;
 pub mod reach;
 pub mod selftest;
+pub mod sender;
 pub mod socket;
 pub mod talker;
 

@@ -8,7 +8,10 @@ use monitor_identify::Verdict;
 use monitor_ledger::{Cause, PortFacts, PortState};
 use serde::{Deserialize, Serialize};
 
-use super::{capture::Capture, forwarding::ForwardedTo, named, reach::AnsweredBy, socket::Socket};
+use super::{
+    capture::Capture, forwarding::ForwardedTo, named, reach::AnsweredBy, sender::Sender,
+    socket::Socket,
+};
 use crate::{catalogue, classification::Tally, config::WatchedPort};
 
 /// The answer of `/api/v1/ports`, and the document of `check` but for its schema.
@@ -45,6 +48,9 @@ pub struct Port {
     /// When it was last bound.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_bind: Option<Timestamp>,
+    /// What last sent to the port of another host, while an agent ran.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_sender: Option<Sender>,
     /// How often it was awakened.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub awakenings: Option<Awakenings>,

@@ -144,6 +144,7 @@ const fn what(hook: Hook) -> &'static str {
         Hook::Bind => "a bind",
         Hook::Listen => "a listener",
         Hook::Close => "a close",
+        Hook::Connect => "a call that sends",
     }
 }
 

@@ -82,6 +82,8 @@ pub enum EventBody {
     Summary(Summary),
     /// A selftest of the agent ended.
     Selftest(Selftest),
+    /// A process sends to a watched port of another host.
+    Connect(Connect),
 }
 
 /// A call on a socket.
@@ -133,6 +135,8 @@ pub enum AwakenedBy {
     FailedBind(FailedBind),
     /// Another call: its bind was not seen.
     Call(Call),
+    /// A process that sends to the port of another host.
+    Connect(Box<Connect>),
     /// Port and protocol alone, as for a packet.
     Port(SocketFields),
 }
@@ -215,6 +219,17 @@ pub struct HookOutcome {
     /// Why better mechanisms were rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A process that sends to a watched port of another host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connect {
+    /// The call. Of the socket, only protocol and family are known.
+    pub call: Call,
+    /// Address of the peer.
+    pub peer_address: Option<IpAddr>,
+    /// The watched port, which is the peer's.
+    pub port: u16,
 }
 
 /// The outcome of a selftest of the agent.
@@ -316,14 +331,19 @@ impl EventBody {
             Self::HookChanged(_) => EventName::HookChanged,
             Self::Summary(_) => EventName::Summary,
             Self::Selftest(_) => EventName::Selftest,
+            Self::Connect(_) => EventName::Connect,
         }
     }
 
-    fn port(&self) -> Option<u16> {
+    /// The watched port that it is about.
+    pub(crate) fn port(&self) -> Option<u16> {
         match self {
             Self::Identified(identified) => Some(identified.port),
             Self::Summary(Summary::Conversations(of)) => Some(of.last.port),
             Self::Captured(captured) => captured.port(),
+            Self::Connect(connect) => Some(connect.port),
+            Self::Summary(Summary::Calls { last, .. }) => last.port(),
+            Self::Awakened(Awakened { by: AwakenedBy::Connect(connect), .. }) => Some(connect.port),
             _ => self.socket()?.local_port,
         }
     }
@@ -361,6 +381,7 @@ impl EventBody {
             | Self::UnexpectedOwner(UnexpectedOwner::Bound(call)) => Some(call),
             Self::Awakened(awakened) => awakened.by.call(),
             Self::Summary(Summary::Calls { last, .. } | Summary::Expected { last }) => last.call(),
+            Self::Connect(connect) => Some(&connect.call),
             _ => None,
         }
     }
@@ -394,6 +415,7 @@ impl AwakenedBy {
             Self::Bind(bind) => Some(&bind.call),
             Self::FailedBind(failed) => Some(&failed.bind.call),
             Self::Call(call) => Some(call),
+            Self::Connect(connect) => Some(&connect.call),
             Self::Port(_) => None,
         }
     }
@@ -403,6 +425,7 @@ impl AwakenedBy {
             Self::Bind(bind) => &bind.call.socket,
             Self::FailedBind(failed) => &failed.bind.call.socket,
             Self::Call(call) => &call.socket,
+            Self::Connect(connect) => &connect.call.socket,
             Self::Port(socket) => socket,
         }
     }
@@ -412,6 +435,7 @@ impl AwakenedBy {
             Self::Bind(bind) => &mut bind.call.socket,
             Self::FailedBind(failed) => &mut failed.bind.call.socket,
             Self::Call(call) => &mut call.socket,
+            Self::Connect(connect) => &mut connect.call.socket,
             Self::Port(socket) => socket,
         }
     }

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
-        FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Connect, Conversations, Event,
+        EventBody, FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
     },
     caller::{CallerFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
-    groups::{CaptureFields, ConversationFields, HookFields, SummaryFields},
+    groups::{CaptureFields, ConnectFields, ConversationFields, HookFields, SummaryFields},
     name::EventName,
     repeats::Repeats,
     severity::Severity,
@@ -105,6 +105,8 @@ struct Document<'a> {
     #[serde(flatten)]
     conversation: Option<ConversationFields<'a>>,
     #[serde(flatten)]
+    connect: Option<ConnectFields>,
+    #[serde(flatten)]
     capture: Option<CaptureFields<'a>>,
     #[serde(flatten)]
     caller: Option<&'a CallerFields>,
@@ -157,6 +159,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             errno: None,
             netns_inode: None,
             conversation: None,
+            connect: None,
             capture: None,
             caller: None,
             expected: None,
@@ -206,6 +209,7 @@ impl<'a> Document<'a> {
             EventBody::HookChanged(changed) => self.hook_changed(changed),
             EventBody::Summary(summary) => self.summary(summary),
             EventBody::Selftest(selftest) => self.selftest(selftest),
+            EventBody::Connect(connect) => self.connect(connect),
         }
     }
 
@@ -237,6 +241,7 @@ impl<'a> Document<'a> {
             AwakenedBy::Bind(bind) => self.bind(bind),
             AwakenedBy::FailedBind(failed) => self.failed_bind(failed),
             AwakenedBy::Call(call) => self.call(call),
+            AwakenedBy::Connect(connect) => self.connect(connect),
             AwakenedBy::Port(socket) => self.socket(socket),
         }
         self.expected = awakened.wake.expected();
@@ -348,6 +353,15 @@ impl<'a> Document<'a> {
             ..SummaryFields::default()
         });
         self.reason = Some(identification.reason.as_ref().into());
+    }
+
+    fn connect(&mut self, connect: &'a Connect) {
+        self.call(&connect.call);
+        self.connect = Some(ConnectFields {
+            port: connect.port,
+            peer_address: connect.peer_address,
+            peer_port: connect.port,
+        });
     }
 
     fn selftest(&mut self, selftest: &'a Selftest) {

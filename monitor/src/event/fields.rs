@@ -3,7 +3,7 @@
 
 use super::name::EventName::{
     self, AgentStarted, AgentStopped, Answered, Awakened, Bind, BindFailed, Captured, Close,
-    Dormant, HookChanged, Identified, Listen, Selftest, Summary, UnexpectedOwner,
+    Connect, Dormant, HookChanged, Identified, Listen, Selftest, Summary, UnexpectedOwner,
 };
 
 /// A field of events.
@@ -51,6 +51,11 @@ pub const fn meaning(name: EventName) -> &'static str {
              attached to an interface that appeared. Hooks of the start are in `agent_started`; interfaces \
              that come and go make no event."
         }
+        Connect => {
+            "A process sends to a watched port of another host: the first connection or datagram of a \
+             process to an address, and again after five minutes without one. It is reported before the \
+             kernel decides, so that the call may have failed."
+        }
         Selftest => {
             "A selftest of the agent ended. What it did is counted for no port, raises no other event \
              and awakens nothing."
@@ -77,6 +82,7 @@ const TRANSPORTS: &[EventName] = &[
     UnexpectedOwner,
     Summary,
     Selftest,
+    Connect,
 ];
 const PORTS: &[EventName] = &[
     Bind,
@@ -104,15 +110,41 @@ const SERVICES: &[EventName] = &[
     UnexpectedOwner,
     Summary,
     Selftest,
+    Connect,
 ];
 const CALLS: &[EventName] = &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary];
+const TYPES: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    Identified,
+    UnexpectedOwner,
+    Summary,
+    Selftest,
+    Connect,
+];
+const THREADS: &[EventName] =
+    &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary, Selftest, Connect];
+const PEERS: &[EventName] = &[Identified, Summary, Connect, Awakened];
 const RESULTS: &[EventName] =
     &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary, Selftest];
 /// Events that may stand for several.
-const SUMS: &[EventName] = &[Bind, BindFailed, Listen, Close, UnexpectedOwner, Summary];
+const SUMS: &[EventName] = &[Bind, BindFailed, Listen, Close, UnexpectedOwner, Summary, Connect];
 const CONVERSATIONS: &[EventName] = &[Identified, Summary];
-const PROCESSES: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Captured, UnexpectedOwner, Summary, Selftest];
+const PROCESSES: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    Captured,
+    UnexpectedOwner,
+    Summary,
+    Selftest,
+    Connect,
+];
 
 macro_rules! fields {
     ($($name:literal: $value:literal $kinds:expr, $help:literal;)+) => {
@@ -127,16 +159,16 @@ fields! {
     "time": "RFC 3339, ns, UTC" &EventName::ALL, "When it happened.";
     "event.name": "string" &EventName::ALL, "`ghostport.` and the kind.";
     "host.name": "string" &EventName::ALL, "The name of the host.";
-    "ghostport.severity": "`info`, `warning`, `critical`" &EventName::ALL, "How much it matters: `critical` is what the alert rules page about, `warning` a refused bind of an unexpected process or a hook that is lost.";
+    "ghostport.severity": "`info`, `warning`, `critical`" &EventName::ALL, "How much it matters: `critical` is what the alert rules page about, `warning` a refused bind of an unexpected process, a process that sends to the port of another host, or a hook that is lost.";
     "network.transport": "`tcp`, `udp`, `sctp`, `udplite`" TRANSPORTS, "The protocol.";
-    "network.type": "`ipv4`, `ipv6`" SOCKETS, "The address family of the socket; a dual-stack socket has `ipv6`.";
+    "network.type": "`ipv4`, `ipv6`" TYPES, "The address family of the socket; a dual-stack socket has `ipv6`. Of a connect, that of the peer's address.";
     "network.local.address": "string" SOCKETS, "The local address.";
     "network.local.port": "number" PORTS, "The local port.";
-    "network.peer.address": "string" CONVERSATIONS, "The address of the peer; of a summary, if there was one only.";
-    "network.peer.port": "number" &[Identified], "The port of the peer.";
+    "network.peer.address": "string" PEERS, "The address of the peer; of a summary, if there was one only; of a connect that stands for several, the first.";
+    "network.peer.port": "number" &[Identified, Connect, Awakened, Summary], "The port of the peer.";
     "network.io.direction": "`receive`, `transmit`" CONVERSATIONS, "The direction of the payload.";
     "network.interface.name": "string" &[Identified, HookChanged], "The interface.";
-    "ghostport.port": "number" &[Captured, Identified, Summary], "The watched port, which is the peer's if this host is the client.";
+    "ghostport.port": "number" &[Captured, Identified, Summary, Connect, Awakened], "The watched port, which is the peer's if this host is the client.";
     "ghostport.ports": "list of numbers" &[Captured], "The watched ports, where they are several: the first 64.";
     "ghostport.filter": "string" &[Captured], "What the socket takes: `only port 2948/udp`, `port 2948/udp and other packets`, `everything`, `unknown`, `unknown: an eBPF program`.";
     "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
@@ -144,7 +176,7 @@ fields! {
     "ghostport.errno": "string" &[BindFailed, Awakened, Summary], "The error of a refused bind, as `EADDRINUSE`.";
     "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process. An awakening by a packet alone has none.";
     "ghostport.netns_inode": "number" PROCESSES, "The inode of the network namespace.";
-    "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged, Summary], "The mechanism that observed the call, or that serves the hook.";
+    "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged, Summary, Connect], "The mechanism that observed the call, or that serves the hook.";
     "process.pid": "number" PROCESSES, "The process, in the initial pid namespace.";
     "process.parent_pid": "number" PROCESSES, "Its parent.";
     "process.creation.time": "RFC 3339, ns, UTC" PROCESSES, "When it started.";
@@ -153,8 +185,8 @@ fields! {
     "ghostport.executable_deleted": "boolean" PROCESSES, "`true` if the executable was deleted or replaced.";
     "process.command_args": "list of strings" PROCESSES, "The command line, at most its first 256 bytes.";
     "ghostport.command_args_truncated": "boolean" PROCESSES, "`true` if the command line was longer.";
-    "thread.id": "number" RESULTS, "The thread that made the call.";
-    "thread.name": "string" RESULTS, "Its name.";
+    "thread.id": "number" THREADS, "The thread that made the call.";
+    "thread.name": "string" THREADS, "Its name.";
     "process.user.id": "number" PROCESSES, "The effective user, in the initial user namespace.";
     "process.user.name": "string" PROCESSES, "Its name on the host.";
     "process.real_user.id": "number" PROCESSES, "The real user.";
@@ -169,10 +201,10 @@ fields! {
     "ghostport.dormant_for_seconds": "number" &[Awakened], "For how long the port was dormant.";
     "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered, Captured], "How packets reach what answers or takes them.";
     "ghostport.path_target": "string" &[Bind, Answered, UnexpectedOwner, Summary], "What answers: address and port, or a program. Of a port held by a proxy: address and port in the container.";
-    "ghostport.count": "number" &[Bind, BindFailed, Listen, Close, Answered, UnexpectedOwner, Summary], "How many events alike this one stands for; absent for one. Of `answered`, how many answers there were: accepted connections, or datagrams.";
+    "ghostport.count": "number" &[Bind, BindFailed, Listen, Close, Answered, UnexpectedOwner, Summary, Connect], "How many events alike this one stands for; absent for one. Of `answered`, how many answers there were: accepted connections, or datagrams.";
     "ghostport.first_time": "RFC 3339, ns, UTC" SUMS, "When the first of them happened.";
     "ghostport.last_time": "RFC 3339, ns, UTC" SUMS, "When the last of them happened.";
-    "ghostport.summary_of": "`bind`, `bind_failed`, `listen`, `close`, `unexpected_owner`, `identified`, `expected`" &[Summary], "The kind of the events that were summed up; `expected` for the binds of expected owners within a day, which have events of their own.";
+    "ghostport.summary_of": "`bind`, `bind_failed`, `listen`, `close`, `unexpected_owner`, `identified`, `connect`, `expected`" &[Summary], "The kind of the events that were summed up; `expected` for the binds of expected owners within a day, which have events of their own.";
     "ghostport.processes": "number" &[Summary], "How many processes made the calls, 64 at most.";
     "ghostport.peers": "number" &[Summary], "How many peers there were: exact for a network of IPv4, otherwise an estimate.";
     "ghostport.peer_network": "string" &[Summary], "The /24 or /64 of the peers; absent where too many networks were seen to tell them apart.";
@@ -186,7 +218,7 @@ fields! {
     "ghostport.payload_hex": "string" &[Identified], "The captured bytes, with `keep: bytes`.";
     "service.version": "string" &[AgentStarted], "The version of the agent.";
     "ghostport.hooks": "list of objects" &[AgentStarted], "Every hook: `hook`, `interface` of those that have one, `mechanism` of those that are attached, and in `reason` why better mechanisms were rejected.";
-    "ghostport.hook": "`ingress`, `egress`, `bind`, `listen`, `close`" &[HookChanged], "The hook.";
+    "ghostport.hook": "`ingress`, `egress`, `bind`, `listen`, `close`, `connect`" &[HookChanged], "The hook.";
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn socket_call(
     let time = context().time_of_day(record.time_ns).expect("a time");
     let mut call = Call::new(&record, &context());
     change(&mut call);
-    Event::new(time, EventBody::from_call(call, record.call, expected), &context())
+    Event::new(time, EventBody::from_call(call, &record, expected), &context())
 }
 
 /// A call of a process that is gone from `/proc`.
@@ -267,6 +267,24 @@ fn conversations(peers: u64, network: Option<(IpAddr, u8)>) -> Event {
     summary(Summary::Conversations(Box::new(Conversations { last, peers, network, bytes: 4800 })))
 }
 
+fn connect(change: impl FnOnce(&mut Call)) -> Event {
+    socket_call(SocketEventKind::Connect, 0, None, change)
+}
+
+fn connect_to_several() -> Event {
+    let mut event = connect(complete);
+    let EventBody::Connect(connect) = &mut event.body else { unreachable!("a connect") };
+    connect.peer_address = None;
+    event
+}
+
+fn awakened_by_connect() -> Event {
+    let wake =
+        Wake::Packet { protocol: Protocol::Tcp, direction: Direction::Egress, side: Side::Remote };
+    let change = Change::Awakened { wake, dormant_for: Duration::from_secs(90) };
+    transition(change, Some(&connect(complete)))
+}
+
 fn selftest(failure: Option<&str>) -> Event {
     let EventBody::Bind(Bind { call, .. }) = bind(0, None).body else { unreachable!("a bind") };
     let call = failure.is_none().then_some(call);
@@ -319,6 +337,10 @@ fn events() -> Vec<Event> {
         calls(bind_of_a_proxy(), 3),
         conversations(1, Some((IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 64))),
         conversations(1000, None),
+        connect(complete),
+        connect(anonymize),
+        calls(connect_to_several(), 3),
+        awakened_by_connect(),
         selftest(None),
         selftest(Some("not seen: egress by tcx; close, which is not attached")),
     ]

@@ -15,6 +15,7 @@ impl Event {
             EventBody::Answered(_) | EventBody::UnexpectedOwner(_) => Severity::Critical,
             EventBody::Awakened(awakened) if awakened.is_alarming() => Severity::Critical,
             EventBody::Captured(captured) if captured.is_targeted => Severity::Critical,
+            EventBody::Connect(_) => Severity::Warning,
             EventBody::BindFailed(failed) if !is_expected(&failed.bind) => Severity::Warning,
             EventBody::HookChanged(changed) if changed.mechanism.is_none() => Severity::Warning,
             EventBody::Selftest(selftest) if selftest.failure.is_some() => Severity::Warning,

@@ -32,6 +32,17 @@ pub(super) struct ConversationFields<'a> {
     pub(super) payload_hex: Option<&'a str>,
 }
 
+/// The far end of a call that sends to a watched port of another host.
+#[derive(Serialize)]
+pub(super) struct ConnectFields {
+    #[serde(rename = "ghostport.port")]
+    pub(super) port: u16,
+    #[serde(rename = "network.peer.address", skip_serializing_if = "Option::is_none")]
+    pub(super) peer_address: Option<IpAddr>,
+    #[serde(rename = "network.peer.port")]
+    pub(super) peer_port: u16,
+}
+
 /// What a socket takes, beside its path.
 #[derive(Serialize)]
 pub(super) struct CaptureFields<'a> {

@@ -29,8 +29,8 @@ mod tests;
 
 pub use self::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Conversations, Event, EventBody,
-        FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Connect, Conversations, Event,
+        EventBody, FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
     },
     caller::{AncestorFields, CallerFields, IdentityFields},
     context::EventContext,

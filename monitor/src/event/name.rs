@@ -50,11 +50,14 @@ pub enum EventName {
     /// A selftest of the agent ended.
     #[serde(rename = "ghostport.selftest")]
     Selftest,
+    /// A process sends to a watched port of another host.
+    #[serde(rename = "ghostport.connect")]
+    Connect,
 }
 
 impl EventName {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Bind,
         Self::BindFailed,
         Self::Listen,
@@ -70,6 +73,7 @@ impl EventName {
         Self::HookChanged,
         Self::Summary,
         Self::Selftest,
+        Self::Connect,
     ];
 
     /// The kind alone: the name without `ghostport.`.
@@ -90,6 +94,7 @@ impl EventName {
             Self::HookChanged => "hook_changed",
             Self::Summary => "summary",
             Self::Selftest => "selftest",
+            Self::Connect => "connect",
         }
     }
 

@@ -3,7 +3,7 @@
 use monitor_common::socket_record::{self, SocketRecord};
 
 use super::{
-    body::{Bind, Call, EventBody, FailedBind},
+    body::{Bind, Call, Connect, EventBody, FailedBind},
     caller::CallerFields,
     context::EventContext,
     socket::{SocketFields, service},
@@ -31,14 +31,19 @@ impl Call {
 
 impl EventBody {
     /// The event of a call. `expected` is whether the configuration expects the caller of a bind.
-    pub fn from_call(call: Call, kind: socket_record::Call, expected: Option<bool>) -> Self {
-        match kind {
+    pub fn from_call(call: Call, record: &SocketRecord, expected: Option<bool>) -> Self {
+        match record.call {
             socket_record::Call::Bind { errno: None } => Self::Bind(Bind { call, expected }),
             socket_record::Call::Bind { errno: Some(errno) } => {
                 Self::BindFailed(FailedBind { bind: Bind { call, expected }, errno })
             }
             socket_record::Call::Listen => Self::Listen(call),
             socket_record::Call::Close => Self::Close(call),
+            socket_record::Call::Connect => Self::Connect(Connect {
+                call,
+                peer_address: record.peer_address,
+                port: record.port,
+            }),
         }
     }
 }
@@ -49,7 +54,8 @@ impl From<&SocketRecord> for SocketFields {
             transport: record.protocol,
             family: record.family,
             local_address: record.local_address,
-            local_port: (record.port != 0).then_some(record.port),
+            local_port: Some(record.port)
+                .filter(|port| *port != 0 && record.call != socket_record::Call::Connect),
             service: service(record.port),
             netns_inode: record.netns_inode,
         }

@@ -111,7 +111,7 @@ impl Event {
     }
 
     /// A transition of a port, if it is one that makes an event. `call` is the event of the call
-    /// that caused it, if a call did.
+    /// that caused it, if a call did: a bind, or, of packets, a connect.
     pub fn from_transition(
         transition: &Transition,
         call: Option<&Self>,
@@ -120,9 +120,12 @@ impl Event {
         let port = SocketFields::on_port(transition.port);
         let body = match transition.change {
             Change::Awakened { wake, dormant_for } => {
-                let call = call.filter(|_| wake.cause() == Cause::Bind);
+                let is_connect = |call: &&Self| matches!(call.body, EventBody::Connect(_));
+                let call = call.filter(|call| (wake.cause() == Cause::Packet) == is_connect(call));
                 let mut by = call.and_then(AwakenedBy::call_of).unwrap_or(AwakenedBy::Port(port));
-                by.socket_mut().transport = Some(wake.protocol());
+                let socket = by.socket_mut();
+                socket.transport = Some(wake.protocol());
+                socket.local_port = Some(transition.port);
                 EventBody::Awakened(Awakened { by, wake, dormant_for })
             }
             Change::Dormant => EventBody::Dormant(port),
@@ -206,6 +209,7 @@ impl AwakenedBy {
             EventBody::Bind(bind) => Some(Self::Bind(bind.clone())),
             EventBody::BindFailed(failed) => Some(Self::FailedBind(failed.clone())),
             EventBody::Listen(call) | EventBody::Close(call) => Some(Self::Call(call.clone())),
+            EventBody::Connect(connect) => Some(Self::Connect(Box::new(connect.clone()))),
             _ => None,
         }
     }

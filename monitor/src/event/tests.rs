@@ -56,7 +56,7 @@ pub(super) fn line(event: &Event) -> String {
 fn event(record: &SocketRecord) -> Event {
     let time = context().time_of_day(record.time_ns).expect("a time");
     let call = Call::new(record, &context());
-    Event::new(time, EventBody::from_call(call, record.call, None), &context())
+    Event::new(time, EventBody::from_call(call, record, None), &context())
 }
 
 fn decoded(event: &SocketEvent) -> SocketRecord {

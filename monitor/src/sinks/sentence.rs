@@ -44,6 +44,10 @@ fn body(body: &EventBody, caller: &str, port: &str) -> String {
         EventBody::AgentStarted { .. } => "the agent is at work".into(),
         EventBody::AgentStopped { reason } => format!("the agent ends: {reason}"),
         EventBody::HookChanged(changed) => hook(changed),
+        EventBody::Connect(connect) => match connect.peer_address {
+            Some(address) => format!("{caller} sends to {port} of {address}"),
+            None => format!("{caller} sends to {port} of another host"),
+        },
         EventBody::Selftest(selftest) => match &selftest.failure {
             Some(failure) => format!("a selftest on {port} failed: {failure}"),
             None => format!("a selftest on {port} passed"),
@@ -135,6 +139,7 @@ mod tests {
                 "the hook ingress of eth0 is not attached",
                 "nc[4711] bound port 2948/tcp (wap-push) (120 times)",
                 "a selftest on port 2948/tcp (wap-push) failed: not seen: close by fexit",
+                "nc[4711] sends to port 2948/tcp (wap-push) of 192.0.2.7",
             ]
         );
     }

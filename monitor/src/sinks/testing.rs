@@ -13,7 +13,7 @@ use monitor_kernel::hooks::Hook;
 use monitor_ledger::{BindEvidence, Wake};
 
 use crate::event::{
-    Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Event, EventBody,
+    Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Connect, Event, EventBody,
     EventContext, EventName, FailedBind, HookOutcome, Identified, IdentityFields, Repeats,
     Selftest, SocketFields, Summary, UnexpectedOwner,
 };
@@ -74,6 +74,14 @@ fn body(name: EventName) -> EventBody {
         EventName::Summary => EventBody::Summary(Summary::Calls {
             last: Box::new(EventBody::Bind(bind())),
             processes: Some(1),
+        }),
+        EventName::Connect => EventBody::Connect(Connect {
+            call: Call {
+                socket: SocketFields { local_address: None, local_port: None, ..socket() },
+                ..call()
+            },
+            peer_address: Some([192, 0, 2, 7].into()),
+            port: 2948,
         }),
         EventName::Selftest => EventBody::Selftest(Selftest {
             socket: socket(),

@@ -8,7 +8,8 @@ use std::{
 use monitor_common::flow::Protocol;
 
 use crate::event::{
-    Bind, Call, CallerFields, EventBody, FailedBind, Identified, SocketFields, UnexpectedOwner,
+    Bind, Call, CallerFields, Connect, EventBody, FailedBind, Identified, SocketFields,
+    UnexpectedOwner,
 };
 
 /// Bits of the networks into which peers are grouped.
@@ -41,15 +42,20 @@ impl Hasher {
             }
             EventBody::Listen(call)
             | EventBody::Close(call)
-            | EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call)) => (call, None, None),
+            | EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call))
+            | EventBody::Connect(Connect { call, .. }) => (call, None, None),
             _ => return None,
         };
         let Call { socket, caller, .. } = call;
-        let SocketFields { local_address, local_port, netns_inode, .. } = socket;
+        let SocketFields { local_address, netns_inode, .. } = socket;
         let transport = socket.transport.map(Protocol::name);
-        let common = (body.name().kind(), *local_port, transport, errno);
+        let common = (body.name().kind(), body.port(), transport, errno);
+        let peers = match body {
+            EventBody::Connect(connect) => connect.peer_address.map(network),
+            _ => None,
+        };
         let program = caller.as_ref().map(program);
-        let own = (local_address, netns_inode, expected, program);
+        let own = (local_address, netns_inode, expected, peers, program);
         let owner = self.0.hash_one(caller.as_ref().map(owner));
         Some(self.keys(&common, &own, owner))
     }

@@ -60,7 +60,7 @@ impl Sum {
             }
             (Of::Calls(last, processes), body) => {
                 processes.add(hasher.of_process(body.caller()), MOST_PROCESSES);
-                **last = body;
+                **last = with_common_peer(body, last);
             }
             // The key of a call is that of no conversation.
             (Of::Conversations(..), _) => {}
@@ -91,6 +91,16 @@ impl Sum {
 fn add_peer(peers: &mut Peers, identified: &Identified, hasher: &Hasher, is_of_network: bool) {
     let peer = identified.peer.ip();
     peers.add(peer, hasher.of_peer(peer), is_of_network);
+}
+
+/// A call, with the address of the peer only if the others had the same.
+fn with_common_peer(mut body: EventBody, others: &EventBody) -> EventBody {
+    if let (EventBody::Connect(new), EventBody::Connect(others)) = (&mut body, others)
+        && new.peer_address != others.peer_address
+    {
+        new.peer_address = None;
+    }
+    body
 }
 
 fn size(identified: &Identified) -> u64 {

@@ -89,6 +89,7 @@ fn what(event: &EventSummary) -> String {
         .or_else(|| event.mechanism.clone().filter(|_| is_hook))
         .or_else(|| is_hook.then(|| "not attached".to_owned()))
         .or_else(|| event.local_address.clone())
+        .or_else(|| event.peer_address.clone())
         .or_else(|| event.reason.clone())
         .unwrap_or_default()
 }

@@ -10,6 +10,7 @@ mod kannel;
 mod life;
 mod live_page;
 mod manifests;
+mod outbound;
 mod privileges;
 mod reload;
 mod running;

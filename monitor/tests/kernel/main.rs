@@ -9,6 +9,7 @@ mod line_rate;
 mod many_ports;
 mod memory;
 mod open_sockets;
+mod outbound;
 mod packet_programs;
 mod payloads;
 mod places;

@@ -183,9 +183,11 @@ impl Agent {
 
     /// The outcome of a hook at the start, on an interface if it has one.
     pub fn hook_at_start(&self, hook: &str, interface: Option<&str>) -> Value {
-        let events = self.events();
-        let started = events.iter().find(|event| event["event.name"] == "ghostport.agent_started");
-        let hooks = started.and_then(|event| event["ghostport.hooks"].as_array()).expect("hooks");
+        let hooks = eventually("the event of the start", || {
+            let mut events = self.events().into_iter();
+            let started = events.find(|event| event["event.name"] == "ghostport.agent_started");
+            started?["ghostport.hooks"].as_array().cloned()
+        });
         let is_it = |found: &&Value| {
             found["hook"] == hook && interface.is_none_or(|name| found["interface"] == name)
         };

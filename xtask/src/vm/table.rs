@@ -54,6 +54,7 @@ pub(super) const ROWS: &[Row] = &[
     row("clsact", "kernel", &["clsact::"]),
     row("sockets", "kernel", &["socket_calls::"]),
     row("scenario", "kernel", &["scenario::"]),
+    row("outbound", "kernel", &["outbound::"]),
     row("attachment", "kernel", &["attachment::"]),
     row("interfaces", "kernel", &["interfaces::"]),
     row("adoption", "kernel", &["a_kill_under_load"]),

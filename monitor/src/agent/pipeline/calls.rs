@@ -25,6 +25,8 @@ pub(super) fn socket_call(
         Call::Bind { errno: Some(_) } => CallKind::BindRefused,
         Call::Listen => CallKind::Listen,
         Call::Close => CallKind::Close,
+        // The ledger learns of its packets.
+        Call::Connect => return None,
     };
     let at = ClockReading { wall, boottime_ns: record.last_ns };
     Some(SocketCall { at, port: record.port, protocol: record.protocol?, kind, expected })

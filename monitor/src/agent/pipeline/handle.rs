@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     message::{Message, Shared, Wanted},
+    outbound::LastSenders,
     outputs::Broadcasts,
     parts::Parts,
     progress::STALL,
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::{
     agent::scan::Scan,
+    api::sender::Sender,
     classification::Tallies,
     event::{
         Event,
@@ -40,6 +42,7 @@ pub struct Pipeline {
     shared: Arc<Shared>,
     ledger: SharedLedger,
     tallies: Arc<Mutex<Tallies>>,
+    senders: LastSenders,
     /// What the sinks and the store get.
     broadcast: EventBroadcast,
     /// The same before events alike are summed up.
@@ -56,6 +59,7 @@ impl Pipeline {
             shared: Arc::default(),
             ledger: Arc::clone(&parts.ledger),
             tallies: Arc::default(),
+            senders: parts.senders.clone(),
             broadcast: EventBroadcast::new(first),
             every: EventBroadcast::new(first),
         };
@@ -138,6 +142,11 @@ impl Pipeline {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The process that last sent to a watched port of another host.
+    pub fn last_sender(&self, port: u16) -> Option<Sender> {
+        self.senders.of_port(port)
+    }
+
     /// Samples that found the queue full.
     pub fn lost_samples(&self) -> u64 {
         self.shared.lost_samples.load(Relaxed)
@@ -206,6 +215,7 @@ mod tests {
             shared: Arc::default(),
             ledger: Arc::new(Mutex::new(ledger)),
             tallies: Arc::default(),
+            senders: LastSenders::default(),
             broadcast: EventBroadcast::new(0),
             every: EventBroadcast::new(0),
         };

@@ -14,10 +14,14 @@ mod captures;
 mod handle;
 mod holders;
 mod message;
+mod outbound;
 mod outputs;
 mod parts;
 mod progress;
 mod shared_ledger;
 mod worker;
 
-pub use self::{handle::Pipeline, message::Wanted, parts::Parts, shared_ledger::SharedLedger};
+pub use self::{
+    handle::Pipeline, message::Wanted, outbound::LastSenders, parts::Parts,
+    shared_ledger::SharedLedger,
+};

@@ -1,6 +1,6 @@
 //! What the pipeline starts with.
 
-use super::{message::Wanted, shared_ledger::SharedLedger};
+use super::{message::Wanted, outbound::LastSenders, shared_ledger::SharedLedger};
 use crate::{
     agent::selftests::Selftests, config::CommandLines, event::EventContext, sinks::EventQueue,
     store::StoreQueue,
@@ -21,6 +21,8 @@ pub struct Parts {
     pub queue: EventQueue,
     /// The store of events and ledger.
     pub store: StoreQueue,
+    /// The processes that last sent to watched ports elsewhere, as the store has them.
+    pub senders: LastSenders,
     /// Selftests of this agent.
     pub selftests: Selftests,
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use monitor_common::{sample_record::SampleRecord, socket_record::SocketRecord};
+use monitor_common::{
+    sample_record::SampleRecord,
+    socket_record::{Call, SocketRecord},
+};
 use monitor_kernel::{
     clock::{EventClock, SteadyOffset},
     snapshot::Snapshot,
@@ -21,12 +24,14 @@ use super::{
     captures::KnownCaptures,
     holders,
     message::{Message, Shared, Wanted},
+    outbound::{LastSenders, OutboundCalls},
     outputs::{Broadcasts, Outputs, STORE_WAIT},
     parts::Parts,
     shared_ledger::{SharedLedger, lock},
 };
 use crate::{
     agent::{clock, scan::Scan, selftests::Selftests},
+    api::sender::Sender,
     classification::{Classifier, Finding, Tallies},
     config::{CommandLines, IdentifiedEvents, PayloadConfig, WatchedPort},
     event::{self, Event, EventBody, EventContext, Repeats},
@@ -68,6 +73,8 @@ pub(super) struct Worker {
     captures: KnownCaptures,
     shared: Arc<Shared>,
     selftests: Selftests,
+    outbound: OutboundCalls,
+    senders: LastSenders,
     /// The ways of answers whose events were emitted.
     answers: ReportedPaths,
     /// Transitions that are not emitted yet. The allocation is kept.
@@ -103,6 +110,8 @@ impl Worker {
             captures: KnownCaptures::default(),
             shared,
             selftests: parts.selftests,
+            outbound: OutboundCalls::default(),
+            senders: parts.senders,
             answers: ReportedPaths::default(),
             transitions: Vec::new(),
         }
@@ -166,6 +175,9 @@ impl Worker {
         if record.is_selftest {
             return self.selftests.record(record.call, self.call(&record, caller.as_ref()));
         }
+        if record.call == Call::Connect {
+            return self.record_connect(&record, time, caller.as_ref());
+        }
         let expected = self.is_expected(&record, caller.as_ref());
         if let Some(call) = socket_call(&record, time, expected == Some(true)) {
             lock(&self.ledger).record_calls(&call, record.count, &mut self.transitions);
@@ -190,6 +202,27 @@ impl Worker {
         }
     }
 
+    /// A process that sends to a watched port of another host. It changes no state: its packets do,
+    /// if there are any.
+    fn record_connect(
+        &mut self,
+        record: &SocketRecord,
+        time: Timestamp,
+        caller: Option<&Identity>,
+    ) {
+        if !self.ports.contains_key(&record.port) {
+            return;
+        }
+        let event = self.event(record, time, caller, None);
+        if let Some((port, sender)) = Sender::of_event(&event) {
+            self.senders.record(port, sender);
+        }
+        if let Some(protocol) = record.protocol {
+            self.outbound.record(record.port, protocol, record.time_ns, event.clone());
+        }
+        self.emit(event);
+    }
+
     /// Whether the configuration expects the caller; `None` if the port is not watched.
     fn is_expected(&self, record: &SocketRecord, caller: Option<&Identity>) -> Option<bool> {
         let expect = &self.ports.get(&record.port)?.expect;
@@ -206,7 +239,7 @@ impl Worker {
         let call = self.call(record, caller);
         let first = self.context.time_of_day(record.time_ns).filter(|_| record.count > 1);
         let repeats = first.map(|first| Repeats { count: record.count, first, last: time });
-        let body = EventBody::from_call(call, record.call, expected);
+        let body = EventBody::from_call(call, record, expected);
         Event { repeats, ..Event::new(time, body, &self.context) }
     }
 
@@ -363,10 +396,13 @@ impl Worker {
         self.has_changes |= !transitions.is_empty();
         let must_save = transitions.iter().any(must_save);
         let deadline = Instant::now() + STORE_WAIT;
+        let is_of_call = call.is_some();
         for transition in transitions.drain(..) {
+            let now_ns = clock::now().boottime_ns;
+            let call = call.or_else(|| self.outbound.cause_of(&transition, now_ns));
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
                 // A call has few transitions, and other calls are queued behind it.
-                if call.is_none() {
+                if !is_of_call {
                     self.outputs.wait_for_room(deadline);
                 }
                 self.emit(event);

@@ -117,6 +117,7 @@ impl PortReport {
             dormant: agent.dormant,
             last_packet: agent.last_packet,
             last_bind: agent.last_bind,
+            last_sender: agent.last_sender,
             verdicts: agent.verdicts,
             captures: Capture::on_port(captures, number),
             answered_by,

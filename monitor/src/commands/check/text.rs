@@ -13,6 +13,7 @@ use crate::{
     api::{
         capture::Capture,
         port::Port,
+        sender::Sender,
         socket::{Holder, Socket},
     },
     sockets::SocketScope,
@@ -97,6 +98,9 @@ impl Writer<'_> {
             )?;
         }
         self.agent_facts(&report.port)?;
+        if let Some(sender) = &report.port.last_sender {
+            self.sender(report.port.port, sender)?;
+        }
         for way in &report.port.answered_by {
             self.sentence(2, &way.sentence(report.port.port))?;
         }
@@ -200,6 +204,17 @@ impl Writer<'_> {
         let head = fit(&format!("{kind}: {}", capture.filter), room);
         self.line(2, format!("{head:<room$}{namespace}").trim_end())?;
         self.holders(capture.holders.as_deref())
+    }
+
+    fn sender(&mut self, port: u16, sender: &Sender) -> fmt::Result {
+        self.line(
+            2,
+            &format!("last sent over {}, at {:.0}, by", sender.target(port), sender.time),
+        )?;
+        match &sender.process {
+            Some(process) => self.holder(process),
+            None => self.line(INDENT, "a process that is not known"),
+        }
     }
 
     fn holders(&mut self, holders: Option<&[Arc<Holder>]>) -> fmt::Result {

@@ -73,6 +73,9 @@ fn remedy(status: &HookStatus, config: &Config) -> Option<&'static str> {
     if is_traffic && config.interfaces.mode != InterfaceMode::Auto {
         return Some("interfaces.mode: auto would try every mechanism");
     }
+    if status.hook == Hook::Connect {
+        return Some("mount a unified hierarchy of control groups (cgroup2)");
+    }
     if !is_traffic && config.bind_mechanism != BindMechanism::Auto {
         return Some("bind.mechanism: auto would try every mechanism");
     }

@@ -139,7 +139,7 @@ fn health(facts: &[Fact], hooks: Option<&[HookReport]>) -> Health {
 }
 
 /// Marks tracefs and cgroup2 as ok where no hook needs them: with fexit or kprobe for binds and
-/// closes.
+/// closes. Connects need cgroup2 where nothing else serves them.
 fn relieve(facts: &mut [Fact], hooks: &[HookReport]) {
     let serves = |hook: Hook| {
         hooks.iter().any(|report| {
@@ -150,7 +150,10 @@ fn relieve(facts: &mut [Fact], hooks: &[HookReport]) {
     if !(serves(Hook::Bind) && serves(Hook::Close)) {
         return;
     }
-    for fact in facts.iter_mut().filter(|fact| [TRACEFS, CGROUP2].contains(&fact.name)) {
+    let is_connect_served =
+        hooks.iter().any(|report| report.hook == Hook::Connect && report.mechanism.is_some());
+    let relieved: &[&str] = if is_connect_served { &[TRACEFS, CGROUP2] } else { &[TRACEFS] };
+    for fact in facts.iter_mut().filter(|fact| relieved.contains(&fact.name)) {
         if fact.is_lost() {
             fact.value.push_str("; nothing here needs it");
         }

@@ -45,7 +45,14 @@ pub(super) fn details(port: &Port) -> String {
         return ways.join("; ");
     }
     if port.sockets.is_empty() {
-        return "no process holds it or talks on it".to_owned();
+        let nothing = "no process holds it or talks on it";
+        return match &port.last_sender {
+            Some(sender) => {
+                let (program, target) = (sender.program(), sender.target(port.port));
+                format!("{nothing}; {program} sent last, {target} at {:.0}", sender.time)
+            }
+            None => nothing.to_owned(),
+        };
     }
     let kinds: BTreeSet<String> = port.sockets.iter().map(kind).collect();
     let mut text = kinds.into_iter().collect::<Vec<_>>().join(", ");

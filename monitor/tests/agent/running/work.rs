@@ -64,7 +64,7 @@ fn emits_events_about_its_own_start_and_stop() {
         assert_eq!(count("ghostport.hook_changed"), 0, "a start is no change");
         let started = events.iter().find(|event| event["event.name"] == "ghostport.agent_started");
         let hooks = started.and_then(|event| event["ghostport.hooks"].as_array()).expect("hooks");
-        for hook in ["bind", "listen", "close", "ingress", "egress"] {
+        for hook in ["bind", "listen", "close", "connect", "ingress", "egress"] {
             let found = hooks.iter().find(|found| found["hook"] == hook).expect(hook);
             assert!(found["mechanism"].is_string(), "{found}");
             let has_interface = ["ingress", "egress"].contains(&hook);
@@ -159,7 +159,7 @@ fn doctor_reports_working_hooks() {
             let text = finish(ghostport().arg("doctor"));
             let code = text.status.code().expect("a code");
             assert!(code == 0 || code == 1, "{}{}", stdout(&text), stderr(&text));
-            for hook in ["ingress", "egress", "bind", "listen", "close"] {
+            for hook in ["ingress", "egress", "bind", "listen", "close", "connect"] {
                 assert!(stdout(&text).contains(hook), "{hook}: {}", stdout(&text));
             }
             assert!(!stdout(&text).contains('\x1b'), "colour where there is no terminal");

@@ -263,7 +263,7 @@ fn doctor_shows_a_hook_that_does_not_run() {
         };
         let fact = runs();
         assert_eq!(fact["ok"], true, "{fact}");
-        assert_eq!(fact["value"], "5 of 5 hooks ran in 200 ms");
+        assert_eq!(fact["value"], "6 of 6 hooks ran in 200 ms");
         agent.signal(rustix::process::Signal::STOP);
         links("ingress").iter().for_each(|pin| detach_link(pin).expect("detached"));
         let fact = runs();
