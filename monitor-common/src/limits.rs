@@ -75,14 +75,14 @@ pub const TALKER_WAYS: usize = 2;
 /// Networks that are local as a whole, and addresses of this host beyond the table.
 pub const MAX_LOCAL_PREFIXES: u32 = 4096;
 
-/// UDP flows to watched ports elsewhere of which it is remembered who began them. Should there be
-/// more at once, those that were silent longest are forgotten, and their next datagram begins them
-/// again.
-pub const DATAGRAM_FLOWS: u32 = 512;
+/// Flows to watched ports elsewhere of which it is remembered who began them: those of UDP, and of TCP
+/// those that the peer began. Should there be more at once, those that were silent longest are
+/// forgotten; the next datagram of one of UDP begins it again.
+pub const REMOTE_FLOWS: u32 = 512;
 
 /// Silence after which a UDP flow begins again, nanoseconds: five minutes, the time for which states
 /// of the ledger hold.
-pub const DATAGRAM_FLOW_SILENCE_NS: u64 = 300_000_000_000;
+pub const REMOTE_FLOW_SILENCE_NS: u64 = 300_000_000_000;
 
 /// Processes, and ports of other hosts that they send to, of which it is remembered that the first call
 /// was recorded. Should there be more at once, those that were silent longest are forgotten, and their

@@ -4,7 +4,7 @@
 //! Nothing here waits, and no failure here changes a count.
 
 use monitor_common::{
-    flow::{Direction, Orientation, Protocol, Side},
+    flow::{Direction, LOOPBACK, Orientation, Protocol, Side},
     open_flight::{is_open_flight, is_repeated, offset_in_flight, open_flight, with_segment},
     packet::PackedSegment,
     ports::WirePort,
@@ -22,6 +22,7 @@ use crate::{
     network::{Network, double},
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView, WireSize},
+    remote_flows,
     sampling::within_limits,
     sources::{record_source, record_talker},
 };
@@ -67,6 +68,17 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
     flow: u64,
 ) -> Option<Selected> {
     let control = Control::read()?;
+    let slot = CONVERSATIONS.get_ptr_mut(conversation_index(flow))?;
+    let now = settled(flow, control.window, P::Direction::INDEX);
+    if is_remote::<P::Direction>(segment)
+        && packet.interface() != LOOPBACK
+        && remote_flows::is_peers::<P>(packet, segment)
+    {
+        // A source port that is watched by chance.
+        // SAFETY: a word is read whole.
+        settle(flow, unsafe { slot.read_volatile() }, slot, now);
+        return None;
+    }
     let network = Network::read(packet, segment.network())?;
     let remote = remote::<P::Direction, _>(segment, network.source, network.destination);
     let remote_hash = hash_address(remote, control.seed());
@@ -75,8 +87,6 @@ pub(crate) fn track_new_flow<P: PacketProgram>(
     let index = index_of(port)?;
     record_source(sketch_index(index, protocol, control.window), remote_hash);
 
-    let slot = CONVERSATIONS.get_ptr_mut(conversation_index(flow))?;
-    let now = settled(flow, control.window, P::Direction::INDEX);
     let selected = match protocol {
         Protocol::Tcp => {
             let payload_len = network.payload_len(packet, segment.headers_len());
@@ -103,12 +113,18 @@ fn remote<D: FlowDirection, T>(segment: PackedSegment, source: T, destination: T
 /// The watched port of a packet; this host's, if both are watched.
 #[inline(always)]
 fn watched_port<D: FlowDirection>(segment: PackedSegment) -> WirePort {
-    let is_source = if is_from_here::<D>(segment) {
-        segment.source_is_watched()
+    let is_source = is_from_here::<D>(segment) != is_remote::<D>(segment);
+    if is_source { segment.source() } else { segment.destination() }
+}
+
+/// Whether the watched port of a packet is the peer's.
+#[inline(always)]
+fn is_remote<D: FlowDirection>(segment: PackedSegment) -> bool {
+    if is_from_here::<D>(segment) {
+        !segment.source_is_watched()
     } else {
         !segment.destination_is_watched()
-    };
-    if is_source { segment.source() } else { segment.destination() }
+    }
 }
 
 /// Whether the source of a packet is this host.

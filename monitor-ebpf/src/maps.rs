@@ -30,7 +30,7 @@ use monitor_common::{
     sources::{Sketch, TalkerSet},
 };
 
-use crate::{bounds::masked, datagram_flow::DatagramFlow, sockaddr::BindInFlight};
+use crate::{bounds::masked, remote_flow::RemoteFlow, sockaddr::BindInFlight};
 
 /// Inner maps may differ in size (`BPF_F_INNER_MAP`, Linux 5.10), and userspace reads them in
 /// place.
@@ -116,13 +116,13 @@ pub(crate) static LOCAL_PREFIXES: LpmTrie<
     { limits::MAX_LOCAL_PREFIXES as usize },
 > = LpmTrie::new();
 
-/// When the last datagram of a flow to a watched port elsewhere was seen, `CLOCK_BOOTTIME`
-/// nanoseconds.
+/// Flows to watched ports elsewhere: when the last packet was seen that told of one, `CLOCK_BOOTTIME`
+/// nanoseconds, and in bit 0 whether this host began it.
 #[btf_map]
-pub(crate) static DATAGRAM_FLOWS: LruHashMap<
-    DatagramFlow,
+pub(crate) static REMOTE_FLOWS: LruHashMap<
+    RemoteFlow,
     u64,
-    { limits::DATAGRAM_FLOWS as usize },
+    { limits::REMOTE_FLOWS as usize },
 > = LruHashMap::new();
 
 /// Traffic counters by interface index; slots as in [`monitor_common::flow::slot_index`].

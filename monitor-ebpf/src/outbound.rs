@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use monitor_common::{
     addresses::AddressKey,
-    limits::DATAGRAM_FLOW_SILENCE_NS,
+    limits::REMOTE_FLOW_SILENCE_NS,
     outbound::OutboundKey,
     ports::WirePort,
     sampling::AddressWords,
@@ -112,5 +112,5 @@ fn is_first(sock: &Sock) -> bool {
         last_ns.write_volatile(now_ns);
         before_ns
     };
-    now_ns.saturating_sub(before_ns) > DATAGRAM_FLOW_SILENCE_NS
+    now_ns.saturating_sub(before_ns) > REMOTE_FLOW_SILENCE_NS
 }

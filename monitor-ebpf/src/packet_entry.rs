@@ -48,7 +48,7 @@ macro_rules! packet_program {
 
             use super::$Program as Program;
             use $crate::{
-                addresses, conversation, datagram_flows,
+                addresses, conversation, remote_flows,
                 packet_program::PacketProgram,
                 packet_view::PacketView as _,
                 rare_traffic,
@@ -95,7 +95,7 @@ macro_rules! packet_program {
             #[inline(never)]
             extern "C" fn begin(context: *mut $context, segment: u64) -> u32 {
                 let (packet, segment): (View, _) = (context.into(), PackedSegment(segment));
-                if datagram_flows::begins_flow::<Program>(packet, segment, segment.protocol()) {
+                if remote_flows::begins_flow::<Program>(packet, segment, segment.protocol()) {
                     traffic::count_begun_flow::<Program>(packet, segment);
                 }
                 0
@@ -174,7 +174,7 @@ macro_rules! packet_program {
                     return;
                 }
                 count(context, segment);
-                if datagram_flows::is_remote_datagram::<Program>(context.into(), packed) {
+                if remote_flows::is_remote_datagram::<Program>(context.into(), packed) {
                     begin(context, segment);
                 }
                 sample_if_new(context, segment);

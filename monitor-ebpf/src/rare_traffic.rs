@@ -10,7 +10,7 @@ use monitor_common::{
 
 use crate::{
     bounds::masked,
-    datagram_flows::begins_flow,
+    remote_flows::begins_flow,
     maps::{RARE_TRAFFIC, add_atomic, count_error, entry},
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView as _, WireSize},

@@ -44,7 +44,7 @@ const SHARED_MAPS: [&str; 27] = [
     SELFTEST,
     FLAT_COUNTERS,
     "LOCAL_PREFIXES",
-    "DATAGRAM_FLOWS",
+    "REMOTE_FLOWS",
     "OUTBOUND",
     "COUNTERS",
     "NEAR_COUNTERS",

@@ -7,7 +7,7 @@ use std::{
 
 use monitor_common::flow::Side;
 
-use super::socket::Socket;
+use super::socket::{Began, Socket};
 use crate::sockets;
 
 /// As many connections that a process has are listed one by one: their ports lead to the other end.
@@ -24,6 +24,7 @@ struct Key {
     netns_inode: Option<u32>,
     /// Process ids.
     holders: Option<Vec<u32>>,
+    began: Option<Began>,
     expected: Option<bool>,
 }
 
@@ -39,6 +40,7 @@ impl Key {
             peer_address: socket.peer_address?,
             netns_inode: socket.netns_inode,
             holders: holders.map(|holders| holders.iter().map(|holder| holder.pid).collect()),
+            began: socket.began,
             expected: socket.expected,
         })
     }

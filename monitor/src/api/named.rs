@@ -3,7 +3,10 @@
 use monitor_common::flow::{Protocol, Side};
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-use super::{end::TargetScope, socket::Family};
+use super::{
+    end::TargetScope,
+    socket::{Began, Family},
+};
 use crate::sockets::{CaptureKind, Path, Proxy, SocketScope, TcpState};
 
 /// An enum each of whose values has a name.
@@ -73,6 +76,16 @@ impl Named for SocketScope {
         match self {
             Self::Host => "host",
             Self::World => "world",
+        }
+    }
+}
+
+impl Named for Began {
+    const ALL: &'static [Self] = &[Self::Peer];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
         }
     }
 }
@@ -168,6 +181,7 @@ mod tests {
         check::<CaptureKind>();
         check::<Path>();
         check::<SocketScope>();
+        check::<Began>();
         check::<TargetScope>();
         check::<TcpState>();
     }

@@ -53,6 +53,9 @@ pub struct Socket {
     /// How many sockets this row stands for; absent for one.
     #[serde(skip_serializing_if = "is_one", default = "one")]
     pub count: u64,
+    /// Who began the connection; absent where that is not known.
+    #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
+    pub began: Option<Began>,
     /// Whether the configuration expects its owner; absent where that is not known, and for a client
     /// of the port elsewhere.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -65,6 +68,13 @@ pub struct Socket {
 pub enum Family {
     Ipv4,
     Ipv6,
+}
+
+/// Who began a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Began {
+    /// The other end. Of a connection to a watched port elsewhere: its port is a watched one by chance.
+    Peer,
 }
 
 /// A process that holds a socket.
@@ -129,13 +139,26 @@ impl Socket {
             scope: socket.scope,
             holders: holders.map(Iterator::collect),
             count: 1,
-            expected: socket.expected,
+            began: socket.is_accepted.then_some(Began::Peer),
+            // Where no owner is expected at all, a hidden one is not either; that says nothing of it.
+            expected: socket.expected.filter(|is_expected| *is_expected || !socket.holders_unknown),
         }
     }
 
     /// This end, as far as all sockets of the row have it.
     pub fn local(&self) -> String {
         end(self.local_address, self.local_port)
+    }
+
+    /// Whether the port is that of a client elsewhere, whose connection this host accepted at another
+    /// port.
+    pub fn is_by_chance(&self) -> bool {
+        self.side == Side::Remote && self.began == Some(Began::Peer)
+    }
+
+    /// Whether it is a connection that no process has any more, TIME_WAIT mostly.
+    pub fn is_left_over(&self) -> bool {
+        self.peer_address.is_some() && self.holders.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// Whether the same processes are known to hold `other`.
@@ -211,12 +234,14 @@ mod tests {
 
     #[test]
     fn json_is_read_back_as_it_was_written() {
-        let known = udp_socket(2948);
-        let hidden = sockets::Socket { holders_unknown: true, ..udp_socket(2948) };
+        let known = sockets::Socket { expected: Some(false), ..udp_socket(2948) };
+        let hidden = sockets::Socket { holders_unknown: true, ..known.clone() };
         let sockets = Socket::each(&[known, hidden]);
         let json = serde_json::to_value(&sockets).expect("JSON");
         assert_eq!(json[0]["holders"], serde_json::json!([]));
         assert_eq!(json[1].get("holders"), None, "unknown is absent");
+        assert_eq!(json[0]["expected"], false);
+        assert_eq!(json[1].get("expected"), None, "of a holder that is not known");
         assert_eq!(serde_json::from_value::<Vec<Socket>>(json).expect("sockets"), sockets);
     }
 }

@@ -212,6 +212,7 @@ fn unexpected_holder(holder: Option<&Identity>) -> Event {
         },
         holders: Vec::new(),
         holders_unknown: false,
+        is_accepted: false,
         expected: Some(false),
     };
     Event::unexpected_holder(&socket, holder, time(), &context())

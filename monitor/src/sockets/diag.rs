@@ -85,22 +85,38 @@ pub(super) fn list(ports: &[u16], mut visit: impl FnMut(Entry)) -> io::Result<()
     list_with_cookies(ports, |entry, _| visit(entry))
 }
 
+/// Calls `visit` with every TCP socket of the calling thread's network namespace that listens, and every
+/// UDP socket that is not connected.
+pub(super) fn list_acceptors(mut visit: impl FnMut(Entry)) -> io::Result<()> {
+    const LISTEN: u32 = 1 << 10;
+    /// `TCP_CLOSE`, which a UDP socket has unless it is connected.
+    const CLOSE: u32 = 1 << 7;
+    list_states([LISTEN, CLOSE], &[], &mut |entry, _| visit(entry))
+}
+
 /// The same with the kernel's cookie of each socket (`SO_COOKIE`).
 pub(super) fn list_with_cookies(
     ports: &[u16],
     mut visit: impl FnMut(Entry, u64),
 ) -> io::Result<()> {
+    list_states([u32::MAX; 2], &filter(ports), &mut visit)
+}
+
+/// The sockets of TCP and of UDP that are in one of these states, each a bit, and that a filter accepts.
+fn list_states(
+    [of_tcp, of_udp]: [u32; 2],
+    filter: &[u8],
+    visit: &mut impl FnMut(Entry, u64),
+) -> io::Result<()> {
     const UDP: u8 = 17;
-    let filter = filter(ports);
-    let every_state = u32::MAX;
-    let tcp = TcpRequest { states: every_state, ..TcpRequest::zeroed() };
-    let tcp = netlink::request(TCPDIAG_GETSOCK, bytemuck::bytes_of(&tcp), &filter);
-    dump(&tcp, Protocol::Tcp, &mut visit)?;
+    let tcp = TcpRequest { states: of_tcp, ..TcpRequest::zeroed() };
+    let tcp = netlink::request(TCPDIAG_GETSOCK, bytemuck::bytes_of(&tcp), filter);
+    dump(&tcp, Protocol::Tcp, visit)?;
     for family in [AddressFamily::INET, AddressFamily::INET6] {
         let family = family.as_raw() as u8;
-        let udp = Request { family, protocol: UDP, states: every_state, ..Request::zeroed() };
-        let udp = netlink::request(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&udp), &filter);
-        dump(&udp, Protocol::Udp, &mut visit)?;
+        let udp = Request { family, protocol: UDP, states: of_udp, ..Request::zeroed() };
+        let udp = netlink::request(SOCK_DIAG_BY_FAMILY, bytemuck::bytes_of(&udp), filter);
+        dump(&udp, Protocol::Udp, visit)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use monitor_kernel::interfaces;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
+    acceptors::{self, Acceptor, Acceptors},
     captures::{self, ListedCapture},
     diag,
     namespaces::{HERE, NamespacePath, Namespaces},
@@ -28,6 +29,8 @@ pub(super) struct SocketList {
     pub(super) captures: Vec<(Option<u32>, ListedCapture)>,
     /// Dummy interfaces of the namespaces, where a socket is bound to an interface.
     pub(super) dummies: BTreeSet<(u32, u32)>,
+    /// Sockets that accept where a connection has a peer with a watched port.
+    pub(super) acceptors: Acceptors,
     /// Namespaces that were listed.
     pub(super) namespaces: usize,
     /// Namespaces that could not be.
@@ -60,7 +63,8 @@ impl SocketList {
 
     fn add(&mut self, inode: u32, found: io::Result<Found>) {
         match found {
-            Ok(Found { entries, captures, dummies, lists }) => {
+            Ok(Found { entries, acceptors, captures, dummies, lists }) => {
+                self.acceptors.extend(Some(inode), acceptors);
                 self.dummies.extend(dummies.into_iter().map(|interface| (inode, interface)));
                 self.namespaces += 1;
                 self.entries.extend(entries.into_iter().map(|entry| (Some(inode), entry)));
@@ -84,6 +88,7 @@ impl SocketList {
             let mut entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
             entries.extend(rare(&lists, filter));
             let captures = without_filters(&lists);
+            self.acceptors.extend(None, listed_acceptors(&lists, &entries, filter));
             self.namespaces += 1;
             self.entries.extend(entries.into_iter().map(|entry| (None, entry)));
             self.captures.extend(captures.into_iter().map(|capture| (None, capture)));
@@ -95,6 +100,7 @@ impl SocketList {
 /// What was found in a namespace.
 struct Found {
     entries: Vec<Entry>,
+    acceptors: Vec<Acceptor>,
     captures: Vec<ListedCapture>,
     /// Its dummy interfaces, if they matter.
     dummies: BTreeSet<u32>,
@@ -125,10 +131,11 @@ fn through(path: &NamespacePath, inode: u32, filter: &PortFilter<'_>) -> io::Res
             let mut entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
             entries.extend(rare(&lists, filter));
             let captures = without_filters(&lists);
+            let acceptors = listed_acceptors(&lists, &entries, filter);
             let lists = identity(&lists).ok();
             // The process may have left the namespace while the lists were read.
             path.open(inode)?;
-            Ok(Found { entries, captures, dummies: BTreeSet::new(), lists })
+            Ok(Found { entries, acceptors, captures, dummies: BTreeSet::new(), lists })
         }
     }
 }
@@ -139,6 +146,10 @@ fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
     let mut entries = collect(filter, |visit| diag::list(filter.ports, visit))
         .or_else(|_| collect(filter, |visit| proc_net::list(here, visit)))?;
     entries.extend(rare(here, filter));
+    let acceptors = acceptors::find(&entries, filter, |visit| {
+        diag::list_acceptors(&mut *visit).or_else(|_| proc_net::list(here, &mut *visit))?;
+        proc_net::list_rare(here, visit)
+    });
     let captures = captures::here(here).unwrap_or_else(|error| {
         tracing::debug!(%error, "packet sockets are listed without their filters");
         without_filters(here)
@@ -149,7 +160,15 @@ fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
         tracing::debug!(%error, "the kinds of interfaces stay unknown");
         BTreeSet::new()
     });
-    Ok(Found { entries, captures, dummies, lists: identity(here).ok() })
+    Ok(Found { entries, acceptors, captures, dummies, lists: identity(here).ok() })
+}
+
+/// Sockets that accept, as a `net` folder lists them.
+fn listed_acceptors(lists: &Path, entries: &[Entry], filter: &PortFilter<'_>) -> Vec<Acceptor> {
+    acceptors::find(entries, filter, |visit| {
+        proc_net::list(lists, &mut *visit)?;
+        proc_net::list_rare(lists, visit)
+    })
 }
 
 /// Indices of the dummy interfaces: no packet arrives there from elsewhere.

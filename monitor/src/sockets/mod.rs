@@ -16,6 +16,7 @@
 //! Where the kernel side lists open sockets with their holders, no descriptors are searched, and
 //! sockets in namespaces that could not be listed are found as well ([`scan_with`]).
 
+mod acceptors;
 mod addresses;
 mod captures;
 mod descriptors;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, io, thread};
 
-use monitor_common::held_socket::HeldSocket;
+use monitor_common::{flow::Side, held_socket::HeldSocket};
 
 use super::{
     captures::{Candidates, Capture},
@@ -108,6 +108,7 @@ pub fn scan_with(
     let sockets = listed.entries.iter().flat_map(|&(netns_inode, entry)| {
         filter.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
     });
+    let acceptors = &listed.acceptors;
     let mut scopes = Scopes::new(&namespaces, own, listed.dummies);
     let mut sockets: Vec<Socket> = sockets
         .map(|(netns_inode, entry, (port, side))| {
@@ -116,8 +117,18 @@ pub fn scan_with(
             let holders_unknown =
                 holders.is_empty() && entry.inode != 0 && unseen.may_have_holders();
             let scope = scopes.of(netns_inode, &entry);
-            let expected = None;
-            Socket { port, side, netns_inode, scope, entry, holders, holders_unknown, expected }
+            let is_accepted = side == Side::Remote && acceptors.have(netns_inode, &entry);
+            Socket {
+                port,
+                side,
+                netns_inode,
+                scope,
+                entry,
+                holders,
+                holders_unknown,
+                is_accepted,
+                expected: None,
+            }
         })
         .collect();
     sockets.sort_by_key(Socket::order);

@@ -27,6 +27,9 @@ pub struct Socket {
     pub holders: Vec<Arc<Identity>>,
     /// Whether it may have holders although none was found: not every process could be searched.
     pub holders_unknown: bool,
+    /// Whether it is a connection that this host accepted at another port: the peer's port is a watched
+    /// one by chance. `false` also where that is not known.
+    pub is_accepted: bool,
     /// Whether the configuration expects its owner on the port. `None` where that is not known, and
     /// for a client of the port elsewhere.
     pub expected: Option<bool>,
@@ -83,6 +86,7 @@ pub(crate) fn udp_socket(port: u16) -> Socket {
         entry,
         holders: Vec::new(),
         holders_unknown: false,
+        is_accepted: false,
         expected: None,
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use monitor_common::{
     flow::{Protocol, Side},
-    limits::DATAGRAM_FLOW_SILENCE_NS,
+    limits::REMOTE_FLOW_SILENCE_NS,
 };
 use monitor_ledger::{Change, Transition, Wake};
 
@@ -64,7 +64,7 @@ impl OutboundCalls {
             return None;
         };
         let (time_ns, event) = self.last.get(&(transition.port, protocol))?;
-        (now_ns.saturating_sub(*time_ns) <= DATAGRAM_FLOW_SILENCE_NS).then_some(event)
+        (now_ns.saturating_sub(*time_ns) <= REMOTE_FLOW_SILENCE_NS).then_some(event)
     }
 }
 

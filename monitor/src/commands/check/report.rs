@@ -127,27 +127,40 @@ impl PortReport {
         Self { port, known_to_agent, expected_by_agent }
     }
 
-    /// Whether there is no socket but those of expected owners, neither found nor known to the agent,
+    /// Whether there is no socket but those of expected owners and of clients elsewhere by chance, neither found nor known to the agent,
     /// and none that looks for packets of watched ports, and no other way to the port that is not
     /// over.
     pub(super) fn is_quiet(&self) -> bool {
-        let sockets = &self.port.sockets;
-        let is_hidden = sockets.is_empty() && self.known_to_agent > self.expected_by_agent;
+        let is_hidden =
+            self.sockets().next().is_none() && self.known_to_agent > self.expected_by_agent;
         !is_hidden
-            && sockets.iter().all(|socket| socket.expected == Some(true))
+            && self.unexpected().next().is_none()
             && self.ways().next().is_none()
             && self.targeted_captures().next().is_none()
     }
 
-    /// Whether all that was found are sockets whose holders this user may not see.
-    pub(super) fn is_held_out_of_sight(&self) -> bool {
-        let sockets = &self.port.sockets;
+    /// Whether all that was found, beside expected owners, are sockets whose holders this user may not
+    /// see, and what connections of such have left over. `may_have_missed` is whether there may be
+    /// sockets that were not found.
+    fn is_held_out_of_sight(&self, may_have_missed: bool) -> bool {
+        let is_hidden = |socket: &Socket| socket.holders.is_none();
         let mut others = self.targeted_captures();
-        !sockets.is_empty()
-            && sockets.iter().all(|socket| socket.holders.is_none())
+        self.unexpected().next().is_some()
+            && (may_have_missed || self.unexpected().any(is_hidden))
+            && self.unexpected().all(|socket| is_hidden(socket) || socket.is_left_over())
             && self.known_to_agent == 0
             && self.ways().next().is_none()
             && others.next().is_none()
+    }
+
+    /// The sockets that hold the port or talk on it, without those that have it by chance.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.port.sockets.iter().filter(|socket| !socket.is_by_chance())
+    }
+
+    /// Those of them that are not known to be of an expected owner.
+    fn unexpected(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets().filter(|socket| socket.expected != Some(true))
     }
 
     /// The ways that lead past sockets now.
@@ -195,6 +208,7 @@ fn completed(mut sockets: Vec<Socket>, known: &[Socket]) -> Vec<Socket> {
         // Two sockets of the same ends (`SO_REUSEPORT`) cannot be told apart.
         if let ([only], None) = (&same[..], &socket.holders) {
             socket.holders.clone_from(&only.holders);
+            socket.expected = socket.expected.or(only.expected);
         }
         let is_expected =
             |other: &&Socket| other.expected == Some(true) && other.has_same_holders(socket);
@@ -240,10 +254,12 @@ impl Report {
 
     /// How the look ended. A socket with a holder that may be seen counts, whatever else may not.
     pub(super) fn outcome(&self) -> Outcome {
-        let is_found = |port: &PortReport| !port.is_quiet() && !port.is_held_out_of_sight();
+        let may_have_missed = self.may_have_missed_sockets();
+        let is_found =
+            |port: &PortReport| !port.is_quiet() && !port.is_held_out_of_sight(may_have_missed);
         if self.ports.iter().any(is_found) {
             Outcome::Found
-        } else if self.may_have_missed_sockets() || !self.ports.iter().all(PortReport::is_quiet) {
+        } else if may_have_missed || !self.ports.iter().all(PortReport::is_quiet) {
             Outcome::Unsure
         } else {
             Outcome::Quiet

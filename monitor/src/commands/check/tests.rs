@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use monitor_common::flow::Side;
 use monitor_ledger::PortState;
 use serde_json::json;
 
@@ -81,6 +82,53 @@ fn a_socket_without_a_visible_holder_is_not_judged() {
     // What has no holder, and nothing hidden either, is there for certain.
     let both = vec![hidden, Socket { port: 2947, ..udp_socket(2947) }];
     assert_eq!(report(both, unseen).outcome(), Outcome::Found);
+}
+
+#[test]
+fn what_a_hidden_holder_leaves_over_says_no_more_than_its_socket() {
+    let hidden = Socket { holders_unknown: true, expected: Some(false), ..udp_socket(2948) };
+    let left_over = connection(TcpState::TimeWait);
+    let unseen = Unseen { hidden: Some(HiddenProcesses::MountOption), ..Unseen::default() };
+    let both = report(vec![hidden.clone(), left_over.clone()], unseen);
+    assert_eq!(both.outcome(), Outcome::Unsure);
+    let document = serde_json::to_value(&both).expect("a document");
+    let sockets = document["ports"][1]["sockets"].as_array().expect("sockets");
+    let hidden_row = sockets.iter().find(|socket| socket.get("holders").is_none());
+    assert_eq!(hidden_row.expect("a row").get("expected"), None, "{document:#}");
+    assert_eq!(report(vec![left_over.clone()], unseen).outcome(), Outcome::Unsure);
+    let holders = Unseen { holders: 7, ..Unseen::default() };
+    assert_eq!(report(vec![hidden, left_over.clone()], holders).outcome(), Outcome::Unsure);
+    // Where everything is seen, it is there.
+    assert_eq!(report(vec![left_over], Unseen::default()).outcome(), Outcome::Found);
+}
+
+/// A connection to port 2948 of this host that has no holder.
+fn connection(state: TcpState) -> Socket {
+    let udp = udp_socket(2948);
+    let peer = Some(([192, 0, 2, 9], 40_000).into());
+    let entry =
+        sockets::Entry { protocol: Protocol::Tcp, peer, tcp_state: Some(state), ..udp.entry };
+    Socket { entry, ..udp }
+}
+
+#[test]
+fn a_client_that_has_the_port_by_chance_is_listed_and_does_not_count() {
+    let accepted = connection(TcpState::Established);
+    let (local, peer) = (([10, 0, 0, 1], 8443).into(), Some(([192, 0, 2, 9], 2948).into()));
+    let entry = sockets::Entry { local, peer, ..accepted.entry };
+    let holders = vec![Arc::new(Identity::unknown(7))];
+    let talks = Socket { entry, side: Side::Remote, holders, ..accepted };
+    let by_chance = Socket { is_accepted: true, ..talks.clone() };
+    let report = |sockets| report(sockets, Unseen::default());
+    assert_eq!(report(vec![talks.clone()]).outcome(), Outcome::Found, "who began is not known");
+    assert_eq!(report(vec![by_chance.clone(), talks]).outcome(), Outcome::Found);
+    let report = report(vec![by_chance]);
+    assert_eq!(report.outcome(), Outcome::Quiet);
+    let document = serde_json::to_value(&report).expect("a document");
+    assert_eq!(document["ports"][1]["sockets"][0]["began"], "peer", "{document:#}");
+    let page = text::page(&report, false);
+    assert!(page.contains("2948 wap-push: nothing holds it or talks on it\n"), "{page}");
+    assert!(page.contains("     accepted here: the client has this port by chance\n"), "{page}");
 }
 
 #[test]

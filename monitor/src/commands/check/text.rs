@@ -64,8 +64,7 @@ impl Writer<'_> {
 
     /// A port; `unseen` is whether there may be sockets that this user cannot see.
     fn port(&mut self, report: &PortReport, unseen: bool) -> fmt::Result {
-        let sockets = &report.port.sockets;
-        let found = sockets.iter().map(|socket| socket.count).sum();
+        let found = report.sockets().map(|socket| socket.count).sum();
         let count = match (found, report.known_to_agent) {
             (0, 0) if report.is_quiet() && unseen => {
                 "nothing that is visible to you holds it or talks on it".to_owned()
@@ -91,7 +90,7 @@ impl Writer<'_> {
         let name = name.unwrap_or_default();
         let port = self.page.styled(style, &report.port.port.to_string());
         writeln!(self.page, "{port}{name}: {count}")?;
-        if sockets.is_empty() && report.known_to_agent > 0 {
+        if found == 0 && report.known_to_agent > 0 {
             self.line(
                 INDENT,
                 "in a namespace without a process; the live page and the API say who",
@@ -185,6 +184,9 @@ impl Writer<'_> {
             }
         }
         self.holders(socket.holders.as_deref())?;
+        if socket.is_by_chance() {
+            return self.line(INDENT, "accepted here: the client has this port by chance");
+        }
         if socket.expected == Some(true) {
             self.line(INDENT, "expected owner")?;
         }

@@ -11,8 +11,8 @@ use crate::api::{
 /// Names of the processes that hold or use the port, and behind an arrow of those that its packets are
 /// led to; `?` where there are sockets, and no process is known.
 pub(super) fn names(port: &Port) -> String {
-    let names: BTreeSet<&str> = holders(&port.sockets).map(name).collect();
-    let mut text = match (names.is_empty(), port.sockets.is_empty()) {
+    let names: BTreeSet<&str> = holders(port).map(name).collect();
+    let mut text = match (names.is_empty(), sockets(port).next().is_none()) {
         (true, false) => "?".to_owned(),
         _ => names.into_iter().collect::<Vec<_>>().join(" "),
     };
@@ -41,10 +41,11 @@ pub(super) fn details(port: &Port) -> String {
     let answered = port.answered_by.iter().map(|way| way.sentence(port.port));
     let forwarded = port.forwarded_to.iter().map(|way| way.sentence(port.port));
     let ways: Vec<String> = answered.chain(forwarded).collect();
-    if !ways.is_empty() && port.sockets.is_empty() {
+    let is_free = sockets(port).next().is_none();
+    if !ways.is_empty() && is_free {
         return ways.join("; ");
     }
-    if port.sockets.is_empty() {
+    if is_free {
         let nothing = "no process holds it or talks on it";
         return match &port.last_sender {
             Some(sender) => {
@@ -54,9 +55,9 @@ pub(super) fn details(port: &Port) -> String {
             None => nothing.to_owned(),
         };
     }
-    let kinds: BTreeSet<String> = port.sockets.iter().map(kind).collect();
+    let kinds: BTreeSet<String> = sockets(port).map(kind).collect();
     let mut text = kinds.into_iter().collect::<Vec<_>>().join(", ");
-    let sorted: BTreeSet<_> = holders(&port.sockets)
+    let sorted: BTreeSet<_> = holders(port)
         .map(|holder| {
             let place = holder.systemd_unit.as_deref().or(holder.container_id.as_deref());
             (name(holder), holder.pid, place)
@@ -70,7 +71,7 @@ pub(super) fn details(port: &Port) -> String {
         }
         separator = ", ";
     }
-    if port.sockets.iter().any(|socket| socket.holders.is_none()) {
+    if sockets(port).any(|socket| socket.holders.is_none()) {
         let _ = write!(text, "{separator}holders that the agent may not see");
     }
     for way in ways {
@@ -85,8 +86,13 @@ fn kind(socket: &Socket) -> String {
     format!("{}{}", socket.transport.name(), state.unwrap_or_default())
 }
 
-fn holders(sockets: &[Socket]) -> impl Iterator<Item = &Holder> {
-    sockets.iter().filter_map(|socket| socket.holders.as_ref()).flatten().map(|holder| &**holder)
+fn holders(port: &Port) -> impl Iterator<Item = &Holder> {
+    sockets(port).filter_map(|socket| socket.holders.as_ref()).flatten().map(|holder| &**holder)
+}
+
+/// The sockets of the port, without those of clients elsewhere that have it by chance.
+fn sockets(port: &Port) -> impl Iterator<Item = &Socket> {
+    port.sockets.iter().filter(|socket| !socket.is_by_chance())
 }
 
 fn name(holder: &Holder) -> &str {

@@ -17,13 +17,14 @@ use monitor_kernel::{
     interfaces::{Interface, Link},
     local_addresses::LocalAddresses,
 };
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketType, sockopt::set_socket_linger};
+use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, finish, ghostport},
     calls::own_socket,
     eventually, sh,
     wire::{Wire, index_of},
-    world::{HERE, Peer, THERE, in_world},
+    world::{HERE, Peer, THERE, in_world, netns_inode},
 };
 
 use super::support::{
@@ -131,6 +132,103 @@ fn a_client_whose_own_port_is_watched_leaves_it_quiet() {
         let_the_ledger_read();
         assert_eq!(state(&agent), "quiet");
         assert_eq!(packets(&agent, "tcp", "local") + packets(&agent, "udp", "local"), 0);
+    });
+}
+
+/// What the metrics have of identified payloads and of sources of the watched port.
+fn identified_and_sources(agent: &Agent) -> (u64, u64) {
+    let metrics = agent.metrics();
+    let port = watched().to_string();
+    let sum = |name| metrics.sum(name, &[("port", &*port)]);
+    (sum("ghostport_payloads_identified_total"), sum("ghostport_sources"))
+}
+
+/// What `check --json` says of the port: the exit code, and its sockets in this thread's namespace.
+fn check() -> (Option<i32>, Vec<Value>) {
+    let output = finish(ghostport().args(["check", &watched().to_string(), "--json"]));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let sockets = document["ports"][0]["sockets"].as_array().cloned().unwrap_or_default();
+    let is_here = |socket: &Value| socket["netns_inode"] == netns_inode();
+    (output.status.code(), sockets.into_iter().filter(is_here).collect())
+}
+
+#[test]
+fn a_client_whose_own_port_is_watched_is_not_attributed_to_it() {
+    in_world(|world| {
+        let peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        // Sampling begins with the first reading.
+        let_the_ledger_read();
+        let server = TcpListener::bind((HERE, unwatched())).expect("bound");
+        let datagrams = UdpSocket::bind((HERE, unwatched())).expect("bound");
+        let client = peer.run(|| {
+            let mut client = connect_from(watched(), (HERE, unwatched()).into());
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+            client
+        });
+        let mut accepted = server.accept().expect("accepted").0;
+        accepted.read_exact(&mut [0; 27]).expect("a request");
+        accepted.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("sent");
+        peer.run(|| {
+            let client = UdpSocket::bind((THERE, watched())).expect("bound");
+            client.send_to(b"M-SEARCH * HTTP/1.1\r\n\r\n", (HERE, unwatched())).expect("sent");
+        });
+        let (_, from) = datagrams.recv_from(&mut [0; 64]).expect("a question");
+        datagrams.send_to(b"HTTP/1.1 200 OK\r\n\r\n", from).expect("sent");
+        await_packets(&agent, "tcp", "remote", 5);
+        await_packets(&agent, "udp", "remote", 2);
+        let_the_ledger_read();
+        assert_eq!(identified_and_sources(&agent), (0, 0), "{}", agent.metrics().text);
+        assert_eq!(agent.count_events("identified"), 0, "{:#?}", agent.events());
+
+        let (_, sockets) = check();
+        let [socket] = &*sockets else { panic!("{sockets:#?}") };
+        assert_eq!((&socket["side"], &socket["began"]), (&"remote".into(), &"peer".into()));
+        // The client goes without a word, so that its end of the connection is here alone.
+        peer.run(move || {
+            sh("ip link set peer0 down");
+            set_socket_linger(&client, Some(Duration::ZERO)).expect("an option");
+            drop(client);
+        });
+        // The agent learns of the end of the client's socket a moment later.
+        let sockets = eventually("a quiet port", || {
+            let (code, sockets) = check();
+            (code == Some(0)).then_some(sockets)
+        });
+        assert_eq!(sockets.len(), 1, "{sockets:#?}");
+        // Without the listener it is not known who began it.
+        drop(server);
+        let (code, sockets) = check();
+        assert_eq!((code, sockets[0].get("began")), (Some(1), None), "{sockets:#?}");
+    });
+}
+
+#[test]
+fn what_this_host_says_to_a_watched_port_elsewhere_is_identified() {
+    in_world(|world| {
+        let peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        let_the_ledger_read();
+        let (server, datagrams) = peer.run(|| {
+            let server = TcpListener::bind((THERE, watched())).expect("bound");
+            (server, UdpSocket::bind((THERE, watched())).expect("bound"))
+        });
+        let mut client = TcpStream::connect((THERE, watched())).expect("connected");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+        let client_of_datagrams = UdpSocket::bind((HERE, 0)).expect("bound");
+        client_of_datagrams
+            .send_to(b"M-SEARCH * HTTP/1.1\r\n\r\n", (THERE, watched()))
+            .expect("sent");
+        let identified = eventually("both requests", || {
+            let mut events = agent.events();
+            events.retain(|event| event["event.name"] == "ghostport.identified");
+            (events.len() >= 2).then_some(events)
+        });
+        for event in &identified {
+            assert_eq!(event["network.peer.port"], watched(), "{event:#}");
+        }
+        assert!(identified_and_sources(&agent) >= (2, 2), "{}", agent.metrics().text);
+        drop((server, datagrams));
     });
 }
 
