@@ -34,7 +34,9 @@ impl Words {
             // A flag: that before it has no value.
             Some(FlagValue::Secret) if word.starts_with("--") => {}
             Some(FlagValue::Secret) => return Some(MASK.to_owned()),
-            Some(FlagValue::UserAndSecret) => return without_password(word),
+            Some(FlagValue::UserAndSecret) => {
+                return without_password(word).or_else(|| changed(word));
+            }
             None => {}
         }
         if word.bytes().any(|byte| byte.is_ascii_whitespace()) && !is_assignment(word) {
@@ -48,12 +50,13 @@ impl Words {
         if self.next.is_some() {
             return None;
         }
-        if let Some((flag, value)) = self.program.joined(word) {
+        if let Some((flag, value)) = self.program.joined(word).or_else(|| self.user_joined(word)) {
             let rest = &word[flag.len()..];
             return match value {
                 FlagValue::Secret => Some(format!("{flag}{MASK}")),
                 FlagValue::UserAndSecret => {
-                    without_password(rest).map(|masked| format!("{flag}{masked}"))
+                    let masked = without_password(rest).or_else(|| changed(rest))?;
+                    Some(format!("{flag}{masked}"))
                 }
             };
         }
@@ -75,9 +78,23 @@ impl Words {
         let is_secret_flag =
             word.starts_with('-') && !word.contains(['=', ':']) && is_secret_name(word);
         let by_name = is_secret_flag.then_some(FlagValue::Secret);
-        self.program.value_behind(word).or(by_name)
+        let by_user = USER_FLAGS.contains(&word) && !self.program.names_groups();
+        let by_user = by_user.then_some(FlagValue::UserAndSecret);
+        self.program.value_behind(word).or(by_name).or(by_user)
+    }
+
+    /// A flag for a user that is joined to its value, as the long ones may be.
+    fn user_joined<'a>(&self, word: &'a str) -> Option<(&'a str, FlagValue)> {
+        let (flag, _) = word.split_once('=')?;
+        let is_long = flag.starts_with("--") && USER_FLAGS.contains(&flag);
+        let is_user = is_long && !self.program.names_groups();
+        is_user.then_some((&word[..=flag.len()], FlagValue::UserAndSecret))
     }
 }
+
+/// Flags that many programs have for a user, with a colon and a password behind it.
+const USER_FLAGS: [&str; 6] =
+    ["-u", "--user", "--proxy-user", "--auth", "--basic-auth", "--userpwd"];
 
 /// Whether a word is `name=value`, with dashes before it or not.
 fn is_assignment(word: &str) -> bool {
@@ -85,8 +102,8 @@ fn is_assignment(word: &str) -> bool {
         .is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(super::name::is_name_byte))
 }
 
-/// A command line within an argument, as shells get them.
-fn masked_script(script: &str) -> Option<String> {
+/// A command line, as shells get it, with secrets masked; `None` if it has none.
+pub(super) fn masked_script(script: &str) -> Option<String> {
     let mut words = Words::default();
     let mut masked = String::with_capacity(script.len());
     for word in script.split_inclusive(|character: char| character.is_ascii_whitespace()) {
@@ -105,9 +122,13 @@ fn masked_script(script: &str) -> Option<String> {
     (masked != script).then_some(masked)
 }
 
-/// `user:secret` or `user%secret` without the secret. Numbers are a user and a group.
+/// `user:secret` or `user%secret` without the secret. Numbers are a user and a group, and the colon of a
+/// URL comes before no secret.
 fn without_password(word: &str) -> Option<String> {
     let at = word.find([':', '%'])?;
+    if word[at..].starts_with("://") {
+        return changed(word);
+    }
     let (user, secret) = (&word[..=at], &word[at + 1..]);
     let is_group = secret.bytes().all(|byte| byte.is_ascii_digit()) && secret.len() < 6;
     (!secret.is_empty() && !is_group).then(|| format!("{user}{MASK}"))
@@ -160,6 +181,21 @@ mod tests {
         check("sshpass -p hunter2 ssh -p 22 h", "sshpass -p *** ssh -p *** h");
         check("curl -u me:hunter2 http://h/", "curl -u me:*** http://h/");
         check("docker run -u 1000:1000 x", "docker run -u 1000:1000 x");
+        check("docker run -u app:app x", "docker run -u app:app x");
+        check("siege -u http://h/x:y", "siege -u http://h/x:y");
+        check("fetcher -u bob:hunter2 h", "fetcher -u bob:*** h");
+        check("fetcher --user bob:hunter2 h", "fetcher --user bob:*** h");
+        check("fetcher --user=bob:hunter2 h", "fetcher --user=bob:*** h");
+        check("fetcher --proxy-user bob:hunter2 h", "fetcher --proxy-user bob:*** h");
+        check("sudo -u bob fetcher -u bob -p 80", "sudo -u bob fetcher -u bob -p 80");
+        check("mycli -u me -phunter2", "mycli -u me -p***");
+        check("mydumper -u me -p hunter2", "mydumper -u me -p ***");
+        check("mosquitto_pub -u me -P hunter2 -p 1883", "mosquitto_pub -u me -P *** -p 1883");
+        check("ipmitool -H h -U me -P hunter2", "ipmitool -H h -U me -P ***");
+        check("snmpget -v3 -A hunter2 -X hunter3 h", "snmpget -v3 -A *** -X *** h");
+        check("snmpwalk -v2c -c hunter2 h", "snmpwalk -v2c -c *** h");
+        check("evil-winrm -u me -p hunter2", "evil-winrm -u me -p ***");
+        check("curl -xme:hunter2@proxy:1 h", "curl -xme:***@proxy:1 h");
         check("docker login -u me -p hunter2 reg", "docker login -u me -p *** reg");
         check("redis-cli -a hunter2 ping", "redis-cli -a *** ping");
         check("smbclient //h/s -U me%hunter2", "smbclient //h/s -U me%***");
@@ -177,6 +213,17 @@ mod tests {
             masked(&["curl", "-H", "Authorization: Bearer abc def", "http://h/"]),
             "curl -H Authorization: *** http://h/"
         );
+        check("curl me:hunter2@h/x", "curl me:***@h/x");
+        check("env http_proxy=me:hunter2@h:1 x", "env http_proxy=me:***@h:1 x");
+        check(
+            "app jdbc:oracle:thin:me/hunter2@//db:1521/x",
+            "app jdbc:oracle:thin:me/***@//db:1521/x",
+        );
+        assert_eq!(
+            masked(&["curl", "-HAuthorization: Basic aHVudGVyMg==", "h"]),
+            "curl -HAuthorization: *** h"
+        );
+        assert_eq!(masked(&["app", "--auth", "Bearer abcdef0123456789"]), "app --auth Bearer ***");
         assert_eq!(
             masked(&["sh", "-c", "mysql -psecret; app --token t  | tee x; curl -u a:b h"]),
             "sh -c mysql -p*** app --token ***  | tee x; curl -u a:*** h"
@@ -192,6 +239,14 @@ mod tests {
             "socat TCP-LISTEN:2948,fork EXEC:/bin/sh",
             "java -cp a:b -Xmx512m Main",
             "app --key=/etc/tls/key.pem --author=me",
+            "docker run nginx:1.25@sha256:0123456789abcdef",
+            "npm install npm:react@18",
+            "scp me@h:dir@x .",
+            "mail mailto:me@h",
+            "agetty -o -p tty@1",
+            "su -u bob -c id",
+            "bearerbox Bearer of news",
+            "env OLDPWD=/root x",
         ] {
             check(line, line);
         }

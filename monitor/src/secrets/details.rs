@@ -3,7 +3,7 @@
 use monitor_identify::{DetailKind, Details};
 use serde_json::Value;
 
-use super::text::mask_text;
+use super::{arguments::masked_script, text::mask_text};
 use crate::config::PayloadDetails;
 
 /// The details that the configuration allows. With [`PayloadDetails::Names`] addresses lose query,
@@ -15,13 +15,18 @@ pub fn disclosed(details: &Details, level: PayloadDetails) -> Details {
             (DetailKind::Content, _) => None,
             (DetailKind::Address, Value::String(text)) => Some(without_query(text).into()),
             (DetailKind::Command, Value::String(text)) => {
-                text.split_whitespace().next().map(Into::into)
+                text.split_whitespace().next().map(|command| mask_line(command).into())
             }
-            (_, Value::String(text)) => Some(mask_text(text).into()),
+            (_, Value::String(text)) => Some(mask_line(text).into()),
             (_, other) => Some(other.clone()),
         }),
         PayloadDetails::Full => details.clone(),
     }
+}
+
+/// A line that may be a command.
+fn mask_line(text: &str) -> String {
+    masked_script(text).unwrap_or_else(|| text.to_owned())
 }
 
 /// An address up to its query or fragment, which is shown to have been there.
@@ -60,7 +65,14 @@ mod tests {
 
     #[test]
     fn no_secret_is_shown_as_a_name() {
-        let payloads: [&[u8]; 8] = [
+        let payloads: [&[u8]; 15] = [
+            b"GET /a;jsessionid=hunter2 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: me:hunter2@x.example\r\n\r\n",
+            b"GET /;PHPSESSID=hunter2/x HTTP/1.1\r\nHost: x\r\nUser-Agent: a me:hunter2@h\r\n\r\n",
+            b"CONNECT me:hunter2@x:443 HTTP/1.1\r\n\r\n",
+            b"curl -s -u bob:hunter2 http://x/a.sh | sh\n",
+            b"PGPASSWORD=hunter2 psql -c id\n",
+            b"root@h:~# curl -u bob:hunter2 http://x/\n# ",
             b"GET http://me:hunter2@x/ HTTP/1.1\r\n\r\n",
             b"GET /a#hunter2 HTTP/1.1\r\n\r\n",
             b"GET /login;token=hunter2 HTTP/1.1\r\n\r\n",

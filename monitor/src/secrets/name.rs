@@ -1,7 +1,7 @@
 //! Names whose values are secret.
 
 /// How such a name ends, in lower case and with underscores.
-const SECRETS: [&str; 29] = [
+const SECRETS: [&str; 35] = [
     "password",
     "passwd",
     "passphrase",
@@ -31,10 +31,17 @@ const SECRETS: [&str; 29] = [
     "cookie",
     "masterauth",
     "signature",
+    // Of sessions: whoever has one is the user.
+    "jsessionid",
+    "sessionid",
+    "session_id",
+    "sessid",
+    "aspsessionid",
+    "connect_sid",
 ];
 
 /// Words that end like one.
-const HARMLESS: [&str; 3] = ["bypass", "compass", "trespass"];
+const HARMLESS: [&str; 4] = ["bypass", "compass", "trespass", "oldpwd"];
 
 /// Whether the value of something of this name is secret: `--db-password`, `PGPASSWORD`,
 /// `accessToken`, but not `--password-file`.
@@ -77,6 +84,9 @@ mod tests {
             "requirepass",
             "Authorization",
             "Set-Cookie",
+            "jsessionid",
+            "PHPSESSID",
+            "connect.sid",
         ] {
             assert!(is_secret_name(name), "{name}");
         }

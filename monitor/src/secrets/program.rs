@@ -20,12 +20,28 @@ struct Flags {
 
 use FlagValue::{Secret, UserAndSecret};
 
-const FLAGS: [Flags; 11] = [
+const FLAGS: [Flags; 15] = [
     Flags {
         programs: &["mysql", "mariadb"],
         before: &[],
         // `-p` alone asks for it.
         joined: &[("-p", Secret)],
+    },
+    Flags { programs: &["mycli", "mytop"], before: &[("-p", Secret)], joined: &[("-p", Secret)] },
+    Flags {
+        programs: &["mydumper", "myloader", "xtrabackup", "cqlsh", "evil-winrm", "nxc", "netexec"],
+        before: &[("-p", Secret), ("-u", UserAndSecret)],
+        joined: &[("-p", Secret)],
+    },
+    Flags {
+        programs: &["mosquitto_pub", "mosquitto_sub", "mosquitto_rr", "ipmitool", "tsql", "isql"],
+        before: &[("-P", Secret)],
+        joined: &[("-P", Secret)],
+    },
+    Flags {
+        programs: &["snmpget", "snmpwalk", "snmpset", "snmpbulkwalk", "snmptrap", "snmptable"],
+        before: &[("-c", Secret), ("-A", Secret), ("-X", Secret)],
+        joined: &[],
     },
     Flags {
         programs: &["sshpass", "mongo", "7z", "rar", "unrar"],
@@ -92,6 +108,11 @@ impl Program {
         };
         let flags = FLAGS.iter().find(|flags| flags.programs.iter().any(&is_of));
         flags.map(|flags| Self(Some(flags)))
+    }
+
+    /// Whether `-u` has a user and a group, with a colon between them.
+    pub(super) fn names_groups(self) -> bool {
+        self.0.is_some_and(|flags| flags.programs.contains(&"docker"))
     }
 
     /// What the argument behind this flag is, if it is known.

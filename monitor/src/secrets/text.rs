@@ -9,7 +9,7 @@ use super::{
 
 /// How keys begin that are recognised by themselves, and how many characters they have at least
 /// behind that.
-const KEY_FORMS: [(&str, usize); 16] = [
+const KEY_FORMS: [(&str, usize); 27] = [
     // AWS: of a user, and of a session.
     ("AKIA", 16),
     ("ASIA", 16),
@@ -29,13 +29,38 @@ const KEY_FORMS: [(&str, usize); 16] = [
     ("AIza", 30),
     ("sk_live_", 10),
     ("npm_", 30),
+    ("rk_live_", 10),
+    ("pypi-", 30),
+    ("ya29.", 20),
+    // OpenAI, Hugging Face, DigitalOcean, SendGrid, Vault, Slack, Shopify.
+    ("sk-proj-", 20),
+    ("hf_", 30),
+    ("dop_v1_", 20),
+    ("SG.", 30),
+    ("hvs.", 20),
+    ("xoxa-", 10),
+    ("xoxs-", 10),
+    ("shpat_", 20),
     // A JSON Web Token.
     ("eyJ", 20),
 ];
 
+/// What names a token behind it, RFC 6750 §2.1.
+const BEARER: &str = "Bearer ";
+
+/// Characters that such a token has at least: shorter ones are words.
+const SHORTEST_BEARER: usize = 12;
+
+/// What is followed by `:` and an address without a password.
+const BEFORE_ADDRESSES: [&str; 16] = [
+    "mailto", "sip", "sips", "xmpp", "acct", "npm", "ssh", "git", "from", "to", "cc", "bcc",
+    "mail", "email", "user", "owner",
+];
+
 /// The text with what looks like a secret masked.
 pub fn mask_text(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| matches!(byte, b'=' | b':')) && !has_key(text) {
+    let may_have_value = text.bytes().any(|byte| matches!(byte, b'=' | b':'));
+    if !may_have_value && !has_key(text) && !text.contains(BEARER) {
         return Cow::Borrowed(text);
     }
     let mut masked = String::with_capacity(text.len());
@@ -61,7 +86,10 @@ fn next_secret(text: &str) -> Option<Secret> {
         let found = match byte {
             b'=' | b':' => url_credential(text, at)
                 .or_else(|| sip_credential(text, at))
-                .or_else(|| value_of_name(text, at)),
+                .or_else(|| value_of_name(text, at))
+                .or_else(|| oracle_credential(text, at))
+                .or_else(|| bare_credential(text, at)),
+            b'B' => bearer(text, at),
             _ if at == 0 || !is_name_byte(text.as_bytes()[at - 1]) => key(text, at),
             _ => None,
         };
@@ -111,6 +139,53 @@ fn sip_credential(text: &str, at: usize) -> Option<Secret> {
     let colon = user_info.find(':')?;
     let secret = Secret { start: at + 2 + colon, end: at + 1 + user_info.len() };
     (!is_masked(text, &secret)).then_some(secret)
+}
+
+/// The secret in `user:secret@host`, without a scheme; `at` is the colon.
+fn bare_credential(text: &str, at: usize) -> Option<Secret> {
+    let rest = text[at..].strip_prefix(':')?;
+    let user_len = text[..at].bytes().rev().take_while(|byte| is_name_byte(*byte)).count();
+    let (before, user) = text[..at].split_at(at - user_len);
+    // What is before it may be a flag; a second colon is none of a name and its password.
+    let begins =
+        before.bytes().next_back().is_none_or(|byte| byte <= b' ' || b"'\"=,(".contains(&byte));
+    let is_scheme = BEFORE_ADDRESSES.iter().any(|name| name.eq_ignore_ascii_case(user));
+    // Numbers are a time, or an address with a port.
+    if !begins || is_scheme || !user.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        return None;
+    }
+    let is_end = |byte: u8| byte <= b' ' || b"/?#'\"<>,;()".contains(&byte);
+    let authority = &rest[..rest.bytes().position(is_end).unwrap_or(rest.len())];
+    let len = authority.rfind('@')?;
+    let host = &authority[len + 1..];
+    let is_host =
+        host.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'[')
+            || host.bytes().filter(|byte| *byte == b'.').count() == 3;
+    let secret = Secret { start: at + 1, end: at + 1 + len };
+    // `image:tag@sha256:…` is no host.
+    let is_digest = host.starts_with("sha256:") || host.starts_with("sha512:");
+    (len > 0 && is_host && !is_digest && !is_masked(text, &secret)).then_some(secret)
+}
+
+/// The secret in `jdbc:oracle:thin:user/secret@host`; `at` is the last of these colons.
+fn oracle_credential(text: &str, at: usize) -> Option<Secret> {
+    if !(text[..at].ends_with("oracle:thin") || text[..at].ends_with("oracle:oci")) {
+        return None;
+    }
+    let rest = &text[at + 1..];
+    let end = rest.find('@')?;
+    let slash = rest[..end].find('/')?;
+    let secret = Secret { start: at + 2 + slash, end: at + 1 + end };
+    (secret.start < secret.end && !is_masked(text, &secret)).then_some(secret)
+}
+
+/// The token behind `Bearer`.
+fn bearer(text: &str, at: usize) -> Option<Secret> {
+    let rest = text[at..].strip_prefix(BEARER)?;
+    let is_token = |byte: &u8| is_name_byte(*byte) || b"~+/=".contains(byte);
+    let len = rest.bytes().take_while(is_token).count();
+    let start = at + BEARER.len();
+    (len >= SHORTEST_BEARER).then_some(Secret { start, end: start + len })
 }
 
 /// The value behind `name=`, `name:` or `"name":`.
@@ -187,6 +262,18 @@ mod tests {
             ("ssh://git@host/x", "ssh://git@host/x"),
             ("sip:me:s3cr3t@host;x=y", "sip:me:***@host;x=y"),
             ("sip:me@host:5060", "sip:me@host:5060"),
+            ("/x;jsessionid=0123ABCD", "/x;jsessionid=***"),
+            ("/x;jsessionid=0123ABCD.node1;v=1", "/x;jsessionid=***;v=1"),
+            ("me:hunter2@host.example:80", "me:***@host.example:80"),
+            ("me:hunter2@10.0.0.1", "me:***@10.0.0.1"),
+            ("me:hun:t@er2@host", "me:***@host"),
+            ("host: me@host", "host: me@host"),
+            ("nginx:1.25@sha256:0123", "nginx:1.25@sha256:0123"),
+            ("mailto:me@host", "mailto:me@host"),
+            ("at 12:30@noon, a:2@3", "at 12:30@noon, a:2@3"),
+            ("Bearer abcdef0123456789", "Bearer ***"),
+            ("Bearer of good news", "Bearer of good news"),
+            ("hvs.0123456789abcdefghijkl", "hvs.***"),
             ("http://localhost:8080", "http://localhost:8080"),
             ("http://[::1]:8080", "http://[::1]:8080"),
             ("http://[2001:db8::1", "http://[2001:db8::1"),
@@ -205,9 +292,35 @@ mod tests {
 
     proptest! {
         #[test]
-        fn masking_twice_changes_nothing(text in r#"(token|pass|[a-z:/@="& ä]){0,24}"#) {
+        fn masking_twice_changes_nothing(text in r#"(token|pass|Bearer |[a-z:/@="&;. ä]){0,24}"#) {
             let once = mask_text(&text).into_owned();
             prop_assert_eq!(mask_text(&once), &*once);
+        }
+
+        #[test]
+        fn no_password_before_a_host_remains(
+            user in "[a-z][a-z0-9_.-]{0,8}",
+            password in "[0-9A-Z$!%^*_+:@-]{3,16}",
+            host in "[a-z][a-z0-9-]{0,8}(\\.[a-z]{2,4})?(:[0-9]{2,5})?",
+            before in "(GET |curl -x |http_proxy=|)",
+        ) {
+            prop_assume!(!BEFORE_ADDRESSES.contains(&&*user) && !is_secret_name(&user));
+            prop_assume!(!user.ends_with("sip") && !user.ends_with("sips"));
+            let text = format!("{before}{user}:{password}@{host}");
+            let masked = mask_text(&text).into_owned();
+            prop_assert!(!masked.contains(&password), "{}", masked);
+            prop_assert!(masked.ends_with(&host), "{}", masked);
+        }
+
+        #[test]
+        fn a_name_without_a_password_remains(
+            user in "[a-z][a-z0-9_.-]{0,8}",
+            host in "[a-z][a-z0-9-]{0,8}(\\.[a-z]{2,4})?",
+            port in "(:[0-9]{2,5})?",
+            path in "(/[a-z]{0,6})?",
+        ) {
+            let text = format!("ssh {user}@{host}{port}{path}");
+            prop_assert_eq!(mask_text(&text), &*text);
         }
 
         #[test]

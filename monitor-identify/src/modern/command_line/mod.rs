@@ -29,6 +29,10 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
         .or_else(|| commands::commands(bytes, bytes.len() < payload.wire_len))?;
     let grade: Grade = found.grade;
     let mut details = Details::default();
-    details.set_text(found.field, found.text);
+    match found.field {
+        // Of both, what follows the first word may be anybody's secret.
+        "command" | "commands" => details.set_command(found.field, found.text),
+        _ => details.set_text(found.field, found.text),
+    }
     Some(Identification::new(Verdict::Shell, grade, found.reason).with(details))
 }
