@@ -100,6 +100,10 @@ metrics! {
     /// Name of a port.
     PORT_INFO: GAUGE "ghostport_port_info" ["port", "service", "description"]
         "What the registry says of a watched port; always 1.";
+    /// Who holds a port, where the configuration asks for it.
+    HOLDER_INFO: GAUGE "ghostport_holder_info"
+        ["port", "protocol", "executable", "unit", "user", "container"]
+        "A program that holds a watched port, as of the last scan; always 1; 64 at most, and only with metrics.holder_info.";
     /// Hooks.
     HOOK_ATTACHED: GAUGE "ghostport_hook_attached" ["hook", "mechanism", "interface"]
         "1 for a hook that is attached, 0 for one that no mechanism serves.";

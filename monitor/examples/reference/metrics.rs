@@ -17,7 +17,8 @@ pub(crate) fn page() -> String {
          on these metrics mean.\n\n\
          `GET /metrics` answers in Prometheus' text format 0.0.4. Counters are read from the kernel \
          when the request comes in; they survive the agent. No label ever carries a process, a \
-         command, an address, a container or a user.\n\n{}",
+         command, an address, a container or a user, but those of `ghostport_holder_info`, \
+         which has to be asked for (`metrics.holder_info`).\n\n{}",
         table(["metric", "type", "labels", "what it is"], rows),
     )
 }

@@ -29,7 +29,9 @@ use crate::{
         EventLosses,
         broadcast::{Subscribed, Subscriber},
     },
-    metrics::{self, AgentStatus, Exposition, IdentifiedCounts, LedgerFacts, ProcessFacts},
+    metrics::{
+        self, AgentStatus, Exposition, HolderInfo, IdentifiedCounts, LedgerFacts, ProcessFacts,
+    },
     process,
     sinks::EventQueue,
     sockets::{self, on_port},
@@ -161,8 +163,10 @@ pub(super) fn exposition(
     status: Arc<Mutex<AgentStatus>>,
     queue: EventQueue,
     store: StoreQueue,
-    pipeline: Pipeline,
+    answers: &Answers,
 ) -> Exposition {
+    let pipeline = answers.pipeline.clone();
+    let (scanner, config) = (Arc::clone(&answers.scanner), answers.config.clone());
     Arc::new(move || {
         let snapshot = lock(&kernel).snapshot()?;
         let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());
@@ -173,6 +177,9 @@ pub(super) fn exposition(
             EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink };
         status.abandoned_reads = process::abandoned_reads();
         status.pipeline_busy = pipeline.busy_for();
+        if config.borrow().holder_info {
+            status.holders = HolderInfo::list(&scanner.sockets());
+        }
         status.selftest = SelftestResult::read(Path::new(selftest::FOLDER));
         // Where /proc cannot be read its series are absent.
         let own = ProcessFacts::read().ok();

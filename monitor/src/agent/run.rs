@@ -155,7 +155,7 @@ impl Agent {
                 Arc::clone(&self.status),
                 self.sinks.clone(),
                 self.store.clone(),
-                self.pipeline.clone(),
+                &answers,
             ),
             ready: Arc::clone(&self.ready),
             hooks_lost: Arc::clone(&self.hooks_lost),

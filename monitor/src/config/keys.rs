@@ -248,6 +248,20 @@ pub const KEYS: &[Key] = &[
         show: |config| config.web_details.name().into(),
     },
     Key {
+        path: "metrics.holder_info",
+        value: "boolean",
+        help: "Whether `/metrics` has `ghostport_holder_info`: the programs that hold watched ports, \
+               with executable, unit, user and container, as of the last scan. Of more than 64 those \
+               of the lowest ports. Every client that may read `/metrics` reads them, and each \
+               program that comes makes a series.",
+        change: Change::Reload,
+        read: |reading, node| {
+            reading.config.holder_info = boolean(&node)?;
+            Ok(())
+        },
+        show: |config| config.holder_info.to_string(),
+    },
+    Key {
         path: "sinks",
         value: "list of sinks",
         help: "Where events go; any number of each kind. A sink is a mapping with the keys below.",

@@ -43,6 +43,8 @@ pub struct Config {
     pub web_config_file: Option<PathBuf>,
     /// Which clients may read more than `/metrics`.
     pub web_details: WebDetails,
+    /// Whether `/metrics` names the programs that hold ports.
+    pub holder_info: bool,
     /// Where events are written.
     pub sinks: Vec<SinkConfig>,
 }
@@ -154,6 +156,7 @@ impl Default for Config {
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
             web_config_file: None,
             web_details: WebDetails::Admins,
+            holder_info: false,
             sinks: vec![SinkConfig::new(SinkTarget::Stdout)],
         }
     }

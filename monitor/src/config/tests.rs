@@ -93,6 +93,7 @@ web:
   listen: ["[::1]:9000", 127.0.0.1:9000]
   config_file: /etc/web.yml
   details: never
+metrics: {holder_info: true}
 sinks:
   - {kind: stdout}
   - kind: file
@@ -101,6 +102,7 @@ sinks:
     )
     .expect("a configuration");
     assert_eq!(numbers(&config), [22, 80]);
+    assert!(config.holder_info);
     let ssh = config.port(22).expect("a port");
     assert_eq!(ssh.dormant_after, Duration::from_secs(5_400));
     assert_eq!(ssh.expect[0].exe, Some("/usr/sbin/sshd".parse().expect("a path")));
@@ -239,7 +241,7 @@ fn what_is_shown_reads_back() {
     let text = &format!(
         "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
          store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB}}\n\
-         web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
+         web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nmetrics: {{holder_info: true}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
          {{kind: journal}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
          {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}, linger: 2s}}, \
          {{kind: stdout, kinds: [bind, awakened], min_severity: warning, labels: {{dc: fra}}}}, \
@@ -277,6 +279,8 @@ fn what_is_shown_reads_back() {
       listen: ["127.0.0.1:10948"]
       config_file: null
       details: admins
+    metrics:
+      holder_info: false
     sinks: [{kind: stdout}]
     "#);
 }

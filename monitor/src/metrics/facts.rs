@@ -7,6 +7,7 @@ use monitor_common::flow::Protocol;
 use monitor_identify::Verdict;
 use monitor_ledger::{Ledger, PortFacts};
 
+use super::holders::HolderInfo;
 use crate::{
     api::selftest::SelftestResult, classification::Tallies, event::EventLosses,
     process::AbandonedReads,
@@ -76,6 +77,8 @@ pub struct AgentStatus {
     pub pipeline_busy: Duration,
     /// What payloads turned out to be.
     pub identified: IdentifiedCounts,
+    /// Who holds the watched ports; empty unless the configuration asks for it.
+    pub holders: Vec<HolderInfo>,
     /// Whether the last reading of the configuration succeeded.
     pub reload_succeeded: bool,
     /// When that was.
@@ -97,6 +100,7 @@ impl AgentStatus {
             abandoned_reads: AbandonedReads::default(),
             pipeline_busy: Duration::ZERO,
             identified,
+            holders: Vec::new(),
             reload_succeeded: true,
             reloaded_at: now,
             selftest: None,

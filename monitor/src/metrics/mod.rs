@@ -3,6 +3,7 @@
 mod collector;
 mod facts;
 mod family;
+mod holders;
 mod process;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ pub use metric_names as names;
 pub use self::{
     collector::{MAX_PREINITIALISED_PORTS, render},
     facts::{AgentStatus, BuildInfo, IdentifiedCounts, LedgerFacts},
+    holders::HolderInfo,
     process::ProcessFacts,
 };
 

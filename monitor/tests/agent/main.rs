@@ -2,6 +2,7 @@
 
 mod answered;
 mod captures;
+mod holder_info;
 mod holders;
 mod identify_command;
 mod identity;

@@ -9,7 +9,7 @@ fn errors_say_where_and_what_was_expected() {
         ("ports: [1\n", "F:1:8: not YAML: unclosed bracket '['; expected YAML"),
         (
             "- 1",
-            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, payload, identified, process, store, web or sinks",
+            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, payload, identified, process, store, web, metrics or sinks",
         ),
         (
             "ports: [1]\n---\nports: [2]",
@@ -19,7 +19,7 @@ fn errors_say_where_and_what_was_expected() {
         // Keys.
         (
             "foo: 1\nbar: 2",
-            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, payload, identified, process, store, web or sinks",
+            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, payload, identified, process, store, web, metrics or sinks",
         ),
         (
             "ports:\n  - port: 1\n    expects: []",

@@ -3,7 +3,9 @@
 use monitor_common::{errors::KernelError, sample::SkipCause};
 use monitor_kernel::{hooks::Hook, snapshot::Snapshot};
 
-use crate::metrics::{facts::AgentStatus, family::Family, names, process::ProcessFacts};
+use crate::metrics::{
+    facts::AgentStatus, family::Family, holders::HolderInfo, names, process::ProcessFacts,
+};
 
 pub(super) fn payloads(snapshot: &Snapshot, status: &AgentStatus) -> [Family; 2] {
     let mut identified = Family::new(&names::PAYLOADS_IDENTIFIED);
@@ -17,6 +19,15 @@ pub(super) fn payloads(snapshot: &Snapshot, status: &AgentStatus) -> [Family; 2]
     skipped.add(&["queue_full"], status.identified.lost as f64);
     skipped.add(&["too_many_ports"], status.identified.uncounted as f64);
     [identified, skipped]
+}
+
+pub(super) fn holders(status: &AgentStatus) -> Family {
+    let mut family = Family::new(&names::HOLDER_INFO);
+    for holder in &status.holders {
+        let HolderInfo { port, protocol, executable, unit, user, container } = holder;
+        family.add(&[&port.to_string(), protocol, executable, unit, user, container], 1.0);
+    }
+    family
 }
 
 pub(super) fn hooks(snapshot: &Snapshot) -> Family {

@@ -53,6 +53,7 @@ fn families(
     families.push(traffic::sources(snapshot, &shown));
     families.extend(agent::payloads(snapshot, status));
     families.push(ports::port_info(snapshot, &shown));
+    families.push(agent::holders(status));
     families.push(agent::hooks(snapshot));
     families.push(agent::hook_losses(snapshot));
     families.extend(agent::losses(snapshot, status));

@@ -8,7 +8,10 @@ use monitor_common::{
 use prometheus::proto::MetricType;
 
 use super::*;
-use crate::{config::DEFAULT_PORTS, metrics::BuildInfo};
+use crate::{
+    config::DEFAULT_PORTS,
+    metrics::{BuildInfo, HolderInfo},
+};
 use monitor_kernel::{
     hooks::{Hook, HookMechanism, HookStatus},
     snapshot::{MapUsage, PortSockets, PortTraffic, UnclassifiedTraffic},
@@ -220,6 +223,26 @@ fn order_does_not_depend_on_the_snapshot() {
     reversed.unclassified.reverse();
     reversed.hooks.reverse();
     assert_eq!(text(&snapshot, None), text(&reversed, None));
+}
+
+#[test]
+fn holders_are_series_where_they_are_asked_for() {
+    let snapshot = snapshot(&["lo"], &[2948]);
+    let name = names::HOLDER_INFO.name;
+    assert!(!text(&snapshot, None).contains(name));
+    let holder = HolderInfo {
+        port: 2948,
+        protocol: "udp",
+        executable: "/usr/bin/\"a\"".to_owned(),
+        unit: "a.service".to_owned(),
+        user: "kannel".to_owned(),
+        container: String::new(),
+    };
+    let status = AgentStatus { holders: vec![holder], ..status() };
+    let text = render(&snapshot, &ledger(&snapshot), &status, None).unwrap().concat();
+    let labels = r#"port="2948",protocol="udp",executable="/usr/bin/\"a\"",unit="a.service""#;
+    let series = format!("{name}{{{labels},user=\"kannel\",container=\"\"}} 1\n");
+    assert!(text.contains(&series), "{text}");
 }
 
 #[test]
