@@ -2,20 +2,14 @@
 //! handset and as a push initiator.
 
 use std::{
-    env,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
 };
 
-use super::{
-    agent::finish,
-    eventually, http,
-    servers::{UNPACKED, program},
-    world::World,
-};
+use super::{agent::finish, eventually, http, servers::with_libraries, world::World};
 
 /// Where the gateway answers an operator.
 const ADMIN: u16 = 13_000;
@@ -86,7 +80,7 @@ impl Kannel {
 
     /// Asks for a page as a handset does, until it has come.
     pub fn browse(&self, arguments: &str) {
-        let mut command = command("fakewap");
+        let mut command = with_libraries("fakewap");
         command.args(["-g", "127.0.0.1"]).args(arguments.split(' ')).current_dir(World::DIR);
         let output = finish(&mut command);
         assert!(output.status.success(), "fakewap {arguments}: {output:?}");
@@ -94,7 +88,7 @@ impl Kannel {
 
     /// Sends a push with the content of a file, until the gateway has taken it.
     pub fn push(&self, arguments: &str, content: &Path) {
-        let mut command = command("test_ppg");
+        let mut command = with_libraries("test_ppg");
         command.args(arguments.split(' ')).arg(format!("http://127.0.0.1:{PUSHES}/wappush"));
         command.arg(content).arg("pap.xml").current_dir(World::DIR);
         let output = finish(&mut command);
@@ -128,7 +122,7 @@ fn log(name: &str) -> PathBuf {
 }
 
 fn daemon(world: &World, name: &str) -> Child {
-    command(name)
+    with_libraries(name)
         .arg(world.path("kannel.conf"))
         .current_dir(World::DIR)
         .stdin(Stdio::null())
@@ -136,23 +130,4 @@ fn daemon(world: &World, name: &str) -> Child {
         .stderr(File::create(log(name)).expect("a log"))
         .spawn()
         .expect("spawned")
-}
-
-/// One of Kannel's programs, with the libraries that were unpacked beside it.
-fn command(name: &str) -> Command {
-    let program = program(name);
-    let mut command = Command::new(&program);
-    if let Some(home) = program.ancestors().find(|folder| folder.ends_with(UNPACKED)) {
-        let root = home.parent().expect("a folder");
-        command.env("LD_LIBRARY_PATH", env::join_paths(libraries(root)).expect("paths"));
-    }
-    command
-}
-
-/// Folders of libraries, which Debian names after the machine: `usr/lib/x86_64-linux-gnu`.
-fn libraries(root: &Path) -> Vec<PathBuf> {
-    let parents = ["lib", "usr/lib"].map(|folder| root.join(folder));
-    let entries = parents.iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
-    let folders = entries.map(|entry| entry.path());
-    folders.filter(|folder| folder.to_string_lossy().contains("-linux-gnu")).collect()
 }

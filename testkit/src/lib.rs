@@ -31,6 +31,7 @@ pub mod prometheus;
 pub mod realtime;
 pub mod receiver;
 pub mod recording;
+pub mod rsyslog;
 pub mod servers;
 pub mod sk_lookup;
 pub mod socket_map;

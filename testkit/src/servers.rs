@@ -34,7 +34,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// Where `cargo xtask setup` unpacks them, in the target folder.
-pub(super) const UNPACKED: &str = "programs/usr";
+const UNPACKED: &str = "programs/usr";
 
 /// Where packages have their programs, below `/usr`.
 const PLACES: [&str; 3] = ["bin", "sbin", "lib/kannel/test"];
@@ -43,14 +43,35 @@ const PLACES: [&str; 3] = ["bin", "sbin", "lib/kannel/test"];
 /// mount namespace of its own, it finds it there.
 fn command(name: &str) -> Command {
     let program = program(name);
-    let Some(home) = program.ancestors().find(|folder| folder.ends_with(UNPACKED)) else {
-        return Command::new(program);
-    };
+    let Some(root) = unpacked_root(&program) else { return Command::new(program) };
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "sh", "-c", r#"mount --bind "$0" "$1" && shift && exec "$@""#])
-        .args([&home.join("share"), Path::new("/usr/share"), &program]);
+        .args([&root.join("usr/share"), Path::new("/usr/share"), &program]);
     command
+}
+
+/// One of them, with the libraries that were unpacked beside it.
+pub(super) fn with_libraries(name: &str) -> Command {
+    let program = program(name);
+    let mut command = Command::new(&program);
+    if let Some(root) = unpacked_root(&program) {
+        command.env("LD_LIBRARY_PATH", env::join_paths(libraries(root)).expect("paths"));
+    }
+    command
+}
+
+/// The folder that stands for `/` where a program was unpacked.
+pub(super) fn unpacked_root(program: &Path) -> Option<&Path> {
+    program.ancestors().find(|folder| folder.ends_with(UNPACKED))?.parent()
+}
+
+/// Folders of libraries, which Debian names after the machine: `usr/lib/x86_64-linux-gnu`.
+pub(super) fn libraries(root: &Path) -> Vec<PathBuf> {
+    let parents = ["lib", "usr/lib"].map(|folder| root.join(folder));
+    let entries = parents.iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
+    let folders = entries.map(|entry| entry.path());
+    folders.filter(|folder| folder.to_string_lossy().contains("-linux-gnu")).collect()
 }
 
 /// A server that ends with the test. What it said is shown if the test fails.

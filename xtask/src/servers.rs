@@ -1,6 +1,6 @@
-//! Programs that tests and checks run: Prometheus, Alertmanager, VictoriaMetrics and Kannel. They are
-//! unpacked into the target folder, because Debian's packages start a daemon, now and with every
-//! boot, where they are installed.
+//! Programs that tests and checks run: Prometheus, Alertmanager, VictoriaMetrics, Kannel and rsyslog.
+//! They are unpacked into the target folder, because Debian's packages start a daemon, now and with
+//! every boot, where they are installed.
 
 use std::{
     fs,
@@ -26,6 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("victoria-metrics", "vmalert"),
     ("kannel", "bearerbox"),
     ("kannel-extras", "fakewap"),
+    ("rsyslog-openssl", "rsyslogd"),
 ];
 
 /// Where their programs are, below `/` or the folder into which they are unpacked.

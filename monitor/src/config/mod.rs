@@ -25,6 +25,7 @@ mod show;
 mod sink;
 mod sink_keys;
 mod source;
+mod syslog;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ pub use self::{
     sink::{EventFilter, HttpOptions, SinkConfig, SinkTarget},
     sink_keys::{SINK_KEYS, SinkKey},
     source::read_file,
+    syslog::{Server as SyslogServer, SyslogAddress, SyslogAddressError},
     template::{Template, TemplateEvent},
     url::{HttpUrl, UrlError},
     value::NestedKey,

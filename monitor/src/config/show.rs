@@ -67,6 +67,9 @@ fn sink(sink: &SinkConfig) -> String {
         SinkTarget::Stdout => ("stdout", None),
         SinkTarget::File { path } => ("file", Some(("path", Some(quoted_path(path))))),
         SinkTarget::Journal => ("journal", None),
+        SinkTarget::Syslog { address } => {
+            ("syslog", Some(("address", Some(quoted(&address.to_string())))))
+        }
         SinkTarget::Webhook { url: to, .. } => ("webhook", Some(("url", url(to)))),
         SinkTarget::Alertmanager { url: to, .. } => ("alertmanager", Some(("url", url(to)))),
         SinkTarget::Otlp { endpoint, .. } => ("otlp", Some(("endpoint", url(endpoint)))),

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     sink_keys::{KINDS, SINK_KEYS, SinkKey},
+    syslog::{self, SyslogAddress, SyslogAddressError},
     template::{self, Template},
     url::{self, HttpUrl},
     value::{NestedKey, absolute, choice, duration, list, one_of, section, string},
@@ -34,6 +35,11 @@ pub enum SinkTarget {
     },
     /// The journal of this host.
     Journal,
+    /// A syslog server.
+    Syslog {
+        /// Where it listens.
+        address: SyslogAddress,
+    },
     /// An HTTP server that takes events as JSON.
     Webhook {
         /// Where they are posted.
@@ -102,7 +108,7 @@ impl SinkTarget {
             Self::Webhook { http, .. }
             | Self::Alertmanager { http, .. }
             | Self::Otlp { http, .. } => Some(http),
-            Self::Stdout | Self::File { .. } | Self::Journal => None,
+            Self::Stdout | Self::File { .. } | Self::Journal | Self::Syslog { .. } => None,
         }
     }
 }
@@ -122,7 +128,8 @@ pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
     };
     let kind = choice(kind, KINDS, |kind| kind)?;
     refuse_keys_of_others(kind, &values)?;
-    let [_, path, url, endpoint, template, kinds, severity, labels, headers_file, linger] = values;
+    let [_, path, address, url, endpoint, template, kinds, severity, labels, headers_file, linger] =
+        values;
     let filter = EventFilter {
         kinds: kinds.map(event_kinds).transpose()?,
         min_severity: match severity {
@@ -146,6 +153,7 @@ pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
             SinkTarget::File { path: PathBuf::from(path) }
         }
         "journal" => SinkTarget::Journal,
+        "syslog" => SinkTarget::Syslog { address: syslog_address(address, position)? },
         "webhook" => SinkTarget::Webhook {
             url: http_url(url, "url", position)?,
             template: template.map(|node| read_template(&node, &filter)).transpose()?,
@@ -223,6 +231,13 @@ fn required<'text>(
     position: Position,
 ) -> Result<Node<'text>, Problem> {
     value.ok_or_else(|| Problem::new(position, format!("the key `{key}` is missing"), expected))
+}
+
+fn syslog_address(value: Option<Node<'_>>, position: Position) -> Result<SyslogAddress, Problem> {
+    let value = required(value, "address", syslog::EXPECTED, position)?;
+    string(&value, syslog::EXPECTED)?.parse().map_err(|error: SyslogAddressError| {
+        Problem::new(value.position, error.to_string(), syslog::EXPECTED)
+    })
 }
 
 fn http_url(value: Option<Node<'_>>, key: &str, position: Position) -> Result<HttpUrl, Problem> {

@@ -3,8 +3,8 @@
 use super::value::NestedKey;
 
 /// Kinds of sinks.
-pub(super) const KINDS: [&str; 6] =
-    ["stdout", "file", "journal", "webhook", "alertmanager", "otlp"];
+pub(super) const KINDS: [&str; 7] =
+    ["stdout", "file", "journal", "syslog", "webhook", "alertmanager", "otlp"];
 
 /// Those that go over HTTP.
 const HTTP: &[&str] = &["webhook", "alertmanager", "otlp"];
@@ -28,11 +28,11 @@ const fn key(
 }
 
 /// The keys of a sink.
-pub const SINK_KEYS: [SinkKey; 10] = [
+pub const SINK_KEYS: [SinkKey; 11] = [
     key(
         "kind",
         &[],
-        "`stdout`, `file`, `journal`, `webhook`, `alertmanager` or `otlp`; required",
+        "`stdout`, `file`, `journal`, `syslog`, `webhook`, `alertmanager` or `otlp`; required",
         "What the sink is.",
     ),
     key(
@@ -40,6 +40,13 @@ pub const SINK_KEYS: [SinkKey; 10] = [
         &["file"],
         "absolute path, required",
         "The file that events are appended to, one JSON object a line.",
+    ),
+    key(
+        "address",
+        &["syslog"],
+        "address, required",
+        "Where a syslog server listens: `unix:/dev/log`, or `udp:`, `tcp:` or `tls:` before a host and \
+         a port, as `tls:logs.example.org:6514`.",
     ),
     key(
         "url",

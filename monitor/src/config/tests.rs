@@ -242,7 +242,7 @@ fn what_is_shown_reads_back() {
         "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
          store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB}}\n\
          web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nmetrics: {{holder_info: true}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
-         {{kind: journal}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
+         {{kind: journal}}, {{kind: syslog, address: 'tls:[::1]:6514', min_severity: warning}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
          {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}, linger: 2s}}, \
          {{kind: stdout, kinds: [bind, awakened], min_severity: warning, labels: {{dc: fra}}}}, \
          {{kind: webhook, url: 'https://a/', headers_file: /a/h, linger: 1m, template: '{{\"x\": {{{{ event.text|tojson }}}}}}'}}, \

@@ -20,7 +20,10 @@ mod losses;
 mod otlp;
 mod queue;
 mod remote;
+mod retry;
 mod sentence;
+mod syslog;
+mod syslog_severity;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -3,20 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::{
-    backoff::{Backoff, jitter},
-    http::{Answer, Client, Post},
+    http::{Client, Post},
     queue::{Queue, Work},
+    retry::{Refusal, until_accepted},
 };
 use crate::event::EncodedEvent;
 
 /// Events of one request.
 pub(super) const BATCH: usize = 256;
-
-/// How long a batch is tried. It may be the batch itself that the receiver fails on.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
 
 /// The protocol of a receiver.
 pub(super) trait Format: Send {
@@ -88,30 +85,14 @@ async fn deliver(
     post: &Post,
     queue: &Queue,
 ) -> Result<usize, String> {
-    let began = Instant::now();
-    let mut backoff = Backoff::default();
-    loop {
-        // Checked before the attempt, so that one attempt is made after the queue was closed.
-        let is_last = queue.is_closing() || began.elapsed() >= GIVE_UP_AFTER;
-        let (why, pause) = match client.post(post).await {
-            Ok(answer) if answer.status.is_success() => return Ok(format.left_out(&answer.body)),
-            Ok(answer) if !format.is_passing(answer.status) => return Err(answer.words()),
-            Ok(answer @ Answer { retry_after, .. }) => (answer.words(), retry_after),
-            Err(why) => (why, None),
-        };
-        if is_last {
-            return Err(why);
-        }
-        if backoff.is_fresh() {
-            tracing::warn!(
-                "{} takes no events now, and is tried again: {why}",
-                queue.losses().name()
-            );
-        }
-        let pause = backoff.next(jitter()).max(pause.unwrap_or_default());
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = queue.closing() => {}
-        }
-    }
+    let attempt = async || match client.post(post).await {
+        Ok(answer) if answer.status.is_success() => Ok(format.left_out(&answer.body)),
+        Ok(answer) => Err(Refusal {
+            why: answer.words(),
+            is_final: !format.is_passing(answer.status),
+            pause: answer.retry_after,
+        }),
+        Err(why) => Err(Refusal { why, is_final: false, pause: None }),
+    };
+    until_accepted(queue, attempt).await
 }

@@ -24,6 +24,7 @@ use super::{
     otlp::Otlp,
     queue::Queue,
     remote::{self, Format},
+    syslog::Syslog,
     webhook::Webhook,
 };
 use crate::{
@@ -41,6 +42,7 @@ enum Target {
     Local(Box<dyn Local>),
     Remote(Box<dyn Format>, Client, Option<Duration>),
     Alertmanager(Alertmanager, Client),
+    Syslog(Syslog),
 }
 
 /// A sink at work. After this is dropped, its thread writes what is queued and ends.
@@ -68,6 +70,7 @@ impl Target {
             SinkTarget::Stdout => Self::Local(Box::new(Lines::stdout()?)),
             SinkTarget::File { path } => Self::Local(Box::new(Lines::file(path.clone())?)),
             SinkTarget::Journal => Self::Local(Box::new(Journal::open()?)),
+            SinkTarget::Syslog { address } => Self::Syslog(Syslog::open(address)?),
             SinkTarget::Webhook { url, template, http } => {
                 let webhook = Webhook { url: url.clone(), template: template.clone() };
                 Self::Remote(Box::new(webhook), Client::new(url, http)?, http.linger)
@@ -88,7 +91,9 @@ impl Target {
         let mut builder = Builder::new_current_thread();
         match self {
             Self::Local(_) => builder.build(),
-            Self::Remote(..) | Self::Alertmanager(..) => builder.enable_all().build(),
+            Self::Remote(..) | Self::Alertmanager(..) | Self::Syslog(_) => {
+                builder.enable_all().build()
+            }
         }
     }
 
@@ -99,6 +104,7 @@ impl Target {
                 remote::work(format, client, queue, linger).await;
             }
             Self::Alertmanager(sink, client) => sink.work(client, queue, &*is_in_use).await,
+            Self::Syslog(sink) => sink.work(queue).await,
         }
     }
 }
@@ -206,6 +212,7 @@ pub(super) fn name(config: &SinkConfig) -> String {
         SinkTarget::Stdout => "stdout".into(),
         SinkTarget::File { path } => path.display().to_string(),
         SinkTarget::Journal => "the journal".into(),
+        SinkTarget::Syslog { address } => format!("the syslog server at {address}"),
         SinkTarget::Webhook { url, .. } => format!("the webhook at {}", url.origin()),
         SinkTarget::Alertmanager { url, .. } => format!("the Alertmanager at {}", url.origin()),
         SinkTarget::Otlp { endpoint, .. } => format!("the OTLP receiver at {}", endpoint.origin()),

@@ -47,7 +47,7 @@ fn errors_say_where_and_what_was_expected() {
         ("store: {paht: /x}", "F:1:9: unknown key `paht`; expected path, retain or max_size"),
         (
             "sinks: [{kind: stdout, uri: x}]",
-            "F:1:24: unknown key `uri`; expected kind, path, url, endpoint, template, kinds, min_severity, labels, headers_file or linger",
+            "F:1:24: unknown key `uri`; expected kind, path, address, url, endpoint, template, kinds, min_severity, labels, headers_file or linger",
         ),
         (
             "ports: [1]\nports: [2]",
@@ -217,11 +217,19 @@ fn errors_say_where_and_what_was_expected() {
         ("sinks: stdout", "F:1:8: `stdout` in the place of a list; expected a list of sinks"),
         (
             "sinks: [{}]",
-            "F:1:9: the key `kind` is missing; expected stdout, file, journal, webhook, alertmanager or otlp",
+            "F:1:9: the key `kind` is missing; expected stdout, file, journal, syslog, webhook, alertmanager or otlp",
         ),
         (
             "sinks: [{kind: kafka}]",
-            "F:1:16: `kafka` is not known here; expected stdout, file, journal, webhook, alertmanager or otlp",
+            "F:1:16: `kafka` is not known here; expected stdout, file, journal, syslog, webhook, alertmanager or otlp",
+        ),
+        (
+            "sinks: [{kind: syslog}]",
+            "F:1:9: the key `address` is missing; expected unix:/dev/log, or udp:, tcp: or tls: before HOST:PORT, as tcp:logs.example.org:601",
+        ),
+        (
+            "sinks: [{kind: syslog, address: 'tcp:localhost'}]",
+            "F:1:33: the port is missing, or not a number from 1 to 65535; expected unix:/dev/log, or udp:, tcp: or tls: before HOST:PORT, as tcp:logs.example.org:601",
         ),
         (
             "sinks: [{kind: file}]",

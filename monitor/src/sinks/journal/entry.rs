@@ -3,23 +3,14 @@
 use serde_json::Value;
 
 use crate::{
-    event::{EncodedEvent, Severity},
-    sinks::sentence::sentence,
+    event::EncodedEvent,
+    sinks::{sentence::sentence, syslog_severity::syslog_severity},
 };
-
-/// `LOG_CRIT`, `LOG_WARNING` and `LOG_INFO` of syslog(3).
-const CRITICAL: u8 = 2;
-const WARNING: u8 = 4;
-const INFO: u8 = 6;
 
 /// The datagram of an event.
 pub(super) fn entry(encoded: &EncodedEvent) -> Vec<u8> {
     let mut entry = Vec::new();
-    let priority = match encoded.event.severity() {
-        Severity::Info => INFO,
-        Severity::Warning => WARNING,
-        Severity::Critical => CRITICAL,
-    };
+    let priority = syslog_severity(encoded.event.severity());
     push(&mut entry, "MESSAGE", &sentence(&encoded.event));
     push(&mut entry, "PRIORITY", &priority.to_string());
     push(&mut entry, "SYSLOG_IDENTIFIER", "ghostport");

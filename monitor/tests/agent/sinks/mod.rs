@@ -6,4 +6,5 @@ mod file;
 mod journal;
 mod receivers;
 mod support;
+mod syslog;
 mod webhooks;
