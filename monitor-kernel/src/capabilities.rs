@@ -124,6 +124,49 @@ pub fn as_later<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     Ok(done)
 }
 
+/// Runs `work` with the rights of the user who started this program, where the file of the program
+/// grants more (`setcap`): a user must not read by it what is closed to them. The capabilities of a
+/// service manager's unit stay.
+///
+/// # Errors
+/// The capabilities cannot be read or set.
+pub fn as_the_user<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    if !is_granted_by_the_file() {
+        return Ok(work());
+    }
+    let sets = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { effective: CapabilitySet::empty(), ..sets })?;
+    let done = work();
+    set_capabilities(None, sets)?;
+    Ok(done)
+}
+
+/// Whether the execution of this program has raised its privileges (`AT_SECURE`).
+fn is_granted_by_the_file() -> bool {
+    // SAFETY: reads a number that the kernel has passed to this program.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Drops, irrevocably, every capability that the file of this program grants beyond those of the user
+/// who started it.
+///
+/// # Errors
+/// The capabilities cannot be set.
+pub fn give_up_those_of_the_file() -> io::Result<()> {
+    if is_granted_by_the_file() { give_up_all() } else { Ok(()) }
+}
+
+/// Drops every capability of this thread, irrevocably.
+///
+/// # Errors
+/// The capabilities cannot be set.
+pub fn give_up_all() -> io::Result<()> {
+    set_no_new_privs(true)?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    Ok(clear_ambient_capability_set()?)
+}
+
 /// Drops every capability that the agent no longer needs, irrevocably.
 ///
 /// Capabilities belong to threads. To be called on the first thread, while it is the only one: later

@@ -17,6 +17,7 @@ pub mod cgroup;
 mod cleanup;
 pub mod clock;
 mod clsact;
+pub mod confinement;
 mod counters;
 pub mod driver;
 pub mod events;

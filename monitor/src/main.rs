@@ -10,7 +10,7 @@ use ghostport::{
     },
     terminal::output::{CANNOT_WORK, fail},
 };
-use monitor_kernel::memory;
+use monitor_kernel::{capabilities, memory};
 
 fn main() -> ExitCode {
     memory::share_one_heap();
@@ -26,6 +26,11 @@ fn main() -> ExitCode {
 }
 
 async fn dispatch(command: Command) -> ExitCode {
+    if needs_no_capability(&command)
+        && let Err(error) = capabilities::give_up_those_of_the_file()
+    {
+        return fail(CANNOT_WORK, &error.into());
+    }
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Events(args) => events::run(&args).await,
@@ -39,4 +44,17 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => completions::run(shell),
     }
+}
+
+/// Whether a command does without what the file of the program may grant (`setcap`).
+const fn needs_no_capability(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Events(_)
+            | Command::Config { .. }
+            | Command::Identify(_)
+            | Command::Top
+            | Command::Explain(_)
+            | Command::Completions { .. }
+    )
 }

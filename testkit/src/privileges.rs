@@ -94,7 +94,7 @@ impl Privileges {
     }
 
     /// Makes them those of the calling thread, and of what it executes.
-    fn take(self) -> rustix::io::Result<()> {
+    pub fn take(self) -> rustix::io::Result<()> {
         if let Some(bytes) = self.memlock {
             let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
             setrlimit(Resource::Memlock, limit)?;

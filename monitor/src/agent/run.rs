@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use monitor_kernel::{hooks::HookStatus, memory};
-use rustix::{fs::Mode, process::umask};
+use rustix::{
+    fs::Mode,
+    process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask},
+};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -39,6 +42,7 @@ pub async fn run(options: Options) -> Result<()> {
     // Whatever is created is for this user and group.
     let inherited = umask(OTHERS);
     umask(inherited | OTHERS);
+    keep_memory_private();
     // A signal that arrives during the start is obeyed after it.
     let mut signals = Signals::install()?;
     let config = Config::load(config_path.as_deref(), &overrides)?;
@@ -143,6 +147,17 @@ pub async fn run(options: Options) -> Result<()> {
     let stopped = agent.stop(stop.reason, keep_attached || stop.hands_over).await;
     server.stop(FLUSH_LIMIT).await;
     stopped
+}
+
+/// Command lines, payloads, keys and passwords are in the agent's memory: it is neither written to a
+/// core file nor readable for other processes of its user.
+fn keep_memory_private() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = setrlimit(Resource::Core, none);
+    let private = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    if let Err(error) = limited.and(private) {
+        tracing::warn!(%error, "a crash may write the agent's memory to a file");
+    }
 }
 
 impl Agent {

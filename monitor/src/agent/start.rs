@@ -23,8 +23,12 @@ use crate::{
     web::{self, Security},
 };
 use monitor_kernel::{
-    Kernel, KernelLogLevel, Options, Streams, capabilities, clock::boot_id, hooks::HookStatus,
-    interfaces::Interfaces, time_namespace::clock_shift,
+    Kernel, KernelLogLevel, Options, Streams, capabilities,
+    clock::boot_id,
+    confinement::{Role, confine},
+    hooks::HookStatus,
+    interfaces::Interfaces,
+    time_namespace::clock_shift,
 };
 use monitor_ledger::{CounterEpoch, Ledger, PortState, Start, Watched};
 
@@ -117,6 +121,10 @@ impl Threads {
         let ledger = Arc::new(Mutex::new(ledger(kernel, config, store.ledger())));
         capabilities::give_up_the_rest()
             .context("cannot give up capabilities that are not needed")?;
+        // The threads that follow have the filter, too.
+        if let Err(error) = confine(Role::Agent) {
+            tracing::warn!(%error, "system calls that the agent does not need are not refused");
+        }
         let sinks = EventQueue::start(sinks, is_in_use(Arc::clone(&ledger)))?;
         let store = StoreQueue::start(store)?;
         let selftests = Selftests::default();

@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use monitor_kernel::capabilities;
 use rustix::fs::{Mode, OFlags, makedev, open};
 
 use super::{
@@ -33,6 +34,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
 /// # Errors
 /// The file cannot be opened or read, or is of another kind.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    // An error shows a part of the file: a program with capabilities of its own (`setcap`) must not
+    // read for its user what is closed to them.
+    capabilities::as_the_user(|| read_regular(path))?
+}
+
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(open(path, flags, Mode::empty())?);
     let metadata = file.metadata()?;

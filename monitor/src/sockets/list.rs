@@ -3,19 +3,18 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs, io,
-    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use monitor_common::flow::LOOPBACK;
 use monitor_kernel::interfaces;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
     acceptors::{self, Acceptor, Acceptors},
     captures::{self, ListedCapture},
     diag,
-    namespaces::{HERE, NamespacePath, Namespaces},
+    namespaces::{HERE, NamespacePath, Namespaces, enter},
     port_filter::PortFilter,
     proc_net,
     socket::Entry,
@@ -124,7 +123,7 @@ fn through_any(paths: &[NamespacePath], inode: u32, filter: &PortFilter<'_>) -> 
 
 fn through(path: &NamespacePath, inode: u32, filter: &PortFilter<'_>) -> io::Result<Found> {
     let namespace = path.open(inode)?;
-    match move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)) {
+    match enter(&namespace) {
         Ok(()) => here(filter),
         Err(refusal) => {
             let lists = path.lists().ok_or(refusal)?;

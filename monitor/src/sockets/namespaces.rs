@@ -5,11 +5,18 @@ use std::{
     fs::{self, File},
     io,
     mem::MaybeUninit,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
-use rustix::fs::readlinkat_raw;
+use monitor_kernel::capabilities;
+use rustix::{
+    fs::readlinkat_raw,
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 
 use super::{descriptors::has_threads, numbered};
 use crate::process::{bounded_read, proc_dir::namespace_inode};
@@ -19,6 +26,18 @@ pub(super) const HERE: &str = "/proc/thread-self/net";
 
 /// Paths that are kept for a namespace: a process may end before its namespace is entered.
 const MAX_PATHS: usize = 4;
+
+/// Moves the calling thread into a network namespace.
+///
+/// # Errors
+/// `PermissionDenied` without CAP_SYS_ADMIN. The kernel is not asked then: an agent that was confined
+/// would have each attempt logged.
+pub(super) fn enter(namespace: &File) -> io::Result<()> {
+    if !capabilities::has_sys_admin() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
 
 /// The namespaces of this host.
 #[derive(Debug, Default)]

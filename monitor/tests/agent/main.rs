@@ -2,6 +2,7 @@
 
 mod answered;
 mod captures;
+mod confinement;
 mod holder_info;
 mod holders;
 mod identify_command;

@@ -15,6 +15,7 @@ use monitor_identify::{
     capture::{Compression, Finding, foreign_format, is_capture, read_capture},
     identify,
 };
+use monitor_kernel::{capabilities, confinement};
 
 use crate::{
     cli::IdentifyArgs,
@@ -92,15 +93,32 @@ const MAX_PAYLOAD: u64 = 65_535;
 /// after what could be read of it. Of what `output` says, the error is the last in the chain.
 fn examine(request: &Request<'_>, output: &mut impl Write) -> Result<()> {
     match request.source {
-        Source::Hex(digits) => one(request, &hex::decode(digits)?, 0, output),
+        Source::Hex(digits) => {
+            confine();
+            one(request, &hex::decode(digits)?, 0, output)
+        }
         Source::File(path) => file(request, path, output),
-        Source::Stdin => standard_input(request, output),
+        Source::Stdin => {
+            confine();
+            standard_input(request, output)
+        }
+    }
+}
+
+/// Gives up everything that parsing does not need: what is read may be made to take this process
+/// over. It can still read its input and write its output.
+fn confine() {
+    let confined =
+        capabilities::give_up_all().and_then(|()| confinement::confine(confinement::Role::Parser));
+    if let Err(error) = confined {
+        eprintln!("ghostport: this kernel does not confine the parser: {error}");
     }
 }
 
 fn file(request: &Request<'_>, path: &Path, output: &mut impl Write) -> Result<()> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    confine();
     let mut file = io::BufReader::new(file);
     let start = read_at_most(&mut file, PREFIX).with_context(|| format!("cannot read {name}"))?;
     if !begins_as_capture(&start) {

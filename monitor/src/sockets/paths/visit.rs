@@ -1,24 +1,21 @@
 //! A look into network namespaces other than the caller's.
 
-use std::{io, os::fd::AsFd as _, thread};
+use std::{io, thread};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-use crate::sockets::namespaces::{NamespacePath, Namespaces};
+use crate::sockets::namespaces::{self, NamespacePath, Namespaces};
 
 /// Calls `look` in every namespace but `own` that can be entered. A thread enters each; it does not
 /// return to its own.
 pub(super) fn others<T: Send>(
-    namespaces: &Namespaces,
+    known: &Namespaces,
     own: u32,
     look: impl Fn(u32) -> T + Sync,
 ) -> io::Result<Vec<(u32, T)>> {
-    let others = namespaces.paths.iter().filter(|(inode, _)| **inode != own);
+    let others = known.paths.iter().filter(|(inode, _)| **inode != own);
     let visit = || {
         let enter = |(inode, paths): (&u32, &Vec<NamespacePath>)| {
             let namespace = paths.iter().find_map(|path| path.open(*inode).ok())?;
-            let kind = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(namespace.as_fd(), kind).ok()?;
+            namespaces::enter(&namespace).ok()?;
             Some((*inode, look(*inode)))
         };
         others.filter_map(enter).collect()
