@@ -4,7 +4,10 @@ use std::{
     ffi::CString,
     fs::{self, File},
     io::{Read as _, Write as _},
-    os::{fd::AsRawFd as _, unix::fs::FileExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{FileExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -57,7 +60,13 @@ impl HangingMount {
     /// Mounts it on a new folder. Every user may reach the file, which has this name and the content of
     /// `original`. `None` if this kernel has no FUSE.
     pub fn new(folder: &Path, name: &'static str, original: &Path) -> Option<Self> {
-        let device = File::options().read(true).write(true).open("/dev/fuse").ok()?;
+        // A request that was announced may be interrupted before it is read.
+        let device = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/fuse")
+            .ok()?;
         fs::create_dir_all(folder).expect("a folder");
         let fd = device.as_raw_fd();
         let options = format!("fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other");

@@ -9,21 +9,25 @@ use std::{
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     ptr, thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
-    mm::{MapFlags, ProtFlags, mmap, mmap_anonymous},
+    event::{PollFd, PollFlags, poll},
+    mm::{MapFlags, MlockAllFlags, ProtFlags, mlockall, mmap, mmap_anonymous},
     net::{AddressFamily, SocketType, bind},
     stdio::{stdin, stdout},
+    time::Timespec,
 };
 
-use super::calls::own_socket;
+use super::{calls::own_socket, patience};
 
 /// The variable that holds the order of the process, which is the test program itself.
 const ORDER: &str = "GHOSTPORT_TEST_STUCK";
 
 const PAGE: usize = 4096;
+
+const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Longer than what the kernel side captures of a command line.
 const LONG: usize = 400;
@@ -51,11 +55,16 @@ impl StuckProcess {
             .expect("spawned");
         let orders = child.stdin.take().expect("piped");
         let mut said = child.stdout.take().expect("piped");
+        let process = Self { child, orders };
+        let deadline = Instant::now() + patience();
         let mut byte = [0];
         while byte != *b"!" {
-            said.read_exact(&mut byte).expect("it is ready");
+            assert!(Instant::now() < deadline, "the process is not ready");
+            if poll(&mut [PollFd::new(&said, PollFlags::IN)], Some(&SECOND)).is_ok_and(|n| n > 0) {
+                said.read_exact(&mut byte).expect("it is ready");
+            }
         }
-        Self { child, orders }
+        process
     }
 
     /// Process id.
@@ -72,7 +81,8 @@ impl StuckProcess {
 impl Drop for StuckProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It may wait for a file system that is not unmounted yet.
+        let _ = self.child.try_wait();
     }
 }
 
@@ -84,7 +94,8 @@ pub fn act_as_ordered() {
     let (tried, used) = (udp(), udp());
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let watched = address(port.parse().expect("a port"));
-    // Nothing may have to be loaded into memory later.
+    // Nothing may have to be loaded into memory later, which would wait for the lock.
+    mlockall(MlockAllFlags::CURRENT).expect("in memory");
     bind(&tried, &address(0)).expect("bound");
     let mut byte = [0];
     rustix::io::write(stdout(), b"").expect("written");

@@ -52,6 +52,9 @@ pub struct Owner<'a> {
     pub executable: Option<&'a str>,
     /// Whether it is the host's file of that path, not one of a container's or a private mount.
     pub executable_is_hosts: bool,
+    /// Whether it is in the host's user namespace. In one of its own a process may claim to execute any
+    /// file (`PR_SET_MM_MAP`).
+    pub is_in_hosts_user_namespace: bool,
     /// Name of the effective user on this host.
     pub user_name: Option<&'a str>,
     /// Number of the effective user in the initial user namespace.
@@ -71,7 +74,12 @@ impl Expectation {
     /// Whether every field that is named is known of `owner` and matches.
     pub fn allows(&self, owner: &Owner<'_>) -> bool {
         let unit = self.unit.as_ref();
+        // A system unit may have a user namespace (`PrivateUsers=`), and nothing else is in its control
+        // group. In a container the files are the container's own.
+        let is_confined = self.unit.is_some() || self.container.is_some();
+        let may_claim = self.exe.is_some() && !owner.is_in_hosts_user_namespace && !is_confined;
         holds(unit, owner.systemd_unit, |unit, name| unit.0.matches(name))
+            && !may_claim
             && self.allows_in_any_unit(owner)
     }
 
@@ -176,6 +184,7 @@ mod tests {
         Owner {
             executable: Some("/usr/sbin/bearerbox"),
             executable_is_hosts: true,
+            is_in_hosts_user_namespace: true,
             user_name: Some("kannel"),
             user_id: Some(117),
             systemd_unit: Some("kannel.service"),
@@ -233,6 +242,13 @@ mod tests {
         for text in ["/usr/sbin/bearer", "bearerbox", "/usr/*", "/usr/sbin/bearerbox2"] {
             assert!(!exe(text).allows(&kannel()), "{text}");
         }
+        let in_own_users = Owner { is_in_hosts_user_namespace: false, ..kannel() };
+        let exe_alone = exe("/usr/sbin/bearerbox");
+        assert!(exe_alone.allows(&kannel()) && !exe_alone.allows(&in_own_users));
+        let of_unit = Expectation { unit: unit("kannel.service").unit, ..exe_alone.clone() };
+        let contained = Expectation { container: container(DOCKER).container, ..exe_alone };
+        assert!(of_unit.allows(&in_own_users) && contained.allows(&in_own_users));
+        assert!(user("kannel").allows(&in_own_users));
         let elsewhere = Owner { executable_is_hosts: false, ..kannel() };
         assert!(!exe("/usr/**").allows(&elsewhere), "a private mount can put any file there");
         let of_container = Expectation { container: "*".parse().ok(), ..exe("/usr/**") };

@@ -198,6 +198,8 @@ pub enum UnexpectedOwner {
     Bound(Call),
     /// Its socket was found open. No bind of it was seen.
     FoundOpen {
+        /// Whether an expected process bound it, and this one holds it now.
+        is_passed_on: bool,
         /// The socket.
         socket: SocketFields,
         /// A process that holds the socket, if one is known.

@@ -300,11 +300,15 @@ impl<'a> Document<'a> {
                 self.path_target = proxied(&call.socket, call.caller.as_ref());
                 self.result = Some(BindResult::Success.name());
             }
-            UnexpectedOwner::FoundOpen { socket, holder } => {
+            UnexpectedOwner::FoundOpen { socket, holder, is_passed_on } => {
                 self.socket(socket);
                 self.caller = holder.as_ref();
                 self.path_target = proxied(socket, holder.as_ref());
-                self.reason = Some("it was found open, bound unseen".into());
+                self.reason = Some(if *is_passed_on {
+                    "it holds a socket that was bound before".into()
+                } else {
+                    "it was found open, bound unseen".into()
+                });
             }
         }
         self.expected = Some(false);

@@ -48,6 +48,7 @@ fn identity() -> Identity {
         creation_time: Some(Timestamp::new(1_700_000_000, 500_000_000).expect("a time")),
         executable: Some(executable("/usr/sbin/bearerbox", true)),
         executable_is_hosts: true,
+        is_in_hosts_user_namespace: true,
         name: Some("bearerbox".into()),
         command_line: Some(CommandLine {
             arguments: vec!["bearerbox".into(), "-v\n".into()],
@@ -215,7 +216,7 @@ fn unexpected_holder(holder: Option<&Identity>) -> Event {
         is_accepted: false,
         expected: Some(false),
     };
-    Event::unexpected_holder(&socket, holder, time(), &context())
+    Event::unexpected_holder(&socket, holder, false, time(), &context())
 }
 
 fn hook(attached: Option<HookMechanism>, interface: Option<&str>) -> HookStatus {

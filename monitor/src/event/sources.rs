@@ -67,11 +67,12 @@ impl Event {
         Some(Self { body, ..self.clone() })
     }
 
-    /// A socket that was found open at `time`, whose bind was not seen and whose holder the
-    /// configuration does not expect.
+    /// A socket that was found open at `time`, whose holder the configuration does not expect. Its bind
+    /// was not seen, or was another one's and `is_passed_on`.
     pub fn unexpected_holder(
         socket: &Socket,
         holder: Option<&Identity>,
+        is_passed_on: bool,
         time: Timestamp,
         context: &EventContext,
     ) -> Self {
@@ -81,6 +82,7 @@ impl Event {
                 ..SocketFields::at(socket.entry.protocol, socket.entry.local)
             },
             holder: holder.map(CallerFields::found),
+            is_passed_on,
         };
         Self::new(time, EventBody::UnexpectedOwner(found), context)
     }

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     /// A read that hangs until the sender is dropped.
-    fn hanging_read(readers: &Readers, pid: u32) -> (io::Result<()>, mpsc::Sender<()>) {
+    fn hanging_read(readers: &Readers, pid: u32) -> (io::Result<()>, Sender<()>) {
         let (release, released) = mpsc::channel::<()>();
         let read = readers.read(pid, move || {
             let _ = released.recv();

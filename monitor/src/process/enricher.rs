@@ -55,6 +55,7 @@ struct Remembered {
     arguments_at: Option<NonZeroU32>,
     executable: Option<Executable>,
     executable_is_hosts: bool,
+    is_in_hosts_user_namespace: bool,
     command_line: Option<CommandLine>,
     cgroup: Option<Arc<Cgroup>>,
     netns_inode: Option<u32>,
@@ -168,6 +169,7 @@ impl ProcessEnricher {
             identity.cgroup = own.or(identity.cgroup.take());
         }
         identity.netns_inode = process.netns_inode().ok();
+        identity.is_in_hosts_user_namespace = process.is_in_hosts_user_namespace();
         identity.name.get_or_insert(stat.name);
         identity.parent_pid.get_or_insert(stat.parent_pid);
         if identity.start_time_ns.is_none() {
@@ -242,6 +244,7 @@ impl ProcessEnricher {
         let seen = seen.clone();
         identity.executable = seen.executable;
         identity.executable_is_hosts = seen.executable_is_hosts;
+        identity.is_in_hosts_user_namespace = seen.is_in_hosts_user_namespace;
         identity.netns_inode = seen.netns_inode;
         identity.ancestors = seen.ancestors;
         if is_unknown(identity.cgroup.as_deref()) {
@@ -266,6 +269,7 @@ impl ProcessEnricher {
             arguments_at,
             executable: identity.executable.clone(),
             executable_is_hosts: identity.executable_is_hosts,
+            is_in_hosts_user_namespace: identity.is_in_hosts_user_namespace,
             command_line: identity.command_line.clone(),
             cgroup: identity.cgroup.clone(),
             netns_inode: identity.netns_inode,

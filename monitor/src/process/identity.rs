@@ -26,6 +26,8 @@ pub struct Identity {
     /// Whether that is the host's file of the same path. It is not in a container, nor in a mount
     /// namespace with something else at that path.
     pub executable_is_hosts: bool,
+    /// Whether it is in the user namespace of the host's first process.
+    pub is_in_hosts_user_namespace: bool,
     /// Name of its leading thread, which is that of the executable until the process changes it;
     /// at most 15 bytes.
     pub name: Option<String>,
@@ -95,6 +97,7 @@ impl Identity {
             creation_time: None,
             executable: None,
             executable_is_hosts: false,
+            is_in_hosts_user_namespace: false,
             name: None,
             command_line: None,
             real_user: None,

@@ -1,11 +1,11 @@
 //! One process in `/proc`.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     mem::MaybeUninit,
-    os::fd::OwnedFd,
-    sync::Arc,
+    os::{fd::OwnedFd, unix::ffi::OsStringExt as _},
+    sync::{Arc, LazyLock},
 };
 
 use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
@@ -85,6 +85,19 @@ impl ProcessDir {
         let mut room = [MaybeUninit::uninit(); 64];
         let (link, _) = readlinkat_raw(&self.folder, "ns/net", &mut room)?;
         namespace_inode(link).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// Whether it is in the user namespace of the first process, or in this process's where the first one
+    /// may not be looked at. A process cannot return from a namespace below.
+    pub(crate) fn is_in_hosts_user_namespace(&self) -> bool {
+        static HOSTS: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| {
+            let read = |process: &str| fs::read_link(format!("/proc/{process}/ns/user")).ok();
+            let link = read("1").or_else(|| read("self"));
+            link.map(|link| link.into_os_string().into_vec())
+        });
+        let mut room = [MaybeUninit::uninit(); 64];
+        let own = readlinkat_raw(&self.folder, "ns/user", &mut room);
+        own.is_ok_and(|(link, _)| HOSTS.as_deref().is_some_and(|hosts| *hosts == *link))
     }
 
     /// The executable. An error for kernel threads and processes that have ended.

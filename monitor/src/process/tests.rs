@@ -134,6 +134,24 @@ fn a_file_that_is_mounted_over_another_is_not_the_hosts() {
 }
 
 #[test]
+fn a_process_in_a_user_namespace_of_its_own_is_not_in_the_hosts() {
+    let mut child = Command::new("unshare")
+        .args(["-Ur", "cat", "/proc/self/mounts", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Idle)
+        .expect("unshare");
+    let mut written = [0; 1];
+    child.0.stdout.as_mut().expect("piped").read_exact(&mut written).expect("mounts");
+    let mut enricher = ProcessEnricher::new(CommandLines::Masked);
+    let other = enricher.look_up(child.pid()).expect("it lives");
+    assert!(other.executable_is_hosts && !other.is_in_hosts_user_namespace, "{other:?}");
+    let own = enricher.look_up(id()).expect("myself");
+    assert!(own.is_in_hosts_user_namespace, "{own:?}");
+}
+
+#[test]
 fn omits_command_lines_when_configured() {
     let idle = Idle::start();
     let mut enricher = ProcessEnricher::new(CommandLines::Omitted);

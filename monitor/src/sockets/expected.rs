@@ -1,6 +1,9 @@
 //! Whether the configuration expects the owners of sockets.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use monitor_common::flow::{Protocol, Side};
 
@@ -67,25 +70,36 @@ impl ExpectedOwners {
         self.executables = executables;
     }
 
-    /// Whether an expected process holds the socket; `None` if no holder is known and processes are
+    /// The holders of the socket that none of `expectations` allows. systemd, which holds the sockets of
+    /// its units, is none beside an expected one.
+    pub fn unexpected<'a>(
+        &self,
+        socket: &'a Socket,
+        expectations: &[Expectation],
+    ) -> Vec<&'a Identity> {
+        let is_expected = |holder: &Identity| {
+            self.include(holder, expectations) || self.includes_manager(holder, expectations)
+        };
+        let holders = || socket.holders.iter().map(Arc::as_ref);
+        let has_expected = holders().any(is_expected);
+        let is_unexpected =
+            |holder: &&Identity| !is_expected(holder) && !(has_expected && is_systemd(holder));
+        holders().filter(is_unexpected).collect()
+    }
+
+    /// Whether expected processes alone hold the socket; `None` if no holder is known and processes are
     /// expected, one of which may hold it.
     fn expects(&self, socket: &Socket, expect: &[Expectation]) -> Option<bool> {
         if socket.holders.is_empty() {
             return expect.is_empty().then_some(false);
         }
-        let is_expected = |holder: &Identity| {
-            self.include(holder, expect) || self.includes_manager(holder, expect)
-        };
-        Some(socket.holders.iter().any(|holder| is_expected(holder)))
+        Some(self.unexpected(socket, expect).is_empty())
     }
 
     /// Whether `process` is systemd and holds its sockets for a socket unit that is expected.
     fn includes_manager(&self, process: &Identity, expectations: &[Expectation]) -> bool {
-        let executable = process.executable.as_ref();
-        let is_systemd = executable.is_some_and(|file| file.path.ends_with("/systemd"));
         let owner = self.owner(process);
-        process.pid == 1
-            && is_systemd
+        is_systemd(process)
             && expectations.iter().any(|expected| expected.allows_manager_of_sockets(&owner))
     }
 
@@ -99,6 +113,7 @@ impl ExpectedOwners {
         Owner {
             executable: executable.map(|executable| executable.path.as_str()),
             executable_is_hosts: process.executable_is_hosts || was_own,
+            is_in_hosts_user_namespace: process.is_in_hosts_user_namespace,
             user_name: process.effective_user.as_ref().and_then(|user| user.name.as_deref()),
             user_id: process.effective_user.as_ref().map(|user| user.id),
             systemd_unit: unit.filter(|unit| unit.is_of_system()).map(|unit| unit.name.as_str()),
@@ -114,6 +129,11 @@ impl ExpectedOwners {
     }
 }
 
+fn is_systemd(process: &Identity) -> bool {
+    let executable = process.executable.as_ref();
+    process.pid == 1 && executable.is_some_and(|file| file.path.ends_with("/systemd"))
+}
+
 fn key(process: &Identity) -> Option<Key> {
     Some((process.pid, StartTime::at(process.start_time_ns?).latest()))
 }
@@ -124,8 +144,6 @@ const fn place(socket: &Socket) -> Place {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         config::WatchedPort,
@@ -148,6 +166,7 @@ mod tests {
             start_time_ns: Some(5_000_000_000),
             executable: Some(Executable { path: path.to_owned(), is_deleted }),
             executable_is_hosts: !is_deleted,
+            is_in_hosts_user_namespace: true,
             ..Identity::unknown(pid)
         }
     }
@@ -172,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn one_expected_holder_is_enough() {
+    fn every_holder_is_judged() {
         let own = process(7, BEARERBOX, false);
         let other = process(8, "/usr/bin/nc", false);
         let sockets = vec![
@@ -180,7 +199,20 @@ mod tests {
             held_by(vec![other.clone()]),
             held_by(vec![other, own]),
         ];
-        assert_eq!(of_new(sockets), [Some(true), Some(false), Some(true)]);
+        assert_eq!(of_new(sockets), [Some(true), Some(false), Some(false)]);
+    }
+
+    #[test]
+    fn systemd_beside_an_expected_holder_is_none_of_its_own() {
+        let systemd = process(1, "/usr/lib/systemd/systemd", false);
+        let named_so = process(7, "/tmp/systemd", false);
+        let own = process(8, BEARERBOX, false);
+        let sockets = vec![
+            held_by(vec![systemd.clone(), own.clone()]),
+            held_by(vec![systemd]),
+            held_by(vec![named_so, own]),
+        ];
+        assert_eq!(of_new(sockets), [Some(true), Some(false), Some(false)]);
     }
 
     #[test]

@@ -59,14 +59,19 @@ pub(super) fn differences(ledger: &Ledger, held: &[Held]) -> u64 {
 
 /// The sockets behind `found`, whose bind was not seen, that no expected process holds.
 pub(super) fn unexpected<'a>(found: &FoundHeld, sockets: &'a [Socket]) -> Vec<&'a Socket> {
+    let is_found =
+        |socket: &&Socket| (socket.port, socket.entry.protocol) == (found.port, found.protocol);
+    let is_unexpected = |socket: &&Socket| socket.expected == Some(false);
+    bound(sockets).filter(is_found).filter(is_unexpected).collect()
+}
+
+/// The sockets that were bound to their port.
+pub(super) fn bound(sockets: &[Socket]) -> impl Iterator<Item = &Socket> {
     // An accepted connection has not bound its port, and a socket of datagrams may have been given its port
     // by the kernel.
-    let may_be_automatic = found.protocol.is_datagram() && automatic_ports::include(found.port);
-    let is_bound = |socket: &&Socket| {
+    sockets.iter().filter(|socket| {
         let Entry { protocol, peer, .. } = socket.entry;
-        let is_found = (socket.port, protocol) == (found.port, found.protocol);
-        is_found && socket.holds_port() && peer.is_none() && !may_be_automatic
-    };
-    let is_unexpected = |socket: &&Socket| socket.expected == Some(false);
-    sockets.iter().filter(is_bound).filter(is_unexpected).collect()
+        let may_be_automatic = || protocol.is_datagram() && automatic_ports::include(socket.port);
+        socket.holds_port() && peer.is_none() && !may_be_automatic()
+    })
 }

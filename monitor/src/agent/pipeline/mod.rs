@@ -18,6 +18,7 @@ mod outbound;
 mod outputs;
 mod parts;
 mod progress;
+mod reported_owners;
 mod shared_ledger;
 mod worker;
 

@@ -1,5 +1,7 @@
 //! The thread of the pipeline.
 
+mod scans;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
@@ -15,28 +17,28 @@ use monitor_kernel::{
     clock::{EventClock, SteadyOffset},
     snapshot::Snapshot,
 };
-use monitor_ledger::{Change, ClockReading, FoundHeld, Transition, Watched};
+use monitor_ledger::{Change, ClockReading, Transition, Watched};
 use tokio::sync::mpsc;
 
 use super::{
     answered::ReportedPaths,
     calls::{is_our_close, socket_call},
     captures::KnownCaptures,
-    holders,
     message::{Message, Shared, Wanted},
     outbound::{LastSenders, OutboundCalls},
     outputs::{Broadcasts, Outputs, STORE_WAIT},
     parts::Parts,
+    reported_owners::ReportedOwners,
     shared_ledger::{SharedLedger, lock},
 };
 use crate::{
-    agent::{clock, scan::Scan, selftests::Selftests},
+    agent::{clock, selftests::Selftests},
     api::sender::Sender,
     classification::{Classifier, Finding, Tallies},
     config::{CommandLines, IdentifiedEvents, PayloadConfig, WatchedPort},
     event::{self, Event, EventBody, EventContext, Repeats},
     process::{Identity, ProcessEnricher},
-    sockets::{Capture, ExpectedOwners, PortReach, Socket},
+    sockets::ExpectedOwners,
     summaries::{ExpectedActivity, Summarizer},
 };
 
@@ -70,6 +72,7 @@ pub(super) struct Worker {
     has_changes: bool,
     /// Whether a scan has been compared with the ledger.
     has_scanned: bool,
+    reported_owners: ReportedOwners,
     captures: KnownCaptures,
     shared: Arc<Shared>,
     selftests: Selftests,
@@ -108,6 +111,7 @@ impl Worker {
             has_changes: false,
             has_scanned: false,
             captures: KnownCaptures::default(),
+            reported_owners: ReportedOwners::default(),
             shared,
             selftests: parts.selftests,
             outbound: OutboundCalls::default(),
@@ -191,6 +195,9 @@ impl Worker {
         let unexpected = event.unexpected_owner();
         let is_unexpected = unexpected.is_some();
         if let Some(unexpected) = unexpected {
+            if let (Some(protocol), Some(caller)) = (record.protocol, &caller) {
+                self.reported_owners.add(record.port, protocol, caller, record.last_ns);
+            }
             self.emit(unexpected);
             self.has_changes = true;
         }
@@ -326,56 +333,6 @@ impl Worker {
         }
         if let Err(changes) = self.outputs.store.save(ledger.take_changes()) {
             ledger.requeue(&changes);
-        }
-    }
-
-    /// Brings the ledger in line with the sockets that a scan found.
-    fn reconcile(&mut self, scan: &Scan) {
-        let Scan { at, ref sockets, ref reaches, .. } = *scan;
-        self.expected_owners.remember(sockets);
-        let held = holders::held(sockets);
-        let mut ledger = lock(&self.ledger);
-        if self.has_scanned {
-            let differences = holders::differences(&ledger, &held);
-            self.shared.differences.fetch_add(differences, Relaxed);
-        }
-        // The first scan finds sockets that were opened before the agent started. They are no
-        // differences.
-        self.has_scanned = true;
-        for (port, protocol) in &scan.dismissed {
-            ledger.dismiss_answers(*port, *protocol);
-        }
-        let found = ledger.record_holders(at, held, &mut self.transitions);
-        drop(ledger);
-        for found in found {
-            self.emit_unexpected_holders(at, &found, sockets);
-        }
-        self.emit_answers(reaches);
-        self.emit_transitions(None);
-    }
-
-    /// Emits the events of answers that the scan has confirmed.
-    fn emit_answers(&mut self, reaches: &[PortReach]) {
-        let Self { answers, transitions, context, .. } = self;
-        let events = transitions.iter().filter_map(|t| answers.event(t, reaches, context));
-        for event in events.collect::<Vec<_>>() {
-            self.emit(event);
-        }
-    }
-
-    fn emit_unexpected_holders(&mut self, at: ClockReading, found: &FoundHeld, sockets: &[Socket]) {
-        let unexpected = holders::unexpected(found, sockets);
-        for socket in &unexpected {
-            let holder = socket.holders.first().map(Arc::as_ref);
-            self.emit(Event::unexpected_holder(socket, holder, at.wall, &self.context));
-        }
-        lock(&self.ledger).count_unexpected_binds(found, unexpected.len() as u64);
-        self.has_changes |= !unexpected.is_empty();
-    }
-
-    fn emit_captures(&mut self, at: ClockReading, captures: &[&Capture]) {
-        for capture in captures {
-            self.emit(Event::captured(capture, at.wall, &self.context));
         }
     }
 

@@ -190,6 +190,9 @@ fn description(event: &Event) -> String {
 /// How it is known, and so how sure it is.
 fn certainty(event: &Event) -> String {
     match &event.body {
+        EventBody::UnexpectedOwner(UnexpectedOwner::FoundOpen { is_passed_on: true, .. }) => {
+            "Read from the process's descriptors; another program bound the socket.".into()
+        }
         EventBody::UnexpectedOwner(UnexpectedOwner::FoundOpen { .. }) => {
             "The socket was found open; its bind was not seen.".into()
         }

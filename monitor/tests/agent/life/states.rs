@@ -4,7 +4,8 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
-    process::{self},
+    os::fd::OwnedFd,
+    process::{self, Command},
     time::Duration,
 };
 
@@ -208,6 +209,39 @@ fn a_found_holder_can_be_unexpected() {
         assert_state(&agent, "bound", false);
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(unexpected(&agent), 0, "{}", agent.log());
+    });
+}
+
+/// An expected owner may pass its socket on.
+#[test]
+fn a_program_that_inherits_a_socket_is_judged() {
+    in_world(|world| {
+        let executable = std::env::current_exe().expect("a path");
+        let keys = format!("expect: [{{exe: {}}}]", executable.display());
+        let agent = Agent::start(world, &config().with_port_keys(&keys));
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound");
+        assert_eq!(newest(&agent, "bind")["ghostport.expected"], true);
+        let port = watched().to_string();
+        let unexpected =
+            |agent: &Agent| agent.metrics().sum("ghostport_unexpected_sockets", &[("port", &port)]);
+        let stdin = OwnedFd::from(socket.try_clone().expect("a copy"));
+        let mut heir = Command::new("cat").stdin(stdin).spawn().expect("spawned");
+        let limit = Duration::from_secs(60);
+        let event = eventually_within(limit, "the event of the heir", || {
+            let events = agent.events().into_iter();
+            events.rev().find(|event| event["event.name"] == "ghostport.unexpected_owner")
+        });
+        assert_eq!(event["process.pid"], heir.id(), "{event}");
+        assert_eq!(event["ghostport.reason"], "it holds a socket that was bound before", "{event}");
+        assert_eq!(event["network.local.port"], watched(), "{event}");
+        assert_eq!(unexpected(&agent), 1);
+        assert_eq!(watched_port().sockets[0].expected, Some(false));
+        heir.kill().expect("killed");
+        heir.wait().expect("waited");
+        eventually_within(limit, "an expected owner alone", || {
+            (unexpected(&agent) == 0).then_some(())
+        });
+        assert_eq!(agent.count_events("unexpected_owner"), 1);
     });
 }
 
