@@ -120,12 +120,17 @@ fn lock_memory_map(file: &Path) {
     };
     let page = page as u64;
     let memory = File::open("/proc/self/mem").expect("memory");
-    thread::spawn(move || memory.read_at(&mut [0], page));
-    thread::spawn(|| {
-        thread::sleep(Duration::from_millis(300));
+    // To start a thread takes the lock as well.
+    let in_turn = |turn: u32| thread::sleep(Duration::from_millis(400) * turn);
+    thread::spawn(move || {
+        in_turn(1);
+        memory.read_at(&mut [0], page)
+    });
+    thread::spawn(move || {
+        in_turn(2);
         // SAFETY: as above.
         unsafe { mmap_anonymous(ptr::null_mut(), PAGE, ProtFlags::READ, MapFlags::PRIVATE) }
             .expect("mapped");
     });
-    thread::sleep(Duration::from_millis(600));
+    in_turn(3);
 }
