@@ -2,9 +2,12 @@
 
 use std::{io, ptr};
 
+/// A call, which is about a process where it takes one. It returns what the kernel says.
+pub type Attack = fn(u32) -> io::Result<()>;
+
 /// Calls, by name, that return what the kernel says. None does harm where it is not refused, but for
 /// the execution, which ends the caller.
-pub const CALLS: [(&str, fn(u32) -> io::Result<()>); 8] = [
+pub const CALLS: [(&str, Attack); 8] = [
     ("ptrace", trace),
     ("process_vm_writev", write_memory),
     ("process_vm_readv", read_memory),
@@ -19,7 +22,7 @@ fn outcome(result: libc::c_long) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Attaches to a process, and detaches at once by closing nothing: it is seized, not stopped.
+/// Attaches to a process, which is not stopped by that.
 fn trace(pid: u32) -> io::Result<()> {
     // SAFETY: no memory is passed.
     outcome(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid as libc::pid_t, 0_usize, 0_usize) })

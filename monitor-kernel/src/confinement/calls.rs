@@ -16,13 +16,13 @@ use libc::{
     SYS_open_by_handle_at, SYS_openat, SYS_openat2, SYS_perf_event_open, SYS_pidfd_getfd,
     SYS_pidfd_open, SYS_pipe2, SYS_ppoll, SYS_prctl, SYS_pread64, SYS_preadv, SYS_prlimit64,
     SYS_pselect6, SYS_pwrite64, SYS_pwritev, SYS_read, SYS_readlinkat, SYS_readv, SYS_recvfrom,
-    SYS_recvmmsg, SYS_recvmsg, SYS_renameat, SYS_renameat2, SYS_restart_syscall, SYS_rseq,
-    SYS_rt_sigaction, SYS_rt_sigpending, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_rt_sigtimedwait,
+    SYS_recvmmsg, SYS_recvmsg, SYS_renameat2, SYS_restart_syscall, SYS_rseq, SYS_rt_sigaction,
+    SYS_rt_sigpending, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_rt_sigtimedwait,
     SYS_sched_getaffinity, SYS_sched_yield, SYS_sendfile, SYS_sendmmsg, SYS_sendmsg, SYS_sendto,
     SYS_set_robust_list, SYS_set_tid_address, SYS_setsockopt, SYS_shutdown, SYS_sigaltstack,
-    SYS_socket, SYS_socketpair, SYS_statfs, SYS_statx, SYS_symlinkat, SYS_sync_file_range,
-    SYS_sysinfo, SYS_tgkill, SYS_timerfd_create, SYS_timerfd_gettime, SYS_timerfd_settime,
-    SYS_tkill, SYS_umask, SYS_uname, SYS_unlinkat, SYS_utimensat, SYS_write, SYS_writev, c_long,
+    SYS_socket, SYS_socketpair, SYS_statfs, SYS_statx, SYS_symlinkat, SYS_sysinfo, SYS_tgkill,
+    SYS_timerfd_create, SYS_timerfd_gettime, SYS_timerfd_settime, SYS_tkill, SYS_umask, SYS_uname,
+    SYS_unlinkat, SYS_utimensat, SYS_write, SYS_writev, c_long,
 };
 
 use super::{
@@ -110,13 +110,11 @@ const FILES: &[c_long] = &[
     SYS_pwrite64,
     SYS_pwritev,
     SYS_readlinkat,
-    SYS_renameat,
     SYS_renameat2,
     SYS_sendfile,
     SYS_statfs,
     SYS_statx,
     SYS_symlinkat,
-    SYS_sync_file_range,
     SYS_umask,
     SYS_unlinkat,
     SYS_utimensat,
@@ -182,7 +180,7 @@ const AGENT: &[c_long] = &[
     SYS_uname,
 ];
 
-/// Older forms, which arm64 never had.
+/// Older forms, most of which arm64 never had.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
     libc::SYS_accept,
@@ -202,6 +200,7 @@ const OLDER: &[c_long] = &[
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_rename,
+    libc::SYS_renameat,
     libc::SYS_rmdir,
     libc::SYS_select,
     libc::SYS_stat,
@@ -210,7 +209,11 @@ const OLDER: &[c_long] = &[
     libc::SYS_unlink,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[c_long] = &[libc::SYS_accept];
+const OLDER: &[c_long] = &[libc::SYS_accept, RENAMEAT];
+
+/// `__NR_renameat` of `include/uapi/asm-generic/unistd.h`, by which libraries rename on arm64.
+#[cfg(not(target_arch = "x86_64"))]
+const RENAMEAT: c_long = 38;
 
 /// `include/uapi/linux/sched.h`: every namespace that `clone(2)` can make, and no trace of it.
 const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS

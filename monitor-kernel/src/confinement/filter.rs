@@ -45,7 +45,7 @@ impl Filter {
         let mut rules = BTreeMap::new();
         for Allowed { number, any_of } in calls {
             let any_of: io::Result<Vec<SeccompRule>> = any_of.into_iter().map(rule).collect();
-            rules.insert(i64::from(number), any_of?);
+            rules.insert(number, any_of?);
         }
         Self::compile(rules, errno(libc::EPERM), SeccompAction::Allow)
     }
@@ -53,7 +53,7 @@ impl Filter {
     /// Answers `clone3(2)` as a kernel without it does. Its flags are in memory, where no filter sees
     /// them, and libraries use `clone(2)` then.
     pub(super) fn without_clone3() -> io::Result<Self> {
-        let rules = [(i64::from(libc::SYS_clone3), Vec::new())].into();
+        let rules = [(libc::SYS_clone3, Vec::new())].into();
         Self::compile(rules, SeccompAction::Allow, errno(libc::ENOSYS))
     }
 
