@@ -29,7 +29,7 @@ static FILES: LazyLock<Readers> = LazyLock::new(Readers::default);
 
 thread_local! {
     /// What the calling thread may wait for reads.
-    static BUDGET: Cell<WaitBudget> = Cell::new(WaitBudget::full());
+    static BUDGET: Cell<WaitBudget> = const { Cell::new(WaitBudget::full()) };
 }
 
 /// Reads that were given up.

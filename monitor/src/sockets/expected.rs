@@ -82,9 +82,9 @@ impl ExpectedOwners {
         };
         let holders = || socket.holders.iter().map(Arc::as_ref);
         let has_expected = holders().any(is_expected);
-        let is_unexpected =
-            |holder: &&Identity| !is_expected(holder) && !(has_expected && is_systemd(holder));
-        holders().filter(is_unexpected).collect()
+        let is_fine =
+            |holder: &Identity| is_expected(holder) || (has_expected && is_systemd(holder));
+        holders().filter(|holder| !is_fine(holder)).collect()
     }
 
     /// Whether expected processes alone hold the socket; `None` if no holder is known and processes are
