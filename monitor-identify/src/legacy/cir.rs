@@ -96,7 +96,9 @@ fn standalone(bytes: &[u8]) -> Option<Identification> {
         b"OK" | b"PING" => session.is_some_and(is_session),
         line => line.starts_with(START),
     };
-    if !is_followed {
+    let mut rest = lines.filter(|line| !line.is_empty());
+    if !is_followed || !rest.all(|line| matches!(line, b"OK" | b"PING") || line.starts_with(START))
+    {
         return None;
     }
     let mut identification = Identification::consistent(

@@ -244,6 +244,27 @@ fn assert_none(wrong: &[String]) {
     assert!(wrong.is_empty(), "{} verdicts:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// What differs from a legacy protocol by a byte or two; in the corpus its mutations would be one.
+#[test]
+fn neighbours_of_legacy_protocols_are_nothing_legacy() {
+    // The first transaction of all ends no session; prose with the name of a wake-up; mail and Redis.
+    let neighbours: [(&[u8], Protocol, u16); 4] = [
+        (b"\x0a\0\0\0\x05\0", Protocol::Udp, 9201),
+        (b"\x0a\0\0\0\x08\x02", Protocol::Udp, 9201),
+        (b"WVCI is an acronym\n", Protocol::Udp, 3717),
+        (b"HELO eG\r\nPING\r\nPING\nP", Protocol::Tcp, 3717),
+    ];
+    for (bytes, transport, port) in neighbours {
+        let payload = Payload {
+            transport: Some(transport),
+            destination_port: Some(port),
+            ..Payload::of(bytes)
+        };
+        let found = identify(&payload);
+        assert!(!found.verdict.is_legacy(), "{bytes:02x?} is {found:?}");
+    }
+}
+
 #[test]
 fn noise_is_nothing_legacy() {
     assert_none(&legacy_in_noise(if cfg!(miri) { 100 } else { 100_000 }, 1));
