@@ -90,6 +90,7 @@ pub(crate) fn record<C: EbpfContext>(context: &C, mechanism: Mechanism, peer: &P
 
 /// Whether the current process has not sent to this port of this host within the last minutes. An
 /// entry that was evicted makes the next call a first one again.
+#[expect(clippy::needless_borrows_for_generic_args, reason = "a copy has no room on the stack")]
 #[inline(always)]
 fn is_first(sock: &Sock) -> bool {
     let key = OutboundKey {

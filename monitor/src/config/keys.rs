@@ -250,10 +250,10 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "metrics.holder_info",
         value: "boolean",
-        help: "Whether `/metrics` has `ghostport_holder_info`: the programs that hold watched ports, \
-               with executable, unit, user and container, as of the last scan. Of more than 64 those \
-               of the lowest ports. Every client that may read `/metrics` reads them, and each \
-               program that comes makes a series.",
+        help: "Whether `/metrics` names the programs that hold watched ports, as of the last scan, by \
+               executable, unit, user and container; see [alerts](../operate/alerts.md#from-prometheus). \
+               Of more than 64 those of the lowest ports. Every client that may read `/metrics` reads \
+               them, and each program that comes makes a series.",
         change: Change::Reload,
         read: |reading, node| {
             reading.config.holder_info = boolean(&node)?;
