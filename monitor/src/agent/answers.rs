@@ -52,6 +52,7 @@ pub(super) struct Answers {
     pub(super) kernel: Arc<Mutex<Kernel>>,
     pub(super) pipeline: Pipeline,
     pub(super) scanner: Arc<SocketScanner>,
+    pub(super) status: Arc<Mutex<AgentStatus>>,
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) selftests: SelftestRunner,
 }
@@ -88,6 +89,10 @@ impl Source for Answers {
 
     fn hooks(&self) -> Result<Vec<HookStatus>> {
         Ok(lock(&self.kernel).hooks())
+    }
+
+    fn addresses_error(&self) -> Option<String> {
+        lock(&self.status).addresses_error.clone()
     }
 
     fn talkers(&self) -> Result<TalkerCounts> {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use monitor_common::flow::Side;
 use monitor_kernel::{
     Kernel,
@@ -17,6 +17,7 @@ use monitor_kernel::{
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{lock::lock, socket_scanner::SocketScanner};
+use crate::metrics::AgentStatus;
 
 /// How often addresses are read: no message announces a local route or a multicast group that is
 /// joined.
@@ -28,8 +29,6 @@ pub(super) struct AddressUpdates {
     /// `None` where there is no netlink socket.
     watch: Option<AddressWatch>,
     in_force: Option<LocalAddresses>,
-    /// Whether the log has the failure already.
-    has_complained: bool,
 }
 
 impl AddressUpdates {
@@ -40,12 +39,19 @@ impl AddressUpdates {
                 tracing::error!(%error, "the addresses of this host cannot be read");
             })
             .ok();
-        Self { watch, in_force: None, has_complained: false }
+        Self { watch, in_force: None }
     }
 
     /// Reads the addresses, and sets them in the kernel side if they have changed.
-    pub(super) async fn update(&mut self, kernel: &Arc<Mutex<Kernel>>, scanner: &SocketScanner) {
-        let Some(watch) = &self.watch else { return };
+    pub(super) async fn update(
+        &mut self,
+        kernel: &Arc<Mutex<Kernel>>,
+        scanner: &SocketScanner,
+        status: &Mutex<AgentStatus>,
+    ) {
+        let Some(watch) = &self.watch else {
+            return note(status, Err(anyhow!("there is no netlink socket")));
+        };
         let result = match watch.read().await.context("the addresses of this host are unknown") {
             Ok(mut local) => {
                 local.addresses.extend(bound_addresses(scanner, &local));
@@ -53,14 +59,7 @@ impl AddressUpdates {
             }
             Err(error) => Err(error),
         };
-        match result {
-            Ok(()) => self.has_complained = false,
-            Err(error) if !self.has_complained => {
-                tracing::error!("packets keep the sides of before: {error:#}");
-                self.has_complained = true;
-            }
-            Err(_) => {}
-        }
+        note(status, result);
     }
 
     async fn set(&mut self, kernel: &Arc<Mutex<Kernel>>, local: LocalAddresses) -> Result<()> {
@@ -83,7 +82,7 @@ impl AddressUpdates {
 
     /// Waits until the addresses have to be read again.
     async fn wait(&mut self) {
-        let Some(watch) = &mut self.watch else { return std::future::pending().await };
+        let Some(watch) = &mut self.watch else { return sleep(PERIOD).await };
         let is_connected = tokio::select! {
             news = watch.changed() => news.is_some(),
             () = sleep(PERIOD) => true,
@@ -94,12 +93,32 @@ impl AddressUpdates {
     }
 
     /// Follows the addresses until it is aborted.
-    pub(super) async fn follow(mut self, kernel: Arc<Mutex<Kernel>>, scanner: Arc<SocketScanner>) {
+    pub(super) async fn follow(
+        mut self,
+        kernel: Arc<Mutex<Kernel>>,
+        scanner: Arc<SocketScanner>,
+        status: Arc<Mutex<AgentStatus>>,
+    ) {
         loop {
             self.wait().await;
-            self.update(&kernel, &scanner).await;
+            self.update(&kernel, &scanner, &status).await;
         }
     }
+}
+
+/// Notes how a reading ended, for metrics and doctor. The log has the first failure of several.
+fn note(status: &Mutex<AgentStatus>, result: Result<()>) {
+    let mut status = lock(status);
+    let Err(error) = result else {
+        status.addresses_error = None;
+        return;
+    };
+    let error = format!("{error:#}");
+    if status.addresses_error.is_none() {
+        tracing::error!("packets keep the sides of before: {error}");
+    }
+    status.address_failures += 1;
+    status.addresses_error = Some(error);
 }
 
 /// Addresses that sockets on watched ports have although they are not configured: those of

@@ -1,7 +1,7 @@
 //! The life of the agent, from its options to its end.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -31,7 +31,7 @@ use super::{
     start::{self, Prepared, Started, Threads},
     state::Agent,
 };
-use crate::{config::Config, event::Event, metrics::AgentStatus, web};
+use crate::{api, config::Config, event::Event, metrics::AgentStatus, web};
 
 /// What files that the agent creates do not grant: anything to other users, writing to the group.
 const OTHERS: Mode = Mode::RWXO.union(Mode::WGRP);
@@ -91,6 +91,7 @@ pub async fn run(options: Options) -> Result<()> {
         kernel: Arc::clone(&agent.kernel),
         pipeline: agent.pipeline.clone(),
         scanner: Arc::clone(&scanner),
+        status: Arc::clone(&agent.status),
         config: config_now.clone(),
         selftests: SelftestRunner {
             kernel: Arc::clone(&agent.kernel),
@@ -122,8 +123,12 @@ pub async fn run(options: Options) -> Result<()> {
         config_now,
     ));
     sockets.iter().for_each(log_hook);
-    addresses.update(&agent.kernel, &scanner).await;
-    let following = tokio::spawn(addresses.follow(Arc::clone(&agent.kernel), scanner));
+    addresses.update(&agent.kernel, &scanner, &agent.status).await;
+    let following = tokio::spawn(addresses.follow(
+        Arc::clone(&agent.kernel),
+        scanner,
+        Arc::clone(&agent.status),
+    ));
     let hooks = match agent.attach(&listen).await {
         Ok(hooks) => hooks,
         Err(error) => {
@@ -191,6 +196,37 @@ impl Agent {
         self.ready.store(true, Ordering::Relaxed);
         self.manager.ready();
         tracing::info!(ports = self.config().ports.len(), ?listen, "ready");
+        if let Some(address) = listen.first() {
+            let page = page_url(*address, self.config().web_config_file.is_some());
+            tracing::info!(%page, socket = api::SOCKET, "the live page, and the socket of top and check");
+        }
         Ok(hooks)
+    }
+}
+
+/// Where a browser of this host finds the live page.
+fn page_url(listen: SocketAddr, has_web_file: bool) -> String {
+    let scheme = if has_web_file { "https" } else { "http" };
+    let ip = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("{scheme}://{}/", SocketAddr::new(ip, listen.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_at_an_address_that_a_browser_can_open() {
+        let url = |listen: &str, has_web_file| {
+            page_url(listen.parse().expect("an address"), has_web_file)
+        };
+        assert_eq!(url("127.0.0.1:10948", false), "http://127.0.0.1:10948/");
+        assert_eq!(url("0.0.0.0:10948", true), "https://127.0.0.1:10948/");
+        assert_eq!(url("[::]:10948", false), "http://[::1]:10948/");
+        assert_eq!(url("192.0.2.1:80", false), "http://192.0.2.1:80/");
     }
 }

@@ -8,4 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Hooks {
     /// Every hook, on each interface.
     pub hooks: Vec<HookStatus>,
+    /// Why this host's addresses could not be read, by which packets have their sides; absent if they
+    /// are known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub addresses_error: Option<String>,
 }

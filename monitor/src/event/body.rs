@@ -49,9 +49,9 @@ pub enum EventBody {
     /// A bind to a watched port was refused.
     BindFailed(FailedBind),
     /// A TCP socket on a watched port began to listen.
-    Listen(Call),
+    Listen(Bind),
     /// A socket on a watched port was closed.
-    Close(Call),
+    Close(Bind),
     /// Something happened at a port that was dormant.
     Awakened(Awakened),
     /// A port was quiet for long enough to count as dormant.
@@ -97,7 +97,7 @@ pub struct Call {
     pub mechanism: Mechanism,
 }
 
-/// A bind.
+/// A bind, or another call of a process that may be an expected owner.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bind {
     /// The call.
@@ -376,11 +376,9 @@ impl EventBody {
 
     fn call(&self) -> Option<&Call> {
         match self {
-            Self::Bind(bind) => Some(&bind.call),
+            Self::Bind(of) | Self::Listen(of) | Self::Close(of) => Some(&of.call),
             Self::BindFailed(failed) => Some(&failed.bind.call),
-            Self::Listen(call)
-            | Self::Close(call)
-            | Self::UnexpectedOwner(UnexpectedOwner::Bound(call)) => Some(call),
+            Self::UnexpectedOwner(UnexpectedOwner::Bound(call)) => Some(call),
             Self::Awakened(awakened) => awakened.by.call(),
             Self::Summary(Summary::Calls { last, .. } | Summary::Expected { last }) => last.call(),
             Self::Connect(connect) => Some(&connect.call),

@@ -194,7 +194,10 @@ impl<'a> Document<'a> {
                 self.path_target = proxied(&bind.call.socket, bind.call.caller.as_ref());
             }
             EventBody::BindFailed(failed) => self.failed_bind(failed),
-            EventBody::Listen(call) | EventBody::Close(call) => self.call(call),
+            EventBody::Listen(of) | EventBody::Close(of) => {
+                self.call(&of.call);
+                self.expected = of.expected;
+            }
             EventBody::Awakened(awakened) => self.awakened(awakened),
             EventBody::Dormant(socket) => self.socket(socket),
             EventBody::Answered(answered) => self.answered(answered),

@@ -304,7 +304,7 @@ fn events() -> Vec<Event> {
         anonymous_bind(Some(false)),
         refused.clone(),
         unnamed,
-        socket_call(SocketEventKind::Listen, 0, None, complete),
+        socket_call(SocketEventKind::Listen, 0, Some(true), complete),
         socket_call(SocketEventKind::Close, 0, None, anonymize),
         awakened_by_bind(Bound, Some(&bind(0, Some(true)))),
         awakened_by_bind(Bound, Some(&anonymous_bind(None))),

@@ -37,8 +37,8 @@ impl EventBody {
             socket_record::Call::Bind { errno: Some(errno) } => {
                 Self::BindFailed(FailedBind { bind: Bind { call, expected }, errno })
             }
-            socket_record::Call::Listen => Self::Listen(call),
-            socket_record::Call::Close => Self::Close(call),
+            socket_record::Call::Listen => Self::Listen(Bind { call, expected }),
+            socket_record::Call::Close => Self::Close(Bind { call, expected }),
             socket_record::Call::Connect => Self::Connect(Connect {
                 call,
                 peer_address: record.peer_address,

@@ -210,7 +210,7 @@ impl AwakenedBy {
         match &event.body {
             EventBody::Bind(bind) => Some(Self::Bind(bind.clone())),
             EventBody::BindFailed(failed) => Some(Self::FailedBind(failed.clone())),
-            EventBody::Listen(call) | EventBody::Close(call) => Some(Self::Call(call.clone())),
+            EventBody::Listen(of) | EventBody::Close(of) => Some(Self::Call(of.call.clone())),
             EventBody::Connect(connect) => Some(Self::Connect(Box::new(connect.clone()))),
             _ => None,
         }

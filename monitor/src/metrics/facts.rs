@@ -87,6 +87,10 @@ pub struct AgentStatus {
     pub selftest: Option<SelftestResult>,
     /// Patterns of `interfaces.include` that match no interface now.
     pub unmatched_interface_patterns: usize,
+    /// Readings of this host's addresses that failed.
+    pub address_failures: u64,
+    /// Why the last of them failed; `None` if it succeeded.
+    pub addresses_error: Option<String>,
 }
 
 impl AgentStatus {
@@ -105,6 +109,8 @@ impl AgentStatus {
             reloaded_at: now,
             selftest: None,
             unmatched_interface_patterns: 0,
+            address_failures: 0,
+            addresses_error: None,
         }
     }
 

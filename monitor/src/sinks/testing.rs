@@ -44,8 +44,8 @@ fn body(name: EventName) -> EventBody {
             bind: bind(),
             errno: NonZeroU32::new(98).expect("not zero"),
         }),
-        EventName::Listen => EventBody::Listen(call()),
-        EventName::Close => EventBody::Close(call()),
+        EventName::Listen => EventBody::Listen(bind()),
+        EventName::Close => EventBody::Close(bind()),
         EventName::Awakened => awakened(AwakenedBy::Bind(bind()), BindEvidence::Bound),
         EventName::Dormant => EventBody::Dormant(socket()),
         EventName::Answered => EventBody::Answered(Answered {

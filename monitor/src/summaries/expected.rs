@@ -102,7 +102,8 @@ mod tests {
         {
             activity.ingest(&bind(seconds, expected), seconds * 1_000_000_000);
         }
-        activity.ingest(&event(40, EventBody::Close(call())), 0);
+        activity
+            .ingest(&event(40, EventBody::Close(Bind { call: call(), expected: Some(true) })), 0);
         assert_eq!(activity.expire(at(86_409)), []);
         let summaries = activity.expire(at(86_410));
         let [summary] = &summaries[..] else { panic!("{summaries:?}") };

@@ -36,13 +36,13 @@ impl Hasher {
     /// The keys of a socket call; `None` for other events.
     pub(super) fn of_call(&self, body: &EventBody) -> Option<Keys> {
         let (call, expected, errno) = match body {
-            EventBody::Bind(Bind { call, expected }) => (call, *expected, None),
+            EventBody::Bind(Bind { call, expected })
+            | EventBody::Listen(Bind { call, expected })
+            | EventBody::Close(Bind { call, expected }) => (call, *expected, None),
             EventBody::BindFailed(FailedBind { bind, errno }) => {
                 (&bind.call, bind.expected, Some(*errno))
             }
-            EventBody::Listen(call)
-            | EventBody::Close(call)
-            | EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call))
+            EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call))
             | EventBody::Connect(Connect { call, .. }) => (call, None, None),
             _ => return None,
         };

@@ -197,7 +197,7 @@ fn sums_up_the_calls_of_a_process_by_kind() {
     let mut bench = Bench::default();
     for _ in 0..100 {
         bench.ingest(bind(1, 0, "-l"));
-        bench.ingest(EventBody::Close(call(1, 0, "-l")));
+        bench.ingest(EventBody::Close(Bind { call: call(1, 0, "-l"), expected: None }));
     }
     assert_eq!(bench.emitted.len(), 2);
     let summaries = bench.wait(5 * MINUTE);

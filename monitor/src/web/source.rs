@@ -38,6 +38,9 @@ pub trait Source: Send + Sync {
     /// The agent cannot read what it needs for the answer.
     fn hooks(&self) -> Result<Vec<HookStatus>>;
 
+    /// Why this host's addresses could not be read; `None` if they are known.
+    fn addresses_error(&self) -> Option<String>;
+
     /// Stored events, newest last, each as one line of JSON.
     ///
     /// # Errors

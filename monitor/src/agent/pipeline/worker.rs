@@ -230,9 +230,13 @@ impl Worker {
         self.emit(event);
     }
 
-    /// Whether the configuration expects the caller; `None` if the port is not watched.
+    /// Whether the configuration expects the caller; `None` if the port is not watched, and of a call
+    /// other than a bind whose caller is not known: it may be the owner.
     fn is_expected(&self, record: &SocketRecord, caller: Option<&Identity>) -> Option<bool> {
         let expect = &self.ports.get(&record.port)?.expect;
+        if caller.is_none() && matches!(record.call, Call::Listen | Call::Close) {
+            return None;
+        }
         Some(caller.is_some_and(|caller| self.expected_owners.include(caller, expect)))
     }
 

@@ -12,6 +12,7 @@ use monitor_kernel::{
 use rustix::process::geteuid;
 use serde::Serialize;
 
+use super::facts::Fact;
 use crate::{
     api::{client, hook::Hooks},
     process::proc_dir::ProcessDir,
@@ -33,12 +34,23 @@ pub(super) struct Agent {
     /// Its hooks by its API, where it left nothing that may be read.
     #[serde(skip)]
     hooks: Option<Vec<HookStatus>>,
+    /// Why it could not read this host's addresses, by its API.
+    #[serde(skip)]
+    addresses_error: Option<String>,
 }
 
 impl Agent {
     /// Looks for it: by its record and its pins, by its API, and in the list of processes.
     pub(super) async fn find() -> Self {
-        let mut agent = Self { is_running: Some(true), pid: None, traces: None, hooks: None };
+        let mut agent = Self {
+            is_running: Some(true),
+            pid: None,
+            traces: None,
+            hooks: None,
+            addresses_error: None,
+        };
+        let answer = client::ask::<Hooks>("/api/v1/hooks").await.ok().flatten();
+        agent.addresses_error = answer.as_ref().and_then(|answer| answer.addresses_error.clone());
         if let Some(running) = running::running(Path::new(pins::ROOT)) {
             agent.pid = running.pid;
             agent.traces = Some(running);
@@ -49,7 +61,6 @@ impl Agent {
             agent.is_running = Some(false);
             return agent;
         }
-        let answer = client::ask::<Hooks>("/api/v1/hooks").await.ok().flatten();
         agent.hooks = answer.map(|answer| answer.hooks);
         agent.pid = agent.pid.or_else(process);
         if agent.traces.is_none() && agent.hooks.is_none() && agent.pid.is_none() {
@@ -57,6 +68,17 @@ impl Agent {
             agent.is_running = is_process_visible.then_some(false);
         }
         agent
+    }
+
+    /// That packets may have the wrong sides, if it says so.
+    pub(super) fn stale_addresses(&self) -> Option<Fact> {
+        let error = self.addresses_error.as_ref()?;
+        let fact = Fact::ok("Agent", "addresses", error);
+        Some(fact.lost(
+            "packets keep the sides of before: those of addresses that have come or gone since may \
+             count as in transit, as local or as remote",
+            "the error says why; the agent tries again every second",
+        ))
     }
 
     /// Its hooks; `None` if this user may not see them.

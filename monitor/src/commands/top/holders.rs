@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
+use monitor_common::flow::Side;
+
 use crate::api::{
     end::End,
     port::Port,
@@ -16,6 +18,9 @@ pub(super) fn names(port: &Port) -> String {
         (true, false) => "?".to_owned(),
         _ => names.into_iter().collect::<Vec<_>>().join(" "),
     };
+    if !text.is_empty() && expectation(port) == Some("expected") {
+        text.push_str(" (expected)");
+    }
     let ends: BTreeSet<String> = ends(port).filter_map(end_name).collect();
     for end in ends {
         let space = if text.is_empty() { "" } else { " " };
@@ -71,6 +76,9 @@ pub(super) fn details(port: &Port) -> String {
         }
         separator = ", ";
     }
+    if let Some(note) = expectation(port) {
+        let _ = write!(text, " ({note})");
+    }
     if sockets(port).any(|socket| socket.holders.is_none()) {
         let _ = write!(text, "{separator}holders that the agent may not see");
     }
@@ -78,6 +86,19 @@ pub(super) fn details(port: &Port) -> String {
         let _ = write!(text, "; {way}");
     }
     text
+}
+
+/// Whether the configuration expects the owners of the sockets; `None` if it expects none of them.
+fn expectation(port: &Port) -> Option<&'static str> {
+    let mut owned = sockets(port).filter(|socket| socket.side == Side::Local).peekable();
+    owned.peek()?;
+    let (expected, others): (Vec<_>, Vec<_>) =
+        owned.partition(|socket| socket.expected == Some(true));
+    match (expected.is_empty(), others.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some("expected"),
+        (false, false) => Some("some of them expected"),
+    }
 }
 
 /// Transport and state.
@@ -114,6 +135,24 @@ mod tests {
         let port: Port = serde_json::from_str(&json).expect("a port without holders is read");
         assert_eq!(names(&port), "?");
         assert_eq!(details(&port), "udp: holders that the agent may not see");
+    }
+
+    #[test]
+    fn expected_owners_are_shown_as_such() {
+        let of = |expected| {
+            let holders = vec![std::sync::Arc::new(crate::process::Identity {
+                name: Some("bearerbox".to_owned()),
+                ..crate::process::Identity::unknown(7)
+            })];
+            sockets::Socket { holders, expected: Some(expected), ..udp_socket(2948) }
+        };
+        let port = |sockets: &[sockets::Socket]| Port::with_sockets(2948, Socket::list(sockets));
+        assert_eq!(names(&port(&[of(true)])), "bearerbox (expected)");
+        assert_eq!(details(&port(&[of(true)])), "udp: bearerbox[7] (expected)");
+        assert_eq!(names(&port(&[of(true), of(false)])), "bearerbox");
+        let both = details(&port(&[of(true), of(false)]));
+        assert_eq!(both, "udp: bearerbox[7] (some of them expected)");
+        assert_eq!(details(&port(&[of(false)])), "udp: bearerbox[7]");
     }
 
     #[test]

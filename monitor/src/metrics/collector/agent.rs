@@ -72,6 +72,7 @@ pub(super) fn losses(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
         errors.add(&[cause.name()], snapshot.kernel_errors[cause as usize] as f64);
     }
     errors.add(&["call_missed"], snapshot.missed_calls as f64);
+    errors.add(&["addresses_stale"], status.address_failures as f64);
     vec![events, errors]
 }
 

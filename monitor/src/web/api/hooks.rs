@@ -7,5 +7,9 @@ use crate::api::hook::Hooks;
 
 /// Every hook.
 pub(super) async fn hooks(State(api): State<Api>) -> Response {
-    api.answer(|source| Ok(Some(Hooks { hooks: source.hooks()? }))).await
+    api.answer(|source| {
+        let (hooks, addresses_error) = (source.hooks()?, source.addresses_error());
+        Ok(Some(Hooks { hooks, addresses_error }))
+    })
+    .await
 }

@@ -76,6 +76,10 @@ impl Source for Known {
         anyhow::bail!("the kernel is silent")
     }
 
+    fn addresses_error(&self) -> Option<String> {
+        None
+    }
+
     fn events(&self, filter: &Filter) -> anyhow::Result<Vec<String>> {
         if filter.port == Some(404.into()) {
             return Err(ReadError::Missing("/no/store".into()).into());

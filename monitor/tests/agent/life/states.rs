@@ -140,6 +140,11 @@ fn an_expected_program_is_not_unexpected() {
         let agent = Agent::start(world, &Config::new([watched()]).with_port_keys(&keys));
         drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound"));
         assert_eq!(newest(&agent, "bind")["ghostport.expected"], true);
+        drop(TcpListener::bind((Ipv4Addr::LOCALHOST, watched())).expect("bound"));
+        for kind in ["listen", "close"] {
+            let event = newest(&agent, kind);
+            assert_eq!(event["ghostport.expected"], true, "{event}");
+        }
         let port = watched().to_string();
         let unexpected =
             || agent.metrics().sum("ghostport_unexpected_binds_total", &[("port", &port)]);

@@ -1,6 +1,7 @@
 //! Addresses of every kind, as they come and go.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
     os::fd::OwnedFd,
     thread,
@@ -8,10 +9,11 @@ use std::{
 };
 
 use rustix::net::{AddressFamily, SocketType, bind, sockopt};
+use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, finish, ghostport},
     calls::own_socket,
-    scaled, sh,
+    eventually, scaled, sh,
     wire::{Wire, index_of},
     world::{HERE, THERE, in_world, set_sysctl},
 };
@@ -206,5 +208,45 @@ fn an_ipv4_mapped_address_has_the_side_of_its_ipv4_address() {
         let client = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("bound");
         client.send_to(b"ping", (THERE.to_ipv6_mapped(), watched())).expect("sent");
         assert_sides(&agent, "udp", before, [2, 1, 0]);
+    });
+}
+
+/// Failures to read the addresses, or to put them in force.
+fn failures(agent: &Agent) -> u64 {
+    agent.metrics().sum("ghostport_kernel_errors_total", &[("cause", "addresses_stale")])
+}
+
+/// What doctor says of the addresses.
+fn doctor() -> Option<Value> {
+    let output = finish(ghostport().args(["doctor", "--json"]));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let facts = document["facts"].as_array().expect("facts");
+    facts.iter().find(|fact| fact["name"] == "addresses").cloned()
+}
+
+#[test]
+fn addresses_that_cannot_be_followed_are_said() {
+    in_world(|world| {
+        let _peer = world.peer();
+        let agent = Agent::start(world, &Config::new([watched()]).on(&["gp0"]));
+        assert_eq!((failures(&agent), doctor()), (0, None));
+        // More networks than the kernel side has room for.
+        let routes = |verb: &str| {
+            let lines: String = (0..4200)
+                .map(|i| {
+                    format!("route {verb} local 10.{}.{}.0/24 dev lo\n", 100 + i / 256, i % 256)
+                })
+                .collect();
+            let batch = world.path("routes");
+            fs::write(&batch, lines).expect("written");
+            sh(&format!("ip -batch {}", batch.display()));
+        };
+        routes("add");
+        eventually("a failure", || (failures(&agent) > 0).then_some(()));
+        let fact = doctor().expect("a fact");
+        assert_eq!(fact["ok"], false, "{fact:#}");
+        assert!(fact["costs"].as_str().is_some_and(|costs| costs.contains("sides")), "{fact:#}");
+        routes("del");
+        eventually("that they are known again", || doctor().is_none().then_some(()));
     });
 }
