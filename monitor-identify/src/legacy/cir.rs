@@ -83,22 +83,25 @@ fn request(bytes: &[u8], encoding: &'static str) -> Option<Identification> {
 /// The connection that a handset holds open for wake-ups. `HELO` alone is also mail, so it takes
 /// another word of the protocol.
 fn standalone(bytes: &[u8]) -> Option<Identification> {
-    let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end());
+    let mut lines =
+        bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let session = match lines.next()? {
-        b"OK" | b"PING" => None,
-        line => Some(line.strip_prefix(b"HELO ")?),
+        b"OK" | b"PING" | b"PING " => None,
+        line => Some(line.strip_prefix(b"HELO ")?.trim_ascii_end()),
     };
     // Mail clients have the name of a host there.
     let is_session = |session: &[u8]| {
         !session.is_empty() && session.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'.')
     };
     let is_followed = match lines.next()? {
-        b"OK" | b"PING" => session.is_some_and(is_session),
+        // Clients send a blank behind it; those of Redis do not.
+        b"OK" | b"PING " => session.is_some_and(is_session),
         line => line.starts_with(START),
     };
     let mut rest = lines.filter(|line| !line.is_empty());
-    if !is_followed || !rest.all(|line| matches!(line, b"OK" | b"PING") || line.starts_with(START))
-    {
+    let is_word =
+        |line: &[u8]| matches!(line, b"OK" | b"PING" | b"PING ") || line.starts_with(START);
+    if !is_followed || !rest.all(is_word) {
         return None;
     }
     let mut identification = Identification::consistent(

@@ -125,7 +125,8 @@ impl<'a> Push<'a> {
         };
         let (agreement, body_bits) = agreement(content_type.kind(), body);
         // Counting bytes are a document of WBXML of no type: behind a wrong size they prove nothing.
-        let is_any = content_type.kind() == Kind::Wbxml && matches!(state, State::TooLarge(_));
+        let is_wrong = matches!(state, State::TooLarge(_) | State::Malformed);
+        let is_any = content_type.kind() == Kind::Wbxml && is_wrong;
         let body_bits = if is_any { 0 } else { body_bits };
         // The kind of the PDU.
         let mut evidence = Evidence::bits(7);

@@ -239,7 +239,9 @@ fn uri<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
 fn is_uri(uri: &[u8]) -> Option<&[u8]> {
     let is_absolute = uri.windows(3).take(16).any(|window| window == b"://");
     let is_path = uri.starts_with(b"/");
-    (is_printable(uri) && (is_absolute || is_path)).then_some(uri)
+    // RFC 2396 §2.4.3: no address has a blank; command lines that begin with a path have.
+    let is_text = is_printable(uri) && !uri.contains(&b' ');
+    (is_text && (is_absolute || is_path)).then_some(uri)
 }
 
 fn uri_evidence(uri: &[u8]) -> Evidence {

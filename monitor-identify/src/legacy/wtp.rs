@@ -82,8 +82,14 @@ fn session_end(
     const ONE_PACKET: u8 = 0x0a;
     let is_bare = header[0] == ONE_PACKET && matches!(header[3], 0x00 | 0x10) && content.is_empty();
     let is_initiator = header[1] & 0x80 == 0;
-    // The transaction that began the session had the first number.
-    let is_later = header[1] != 0 || header[2] != 0;
+    // The transaction that began the session had the first number. Without the user's
+    // acknowledgement, zeros would do for all that is left.
+    let is_acknowledged = header[3] == 0x10;
+    let is_later = if is_acknowledged {
+        header[1] != 0 || header[2] != 0
+    } else {
+        header[2] != 0 && session != 0
+    };
     let is_there = payload.destination_port == Some(port::WTP)
         && is_initiator
         && is_later
