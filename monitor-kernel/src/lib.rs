@@ -8,6 +8,7 @@ mod address_maps;
 mod adoption;
 mod attach_error;
 mod attacher;
+pub mod bpffs;
 mod btf;
 mod call_sums;
 pub mod candidates;

@@ -14,9 +14,8 @@ use std::{
 use rustix::process::geteuid;
 
 use crate::{
-    clock,
-    pins::{is_bpf_filesystem, names_in},
-    record,
+    bpffs::{is_bpf_filesystem, names_in},
+    clock, record,
 };
 
 /// Permission of group and others to write.

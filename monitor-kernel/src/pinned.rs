@@ -6,12 +6,13 @@ use std::{
 };
 
 use super::{
+    bpffs::names_in,
     clsact::Filter,
     hooks::{Hook, HookMechanism, HookStatus},
     interfaces::Interface,
     links::{self, LinkName},
     netlink::Socket,
-    pins::{PinDir, names_in},
+    pins::PinDir,
     sys,
 };
 

@@ -30,16 +30,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{Access, AtFlags, CWD, FlockOperation, accessat, flock, statfs};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, accessat, flock};
 
 use super::ownership;
-use crate::{pin_folder, pin_garbage, wait::wait_until};
+use crate::{
+    bpffs::{is_bpf_filesystem, names_in},
+    pin_folder, pin_garbage,
+    wait::wait_until,
+};
 
 /// Root of the pins.
 pub const ROOT: &str = "/sys/fs/bpf/ghostport";
-
-/// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
-const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 
 /// A group of pins; a directory below the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,19 +271,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
-}
-
-pub(crate) fn names_in(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    names
-}
-
-/// Whether a BPF filesystem is mounted there.
-pub fn is_bpf_filesystem(path: &Path) -> bool {
-    statfs(path).is_ok_and(|status| status.f_type as u32 == BPF_FS_MAGIC)
 }
 
 fn take_lock(root: &Path) -> Result<File, PinsError> {

@@ -9,7 +9,7 @@ use rustix::{
 use serde::Serialize;
 
 use monitor_kernel::{
-    KernelTypes,
+    KernelTypes, bpffs,
     capabilities::{self, CAPABILITIES, Capability},
     cgroup, limits,
     lockdown::{self, Lockdown},
@@ -92,7 +92,7 @@ pub(super) fn of_host(found: &Agent) -> Vec<Fact> {
     ];
     let capabilities = capability_facts(agent);
     let rest = [
-        Some(bpffs(found)),
+        Some(bpf_filesystem(found)),
         Some(tracefs_mount()),
         Some(cgroup2()),
         is_limit_known.then(memlock),
@@ -264,11 +264,11 @@ fn capability_facts(agent: Option<i32>) -> Vec<Fact> {
     CAPABILITIES.iter().map(fact).collect()
 }
 
-fn bpffs(agent: &Agent) -> Fact {
+fn bpf_filesystem(agent: &Agent) -> Fact {
     const COSTS: &str = "counters and hooks end with the agent, also when it is killed: what \
                          happens until the next one starts is not seen";
     let fact = |value: &str| Fact::ok(MOUNTS, "bpffs", value);
-    if !pins::is_bpf_filesystem(Path::new(BPFFS)) {
+    if !bpffs::is_bpf_filesystem(Path::new(BPFFS)) {
         return fact("no BPF filesystem at /sys/fs/bpf")
             .lost(COSTS, "mount -t bpf bpf /sys/fs/bpf");
     }
