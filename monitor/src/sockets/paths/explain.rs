@@ -99,6 +99,9 @@ pub fn programs_that_choose_sockets() -> io::Result<Vec<OtherProgram>> {
     other_programs::choosing_sockets(netns.as_fd())
 }
 
+/// The processes that may be at the end of a way.
+type Holders = Vec<Arc<Identity>>;
+
 /// A way, its target, and the processes there.
 struct Way {
     path: Path,
@@ -139,7 +142,7 @@ impl Evidence<'_> {
         };
         // Those that are there explain better than those that were.
         let times = [(Standing::InUse, self.captures), (Standing::Over, self.past_captures)];
-        let by_capture = |path, holders: &dyn Fn(&[Capture]) -> Option<Vec<Arc<Identity>>>| {
+        let by_capture = |path, holders: &dyn Fn(&[Capture]) -> Option<Holders>| {
             let mut ways = times.into_iter().filter(|_| accepted.is_empty());
             ways.find_map(|(standing, captures)| Some(target(path, standing, holders(captures)?)))
         };

@@ -57,6 +57,8 @@ fn leads_to(rule: &Route, used: &Route) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use monitor_common::flow::Protocol;
 
     use super::*;
@@ -78,10 +80,14 @@ mod tests {
         let rule = route(Path::Redirect, None, false);
         let ended = route(Path::Redirect, Some(0), true);
         let lasting = route(Path::Redirect, Some(1), true);
-        assert_eq!(standings(&[rule.clone()], true), [Standing::Configured]);
-        assert_eq!(standings(&[ended.clone()], true), [Standing::Over]);
-        assert_eq!(standings(&[ended.clone()], false), [Standing::InUse], "rules are not known");
-        assert_eq!(standings(&[lasting.clone()], true), [Standing::InUse]);
+        assert_eq!(standings(slice::from_ref(&rule), true), [Standing::Configured]);
+        assert_eq!(standings(slice::from_ref(&ended), true), [Standing::Over]);
+        assert_eq!(
+            standings(slice::from_ref(&ended), false),
+            [Standing::InUse],
+            "rules are not known"
+        );
+        assert_eq!(standings(slice::from_ref(&lasting), true), [Standing::InUse]);
         let closed = judged(&[lasting], true).remove(0).with_lasting(0);
         assert_eq!((closed.standing, closed.route.connections), (Standing::Over, Some(0)));
         assert_eq!(standings(&[ended.clone(), rule.clone()], true), [Standing::InUse]);
@@ -93,7 +99,7 @@ mod tests {
     #[test]
     fn a_service_of_the_load_balancer_is_a_rule_too() {
         let service = route(Path::Ipvs, Some(0), false);
-        assert_eq!(standings(&[service.clone()], true), [Standing::Configured]);
+        assert_eq!(standings(slice::from_ref(&service), true), [Standing::Configured]);
         let ended = route(Path::Dnat, Some(0), true);
         assert_eq!(standings(&[ended, service], true), [Standing::InUse, Standing::Configured]);
     }
