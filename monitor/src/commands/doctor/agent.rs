@@ -12,7 +12,6 @@ use monitor_kernel::{
 use rustix::process::geteuid;
 use serde::Serialize;
 
-use super::facts::Fact;
 use crate::{
     api::{client, hook::Hooks},
     process::proc_dir::ProcessDir,
@@ -36,7 +35,7 @@ pub(super) struct Agent {
     hooks: Option<Vec<HookStatus>>,
     /// Why it could not read this host's addresses, by its API.
     #[serde(skip)]
-    addresses_error: Option<String>,
+    pub(super) addresses_error: Option<String>,
 }
 
 impl Agent {
@@ -68,17 +67,6 @@ impl Agent {
             agent.is_running = is_process_visible.then_some(false);
         }
         agent
-    }
-
-    /// That packets may have the wrong sides, if it says so.
-    pub(super) fn stale_addresses(&self) -> Option<Fact> {
-        let error = self.addresses_error.as_ref()?;
-        let fact = Fact::ok("Agent", "addresses", error);
-        Some(fact.lost(
-            "packets keep the sides of before: those of addresses that have come or gone since may \
-             count as in transit, as local or as remote",
-            "the error says why; the agent tries again every second",
-        ))
     }
 
     /// Its hooks; `None` if this user may not see them.

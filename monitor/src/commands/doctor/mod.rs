@@ -6,6 +6,7 @@
 //! to the loopback interface of a private network namespace. It never touches an interface of the
 //! host, because attaching native XDP can reset a link.
 
+mod addresses;
 mod agent;
 mod blind_spots;
 mod facts;

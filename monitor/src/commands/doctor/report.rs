@@ -11,6 +11,7 @@ use monitor_kernel::{
 use serde::Serialize;
 
 use super::{
+    addresses,
     agent::{self, Agent},
     blind_spots,
     facts::{self, CGROUP2, Fact, TRACEFS},
@@ -81,7 +82,7 @@ impl Report {
         let (hooks, kernel_memory_bytes) = if agent.is_running == Some(true) {
             let holders = agent.traces.as_ref().and_then(|traces| traces.holders());
             facts.extend(holders.map(facts::holders));
-            facts.extend(agent.stale_addresses());
+            facts.extend(addresses::fact(&agent));
             let attached = agent.hooks(&counted);
             (attached.map(|statuses| hooks::attached(&statuses, config)), None)
         } else if facts.iter().any(Fact::is_fatal) {

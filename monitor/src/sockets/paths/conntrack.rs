@@ -14,7 +14,7 @@ use rustix::net::netlink::NETFILTER;
 
 use super::{
     route::{Flow, MOST_FLOWS, Route, Target},
-    timeouts::Timeouts,
+    timeouts::{CTA_STATUS, Timeouts},
 };
 use crate::sockets::{addresses::Addresses, kernel_modules::Module, namespaces::HERE, reach::Path};
 
@@ -27,7 +27,6 @@ const EVERY_FAMILY: [u8; 4] = [0; 4];
 /// Attributes (`linux/netfilter/nfnetlink_conntrack.h`).
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
-pub(super) const CTA_STATUS: u16 = 3;
 const CTA_PROTOINFO: u16 = 4;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;

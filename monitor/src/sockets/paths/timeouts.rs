@@ -6,7 +6,8 @@ use std::{fs, path::Path};
 use monitor_common::flow::Protocol;
 use monitor_kernel::netlink::Attributes;
 
-use super::conntrack::CTA_STATUS;
+/// Bits that say how far a connection has come (`linux/netfilter/nf_conntrack_common.h`).
+pub(super) const CTA_STATUS: u16 = 3;
 
 /// Seconds until the entry is forgotten (`linux/netfilter/nfnetlink_conntrack.h`).
 const CTA_TIMEOUT: u16 = 7;

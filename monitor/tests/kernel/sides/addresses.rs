@@ -72,9 +72,7 @@ fn counts_every_packet_while_an_address_comes_and_goes() {
             thread::sleep(Duration::from_millis(5));
             sh(change);
             flooding.recv().expect("sent");
-            eventually("every packet", || {
-                (total(&agent) >= before + amount).then_some(())
-            });
+            eventually("every packet", || (total(&agent) >= before + amount).then_some(()));
             thread::sleep(Duration::from_millis(100));
             assert_eq!(total(&agent), before + amount);
             assert_eq!(sides(&agent, "udp")[1], 0);
