@@ -26,8 +26,8 @@ use libc::{
 };
 
 use super::{
-    Role,
     filter::{Allowed, Condition},
+    role::Role,
 };
 use Condition::{HasBits, Is, IsNot, LacksBits};
 

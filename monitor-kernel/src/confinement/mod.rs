@@ -5,6 +5,7 @@
 
 mod calls;
 mod filter;
+mod role;
 #[cfg(test)]
 mod tests;
 
@@ -13,16 +14,7 @@ use std::io;
 use rustix::thread::set_no_new_privs;
 
 use self::filter::{Filter, Refusals};
-
-/// What a process does from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The agent, when it has started: it attaches programs, reads files and serves clients. It
-    /// executes nothing, traces nothing, and enters no namespace.
-    Agent,
-    /// A parser of bytes that others have made: it reads and writes what is open, and opens nothing.
-    Parser,
-}
+pub use self::role::Role;
 
 /// Leaves this thread, and those that it will start, only the system calls of a role. To be called
 /// while there is no other thread.

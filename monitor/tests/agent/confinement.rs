@@ -1,8 +1,10 @@
 //! What an agent, or a parser, that was taken over can still do.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{self, Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
     process::{Command, Stdio},
     thread,
 };
@@ -10,11 +12,11 @@ use std::{
 use monitor_kernel::confinement::{Role, confine};
 use rustix::thread::CapabilitySet;
 use testkit::{
-    agent::{Agent, Config, ghostport},
+    agent::{Agent, Config, binary, finish, ghostport, stderr},
     attacks::CALLS,
     eventually,
     privileges::{Privileges, SOMEBODY, ThreadStatus},
-    world::{in_world, port},
+    world::{World, in_world, port},
 };
 
 /// Runs work on a thread with the credentials of an agent that packages run, with its filter or not.
@@ -104,4 +106,32 @@ fn identify_parses_without_any_privilege() {
     parser.stdout.take().expect("piped").read_to_string(&mut found).expect("read");
     assert!(found.contains("http"), "{found}");
     assert!(parser.wait().expect("waited").success());
+}
+
+/// What `config check` of this file says to an ordinary user, by a program whose file has the
+/// capability to read everything.
+fn checked(world: &World, config: &Path) -> String {
+    let program = world.path("granted");
+    fs::copy(binary(), &program).expect("copied");
+    let granted = Command::new("setcap").arg("cap_dac_read_search+ep").arg(&program).status();
+    assert!(granted.expect("setcap, of libcap2-bin").success());
+    let mut command = Command::new(program);
+    command.args(["config", "check", "--config"]).arg(config).uid(SOMEBODY).gid(SOMEBODY);
+    stderr(&finish(&mut command))
+}
+
+#[test]
+fn capabilities_of_the_program_show_no_file_to_its_users() {
+    in_world(|world| {
+        let secret = world.path("secret");
+        fs::write(&secret, "root:hash-of-root\n").expect("written");
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("closed");
+        let said = checked(world, &secret);
+        assert!(said.contains("Permission denied") && !said.contains("hash"), "{said}");
+        // A file that names it shows nothing of it either.
+        let open = world.path("open.yaml");
+        fs::write(&open, format!("web: {{config_file: {}}}\n", secret.display())).expect("written");
+        let said = checked(world, &open);
+        assert!(said.contains("Permission denied") && !said.contains("hash"), "{said}");
+    });
 }
