@@ -39,6 +39,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("g++", Need::Tests, "builds libFuzzer"),
     package("curl", Need::Tests, "a client of the web server"),
     package("openssl", Need::Tests, "makes certificates for the tests"),
+    package("libcap2-bin", Need::Tests, "grants capabilities to a file in the tests"),
     package("chromium", Need::Tests, "looks at the live page"),
     package("systemd", Need::Tests, "process 1 of the tests that start units"),
     package("qemu-system-x86", Need::Tests, "boots other kernels for the tests"),
