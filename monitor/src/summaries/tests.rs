@@ -12,7 +12,7 @@ use monitor_ledger::ClockReading;
 
 use super::Summarizer;
 use crate::event::{
-    Bind, Call, CallerFields, Conversations, Event, EventBody, EventContext, Identified,
+    Bind, Call, CallerFields, Connect, Conversations, Event, EventBody, EventContext, Identified,
     SocketFields, Summary,
 };
 
@@ -116,6 +116,12 @@ fn bind(pid: u32, user: u32, argument: &str) -> EventBody {
     EventBody::Bind(Bind { call: call(pid, user, argument), expected: None })
 }
 
+fn connect(peer: [u8; 4]) -> EventBody {
+    let mut call = call(7, 0, "-u");
+    (call.socket.local_address, call.socket.local_port) = (None, None);
+    EventBody::Connect(Connect { call, peer_address: Some(peer.into()), port: 2948 })
+}
+
 fn conversations(event: &Event) -> &Conversations {
     let EventBody::Summary(Summary::Conversations(conversations)) = &event.body else {
         panic!("no summary of conversations: {event:?}")
@@ -138,6 +144,29 @@ fn emits_the_first_conversation_and_sums_up_the_rest() {
     let of = conversations(summary);
     assert_eq!((of.peers, of.bytes), (2, 300));
     assert_eq!(of.network, Some(([192, 0, 2, 0].into(), 24)));
+}
+
+#[test]
+fn sums_up_what_a_program_sends_to_one_network() {
+    let mut bench = Bench::default();
+    assert!(bench.ingest(connect([192, 0, 2, 7])));
+    assert!(bench.ingest(connect([198, 51, 100, 7])), "another network");
+    for last in [7, 8] {
+        assert!(!bench.ingest(connect([192, 0, 2, last])));
+    }
+    assert!(!bench.ingest(connect([198, 51, 100, 7])));
+    let mut summaries = bench.wait(5 * MINUTE);
+    summaries.sort_by_key(count);
+    let of = |event: &Event| match &event.body {
+        EventBody::Summary(Summary::Calls { last, .. }) => match &**last {
+            EventBody::Connect(connect) => (count(event), connect.peer_address),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let summed: Vec<_> = summaries.iter().map(of).collect();
+    assert_eq!(summed, [(1, Some([198, 51, 100, 7].into())), (2, None)]);
+    assert!(summaries.iter().all(|summary| summary.port() == Some(2948)));
 }
 
 #[test]
