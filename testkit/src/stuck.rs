@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::File,
-    io::{Read as _, Write as _},
+    io::{Read as _, Write as _, stdin, stdout},
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -16,7 +16,6 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     mm::{MapFlags, MlockAllFlags, ProtFlags, mlockall, mmap, mmap_anonymous},
     net::{AddressFamily, SocketType, bind},
-    stdio::{stdin, stdout},
     time::Timespec,
 };
 
@@ -97,16 +96,17 @@ pub fn act_as_ordered() {
     // Nothing may have to be loaded into memory later, which would wait for the lock.
     mlockall(MlockAllFlags::CURRENT).expect("in memory");
     bind(&tried, &address(0)).expect("bound");
+    let (input, output) = (stdin(), stdout());
     let mut byte = [0];
-    rustix::io::write(stdout(), b"").expect("written");
-    rustix::io::read(stdin(), &mut byte[..0]).expect("read");
+    rustix::io::write(&output, b"").expect("written");
+    rustix::io::read(&input, &mut byte[..0]).expect("read");
     if !file.is_empty() {
         lock_memory_map(Path::new(file));
     }
-    rustix::io::write(stdout(), b"!").expect("written");
-    rustix::io::read(stdin(), &mut byte).expect("an order");
+    rustix::io::write(&output, b"!").expect("written");
+    rustix::io::read(&input, &mut byte).expect("an order");
     bind(&used, &watched).expect("bound");
-    rustix::io::read(stdin(), &mut byte).expect("the end");
+    rustix::io::read(&input, &mut byte).expect("the end");
 }
 
 /// Locks the memory map of this process until a read of `file` ends: a thread reads a page of the
