@@ -119,11 +119,8 @@ pub(crate) static LOCAL_PREFIXES: LpmTrie<
 /// Flows to watched ports elsewhere: when the last packet was seen that told of one, `CLOCK_BOOTTIME`
 /// nanoseconds, and in bit 0 whether this host began it.
 #[btf_map]
-pub(crate) static REMOTE_FLOWS: LruHashMap<
-    RemoteFlow,
-    u64,
-    { limits::REMOTE_FLOWS as usize },
-> = LruHashMap::new();
+pub(crate) static REMOTE_FLOWS: LruHashMap<RemoteFlow, u64, { limits::REMOTE_FLOWS as usize }> =
+    LruHashMap::new();
 
 /// Traffic counters by interface index; slots as in [`monitor_common::flow::slot_index`].
 #[btf_map]

@@ -10,10 +10,10 @@ use monitor_common::{
 
 use crate::{
     bounds::masked,
-    remote_flows::begins_flow,
     maps::{RARE_TRAFFIC, add_atomic, count_error, entry},
     packet_program::{FlowDirection, PacketProgram},
     packet_view::{PacketView as _, WireSize},
+    remote_flows::begins_flow,
 };
 
 /// Counts a segment of a rare protocol for each of its ends that is on a watched port.

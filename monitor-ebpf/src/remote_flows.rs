@@ -12,11 +12,11 @@ use monitor_common::{
 };
 
 use crate::{
-    remote_flow::RemoteFlow,
     maps::REMOTE_FLOWS,
     network::Network,
     packet_program::{FlowDirection, PacketProgram},
     packet_view::PacketView as _,
+    remote_flow::RemoteFlow,
 };
 
 /// Whether a packet is a datagram from or to a watched port elsewhere. The two ends of a datagram
