@@ -7,7 +7,7 @@ use super::{arguments::masked_script, text::mask_text};
 use crate::config::PayloadDetails;
 
 /// The details that the configuration allows. With [`PayloadDetails::Names`] addresses lose query,
-/// fragment and credentials, commands their arguments, and what somebody wrote is left out.
+/// fragment and credentials, commands their arguments, and what a person wrote is left out.
 pub fn disclosed(details: &Details, level: PayloadDetails) -> Details {
     match level {
         PayloadDetails::None => Details::default(),

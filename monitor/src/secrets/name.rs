@@ -31,7 +31,7 @@ const SECRETS: [&str; 35] = [
     "cookie",
     "masterauth",
     "signature",
-    // Of sessions: whoever has one is the user.
+    // Of sessions: a client that has one is the user.
     "jsessionid",
     "sessionid",
     "session_id",

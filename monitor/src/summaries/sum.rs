@@ -10,7 +10,7 @@ use super::{
 };
 use crate::event::{Conversations, Event, EventBody, Identified, Repeats, Summary};
 
-/// Processes that are told apart in a sum.
+/// Processes that a sum distinguishes.
 const MOST_PROCESSES: usize = 64;
 
 /// Events alike since the last summary.

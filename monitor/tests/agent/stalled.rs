@@ -1,4 +1,4 @@
-//! Processes that make whoever looks at them wait delay no event of others.
+//! Processes that make a reader of them wait delay no event of others.
 
 use std::{
     env,

@@ -143,7 +143,7 @@ fn a_local_proxy_reads_no_details_for_its_clients() {
         let proxy = proxy();
         let host = format!("Host: 127.0.0.1:{LISTEN}");
         for path in DETAILS {
-            // The proxy's user decides, whoever asks it.
+            // The proxy's user decides, not the one that asks it.
             assert_eq!(curl(curl_as(0, 0), &["-H", &host], proxy, path).0, 403, "{path}");
             // A proxy that runs as root says for whom it asks.
             for header in ["X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1", "Via: 1.1 x"] {

@@ -1,5 +1,5 @@
 //! A day of a busy host, shortened: services restart and are deployed, scanners come by, containers
-//! come and go, the agent itself restarts, and then somebody breaks in. The messages that reach a
+//! come and go, the agent itself restarts, and then an intruder breaks in. The messages that reach a
 //! person are those of the table in `docs/operate/alerts.md`.
 
 use std::{

@@ -78,7 +78,7 @@ fn messages_name_the_program_and_what_to_run() {
     });
 }
 
-/// Checks that somebody who reads this knows what it is, and what to do.
+/// Checks that a reader of this knows what it is, and what to do.
 #[track_caller]
 fn assert_acts(text: &str, pid: u32) {
     let facts = [

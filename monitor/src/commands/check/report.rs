@@ -192,7 +192,7 @@ fn with_seen(
         let is_it =
             |way: &&mut AnsweredBy| (way.transport, way.path) == (seen.transport, seen.path);
         let mut same = found.iter_mut().filter(is_it);
-        // Which of several programs it was cannot be told apart.
+        // Which of several programs it was cannot be known.
         if let (Some(only), None) = (same.next(), same.next()) {
             only.in_use |= seen.in_use && !only.over;
         }
@@ -205,7 +205,7 @@ fn with_seen(
 fn completed(mut sockets: Vec<Socket>, known: &[Socket]) -> Vec<Socket> {
     for socket in &mut sockets {
         let same: Vec<&Socket> = known.iter().filter(|other| socket.is_in(other)).collect();
-        // Two sockets of the same ends (`SO_REUSEPORT`) cannot be told apart.
+        // Two sockets of the same ends (`SO_REUSEPORT`) cannot be distinguished.
         if let ([only], None) = (&same[..], &socket.holders) {
             socket.holders.clone_from(&only.holders);
             socket.expected = socket.expected.or(only.expected);

@@ -1,4 +1,4 @@
-//! What sinks are told to send: which events, with which labels and headers, and bodies made by the
+//! What sinks send: which events, with which labels and headers, and bodies made by the
 //! templates of docs/operate/sinks.md, to receivers that check what they get.
 
 use std::{
