@@ -85,60 +85,55 @@ fn plain(text: &str) -> String {
 }
 
 fn is_critical(report: &PortReport) -> bool {
-    let is_held = |socket: &&Socket| {
-        socket.side == Side::Local
-            && socket.expected != Some(true)
-            && socket.holders.as_ref().is_none_or(|holders| !holders.is_empty())
-    };
-    let port = &report.port;
-    let is_hidden = port.sockets.is_empty() && report.known_to_agent > 0;
-    is_hidden
-        || port.sockets.iter().any(|socket| is_held(&socket))
-        || !port.answered_by.is_empty()
+    report.is_held_elsewhere()
+        || report.unexpected().any(is_held)
+        || report.ways().next().is_some()
         || report.targeted_captures().next().is_some()
+}
+
+/// Whether a process of this host has it, or may have it.
+fn is_held(socket: &Socket) -> bool {
+    socket.side == Side::Local && socket.holders.as_ref().is_none_or(|holders| !holders.is_empty())
 }
 
 /// What was found on a port: the worst of it.
 fn sentence(report: &PortReport) -> String {
-    let port = &report.port;
-    let mut text = port.port.to_string();
-    if let Some(service) = &port.service {
-        let _ = write!(text, " ({service})");
+    let port = report.port.port;
+    let service = report.port.service.as_ref().map(|name| format!(" ({name})"));
+    let named = format!("{port}{}", service.unwrap_or_default());
+    let held = report.unexpected().filter(|socket| is_held(socket));
+    if let Some(socket) = held.min_by_key(|socket| socket.holders.is_none()) {
+        return format!("{named} {}", held_by(socket));
     }
-    let unexpected = port.sockets.iter().filter(|socket| socket.expected != Some(true));
-    let worst = unexpected.min_by_key(|socket| {
-        let is_held = socket.holders.as_ref().is_some_and(|holders| !holders.is_empty());
-        (socket.side != Side::Local, !is_held)
-    });
-    if let Some(socket) = worst {
-        let _ = match socket.holders.as_ref().map(|holders| holders.first()) {
-            Some(Some(holder)) => {
-                let name = holder.name.as_deref().unwrap_or("?");
-                write!(text, " held by {name}, pid {}", holder.pid)
-            }
-            Some(None) => write!(text, " has a socket that no process holds"),
-            None => write!(text, " has a socket whose holder is not visible"),
-        };
-        let _ = write!(text, ", {} {}", socket.transport.name(), socket.local());
-        if let Some(peer) = socket.peer() {
-            let _ = write!(text, " to {peer}");
+    if let Some(way) = report.ways().next() {
+        return way.sentence(port);
+    }
+    if let Some(capture) = report.targeted_captures().next() {
+        return format!("{named} has its packets captured: {}", capture.filter);
+    }
+    match report.unexpected().next() {
+        Some(socket) => format!("{named} {}", held_by(socket)),
+        None => format!("{named} is held, as the agent knows, where this look did not find it"),
+    }
+}
+
+fn held_by(socket: &Socket) -> String {
+    let who = match socket.holders.as_ref().map(|holders| holders.first()) {
+        Some(Some(holder)) => {
+            format!("held by {}, pid {}", holder.name.as_deref().unwrap_or("?"), holder.pid)
         }
-    } else if let Some(way) = port.answered_by.first() {
-        text = way.sentence(port.port);
-    } else if let Some(capture) = report.targeted_captures().next() {
-        let _ = write!(text, " has its packets captured: {}", capture.filter);
-    } else {
-        let _ = write!(text, " is held, as the agent knows, where this look did not find it");
-    }
-    text
+        Some(None) => "has a socket that no process holds".to_owned(),
+        None => "has a socket whose holder is not visible".to_owned(),
+    };
+    let peer = socket.peer().map(|peer| format!(" to {peer}")).unwrap_or_default();
+    format!("{who}, {} {}{peer}", socket.transport.name(), socket.local())
 }
 
 /// Labels and values: `quiet=4;;;0;5 sockets=1;;;0 unexpected=1;;;0`.
 fn performance(report: &Report) -> String {
     let count = |socket: &Socket| socket.count;
-    let sockets = || report.ports.iter().flat_map(|port| &port.port.sockets);
-    let all: u64 = sockets().map(count).sum();
-    let unexpected: u64 = sockets().filter(|socket| socket.expected != Some(true)).map(count).sum();
+    let all: u64 = report.ports.iter().flat_map(PortReport::sockets).map(count).sum();
+    let unexpected: u64 = report.ports.iter().flat_map(PortReport::unexpected).map(count).sum();
     let quiet = report.ports.iter().filter(|port| port.is_quiet()).count();
     let ports = report.ports.len();
     format!("quiet={quiet};;;0;{ports} sockets={all};;;0 unexpected={unexpected};;;0")

@@ -127,16 +127,19 @@ impl PortReport {
         Self { port, known_to_agent, expected_by_agent }
     }
 
-    /// Whether there is no socket but those of expected owners and of clients elsewhere by chance, neither found nor known to the agent,
-    /// and none that looks for packets of watched ports, and no other way to the port that is not
-    /// over.
+    /// Whether there is no socket but those of expected owners and of clients elsewhere by chance,
+    /// neither found nor known to the agent, and none that looks for packets of watched ports, and no
+    /// other way to the port that is not over.
     pub(super) fn is_quiet(&self) -> bool {
-        let is_hidden =
-            self.sockets().next().is_none() && self.known_to_agent > self.expected_by_agent;
-        !is_hidden
+        !self.is_held_elsewhere()
             && self.unexpected().next().is_none()
             && self.ways().next().is_none()
             && self.targeted_captures().next().is_none()
+    }
+
+    /// Whether an owner that is not expected holds it, as the agent knows, where no look finds it.
+    pub(super) fn is_held_elsewhere(&self) -> bool {
+        self.sockets().next().is_none() && self.known_to_agent > self.expected_by_agent
     }
 
     /// Whether all that was found, beside expected owners, are sockets whose holders this user may not
@@ -159,7 +162,7 @@ impl PortReport {
     }
 
     /// Those of them that are not known to be of an expected owner.
-    fn unexpected(&self) -> impl Iterator<Item = &Socket> {
+    pub(super) fn unexpected(&self) -> impl Iterator<Item = &Socket> {
         self.sockets().filter(|socket| socket.expected != Some(true))
     }
 

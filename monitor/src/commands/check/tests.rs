@@ -123,6 +123,8 @@ fn a_client_that_has_the_port_by_chance_is_listed_and_does_not_count() {
     assert_eq!(report(vec![talks.clone()]).outcome(), Outcome::Found, "who began is not known");
     assert_eq!(report(vec![by_chance.clone(), talks]).outcome(), Outcome::Found);
     let report = report(vec![by_chance]);
+    let ok = "GHOSTPORT OK - 2 of 2 ports quiet|quiet=2;;;0;2 sockets=0;;;0 unexpected=0;;;0";
+    assert_eq!(plugin_line(&report), (ok.to_owned(), nagios::Status::Ok));
     assert_eq!(report.outcome(), Outcome::Quiet);
     let document = serde_json::to_value(&report).expect("a document");
     assert_eq!(document["ports"][1]["sockets"][0]["began"], "peer", "{document:#}");
@@ -374,4 +376,25 @@ fn the_line_of_a_plugin_says_what_is_there() {
 fn a_look_that_fails_is_unknown_to_a_plugin() {
     let (line, status) = nagios::failure(&anyhow::anyhow!("no | file"));
     assert_eq!((&*line, status), ("GHOSTPORT UNKNOWN - no / file\n", nagios::Status::Unknown));
+}
+
+#[test]
+fn a_way_that_is_over_is_no_alarm_to_a_plugin() {
+    let seen = |over: bool| {
+        let way = json!({
+            "transport": "tcp", "path": "redirect", "in_use": !over, "over": over, "target": ":8080",
+        });
+        let mut agent = Port::default();
+        agent.answered_by.push(serde_json::from_value(way).expect("a way"));
+        let agent = BTreeMap::from([(2948, agent)]);
+        let sockets = vec![connection(TcpState::TimeWait)];
+        let look = ScanResult { sockets, namespaces: 1, ..ScanResult::default() };
+        plugin_line(&Report::new(&[2948], look, Beside::default(), agent))
+    };
+    let (line, status) = seen(true);
+    assert_eq!(status, nagios::Status::Warning, "{line}");
+    assert!(line.contains("2948 (wap-push) has a socket that no process holds"), "{line}");
+    let (line, status) = seen(false);
+    assert_eq!(status, nagios::Status::Critical, "{line}");
+    assert!(line.contains("2948 is answered by redirect"), "{line}");
 }
