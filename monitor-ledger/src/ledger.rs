@@ -13,6 +13,7 @@ use crate::{
     coverage::CoverageClock,
     facts::PortFacts,
     history::Suspected,
+    listeners::{self, Baseline, Moment},
     observation::{FoundHeld, Held, SocketCall, Start, Watched},
     port::{Activity, DormantSince, Port},
     saved::{Changes, RestoreError, Saved, SavedPort, VERSION},
@@ -43,6 +44,7 @@ pub struct Ledger {
     pub(super) wall: Timestamp,
     boot_id: String,
     counters_id: String,
+    listeners: Baseline,
 }
 
 impl Ledger {
@@ -61,6 +63,7 @@ impl Ledger {
             wall: start.at.wall,
             boot_id: start.boot_id,
             counters_id: start.counters.id,
+            listeners: Baseline::default(),
         }
     }
 
@@ -94,6 +97,31 @@ impl Ledger {
             ledger.active.insert(number);
         }
         Ok(ledger)
+    }
+
+    /// Restores the baseline of listeners that was saved with the ledger.
+    pub fn restore_listeners(
+        &mut self,
+        saved: &Saved,
+        entries: impl IntoIterator<Item = (u32, listeners::Entry)>,
+    ) {
+        let covered_ns = self.clock.covered_ns();
+        self.listeners.restore(saved.listeners.unwrap_or_default(), entries, covered_ns);
+    }
+
+    /// The baseline of listeners.
+    pub const fn listeners(&self) -> &Baseline {
+        &self.listeners
+    }
+
+    /// The baseline of listeners, to be learned from or to be compared with.
+    pub const fn listeners_mut(&mut self) -> &mut Baseline {
+        &mut self.listeners
+    }
+
+    /// `at` as the baseline of listeners measures time.
+    pub fn moment(&self, at: ClockReading) -> Moment {
+        Moment { covered_ns: self.clock.covered_at(at.boottime_ns), wall: at.wall }
     }
 
     /// Watches these ports from now on, and no others. A new port starts dormant. A port that was
@@ -247,21 +275,25 @@ impl Ledger {
             age_ns: self.clock.age_at(last_reading_ns),
             gap_ns: self.clock.gap_ns(),
             scanned_covered_ns: self.scanned_covered_ns,
+            listeners: Some(self.listeners.saved()),
         };
         let dirty = std::mem::take(&mut self.dirty);
         let known = |number: u16| self.ports.get(&number).or_else(|| self.unwatched.get(&number));
         let saved = |number| (number, known(number).map(SavedPort::from));
-        Changes { ledger, ports: dirty.into_iter().map(saved).collect() }
+        let listeners = self.listeners.take_changes();
+        Changes { ledger, ports: dirty.into_iter().map(saved).collect(), listeners }
     }
 
     /// Marks changes that could not be saved, so that the next call returns them again.
     pub fn requeue(&mut self, changes: &Changes) {
         self.dirty.extend(changes.ports.iter().map(|(number, _)| *number));
+        self.listeners.requeue(changes.listeners.iter().map(|(id, _)| *id));
     }
 
     /// Marks everything as unsaved, because the saved ledger was lost.
     pub fn mark_unsaved(&mut self) {
         self.dirty.extend(self.ports.keys().chain(self.unwatched.keys()));
+        self.listeners.mark_unsaved();
     }
 
     /// Activity at `at`, with the time up to which earlier activity is known.

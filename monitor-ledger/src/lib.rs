@@ -40,6 +40,10 @@
 //! their owner. An awakening by an expected owner is marked as such, and sockets of other owners are
 //! counted apart. An owner that is not known is neither.
 //!
+//! # Listeners
+//!
+//! Beside its ports the ledger keeps the baseline of what listens on this host: see [`listeners`].
+//!
 //! # Use
 //!
 //! Call [`Ledger::watch`] first, after [`Ledger::restore`] as well. About once a second, drain the
@@ -91,6 +95,7 @@ mod coverage;
 mod facts;
 mod history;
 mod ledger;
+pub mod listeners;
 mod observation;
 mod port;
 mod rare_counts;

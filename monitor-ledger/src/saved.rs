@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     history::History,
+    listeners::{self, SavedBaseline},
     port::{DormantSince, Port},
 };
 
@@ -26,6 +27,8 @@ pub struct Saved {
     pub(super) gap_ns: u64,
     #[serde(rename = "looked_covered_ns")]
     pub(super) scanned_covered_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) listeners: Option<SavedBaseline>,
 }
 
 /// A port of the ledger.
@@ -44,6 +47,8 @@ pub struct Changes {
     pub ledger: Saved,
     /// Ports to replace, by number; `None` for ports to delete.
     pub ports: Vec<(u16, Option<SavedPort>)>,
+    /// Entries of the baseline of listeners to replace, by their ids; `None` for entries to delete.
+    pub listeners: Vec<(u32, Option<listeners::Entry>)>,
 }
 
 /// A ledger was saved in a version that this agent does not support.

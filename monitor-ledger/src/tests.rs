@@ -148,7 +148,7 @@ impl Bench {
 
     /// Saves, and goes on as another agent does after a gap.
     fn restart(mut self, seconds: u64, start: Start) -> Self {
-        let Changes { ledger, ports } = self.ledger.take_changes();
+        let Changes { ledger, ports, listeners: _ } = self.ledger.take_changes();
         let json = serde_json::to_string(&ledger).expect("JSON");
         let saved: Saved = serde_json::from_str(&json).expect("the same");
         let ports = ports.into_iter().map(|(number, port)| {

@@ -172,7 +172,7 @@ impl World {
 
     fn save(&mut self) {
         let Some(ledger) = &mut self.ledger else { return };
-        let Changes { ledger, ports } = ledger.take_changes();
+        let Changes { ledger, ports, listeners: _ } = ledger.take_changes();
         let mut stored = self.stored.take().map(|(_, ports, _)| ports).unwrap_or_default();
         for (number, port) in ports {
             match port {

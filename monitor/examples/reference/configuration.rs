@@ -1,8 +1,8 @@
 //! configuration.md, from the table of keys.
 
 use ghostport::config::{
-    Change, Config, DEFAULT_PATH, DEFAULT_PORTS, EXPECT_KEYS, KEYS, Key, NestedKey, PORT_KEYS,
-    SINK_KEYS, SinkKey, quantity,
+    Change, Config, DEFAULT_PATH, DEFAULT_PORTS, EXPECT_KEYS, KEYS, Key, LISTENER_EXPECT_KEYS,
+    NestedKey, PORT_KEYS, SINK_KEYS, SinkKey, quantity,
 };
 
 use crate::markdown::{code, table};
@@ -45,6 +45,9 @@ pub(crate) fn page() -> String {
          An entry of `expect` names processes that may bind the port. At least one field is \
          required; every field that is there must match, and an unknown value matches \
          nothing.\n\n{}\n\
+         ### Expected listeners\n\n\
+         An entry of `listeners.expect` has the fields of an entry of `expect`, and the ports on which \
+         these processes may listen.\n\n{}\n\
          ## A sink\n\n{}\n\
          ## The defaults\n\n\
          The output of `ghostport config show` without a file:\n\n```yaml\n{defaults}```\n",
@@ -53,6 +56,7 @@ pub(crate) fn page() -> String {
         sentence(quantity::SIZE),
         nested(&PORT_KEYS),
         nested(&EXPECT_KEYS),
+        nested(&LISTENER_EXPECT_KEYS),
         table(["key", "kinds", "value", "what it is"], sinks),
     )
 }

@@ -164,8 +164,8 @@ fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger 
     let counters =
         CounterEpoch { id: kernel.counters_id().to_owned(), adopted: kernel.counters_adopted() };
     let start = Start { at, boot_id: boot_id(), counters };
-    let restored = kept.and_then(|(saved, ports)| {
-        Ledger::restore(&saved, ports, start.clone())
+    let restored = kept.and_then(|kept| {
+        kept.restore(start.clone())
             .inspect_err(
                 |error| tracing::error!(%error, "the stored ledger is unusable: a new one begins"),
             )

@@ -4,6 +4,8 @@
 
 use std::str::FromStr;
 
+use jiff::civil::Date;
+
 use super::pattern::{Pattern, PatternError};
 
 /// `docker ps` shows this many characters of an id. A shorter prefix could soon match a second
@@ -24,6 +26,8 @@ pub struct Expectation {
     pub unit: Option<UnitMatch>,
     /// Container.
     pub container: Option<ContainerMatch>,
+    /// The last day, in UTC, on which it holds; `None` for no end.
+    pub until: Option<Date>,
 }
 
 /// A user of this host.
@@ -65,12 +69,22 @@ pub struct Owner<'a> {
     pub container_id: Option<&'a str>,
 }
 
-/// Whether one of `expectations` allows `owner`. An empty list allows no process.
-pub fn is_expected(expectations: &[Expectation], owner: &Owner<'_>) -> bool {
-    expectations.iter().any(|expectation| expectation.allows(owner))
+/// Whether one of `expectations` allows `owner` on the day `today`. An empty list allows no process.
+pub fn is_expected<'a>(
+    expectations: impl IntoIterator<Item = &'a Expectation>,
+    owner: &Owner<'_>,
+    today: Date,
+) -> bool {
+    let mut in_force = expectations.into_iter().filter(|entry| entry.is_in_force(today));
+    in_force.any(|expectation| expectation.allows(owner))
 }
 
 impl Expectation {
+    /// Whether its last day is not over.
+    pub fn is_in_force(&self, today: Date) -> bool {
+        self.until.is_none_or(|last| today <= last)
+    }
+
     /// Whether every field that is named is known of `owner` and matches.
     pub fn allows(&self, owner: &Owner<'_>) -> bool {
         let unit = self.unit.as_ref();
@@ -91,7 +105,7 @@ impl Expectation {
     }
 
     fn allows_in_any_unit(&self, owner: &Owner<'_>) -> bool {
-        let Self { exe, user, unit: _, container } = self;
+        let Self { exe, user, unit: _, container, until: _ } = self;
         // A process that may mount can choose any path. In a container the files are the container's own.
         let executable =
             owner.executable.filter(|_| owner.executable_is_hosts || container.is_some());
@@ -100,9 +114,10 @@ impl Expectation {
             && holds(container.as_ref(), owner.container_id, |container, id| container.is(id))
     }
 
-    /// Whether nothing is named; such a one would allow everybody.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+    /// Whether no process is named; such a one would allow every process.
+    pub const fn is_empty(&self) -> bool {
+        let Self { exe, user, unit, container, until: _ } = self;
+        exe.is_none() && user.is_none() && unit.is_none() && container.is_none()
     }
 }
 
@@ -176,6 +191,8 @@ impl FromStr for UnitMatch {
 
 #[cfg(test)]
 mod tests {
+    use jiff::civil::date;
+
     use super::*;
 
     const DOCKER: &str = "4c01db0b339c1a7f0e5bd4d1d2b9c8f7a6e5d4c3b2a190887766554433221100";
@@ -220,9 +237,25 @@ mod tests {
 
     #[test]
     fn an_empty_list_expects_no_process() {
-        assert!(!is_expected(&[], &kannel()));
-        assert!(is_expected(&[user("root"), user("kannel")], &kannel()));
-        assert!(!is_expected(&[user("root"), user("mail")], &kannel()));
+        let today = date(2026, 11, 30);
+        assert!(!is_expected(&[], &kannel(), today));
+        assert!(is_expected(&[user("root"), user("kannel")], &kannel(), today));
+        assert!(!is_expected(&[user("root"), user("mail")], &kannel(), today));
+    }
+
+    #[test]
+    fn an_entry_ends_after_its_last_day() {
+        let entry = Expectation { until: Some(date(2027, 1, 31)), ..user("kannel") };
+        for (today, is_in_force) in [
+            (date(2026, 12, 1), true),
+            (date(2027, 1, 31), true),
+            (date(2027, 2, 1), false),
+            (date(2028, 1, 1), false),
+        ] {
+            assert_eq!(is_expected([&entry], &kannel(), today), is_in_force, "{today}");
+        }
+        let only_an_end = Expectation { until: entry.until, ..Expectation::default() };
+        assert!(only_an_end.is_empty(), "it names no process");
     }
 
     #[test]

@@ -173,6 +173,30 @@ pub const KEYS: &[Key] = &[
         show: |config| config.command_line.name().into(),
     },
     Key {
+        path: "listeners.learn",
+        value: "duration",
+        help: "Covered time, from the first start on, in which every listener of the host becomes part \
+               of [the baseline](../operate/listeners.md).",
+        change: Change::Reload,
+        read: |reading, node| {
+            reading.config.listeners.learn = duration(&node)?;
+            Ok(())
+        },
+        show: |config| quantity::format_duration(config.listeners.learn),
+    },
+    Key {
+        path: "listeners.expect",
+        value: "list, see below",
+        help: "Listeners that are expected beside the baseline. Another one is reported as \
+               `listener_unexpected`.",
+        change: Change::Reload,
+        read: |reading, node| {
+            reading.config.listeners.expect = parse::listener_expectations(node)?;
+            Ok(())
+        },
+        show: |config| show::listener_expectations(&config.listeners.expect),
+    },
+    Key {
         path: "store.path",
         value: "absolute path",
         help: "The SQLite database with the history and the ledger.",

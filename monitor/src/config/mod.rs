@@ -14,6 +14,7 @@ mod headers_file;
 mod interfaces;
 mod keys;
 pub mod listen;
+mod listeners;
 mod load;
 mod model;
 mod parse;
@@ -41,12 +42,13 @@ pub use self::{
     headers_file::HeadersFile,
     interfaces::{InterfacePattern, Interfaces},
     keys::{Change, KEYS, Key},
+    listeners::{ListenerExpectation, ListenerPorts, ListenersConfig},
     load::{DEFAULT_PATH, Overrides},
     model::{
         CommandLines, Config, DEFAULT_PORTS, IdentifiedEvents, PayloadConfig, PayloadDetails,
         PayloadKeep, StoreConfig, WebDetails,
     },
-    parse::{EXPECT_KEYS, PORT_KEYS},
+    parse::{EXPECT_KEYS, LISTENER_EXPECT_KEYS, PORT_KEYS},
     pattern::{Pattern, PatternError},
     port::{DEFAULT_DORMANT_AFTER, WatchedPort},
     port_range::PortRange,

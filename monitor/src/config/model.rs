@@ -10,6 +10,7 @@ use monitor_kernel::mechanism::BindMechanism;
 
 use super::{
     interfaces::Interfaces,
+    listeners::ListenersConfig,
     port::WatchedPort,
     sink::{SinkConfig, SinkTarget},
 };
@@ -35,6 +36,8 @@ pub struct Config {
     pub identified: IdentifiedEvents,
     /// What events carry of the caller's command line.
     pub command_line: CommandLines,
+    /// What is expected of the listeners of this host.
+    pub listeners: ListenersConfig,
     /// Where history is kept, and how much of it.
     pub store: StoreConfig,
     /// Where `/metrics` is served.
@@ -152,6 +155,7 @@ impl Default for Config {
             },
             identified: IdentifiedEvents::First,
             command_line: CommandLines::Masked,
+            listeners: ListenersConfig::default(),
             store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
             web_config_file: None,

@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
+use jiff::civil::Date;
+
 use super::{
     expect::{Expectation, UserMatch},
     interfaces::InterfacePattern,
     listen,
+    listeners::{ListenerExpectation, ListenerPorts},
     model::CommandLines,
     pattern::Pattern,
     port::WatchedPort,
@@ -34,7 +37,7 @@ pub const PORT_KEYS: [NestedKey; 3] = [
 ];
 
 /// The keys of an entry of `expect`.
-pub const EXPECT_KEYS: [NestedKey; 4] = [
+pub const EXPECT_KEYS: [NestedKey; 5] = [
     NestedKey {
         name: "exe",
         value: "absolute path or glob",
@@ -60,7 +63,20 @@ pub const EXPECT_KEYS: [NestedKey; 4] = [
                container. LXC uses the name as the id. Names that only a container engine knows \
                cannot be matched.",
     },
+    NestedKey {
+        name: "until",
+        value: "date, as `2027-01-31`",
+        help: "The last day, in UTC, on which the entry holds. Afterwards it expects no process. \
+               It is no field that must match: an entry needs another one.",
+    },
 ];
+
+/// The keys of an entry of `listeners.expect`, beside those of an entry of `expect`.
+pub const LISTENER_EXPECT_KEYS: [NestedKey; 1] = [NestedKey {
+    name: "port",
+    value: "number, range or `\"*\"`, required",
+    help: "The port, several in a row, as `9200-9203`, or every port.",
+}];
 
 /// Every port that is to be watched, in ascending order; `positions` gets the place of each one.
 pub(super) fn watched_ports(
@@ -115,7 +131,46 @@ fn watched_range(node: Node<'_>) -> Result<(PortRange, WatchedPort, Position), P
 
 fn expectation(node: Node<'_>) -> Result<Expectation, Problem> {
     let position = node.position;
-    let [exe, user, unit, container] = section(node, names(&EXPECT_KEYS))?;
+    let fields = section(node, names(&EXPECT_KEYS))?;
+    expectation_of(fields, position)
+}
+
+/// Listeners that are expected beside the baseline.
+pub(super) fn listener_expectations(node: Node<'_>) -> Result<Vec<ListenerExpectation>, Problem> {
+    const LIST: &str = "a list, as [{port: 8080, exe: /usr/sbin/nginx}]";
+    list(node, LIST, |item| {
+        let position = item.position;
+        let [exe, user, unit, container, until, port] = {
+            let [exe, user, unit, container, until] = names(&EXPECT_KEYS);
+            let [port] = names(&LISTENER_EXPECT_KEYS);
+            section(item, [exe, user, unit, container, until, port])?
+        };
+        let Some(port) = port else {
+            let message = "the key `port` is missing";
+            return Err(Problem::new(position, message, ListenerPorts::EXPECTED));
+        };
+        let ports = listener_ports(&port)?;
+        let owner = expectation_of([exe, user, unit, container, until], position)?;
+        Ok(ListenerExpectation { ports, owner })
+    })
+}
+
+fn listener_ports(node: &Node<'_>) -> Result<ListenerPorts, Problem> {
+    let problem = |message: String| Problem::new(node.position, message, ListenerPorts::EXPECTED);
+    match &node.value {
+        Value::Quoted(text) if text == "*" => Ok(ListenerPorts::All),
+        Value::Plain(text) => text
+            .parse()
+            .map(ListenerPorts::Range)
+            .map_err(|error: PortRangeError| problem(error.to_string())),
+        other => Err(problem(format!("{other} is not a port"))),
+    }
+}
+
+fn expectation_of(
+    [exe, user, unit, container, until]: [Option<Node<'_>>; 5],
+    position: Position,
+) -> Result<Expectation, Problem> {
     let expectation = Expectation {
         exe: exe.map(|exe| executable(&exe)).transpose()?,
         user: user.map(|user| user_match(&user)).transpose()?,
@@ -125,12 +180,22 @@ fn expectation(node: Node<'_>) -> Result<Expectation, Problem> {
         container: container
             .map(|id| matching(&id, "the id of a container, its first 12 characters, or a glob"))
             .transpose()?,
+        until: until.map(|day| last_day(&day)).transpose()?,
     };
     if expectation.is_empty() {
         let message = "no process is named, which would allow every process";
-        return Err(Problem::new(position, message, one_of(names(&EXPECT_KEYS))));
+        let [processes @ .., _] = names(&EXPECT_KEYS);
+        return Err(Problem::new(position, message, one_of(processes)));
     }
     Ok(expectation)
+}
+
+fn last_day(node: &Node<'_>) -> Result<Date, Problem> {
+    const DATE: &str = "a date, as 2027-01-31";
+    let text = string(node, DATE)?;
+    // A date parser would take a time behind it.
+    let date = text.parse().ok().filter(|date: &Date| date.to_string() == text);
+    date.ok_or_else(|| Problem::new(node.position, format!("`{}` is no date", excerpt(text)), DATE))
 }
 
 fn executable(node: &Node<'_>) -> Result<Pattern, Problem> {

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path};
 use super::{
     expect::{Expectation, UserMatch},
     interfaces::InterfacePattern,
+    listeners::ListenerExpectation,
     port::WatchedPort,
     quantity,
     sink::{SinkConfig, SinkTarget},
@@ -43,8 +44,19 @@ fn watched_port(port: &WatchedPort) -> String {
     format!("{{port: {}, dormant_after: {dormant_after}, expect: {expect}}}", port.number)
 }
 
-/// Only the fields that are set, in the order of the reference.
+/// A list of listeners.
+pub(super) fn listener_expectations(expectations: &[ListenerExpectation]) -> String {
+    flow_list(expectations, |entry| {
+        format!("{{port: {}, {}}}", entry.ports, expectation_fields(&entry.owner))
+    })
+}
+
 fn expectation(expectation: &Expectation) -> String {
+    format!("{{{}}}", expectation_fields(expectation))
+}
+
+/// Only the fields that are set, in the order of the reference.
+fn expectation_fields(expectation: &Expectation) -> String {
     let user = expectation.user.as_ref().map(|user| match user {
         UserMatch::Id(id) => id.to_string(),
         UserMatch::Name(name) => quoted(name),
@@ -54,9 +66,10 @@ fn expectation(expectation: &Expectation) -> String {
         ("user", user),
         ("unit", expectation.unit.as_ref().map(|unit| quoted(unit.as_str()))),
         ("container", expectation.container.as_ref().map(|id| quoted(id.as_str()))),
+        ("until", expectation.until.map(|day| day.to_string())),
     ];
     let named = fields.into_iter().filter_map(|(key, value)| Some(format!("{key}: {}", value?)));
-    format!("{{{}}}", named.collect::<Vec<String>>().join(", "))
+    named.collect::<Vec<String>>().join(", ")
 }
 
 /// Only the keys that are set, in the order of the reference.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::civil::date;
 use monitor_kernel::{
     interfaces::{Interface, Link},
     mechanism::{BindMechanism, InterfaceMode},
@@ -88,6 +89,11 @@ bind: {mechanism: kprobe}
 payload: {capture: false, keep: bytes, details: full}
 identified: every
 process: {command_line: false}
+listeners:
+  learn: 2w
+  expect:
+    - {port: "*", user: root}
+    - {port: 8080-8081, exe: /usr/sbin/nginx, until: 2027-01-31}
 store: {path: /tmp/g.db, retain: 4w, max_size: 1GiB}
 web:
   listen: ["[::1]:9000", 127.0.0.1:9000]
@@ -128,6 +134,11 @@ sinks:
     assert_eq!(config.payload, payload);
     assert_eq!(config.identified, IdentifiedEvents::Every);
     assert_eq!(config.command_line, CommandLines::Omitted);
+    assert_eq!(config.listeners.learn, Duration::from_secs(14 * 86_400));
+    let [any, nginx] = config.listeners.expect.as_slice() else { panic!("two entries") };
+    assert_eq!((any.ports, &any.owner.user), (ListenerPorts::All, &Some("root".into())));
+    assert!(nginx.ports.include(8081) && !nginx.ports.include(8082));
+    assert_eq!(nginx.owner.until, Some(date(2027, 1, 31)));
     assert_eq!(config.web_listen.len(), 2);
     let file = SinkConfig::new(SinkTarget::File { path: "/tmp/events.jsonl".into() });
     assert_eq!(config.sinks, [SinkConfig::new(SinkTarget::Stdout), file]);
@@ -237,9 +248,12 @@ fn files_are_read_with_care() {
 
 #[test]
 fn what_is_shown_reads_back() {
-    let expect = r#"[{exe: "/a*", user: '12'}, {user: x, unit: y.service, container: "*"}]"#;
+    let expect = r#"[{exe: "/a*", user: '12'}, {user: x, unit: y.service, container: "*", until: 2027-01-31}]"#;
+    let listeners =
+        r#"{learn: 1h, expect: [{port: "*", exe: /a}, {port: 5-9, user: x, until: 2030-12-01}]}"#;
     let text = &format!(
         "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
+         listeners: {listeners}\n\
          store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB}}\n\
          web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nmetrics: {{holder_info: true}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
          {{kind: journal}}, {{kind: syslog, address: 'tls:[::1]:6514', min_severity: warning}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
@@ -271,6 +285,9 @@ fn what_is_shown_reads_back() {
     identified: first
     process:
       command_line: true
+    listeners:
+      learn: 14d
+      expect: []
     store:
       path: "/var/lib/ghostport/ghostport.db"
       retain: 90d

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use monitor_common::flow::{Protocol, Side};
 
 use super::socket::Socket;
@@ -32,7 +33,7 @@ pub struct ExpectedOwners {
 impl ExpectedOwners {
     /// Whether one of `expectations` allows `process`.
     pub fn include(&self, process: &Identity, expectations: &[Expectation]) -> bool {
-        config::is_expected(expectations, &self.owner(process))
+        config::is_expected(expectations, &self.owner(process), today())
     }
 
     /// Compares the holders of `sockets`, which are all that a scan found, with `config`, and sets
@@ -99,8 +100,9 @@ impl ExpectedOwners {
     /// Whether `process` is systemd and holds its sockets for a socket unit that is expected.
     fn includes_manager(&self, process: &Identity, expectations: &[Expectation]) -> bool {
         let owner = self.owner(process);
-        is_systemd(process)
-            && expectations.iter().any(|expected| expected.allows_manager_of_sockets(&owner))
+        let today = today();
+        let mut in_force = expectations.iter().filter(|entry| entry.is_in_force(today));
+        is_systemd(process) && in_force.any(|entry| entry.allows_manager_of_sockets(&owner))
     }
 
     /// A process as the configuration describes owners. A file that was deleted before the first
@@ -127,6 +129,11 @@ impl ExpectedOwners {
         let known = key(process).and_then(|key| self.executables.get(&key));
         known.is_some() && deleted.map(|executable| &executable.path) == known
     }
+}
+
+/// The day in UTC, which ends entries of `expect`.
+fn today() -> Date {
+    Timestamp::now().to_zoned(TimeZone::UTC).date()
 }
 
 fn is_systemd(process: &Identity) -> bool {

@@ -1,6 +1,7 @@
 //! The database as its only writer uses it.
 
 use std::{
+    fmt::Display,
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -8,11 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use monitor_ledger::Changes;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, ToSql, Transaction, params, types::FromSql,
+};
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{age::Age, error::StoreError, record::Record, schema};
+use super::{age::Age, error::StoreError, kept_ledger::KeptLedger, record::Record, schema};
 use crate::config::StoreConfig;
-use monitor_ledger::{Changes, Saved, SavedPort};
 
 /// How long a write waits for a reader that recovers the log. There is no other writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,9 +45,6 @@ pub(super) type FileId = (u64, u64);
 pub(super) fn file_id(path: &Path) -> io::Result<FileId> {
     fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
-
-/// The saved ledger and its ports.
-pub type KeptLedger = (Saved, Vec<(u16, SavedPort)>);
 
 impl Database {
     /// Opens or creates the database at `config.path`. Creates its directory if only that is missing.
@@ -124,20 +125,31 @@ impl Database {
         let sql = "SELECT state FROM ledger";
         let saved = self.connection.query_row(sql, [], |row| row.get::<_, String>(0)).optional()?;
         let Some(saved) = saved else { return Ok(None) };
-        let mut statement = self.connection.prepare("SELECT port, state FROM ledger_ports")?;
+        let ledger = serde_json::from_str(&saved)?;
+        let ports = self.states("SELECT port, state FROM ledger_ports", "the history of port")?;
+        let listeners = self.states("SELECT id, state FROM listeners", "the listener")?;
+        Ok(Some(KeptLedger { ledger, ports, listeners }))
+    }
+
+    /// The rows of a number and its state. One that cannot be read is left out, as `what` and its
+    /// number.
+    fn states<K, T>(&self, sql: &str, what: &str) -> Result<Vec<(K, T)>, StoreError>
+    where
+        K: FromSql + Display,
+        T: DeserializeOwned,
+    {
+        let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;
-        let mut ports = Vec::new();
+        let mut states = Vec::new();
         while let Some(row) = rows.next()? {
-            let number: u16 = row.get(0)?;
+            let number: K = row.get(0)?;
             let state = row.get_ref(1)?;
             match serde_json::from_slice(state.as_bytes().unwrap_or_default()) {
-                Ok(port) => ports.push((number, port)),
-                Err(error) => {
-                    tracing::error!("the history of port {number} cannot be read: {error}");
-                }
+                Ok(state) => states.push((number, state)),
+                Err(error) => tracing::error!("{what} {number} cannot be read: {error}"),
             }
         }
-        Ok(Some((serde_json::from_str(&saved)?, ports)))
+        Ok(states)
     }
 
     /// Deletes events that were kept for longer than `retain`, and as many of the oldest events as
@@ -324,11 +336,22 @@ fn insert(transaction: &Transaction<'_>, records: &[Record]) -> Result<(), Store
 fn save(transaction: &Transaction<'_>, changes: &Changes) -> Result<(), StoreError> {
     let state = serde_json::to_string(&changes.ledger)?;
     transaction.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?1)", [state])?;
-    let mut replace = transaction.prepare("INSERT OR REPLACE INTO ledger_ports VALUES (?1, ?2)")?;
-    let mut remove = transaction.prepare("DELETE FROM ledger_ports WHERE port = ?1")?;
-    for (number, port) in &changes.ports {
-        match port {
-            Some(port) => replace.execute(params![number, serde_json::to_string(port)?])?,
+    replace_states(transaction, ("ledger_ports", "port"), &changes.ports)?;
+    replace_states(transaction, ("listeners", "id"), &changes.listeners)
+}
+
+/// Replaces rows of a number and its state, and deletes those without a state.
+fn replace_states<K: ToSql, T: Serialize>(
+    transaction: &Transaction<'_>,
+    (table, key): (&str, &str),
+    states: &[(K, Option<T>)],
+) -> Result<(), StoreError> {
+    let mut replace =
+        transaction.prepare(&format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2)"))?;
+    let mut remove = transaction.prepare(&format!("DELETE FROM {table} WHERE {key} = ?1"))?;
+    for (number, state) in states {
+        match state {
+            Some(state) => replace.execute(params![number, serde_json::to_string(state)?])?,
             None => remove.execute([number])?,
         };
     }

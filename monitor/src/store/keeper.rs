@@ -9,8 +9,9 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    database::{Database, KeptLedger, beside},
+    database::{Database, beside},
     error::StoreError,
+    kept_ledger::KeptLedger,
     record::Record,
 };
 use crate::config::StoreConfig;
@@ -251,6 +252,10 @@ fn merged(earlier: Option<Changes>, mut later: Changes) -> Changes {
         let mut ports: std::collections::BTreeMap<_, _> = earlier.ports.into_iter().collect();
         ports.extend(later.ports);
         later.ports = ports.into_iter().collect();
+        let mut listeners: std::collections::BTreeMap<_, _> =
+            earlier.listeners.into_iter().collect();
+        listeners.extend(later.listeners);
+        later.listeners = listeners.into_iter().collect();
     }
     later
 }

@@ -27,7 +27,7 @@
 //! // On the first thread, with the privileges of the running agent.
 //! let mut store = Store::open(config);
 //! let mut ledger = match store.ledger() {
-//!     Some((saved, ports)) => Ledger::restore(&saved, ports, start)?,
+//!     Some(kept) => kept.restore(start)?,
 //!     None => Ledger::new(start),
 //! };
 //! let queue = StoreQueue::start(store)?;
@@ -49,6 +49,7 @@ mod age;
 mod database;
 mod error;
 mod keeper;
+mod kept_ledger;
 mod queue;
 mod reader;
 mod record;
@@ -58,9 +59,9 @@ mod tests;
 mod writer;
 
 pub use self::{
-    database::KeptLedger,
     error::StoreError,
     keeper::Store,
+    kept_ledger::KeptLedger,
     queue::StoreQueue,
     reader::{Filter, Place, ReadError, Reader},
     record::Record,

@@ -11,7 +11,7 @@ pub(super) const APPLICATION: i32 = 0x6768_7074;
 
 /// Each migrates a database from the version that is its index to the next one. A released migration
 /// never changes.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE events (
         -- In the order in which they were written; never used twice.
@@ -56,6 +56,13 @@ const MIGRATIONS: [&str; 3] = [
     -- Room is divided among kinds and ports.
     DROP INDEX events_identified;
     CREATE INDEX events_by_kind ON events (kind, port);
+",
+    "
+    -- The baseline of listeners, and what is outside of it.
+    CREATE TABLE listeners (
+        id INTEGER PRIMARY KEY,
+        state TEXT NOT NULL
+    ) STRICT;
 ",
 ];
 

@@ -233,10 +233,10 @@ fn restores_the_ledger() {
         ledger.watch([watched(2948)], start().at);
         assert_eq!(store.keep(&[], Some(ledger.take_changes())), 0);
     }
-    let (saved, ports) = Store::open(&config).ledger().expect("a ledger");
-    assert_eq!(saved, changes.ledger);
-    assert!(matches!(ports[..], [(2948, _)]), "{ports:?}");
-    let restored = Ledger::restore(&saved, ports, start()).expect("this version");
+    let kept = Store::open(&config).ledger().expect("a ledger");
+    assert_eq!(kept.ledger, changes.ledger);
+    assert!(matches!(kept.ports[..], [(2948, _)]), "{:?}", kept.ports);
+    let restored = kept.restore(start()).expect("this version");
     assert_eq!(restored.facts(2948), ledger.facts(2948));
 }
 

@@ -9,7 +9,7 @@ fn errors_say_where_and_what_was_expected() {
         ("ports: [1\n", "F:1:8: not YAML: unclosed bracket '['; expected YAML"),
         (
             "- 1",
-            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, payload, identified, process, store, web, metrics or sinks",
+            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, payload, identified, process, listeners, store, web, metrics or sinks",
         ),
         (
             "ports: [1]\n---\nports: [2]",
@@ -19,7 +19,7 @@ fn errors_say_where_and_what_was_expected() {
         // Keys.
         (
             "foo: 1\nbar: 2",
-            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, payload, identified, process, store, web, metrics or sinks",
+            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, payload, identified, process, listeners, store, web, metrics or sinks",
         ),
         (
             "ports:\n  - port: 1\n    expects: []",
@@ -43,6 +43,31 @@ fn errors_say_where_and_what_was_expected() {
         (
             "web:\n  detail: never",
             "F:2:3: unknown key `detail`; expected listen, config_file or details",
+        ),
+        (
+            "ports: [{port: 1, expect: [{user: x, until: 2027-02-30}]}]",
+            "F:1:45: `2027-02-30` is no date; expected a date, as 2027-01-31",
+        ),
+        (
+            "ports: [{port: 1, expect: [{until: 2027-01-31}]}]",
+            "F:1:28: no process is named, which would allow every process; expected exe, user, unit or container",
+        ),
+        ("listeners: {lern: 1d}", "F:1:13: unknown key `lern`; expected learn or expect"),
+        (
+            "listeners:\n  expect:\n    - {exe: /a}",
+            "F:3:7: the key `port` is missing; expected a port from 1 to 65535, a range as 9200-9203, or \"*\"",
+        ),
+        (
+            "listeners:\n  expect:\n    - {port: 5-1, exe: /a}",
+            "F:3:14: 5-1 ends before it begins; expected a port from 1 to 65535, a range as 9200-9203, or \"*\"",
+        ),
+        (
+            "listeners: {expect: [{port: any, exe: /a}]}",
+            "F:1:29: `any` is not a port; expected a port from 1 to 65535, a range as 9200-9203, or \"*\"",
+        ),
+        (
+            "listeners: {expect: [{port: 8080}]}",
+            "F:1:22: no process is named, which would allow every process; expected exe, user, unit or container",
         ),
         ("store: {paht: /x}", "F:1:9: unknown key `paht`; expected path, retain or max_size"),
         (

@@ -68,8 +68,8 @@ async fn a_new_store_asks_for_the_whole_ledger() {
     ledger.mark_unsaved();
     queue.save(ledger.take_changes()).expect("queued");
     assert!(queue.close(Duration::from_secs(10)).await);
-    let (_, ports) = Store::open(&config).ledger().expect("a ledger");
-    assert_eq!(ports.len(), 2);
+    let kept = Store::open(&config).ledger().expect("a ledger");
+    assert_eq!(kept.ports.len(), 2);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_damaged_port_costs_no_other_port_its_history() {
     database.execute(sql, []).expect("updated");
     let mut known = None;
     let log = logged(|| known = store.ledger());
-    let (_, ports) = known.expect("a ledger");
+    let ports = known.expect("a ledger").ports;
     assert!(matches!(ports[..], [(2949, _)]), "{ports:?}");
     assert!(log.contains("the history of port 2948 cannot be read"), "{log}");
 }

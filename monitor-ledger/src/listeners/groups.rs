@@ -1,0 +1,235 @@
+//! News alike as one event: what a program does on many ports, and no more events than a reader can
+//! take.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use monitor_common::flow::Protocol;
+
+use super::{
+    identity::{Program, ProgramKey, Scope},
+    news::{News, Novelty},
+};
+
+/// A group is complete when nothing was added to it for this long.
+const QUIET_NS: u64 = 1_000_000_000;
+
+/// A group of a few ports waits no longer than this.
+const LONGEST_OF_FEW_NS: u64 = 10_000_000_000;
+
+/// A group of more is a scan, which may take this long.
+const LONGEST_OF_MANY_NS: u64 = 60_000_000_000;
+
+/// Ports that are a few.
+const FEW: u64 = 8;
+
+/// Ports that an event names.
+const NAMED_PORTS: usize = 64;
+
+/// Groups at most. Further news have one group, without a program.
+const MAX_GROUPS: usize = 1024;
+
+/// Events of one program at once, and after how long there is another one.
+const OF_PROGRAM: Rate = Rate { at_once: 8, period_ns: 450_000_000_000 };
+
+/// The same of the host.
+const OF_HOST: Rate = Rate { at_once: 64, period_ns: 60_000_000_000 };
+
+/// News that wait to become events. `E` is what the caller knows of the process.
+#[derive(Clone, Debug)]
+pub struct NewsGroups<E> {
+    groups: HashMap<Key, Group<E>>,
+    programs: HashMap<ProgramKey, Bucket>,
+    host: Bucket,
+}
+
+/// News alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupedNews<E> {
+    /// The first of them.
+    pub first: News,
+    /// Whether the configuration expects them.
+    pub is_expected: bool,
+    /// Their ports in ascending order, the first 64.
+    pub ports: Vec<u16>,
+    /// How many there were.
+    pub count: u64,
+    /// When the first and the last were seen.
+    pub times: [Timestamp; 2],
+    /// What is known of the process of the first; `None` of programs that are too many.
+    pub evidence: Option<E>,
+    /// The entries that they are about.
+    pub entries: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    novelty: u8,
+    protocol: Protocol,
+    scope: Scope,
+    program: ProgramKey,
+    is_expected: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Group<E> {
+    news: GroupedNews<E>,
+    ports: BTreeSet<u16>,
+    entries: BTreeSet<u32>,
+    began_ns: u64,
+    last_ns: u64,
+}
+
+impl<E> Default for NewsGroups<E> {
+    fn default() -> Self {
+        let host = Bucket::full(0);
+        Self { groups: HashMap::new(), programs: HashMap::new(), host }
+    }
+}
+
+impl<E> NewsGroups<E> {
+    /// Adds news of the time `at`, `CLOCK_BOOTTIME` `now_ns`. `evidence` is asked for only if they are
+    /// the first of their group.
+    pub fn add(
+        &mut self,
+        mut news: News,
+        is_expected: bool,
+        (at, now_ns): (Timestamp, u64),
+        evidence: impl FnOnce() -> E,
+    ) {
+        let mut key = Key {
+            novelty: match news.novelty {
+                Novelty::New => 0,
+                Novelty::Changed(_) => 1,
+                Novelty::Gone => 2,
+            },
+            protocol: news.protocol,
+            scope: news.scope,
+            program: news.program.key(),
+            is_expected,
+        };
+        let is_named = self.groups.len() < MAX_GROUPS || self.groups.contains_key(&key);
+        if !is_named {
+            key.program = ProgramKey::default();
+            news.program = Program::default();
+        }
+        let (entry, port) = (news.entry, news.port);
+        let group = self.groups.entry(key).or_insert_with(|| Group {
+            news: GroupedNews {
+                first: news,
+                is_expected,
+                ports: Vec::new(),
+                count: 0,
+                times: [at; 2],
+                evidence: is_named.then(evidence),
+                entries: Vec::new(),
+            },
+            ports: BTreeSet::new(),
+            entries: BTreeSet::new(),
+            began_ns: now_ns,
+            last_ns: now_ns,
+        });
+        group.news.count += 1;
+        group.news.times[1] = group.news.times[1].max(at);
+        group.last_ns = group.last_ns.max(now_ns);
+        group.entries.insert(entry);
+        group.ports.insert(port);
+        if group.ports.len() > NAMED_PORTS {
+            group.ports.pop_last();
+        }
+    }
+
+    /// The groups that are complete and may become events now.
+    pub fn due(&mut self, now_ns: u64) -> Vec<GroupedNews<E>> {
+        let complete = self.groups.iter().filter(|(_, group)| group.is_complete(now_ns));
+        let mut complete: Vec<(u64, Key)> =
+            complete.map(|(key, group)| (group.began_ns, key.clone())).collect();
+        complete.sort_by_key(|(began_ns, _)| *began_ns);
+        let mut due = Vec::new();
+        for (_, key) in complete {
+            if self.take_token(&key.program, now_ns)
+                && let Some(group) = self.groups.remove(&key)
+            {
+                due.push(group.finished());
+            }
+        }
+        due
+    }
+
+    /// All groups, whether they are complete or not.
+    pub fn flush(&mut self) -> Vec<GroupedNews<E>> {
+        self.groups.drain().map(|(_, group)| group.finished()).collect()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    fn take_token(&mut self, program: &ProgramKey, now_ns: u64) -> bool {
+        if self.programs.len() >= MAX_GROUPS {
+            self.programs.retain(|_, bucket| !bucket.is_full(now_ns));
+        }
+        if self.programs.len() >= MAX_GROUPS && !self.programs.contains_key(program) {
+            return self.host.take(OF_HOST, now_ns);
+        }
+        let bucket = self.programs.entry(program.clone());
+        let bucket = bucket.or_insert_with(|| Bucket::full(now_ns));
+        if !bucket.has(OF_PROGRAM, now_ns) || !self.host.take(OF_HOST, now_ns) {
+            return false;
+        }
+        bucket.take(OF_PROGRAM, now_ns)
+    }
+}
+
+impl<E> Group<E> {
+    const fn is_complete(&self, now_ns: u64) -> bool {
+        let limit_ns = if self.news.count <= FEW { LONGEST_OF_FEW_NS } else { LONGEST_OF_MANY_NS };
+        now_ns.saturating_sub(self.last_ns) >= QUIET_NS
+            || now_ns.saturating_sub(self.began_ns) >= limit_ns
+    }
+
+    fn finished(self) -> GroupedNews<E> {
+        let Self { news, ports, entries, .. } = self;
+        GroupedNews {
+            ports: ports.into_iter().collect(),
+            entries: entries.into_iter().collect(),
+            ..news
+        }
+    }
+}
+
+/// How many events there may be.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    at_once: u64,
+    period_ns: u64,
+}
+
+/// A bucket of tokens: the time from which on it is full.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    full_at_ns: u64,
+}
+
+impl Bucket {
+    const fn full(now_ns: u64) -> Self {
+        Self { full_at_ns: now_ns }
+    }
+
+    const fn is_full(self, now_ns: u64) -> bool {
+        self.full_at_ns <= now_ns
+    }
+
+    const fn has(self, rate: Rate, now_ns: u64) -> bool {
+        self.full_at_ns.saturating_sub(now_ns) <= (rate.at_once - 1) * rate.period_ns
+    }
+
+    fn take(&mut self, rate: Rate, now_ns: u64) -> bool {
+        let has = self.has(rate, now_ns);
+        if has {
+            self.full_at_ns = self.full_at_ns.max(now_ns) + rate.period_ns;
+        }
+        has
+    }
+}
