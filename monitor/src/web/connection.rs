@@ -11,8 +11,15 @@ use std::{
     time::Duration,
 };
 
-use axum::{Extension, Router};
-use hyper::{body::Incoming, server::conn::http1};
+use axum::{
+    Router,
+    http::{Extensions, Request},
+};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -56,19 +63,22 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Pause after an accept that failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the connections of a listener share.
+/// What the connections of a listener share, and what is known of one of them.
 #[derive(Clone)]
 pub(super) struct ConnectionContext {
     pub(super) router: Router,
     pub(super) security: Option<Arc<Security>>,
     pub(super) slots: Slots,
     pub(super) stop: watch::Receiver<()>,
+    /// What every request of the connection is given.
+    pub(super) known: Extensions,
 }
 
 impl ConnectionContext {
     /// The same for a connection of which the routes know this as well.
-    fn with<T: Clone + Send + Sync + 'static>(self, known: T) -> Self {
-        Self { router: self.router.layer(Extension(known)), ..self }
+    fn with<T: Clone + Send + Sync + 'static>(mut self, known: T) -> Self {
+        self.known.insert(known);
+        self
     }
 }
 
@@ -110,26 +120,35 @@ pub(super) async fn accept(listener: Listener, mut context: ConnectionContext) {
     connections.join_all().await;
 }
 
-/// Serves a connection if its client has a share left, until another one needs the slot.
+/// Serves a connection. A client that has gone already is not known.
 async fn serve(stream: Stream, context: ConnectionContext) {
-    let client = match &stream {
-        Stream::Tcp(stream) => ends(stream).map(Client::of_tcp),
-        Stream::Unix(stream) => stream.peer_cred().ok().map(|peer| Client::User(peer.uid())),
-    };
-    // A client that has gone already is not known.
-    let Some(client) = client else { return };
+    match stream {
+        Stream::Tcp(stream) => {
+            let Some(ends) = ends(&stream) else { return };
+            let served = |context| serve_tcp(stream, context);
+            in_slot(Client::of_tcp(ends), context.with(ends), served).await;
+        }
+        Stream::Unix(stream) => {
+            let Ok(peer) = stream.peer_cred() else { return };
+            let process = ClientProcess(peer.pid().and_then(|pid| u32::try_from(pid).ok()));
+            let served = |context| serve_unix(stream, context);
+            in_slot(Client::User(peer.uid()), context.with(process), served).await;
+        }
+    }
+}
+
+/// Serves a connection if its client has a share left, until another one needs the slot.
+async fn in_slot<Served: Future<Output = ()>>(
+    client: Client,
+    context: ConnectionContext,
+    serve: impl FnOnce(ConnectionContext) -> Served,
+) {
     let Some(mut slot) = context.slots.take(client) else {
         return tracing::debug!(?client, "a client has as many requests in progress as it may");
     };
     let context = context.with(client).with(slot.activity.clone());
-    let served = async {
-        match stream {
-            Stream::Tcp(stream) => serve_tcp(stream, context).await,
-            Stream::Unix(stream) => serve_unix(stream, context).await,
-        }
-    };
     tokio::select! {
-        () = served => {}
+        () = serve(context) => {}
         () = slot.evicted() => tracing::debug!(?client, "a connection has made room"),
     }
 }
@@ -141,9 +160,7 @@ fn ends(stream: &TcpStream) -> Option<TcpEnds> {
 /// Serves a connection over the Unix socket.
 async fn serve_unix(stream: UnixStream, context: ConnectionContext) {
     let far_end = FarEnd::of(&stream);
-    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-    let process = ClientProcess(pid.and_then(|pid| u32::try_from(pid).ok()));
-    serve_stream(stream, far_end, context.with(process), Certified(false)).await;
+    serve_stream(stream, far_end, context, Certified(false)).await;
 }
 
 /// Serves a TCP connection, over TLS where it is configured.
@@ -151,9 +168,6 @@ async fn serve_tcp(stream: TcpStream, mut context: ConnectionContext) {
     // The kernel cuts off a peer that does not read its answer. Where that cannot be set, the time
     // limit of the connection remains.
     let _ = set_tcp_user_timeout(&stream, ACKNOWLEDGE_LIMIT_MS);
-    if let Some(ends) = ends(&stream) {
-        context = context.with(ends);
-    }
     let tls = match &context.security {
         Some(security) => security.rules().await.tls(),
         None => None,
@@ -197,10 +211,14 @@ async fn serve_stream(
     context: ConnectionContext,
     certified: Certified,
 ) {
-    let ConnectionContext { router, mut stop, .. } = context;
     let flag = StreamFlag::default();
-    let router = router.layer(Extension(flag.clone())).layer(Extension(certified));
-    let service = TowerToHyperService::new(router.into_service::<Incoming>());
+    let context = context.with(flag.clone()).with(certified);
+    let ConnectionContext { router, mut stop, known, .. } = context;
+    let routes = TowerToHyperService::new(router.into_service::<Incoming>());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().extend(known.clone());
+        routes.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)

@@ -6,7 +6,7 @@ use std::{io, sync::Arc, thread, time::Duration};
 use axum::{
     Extension,
     extract::{Request, State as AxumState},
-    http::{StatusCode, header},
+    http::{Extensions, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -93,8 +93,13 @@ pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver
             .layer(authentication)
             .layer(middleware::from_fn(activity::track))
             .layer(Extension(endpoint));
-        let context =
-            ConnectionContext { router, security, slots: slots.clone(), stop: stop.clone() };
+        let context = ConnectionContext {
+            router,
+            security,
+            slots: slots.clone(),
+            stop: stop.clone(),
+            known: Extensions::new(),
+        };
         match listener.moved_here() {
             Ok(listener) => drop(acceptors.spawn(accept(listener, context))),
             Err(error) => tracing::error!(%error, "a listener cannot be served"),
