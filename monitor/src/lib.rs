@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod event;
+mod lock;
 pub mod metrics;
 pub mod process;
 pub mod secrets;

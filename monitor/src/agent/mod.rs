@@ -12,7 +12,6 @@ mod capture_looks;
 mod clock;
 mod known_reaches;
 mod local_addresses;
-mod lock;
 mod options;
 pub mod pipeline;
 mod recent_captures;
@@ -28,5 +27,7 @@ mod signals;
 mod socket_scanner;
 mod start;
 mod state;
+
+use crate::lock;
 
 pub use self::{options::Options, run::run};

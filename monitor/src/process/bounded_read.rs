@@ -9,7 +9,7 @@ use std::{
     collections::HashSet,
     io,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError, Sender},
     },
@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::wait_budget::WaitBudget;
+use crate::lock::lock;
 
 /// Threads that hang at most, of each kind of read.
 const MAX_HANGING: usize = 16;
@@ -159,10 +160,6 @@ fn spawn() -> io::Result<Sender<Job>> {
         .stack_size(STACK_BYTES)
         .spawn(move || queue.into_iter().for_each(|job| job()))?;
     Ok(jobs)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

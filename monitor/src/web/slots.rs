@@ -5,12 +5,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::oneshot;
 
 use super::{activity::Activity, client::Client};
+use crate::lock::lock;
 
 /// The connections of some listeners.
 #[derive(Clone, Debug)]
@@ -116,10 +117,6 @@ impl Drop for Slot {
     fn drop(&mut self) {
         lock(&self.table).held.remove(&self.number);
     }
-}
-
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     str::FromStr as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::turns::{Turn, Turns};
-use crate::web::client::Client;
+use crate::{lock::lock, web::client::Client};
 
 /// A verification that waits for another one looks again after this time: nothing says that the other
 /// one could begin.
@@ -193,10 +193,6 @@ impl Drop for Ticket<'_> {
         lock(&self.passwords.turns).leave(self.number);
         self.passwords.ended.notify_waiters();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The cost of a hash; the file has been checked.
