@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::named;
 use crate::{
-    process::Identity,
+    process::{Identity, User},
     sockets::{self, SocketScope, TcpState},
 };
 
@@ -209,7 +209,6 @@ const fn is_one(count: &u64) -> bool {
 impl From<&Identity> for Holder {
     fn from(identity: &Identity) -> Self {
         let cgroup = identity.cgroup.as_deref();
-        let user = identity.effective_user.as_ref();
         Self {
             pid: identity.pid,
             parent_pid: identity.parent_pid,
@@ -220,7 +219,7 @@ impl From<&Identity> for Holder {
                 .is_some_and(|executable| executable.is_deleted),
             name: identity.name.clone(),
             command_args: identity.command_line.as_ref().map(|line| line.arguments.clone()),
-            user: user.map(|user| user.name.clone().unwrap_or_else(|| user.id.to_string())),
+            user: identity.effective_user.as_ref().map(User::label),
             container_id: cgroup.and_then(|cgroup| cgroup.container_id.clone()),
             systemd_unit: cgroup.and_then(|cgroup| Some(cgroup.unit.as_ref()?.name.clone())),
         }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use monitor_common::flow::Protocol;
 
-use crate::{process::Identity, sockets::Socket};
+use crate::{
+    process::{Identity, User},
+    sockets::Socket,
+};
 
 /// Series at most: those of the lowest ports.
 pub const MAX_HOLDERS: usize = 64;
@@ -45,8 +48,7 @@ impl HolderInfo {
         let executable = holder.executable.as_ref().map(|executable| &executable.path);
         let cgroup = holder.cgroup.as_deref();
         let unit = cgroup.and_then(|cgroup| cgroup.unit.as_ref()).map(|unit| &unit.name);
-        let user = holder.effective_user.as_ref();
-        let user = user.map(|user| user.name.clone().unwrap_or_else(|| user.id.to_string()));
+        let user = holder.effective_user.as_ref().map(User::label);
         Self {
             port,
             protocol: protocol.name(),
@@ -67,10 +69,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{
-        process::{Executable, User},
-        sockets::udp_socket,
-    };
+    use crate::{process::Executable, sockets::udp_socket};
 
     fn held_by(port: u16, pid: u32, path: &str) -> Socket {
         let holder = Identity {

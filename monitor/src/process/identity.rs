@@ -76,6 +76,13 @@ pub struct User {
     pub name: Option<String>,
 }
 
+impl User {
+    /// The name, or the number where there is none.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.id.to_string())
+    }
+}
+
 /// A process that another one descends from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ancestor {
