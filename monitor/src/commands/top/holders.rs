@@ -18,7 +18,7 @@ pub(super) fn names(port: &Port) -> String {
         (true, false) => "?".to_owned(),
         _ => names.into_iter().collect::<Vec<_>>().join(" "),
     };
-    if !text.is_empty() && expectation(port) == Some("expected") {
+    if !text.is_empty() && expected(port) == Some(Expected::All) {
         text.push_str(" (expected)");
     }
     let ends: BTreeSet<String> = ends(port).filter_map(end_name).collect();
@@ -76,9 +76,11 @@ pub(super) fn details(port: &Port) -> String {
         }
         separator = ", ";
     }
-    if let Some(note) = expectation(port) {
-        let _ = write!(text, " ({note})");
-    }
+    text.push_str(match expected(port) {
+        Some(Expected::All) => " (expected)",
+        Some(Expected::Some) => " (some of them expected)",
+        None => "",
+    });
     if sockets(port).any(|socket| socket.holders.is_none()) {
         let _ = write!(text, "{separator}holders that the agent may not see");
     }
@@ -88,16 +90,21 @@ pub(super) fn details(port: &Port) -> String {
     text
 }
 
-/// Whether the configuration expects the owners of the sockets; `None` if it expects none of them.
-fn expectation(port: &Port) -> Option<&'static str> {
-    let mut owned = sockets(port).filter(|socket| socket.side == Side::Local).peekable();
-    owned.peek()?;
-    let (expected, others): (Vec<_>, Vec<_>) =
-        owned.partition(|socket| socket.expected == Some(true));
-    match (expected.is_empty(), others.is_empty()) {
-        (true, _) => None,
-        (false, true) => Some("expected"),
-        (false, false) => Some("some of them expected"),
+/// Of which sockets the configuration expects the owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    All,
+    Some,
+}
+
+/// Of which sockets the configuration expects the owners; `None` if of none.
+fn expected(port: &Port) -> Option<Expected> {
+    let owned = sockets(port).filter(|socket| socket.side == Side::Local);
+    let are_expected: Vec<bool> = owned.map(|socket| socket.expected == Some(true)).collect();
+    match (are_expected.contains(&true), are_expected.contains(&false)) {
+        (true, false) => Some(Expected::All),
+        (true, true) => Some(Expected::Some),
+        (false, _) => None,
     }
 }
 
