@@ -102,7 +102,16 @@ pub fn missing_of(process: Option<Pid>) -> Vec<Capability> {
 
 /// Whether this thread has CAP_SYS_ADMIN, which mounts and namespaces need.
 pub fn has_sys_admin() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+    has(CapabilitySet::SYS_ADMIN)
+}
+
+/// Whether this thread has CAP_NET_ADMIN, which the rules and connections of netfilter need.
+pub fn has_net_admin() -> bool {
+    has(CapabilitySet::NET_ADMIN)
+}
+
+fn has(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
 /// How to grant the missing capabilities, in one line.
@@ -116,12 +125,7 @@ pub fn remedy() -> String {
 /// Runs `work` with the privileges that remain after [`give_up_the_rest`], so that an operation that
 /// would be refused later fails now.
 pub fn as_later<T>(work: impl FnOnce() -> T) -> io::Result<T> {
-    let sets = capabilities(None)?;
-    let effective = sets.effective & kept(sets.permitted);
-    set_capabilities(None, CapabilitySets { effective, ..sets })?;
-    let done = work();
-    set_capabilities(None, sets)?;
-    Ok(done)
+    with_effective(|sets| sets.effective & kept(sets.permitted), work)
 }
 
 /// Runs `work` with the rights of the user who started this program, where the file of the program
@@ -134,8 +138,16 @@ pub fn as_the_user<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     if !is_granted_by_the_file() {
         return Ok(work());
     }
+    with_effective(|_| CapabilitySet::empty(), work)
+}
+
+/// Runs `work` with other effective capabilities, and restores those of before.
+fn with_effective<T>(
+    effective: impl FnOnce(&CapabilitySets) -> CapabilitySet,
+    work: impl FnOnce() -> T,
+) -> io::Result<T> {
     let sets = capabilities(None)?;
-    set_capabilities(None, CapabilitySets { effective: CapabilitySet::empty(), ..sets })?;
+    set_capabilities(None, CapabilitySets { effective: effective(&sets), ..sets })?;
     let done = work();
     set_capabilities(None, sets)?;
     Ok(done)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path as FilePath};
 
 use monitor_common::{flow::Protocol, ports::PortSet};
-use rustix::thread::{CapabilitySet, capabilities};
+use monitor_kernel::capabilities;
 
 use super::{
     conntrack,
@@ -75,7 +75,7 @@ pub fn find(
 
 /// Whether this process may read what [`find()`] reads.
 pub fn tables_are_readable() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
+    capabilities::has_net_admin()
 }
 
 /// What the kernel has of tables, and can be asked for without loading a module.
