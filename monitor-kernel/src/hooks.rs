@@ -53,6 +53,12 @@ impl Hook {
     pub const ALL: [Self; 6] =
         [Self::Ingress, Self::Egress, Self::Bind, Self::Listen, Self::Close, Self::Connect];
 
+    /// Those of packets, which every interface has.
+    pub const OF_TRAFFIC: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// Those of calls on sockets, in the order in which they are attached.
+    pub const OF_SOCKETS: [Self; 4] = [Self::Bind, Self::Listen, Self::Close, Self::Connect];
+
     /// The hook of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|hook| hook.name() == name)

@@ -91,15 +91,10 @@ impl Pinned {
             adopted: false,
             rejected: Vec::new(),
         };
-        let traffic = interfaces.iter().flat_map(|interface| {
-            [Hook::Ingress, Hook::Egress].map(|hook| status(hook, Some(interface)))
-        });
-        traffic
-            .chain(
-                [Hook::Bind, Hook::Listen, Hook::Close, Hook::Connect]
-                    .map(|hook| status(hook, None)),
-            )
-            .collect()
+        let traffic = interfaces
+            .iter()
+            .flat_map(|interface| Hook::OF_TRAFFIC.map(|hook| status(hook, Some(interface))));
+        traffic.chain(Hook::OF_SOCKETS.map(|hook| status(hook, None))).collect()
     }
 
     fn links(&self, hook: Hook, ifindex: u32) -> impl Iterator<Item = &LinkName> {

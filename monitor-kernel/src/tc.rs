@@ -88,7 +88,7 @@ pub(crate) fn add_clsact(socket: &mut Socket, ifindex: u32) -> io::Result<bool> 
 
 /// Removes an interface's clsact qdisc, unless it has filters.
 pub(crate) fn remove_empty_clsact(socket: &mut Socket, ifindex: u32) -> io::Result<()> {
-    for hook in [Hook::Ingress, Hook::Egress] {
+    for hook in Hook::OF_TRAFFIC {
         let head = Head { ifindex, parent: parent(hook), ..Head::zeroed() };
         let mut is_used = false;
         socket.ask(&request(GET_FILTER, bytemuck::bytes_of(&head), &[]), |_| {

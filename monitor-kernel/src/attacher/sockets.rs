@@ -26,8 +26,8 @@ impl Attacher {
         mechanism: BindMechanism,
         pins: Option<&Pins>,
     ) -> Vec<HookStatus> {
-        let hooks = [Hook::Bind, Hook::Listen, Hook::Close, Hook::Connect];
-        let changes = hooks.map(|hook| self.attach_socket_hook(hook, mechanism, pins));
+        let attach = |hook| self.attach_socket_hook(hook, mechanism, pins);
+        let changes = Hook::OF_SOCKETS.map(attach);
         self.load_holders();
         self.watch_captures();
         self.loader.release();

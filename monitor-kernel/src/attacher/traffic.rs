@@ -30,7 +30,7 @@ impl Attacher {
         pins: Option<&Pins>,
     ) -> Vec<HookChange> {
         let mut changes = Vec::new();
-        for hook in [Hook::Ingress, Hook::Egress] {
+        for hook in Hook::OF_TRAFFIC {
             let key = (hook, interface.index);
             if let Some(status) = self.statuses.get_mut(&key)
                 && status.attached.is_some()
@@ -66,7 +66,7 @@ impl Attacher {
         self.links.detach(pins, |link| link.ifindex == ifindex)?;
         self.detach_filters(pins, |filter| filter.ifindex == ifindex)?;
         let mut changes = Vec::new();
-        for hook in [Hook::Ingress, Hook::Egress] {
+        for hook in Hook::OF_TRAFFIC {
             self.losses.forget((hook, ifindex));
             if let Some(status) = self.statuses.remove(&(hook, ifindex)) {
                 let status = HookStatus { attached: None, rejected: Vec::new(), ..status };
@@ -162,7 +162,7 @@ impl Attacher {
                 this.loader.load(program)
             })
         };
-        [Hook::Ingress, Hook::Egress].map(load).into()
+        Hook::OF_TRAFFIC.map(load).into()
     }
 
     fn attach_filter(
