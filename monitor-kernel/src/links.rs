@@ -107,9 +107,7 @@ impl OwnedLink {
         };
         facts.ok()
     }
-}
 
-impl OwnedLink {
     /// Id of its program, if it is known.
     fn program(&self) -> Option<u32> {
         match self {

@@ -80,19 +80,20 @@ const SLOT_MAPS: [&str; 7] = [
 /// A map that is pinned for the next agent.
 pub(crate) struct SharedMap {
     pub(crate) name: &'static str,
-    pub(crate) pin: PathBuf,
+    /// Name of its pin.
+    pub(crate) pin: String,
     pub(crate) definition: aya_obj::Map,
     /// Whether counters mean nothing without it.
     pub(crate) has_slots: bool,
 }
 
 /// The maps that are pinned, as the object defines them.
-pub(crate) fn shared_maps(pins: &Pins) -> Result<Vec<SharedMap>, aya_obj::ParseError> {
+pub(crate) fn shared_maps() -> Result<Vec<SharedMap>, aya_obj::ParseError> {
     let mut object = aya_obj::Object::parse(OBJECT)?;
     let map = |name: &'static str| {
         Some(SharedMap {
             name,
-            pin: pins.path(PinDir::Maps, &pin_name(name)),
+            pin: pin_name(name),
             definition: object.maps.remove(name)?,
             has_slots: SLOT_MAPS.contains(&name),
         })

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Permission of group and others to write.
-const SHARED: u32 = 0o022;
+pub(crate) const SHARED: u32 = 0o022;
 
 /// Why a folder that exists is not the agent's; `None` if it is, or if there is none.
 pub fn distrusted(root: &Path) -> Option<String> {

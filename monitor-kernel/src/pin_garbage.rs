@@ -9,6 +9,8 @@ use std::{
 
 use rustix::process::geteuid;
 
+use crate::pin_folder::SHARED;
+
 /// Removes from a folder of pins what the agent never makes: entries of another type, and those of
 /// users other than the agent's and `owner`, the one of the folder above. A folder that others may
 /// write to goes as a whole.
@@ -25,7 +27,7 @@ pub(crate) fn sweep(folder: &Path, owner: Option<u32>, holds_markers: bool) -> i
         let user = found.uid();
         user == geteuid().as_raw() || Some(user) == owner
     };
-    if !found.is_dir() || !is_ours(&found) || found.mode() & 0o022 != 0 {
+    if !found.is_dir() || !is_ours(&found) || found.mode() & SHARED != 0 {
         return remove(folder, &found);
     }
     for entry in fs::read_dir(folder)? {

@@ -1,6 +1,6 @@
 //! Whether the pinned maps that an earlier agent left are those that this one loads.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use aya::maps::MapInfo;
@@ -20,17 +20,18 @@ pub(crate) fn drop_unusable(pins: &Pins) -> Result<bool> {
         links::remove_all(pins)?;
         return Ok(true);
     }
-    let expected = object::shared_maps(pins).context("cannot parse the maps of the object")?;
+    let expected = object::shared_maps().context("cannot parse the maps of the object")?;
     let (mut is_lost, mut are_slots_lost) = (false, false);
     for map in expected {
-        if is_usable(&map.pin, &map.definition) {
+        if is_usable(&pins.path(PinDir::Maps, &map.pin), &map.definition) {
             continue;
         }
         tracing::warn!(
             map = map.name,
             "the pinned map of an earlier agent is lost or of another type"
         );
-        remove(&map.pin)?;
+        pins.remove(PinDir::Maps, &map.pin)
+            .with_context(|| format!("cannot remove the pin of {}", map.name))?;
         is_lost = true;
         are_slots_lost |= map.has_slots;
     }
@@ -45,11 +46,4 @@ fn is_usable(pin: &Path, definition: &aya_obj::Map) -> bool {
     found.map_type().is_ok_and(|kind| kind as u32 == definition.map_type())
         && found.key_size() == definition.key_size()
         && found.value_size() == definition.value_size()
-}
-
-fn remove(pin: &Path) -> Result<()> {
-    if fs::symlink_metadata(pin).is_ok() {
-        fs::remove_file(pin).with_context(|| format!("cannot remove {}", pin.display()))?;
-    }
-    Ok(())
 }

@@ -117,15 +117,14 @@ impl Pins {
     ///
     /// What cannot be a pin of the agent is removed.
     pub fn open(root: &Path) -> Result<Self, PinsError> {
+        let folder = pin_folder::chosen(root);
         if let Some(why) = pin_folder::distrusted(root) {
-            let folder = pin_folder::chosen(root);
             tracing::warn!(
                 why, used = %folder.display(),
                 "{} is not the agent's, and another folder is used", root.display()
             );
-            return Self::open_trusted(&folder);
         }
-        Self::open_trusted(&pin_folder::chosen(root))
+        Self::open_trusted(&folder)
     }
 
     fn open_trusted(root: &Path) -> Result<Self, PinsError> {
