@@ -163,15 +163,10 @@ pub(super) fn own_xdp(kernel: &Arc<Mutex<Kernel>>) -> OwnXdp {
 }
 
 /// The metrics, read from the kernel at each call.
-pub(super) fn exposition(
-    kernel: Arc<Mutex<Kernel>>,
-    status: Arc<Mutex<AgentStatus>>,
-    queue: EventQueue,
-    store: StoreQueue,
-    answers: &Answers,
-) -> Exposition {
-    let pipeline = answers.pipeline.clone();
-    let (scanner, config) = (Arc::clone(&answers.scanner), answers.config.clone());
+pub(super) fn exposition(answers: &Answers, queue: EventQueue, store: StoreQueue) -> Exposition {
+    let (kernel, status) = (Arc::clone(&answers.kernel), Arc::clone(&answers.status));
+    let (pipeline, scanner) = (answers.pipeline.clone(), Arc::clone(&answers.scanner));
+    let config = answers.config.clone();
     Arc::new(move || {
         let snapshot = lock(&kernel).snapshot()?;
         let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());

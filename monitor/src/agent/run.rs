@@ -170,13 +170,7 @@ impl Agent {
     fn web_state(&self, answers: Answers) -> web::State {
         let pipeline = self.pipeline.clone();
         web::State {
-            exposition: answers::exposition(
-                Arc::clone(&self.kernel),
-                Arc::clone(&self.status),
-                self.sinks.clone(),
-                self.store.clone(),
-                &answers,
-            ),
+            exposition: answers::exposition(&answers, self.sinks.clone(), self.store.clone()),
             ready: Arc::clone(&self.ready),
             hooks_lost: Arc::clone(&self.hooks_lost),
             stalled: Arc::new(move || pipeline.stalled_for()),
