@@ -2,16 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use monitor_common::{
     flow::{Protocol, Side},
     limits::REMOTE_FLOW_SILENCE_NS,
 };
+use monitor_kernel::clock::boottime_ns;
 use monitor_ledger::{Change, Transition, Wake};
 
-use crate::{api::sender::Sender, event::Event};
+use crate::{agent::lock::lock, api::sender::Sender, event::Event};
 
 /// Ports of which the last call is kept; of events, ports and protocols.
 const MOST: usize = 256;
@@ -23,7 +24,7 @@ pub struct LastSenders(Arc<Mutex<BTreeMap<u16, Sender>>>);
 impl LastSenders {
     /// Keeps the sender to a port, unless a later one is known; the oldest one makes room.
     pub fn record(&self, port: u16, sender: Sender) {
-        let mut senders = self.lock();
+        let mut senders = lock(&self.0);
         if senders.get(&port).is_some_and(|known| known.time > sender.time) {
             return;
         }
@@ -33,11 +34,7 @@ impl LastSenders {
 
     /// The last sender to a port.
     pub fn of_port(&self, port: u16) -> Option<Sender> {
-        self.lock().get(&port).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u16, Sender>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).get(&port).cloned()
     }
 }
 
@@ -55,16 +52,17 @@ impl OutboundCalls {
         keep_newest(&mut self.last, |(time_ns, _)| *time_ns);
     }
 
-    /// The call behind an awakening at about `now_ns` by a packet that this host sent, or that answers
-    /// one.
-    pub(super) fn cause_of(&self, transition: &Transition, now_ns: u64) -> Option<&Event> {
+    /// The call behind an awakening, which was just noticed, by a packet that this host sent, or that
+    /// answers one.
+    pub(super) fn cause_of(&self, transition: &Transition) -> Option<&Event> {
         let Change::Awakened { wake: Wake::Packet { protocol, side: Side::Remote, .. }, .. } =
             transition.change
         else {
             return None;
         };
         let (time_ns, event) = self.last.get(&(transition.port, protocol))?;
-        (now_ns.saturating_sub(*time_ns) <= REMOTE_FLOW_SILENCE_NS).then_some(event)
+        let age_ns = boottime_ns().saturating_sub(*time_ns);
+        (age_ns <= REMOTE_FLOW_SILENCE_NS).then_some(event)
     }
 }
 
@@ -107,6 +105,6 @@ mod tests {
         }
         assert_eq!(senders.of_port(1), None);
         assert_eq!(senders.of_port(2), Some(sender(2)));
-        assert_eq!(senders.lock().len(), MOST);
+        assert_eq!(lock(&senders.0).len(), MOST);
     }
 }

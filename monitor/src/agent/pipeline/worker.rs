@@ -359,8 +359,7 @@ impl Worker {
         let deadline = Instant::now() + STORE_WAIT;
         let is_of_call = call.is_some();
         for transition in transitions.drain(..) {
-            let now_ns = clock::now().boottime_ns;
-            let call = call.or_else(|| self.outbound.cause_of(&transition, now_ns));
+            let call = call.or_else(|| self.outbound.cause_of(&transition));
             if let Some(event) = Event::from_transition(&transition, call, &self.context) {
                 // A call has few transitions, and other calls are queued behind it.
                 if !is_of_call {
