@@ -1,6 +1,6 @@
 //! The unexpected owners that have an event.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use monitor_common::flow::Protocol;
 
@@ -11,7 +11,7 @@ use crate::process::Identity;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Owner {
     port: u16,
-    protocol: &'static str,
+    protocol: Protocol,
     executable: Option<String>,
     user: Option<u32>,
 }
@@ -34,17 +34,21 @@ impl ReportedOwners {
     ) -> bool {
         let owner = Owner {
             port,
-            protocol: protocol.name(),
+            protocol,
             executable: process.executable.as_ref().map(|executable| executable.path.clone()),
             user: process.effective_user.as_ref().map(|user| user.id),
         };
-        let mut is_new = false;
-        let seen = self.seen.entry(owner).or_insert_with(|| {
-            is_new = true;
-            at_ns
-        });
-        *seen = at_ns.max(*seen);
-        is_new
+        match self.seen.entry(owner) {
+            Entry::Vacant(entry) => {
+                entry.insert(at_ns);
+                true
+            }
+            Entry::Occupied(mut seen) => {
+                let last_ns = at_ns.max(*seen.get());
+                seen.insert(last_ns);
+                false
+            }
+        }
     }
 
     /// Forgets those that a scan that began at `at_ns` has not found.
