@@ -55,7 +55,7 @@ pub(super) fn find(
     let is_remote = |entry: &&Entry| {
         filter.ends(entry).into_iter().flatten().any(|(_, side)| side == Side::Remote)
     };
-    let place = |entry: &Entry| (entry.protocol.name(), entry.local.port());
+    let place = |entry: &Entry| (entry.protocol, entry.local.port());
     let places: BTreeSet<_> = entries.iter().filter(is_remote).map(place).collect();
     let mut found = Vec::new();
     if places.is_empty() {

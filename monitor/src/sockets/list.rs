@@ -84,10 +84,8 @@ impl SocketList {
     fn add_of(&mut self, process: &Path, filter: &PortFilter<'_>) -> io::Result<()> {
         let lists = process.join("net");
         if self.lists.insert(identity(&lists)?) {
-            let mut entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
-            entries.extend(rare(&lists, filter));
-            let captures = without_filters(&lists);
-            self.acceptors.extend(None, listed_acceptors(&lists, &entries, filter));
+            let Found { entries, acceptors, captures, .. } = in_folder(&lists, filter)?;
+            self.acceptors.extend(None, acceptors);
             self.namespaces += 1;
             self.entries.extend(entries.into_iter().map(|entry| (None, entry)));
             self.captures.extend(captures.into_iter().map(|capture| (None, capture)));
@@ -127,14 +125,11 @@ fn through(path: &NamespacePath, inode: u32, filter: &PortFilter<'_>) -> io::Res
         Ok(()) => here(filter),
         Err(refusal) => {
             let lists = path.lists().ok_or(refusal)?;
-            let mut entries = collect(filter, |visit| proc_net::list(&lists, visit))?;
-            entries.extend(rare(&lists, filter));
-            let captures = without_filters(&lists);
-            let acceptors = listed_acceptors(&lists, &entries, filter);
-            let lists = identity(&lists).ok();
+            let mut found = in_folder(&lists, filter)?;
+            found.lists = identity(&lists).ok();
             // The process may have left the namespace while the lists were read.
             path.open(inode)?;
-            Ok(Found { entries, acceptors, captures, dummies: BTreeSet::new(), lists })
+            Ok(found)
         }
     }
 }
@@ -162,12 +157,16 @@ fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
     Ok(Found { entries, acceptors, captures, dummies, lists: identity(here).ok() })
 }
 
-/// Sockets that accept, as a `net` folder lists them.
-fn listed_acceptors(lists: &Path, entries: &[Entry], filter: &PortFilter<'_>) -> Vec<Acceptor> {
-    acceptors::find(entries, filter, |visit| {
+/// What a `net` folder lists.
+fn in_folder(lists: &Path, filter: &PortFilter<'_>) -> io::Result<Found> {
+    let mut entries = collect(filter, |visit| proc_net::list(lists, visit))?;
+    entries.extend(rare(lists, filter));
+    let captures = without_filters(lists);
+    let acceptors = acceptors::find(&entries, filter, |visit| {
         proc_net::list(lists, &mut *visit)?;
         proc_net::list_rare(lists, visit)
-    })
+    });
+    Ok(Found { entries, acceptors, captures, dummies: BTreeSet::new(), lists: None })
 }
 
 /// Indices of the dummy interfaces: no packet arrives there from elsewhere.
