@@ -112,10 +112,14 @@ pub struct Entry {
 impl Entry {
     /// Whether the socket has these ends. An IPv6 socket may have an IPv4 connection.
     pub(super) fn joins(&self, local: SocketAddr, peer: SocketAddr) -> bool {
-        let canonical = |end: SocketAddr| (end.ip().to_canonical(), end.port());
         canonical(self.local) == canonical(local)
             && self.peer.is_some_and(|end| canonical(end) == canonical(peer))
     }
+}
+
+/// An end with its IPv4 address, if that is mapped into an IPv6 one.
+pub(super) fn canonical(end: SocketAddr) -> SocketAddr {
+    SocketAddr::new(end.ip().to_canonical(), end.port())
 }
 
 /// State of a TCP socket (`include/net/tcp_states.h`).

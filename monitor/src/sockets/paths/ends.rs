@@ -18,7 +18,7 @@ use crate::{
         holders::distinct,
         namespaces::{HERE, NamespacePath, Namespaces},
         scan::scan,
-        socket::{Socket, TcpState},
+        socket::{Socket, TcpState, canonical},
     },
 };
 
@@ -60,11 +60,11 @@ impl Ends {
         other.map_or(Place::Elsewhere, |inode| Place::Namespace { netns_inode: *inode })
     }
 
-    /// How many of the connections of a way, which begins in namespace `here`, still last: those of TCP
-    /// whose target has a socket for them, of others those that have packets. `None` of a rule.
-    pub(super) fn lasting(&self, here: u32, route: &Route) -> Option<u64> {
+    /// How many of the connections of a way still last, which begins in namespace `here` and leads to
+    /// `place`: those of TCP whose target has a socket for them, of others those that have packets.
+    /// `None` of a rule.
+    pub(super) fn lasting(&self, (place, here): (Place, u32), route: &Route) -> Option<u64> {
         let connections = route.connections?;
-        let place = route.target.map_or(Place::Unknown, |target| self.place(here, target));
         let inode = place.netns_inode(here).filter(|_| self.has_seen_all);
         let lasts = |flow: &&Flow| match inode.filter(|_| route.protocol == Protocol::Tcp) {
             Some(inode) => self.connections.contains(&(inode, flow.target, flow.client)),
@@ -105,7 +105,6 @@ fn connection(socket: &Socket) -> Option<(u32, SocketAddr, SocketAddr)> {
     let entry = &socket.entry;
     let is_open = entry.protocol == Protocol::Tcp
         && entry.tcp_state.is_some_and(|state| !ENDED.contains(&state));
-    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
     let peer = entry.peer.filter(|_| is_open)?;
     Some((socket.netns_inode?, canonical(entry.local), canonical(peer)))
 }

@@ -128,14 +128,16 @@ fn targets(found: &BTreeMap<u32, Vec<Judged>>) -> impl Iterator<Item = Target> {
 }
 
 /// A way with what is at its end.
-fn reach(ends: &Ends, netns_inode: u32, judged: Judged) -> PortReach {
-    let judged = match ends.lasting(netns_inode, &judged.route) {
-        // The kernel may no longer see the connections whose rule is gone, and not their end either.
-        Some(lasting) if !judged.may_lead => judged.with_lasting(lasting),
-        _ => judged,
-    };
+fn reach(ends: &Ends, netns_inode: u32, mut judged: Judged) -> PortReach {
+    let target = judged.route.target;
+    let place = target.map_or(Place::Unknown, |target| ends.place(netns_inode, target));
+    // The kernel may no longer see the connections whose rule is gone, and not their end either.
+    if !judged.may_lead
+        && let Some(lasting) = ends.lasting((place, netns_inode), &judged.route)
+    {
+        judged = judged.with_lasting(lasting);
+    }
     let Judged { route, standing, .. } = judged;
-    let place = route.target.map_or(Place::Unknown, |target| ends.place(netns_inode, target));
     let holders = ends.holders((place, netns_inode), route.protocol, route.target);
     PortReach {
         port: route.port,

@@ -59,13 +59,13 @@ impl Timeouts {
 
 #[cfg(test)]
 mod tests {
+    use monitor_kernel::netlink::attribute;
+
     use super::*;
 
     fn is_idle(protocol: Protocol, status: u32, left: u32) -> bool {
-        let attribute = |kind: u16, value: u32| {
-            [&8_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &value.to_be_bytes()].concat()
-        };
-        let bytes = [attribute(CTA_STATUS, status), attribute(CTA_TIMEOUT, left)].concat();
+        let be32 = |kind, value: u32| attribute(kind, &value.to_be_bytes());
+        let bytes = [be32(CTA_STATUS, status), be32(CTA_TIMEOUT, left)].concat();
         let timeouts =
             Timeouts { established: Some(432_000), udp: Some(30), udp_stream: Some(120) };
         timeouts.is_idle(protocol, Attributes::behind(&bytes, 0))
