@@ -1,6 +1,6 @@
 //! How a port is answered that no socket holds.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Not};
 
 use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct AnsweredBy {
     /// Whether packets are answered on this way; otherwise it is configured, or over.
     pub in_use: bool,
     /// Whether it is no longer there: packets were answered on it, and now nothing leads there.
-    #[serde(skip_serializing_if = "is_false", default)]
+    #[serde(skip_serializing_if = "Not::not", default)]
     pub over: bool,
     /// Connections on this way now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -66,11 +66,6 @@ impl AnsweredBy {
             Some(count) => format!("{count} {transport} connections"),
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// The path in a sentence.

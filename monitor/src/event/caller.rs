@@ -1,5 +1,7 @@
 //! The process of an event.
 
+use std::ops::Not;
+
 use jiff::Timestamp;
 use monitor_common::socket_record::Caller;
 use serde::{Serialize, Serializer};
@@ -25,7 +27,7 @@ pub struct CallerFields {
     pub executable_name: Option<String>,
     #[serde(rename = "process.command_args", skip_serializing_if = "Option::is_none")]
     pub command_args: Option<Vec<String>>,
-    #[serde(rename = "ghostport.command_args_truncated", skip_serializing_if = "is_false")]
+    #[serde(rename = "ghostport.command_args_truncated", skip_serializing_if = "Not::not")]
     pub command_args_truncated: bool,
     #[serde(rename = "thread.id", skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<u32>,
@@ -49,7 +51,7 @@ pub struct CallerFields {
 pub struct IdentityFields {
     #[serde(rename = "process.executable.path", skip_serializing_if = "Option::is_none")]
     pub executable_path: Option<String>,
-    #[serde(rename = "ghostport.executable_deleted", skip_serializing_if = "is_false")]
+    #[serde(rename = "ghostport.executable_deleted", skip_serializing_if = "Not::not")]
     pub executable_deleted: bool,
     #[serde(rename = "process.user.name", skip_serializing_if = "Option::is_none")]
     pub user_name: Option<String>,
@@ -154,11 +156,6 @@ impl From<&Ancestor> for AncestorFields {
             executable: ancestor.executable.as_ref().map(|exe| exe.path.clone()),
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 pub(super) fn optional_nanosecond_rfc3339<S: Serializer>(

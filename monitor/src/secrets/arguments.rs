@@ -125,10 +125,7 @@ pub(super) fn masked_script(script: &str) -> Option<String> {
 /// `user:secret` or `user%secret` without the secret. Numbers are a user and a group, and the colon of a
 /// URL comes before no secret.
 fn without_password(word: &str) -> Option<String> {
-    let at = word.find([':', '%'])?;
-    if word[at..].starts_with("://") {
-        return changed(word);
-    }
+    let at = word.find([':', '%']).filter(|at| !word[*at..].starts_with("://"))?;
     let (user, secret) = (&word[..=at], &word[at + 1..]);
     let is_group = secret.bytes().all(|byte| byte.is_ascii_digit()) && secret.len() < 6;
     (!secret.is_empty() && !is_group).then(|| format!("{user}{MASK}"))
