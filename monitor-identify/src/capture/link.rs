@@ -289,11 +289,7 @@ fn pktap<'a>(mut reader: Reader<'a>) -> Option<Carried<'a>> {
     }
     let mut packet = start;
     packet.take(len)?;
-    // One inside another would never end.
-    if matches!(linktype, linktype::PKTAP | linktype::PKTAP_OF_APPLE | linktype::PPI) {
-        return Some(Carried::Other);
-    }
-    Some(strip(linktype, packet.rest()))
+    Some(behind_name(linktype, packet.rest()))
 }
 
 /// Per-Packet Information: its length, and the link layer of what follows.
@@ -304,9 +300,16 @@ fn ppi<'a>(mut reader: Reader<'a>) -> Option<Carried<'a>> {
     let linktype = u16::try_from(reader.le32()?).ok()?;
     let mut packet = start;
     packet.take(len.max(8))?;
-    // One inside another would never end.
-    let is_nested = matches!(linktype, linktype::PPI | linktype::PKTAP | linktype::PKTAP_OF_APPLE);
-    Some(if is_nested { Carried::Other } else { strip(linktype, packet.rest()) })
+    Some(behind_name(linktype, packet.rest()))
+}
+
+/// What lies behind a header that names the link layer of the packet. One such header inside another
+/// would never end.
+fn behind_name(linktype: u16, packet: &[u8]) -> Carried<'_> {
+    match linktype {
+        linktype::PKTAP | linktype::PKTAP_OF_APPLE | linktype::PPI => Carried::Other,
+        linktype => strip(linktype, packet),
+    }
 }
 
 /// OpenBSD's packet filter: a header that says its own length, padded to four bytes.
@@ -369,7 +372,7 @@ mod tests {
             (linktype::RADIOTAP, [&[0, 0, 8, 0, 0, 0, 0, 0][..], &data].concat()),
             (linktype::PKTAP, pktap),
             (linktype::PFLOG, padded(&[61], 64)),
-            (linktype::PPI, [&[0, 0, 8, 0, 101, 0, 0, 0][..]].concat()),
+            (linktype::PPI, vec![0, 0, 8, 0, 101, 0, 0, 0]),
             (linktype::SLIP, padded(&[0], 16)),
             (linktype::RAW, vec![]),
         ] {

@@ -78,14 +78,13 @@ fn subscribe(payload: &Payload<'_>) -> Option<Identification> {
     let kind = reader.u8()?;
     let len = usize::from(reader.u8()?);
     let message = reader.be16()?;
-    let mut rest = reader;
     // Version 5 has properties first, most often none.
-    if rest.peek() == Some(0) && rest.rest().get(1) == Some(&0) {
-        rest.u8()?;
+    if reader.rest().starts_with(&[0, 0]) {
+        reader.u8()?;
     }
-    let topic = rest.block16()?;
+    let topic = reader.block16()?;
     let is_topic = !topic.is_empty() && topic.iter().all(|byte| byte.is_ascii_graphic());
-    let is_end = if kind == 0x82 { rest.u8()? & 3 < 3 } else { true };
+    let is_end = if kind == 0x82 { reader.u8()? & 3 < 3 } else { true };
     if len + 2 != payload.wire_len || message == 0 || !is_topic || !is_end {
         return None;
     }

@@ -138,9 +138,7 @@ fn inline(bytes: &[u8]) -> Option<Identification> {
     // A client may send many commands at once.
     let is_pipeline = bytes.len() > 6 && starts_with_ignoring_case(bytes, b"ping\r\n");
     let is_line = (bytes.len() == line.len() + 2 || is_pipeline) && is_printable(line);
-    let is_command = COMMANDS.into_iter().any(|command| {
-        bytes.get(..command.len()).is_some_and(|start| start.eq_ignore_ascii_case(command))
-    });
+    let is_command = COMMANDS.into_iter().any(|command| starts_with_ignoring_case(bytes, command));
     // Three words of `set`; memcached has five.
     let is_set = starts_with_ignoring_case(bytes, b"set ")
         && line.iter().filter(|byte| **byte == b' ').count() == 2;

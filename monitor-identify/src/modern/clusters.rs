@@ -183,7 +183,7 @@ fn kafka_versions(payload: &Payload<'_>) -> Option<Identification> {
         && most <= 32;
     let compact_count = usize::from(compact.u8()?).wrapping_sub(1);
     let is_compact = (8..=127).contains(&compact_count)
-        && (0..=64).any(|tags| fills(compact_count, 7, 6 + tags))
+        && (12 + compact_count * 7..=12 + compact_count * 7 + 64).contains(&len)
         && compact.be16()? <= 3
         && compact.be16()? <= compact.be16()?;
     let is_whole = len + 4 == payload.wire_len;

@@ -41,11 +41,11 @@ pub(crate) fn telnet(payload: &Payload<'_>) -> Option<Identification> {
         rest = after;
         options += 1;
     }
-    if options == 0 && payload.may_be(Protocol::Tcp) {
-        return subnegotiation(payload.bytes);
-    }
     if !payload.may_be(Protocol::Tcp) {
         return None;
+    }
+    if options == 0 {
+        return subnegotiation(payload.bytes);
     }
     let mut details = Details::default();
     details.set("options", options);

@@ -24,7 +24,7 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
     }
     let of_size = if len == payload.wire_len { 14 } else { 0 };
     let of_process = if process == 0 { 12 } else { 0 };
-    let of_content = content_bits((kind, status), reader.rest(), len - 8)?;
+    let of_content = content_bits(kind, status, reader.rest(), len - 8)?;
     // A packet that goes on in further segments takes a content that says so.
     if len > payload.wire_len && of_content < 16 {
         return None;
@@ -81,7 +81,7 @@ pub(crate) fn resolution(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 /// Bits of evidence in the content; `None` if it contradicts the type.
-fn content_bits((kind, status): (u8, u8), content: &[u8], len: usize) -> Option<u32> {
+fn content_bits(kind: u8, status: u8, content: &[u8], len: usize) -> Option<u32> {
     match kind {
         // A list of options, the first of which is the version, and which ends with 255.
         PRELOGIN => {

@@ -69,7 +69,6 @@ pub(crate) fn openvpn(payload: &Payload<'_>) -> Option<Identification> {
 }
 
 fn openvpn_packet(bytes: &[u8], wire_len: usize) -> Option<Identification> {
-    const SESSION_LEN: usize = 8;
     let mut reader = Reader::new(bytes);
     let message = match reader.u8()? {
         0x38 => "client's hard reset",
@@ -119,10 +118,12 @@ fn openvpn_packet(bytes: &[u8], wire_len: usize) -> Option<Identification> {
 const CONTROL: u8 = 0x20;
 const ACKNOWLEDGEMENT: u8 = 0x28;
 
+/// Bytes of a session's number.
+const SESSION_LEN: usize = 8;
+
 /// In plain text: the numbers of packets that are acknowledged, with the peer's session behind them,
 /// then the number of this packet.
 fn is_plain_openvpn(opcode: u8, rest: &[u8]) -> bool {
-    const SESSION_LEN: usize = 8;
     let mut reader = Reader::new(rest);
     let Some(count @ 0..=8) = reader.u8() else { return false };
     for _ in 0..count {
@@ -130,8 +131,8 @@ fn is_plain_openvpn(opcode: u8, rest: &[u8]) -> bool {
             return false;
         }
     }
-    let peer = if count > 0 { reader.take(SESSION_LEN) } else { Some(&[1_u8][..]) };
-    if peer.is_none_or(|session| session.iter().all(|byte| *byte == 0)) {
+    let is_no_session = |session: &[u8]| session.iter().all(|byte| *byte == 0);
+    if count > 0 && reader.take(SESSION_LEN).is_none_or(is_no_session) {
         return false;
     }
     match opcode {

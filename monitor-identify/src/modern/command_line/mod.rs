@@ -1,6 +1,6 @@
 //! Command lines without a protocol: reverse and bind shells, and what worms type into Telnet.
 
-use crate::{Grade, Identification, Payload, Verdict, details::Details};
+use crate::{Identification, Payload, Verdict, details::Details};
 
 mod commands;
 mod found;
@@ -27,12 +27,11 @@ pub(crate) fn identify(payload: &Payload<'_>) -> Option<Identification> {
         .or_else(|| phrases::worm(bytes))
         .or_else(|| phrases::phrase(bytes))
         .or_else(|| commands::commands(bytes, bytes.len() < payload.wire_len))?;
-    let grade: Grade = found.grade;
     let mut details = Details::default();
     match found.field {
         // Of both, what follows the first word may be anybody's secret.
         "command" | "commands" => details.set_command(found.field, found.text),
         _ => details.set_text(found.field, found.text),
     }
-    Some(Identification::new(Verdict::Shell, grade, found.reason).with(details))
+    Some(Identification::new(Verdict::Shell, found.grade, found.reason).with(details))
 }

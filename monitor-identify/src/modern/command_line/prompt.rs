@@ -10,7 +10,7 @@ const LONGEST: usize = 96;
 pub(super) fn prompt(bytes: &[u8]) -> Option<Found<'_>> {
     let is_mark = |byte: &u8| matches!(byte, b'$' | b'#' | b'%' | b'>');
     // Most text ends otherwise: colours end with a letter, and a prompt with its mark.
-    let tail = bytes.get(bytes.len().saturating_sub(24)..).unwrap_or(bytes);
+    let tail = &bytes[bytes.len().saturating_sub(24)..];
     if !tail.iter().any(is_mark) {
         return None;
     }
@@ -27,7 +27,7 @@ pub(super) fn prompt(bytes: &[u8]) -> Option<Found<'_>> {
     })
 }
 
-/// Where the last line begins that has more than escape sequences.
+/// Where the last line begins.
 fn start_of_last_line(bytes: &[u8]) -> usize {
     let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
     bytes.iter().rposition(is_end).map_or(0, |end| end + 1)
@@ -64,7 +64,7 @@ fn without_escapes<'a>(line: &[u8], plain: &'a mut [u8; LONGEST]) -> Option<&'a 
     Some(&plain[..len])
 }
 
-/// How sure a line is a prompt; `is_alone` if nothing precedes it.
+/// How sure a line is a prompt; `is_alone` if one line at most precedes it.
 fn grade(line: &[u8], is_alone: bool, bytes: &[u8]) -> Option<Grade> {
     let (body, mark, has_blank) = match line {
         [body @ .., mark, b' '] => (body, *mark, true),
