@@ -15,11 +15,11 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     mm::{MapFlags, MlockAllFlags, ProtFlags, mlockall, mmap, mmap_anonymous},
-    net::{AddressFamily, SocketType, bind},
+    net::{AddressFamily, bind},
     time::Timespec,
 };
 
-use super::{calls::own_socket, patience};
+use super::{calls::udp, patience};
 
 /// The variable that holds the order of the process, which is the test program itself.
 const ORDER: &str = "GHOSTPORT_TEST_STUCK";
@@ -89,8 +89,7 @@ impl Drop for StuckProcess {
 pub fn act_as_ordered() {
     let Ok(order) = env::var(ORDER) else { return };
     let (port, file) = order.split_once(' ').expect("a port and a file");
-    let udp = || own_socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
-    let (tried, used) = (udp(), udp());
+    let [tried, used] = [(); 2].map(|()| udp(AddressFamily::INET));
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let watched = address(port.parse().expect("a port"));
     // Nothing may have to be loaded into memory later, which would wait for the lock.

@@ -12,7 +12,7 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, netdevice::name_to_index, socket_with,
 };
 
-use super::calls::own_socket;
+use super::calls::udp;
 
 /// A packet socket on one interface, for sending only.
 pub struct Wire {
@@ -191,7 +191,7 @@ pub fn bind_to_device(socket: &impl AsFd, interface: &str) {
 
 /// Index of an interface of this thread's namespace.
 pub fn index_of(interface: &str) -> u32 {
-    let socket = own_socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+    let socket = udp(AddressFamily::INET);
     name_to_index(socket, interface).unwrap_or_else(|error| panic!("{interface}: {error}"))
 }
 
@@ -223,7 +223,7 @@ pub fn offload(interface: &str, offload: Offload, on: bool) {
     let mut value = Value { command: offload as u32, data: u32::from(on) };
     let mut request = request_about(interface);
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    let socket = own_socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+    let socket = udp(AddressFamily::INET);
     const SIOCETHTOOL: libc::Ioctl = 0x8946;
     // SAFETY: the request and what it points to live through the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };

@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{
-    AddressFamily, SocketAddrV4, SocketType, bind, listen, sockopt::set_socket_reuseport,
-};
+use rustix::net::{AddressFamily, SocketAddrV4, bind, listen, sockopt::set_socket_reuseport};
 use testkit::{
     agent::Agent,
-    calls::own_socket,
+    calls::tcp,
     eventually,
     world::{HERE, Peer, THERE, in_world},
 };
@@ -48,7 +46,7 @@ fn a_listener_answers_itself() {
 
 /// A listener that shares its port.
 fn sharing_listener() -> OwnedFd {
-    let socket = own_socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let socket = tcp(AddressFamily::INET);
     set_socket_reuseport(&socket, true).expect("an option");
     bind(&socket, &SocketAddrV4::new(HERE, watched())).expect("bound");
     listen(&socket, 8).expect("a listener");
@@ -121,8 +119,7 @@ fn a_client_that_has_the_watched_port_is_no_server() {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8443)).expect("bound");
         let _server = serve(listener);
         let _connection = peer.run(|| {
-            let socket =
-                own_socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+            let socket = tcp(AddressFamily::INET);
             bind(&socket, &SocketAddrV4::new(THERE, watched())).expect("bound");
             rustix::net::connect(&socket, &SocketAddrV4::new(HERE, 8443)).expect("connected");
             socket

@@ -8,10 +8,10 @@ use std::{
 };
 
 use ghostport::api::event::Events;
-use rustix::net::{AddressFamily, SocketType, connect};
+use rustix::net::{AddressFamily, connect};
 use testkit::{
     agent::{Agent, Config},
-    calls::own_socket,
+    calls::udp,
     eventually, eventually_within, patience,
     world::{in_world, set_sysctl},
 };
@@ -89,7 +89,7 @@ fn finds_a_socket_whose_events_were_lost() {
         // The only port that the kernel may choose.
         let range = format!("{0} {0}", watched());
         set_sysctl("net/ipv4/ip_local_port_range", &range);
-        let socket = own_socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+        let socket = udp(AddressFamily::INET);
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
         connect(&socket, &nobody).expect("connected");
         set_sysctl("net/ipv4/ip_local_port_range", "32768 60999");

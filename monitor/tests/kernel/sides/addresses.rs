@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{AddressFamily, SocketType, bind, sockopt};
+use rustix::net::{AddressFamily, bind, sockopt};
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, finish, ghostport},
-    calls::own_socket,
+    calls::udp,
     eventually, scaled, sh,
     wire::{Wire, index_of},
     world::{HERE, THERE, in_world, set_sysctl},
@@ -113,7 +113,7 @@ fn bound_nonlocally(address: IpAddr) -> OwnedFd {
 }
 
 fn bound_transparently(address: IpAddr) -> OwnedFd {
-    let bound = own_socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+    let bound = udp(AddressFamily::INET);
     sockopt::set_ip_freebind(&bound, false).expect("an option");
     testkit::wire::make_transparent(&bound);
     bind(&bound, &SocketAddr::new(address, watched())).expect("bound");

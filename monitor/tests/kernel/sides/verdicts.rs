@@ -17,11 +17,11 @@ use monitor_kernel::{
     interfaces::{Interface, Link},
     local_addresses::LocalAddresses,
 };
-use rustix::net::{AddressFamily, SocketType, sockopt::set_socket_linger};
+use rustix::net::{AddressFamily, sockopt::set_socket_linger};
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, finish, ghostport},
-    calls::own_socket,
+    calls::tcp,
     eventually, sh,
     wire::{Wire, index_of},
     world::{HERE, Peer, THERE, in_world, netns_inode},
@@ -441,7 +441,7 @@ fn count_who_began(peer: &Peer) {
 
 /// A connection to `address` from a port of the caller's choice.
 fn connect_from(port: u16, address: SocketAddr) -> TcpStream {
-    let socket = own_socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let socket = tcp(AddressFamily::INET);
     rustix::net::bind(&socket, &SocketAddr::from((THERE, port))).expect("bound");
     rustix::net::connect(&socket, &address).expect("connected");
     socket.into()
