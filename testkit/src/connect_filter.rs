@@ -8,7 +8,10 @@ use std::{
     process,
 };
 
-use super::bpf::{LINK_CREATE, load, open};
+use super::{
+    bpf::{LINK_CREATE, load, open},
+    kernel::unified_hierarchy,
+};
 
 const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
 const CGROUP_INET4_CONNECT: u32 = 10;
@@ -24,10 +27,7 @@ pub struct RefusedConnects {
 impl RefusedConnects {
     /// Makes one. `None` where there is no unified hierarchy.
     pub fn new() -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("mounts");
-        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let root = mounts.find_map(|fields| (fields[2] == "cgroup2").then(|| fields[1].to_owned()));
-        let folder = PathBuf::from(root?).join(format!("ghostport-test-{}", process::id()));
+        let folder = unified_hierarchy()?.join(format!("ghostport-test-{}", process::id()));
         fs::create_dir(&folder).expect("a control group");
         let refuse = [(0xb7, 0x00, 0, 0), (0x95, 0x00, 0, 0)];
         let program = load(PROG_TYPE_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT, "refuses", &refuse);

@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio, id},
 };
 
-use super::{eventually, sh, try_sh, world::World};
+use super::{eventually, kernel::unified_hierarchy, sh, try_sh, world::World};
 
 /// Where distributions put it.
 const PROGRAMS: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
@@ -64,7 +64,7 @@ impl Systemd {
     pub fn boot(world: &World) -> Result<Self, &'static str> {
         let program = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
         let program = program.ok_or("no systemd is installed")?;
-        let hierarchy = hierarchy().ok_or("no unified hierarchy of control groups")?;
+        let hierarchy = unified_hierarchy().ok_or("no unified hierarchy of control groups")?;
         let group = hierarchy.join(format!("ghostport-test-{}.slice", id()));
         fs::create_dir(&group).expect("a group");
         let units = world.path("units");
@@ -168,11 +168,4 @@ fn remove(group: &Path) {
         }
     }
     let _ = fs::remove_dir(group);
-}
-
-/// Where the unified hierarchy is mounted.
-fn hierarchy() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("mounts");
-    let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    Some(mounts.find(|fields| fields[2] == "cgroup2")?[1].into())
 }

@@ -14,6 +14,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use testkit::{
     child::take_stdin_from,
     eventually,
+    kernel::unified_hierarchy,
     namespaces::spawn_with_own_descriptors,
     world::{in_world, port},
 };
@@ -139,10 +140,7 @@ struct Group {
 
 impl Group {
     fn make(path: &str) -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("mounts");
-        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let mount = mounts.find(|fields| fields[2] == "cgroup2")?[1].to_owned();
-        let mut folder = PathBuf::from(mount);
+        let mut folder = unified_hierarchy()?;
         let mut made = Vec::new();
         for part in path.split('/') {
             folder.push(part);
