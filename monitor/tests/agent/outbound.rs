@@ -21,12 +21,7 @@ fn config() -> Config {
 
 /// An agent whose hook is attached, for a port that is dormant. `None` where no mechanism serves it.
 fn agent(world: &World) -> Option<Agent> {
-    let agent = Agent::start(world, &config());
-    let hook = agent.hook_at_start("connect", None);
-    if hook["mechanism"].is_null() {
-        eprintln!("skipped: {}", hook["reason"]);
-        return None;
-    }
+    let agent = Agent::start_hooked(world, &config(), "connect")?;
     eventually("a port that is dormant", || (seen(&agent).dormant == Some(true)).then_some(()));
     Some(agent)
 }

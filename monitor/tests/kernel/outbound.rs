@@ -9,14 +9,15 @@ use std::{
 
 use monitor_common::call_share::OF_PROCESS;
 use rustix::{
-    net::{AddressFamily, SocketType, connect, socket},
+    fs::{MemfdFlags, memfd_create},
+    net::{AddressFamily, SocketType, connect, ipproto},
     process::Uid,
     thread::set_thread_res_uid,
 };
 use serde_json::{Value, json};
 use testkit::{
     agent::{Agent, Config, repeats},
-    calls::{tcp, udp},
+    calls::{NOBODY, own_socket, tcp, udp},
     child::forked,
     connect_filter::RefusedConnects,
     eventually, eventually_within, is_emulated, uring,
@@ -31,13 +32,7 @@ const ELSEWHERE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 9);
 
 /// An agent whose hook is attached. `None` where no mechanism serves it, and why.
 fn agent(world: &World, config: &Config) -> Option<Agent> {
-    let agent = Agent::start(world, config);
-    let hook = agent.hook_at_start("connect", None);
-    if hook["mechanism"].is_null() {
-        eprintln!("skipped: {}", hook["reason"]);
-        return None;
-    }
-    Some(agent)
+    Agent::start_hooked(world, config, "connect")
 }
 
 fn connects(agent: &Agent) -> Vec<Value> {
@@ -220,7 +215,7 @@ fn what_is_sent_to_this_host_or_to_another_port_is_no_event() {
         }
         let _ = TcpStream::connect_timeout(&(THERE, port(1)).into(), Duration::from_millis(100));
         // A raw socket has no port.
-        let raw = socket(AddressFamily::INET, SocketType::RAW, Some(rustix::net::ipproto::ICMP));
+        let raw = own_socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP));
         let _ = connect(raw.expect("a socket"), &SocketAddr::from((THERE, port(0))));
         assert_eq!(connects_so_far(&agent), [] as [Value; 0]);
     });
@@ -305,8 +300,7 @@ fn a_flood_of_connects_hides_no_bind() {
 
 /// Sends to addresses of its own, one call each, as an unprivileged user. Returns how many.
 fn flood(client: &std::os::fd::OwnedFd, port: u16, end: Instant) -> u64 {
-    const NOBODY: u32 = 65534;
-    let file = tempfile();
+    let file = memfd_create(c"calls", MemfdFlags::CLOEXEC).expect("a file");
     let child = forked(|| {
         let nobody = Uid::from_raw(NOBODY);
         let is_unprivileged = set_thread_res_uid(nobody, nobody, nobody).is_ok();
@@ -323,9 +317,4 @@ fn flood(client: &std::os::fd::OwnedFd, port: u16, end: Instant) -> u64 {
     let mut bytes = [0; 8];
     rustix::io::pread(&file, &mut bytes, 0).expect("a number");
     u64::from_ne_bytes(bytes)
-}
-
-fn tempfile() -> std::fs::File {
-    let flags = rustix::fs::MemfdFlags::empty();
-    rustix::fs::memfd_create(c"calls", flags).expect("a file").into()
 }

@@ -62,6 +62,18 @@ impl Agent {
         Self::launch(world, config, command)
     }
 
+    /// Starts one of which a hook is attached, and waits until it is ready. `None` where no mechanism
+    /// serves that hook here, and why is printed.
+    pub fn start_hooked(world: &World, config: &Config, hook: &str) -> Option<Self> {
+        let agent = Self::start(world, config);
+        let found = agent.hook_at_start(hook, None);
+        if found["mechanism"].is_null() {
+            eprintln!("skipped: {}", found["reason"]);
+            return None;
+        }
+        Some(agent)
+    }
+
     /// Starts one by a command that lacks nothing but the configuration, and waits until it is
     /// ready.
     pub fn launch(world: &World, config: &Config, mut command: Command) -> Self {

@@ -12,13 +12,11 @@ use rustix::{process::Uid, thread::set_thread_res_uid};
 use serde_json::Value;
 use testkit::{
     agent::{Agent, Config, repeats},
+    calls::NOBODY,
     child::forked,
     eventually, is_emulated,
     world::{in_world, port},
 };
-
-/// The user `nobody` of most systems.
-const NOBODY: u32 = 65534;
 
 /// Binds of the process that must not be hidden, and the time between two of them: with their closes
 /// they stay within the share of a process.
