@@ -5,19 +5,16 @@ use std::collections::BTreeMap;
 use aya::programs::XdpMode;
 use serde_json::Value;
 use testkit::{
-    agent::{Agent, finish, ghostport, stdout},
+    agent::Agent,
     programs::Programs,
     world::{Peer, World, in_world},
 };
 
-use super::support::config;
+use super::support::{config, doctor_document};
 
 /// The lines of doctor about blind spots, by their names.
 fn blind_spots(world: &World) -> BTreeMap<String, String> {
-    let output =
-        finish(ghostport().args(["doctor", "--json", "--config"]).arg(config().write(world)));
-    let document: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", stdout(&output)));
+    let (_, document) = doctor_document(world);
     let facts = document["facts"].as_array().expect("facts").iter();
     let facts = facts.filter(|fact| fact["group"] == "Blind spots");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();

@@ -9,7 +9,7 @@ use std::{
 use monitor_kernel::sys::detach_link;
 use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config, PINS, finish, ghostport},
+    agent::{Agent, Config, PINS},
     eventually,
     metrics::Metrics,
     programs::without_tcx,
@@ -18,7 +18,8 @@ use testkit::{
 };
 
 use super::support::{
-    await_hooked, await_packets, binds, config, packets, send, veth_world, watched,
+    await_hooked, await_packets, binds, config, doctor_document, doctors_fact, packets, send,
+    veth_world, watched,
 };
 
 /// The pins of a hook's links.
@@ -218,12 +219,6 @@ fn a_start_attaches_what_was_detached_without_an_agent() {
     });
 }
 
-fn doctor_document(world: &World) -> (Option<i32>, Value) {
-    let path = config().write(world);
-    let output = finish(ghostport().args(["doctor", "--json", "--config"]).arg(path));
-    (output.status.code(), serde_json::from_slice(&output.stdout).expect("a document"))
-}
-
 fn doctor(world: &World) -> (Option<i32>, Value) {
     let (code, document) = doctor_document(world);
     let hooks = document["hooks"].as_array().expect("hooks").clone();
@@ -256,11 +251,7 @@ fn doctor_shows_a_detached_hook_of_an_agent_that_hangs() {
 fn doctor_shows_a_hook_that_does_not_run() {
     in_world(|world| {
         let agent = Agent::start(world, &config().on(&["lo"]));
-        let runs = || {
-            let (_, document) = doctor_document(world);
-            let facts = document["facts"].as_array().expect("facts").clone();
-            facts.into_iter().find(|fact| fact["name"] == "runs").expect("a fact")
-        };
+        let runs = || doctors_fact(world, "runs");
         let fact = runs();
         assert_eq!(fact["ok"], true, "{fact}");
         assert_eq!(fact["value"], "6 of 6 hooks ran in 200 ms");

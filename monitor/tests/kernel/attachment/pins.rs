@@ -11,16 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
 use testkit::{
     agent::{Agent, PINS, finish, ghostport},
+    privileges::SOMEBODY,
     world::{World, in_world},
 };
 
-use super::support::{binds, config, watched};
-
-/// A user who is not the agent's.
-const MALLORY: u32 = 4711;
+use super::support::{binds, config, doctors_fact, watched};
 
 fn pin(path: &str) -> PathBuf {
     Path::new(PINS).join(path)
@@ -153,14 +150,6 @@ fn lost_maps_take_the_links_along() {
     });
 }
 
-fn doctors_word(world: &World) -> Value {
-    let path = config().write(world);
-    let output = finish(ghostport().args(["doctor", "--json", "--config"]).arg(path));
-    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
-    let facts = document["facts"].as_array().expect("facts");
-    facts.iter().find(|fact| fact["name"] == "bpffs").expect("a fact").clone()
-}
-
 /// Another folder is used as long as the one of that name is not the agent's.
 #[track_caller]
 fn is_not_used(world: &World, why: &str) {
@@ -168,7 +157,7 @@ fn is_not_used(world: &World, why: &str) {
     let (agent, counted) = sees_a_bind(world);
     assert_eq!(counted, 1);
     assert!(agent.log().contains(why), "{}", agent.log());
-    let fact = doctors_word(world);
+    let fact = doctors_fact(world, "bpffs");
     assert_eq!(fact["ok"], false, "{fact}");
     assert!(fact["value"].as_str().expect("text").contains(why), "{fact}");
     let [squatted, used] = &folders()[..] else { panic!("{:?}", folders()) };
@@ -189,7 +178,7 @@ fn is_not_used(world: &World, why: &str) {
 fn a_folder_of_another_user_is_not_used() {
     in_world(|world| {
         fs::create_dir(PINS).expect("a folder");
-        chown(PINS, Some(MALLORY), Some(MALLORY)).expect("owned");
+        chown(PINS, Some(SOMEBODY), Some(SOMEBODY)).expect("owned");
         is_not_used(world, "belongs to user 4711");
     });
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use aya::programs::TcAttachType;
+use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, finish, ghostport, json},
     eventually,
     frames::plain_udp,
     programs::tcx_programs,
@@ -97,4 +98,18 @@ pub(super) fn veth_world(world: &World, config: &Config) -> (Peer, Agent) {
 
 pub(super) fn config() -> Config {
     Config::new([watched()]).on(&["gp*"])
+}
+
+/// The exit code of `doctor`, and its document.
+pub(super) fn doctor_document(world: &World) -> (Option<i32>, Value) {
+    let path = config().write(world);
+    let output = finish(ghostport().args(["doctor", "--json", "--config"]).arg(path));
+    (output.status.code(), json(&output))
+}
+
+/// What doctor says of one fact.
+pub(super) fn doctors_fact(world: &World, name: &str) -> Value {
+    let (_, document) = doctor_document(world);
+    let facts = document["facts"].as_array().expect("facts");
+    facts.iter().find(|fact| fact["name"] == name).expect("a fact").clone()
 }
