@@ -230,16 +230,20 @@ fn answer_frames() -> Background {
     })
 }
 
+/// Drops what a packet socket sees as well, so that the stack does not answer it.
+fn without_the_stacks_answer() {
+    nft(&format!(
+        "table ip filter {{ chain in {{ type filter hook input priority 0;
+         udp dport {} drop; }}; }}",
+        watched()
+    ));
+}
+
 #[test]
 fn a_process_that_answers_by_a_packet_socket_is_named() {
     in_world(|world| {
         let peer = world.peer();
-        // Without the stack's own answer.
-        nft(&format!(
-            "table ip filter {{ chain in {{ type filter hook input priority 0;
-             udp dport {} drop; }}; }}",
-            watched()
-        ));
+        without_the_stacks_answer();
         let agent = Agent::start(world, &config());
         assert!(!ask(&peer, watched(), Duration::from_millis(300)));
         assert_not_answered(&agent, "probed");
@@ -261,11 +265,7 @@ fn a_process_that_answers_by_a_packet_socket_is_named() {
 fn a_packet_socket_that_is_gone_before_the_scan_is_named_too() {
     in_world(|world| {
         let peer = world.peer();
-        nft(&format!(
-            "table ip filter {{ chain in {{ type filter hook input priority 0;
-             udp dport {} drop; }}; }}",
-            watched()
-        ));
+        without_the_stacks_answer();
         let agent = Agent::start(world, &config());
         let answering = answer_frames();
         eventually("the event of the capture", || {

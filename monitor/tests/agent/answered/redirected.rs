@@ -1,9 +1,9 @@
 //! Packets that a rule leads elsewhere.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::Read as _,
     net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
-    process, thread,
+    process,
     time::Duration,
 };
 
@@ -16,8 +16,8 @@ use testkit::{
 };
 
 use super::support::{
-    Background, Expected, SERVER, ask, assert_answered, backend, check, config, connect, echo, nft,
-    own_name, serve, view, watched,
+    Expected, SERVER, ask, assert_answered, backend, check, config, connect, echo, nft, own_name,
+    serve, serve_and_close, view, watched,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -66,13 +66,13 @@ fn a_redirected_port_is_answered_by_the_server_behind_it() {
     });
 }
 
-/// Accepts connections, answers each with a word and closes it.
-fn serve_and_close(listener: TcpListener) -> Background {
-    listener.set_nonblocking(true).expect("not blocking");
-    Background::repeat(move || match listener.accept() {
-        Ok((mut connection, _)) => drop(connection.write_all(b"hi")),
-        Err(_) => thread::sleep(Duration::from_millis(10)),
-    })
+/// A rule that leads TCP to the server.
+fn redirect() -> String {
+    format!(
+        "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
+         tcp dport {} redirect to :{SERVER}; }}; }}",
+        watched()
+    )
 }
 
 #[test]
@@ -80,10 +80,7 @@ fn connections_that_are_over_do_not_outlive_their_rule() {
     in_world(|world| {
         let peer = world.peer();
         let port = watched();
-        nft(&format!(
-            "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
-             tcp dport {port} redirect to :{SERVER}; }}; }}"
-        ));
+        nft(&redirect());
         let _web = serve_and_close(TcpListener::bind((HERE, SERVER)).expect("bound"));
         // The server closes first: the client leaves no socket in TIME_WAIT, which talks on the port.
         let mut connection = connect(&peer, port);
@@ -110,11 +107,7 @@ fn the_agent_says_that_a_way_is_over_when_its_rule_is_gone() {
     in_world(|world| {
         let peer = world.peer();
         let port = watched();
-        let redirect = format!(
-            "table ip nat {{ chain pre {{ type nat hook prerouting priority -100;
-             tcp dport {port} redirect to :{SERVER}; }}; }}"
-        );
-        nft(&redirect);
+        nft(&redirect());
         let web = serve(TcpListener::bind((HERE, SERVER)).expect("bound"));
         let agent = Agent::start(world, &config());
         let connection = connect(&peer, port);
@@ -134,7 +127,7 @@ fn the_agent_says_that_a_way_is_over_when_its_rule_is_gone() {
         });
         let way = view(&agent)["answered_by"][0].clone();
         assert_eq!((&way["in_use"], &way["connections"]), (&json!(false), &json!(0)), "{way:#}");
-        nft(&redirect);
+        nft(&redirect());
         eventually_within(2 * patience(), "it is back", || {
             (view(&agent)["answered_by"][0]["in_use"] == true).then_some(())
         });

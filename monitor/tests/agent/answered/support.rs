@@ -78,12 +78,24 @@ impl Drop for Background {
 
 /// Accepts connections, answers each with a word and keeps it open.
 pub(super) fn serve(listener: TcpListener) -> Background {
-    listener.set_nonblocking(true).expect("not blocking");
     let mut open = Vec::new();
+    answer_each(listener, move |connection| open.push(connection))
+}
+
+/// Accepts connections, answers each with a word and closes it.
+pub(super) fn serve_and_close(listener: TcpListener) -> Background {
+    answer_each(listener, drop)
+}
+
+fn answer_each(
+    listener: TcpListener,
+    mut then: impl FnMut(TcpStream) + Send + 'static,
+) -> Background {
+    listener.set_nonblocking(true).expect("not blocking");
     Background::repeat(move || match listener.accept() {
         Ok((mut connection, _)) => {
             let _ = connection.write_all(b"hi");
-            open.push(connection);
+            then(connection);
         }
         Err(_) => thread::sleep(Duration::from_millis(10)),
     })
