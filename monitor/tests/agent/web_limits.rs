@@ -16,11 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{process::Uid, thread::set_thread_res_uid};
 use testkit::{
-    agent::{Agent, Config, LISTEN, finish, stdout},
+    agent::{Agent, Config, LISTEN, finish, repeats, stdout},
+    calls::as_user,
     certificates::{authority, large_key},
     eventually,
+    metrics::Metrics,
+    sh,
     world::{World, in_world, port},
 };
 use tokio_rustls::rustls::{
@@ -35,14 +37,9 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// Runs work on a thread of another user, whose sockets are that user's.
 fn as_other<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let user = Uid::from_raw(OTHER);
-            set_thread_res_uid(user, user, user).expect("another user");
-            work()
-        });
-        thread.join().expect("no panic")
-    })
+    let mut result = None;
+    as_user("other", OTHER, OTHER, || result = Some(work()));
+    result.expect("it has worked")
 }
 
 fn connect() -> TcpStream {
@@ -64,6 +61,11 @@ fn status(user: u32, arguments: &str, url: &str) -> u16 {
     ]);
     command.args(arguments.split_ascii_whitespace()).arg(url);
     stdout(&finish(&mut command)).trim().parse().expect("a status")
+}
+
+/// What curl gets as root.
+fn body(url: &str) -> String {
+    stdout(&finish(Command::new("curl").args(["-sk", "-m", "20", url])))
 }
 
 #[track_caller]
@@ -207,11 +209,7 @@ fn handshakes_with_a_large_key_cost_no_event() {
             }
             stop.store(true, Ordering::Relaxed);
         });
-        let text = || {
-            let mut command = Command::new("curl");
-            command.args(["-s", "-k", "-m", "20", &https]);
-            testkit::metrics::Metrics::parse(stdout(&finish(&mut command)))
-        };
+        let text = || Metrics::parse(body(&https));
         let number = port(0).to_string();
         let counted = text().sum("ghostport_binds_total", &[("port", &number)]);
         assert_eq!(counted, BINDS, "binds that the kernel counted");
@@ -224,7 +222,7 @@ fn handshakes_with_a_large_key_cost_no_event() {
                 let is_bind = event["event.name"] == "ghostport.bind"
                     || event["ghostport.summary_of"] == "bind";
                 (is_bind && event["network.local.port"] == u64::from(port(0)))
-                    .then(|| testkit::agent::repeats(event))
+                    .then(|| repeats(event))
             };
             let told: u64 = agent.events().iter().filter_map(of_port).sum();
             (told >= BINDS).then_some(())
@@ -310,8 +308,7 @@ fn a_fifo_in_the_place_of_a_file_stops_nothing() {
         for name in ["server.crt", "server.key", "web.yml", "ghostport.yaml"] {
             let path = world.path(name);
             fs::rename(&path, world.path("aside")).expect("renamed");
-            let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo");
-            assert!(made.success());
+            sh(&format!("mkfifo {}", path.display()));
             assert_soon(name, 0, "", &https);
             assert_eq!(status(0, "", &METRICS.replace("http", "https")), 401, "{name}");
             agent.signal(rustix::process::Signal::HUP);
@@ -326,7 +323,7 @@ fn a_fifo_in_the_place_of_a_file_stops_nothing() {
         }
         let path = world.path("server.crt");
         fs::remove_file(&path).expect("removed");
-        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        sh(&format!("mkfifo {}", path.display()));
         let _ = status(0, "", &https);
         let start = Instant::now();
         assert_eq!(agent.terminate().code(), Some(0));
@@ -352,10 +349,7 @@ fn an_empty_web_configuration_opens_nothing() {
             assert_eq!(status(0, "", &known), 200, "{text:?}");
             agent.signal(rustix::process::Signal::HUP);
             eventually("a refused reload", || {
-                let mut command = Command::new("curl");
-                command.args(["-sk", "-m", "20", &known]);
-                let text = stdout(&finish(&mut command));
-                text.contains("ghostport_config_reload_success 0").then_some(())
+                body(&known).contains("ghostport_config_reload_success 0").then_some(())
             });
             assert_eq!(status(0, "", &https), 401, "{text:?} after the reload");
         }
