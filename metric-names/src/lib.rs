@@ -16,15 +16,29 @@ pub struct Metric {
     pub kind: MetricType,
     /// Names of the labels, in the order in which values are given.
     pub labels: &'static [&'static str],
+    /// When its series began to count; `None` for gauges, and where that differs between its series.
+    pub origin: Option<Origin>,
+}
+
+/// When a counter began to count from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// When the kernel's maps were created: they outlive the agent, and end with the boot.
+    Maps,
+    /// When the ledger began: it outlives the boot.
+    Ledger,
+    /// When the agent started.
+    Agent,
 }
 
 macro_rules! metrics {
-    ($($(#[$doc:meta])* $constant:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+    ($($(#[$doc:meta])* $constant:ident: $kind:ident $(since $origin:ident)? $name:literal [$($label:literal),*] $help:literal;)+) => {
         $($(#[$doc])* pub const $constant: Metric = Metric {
             name: $name,
             help: $help,
             kind: MetricType::$kind,
             labels: &[$($label),*],
+            origin: origin!($($origin)?),
         };)+
 
         /// All of them.
@@ -32,37 +46,46 @@ macro_rules! metrics {
     };
 }
 
+macro_rules! origin {
+    () => {
+        None
+    };
+    ($origin:ident) => {
+        Some(Origin::$origin)
+    };
+}
+
 metrics! {
     /// Packets by end and direction.
-    PACKETS: COUNTER "ghostport_packets_total"
+    PACKETS: COUNTER since Maps "ghostport_packets_total"
         ["interface", "role", "port", "protocol", "direction", "side"]
         "Packets of a watched port; side is local when the port is this host's end; a sum over role edge has no packet twice.";
     /// Bytes by end and direction.
-    BYTES: COUNTER "ghostport_bytes_total"
+    BYTES: COUNTER since Maps "ghostport_bytes_total"
         ["interface", "role", "port", "protocol", "direction", "side"]
         "Ethernet frame bytes of those packets, without frame check sequence.";
     /// SYN without ACK.
-    CONNECTION_ATTEMPTS: COUNTER "ghostport_connection_attempts_total"
+    CONNECTION_ATTEMPTS: COUNTER since Maps "ghostport_connection_attempts_total"
         ["interface", "role", "port", "direction", "side"]
         "TCP segments with SYN and without ACK.";
     /// Packets without a port.
-    UNCLASSIFIED_PACKETS: COUNTER "ghostport_unclassified_packets_total"
+    UNCLASSIFIED_PACKETS: COUNTER since Maps "ghostport_unclassified_packets_total"
         ["interface", "direction", "cause"]
         "Packets that could not be attributed to a port.";
     /// Bind attempts.
-    BINDS: COUNTER "ghostport_binds_total" ["port", "protocol", "result"]
+    BINDS: COUNTER since Maps "ghostport_binds_total" ["port", "protocol", "result"]
         "Attempts to bind a socket to a watched port.";
     /// Listening.
-    LISTENS: COUNTER "ghostport_listens_total" ["port"]
+    LISTENS: COUNTER since Maps "ghostport_listens_total" ["port"]
         "TCP and SCTP sockets that began to listen on a watched port.";
     /// Closing.
-    CLOSES: COUNTER "ghostport_closes_total" ["port", "protocol"]
+    CLOSES: COUNTER since Maps "ghostport_closes_total" ["port", "protocol"]
         "Sockets that gave a watched port back.";
     /// Binds by unexpected processes.
-    UNEXPECTED_BINDS: COUNTER "ghostport_unexpected_binds_total" ["port", "protocol"]
+    UNEXPECTED_BINDS: COUNTER since Ledger "ghostport_unexpected_binds_total" ["port", "protocol"]
         "Successful binds to a watched port by callers that its expect list does not name.";
     /// Answers that no socket explains.
-    ANSWERS_WITHOUT_SOCKET: COUNTER "ghostport_answers_without_socket_total" ["port", "protocol"]
+    ANSWERS_WITHOUT_SOCKET: COUNTER since Ledger "ghostport_answers_without_socket_total" ["port", "protocol"]
         "Connections accepted and datagrams answered from an address of this host on a watched port that no socket holds.";
     /// Holders.
     BOUND_SOCKETS: GAUGE "ghostport_bound_sockets" ["port", "protocol"]
@@ -83,16 +106,16 @@ metrics! {
     DORMANT: GAUGE "ghostport_dormant" ["port"]
         "1 for a watched port that is dormant.";
     /// Awakenings.
-    AWAKENINGS: COUNTER "ghostport_awakenings_total" ["port", "cause", "expected"]
+    AWAKENINGS: COUNTER since Ledger "ghostport_awakenings_total" ["port", "cause", "expected"]
         "First packets or binds on a dormant port; expected is true for a bind or socket of an owner that its expect list names.";
     /// Gaps.
-    COVERAGE_GAP: COUNTER "ghostport_coverage_gap_seconds_total" []
+    COVERAGE_GAP: COUNTER since Ledger "ghostport_coverage_gap_seconds_total" []
         "Time in which no agent looked; it does not count towards dormancy.";
     /// Remote addresses.
     SOURCES: GAUGE "ghostport_sources" ["port", "protocol"]
         "Distinct remote addresses on a watched port in the last five minutes; an estimate, with a standard error of 5 percent; absent for none.";
     /// Verdicts.
-    PAYLOADS_IDENTIFIED: COUNTER "ghostport_payloads_identified_total" ["port", "protocol", "verdict"]
+    PAYLOADS_IDENTIFIED: COUNTER since Agent "ghostport_payloads_identified_total" ["port", "protocol", "verdict"]
         "Conversations on a watched port by what their first payload is; a verdict has a series from its first sight on.";
     /// Payloads that were not identified.
     PAYLOADS_SKIPPED: COUNTER "ghostport_payloads_skipped_total" ["cause"]
@@ -108,7 +131,7 @@ metrics! {
     HOOK_ATTACHED: GAUGE "ghostport_hook_attached" ["hook", "mechanism", "interface"]
         "1 for a hook that is attached, 0 for one that no mechanism serves.";
     /// Hooks that were detached behind the agent.
-    HOOKS_LOST: COUNTER "ghostport_hooks_lost_total" ["hook"]
+    HOOKS_LOST: COUNTER since Agent "ghostport_hooks_lost_total" ["hook"]
         "Times that something other than ghostport detached a hook; it is attached again.";
     /// Lost events.
     EVENTS_LOST: COUNTER "ghostport_events_lost_total" ["stage"]
@@ -117,13 +140,13 @@ metrics! {
     KERNEL_ERRORS: COUNTER "ghostport_kernel_errors_total" ["cause"]
         "What the kernel side could not do, by cause.";
     /// Reads of processes that were given up.
-    PROCESS_READS_ABANDONED: COUNTER "ghostport_process_reads_abandoned_total" ["reason"]
+    PROCESS_READS_ABANDONED: COUNTER since Agent "ghostport_process_reads_abandoned_total" ["reason"]
         "Reads of a process or its files that were given up: not ended in time (timeout), or not begun because others hang (refused).";
     /// Progress of the pipeline.
     PIPELINE_BUSY: GAUGE "ghostport_pipeline_busy_seconds" []
         "Time that the agent has worked on the event that it works on, 0 without one; others wait meanwhile.";
     /// Scans of sockets whose result contradicted the events.
-    HOLDER_DIFFERENCES: COUNTER "ghostport_holder_differences_total" []
+    HOLDER_DIFFERENCES: COUNTER since Agent "ghostport_holder_differences_total" []
         "Times that a look at all sockets found a port held, or free, and the events said otherwise.";
     /// Fill of maps.
     MAP_ENTRIES: GAUGE "ghostport_map_entries" ["map"]
@@ -150,7 +173,7 @@ metrics! {
     BUILD_INFO: GAUGE "ghostport_build_info" ["version", "revision", "kernel"]
         "Version of the agent and of the kernel it runs on; always 1.";
     /// Processor time.
-    PROCESS_CPU_SECONDS: COUNTER "process_cpu_seconds_total" []
+    PROCESS_CPU_SECONDS: COUNTER since Agent "process_cpu_seconds_total" []
         "Total user and system CPU time spent in seconds.";
     /// Descriptors.
     PROCESS_OPEN_FDS: GAUGE "process_open_fds" []

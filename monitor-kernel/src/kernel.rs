@@ -354,6 +354,12 @@ impl Kernel {
         &self.counters_id
     }
 
+    /// When the counters began, `CLOCK_BOOTTIME` in nanoseconds: that is their id. `None` if their marker
+    /// has another one.
+    pub fn counting_since_ns(&self) -> Option<u64> {
+        self.counters_id.parse().ok()
+    }
+
     /// Whether an earlier agent created the counters, which then include the time between the agents.
     pub const fn counters_adopted(&self) -> bool {
         self.counters_adopted

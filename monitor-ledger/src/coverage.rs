@@ -103,6 +103,12 @@ impl CoverageClock {
         self.gap_ns
     }
 
+    /// Covered time and gaps up to `boottime_ns`.
+    pub(super) const fn since_begin_ns(&self, boottime_ns: u64) -> u64 {
+        let unread = boottime_ns.saturating_sub(self.last_reading_ns);
+        self.covered_ns.saturating_add(self.gap_ns).saturating_add(unread)
+    }
+
     /// Time of the last reading, `CLOCK_BOOTTIME`, nanoseconds.
     pub(super) const fn last_reading_ns(&self) -> u64 {
         self.last_reading_ns

@@ -262,6 +262,11 @@ impl Ledger {
         Duration::from_nanos(self.clock.gap_ns())
     }
 
+    /// How long ago the ledger began, as of `now`, gaps included.
+    pub const fn time_since_begin(&self, now: ClockReading) -> Duration {
+        Duration::from_nanos(self.clock.since_begin_ns(now.boottime_ns))
+    }
+
     /// Returns what has changed since the last call, for the store.
     pub fn take_changes(&mut self) -> Changes {
         let last_reading_ns = self.clock.last_reading_ns();

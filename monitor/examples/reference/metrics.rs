@@ -15,7 +15,7 @@ pub(crate) fn page() -> String {
         "# Metrics\n\n\
          Source: `metric-names/src/lib.rs`. [The runbook](../runbook.md) says what the alerts \
          on these metrics mean.\n\n\
-         `GET /metrics` answers in Prometheus' text format 0.0.4. Counters are read from the kernel \
+         `GET /metrics` answers in Prometheus' text format 0.0.4, or in OpenMetrics 1.0 where `Accept` asks for it. Counters are read from the kernel \
          when the request comes in; they survive the agent. No label ever carries a process, a \
          command, an address, a container or a user, but those of `ghostport_holder_info`, \
          which has to be asked for (`metrics.holder_info`).\n\n{}",

@@ -10,6 +10,7 @@ use anyhow::Result;
 use tokio::sync::watch;
 
 use super::{
+    clock,
     lock::lock,
     pipeline::Pipeline,
     selftest::SelftestRunner,
@@ -30,7 +31,8 @@ use crate::{
         broadcast::{Subscribed, Subscriber},
     },
     metrics::{
-        self, AgentStatus, Exposition, HolderInfo, IdentifiedCounts, LedgerFacts, ProcessFacts,
+        self, AgentStatus, Exposition, ExpositionFormat, HolderInfo, IdentifiedCounts, LedgerFacts,
+        Origins, ProcessFacts,
     },
     process,
     sinks::EventQueue,
@@ -42,7 +44,7 @@ use monitor_kernel::{
     Kernel,
     hooks::{HookMechanism, HookStatus},
 };
-use monitor_ledger::PortFacts;
+use monitor_ledger::{ClockReading, Ledger, PortFacts};
 
 /// A client of a selftest may be without privileges (`net.ipv4.ip_unprivileged_port_start`).
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
@@ -167,7 +169,8 @@ pub(super) fn exposition(answers: &Answers, queue: EventQueue, store: StoreQueue
     let (kernel, status) = (Arc::clone(&answers.kernel), Arc::clone(&answers.status));
     let (pipeline, scanner) = (answers.pipeline.clone(), Arc::clone(&answers.scanner));
     let config = answers.config.clone();
-    Arc::new(move || {
+    let origins = origins(&lock(&kernel), &pipeline.ledger(), clock::now());
+    Arc::new(move |format| {
         let snapshot = lock(&kernel).snapshot()?;
         let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());
         let mut status = lock(&status).clone();
@@ -183,6 +186,12 @@ pub(super) fn exposition(answers: &Answers, queue: EventQueue, store: StoreQueue
         status.selftest = SelftestResult::read(Path::new(selftest::FOLDER));
         // Where /proc cannot be read its series are absent.
         let own = ProcessFacts::read().ok();
-        metrics::render(&snapshot, &ledger, &status, own.as_ref())
+        let origins = Some(&origins).filter(|_| format == ExpositionFormat::OpenMetrics);
+        metrics::render(&snapshot, &ledger, &status, own.as_ref(), origins)
     })
+}
+
+/// When the counters of an agent that starts now began.
+fn origins(kernel: &Kernel, ledger: &Ledger, now: ClockReading) -> Origins {
+    Origins::new(kernel.counting_since_ns(), ledger.time_since_begin(now), now)
 }

@@ -70,11 +70,11 @@ impl Family {
         }
     }
 
-    /// Name and text; none for a family without series.
-    pub(super) fn finish(mut self) -> prometheus::Result<Option<(&'static str, String)>> {
+    /// Metric and text; none for a family without series.
+    pub(super) fn finish(mut self) -> prometheus::Result<Option<(&'static Metric, String)>> {
         self.encode();
         self.outcome?;
-        Ok((!self.text.is_empty()).then_some((self.metric.name, self.text)))
+        Ok((!self.text.is_empty()).then_some((self.metric, self.text)))
     }
 
     /// Turns the batch into text.

@@ -2,7 +2,7 @@
 //!
 //! | route | meaning |
 //! | --- | --- |
-//! | `GET /metrics` | text exposition 0.0.4, read from the kernel at that moment |
+//! | `GET /metrics` | text exposition 0.0.4 or OpenMetrics 1.0, read from the kernel at that moment |
 //! | `GET /healthz` | 200: the agent answers |
 //! | `GET /readyz` | 200 once every hook has been tried, 503 before, while a hook that something else detached is not attached again, and while events wait behind one that is stuck |
 //! | `GET /runbook/NAME` | what to do about an alert |

@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State as AxumState,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -20,15 +20,12 @@ use futures_util::{StreamExt as _, stream};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{runbook, security::Security, source::SharedSource, table};
-use crate::metrics::Exposition;
+use crate::metrics::{Exposition, ExpositionFormat};
 
 /// Size from which an exposition counts as large: that of tens of thousands of ports. Only so many
 /// are in flight at once, because a slow client keeps one in memory.
 const LARGE: usize = 4 << 20;
 pub(super) const MAX_LARGE: usize = 2;
-
-/// The content type that Prometheus 3 expects.
-const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Asks how long the pipeline is stuck.
 pub type Stalled = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
@@ -82,7 +79,7 @@ pub(super) fn router(state: State) -> Router {
         .with_state(routes)
 }
 
-async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
+async fn metrics(AxumState(routes): AxumState<Routes>, headers: HeaderMap) -> Response {
     // Before the hooks are attached series are missing, and `increase()` misses the first value of a
     // series that appears later.
     if !routes.state.is_ready() {
@@ -91,22 +88,29 @@ async fn metrics(AxumState(routes): AxumState<Routes>) -> Response {
     let Ok(turn) = routes.scrape.acquire_owned().await else {
         return failure("the agent is stopping");
     };
+    let format = wanted_format(&headers);
     // The permit moves along: when the client goes away the work goes on, and so must the turn.
     let make = routes.state.exposition;
     let exposition = spawn_blocking(move || {
-        let exposition = make();
+        let exposition = make(format);
         drop(turn);
         exposition
     });
     match exposition.await {
-        Ok(Ok(text)) => respond(text, &routes.large),
+        Ok(Ok(text)) => respond(text, format, &routes.large),
         Ok(Err(error)) => failure(&format!("{error:#}")),
         Err(error) => failure(&error.to_string()),
     }
 }
 
+/// The format that the client's `Accept` prefers; a header of several lines is one list.
+fn wanted_format(headers: &HeaderMap) -> ExpositionFormat {
+    let lines = headers.get_all(header::ACCEPT).into_iter().filter_map(|line| line.to_str().ok());
+    ExpositionFormat::from_accept(&lines.collect::<Vec<_>>().join(","))
+}
+
 /// The response with the exposition. A large one holds a permit until it is sent.
-fn respond(pieces: Vec<String>, large: &Arc<Semaphore>) -> Response {
+fn respond(pieces: Vec<String>, format: ExpositionFormat, large: &Arc<Semaphore>) -> Response {
     let length: usize = pieces.iter().map(String::len).sum();
     let body = if length < LARGE {
         Body::from(pieces.concat())
@@ -122,7 +126,8 @@ fn respond(pieces: Vec<String>, large: &Arc<Semaphore>) -> Response {
         }))
     };
     let headers = [
-        (header::CONTENT_TYPE, EXPOSITION_TYPE.to_owned()),
+        (header::CONTENT_TYPE, format.content_type().to_owned()),
+        (header::VARY, header::ACCEPT.to_string()),
         (header::CONTENT_LENGTH, length.to_string()),
     ];
     (headers, body).into_response()

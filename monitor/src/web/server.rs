@@ -16,6 +16,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tower_http::compression::CompressionLayer;
 
 use super::{
     activity, api,
@@ -79,6 +80,8 @@ pub async fn serve(listeners: Vec<Listener>, state: State, stop: watch::Receiver
     let router = routes::router(state).merge(api);
     let router =
         router.fallback(async || (StatusCode::NOT_FOUND, "there is nothing here: see /\n"));
+    // Streams of events are left as they are: a compressor holds lines back.
+    let router = router.layer(CompressionLayer::new());
     let tcp_slots = Slots::new(MAX_CONNECTIONS, MAX_OF_CLIENT);
     let unix_slots = Slots::new(MAX_UNIX_CONNECTIONS, MAX_UNIX_OF_CLIENT);
     let mut acceptors = JoinSet::new();

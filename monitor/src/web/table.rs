@@ -51,7 +51,7 @@ macro_rules! routes {
 
 routes! {
     METRICS: "/metrics" Open []
-        "Prometheus' text format 0.0.4, read from the kernel at that moment. 503 until every hook has been tried, and while two large expositions are in progress.";
+        "Prometheus' text format 0.0.4, or OpenMetrics 1.0 where `Accept` asks for it, read from the kernel at that moment. 503 until every hook has been tried, and while two large expositions are in progress.";
     HEALTHZ: "/healthz" Open []
         "200: the agent answers.";
     READYZ: "/readyz" Open []

@@ -15,12 +15,13 @@ use self::shown::ShownPorts;
 use super::{
     facts::{AgentStatus, LedgerFacts},
     family::Family,
-    names,
+    names, openmetrics,
+    origins::Origins,
     process::ProcessFacts,
 };
 
-/// The exposition in the text format, version 0.0.4, one piece for each family: with tens of thousands
-/// of ports it is too large to be joined.
+/// The exposition, one piece for each family: with tens of thousands of ports it is too large to be
+/// joined. OpenMetrics needs to know when the counters began.
 ///
 /// # Errors
 /// A family cannot be encoded, which is a defect of its series.
@@ -29,12 +30,21 @@ pub fn render(
     ledger: &LedgerFacts,
     status: &AgentStatus,
     process: Option<&ProcessFacts>,
+    open_metrics: Option<&Origins>,
 ) -> Result<Vec<String>> {
     let families = families(snapshot, ledger, status, process).into_iter().map(Family::finish);
-    let families: Vec<Option<(&str, String)>> = families.collect::<prometheus::Result<_>>()?;
-    let mut families: Vec<(&str, String)> = families.into_iter().flatten().collect();
-    families.sort_unstable_by_key(|(name, _)| *name);
-    Ok(families.into_iter().map(|(_, text)| text).collect())
+    let families: Vec<Option<_>> = families.collect::<prometheus::Result<_>>()?;
+    let mut families: Vec<_> = families.into_iter().flatten().collect();
+    families.sort_unstable_by_key(|(metric, _)| metric.name);
+    let Some(origins) = open_metrics else {
+        return Ok(families.into_iter().map(|(_, text)| text).collect());
+    };
+    let translated = families
+        .into_iter()
+        .map(|(metric, text)| openmetrics::translate(metric, &text, origins.of(metric)));
+    let mut pieces: Vec<String> = translated.collect::<Result<_, _>>()?;
+    pieces.push(openmetrics::END.to_owned());
+    Ok(pieces)
 }
 
 /// All families.

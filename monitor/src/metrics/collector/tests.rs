@@ -87,7 +87,7 @@ fn ledger(snapshot: &Snapshot) -> LedgerFacts {
 }
 
 fn text(snapshot: &Snapshot, process: Option<&ProcessFacts>) -> String {
-    render(snapshot, &ledger(snapshot), &status(), process).unwrap().concat()
+    render(snapshot, &ledger(snapshot), &status(), process, None).unwrap().concat()
 }
 
 fn series(text: &str) -> Vec<&str> {
@@ -98,6 +98,21 @@ fn series(text: &str) -> Vec<&str> {
 fn everything_is_there_at_zero() {
     let text = text(&snapshot(&["lo"], &[2948]), None);
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn open_metrics_says_when_counters_began() {
+    let mut snapshot = snapshot(&["lo"], &[2948]);
+    snapshot.traffic[0].counters.connection_attempts[0][0] = 3;
+    let process = ProcessFacts { max_fds: f64::INFINITY, ..ProcessFacts::default() };
+    let now = ClockReading {
+        wall: Timestamp::from_second(1_000_000).unwrap(),
+        boottime_ns: 5_000_000_000,
+    };
+    let origins = Origins::new(Some(2_000_000_000), Duration::from_secs(100), now);
+    let pieces =
+        render(&snapshot, &ledger(&snapshot), &status(), Some(&process), Some(&origins)).unwrap();
+    insta::assert_snapshot!(pieces.concat());
 }
 
 #[test]
@@ -239,7 +254,7 @@ fn holders_are_series_where_they_are_asked_for() {
         container: String::new(),
     };
     let status = AgentStatus { holders: vec![holder], ..status() };
-    let text = render(&snapshot, &ledger(&snapshot), &status, None).unwrap().concat();
+    let text = render(&snapshot, &ledger(&snapshot), &status, None, None).unwrap().concat();
     let labels = r#"port="2948",protocol="udp",executable="/usr/bin/\"a\"",unit="a.service""#;
     let series = format!("{name}{{{labels},user=\"kannel\",container=\"\"}} 1\n");
     assert!(text.contains(&series), "{text}");

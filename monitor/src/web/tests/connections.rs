@@ -44,7 +44,7 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn answers_a_client_that_sends_no_more() {
-    let slow = || {
+    let slow = |_| {
         std::thread::sleep(Duration::from_millis(200));
         Ok(vec!["a_total 1\n".to_owned()])
     };
@@ -93,7 +93,7 @@ async fn idle_connections_make_room_for_others() {
 
 #[tokio::test]
 async fn a_request_in_progress_outlasts_idle_connections() {
-    let slow = || {
+    let slow = |_| {
         std::thread::sleep(Duration::from_secs(1));
         Ok(vec!["a_total 1\n".to_owned()])
     };
@@ -117,7 +117,7 @@ async fn the_unix_socket_has_slots_of_its_own() {
     let address = address_of(&listeners[0]);
     listeners.push(Listener::on_socket(&path).unwrap());
     let (_stop, stopped) = watch::channel(());
-    tokio::spawn(serve(listeners, state(Arc::new(|| Ok(Vec::new()))), stopped));
+    tokio::spawn(serve(listeners, state(Arc::new(|_| Ok(Vec::new()))), stopped));
     let mut oldest = UnixStream::connect(&path).await.unwrap();
     oldest.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
     let mut silent = Vec::new();
@@ -144,7 +144,7 @@ async fn stopping_does_not_wait_for_idle_clients() {
 
 #[tokio::test]
 async fn stopping_does_not_wait_for_clients_that_do_not_read() {
-    let server = Server::start(Arc::new(|| Ok(vec!["x".repeat(64 << 20)]))).await;
+    let server = Server::start(Arc::new(|_| Ok(vec!["x".repeat(64 << 20)]))).await;
     let mut stalled = TcpStream::connect(server.address).await.unwrap();
     stalled.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     stalled.readable().await.unwrap();
@@ -159,7 +159,7 @@ async fn a_listener_without_clients_takes_no_slot() {
     let listeners = bind(&["127.0.0.1:0".parse().unwrap(); 3]).await.unwrap();
     let addresses: Vec<SocketAddr> = listeners.iter().map(address_of).collect();
     let (_stop, stopped) = watch::channel(());
-    let state = state(Arc::new(|| Ok(Vec::new())));
+    let state = state(Arc::new(|_| Ok(Vec::new())));
     tokio::spawn(serve(listeners, state, stopped));
     let mut silent = Vec::new();
     for _ in 0..MAX_OF_CLIENT - 1 {

@@ -17,7 +17,48 @@ use tokio::{
 };
 
 use super::support::{Server, state};
+use crate::metrics::{Exposition, ExpositionFormat};
 use crate::web::{Access, Listener, ROUTES, bind, routes::MAX_LARGE, serve};
+
+/// The answer to `GET /metrics` with these headers, as text up to the body.
+async fn metrics_with(headers: &str) -> (String, Vec<u8>) {
+    let exposition: Exposition = Arc::new(|format| {
+        let name = if format == ExpositionFormat::OpenMetrics { "open" } else { "plain" };
+        Ok(vec![format!("{name} 1\n").repeat(1000)])
+    });
+    let server = Server::start(exposition).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let request =
+        format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    (head, answer[end..].to_vec())
+}
+
+#[tokio::test]
+async fn open_metrics_is_written_where_it_is_asked_for() {
+    let (head, body) =
+        metrics_with("Accept: application/openmetrics-text; version=1.0.0\r\n").await;
+    let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(head.contains(kind), "{head}");
+    assert!(body.starts_with(b"open 1\n"));
+    let (head, body) = metrics_with("").await;
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{head}");
+    assert!(body.starts_with(b"plain 1\n"));
+}
+
+#[tokio::test]
+async fn an_answer_is_compressed_where_it_is_asked_for() {
+    let (head, body) = metrics_with("Accept-Encoding: gzip\r\n").await;
+    assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+    assert!(body.len() < 500, "{} bytes", body.len());
+    let (head, body) = metrics_with("Accept-Encoding: gzip;q=0\r\n").await;
+    assert!(!head.contains("content-encoding"), "{head}");
+    assert_eq!(body, "plain 1\n".repeat(1000).as_bytes());
+}
 
 #[tokio::test]
 async fn routes_answer_with_their_status() {
@@ -74,14 +115,14 @@ async fn only_get_and_head_are_allowed() {
 
 #[tokio::test]
 async fn a_failed_scrape_says_why() {
-    let server = Server::start(Arc::new(|| anyhow::bail!("the map is gone"))).await;
+    let server = Server::start(Arc::new(|_| anyhow::bail!("the map is gone"))).await;
     let answer = server.get("/metrics").await;
     assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("the map is gone"), "{answer}");
 }
 
 #[tokio::test]
 async fn large_answers_in_flight_are_limited() {
-    let server = Server::start(Arc::new(|| Ok(vec!["x".repeat(64 << 20)]))).await;
+    let server = Server::start(Arc::new(|_| Ok(vec!["x".repeat(64 << 20)]))).await;
     let ask = async || {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -106,7 +147,7 @@ async fn large_answers_in_flight_are_limited() {
 
 #[tokio::test]
 async fn a_request_in_progress_is_answered_before_the_end() {
-    let server = Server::start(Arc::new(|| {
+    let server = Server::start(Arc::new(|_| {
         std::thread::sleep(Duration::from_millis(300));
         Ok(vec!["a_total 1\n".to_owned()])
     }))
@@ -126,7 +167,7 @@ async fn a_request_in_progress_is_answered_before_the_end() {
 async fn expositions_are_made_one_at_a_time() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted, highest) = (Arc::clone(&now), Arc::clone(&most));
-    let server = Server::start(Arc::new(move || {
+    let server = Server::start(Arc::new(move |_| {
         highest.fetch_max(counted.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(5));
         counted.fetch_sub(1, Ordering::Relaxed);
@@ -159,7 +200,7 @@ async fn the_unix_socket_is_for_user_and_group() {
     let listener = Listener::on_socket(&path).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let (stop, stopped) = watch::channel(());
-    let state = state(Arc::new(|| Ok(Vec::new())));
+    let state = state(Arc::new(|_| Ok(Vec::new())));
     let task = tokio::spawn(serve(vec![listener], state, stopped));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     let request = b"GET /api/v1/ports HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n";

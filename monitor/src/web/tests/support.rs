@@ -136,7 +136,7 @@ impl Server {
 
     pub(super) async fn with_details(details: WebDetails) -> Self {
         let source = Known::shared(details);
-        Self::of(State { source, ..state(Arc::new(|| Ok(Vec::new()))) }).await
+        Self::of(State { source, ..state(Arc::new(|_| Ok(Vec::new()))) }).await
     }
 
     async fn of(state: State) -> Self {
@@ -149,7 +149,7 @@ impl Server {
     }
 
     pub(super) async fn of_text(text: &'static str) -> Self {
-        Self::start(Arc::new(move || Ok(vec![text.to_owned()]))).await
+        Self::start(Arc::new(move |_| Ok(vec![text.to_owned()]))).await
     }
 
     /// Sends bytes and reads until the server closes.
