@@ -457,6 +457,16 @@ impl Kernel {
         })
     }
 
+    /// Events and samples that found a ring buffer full.
+    ///
+    /// # Errors
+    /// The maps cannot be read.
+    pub fn ring_losses(&self) -> Result<u64> {
+        let events =
+            self.counters.kernel_errors()?[monitor_common::errors::KernelError::RingFull as usize];
+        Ok(events + self.sampling.skipped()?[monitor_common::sample::SkipCause::RingFull as usize])
+    }
+
     /// Fill and size of the maps.
     pub fn maps(&self) -> Vec<MapUsage> {
         let mut usage = self.counters.usage();

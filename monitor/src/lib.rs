@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod event;
+pub mod history;
 mod lock;
 pub mod metrics;
 pub mod process;

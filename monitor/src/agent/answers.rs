@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
@@ -18,8 +19,10 @@ use super::{
 };
 use crate::{
     api::{
+        agent::{AgentFacts, HookNumbers, LostEvents},
         capture::Capture,
         forwarding::ForwardedTo,
+        history::History,
         port::Port,
         reach::AnsweredBy,
         selftest::{self, Assignment, SelftestReport, SelftestResult},
@@ -57,6 +60,10 @@ pub(super) struct Answers {
     pub(super) status: Arc<Mutex<AgentStatus>>,
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) selftests: SelftestRunner,
+    pub(super) host: String,
+    pub(super) started: Timestamp,
+    pub(super) sinks: EventQueue,
+    pub(super) store: StoreQueue,
 }
 
 impl Source for Answers {
@@ -87,6 +94,31 @@ impl Source for Answers {
             }
         };
         Ok(known.into_iter().map(view).collect())
+    }
+
+    fn history(&self, port: u16) -> Result<Option<History>> {
+        Ok(self.pipeline.history(port))
+    }
+
+    fn agent(&self) -> Result<AgentFacts> {
+        let (hooks, ring) = {
+            let kernel = lock(&self.kernel);
+            (kernel.hooks(), kernel.ring_losses()?)
+        };
+        let attached = hooks.iter().filter(|hook| hook.attached.is_some()).count();
+        let missing = hooks.len() - attached;
+        let EventLosses { queue, sink } = losses(&self.pipeline, &self.sinks, &self.store);
+        let build = lock(&self.status).build.clone();
+        Ok(AgentFacts {
+            host: self.host.clone(),
+            version: build.version.to_owned(),
+            revision: build.revision.to_owned(),
+            kernel: build.kernel,
+            started: self.started,
+            hooks: HookNumbers { attached, missing },
+            events_lost: LostEvents { ring, queue, sink },
+            coverage_gap_seconds: self.pipeline.ledger().coverage_gap().as_secs_f64(),
+        })
     }
 
     fn hooks(&self) -> Result<Vec<HookStatus>> {
@@ -164,10 +196,17 @@ pub(super) fn own_xdp(kernel: &Arc<Mutex<Kernel>>) -> OwnXdp {
     })
 }
 
+/// Events that were lost behind the ring buffer.
+fn losses(pipeline: &Pipeline, queue: &EventQueue, store: &StoreQueue) -> EventLosses {
+    let kept = store.losses();
+    EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink }
+}
+
 /// The metrics, read from the kernel at each call.
-pub(super) fn exposition(answers: &Answers, queue: EventQueue, store: StoreQueue) -> Exposition {
+pub(super) fn exposition(answers: &Answers) -> Exposition {
     let (kernel, status) = (Arc::clone(&answers.kernel), Arc::clone(&answers.status));
     let (pipeline, scanner) = (answers.pipeline.clone(), Arc::clone(&answers.scanner));
+    let (queue, store) = (answers.sinks.clone(), answers.store.clone());
     let config = answers.config.clone();
     let origins = origins(&lock(&kernel), &pipeline.ledger(), clock::now());
     Arc::new(move |format| {
@@ -175,9 +214,7 @@ pub(super) fn exposition(answers: &Answers, queue: EventQueue, store: StoreQueue
         let ledger = LedgerFacts::new(&pipeline.ledger(), pipeline.differences());
         let mut status = lock(&status).clone();
         status.identified = IdentifiedCounts::new(&pipeline.tallies(), pipeline.lost_samples());
-        let kept = store.losses();
-        status.losses =
-            EventLosses { queue: pipeline.lost() + kept.queue, sink: queue.lost() + kept.sink };
+        status.losses = losses(&pipeline, &queue, &store);
         status.abandoned_reads = process::abandoned_reads();
         status.pipeline_busy = pipeline.busy_for();
         if config.borrow().holder_info {

@@ -93,6 +93,10 @@ pub async fn run(options: Options) -> Result<()> {
         scanner: Arc::clone(&scanner),
         status: Arc::clone(&agent.status),
         config: config_now.clone(),
+        host: agent.context.host_name.clone(),
+        started: Timestamp::now(),
+        sinks: agent.sinks.clone(),
+        store: agent.store.clone(),
         selftests: SelftestRunner {
             kernel: Arc::clone(&agent.kernel),
             pipeline: agent.pipeline.clone(),
@@ -170,7 +174,7 @@ impl Agent {
     fn web_state(&self, answers: Answers) -> web::State {
         let pipeline = self.pipeline.clone();
         web::State {
-            exposition: answers::exposition(&answers, self.sinks.clone(), self.store.clone()),
+            exposition: answers::exposition(&answers),
             ready: Arc::clone(&self.ready),
             hooks_lost: Arc::clone(&self.hooks_lost),
             stalled: Arc::new(move || pipeline.stalled_for()),

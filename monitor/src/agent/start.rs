@@ -13,7 +13,7 @@ use super::{
     attachment::selected, clock, local_addresses::AddressUpdates, lock::lock, selftests::Selftests,
 };
 use crate::{
-    agent::pipeline::{LastSenders, Parts, Pipeline, SharedLedger, Wanted},
+    agent::pipeline::{LastSenders, Parts, Pipeline, SharedHours, SharedLedger, Wanted},
     api::{self, sender::Sender},
     config::Config,
     event::{EventContext, EventName},
@@ -131,6 +131,7 @@ impl Threads {
         let senders = senders(&config.store.path);
         let pipeline = Pipeline::start(Parts {
             ledger,
+            hours: SharedHours::default(),
             wanted: Wanted::from(config),
             command_lines: config.command_line,
             context,

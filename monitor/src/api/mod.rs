@@ -1,12 +1,14 @@
 //! What a running agent says over its API: one serde model of a port, a socket, a holder, a talker, a
 //! hook and an event, written by the server and read by the commands that ask it.
 
+pub mod agent;
 pub mod capture;
 pub mod client;
 pub mod end;
 pub mod event;
 mod fold;
 pub mod forwarding;
+pub mod history;
 pub mod hook;
 mod named;
 pub mod port;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 mod registry;
 
@@ -21,16 +21,16 @@ pub struct Service {
 }
 
 /// A port of the catalogue.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry<'a> {
     pub(crate) port: u16,
     pub(crate) name: &'a str,
     pub(crate) description: &'a str,
     /// Who registered it, and when, where the registry says so.
-    #[serde(borrow)]
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub(crate) assignee: Option<&'a str>,
-    #[serde(borrow)]
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub(crate) registered: Option<&'a str>,
     /// When it was in use.
     pub(crate) era: &'a str,
@@ -41,7 +41,7 @@ pub(crate) struct Entry<'a> {
     /// What is likely there.
     pub(crate) today: &'a str,
     /// What it was attacked with.
-    #[serde(borrow)]
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub(crate) attacks: Option<&'a str>,
     pub(crate) related: Vec<u16>,
     /// Keys of [`Catalogue::sources`].

@@ -7,6 +7,8 @@ use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFa
 
 use crate::{
     api::{
+        agent::AgentFacts,
+        history::History,
         port::Port,
         selftest::{Assignment, SelftestReport},
     },
@@ -25,6 +27,18 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The agent cannot read what it needs for the answer.
     fn ports(&self, only: Option<u16>) -> Result<Vec<Port>>;
+
+    /// The last hour of a port; `None` if it is not watched.
+    ///
+    /// # Errors
+    /// The agent cannot read what it needs for the answer.
+    fn history(&self, port: u16) -> Result<Option<History>>;
+
+    /// The agent itself.
+    ///
+    /// # Errors
+    /// The maps cannot be read.
+    fn agent(&self) -> Result<AgentFacts>;
 
     /// The remote addresses that exchange packets with the watched ports.
     ///

@@ -62,10 +62,18 @@ routes! {
         "What to do about the alert of that name, as HTML: `runbook_url` of alerts leads here. 404 with the list for an unknown name.";
     PAGE: "/" Details []
         "The live page: ports, their holders, and events as they happen. A client that may not read details gets a page that says why, with 403.";
+    PAGE_FILE: "/page/{*name}" Details []
+        "A script or style of the live page.";
     PORTS: "/api/v1/ports" Details []
         "`{\"ports\": […]}`: state, dormancy, last packet and bind, awakenings, findings, and the sockets of the last scan as `ghostport check --json` has them.";
     PORT: "/api/v1/ports/{port}" Details []
         "That port alone; 404 if it is not watched.";
+    HISTORY: "/api/v1/ports/{port}/history" Details []
+        "The last hour of that port. `{\"port\": …, \"until\": …, \"series\": [{\"step_seconds\": 10, \"since\": …, \"packets_in\": […], \"packets_out\": […], \"binds\": […], \"binds_refused\": […]}, {\"step_seconds\": 1, …}], \"states\": [{\"state\": …, \"since\": …}, …]}`, oldest first: steps of ten seconds, then at least five minutes by the second, from the start of the agent at the earliest. Each series begins where the one before ends, the last one ends at `until`, and its lists are of one length. Packets are those of edge interfaces, all protocols and sides together; `binds` and `binds_refused` are absent where all are 0. A state holds until the next one begins. With more than 64 watched ports, `series` is empty for one that made room for others.";
+    CATALOGUE: "/api/v1/ports/{port}/catalogue" Details []
+        "What `ghostport explain` says of that port, watched or not: `port`, `name`, and of legacy ports `description`, `era`, `purpose`, `dormant` (why nothing should be there), `today`, `related`, …; 404 if IANA has no name for it.";
+    AGENT: "/api/v1/agent" Details []
+        "`{\"host\": …, \"version\": …, \"revision\": …, \"kernel\": …, \"started\": …, \"hooks\": {\"attached\": …, \"missing\": …}, \"events_lost\": {\"ring\": …, \"queue\": …, \"sink\": …}, \"coverage_gap_seconds\": …}`: what runs, and what it lost.";
     EVENTS: "/api/v1/events" Details [
         Parameter { example: "since=24h", help: "only events of this duration until now" },
         PORT_PARAMETER,

@@ -18,12 +18,13 @@ use super::{
     outputs::Broadcasts,
     parts::Parts,
     progress::STALL,
+    shared_hours::SharedHours,
     shared_ledger::{SharedLedger, lock},
     worker::Worker,
 };
 use crate::{
     agent::scan::Scan,
-    api::sender::Sender,
+    api::{history::History, sender::Sender},
     classification::Tallies,
     event::{
         Event,
@@ -41,6 +42,7 @@ pub struct Pipeline {
     messages: mpsc::Sender<Message>,
     shared: Arc<Shared>,
     ledger: SharedLedger,
+    hours: SharedHours,
     tallies: Arc<Mutex<Tallies>>,
     senders: LastSenders,
     /// What the sinks and the store get.
@@ -58,6 +60,7 @@ impl Pipeline {
             messages,
             shared: Arc::default(),
             ledger: Arc::clone(&parts.ledger),
+            hours: parts.hours.clone(),
             tallies: Arc::default(),
             senders: parts.senders.clone(),
             broadcast: EventBroadcast::new(first),
@@ -183,6 +186,12 @@ impl Pipeline {
         lock(&self.ledger)
     }
 
+    /// The last hour of a watched port; `None` of another one.
+    pub fn history(&self, port: u16) -> Option<History> {
+        let state = self.ledger().facts(port)?.state;
+        Some(self.hours.lock().of_port(port, state))
+    }
+
     /// Subscribes to events from now on.
     pub fn subscribe(&self, events: Subscribed) -> Subscriber {
         match events {
@@ -214,6 +223,7 @@ mod tests {
             messages,
             shared: Arc::default(),
             ledger: Arc::new(Mutex::new(ledger)),
+            hours: SharedHours::default(),
             tallies: Arc::default(),
             senders: LastSenders::default(),
             broadcast: EventBroadcast::new(0),

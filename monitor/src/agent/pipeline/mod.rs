@@ -19,10 +19,11 @@ mod outputs;
 mod parts;
 mod progress;
 mod reported_owners;
+mod shared_hours;
 mod shared_ledger;
 mod worker;
 
 pub use self::{
     handle::Pipeline, message::Wanted, outbound::LastSenders, parts::Parts,
-    shared_ledger::SharedLedger,
+    shared_hours::SharedHours, shared_ledger::SharedLedger,
 };

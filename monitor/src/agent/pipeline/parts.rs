@@ -1,6 +1,8 @@
 //! What the pipeline starts with.
 
-use super::{message::Wanted, outbound::LastSenders, shared_ledger::SharedLedger};
+use super::{
+    message::Wanted, outbound::LastSenders, shared_hours::SharedHours, shared_ledger::SharedLedger,
+};
 use crate::{
     agent::selftests::Selftests, config::CommandLines, event::EventContext, sinks::EventQueue,
     store::StoreQueue,
@@ -11,6 +13,8 @@ use crate::{
 pub struct Parts {
     /// The ledger, restored or new.
     pub ledger: SharedLedger,
+    /// The last hour of the ports, empty.
+    pub hours: SharedHours,
     /// What the configuration wants.
     pub wanted: Wanted,
     /// What events have of command lines.

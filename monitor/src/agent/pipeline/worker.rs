@@ -29,6 +29,7 @@ use super::{
     outputs::{Broadcasts, Outputs, STORE_WAIT},
     parts::Parts,
     reported_owners::ReportedOwners,
+    shared_hours::SharedHours,
     shared_ledger::{SharedLedger, lock},
 };
 use crate::{
@@ -53,6 +54,7 @@ pub(super) struct Worker {
     enricher: ProcessEnricher,
     clock: SteadyOffset,
     ledger: SharedLedger,
+    hours: SharedHours,
     ports: BTreeMap<u16, WatchedPort>,
     payload: PayloadConfig,
     classifier: Classifier,
@@ -96,6 +98,7 @@ impl Worker {
             enricher: ProcessEnricher::new(parts.command_lines),
             clock: SteadyOffset::new(EventClock::Boottime),
             ledger: parts.ledger,
+            hours: parts.hours,
             ports: by_number(ports),
             payload,
             classifier: Classifier::default(),
@@ -304,6 +307,8 @@ impl Worker {
         }
         reading.finish();
         let is_suspicious = ledger.suspected_answers().next().is_some();
+        let state = |port| ledger.facts(port).map(|facts| facts.state);
+        self.hours.lock().record(at, counters, state);
         drop(ledger);
         if is_suspicious {
             // A scan decides whether a socket gave the answers.

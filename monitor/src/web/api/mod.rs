@@ -2,8 +2,11 @@
 //!
 //! One file for each route; `answer` is what they have in common.
 
+mod agent;
 mod answer;
+mod catalogue;
 mod events;
+mod history;
 mod hooks;
 mod ports;
 mod selftest;
@@ -38,6 +41,9 @@ pub(super) fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router 
     Router::new()
         .route(table::PORTS.path, get(ports::all))
         .route(table::PORT.path, get(ports::one))
+        .route(table::HISTORY.path, get(history::history))
+        .route(table::CATALOGUE.path, get(catalogue::catalogue))
+        .route(table::AGENT.path, get(agent::agent))
         .route(table::EVENTS.path, get(events::stored))
         .route(table::EVENT_STREAM.path, get(stream::events))
         .route(table::TALKERS.path, get(talkers::talkers))
@@ -46,6 +52,7 @@ pub(super) fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router 
         .route(table::SELFTEST_RESULT.path, post(selftest::finish))
         .route("/api/{*rest}", any(unknown))
         .route(table::PAGE.path, get(page::page))
+        .route(table::PAGE_FILE.path, get(page::file))
         .method_not_allowed_fallback(async || {
             problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
         })

@@ -229,6 +229,7 @@ async fn every_route_of_the_table_is_served_to_the_clients_that_it_names() {
     let server = Server::of_text("a_total 1\n").await;
     for route in ROUTES {
         let path = route.path.replace("{port}", "2948").replace("{name}", "GhostportPortServed");
+        let path = path.replace("{*name}", "style.css");
         let trusted = status_of(&server, &path, "127.0.0.1").await;
         assert!(trusted != "404" && trusted != "403", "{path}: {trusted}");
         let other = status_of(&server, &path, "example.org").await;
@@ -245,4 +246,25 @@ async fn every_route_of_the_table_is_served_to_the_clients_that_it_names() {
         }
     }
     assert_eq!(status_of(&server, "/api/v1/none", "127.0.0.1").await, "404");
+}
+
+#[tokio::test]
+async fn answers_with_the_history_of_watched_ports_and_with_the_agent() {
+    let server = Server::with_details(crate::config::WebDetails::Loopback).await;
+    let get = async |path: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        server.exchange(request.as_bytes()).await
+    };
+    let history = get("/api/v1/ports/2948/history").await;
+    assert!(history.starts_with("HTTP/1.1 200"), "{history}");
+    assert!(history.contains("{\"port\":2948,\"until\":"), "{history}");
+    assert!(get("/api/v1/ports/2949/history").await.starts_with("HTTP/1.1 404"));
+    assert!(get("/api/v1/ports/x/history").await.starts_with("HTTP/1.1 400"));
+    let catalogue = get("/api/v1/ports/2948/catalogue").await;
+    assert!(catalogue.contains("\"name\":\"wap-push\"") && catalogue.contains("\"era\":"));
+    assert!(get("/api/v1/ports/80/catalogue").await.contains("{\"name\":\"http\",\"port\":80}"));
+    assert!(get("/api/v1/ports/65000/catalogue").await.starts_with("HTTP/1.1 404"));
+    let agent = get("/api/v1/agent").await;
+    assert!(agent.contains("\"host\":\"gateway-7\""), "{agent}");
 }
