@@ -17,6 +17,9 @@ use super::{patience, sh, world::World};
 /// With its orders at descriptor 3 and its answers at 4.
 const START: &str = r#"exec "$0" "$@" 3<"$ORDERS" 4>"$ANSWERS" 2>/dev/null"#;
 
+/// The accessibility checker, see `vendor/README.md`.
+const AXE: &str = include_str!("../vendor/axe.min.js");
+
 /// One browser with one page.
 pub struct Browser {
     child: Child,
@@ -76,6 +79,60 @@ impl Browser {
         result["result"]["value"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// The same of an expression that is a promise of a text.
+    pub fn evaluate_promise(&mut self, expression: &str) -> String {
+        let parameters = json!({ "expression": expression, "awaitPromise": true });
+        let result = self.order("Runtime.evaluate", parameters);
+        assert_eq!(result.get("exceptionDetails"), None, "{expression}: {result}");
+        result["result"]["value"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What axe-core finds wrong with the page, as JSON; `[]` for nothing.
+    pub fn violations(&mut self) -> String {
+        self.order("Runtime.evaluate", json!({ "expression": AXE }));
+        self.evaluate_promise(
+            "axe.run(document, {resultTypes: ['violations']}).then(found => JSON.stringify(\
+             found.violations.map(one => [one.id, one.nodes.map(node => node.html)])))",
+        )
+    }
+
+    /// Sets the size of the window in pixels, and the colours that its user prefers.
+    pub fn set_view(&mut self, width: u32, height: u32, scheme: &str) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.order("Emulation.setDeviceMetricsOverride", size);
+        let scheme = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.order("Emulation.setEmulatedMedia", json!({ "features": [scheme] }));
+    }
+
+    /// Presses and releases a key, by its name in the DOM; `text` is what it types.
+    pub fn press(&mut self, key: &str, text: Option<&str>) {
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({ "type": kind, "key": key, "code": key });
+            if let Some(text) = text.filter(|_| kind == "keyDown") {
+                event["text"] = text.into();
+            }
+            if key == "Enter" {
+                event["windowsVirtualKeyCode"] = 13.into();
+            }
+            self.order("Input.dispatchKeyEvent", event);
+        }
+    }
+
+    /// Keeps a picture of the whole page in the folder that `GHOSTPORT_PICTURES` names, if it does.
+    pub fn take_picture(&mut self, name: &str) {
+        let Some(folder) = std::env::var_os("GHOSTPORT_PICTURES") else { return };
+        let parameters = json!({ "format": "png", "captureBeyondViewport": true });
+        let picture = self.order("Page.captureScreenshot", parameters);
+        let bytes = base64(picture["data"].as_str().expect("a picture"));
+        fs::write(std::path::Path::new(&folder).join(name), bytes).expect("written");
+    }
+
+    /// Forgets what the console has said.
+    pub fn forget_complaints(&mut self) {
+        self.complaints.clear();
+    }
+
     /// What the console has said of errors and warnings.
     pub fn complaints(&self) -> &[Value] {
         &self.complaints
@@ -128,6 +185,19 @@ fn listen(answers: File) -> Receiver<Value> {
         }
     });
     receiver
+}
+
+/// The bytes of a text in base 64 (RFC 4648).
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text.bytes().filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte));
+    let digits: Vec<usize> = digits.collect();
+    let group = |digits: &[usize]| {
+        let bits =
+            digits.iter().fold(0, |bits, digit| bits << 6 | digit) << (6 * (4 - digits.len()));
+        [bits >> 16, bits >> 8, bits].map(|byte| byte as u8)[..digits.len() - 1].to_vec()
+    };
+    digits.chunks(4).flat_map(group).collect()
 }
 
 impl Drop for Browser {

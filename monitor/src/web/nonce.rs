@@ -33,7 +33,10 @@ fn document_with(html: &str, allowed: Allowed, nonce: u128) -> Response {
     let script = match allowed {
         Allowed::Text => String::new(),
         Allowed::Script => {
-            format!(" script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:;")
+            format!(
+                " script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; \
+                 require-trusted-types-for 'script'; trusted-types 'none';"
+            )
         }
     };
     let policy = format!(
