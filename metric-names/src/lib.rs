@@ -136,6 +136,9 @@ metrics! {
     /// Lost events.
     EVENTS_LOST: COUNTER "ghostport_events_lost_total" ["stage"]
         "Events lost: kernel ring buffer full, queue full, sink not writable.";
+    /// Events that a receiver got later because of its rate.
+    EVENTS_HELD_BACK: COUNTER "ghostport_events_held_back_total" []
+        "Events that waited because their receiver gets so many in a second (rate); those that found the queue full meanwhile are lost.";
     /// Failures of the kernel side.
     KERNEL_ERRORS: COUNTER "ghostport_kernel_errors_total" ["cause"]
         "What the kernel side could not do, by cause.";

@@ -48,9 +48,16 @@ pub fn get_whole(server: SocketAddr, path: &str) -> io::Result<Response> {
 }
 
 fn ask(server: SocketAddr, path: &str, version: &str) -> io::Result<Response> {
+    let request =
+        format!("GET {path} HTTP/{version}\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    raw(server, request.as_bytes())
+}
+
+/// Sends a request as it is.
+pub fn raw(server: SocketAddr, request: &[u8]) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&server, patience())?;
     stream.set_read_timeout(Some(patience()))?;
-    write!(stream, "GET {path} HTTP/{version}\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(request)?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     parse(&text).ok_or_else(|| io::Error::other(format!("not HTTP: {text}")))

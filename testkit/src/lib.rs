@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod alertmanager;
+pub mod attack;
 pub mod attacks;
 pub mod bpf;
 pub mod browser;

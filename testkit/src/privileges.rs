@@ -5,6 +5,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
+    thread,
 };
 
 use rustix::{
@@ -34,6 +35,23 @@ pub const SOMEBODY: u32 = 4711;
 /// 5.11 do.
 pub fn charges_memlock() -> bool {
     rustix::system::uname().release().to_bytes().starts_with(b"5.10.")
+}
+
+/// Makes the calling thread another user's, whose groups it has not.
+pub fn become_user(user: u32) -> rustix::io::Result<()> {
+    let user = Uid::from_raw(user);
+    set_thread_res_uid(user, user, user)
+}
+
+/// Runs `work` on a thread of another user, whose sockets are that user's.
+pub fn as_user<T: Send>(user: u32, work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            become_user(user).expect("another user");
+            work()
+        });
+        thread.join().expect("no panic")
+    })
 }
 
 /// Who runs a command, and what that process may do.

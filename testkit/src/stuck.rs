@@ -85,6 +85,11 @@ impl Drop for StuckProcess {
     }
 }
 
+/// Whether this process is to be a [`StuckProcess`].
+pub fn is_ordered() -> bool {
+    env::var_os(ORDER).is_some()
+}
+
 /// What a [`StuckProcess`] does: it gets ready, binds when it is told to, and stays.
 pub fn act_as_ordered() {
     let Ok(order) = env::var(ORDER) else { return };

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use packages::Need;
 
 mod arch;
+mod attack;
 mod bench;
 mod check;
 mod coverage;
@@ -43,6 +44,8 @@ enum Task {
     Run(run::Args),
     /// Runs every test; those that need the kernel run as root in private namespaces.
     Test(test::Args),
+    /// Attacks an agent, built or installed, as root in private namespaces; fails if an attack succeeds.
+    Attack(attack::Args),
     /// Runs the integration tests on other kernels, booted under emulation.
     Vm(vm::Args),
     /// Checks format, lints, licences, documents and the invariants of the architecture.
@@ -77,6 +80,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Setup => setup::setup(&[Need::Tests, Need::Lints]).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::run(&args),
         Task::Test(args) => test::test(&args),
+        Task::Attack(args) => attack::attack(&args),
         Task::Vm(args) => vm::vm(&args),
         Task::Check(args) => check::check(&args),
         Task::Bench(args) => bench::bench(&args),

@@ -215,6 +215,7 @@ pub(super) fn exposition(answers: &Answers) -> Exposition {
         let mut status = lock(&status).clone();
         status.identified = IdentifiedCounts::new(&pipeline.tallies(), pipeline.lost_samples());
         status.losses = losses(&pipeline, &queue, &store);
+        status.held_back = queue.held_back();
         status.abandoned_reads = process::abandoned_reads();
         status.pipeline_busy = pipeline.busy_for();
         if config.borrow().holder_info {

@@ -8,7 +8,7 @@ use super::{
     model::{Config, IdentifiedEvents, PayloadDetails, PayloadKeep, WebDetails},
     parse, quantity, show,
     sink::sink,
-    value::{boolean, choice, duration, list, quantity_of},
+    value::{boolean, choice, disk_reserve, duration, list, quantity_of},
     yaml::{Node, Position, Problem},
 };
 
@@ -230,6 +230,18 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |config| quantity::format_size(config.store.max_size),
+    },
+    Key {
+        path: "store.reserve",
+        value: "size, `none` or `auto`",
+        help: "Space of the disk that is left to others: nothing is kept that would leave less. `auto` \
+               is 64 MiB, or a twentieth of the disk if that is less.",
+        change: Change::Reload,
+        read: |reading, node| {
+            reading.config.store.reserve = disk_reserve(&node)?;
+            Ok(())
+        },
+        show: |config| show::disk_reserve(config.store.reserve),
     },
     Key {
         path: "web.listen",

@@ -7,6 +7,7 @@
 //! An error names file, line and column, and what was expected there. An unknown key is an error: a
 //! misspelt key must not silently leave a port unwatched.
 
+mod disk_reserve;
 mod error;
 mod expect;
 mod file_stamp;
@@ -36,6 +37,7 @@ mod web_file;
 mod yaml;
 
 pub use self::{
+    disk_reserve::{DiskGuard, DiskReserve},
     error::ConfigError,
     expect::{ContainerMatch, Expectation, Owner, UnitMatch, UserMatch, is_expected},
     file_stamp::FileStamp,
@@ -52,7 +54,7 @@ pub use self::{
     pattern::{Pattern, PatternError},
     port::{DEFAULT_DORMANT_AFTER, WatchedPort},
     port_range::PortRange,
-    sink::{EventFilter, HttpOptions, SinkConfig, SinkTarget},
+    sink::{EventFilter, FileLimits, HttpOptions, SinkConfig, SinkTarget},
     sink_keys::{SINK_KEYS, SinkKey},
     source::read_file,
     syslog::{Server as SyslogServer, SyslogAddress, SyslogAddressError},

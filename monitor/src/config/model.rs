@@ -9,6 +9,7 @@ use std::{
 use monitor_kernel::mechanism::BindMechanism;
 
 use super::{
+    disk_reserve::DiskReserve,
     interfaces::Interfaces,
     listeners::ListenersConfig,
     port::WatchedPort,
@@ -114,6 +115,8 @@ pub struct StoreConfig {
     pub retain: Duration,
     /// Bytes that the database may take on disk; the oldest events are deleted first.
     pub max_size: u64,
+    /// What is left of its disk.
+    pub reserve: DiskReserve,
 }
 
 /// Which clients may read more than `/metrics` and the health pages over TCP.
@@ -172,6 +175,7 @@ impl Default for StoreConfig {
             path: PathBuf::from(DEFAULT_STORE),
             retain: Duration::from_secs(90 * 86_400),
             max_size: 256 << 20,
+            reserve: DiskReserve::Usual,
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, path::Path};
 
 use super::{
+    disk_reserve::DiskReserve,
     expect::{Expectation, UserMatch},
     interfaces::InterfacePattern,
     listeners::ListenerExpectation,
     port::WatchedPort,
     quantity,
-    sink::{SinkConfig, SinkTarget},
+    sink::{DEFAULT_RATE, FileLimits, SinkConfig, SinkTarget},
     url::HttpUrl,
 };
 use crate::event::Severity;
@@ -74,11 +75,11 @@ fn expectation_fields(expectation: &Expectation) -> String {
 
 /// Only the keys that are set, in the order of the reference.
 fn sink(sink: &SinkConfig) -> String {
-    let SinkConfig { target, filter, labels } = sink;
+    let SinkConfig { target, filter, labels, rate } = sink;
     let url = |url: &HttpUrl| Some(quoted(&url.to_string()));
     let (kind, place) = match target {
         SinkTarget::Stdout => ("stdout", None),
-        SinkTarget::File { path } => ("file", Some(("path", Some(quoted_path(path))))),
+        SinkTarget::File { path, .. } => ("file", Some(("path", Some(quoted_path(path))))),
         SinkTarget::Journal => ("journal", None),
         SinkTarget::Syslog { address } => {
             ("syslog", Some(("address", Some(quoted(&address.to_string())))))
@@ -101,16 +102,43 @@ fn sink(sink: &SinkConfig) -> String {
     let http = target.http();
     let headers = http.and_then(|http| http.headers_file.as_deref()).map(quoted_path);
     let linger = http.and_then(|http| http.linger).map(quantity::format_duration);
-    let fields = [("kind", Some(kind.to_owned()))].into_iter().chain(place).chain([
+    let rate = (*rate != DEFAULT_RATE).then(|| rate.to_string());
+    let limits = match target {
+        SinkTarget::File { limits, .. } => file_limits(limits),
+        _ => [const { None }; 3],
+    };
+    let limits = ["max_size", "keep", "reserve"].into_iter().zip(limits);
+    let fields = [("kind", Some(kind.to_owned()))].into_iter().chain(place).chain(limits).chain([
         ("template", template),
         ("kinds", kinds),
         ("min_severity", severity),
         ("labels", labels),
         ("headers_file", headers),
         ("linger", linger),
+        ("rate", rate),
     ]);
     let set = fields.filter_map(|(key, value)| Some(format!("{key}: {}", value?)));
     format!("{{{}}}", set.collect::<Vec<String>>().join(", "))
+}
+
+/// `max_size`, `keep` and `reserve`, if they are not the usual ones.
+fn file_limits(limits: &FileLimits) -> [Option<String>; 3] {
+    let usual = FileLimits::default();
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "none".into(), quantity::format_size);
+    [
+        (limits.max_size != usual.max_size).then(|| size(limits.max_size)),
+        (limits.keep != usual.keep).then(|| limits.keep.to_string()),
+        (limits.reserve != usual.reserve).then(|| disk_reserve(limits.reserve)),
+    ]
+}
+
+/// A size, `none` or `auto`.
+pub(super) fn disk_reserve(reserve: DiskReserve) -> String {
+    match reserve {
+        DiskReserve::Usual => "auto".into(),
+        DiskReserve::Bytes(0) => "none".into(),
+        DiskReserve::Bytes(bytes) => quantity::format_size(bytes),
+    }
 }
 
 fn flow_list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {

@@ -1,13 +1,22 @@
 //! Sinks, as they are configured.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
+    disk_reserve::DiskReserve,
     sink_keys::{KINDS, SINK_KEYS, SinkKey},
     syslog::{self, SyslogAddress, SyslogAddressError},
     template::{self, Template},
     url::{self, HttpUrl},
-    value::{NestedKey, absolute, choice, duration, list, one_of, section, string},
+    value::{
+        NestedKey, absolute, choice, disk_reserve, duration, list, one_of, section, size_or_none,
+        string,
+    },
     yaml::{Node, Position, Problem, Value, excerpt},
 };
 use crate::event::{EventName, Severity};
@@ -21,6 +30,8 @@ pub struct SinkConfig {
     pub filter: EventFilter,
     /// Labels of every event, or of every alert.
     pub labels: BTreeMap<String, String>,
+    /// Events that a receiver elsewhere gets in a second at most; of no meaning for the others.
+    pub rate: NonZeroU32,
 }
 
 /// What a sink writes to.
@@ -32,6 +43,8 @@ pub enum SinkTarget {
     File {
         /// Its absolute path.
         path: PathBuf,
+        /// What keeps it from filling the disk.
+        limits: FileLimits,
     },
     /// The journal of this host.
     Journal,
@@ -83,6 +96,29 @@ pub struct HttpOptions {
     pub linger: Option<Duration>,
 }
 
+/// What keeps a file from filling the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileLimits {
+    /// Bytes at which it is renamed, and another one begins; `None` for no limit.
+    pub max_size: Option<u64>,
+    /// How many of those that were renamed are kept.
+    pub keep: u32,
+    /// What is left of the disk.
+    pub reserve: DiskReserve,
+}
+
+impl Default for FileLimits {
+    fn default() -> Self {
+        Self { max_size: Some(64 << 20), keep: 5, reserve: DiskReserve::Usual }
+    }
+}
+
+/// The default of [`SinkConfig::rate`].
+pub const DEFAULT_RATE: NonZeroU32 = NonZeroU32::new(500).expect("not zero");
+
+/// The highest [`SinkConfig::rate`].
+const HIGHEST_RATE: u32 = 1_000_000;
+
 impl EventFilter {
     /// Takes every event.
     pub const ALL: Self = Self { kinds: None, min_severity: Severity::Info };
@@ -97,11 +133,16 @@ impl EventFilter {
 impl SinkConfig {
     /// A sink that takes every event and adds nothing.
     pub const fn new(target: SinkTarget) -> Self {
-        Self { target, filter: EventFilter::ALL, labels: BTreeMap::new() }
+        Self { target, filter: EventFilter::ALL, labels: BTreeMap::new(), rate: DEFAULT_RATE }
     }
 }
 
 impl SinkTarget {
+    /// A file with the usual limits.
+    pub fn file(path: &Path) -> Self {
+        Self::File { path: path.to_owned(), limits: FileLimits::default() }
+    }
+
     /// How it is asked, if that is over HTTP.
     pub const fn http(&self) -> Option<&HttpOptions> {
         match self {
@@ -116,6 +157,9 @@ impl SinkTarget {
 /// Labels that every alert has of its own.
 const OWN_LABELS: [&str; 5] = ["alertname", "severity", "port", "protocol", "reporter"];
 
+/// The most that `keep` may be.
+const MOST_KEPT: u32 = 999;
+
 /// The longest `linger`.
 const LONGEST_LINGER: Duration = Duration::from_secs(60);
 
@@ -128,8 +172,23 @@ pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
     };
     let kind = choice(kind, KINDS, |kind| kind)?;
     refuse_keys_of_others(kind, &values)?;
-    let [_, path, address, url, endpoint, template, kinds, severity, labels, headers_file, linger] =
-        values;
+    let [
+        _,
+        path,
+        max_size,
+        keep,
+        reserve,
+        address,
+        url,
+        endpoint,
+        template,
+        kinds,
+        severity,
+        labels,
+        headers_file,
+        linger,
+        rate,
+    ] = values;
     let filter = EventFilter {
         kinds: kinds.map(event_kinds).transpose()?,
         min_severity: match severity {
@@ -150,7 +209,8 @@ pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
         "file" => {
             let path = required(path, "path", "the path of the file", position)?;
             let path = absolute(&path, "an absolute path, as /var/log/ghostport/events.jsonl")?;
-            SinkTarget::File { path: PathBuf::from(path) }
+            let limits = file_limits(max_size, keep, reserve)?;
+            SinkTarget::File { path: PathBuf::from(path), limits }
         }
         "journal" => SinkTarget::Journal,
         "syslog" => SinkTarget::Syslog { address: syslog_address(address, position)? },
@@ -163,7 +223,8 @@ pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
         "otlp" => SinkTarget::Otlp { endpoint: http_url(endpoint, "endpoint", position)?, http },
         _ => SinkTarget::Stdout,
     };
-    Ok(SinkConfig { target, filter, labels })
+    let rate = rate.map_or(Ok(DEFAULT_RATE), |rate| count(&rate, HIGHEST_RATE))?;
+    Ok(SinkConfig { target, filter, labels, rate })
 }
 
 /// `values` are those of [`SINK_KEYS`].
@@ -198,6 +259,32 @@ fn event_kinds(node: Node<'_>) -> Result<Vec<EventName>, Problem> {
     let mut seen = Vec::new();
     kinds.retain(|kind| !seen.contains(kind) && (seen.push(*kind), true).1);
     Ok(kinds)
+}
+
+fn file_limits(
+    max_size: Option<Node<'_>>,
+    keep: Option<Node<'_>>,
+    reserve: Option<Node<'_>>,
+) -> Result<FileLimits, Problem> {
+    let FileLimits { max_size: usual_size, keep: usual_keep, reserve: usual_reserve } =
+        FileLimits::default();
+    Ok(FileLimits {
+        max_size: max_size.map_or(Ok(usual_size), |node| size_or_none(&node))?,
+        keep: keep.map_or(Ok(usual_keep), |node| count(&node, MOST_KEPT).map(NonZeroU32::get))?,
+        reserve: reserve.map_or(Ok(usual_reserve), |node| disk_reserve(&node))?,
+    })
+}
+
+/// A number from 1 to `most`.
+fn count(node: &Node<'_>, most: u32) -> Result<NonZeroU32, Problem> {
+    let expected = format!("a number from 1 to {most}");
+    let text = string(node, &expected)?;
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number: &NonZeroU32| is_number && number.get() <= most);
+    number.ok_or_else(|| {
+        let message = format!("`{}` is no number that can be used", excerpt(text));
+        Problem::new(node.position, message, expected)
+    })
 }
 
 fn read_linger(node: &Node<'_>) -> Result<Duration, Problem> {

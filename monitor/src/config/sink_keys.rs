@@ -9,6 +9,9 @@ pub(super) const KINDS: [&str; 7] =
 /// Those that go over HTTP.
 const HTTP: &[&str] = &["webhook", "alertmanager", "otlp"];
 
+/// Those with a receiver that others may share.
+const ELSEWHERE: &[&str] = &["syslog", "webhook", "alertmanager", "otlp"];
+
 /// A key of a sink, and the kinds of sinks that take it.
 #[derive(Clone, Copy, Debug)]
 pub struct SinkKey {
@@ -28,7 +31,7 @@ const fn key(
 }
 
 /// The keys of a sink.
-pub const SINK_KEYS: [SinkKey; 11] = [
+pub const SINK_KEYS: [SinkKey; 15] = [
     key(
         "kind",
         &[],
@@ -40,6 +43,26 @@ pub const SINK_KEYS: [SinkKey; 11] = [
         &["file"],
         "absolute path, required",
         "The file that events are appended to, one JSON object a line.",
+    ),
+    key(
+        "max_size",
+        &["file"],
+        "size or `none`, `64MiB`",
+        "The size at which the file is renamed to `PATH.000001`, `PATH.000002` and so on, and another \
+         one begins.",
+    ),
+    key(
+        "keep",
+        &["file"],
+        "number from 1 to 999, `5`",
+        "How many of the renamed files are kept; the oldest are removed.",
+    ),
+    key(
+        "reserve",
+        &["file"],
+        "size, `none` or `auto`; `auto`",
+        "Space of the disk that is left to others: events that would leave less are lost. `auto` is \
+         64 MiB, or a twentieth of the disk if that is less.",
     ),
     key(
         "address",
@@ -89,5 +112,11 @@ pub const SINK_KEYS: [SinkKey; 11] = [
         HTTP,
         "duration up to `1m`, none",
         "How long the first event of a request waits for others.",
+    ),
+    key(
+        "rate",
+        ELSEWHERE,
+        "number from 1 to 1000000, `500`",
+        "How many events the receiver gets in a second at most; the others wait in the queue.",
     ),
 ];

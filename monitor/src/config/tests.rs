@@ -120,7 +120,12 @@ sinks:
     assert_eq!(config.port(80), Some(&WatchedPort::new(80)));
     assert_eq!(config.port(81), None);
     let retain = Duration::from_secs(28 * 86_400);
-    let store = StoreConfig { path: "/tmp/g.db".into(), retain, max_size: 1 << 30 };
+    let store = StoreConfig {
+        path: "/tmp/g.db".into(),
+        retain,
+        max_size: 1 << 30,
+        reserve: DiskReserve::Usual,
+    };
     assert_eq!(config.store, store);
     assert_eq!(config.web_details, WebDetails::Never);
     assert_eq!(config.web_config_file, Some("/etc/web.yml".into()));
@@ -140,7 +145,7 @@ sinks:
     assert!(nginx.ports.include(8081) && !nginx.ports.include(8082));
     assert_eq!(nginx.owner.until, Some(date(2027, 1, 31)));
     assert_eq!(config.web_listen.len(), 2);
-    let file = SinkConfig::new(SinkTarget::File { path: "/tmp/events.jsonl".into() });
+    let file = SinkConfig::new(SinkTarget::file(Path::new("/tmp/events.jsonl")));
     assert_eq!(config.sinks, [SinkConfig::new(SinkTarget::Stdout), file]);
 }
 
@@ -254,13 +259,15 @@ fn what_is_shown_reads_back() {
     let text = &format!(
         "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
          listeners: {listeners}\n\
-         store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB}}\n\
+         store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB, reserve: 1GiB}}\n\
          web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nmetrics: {{holder_info: true}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
          {{kind: journal}}, {{kind: syslog, address: 'tls:[::1]:6514', min_severity: warning}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
          {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}, linger: 2s}}, \
          {{kind: stdout, kinds: [bind, awakened], min_severity: warning, labels: {{dc: fra}}}}, \
          {{kind: webhook, url: 'https://a/', headers_file: /a/h, linger: 1m, template: '{{\"x\": {{{{ event.text|tojson }}}}}}'}}, \
-         {{kind: otlp, endpoint: 'http://[::1]:4318'}}]\n"
+         {{kind: otlp, endpoint: 'http://[::1]:4318', rate: 9}}, \
+         {{kind: file, path: /a, max_size: none, keep: 9, reserve: none}}, \
+         {{kind: file, path: /b, max_size: 1MiB, reserve: 2GiB}}]\n"
     );
     for config in [Config::default(), parse(text).expect("a configuration")] {
         assert_eq!(parse(&config.to_string()), Ok(config));
@@ -292,6 +299,7 @@ fn what_is_shown_reads_back() {
       path: "/var/lib/ghostport/ghostport.db"
       retain: 90d
       max_size: 256MiB
+      reserve: auto
     web:
       listen: ["127.0.0.1:10948"]
       config_file: null

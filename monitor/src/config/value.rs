@@ -3,6 +3,7 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use super::{
+    disk_reserve::DiskReserve,
     pattern::PatternError,
     quantity,
     yaml::{Entry, Node, Problem, Value, excerpt},
@@ -161,6 +162,23 @@ pub(super) fn matching<T: FromStr<Err = PatternError>>(
 /// A duration, as `7d`.
 pub(super) fn duration(node: &Node<'_>) -> Result<Duration, Problem> {
     quantity_of(node, quantity::parse_duration, "duration", quantity::DURATION)
+}
+
+/// A size, or `none`.
+pub(super) fn size_or_none(node: &Node<'_>) -> Result<Option<u64>, Problem> {
+    let expected = format!("{}, or none", quantity::SIZE);
+    if string(node, &expected)? == "none" {
+        return Ok(None);
+    }
+    quantity_of(node, quantity::parse_size, "size", &expected).map(Some)
+}
+
+/// A size, `none` or `auto`.
+pub(super) fn disk_reserve(node: &Node<'_>) -> Result<DiskReserve, Problem> {
+    match string(node, quantity::SIZE)? {
+        "auto" => Ok(DiskReserve::Usual),
+        _ => size_or_none(node).map(|size| DiskReserve::Bytes(size.unwrap_or(0))),
+    }
 }
 
 /// A number with a unit, which `parse` reads.

@@ -71,6 +71,8 @@ pub struct AgentStatus {
     pub build: BuildInfo,
     /// Events that reached no sink.
     pub losses: EventLosses,
+    /// Events that receivers got later because of their rates.
+    pub held_back: u64,
     /// Reads of processes that were given up.
     pub abandoned_reads: AbandonedReads,
     /// How long the pipeline has worked on its message.
@@ -101,6 +103,7 @@ impl AgentStatus {
         Self {
             build,
             losses,
+            held_back: 0,
             abandoned_reads: AbandonedReads::default(),
             pipeline_busy: Duration::ZERO,
             identified,

@@ -2,10 +2,7 @@
 
 use std::{
     fmt, io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -14,7 +11,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     alertmanager::IsInUse,
     error::SinkError,
-    worker::{Sink, Worker, name},
+    worker::{Counts, Sink, Worker, name},
 };
 use crate::{
     config::{HeadersFile, SinkConfig},
@@ -39,7 +36,7 @@ pub struct PreparedSinks {
 
 struct Shared {
     workers: Mutex<Workers>,
-    lost: Arc<AtomicU64>,
+    counts: Counts,
     is_in_use: IsInUse,
 }
 
@@ -53,7 +50,7 @@ struct Workers {
 impl EventQueue {
     /// Starts a thread for each sink.
     pub fn start(sinks: Vec<Sink>, is_in_use: IsInUse) -> Result<Self, SinkError> {
-        let shared = Shared { workers: Mutex::default(), lost: Arc::default(), is_in_use };
+        let shared = Shared { workers: Mutex::default(), counts: Counts::default(), is_in_use };
         for sink in sinks {
             let worker = shared.start(sink)?;
             shared.lock().at_work.push(worker);
@@ -73,7 +70,12 @@ impl EventQueue {
 
     /// Events lost so far, summed over the sinks.
     pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Relaxed)
+        self.shared.counts.lost.load(Relaxed)
+    }
+
+    /// Events that a receiver got later because of its rate, summed over the sinks.
+    pub fn held_back(&self) -> u64 {
+        self.shared.counts.held_back.load(Relaxed)
     }
 
     /// Opens every file again, as after a rotation.
@@ -142,7 +144,7 @@ impl fmt::Debug for PreparedSinks {
 
 impl Shared {
     fn start(&self, sink: Sink) -> Result<Worker, SinkError> {
-        Worker::start(sink, &self.lost, &self.is_in_use)
+        Worker::start(sink, &self.counts, &self.is_in_use)
     }
 
     /// Starts those of `configs` that are not at work. The lock is not held meanwhile, because a

@@ -10,8 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::local::Local;
-use crate::event::EncodedEvent;
+use rustix::fs::fstatvfs;
+
+use super::{local::Local, rotation::Rotation};
+use crate::{
+    config::{DiskGuard, FileLimits},
+    event::EncodedEvent,
+};
 
 /// An open file that lines are appended to.
 ///
@@ -28,7 +33,17 @@ pub(super) struct Lines {
 #[derive(Debug)]
 enum Target {
     Stdout,
-    File(PathBuf),
+    File(Place),
+}
+
+/// A path, and what keeps its file from filling the disk.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    rotation: Option<Rotation>,
+    disk: DiskGuard,
+    /// Whether a failure to rotate was logged and has not ended.
+    has_failed: bool,
 }
 
 impl Local for Lines {
@@ -48,8 +63,9 @@ impl Lines {
         Self::open(Target::Stdout)
     }
 
-    pub(super) fn file(path: PathBuf) -> io::Result<Self> {
-        Self::open(Target::File(path))
+    pub(super) fn file(path: PathBuf, limits: &FileLimits) -> io::Result<Self> {
+        let (rotation, disk) = (Rotation::new(limits), DiskGuard::new(limits.reserve));
+        Self::open(Target::File(Place { path, rotation, disk, has_failed: false }))
     }
 
     fn open(target: Target) -> io::Result<Self> {
@@ -59,23 +75,35 @@ impl Lines {
     }
 
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.was_moved() {
+        if !self.is_usable(line.len() as u64)? {
             self.file = None;
-        }
-        if self.file.is_none() {
             self.try_reopen()?;
         }
-        match &mut self.file {
-            Some(file) => append_whole(file, line, &mut self.torn),
-            None => Err(ErrorKind::NotFound.into()),
+        let Some(file) = &mut self.file else { return Err(ErrorKind::NotFound.into()) };
+        append_whole(file, line, &mut self.torn)
+    }
+
+    /// Whether `coming` bytes belong into the open file: not after a rotation, this one's or another's.
+    /// Fails if they would leave too little of the disk.
+    fn is_usable(&mut self, coming: u64) -> io::Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
+        let Target::File(place) = &mut self.target else { return Ok(true) };
+        let open = file.metadata()?;
+        if !place.is_at_path(&open) {
+            return Ok(false);
         }
+        if open.is_file() {
+            place.disk.check(fstatvfs(file)?, coming)?;
+            return Ok(!place.rotate(file, open.len(), coming));
+        }
+        Ok(true)
     }
 
     fn try_reopen(&mut self) -> io::Result<()> {
         let file = match &self.target {
             // A duplicate, because the handle of the standard library buffers.
             Target::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-            Target::File(path) => {
+            Target::File(Place { path, .. }) => {
                 let file = open_file(path)?;
                 self.torn = ends_within_a_line(&file)?;
                 file
@@ -84,12 +112,29 @@ impl Lines {
         self.file = Some(file);
         Ok(())
     }
+}
 
-    /// Whether the path names another file than the open one, for example after a rotation.
-    fn was_moved(&self) -> bool {
-        let (Target::File(path), Some(file)) = (&self.target, &self.file) else { return false };
-        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        fs::metadata(path).map(identity).ok() != file.metadata().map(identity).ok()
+impl Place {
+    /// Whether the open file is still the one at the path, and not moved by a rotation, for example.
+    fn is_at_path(&self, open: &Metadata) -> bool {
+        let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+        fs::metadata(&self.path).is_ok_and(|named| identity(&named) == identity(open))
+    }
+
+    /// Whether the file was full and has been renamed.
+    fn rotate(&mut self, file: &File, size: u64, coming: u64) -> bool {
+        let Some(rotation) = &mut self.rotation else { return false };
+        if !rotation.is_due(size, coming) {
+            return false;
+        }
+        let rotated = rotation.rotate(&self.path, file, size);
+        if let Err(error) = &rotated
+            && !self.has_failed
+        {
+            tracing::warn!("{} grows beyond its limit: {error}", self.path.display());
+        }
+        self.has_failed = rotated.is_err();
+        rotated.is_ok()
     }
 }
 

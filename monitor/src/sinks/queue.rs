@@ -91,6 +91,11 @@ impl Queue {
         state.events.len() < CAPACITY && state.bytes + BATCH_BYTES < CAPACITY_BYTES
     }
 
+    /// Events that are queued.
+    pub(super) fn len(&self) -> usize {
+        self.lock().events.len()
+    }
+
     /// Waits for the next work, with `most` events at most.
     pub(super) async fn next(&self, most: usize) -> Work {
         loop {

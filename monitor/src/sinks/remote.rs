@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     http::{Client, Post},
+    pace::Pace,
     queue::{Queue, Work},
     retry::{Refusal, until_accepted},
 };
@@ -42,26 +43,28 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// Sends the events of `queue` until it is closed. The first event of a request waits `linger` for
-/// others.
+/// Sends the events of `queue` until it is closed, so many in a second. The first event of a request
+/// waits `linger` for others.
 pub(super) async fn work(
     format: Box<dyn Format>,
     client: Client,
     queue: &Queue,
     linger: Option<Duration>,
+    mut pace: Pace,
 ) {
     let most = format.batch();
     loop {
-        let mut work = queue.next(most).await;
+        let mut work = pace.next(queue, most).await;
         if let (Work::Events(_), Some(linger)) = (&work, linger) {
             // They stay in the queue until they are delivered, so this returns them again.
             let _ = timeout(linger, queue.full(BATCH)).await;
-            work = queue.next(most).await;
+            work = pace.next(queue, most).await;
         }
         match work {
             Work::Reopen => {}
             Work::End => return,
             Work::Events(events) => {
+                pace.pass(events.len());
                 let delivery =
                     async { deliver(&*format, &client, &format.post(&events)?, queue).await };
                 match delivery.await {

@@ -1,6 +1,6 @@
 //! Events with everything that a sink may write, for the tests of the sinks.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use monitor_common::{
@@ -13,9 +13,9 @@ use monitor_kernel::hooks::Hook;
 use monitor_ledger::{BindEvidence, Wake};
 
 use crate::event::{
-    Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Connect, Event, EventBody,
-    EventContext, EventName, FailedBind, HookOutcome, Identified, IdentityFields, Repeats,
-    Selftest, SocketFields, Summary, UnexpectedOwner,
+    Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Connect, EncodedEvent,
+    Event, EventBody, EventContext, EventName, FailedBind, HookOutcome, Identified, IdentityFields,
+    Repeats, Selftest, SocketFields, Summary, UnexpectedOwner,
 };
 use crate::sockets::{CaptureKind, Path, Reach};
 
@@ -134,6 +134,13 @@ fn identified() -> Identified {
         payload_size: Some(bytes.len()),
         kept: None,
     }
+}
+
+/// An event about the end of the agent, as it is sent.
+pub(super) fn encoded_stop(reason: &str) -> Arc<EncodedEvent> {
+    let context = EventContext { host_name: "host".into(), clock_offset_ns: 0 };
+    let event = Event::agent_stopped(Timestamp::UNIX_EPOCH, reason, &context);
+    Arc::new(EncodedEvent::new(event).expect("JSON"))
 }
 
 fn caller() -> CallerFields {

@@ -1,3 +1,5 @@
+mod rotation;
+
 use std::{
     fs::{self, File},
     io::{self, Read as _},
@@ -11,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use testkit::logged::logged;
 
 use super::{
@@ -19,11 +20,9 @@ use super::{
     file::{self, Lines},
     losses::Losses,
     queue::{self, Queue, Work},
+    testing::encoded_stop as encoded,
 };
-use crate::{
-    config::{SinkConfig, SinkTarget},
-    event::{EncodedEvent, Event, EventContext},
-};
+use crate::config::{FileLimits, SinkConfig, SinkTarget};
 
 /// A directory that is removed with everything in it.
 struct Directory(PathBuf);
@@ -49,21 +48,12 @@ impl Drop for Directory {
     }
 }
 
-fn event(reason: &str) -> Event {
-    let context = EventContext { host_name: "host".into(), clock_offset_ns: 0 };
-    Event::agent_stopped(Timestamp::UNIX_EPOCH, reason, &context)
-}
-
 fn lines(path: &Path) -> Lines {
-    Lines::file(path.to_owned()).expect("a file")
-}
-
-fn encoded(reason: &str) -> Arc<EncodedEvent> {
-    Arc::new(EncodedEvent::new(event(reason)).expect("JSON"))
+    Lines::file(path.to_owned(), &FileLimits::default()).expect("a file")
 }
 
 fn file(path: &Path) -> SinkConfig {
-    SinkConfig::new(SinkTarget::File { path: path.to_owned() })
+    SinkConfig::new(SinkTarget::file(path))
 }
 
 fn start(configs: &[SinkConfig]) -> EventQueue {

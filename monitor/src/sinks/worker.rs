@@ -22,6 +22,7 @@ use super::{
     local::{self, Local},
     losses::Losses,
     otlp::Otlp,
+    pace::Pace,
     queue::Queue,
     remote::{self, Format},
     syslog::Syslog,
@@ -43,6 +44,15 @@ enum Target {
     Remote(Box<dyn Format>, Client, Option<Duration>),
     Alertmanager(Alertmanager, Client),
     Syslog(Syslog),
+}
+
+/// What happened to the events of all sinks. Clones share the numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    /// Lost.
+    pub(super) lost: Arc<AtomicU64>,
+    /// Sent later because of a rate.
+    pub(super) held_back: Arc<AtomicU64>,
 }
 
 /// A sink at work. After this is dropped, its thread writes what is queued and ends.
@@ -68,7 +78,9 @@ impl Target {
     fn open(config: &SinkConfig) -> io::Result<Self> {
         Ok(match &config.target {
             SinkTarget::Stdout => Self::Local(Box::new(Lines::stdout()?)),
-            SinkTarget::File { path } => Self::Local(Box::new(Lines::file(path.clone())?)),
+            SinkTarget::File { path, limits } => {
+                Self::Local(Box::new(Lines::file(path.clone(), limits)?))
+            }
             SinkTarget::Journal => Self::Local(Box::new(Journal::open()?)),
             SinkTarget::Syslog { address } => Self::Syslog(Syslog::open(address)?),
             SinkTarget::Webhook { url, template, http } => {
@@ -97,14 +109,14 @@ impl Target {
         }
     }
 
-    async fn work(self, queue: &Queue, is_in_use: IsInUse) {
+    async fn work(self, queue: &Queue, pace: Pace, is_in_use: IsInUse) {
         match self {
             Self::Local(sink) => local::work(sink, queue).await,
             Self::Remote(format, client, linger) => {
-                remote::work(format, client, queue, linger).await;
+                remote::work(format, client, queue, linger, pace).await;
             }
-            Self::Alertmanager(sink, client) => sink.work(client, queue, &*is_in_use).await,
-            Self::Syslog(sink) => sink.work(queue).await,
+            Self::Alertmanager(sink, client) => sink.work(client, queue, pace, &*is_in_use).await,
+            Self::Syslog(sink) => sink.work(queue, pace).await,
         }
     }
 }
@@ -112,18 +124,19 @@ impl Target {
 impl Worker {
     pub(super) fn start(
         sink: Sink,
-        lost: &Arc<AtomicU64>,
+        counts: &Counts,
         is_in_use: &IsInUse,
     ) -> Result<Self, SinkError> {
         let Sink { config, target } = sink;
         let name = name(&config);
         let failed = |source| SinkError { sink: name.clone(), source };
-        let queue = Arc::new(Queue::new(Losses::new(name.clone(), Arc::clone(lost))));
+        let queue = Arc::new(Queue::new(Losses::new(name.clone(), Arc::clone(&counts.lost))));
         let runtime = target.runtime().map_err(failed)?;
+        let pace = Pace::new(config.rate, Arc::clone(&counts.held_back));
         let (end, ended) = oneshot::channel();
         let (its_queue, is_in_use) = (Arc::clone(&queue), Arc::clone(is_in_use));
         let work = move || {
-            runtime.block_on(target.work(&its_queue, is_in_use));
+            runtime.block_on(target.work(&its_queue, pace, is_in_use));
             // A name lookup may hang; do not wait for it.
             runtime.shutdown_background();
             drop(end);
@@ -210,7 +223,7 @@ fn event_labels(config: &SinkConfig) -> Option<String> {
 pub(super) fn name(config: &SinkConfig) -> String {
     match &config.target {
         SinkTarget::Stdout => "stdout".into(),
-        SinkTarget::File { path } => path.display().to_string(),
+        SinkTarget::File { path, .. } => path.display().to_string(),
         SinkTarget::Journal => "the journal".into(),
         SinkTarget::Syslog { address } => format!("the syslog server at {address}"),
         SinkTarget::Webhook { url, .. } => format!("the webhook at {}", url.origin()),

@@ -1,6 +1,7 @@
 //! The database as its only writer uses it.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io,
@@ -191,19 +192,22 @@ impl Database {
         Ok(forgotten as u64)
     }
 
-    /// Deletes the oldest events of those kinds and ports that have the most, so that a flood of one kind
-    /// on one port, which a local user or a remote host can cause, displaces itself and nothing else.
+    /// Deletes the oldest events of those kinds that have the most, and of such a kind those of the ports
+    /// that have the most. So a flood of one kind on one port, which a local user or a remote host can
+    /// cause, displaces itself and nothing else; and one on all ports at once displaces no other kind.
     fn make_room(&mut self, surplus: u64) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction()?;
-        let groups = groups(&transaction)?;
-        let level = fair_level(groups.iter().map(|group| group.events), surplus);
+        let kinds = kinds(&transaction)?;
         let sql = "DELETE FROM events WHERE id IN
             (SELECT id FROM events WHERE kind = ?1 AND port IS ?2 ORDER BY id LIMIT ?3)";
         let (mut made, mut statement) = (0, transaction.prepare(sql)?);
-        for Group { kind, port, events } in groups {
-            let excess = events.saturating_sub(level).min(surplus - made);
-            if excess > 0 {
-                made += statement.execute(params![kind, port, excess as i64])? as u64;
+        let of_kinds = kinds.values().map(|ports| ports.iter().map(|(_, events)| events).sum());
+        for ((kind, ports), excess) in kinds.iter().zip(fair_excess(of_kinds, surplus)) {
+            let of_ports = ports.iter().map(|(_, events)| *events);
+            for ((port, _), excess) in ports.iter().zip(fair_excess(of_ports, excess)) {
+                if excess > 0 {
+                    made += statement.execute(params![kind, port, excess as i64])? as u64;
+                }
             }
         }
         drop(statement);
@@ -239,20 +243,32 @@ impl Database {
     }
 }
 
-/// Events of one kind about one port.
-struct Group {
-    kind: String,
-    port: Option<i64>,
-    events: u64,
-}
+/// Numbers of events by kind and port.
+type Kinds = BTreeMap<String, Vec<(Option<i64>, u64)>>;
 
-fn groups(connection: &Connection) -> rusqlite::Result<Vec<Group>> {
+fn kinds(connection: &Connection) -> rusqlite::Result<Kinds> {
     let sql = "SELECT kind, port, count(*) FROM events GROUP BY kind, port";
     let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map([], |row| {
-        Ok(Group { kind: row.get(0)?, port: row.get(1)?, events: row.get::<_, i64>(2)? as u64 })
-    })?;
-    rows.collect()
+    let mut rows = statement.query([])?;
+    let mut kinds = Kinds::new();
+    while let Some(row) = rows.next()? {
+        let port = (row.get(1)?, row.get::<_, i64>(2)? as u64);
+        kinds.entry(row.get(0)?).or_default().push(port);
+    }
+    Ok(kinds)
+}
+
+/// How many events each group gives up, so that they are `surplus` together: those with the most do.
+fn fair_excess(groups: impl Iterator<Item = u64>, surplus: u64) -> Vec<u64> {
+    let groups: Vec<u64> = groups.collect();
+    let level = fair_level(groups.iter().copied(), surplus);
+    let mut rest = surplus;
+    let excess = |events: u64| {
+        let excess = events.saturating_sub(level).min(rest);
+        rest -= excess;
+        excess
+    };
+    groups.into_iter().map(excess).collect()
 }
 
 /// The number of events that every group may keep, so that at least `surplus` are above it.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::fs::statvfs;
 
 use super::{
     database::{Database, beside},
@@ -14,7 +15,7 @@ use super::{
     kept_ledger::KeptLedger,
     record::Record,
 };
-use crate::config::StoreConfig;
+use crate::config::{DiskGuard, StoreConfig};
 use monitor_ledger::Changes;
 
 /// Pause before the next attempt to open a database.
@@ -31,6 +32,7 @@ const KEPT_ASIDE: usize = 3;
 pub struct Store {
     config: StoreConfig,
     database: Option<Database>,
+    disk: DiskGuard,
     /// When the next attempt to open it is due.
     retry_at: Instant,
     forget_at: Instant,
@@ -52,6 +54,7 @@ impl Store {
         let mut store = Self {
             config: config.clone(),
             database: None,
+            disk: DiskGuard::new(config.reserve),
             retry_at: now,
             forget_at: now,
             unsaved: None,
@@ -108,6 +111,7 @@ impl Store {
     pub(super) fn limit(&mut self, config: &StoreConfig) {
         self.config.retain = config.retain;
         self.config.max_size = config.max_size;
+        self.disk.set(config.reserve);
         self.forget_at = Instant::now();
         if let Some(Err(error)) =
             self.database.as_mut().map(|database| database.set_max_size(config.max_size))
@@ -119,6 +123,7 @@ impl Store {
     /// Writes `rest`, and leaves in it the records that it could not write.
     fn try_keep(&mut self, rest: &mut &[Record]) -> Result<(), StoreError> {
         self.connect()?;
+        self.leave_reserve(rest)?;
         match self.write(rest) {
             Err(error) if error.is_corruption() => {
                 self.set_aside(&error)?;
@@ -137,6 +142,12 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Fails if `records` would leave less of the disk than the reserve.
+    fn leave_reserve(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let disk = statvfs(&self.config.path).map_err(io::Error::from)?;
+        Ok(self.disk.check(disk, records.iter().map(size_on_disk).sum())?)
     }
 
     /// Writes `rest` where there is no room, in place of older events.

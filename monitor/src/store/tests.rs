@@ -16,7 +16,7 @@ use testkit::logged::logged;
 
 use super::{database::Database, *};
 use crate::{
-    config::{DEFAULT_DORMANT_AFTER, StoreConfig},
+    config::{DEFAULT_DORMANT_AFTER, DiskReserve, StoreConfig},
     event::{EncodedEvent, Event, EventContext, EventLosses, EventName},
 };
 
@@ -375,6 +375,44 @@ fn a_flood_displaces_no_other_kind_and_no_other_port() {
     let kept = all(&config.path);
     assert_eq!(&kept[..60], yesterday.iter().map(|record| record.line.json()).collect::<Vec<_>>());
     assert!(kept.len() > 500, "{} kept", kept.len());
+}
+
+/// With all ports watched there are 65,535 places to bind.
+#[test]
+fn a_flood_on_every_port_displaces_no_other_kind() {
+    let (_directory, config, mut store) = small_store();
+    let yesterday: Vec<Record> = (0..60)
+        .map(|number| Record { kind: ["close", "awakened"][number as usize % 2], ..record(number) })
+        .collect();
+    assert_eq!(store.keep(&yesterday, None), 0);
+    for batch in 1..300_i64 {
+        let of_port = |number: i64| Record {
+            port: Some((batch * 20 + number) as u16),
+            ..record(batch * 100 + number)
+        };
+        let records: Vec<Record> = (0..20).map(of_port).collect();
+        assert_eq!(store.keep(&records, None), 0, "batch {batch}");
+    }
+    let kept = all(&config.path);
+    assert_eq!(&kept[..60], yesterday.iter().map(|record| record.line.json()).collect::<Vec<_>>());
+    assert!(kept.len() > 500, "{} kept", kept.len());
+}
+
+#[test]
+fn leaves_the_reserve_of_its_disk() {
+    let directory = Directory::new();
+    let config = StoreConfig { reserve: DiskReserve::Bytes(1 << 60), ..directory.config() };
+    let mut store = Store::open(&config);
+    let log = logged(|| {
+        for _ in 0..3 {
+            assert_eq!(store.keep(&[record(1)], None), 1);
+        }
+    });
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.contains("no more is free on its disk than the reserve of"), "{log}");
+    store.limit(&StoreConfig { reserve: DiskReserve::Bytes(0), ..config.clone() });
+    assert_eq!(store.keep(&[record(2)], None), 0);
+    assert_eq!(all(&config.path), [record(2).line.json()]);
 }
 
 #[test]

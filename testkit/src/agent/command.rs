@@ -15,9 +15,15 @@ use crate::patience;
 /// Where the agent pins what outlives it.
 pub const PINS: &str = "/sys/fs/bpf/ghostport";
 
+/// The variable that names another binary to be tested, an installed one for example.
+pub const BINARY: &str = "GHOSTPORT_TEST_BINARY";
+
 /// Path of the binary under test. Cargo builds it into the folder above that of the test programs;
 /// both lie at the same places in a guest.
 pub fn binary() -> PathBuf {
+    if let Some(binary) = env::var_os(BINARY) {
+        return binary.into();
+    }
     let this = env::current_exe().expect("a path");
     let built = this.ancestors().nth(2).expect("a folder of cargo's").join("ghostport");
     assert!(built.is_file(), "{} is not there: run the tests by cargo", built.display());

@@ -35,6 +35,8 @@ pub struct Config {
     pub port_keys: String,
     /// Sinks beside the file that [`Agent::events`](super::Agent::events) reads, each as a mapping.
     pub sinks: Vec<String>,
+    /// Keys of `store` beside `path`, as `max_size: 1MiB`.
+    pub store_keys: String,
     /// Keys of `web` beside `listen`, as `details: never`.
     pub web_keys: String,
 }
@@ -54,6 +56,7 @@ impl Config {
             listen: LISTEN,
             port_keys: String::new(),
             sinks: Vec::new(),
+            store_keys: String::new(),
             web_keys: String::new(),
         }
     }
@@ -61,6 +64,11 @@ impl Config {
     /// Writes events there, too.
     pub fn with_sinks(self, sinks: impl IntoIterator<Item = String>) -> Self {
         Self { sinks: sinks.into_iter().collect(), ..self }
+    }
+
+    /// Adds keys to the section `store`.
+    pub fn with_store_keys(self, keys: &str) -> Self {
+        Self { store_keys: keys.to_owned(), ..self }
     }
 
     /// Adds keys to the section `web`.
@@ -108,7 +116,8 @@ impl Config {
             };
         }
         let events = events_path(world);
-        let _ = writeln!(text, "store:\n  path: {}", world.path("ghostport.db").display());
+        let store = world.path("ghostport.db");
+        let _ = writeln!(text, "store:\n  path: {}\n  {}", store.display(), self.store_keys);
         let _ = write!(
             text,
             "interfaces:\n  include: {:?}\n  exclude: {:?}\n  mode: {}\n\

@@ -5,7 +5,7 @@ mod config;
 mod running;
 
 pub use self::{
-    command::{PINS, binary, detach, finish, ghostport, json, stderr, stdout},
+    command::{BINARY, PINS, binary, detach, finish, ghostport, json, stderr, stdout},
     config::{Config, LISTEN},
     running::{Agent, expect_sockets, is_call, repeats},
 };

@@ -69,10 +69,13 @@ fn errors_say_where_and_what_was_expected() {
             "listeners: {expect: [{port: 8080}]}",
             "F:1:22: no process is named, which would allow every process; expected exe, user, unit or container",
         ),
-        ("store: {paht: /x}", "F:1:9: unknown key `paht`; expected path, retain or max_size"),
+        (
+            "store: {paht: /x}",
+            "F:1:9: unknown key `paht`; expected path, retain, max_size or reserve",
+        ),
         (
             "sinks: [{kind: stdout, uri: x}]",
-            "F:1:24: unknown key `uri`; expected kind, path, address, url, endpoint, template, kinds, min_severity, labels, headers_file or linger",
+            "F:1:24: unknown key `uri`; expected kind, path, max_size, keep, reserve, address, url, endpoint, template, kinds, min_severity, labels, headers_file, linger or rate",
         ),
         (
             "ports: [1]\nports: [2]",
@@ -267,6 +270,18 @@ fn errors_say_where_and_what_was_expected() {
         (
             "sinks: [{kind: file, path: x}]",
             "F:1:28: `x` is not an absolute path; expected an absolute path, as /var/log/ghostport/events.jsonl",
+        ),
+        (
+            "sinks: [{kind: file, path: /x, max_size: 1KiB}]",
+            "F:1:42: `1KiB` is no size that can be used; expected a size from 1MiB to 1024GiB, as 256MiB; units: B, KiB, MiB, GiB, or none",
+        ),
+        (
+            "sinks: [{kind: file, path: /x, keep: 0}]",
+            "F:1:38: `0` is no number that can be used; expected a number from 1 to 999",
+        ),
+        (
+            "sinks: [{kind: journal, rate: 1}]",
+            "F:1:31: the sink journal has no rate; expected kind: syslog, webhook, alertmanager or otlp, or no rate",
         ),
         (
             "sinks: [{kind: webhook}]",

@@ -73,7 +73,8 @@ pub(super) fn losses(snapshot: &Snapshot, status: &AgentStatus) -> Vec<Family> {
     }
     errors.add(&["call_missed"], snapshot.missed_calls as f64);
     errors.add(&["addresses_stale"], status.address_failures as f64);
-    vec![events, errors]
+    let held_back = Family::of_one(&names::EVENTS_HELD_BACK, status.held_back as f64);
+    vec![events, held_back, errors]
 }
 
 /// What delays events: reads that were given up, and the pipeline's progress.

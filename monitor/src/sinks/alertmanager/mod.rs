@@ -33,6 +33,7 @@ use self::{
 use super::{
     backoff::{Backoff, jitter},
     http::{Answer, Client, Post},
+    pace::Pace,
     queue::{Queue, Work},
     remote::is_passing,
 };
@@ -129,21 +130,25 @@ impl Alertmanager {
         }
     }
 
-    /// Sends alerts for the events of `queue` until it is closed.
+    /// Sends alerts for the events of `queue` until it is closed, of so many events in a second.
     pub(super) async fn work(
         mut self,
         client: Client,
         queue: &Queue,
+        mut pace: Pace,
         is_in_use: &(dyn Fn(u16) -> bool + Send + Sync),
     ) {
         let _ = self.adopt(&client).await;
         loop {
             let mut is_last = false;
             tokio::select! {
-                work = queue.next(BATCH) => match work {
+                work = pace.next(queue, BATCH) => match work {
                     Work::Reopen => {}
                     Work::End => is_last = true,
-                    Work::Events(events) => self.take_over(&events, queue),
+                    Work::Events(events) => {
+                        pace.pass(events.len());
+                        self.take_over(&events, queue);
+                    }
                 },
                 () = wait(self.next_due(), &self.pause) => {}
             }

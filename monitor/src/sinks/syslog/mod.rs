@@ -20,6 +20,7 @@ use self::{
     message::{message, next_sequence},
 };
 use super::{
+    pace::Pace,
     queue::{Queue, Work},
     retry::{Refusal, until_accepted},
 };
@@ -42,15 +43,16 @@ impl Syslog {
         Ok(Self { address: address.clone(), tls, connection: None })
     }
 
-    /// Sends the events of `queue` until it is closed.
-    pub(super) async fn work(mut self, queue: &Queue) {
+    /// Sends the events of `queue` until it is closed, so many in a second.
+    pub(super) async fn work(mut self, queue: &Queue, mut pace: Pace) {
         let process_id = std::process::id();
         let mut sequence = 1;
         loop {
-            match queue.next(1).await {
+            match pace.next(queue, 1).await {
                 Work::Reopen => self.connection = None,
                 Work::End => break,
                 Work::Events(events) => {
+                    pace.pass(events.len());
                     for encoded in events {
                         let message = message(&encoded, process_id, sequence);
                         sequence = next_sequence(sequence);

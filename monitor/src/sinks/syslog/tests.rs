@@ -1,4 +1,5 @@
 use std::{
+    num::NonZeroU32,
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
 };
@@ -21,7 +22,8 @@ fn started(address: &str) -> (Arc<Queue>, tokio::task::JoinHandle<()>) {
     let queue = Arc::new(Queue::new(losses));
     let syslog = Syslog::open(&address.parse().expect("an address")).expect("open");
     let its_queue = Arc::clone(&queue);
-    let work = tokio::task::spawn_local(async move { syslog.work(&its_queue).await });
+    let pace = Pace::new(NonZeroU32::MAX, Arc::default());
+    let work = tokio::task::spawn_local(async move { syslog.work(&its_queue, pace).await });
     (queue, work)
 }
 
