@@ -37,8 +37,8 @@ fn main() -> ExitCode {
         eprintln!("error: attacks need root, to make namespaces and to become other users");
         return ExitCode::from(2);
     }
-    // The table says what a panic said.
-    panic::set_hook(Box::new(|_| {}));
+    // The table says the first line of it.
+    panic::set_hook(Box::new(|panic| eprintln!("  {panic}")));
     let outcomes = carry_out(&word, extent);
     println!("{}", table(&outcomes));
     let count = |verdict| outcomes.iter().filter(|(_, measure)| measure.verdict == verdict).count();

@@ -37,9 +37,11 @@ pub fn charges_memlock() -> bool {
     rustix::system::uname().release().to_bytes().starts_with(b"5.10.")
 }
 
-/// Makes the calling thread another user's, whose groups it has not.
+/// Makes the calling thread another user's, with a group of its own and no other.
 pub fn become_user(user: u32) -> rustix::io::Result<()> {
-    let user = Uid::from_raw(user);
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(user));
+    set_thread_groups(&[])?;
+    set_thread_res_gid(group, group, group)?;
     set_thread_res_uid(user, user, user)
 }
 
@@ -129,10 +131,7 @@ impl Privileges {
         }
         if self.user != 0 {
             set_keep_capabilities(true)?;
-            let (user, group) = (Uid::from_raw(self.user), Gid::from_raw(self.user));
-            set_thread_groups(&[])?;
-            set_thread_res_gid(group, group, group)?;
-            set_thread_res_uid(user, user, user)?;
+            become_user(self.user)?;
         }
         let set = self.capabilities;
         set_capabilities(

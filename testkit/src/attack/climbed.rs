@@ -135,6 +135,8 @@ pub(super) fn by_links_in_its_folders(world: &World, _: Extent) -> Measure {
     fs::write(&profile, "of root\n").expect("written");
     fs::create_dir(&folder).expect("a folder");
     chown(&folder, Some(NOBODY), Some(NOBODY)).expect("owned");
+    // An agent of root's writes there without the capability to write everywhere.
+    fs::set_permissions(&folder, Permissions::from_mode(0o777)).expect("open");
     let sink = folder.join("linked.jsonl");
     let config =
         Config::new([port(0)]).with_sinks([format!("{{kind: file, path: {}}}", sink.display())]);

@@ -25,6 +25,9 @@ use crate::{
 /// Events of "yesterday", of another port.
 const YESTERDAY: usize = 50;
 
+/// Where others bind.
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
 /// Where the source address lies in an Ethernet frame without tags.
 const SOURCE: std::ops::Range<usize> = 26..30;
 
@@ -37,13 +40,16 @@ pub(super) fn by_loops_of_binds(world: &World, extent: Extent) -> Measure {
     let config = Config::new([loud, quiet]).with_store_keys("max_size: 1MiB");
     let agent = Agent::start(world, &config);
     for _ in 0..YESTERDAY {
-        forked(|| bind_once(quiet)).expect("bound");
+        forked(|| bind_once(HERE, quiet)).expect("bound");
     }
     within(|| (count(&agent.events(), "bind", quiet) == YESTERDAY).then_some(()));
-    let loops: Vec<Loop> = (0..4).map(|_| Loop::start(move || _ = bind_once(loud))).collect();
+    // Each has an address of its own, so that no bind is refused.
+    let loops: Vec<Loop> = (1..=4)
+        .map(|last| Loop::start(move || _ = bind_once(Ipv4Addr::new(127, 0, 1, last), loud)))
+        .collect();
     let began = Instant::now();
     let processes: HashSet<u64> =
-        (0..others).map(|_| forked(|| bind_once(loud)).expect("bound").into()).collect();
+        (0..others).map(|_| forked(|| bind_once(HERE, loud)).expect("bound").into()).collect();
     thread::sleep(Duration::from_secs(extent.of(1, 10)));
     drop(loops);
     let took = began.elapsed();

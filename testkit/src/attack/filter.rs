@@ -7,6 +7,9 @@ use libc::{c_long, c_void, pid_t, sock_filter, sock_fprog};
 /// `include/uapi/linux/ptrace.h`
 const PTRACE_SECCOMP_GET_FILTER: u32 = 0x420c;
 
+/// `SECCOMP_MODE_FILTER`, as wide as the kernel reads it.
+const FILTER_MODE: usize = libc::SECCOMP_MODE_FILTER as usize;
+
 /// The filters that a thread has, the newest first. Needs CAP_SYS_ADMIN and a kernel with
 /// `CONFIG_CHECKPOINT_RESTORE`.
 pub(super) fn of_thread(thread: u32) -> io::Result<Vec<Vec<sock_filter>>> {
@@ -48,7 +51,10 @@ fn read(pid: pid_t, index: usize) -> io::Result<Vec<sock_filter>> {
 /// Puts filters before the system calls of the calling thread, the oldest first.
 pub(super) fn install(filters: &mut [Vec<sock_filter>]) -> io::Result<()> {
     // SAFETY: no memory is passed.
-    outcome(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+    outcome(
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_usize, 0_usize, 0_usize, 0_usize) }
+            .into(),
+    )?;
     for filter in filters.iter_mut().rev() {
         let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         // SAFETY: the program lives through the call.

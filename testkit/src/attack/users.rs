@@ -30,8 +30,8 @@ pub(super) fn bind_times(port: u16, times: u64) {
 }
 
 /// One bind, with nothing but system calls.
-pub(super) fn bind_once(port: u16) -> bool {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+pub(super) fn bind_once(address: Ipv4Addr, port: u16) -> bool {
+    let address = SocketAddr::from((address, port));
     own_socket(AddressFamily::INET, SocketType::DGRAM, None)
         .is_ok_and(|socket| bind(&socket, &address).is_ok())
 }
