@@ -60,13 +60,7 @@ pub(super) fn install(filters: &mut [Vec<sock_filter>]) -> io::Result<()> {
         // SAFETY: the program lives through the call.
         outcome(
             unsafe {
-                libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::SECCOMP_MODE_FILTER,
-                    &raw const program,
-                    0,
-                    0,
-                )
+                libc::prctl(libc::PR_SET_SECCOMP, FILTER_MODE, &raw const program, 0_usize, 0_usize)
             }
             .into(),
         )?;
