@@ -11,7 +11,7 @@ pub struct SumKey {
     pub generation: u32,
     /// Process id; of the sums by user, the real user id.
     pub owner: u32,
-    /// Local port, host byte order.
+    /// Local port, host byte order; 0 of [`Self::listener_call`].
     pub port: u16,
     /// Transport protocol, as in [`SocketEvent::protocol`].
     pub protocol: u8,
@@ -25,6 +25,13 @@ impl SumKey {
     #[inline(always)]
     pub const fn call(kind: SocketEventKind, errno: u32) -> u8 {
         kind as u8 | (BindResult::from_errno(errno) as u8) << 4
+    }
+
+    /// `call` of a record for the sake of listeners alone. Its sums are of all ports together: a program
+    /// that opens listeners on many ports has one.
+    #[inline(always)]
+    pub const fn listener_call(kind: SocketEventKind) -> u8 {
+        kind as u8 | 0x80
     }
 }
 
@@ -40,7 +47,7 @@ pub struct CallSum {
     /// Time of the last one, as [`SocketEvent::time_ns`].
     pub last_ns: u64,
 }
-const _: () = assert!(size_of::<CallSum>() == 136);
+const _: () = assert!(size_of::<CallSum>() == 152);
 
 impl CallSum {
     /// No call.

@@ -1,4 +1,4 @@
-//! Open sockets on watched ports, as the iterator over all open files reports them.
+//! Open sockets on watched ports, and listeners, as the iterator over all open files reports them.
 
 /// A process that has a socket open. A socket that several processes have, or one process several
 /// times, is reported as often.
@@ -31,9 +31,17 @@ pub struct HeldSocket {
     pub family: u8,
     /// `sk_state`, which says something of TCP alone (`include/net/tcp_states.h`).
     pub state: u8,
-    /// Explicit padding.
-    pub reserved: u8,
+    /// Bits of [`flags`].
+    pub flags: u8,
     /// Index of the interface that it is bound to, 0 for none.
     pub interface: u32,
 }
 const _: () = assert!(size_of::<HeldSocket>() == 64);
+
+/// Bits of [`HeldSocket::flags`].
+pub mod flags {
+    /// A bind named the port.
+    pub const NAMED_PORT: u8 = 1 << 0;
+    /// The IPv6 socket does not accept IPv4.
+    pub const V6_ONLY: u8 = 1 << 1;
+}

@@ -21,6 +21,7 @@ pub mod flow;
 mod flow_word;
 pub mod held_socket;
 pub mod limits;
+pub mod listeners;
 pub mod offsets;
 pub mod open_flight;
 pub mod outbound;

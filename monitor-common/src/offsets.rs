@@ -106,8 +106,14 @@ offsets! {
     /// What the program has fixed, `SOCK_BINDPORT_LOCK` among it; in bits, because it is a field of
     /// four of them.
     sock_userlocks_bits: 4 = "sock.sk_userlocks bits",
+    /// Whether it belongs to the kernel, a bit field.
+    sock_kernel_bits: 1 = "sock.sk_kern_sock bits",
+    /// Whether an IPv6 socket does not accept IPv4, a bit field.
+    sock_v6_only_bits: 1 = "sock.__sk_common.skc_ipv6only bits",
     /// The socket through which a program holds it.
     sock_socket: 8 = "sock.sk_socket",
+    /// Number of a socket's inode, from the start of the `struct socket` that the inode follows.
+    socket_inode: 8 = "socket_alloc.vfs_inode.i_ino",
     /// Inode of the namespace.
     net_inum: 4 = "net.ns.inum",
 }

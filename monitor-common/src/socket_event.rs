@@ -121,16 +121,23 @@ pub struct SocketEvent {
     /// Name of the thread group's leader, NUL-padded.
     pub process_name: [u8; TASK_NAME_LEN],
     /// Bits of [`known`].
-    pub known: u16,
+    pub known: u32,
+    /// Low half of the address of the caller's arguments in its own memory, 0 if not known: another
+    /// one for every program that is executed, because the kernel places stacks at random.
+    pub arguments_at: u32,
+    /// Index of the interface that the socket is bound to (`SO_BINDTODEVICE`, or the zone of a
+    /// link-local address), 0 for none.
+    pub interface: u32,
+    /// Inode of the socket, as in `/proc/PID/fd` and in the lists of sockets; 0 if it is not known.
+    pub socket_inode: u32,
     /// Address family: 4 or 6.
     pub family: u8,
     /// [`Mechanism`] that saw the call.
     pub mechanism: u8,
-    /// Low half of the address of the caller's arguments in its own memory, 0 if not known: another
-    /// one for every program that is executed, because the kernel places stacks at random.
-    pub arguments_at: u32,
+    /// Explicit padding.
+    pub reserved: [u8; 6],
 }
-const _: () = assert!(size_of::<SocketEvent>() == 120);
+const _: () = assert!(size_of::<SocketEvent>() == 136);
 
 impl SocketEvent {
     /// No call: every field is 0.
@@ -154,14 +161,17 @@ impl SocketEvent {
         thread_name: [0; TASK_NAME_LEN],
         process_name: [0; TASK_NAME_LEN],
         known: 0,
+        arguments_at: 0,
+        interface: 0,
+        socket_inode: 0,
         family: 0,
         mechanism: 0,
-        arguments_at: 0,
+        reserved: [0; 6],
     };
 }
 
-/// Bytes of a command line that are taken along. The ring buffer holds 341 binds with,
-/// or 1,024 without.
+/// Bytes of a command line that are taken along. The ring buffer holds 327 binds with,
+/// or 910 without.
 pub const COMMAND_LINE_LEN: usize = 256;
 
 /// A bind or listen with the command line of its caller; one without, and a close, is written as
@@ -175,28 +185,41 @@ pub struct SocketEventWithCommandLine {
     /// Arguments, each with its NUL; no more than `event.command_line_len` of it is meant.
     pub command_line: [u8; COMMAND_LINE_LEN],
 }
-const _: () = assert!(size_of::<SocketEventWithCommandLine>() == 376);
+const _: () = assert!(size_of::<SocketEventWithCommandLine>() == 392);
 
-/// Bits of [`SocketEvent::known`]: fields that were really read.
+/// Bits of [`SocketEvent::known`]: fields that were really read, and properties of the call.
 pub mod known {
     /// `netns_inode`.
-    pub const NETNS: u16 = 1 << 0;
+    pub const NETNS: u32 = 1 << 0;
     /// `effective_uid`.
-    pub const EFFECTIVE_UID: u16 = 1 << 1;
+    pub const EFFECTIVE_UID: u32 = 1 << 1;
     /// `process_name`.
-    pub const PROCESS_NAME: u16 = 1 << 2;
+    pub const PROCESS_NAME: u32 = 1 << 2;
     /// `address`.
-    pub const ADDRESS: u16 = 1 << 3;
+    pub const ADDRESS: u32 = 1 << 3;
     /// `family`.
-    pub const FAMILY: u16 = 1 << 4;
+    pub const FAMILY: u32 = 1 << 4;
     /// `parent_tgid`.
-    pub const PARENT: u16 = 1 << 5;
+    pub const PARENT: u32 = 1 << 5;
     /// `start_time_ns`.
-    pub const START_TIME: u16 = 1 << 6;
+    pub const START_TIME: u32 = 1 << 6;
     /// `command_line_len`, and the command line behind the event.
-    pub const COMMAND_LINE: u16 = 1 << 7;
+    pub const COMMAND_LINE: u32 = 1 << 7;
     /// The call has the mark of a selftest, see [`crate::selftest`].
-    pub const SELFTEST: u16 = 1 << 8;
+    pub const SELFTEST: u32 = 1 << 8;
+    /// The call opens or closes a listener on a port of the set of listeners.
+    pub const LISTENER: u32 = 1 << 9;
+    /// The call is reported for the sake of listeners alone: nothing counted it, and its port need not
+    /// be watched.
+    pub const LISTENER_ONLY: u32 = 1 << 10;
+    /// The socket belongs to the kernel, which may act on behalf of the running process or not.
+    pub const KERNEL_SOCKET: u32 = 1 << 11;
+    /// `interface`.
+    pub const INTERFACE: u32 = 1 << 12;
+    /// Whether an IPv6 socket accepts IPv4 was read, see [`V6_ONLY`].
+    pub const V6_ONLY_READ: u32 = 1 << 13;
+    /// The IPv6 socket does not accept IPv4 (`IPV6_V6ONLY`).
+    pub const V6_ONLY: u32 = 1 << 14;
 }
 
 /// The kind of kernel hook that saw a socket call.

@@ -47,17 +47,20 @@ pub(crate) trait Part {
 #[derive(Clone, Copy)]
 pub(crate) struct Known<T> {
     pub(crate) value: T,
-    /// All bits, or none.
-    mask: u16,
+    /// [`ALL_FLAGS`], or none.
+    mask: u32,
 }
 
 impl<T: Copy> Known<T> {
     /// `bit` if the value is known.
     #[inline(always)]
-    pub(crate) fn flag(&self, bit: u16) -> u16 {
+    pub(crate) fn flag(&self, bit: u32) -> u32 {
         self.mask & bit
     }
 }
+
+/// The mask of a value that is known.
+const ALL_FLAGS: u32 = i32::MAX as u32;
 
 /// Reads by a helper, which checks the address; available to every program.
 pub(crate) struct Probed;
@@ -87,8 +90,8 @@ impl Access for Probed {
             generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at)
         };
         // Opaque to the compiler, which would branch on a value that is one of two numbers.
-        let mask = masked::<{ u16::MAX as u32 }>(!(error >> 63) as u64);
-        Known { value, mask: mask as u16 }
+        let mask = masked::<{ i32::MAX as u32 }>(!(error >> 63) as u64);
+        Known { value, mask: mask as u32 }
     }
 
     #[inline(always)]
@@ -123,7 +126,7 @@ impl<const WORDS: usize> Part for Copied<WORDS> {
         }
         // SAFETY: the value lies within the words, at a place that is aligned for it.
         let value = unsafe { self.words.as_ptr().byte_add(at).cast::<T>().read_volatile() };
-        Known { value, mask: u16::MAX }
+        Known { value, mask: ALL_FLAGS }
     }
 }
 
@@ -147,7 +150,7 @@ impl Access for Typed {
     #[inline(always)]
     fn known<T: Copy + Default>(structure: *const c_void, offset: u32) -> Known<T> {
         match Self::member(structure, offset) {
-            Some(value) => Known { value, mask: u16::MAX },
+            Some(value) => Known { value, mask: ALL_FLAGS },
             None => Known { value: T::default(), mask: 0 },
         }
     }

@@ -14,8 +14,8 @@ use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechani
 use crate::{
     access::{Access as _, Probed},
     bind_fexit::read_kernel_sockaddr,
-    maps::{BINDS_IN_FLIGHT, count_error, is_watched},
-    sock::{self, offset},
+    maps::{BINDS_IN_FLIGHT, count_error, has_listeners, is_watched},
+    sock::{self, Members, offset},
     sockaddr::BindInFlight,
     socket_call::record_bind,
 };
@@ -68,7 +68,7 @@ fn store(context: &ProbeContext, sk: *const c_void) -> Option<()> {
     let sockaddr: *const c_void = context.arg(1)?;
     let request = read_kernel_sockaddr(sockaddr as u64)?;
     let requested = request.port();
-    if requested != 0 && !is_watched(WirePort::of(requested)) {
+    if requested != 0 && !is_of_interest(WirePort::of(requested), sk) {
         return None;
     }
     let bind = BindInFlight {
@@ -83,4 +83,10 @@ fn store(context: &ProbeContext, sk: *const c_void) -> Option<()> {
         count_error(KernelError::InFlightFull);
     }
     Some(())
+}
+
+/// Whether a bind to this port is recorded if it succeeds: one that makes no listener is not.
+#[inline(always)]
+fn is_of_interest(port: WirePort, sk: *const c_void) -> bool {
+    is_watched(port) || (has_listeners(port) && Members::<Probed>::of(sk).is_for_datagrams())
 }

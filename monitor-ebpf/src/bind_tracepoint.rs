@@ -16,7 +16,7 @@ use monitor_common::{errors::KernelError, ports::WirePort, socket_event::Mechani
 
 use crate::{
     access::Probed,
-    maps::{BINDS_IN_FLIGHT, count_error, is_watched},
+    maps::{BINDS_IN_FLIGHT, binds_are_seen_at_return, count_error, has_listeners, is_watched},
     sockaddr::{BindInFlight, Sockaddr},
     socket_call::record_bind,
     task,
@@ -109,10 +109,14 @@ fn field(context: &TracePointContext, offset: usize) -> u64 {
     unsafe { context.as_ptr().byte_add(offset).cast::<u64>().read_volatile() }
 }
 
-/// Port 0 may land on a watched port.
+/// Port 0 may land on a watched port. A bind that makes a listener is seen by the cgroup hook, where it is
+/// attached.
 #[inline(always)]
 fn is_candidate(request: &Sockaddr) -> bool {
-    request.is_internet() && (request.port() == 0 || is_watched(WirePort::of(request.port())))
+    let port = WirePort::of(request.port());
+    let is_of_interest =
+        || port.0 == 0 || is_watched(port) || (has_listeners(port) && binds_are_seen_at_return());
+    request.is_internet() && is_of_interest()
 }
 
 #[inline(always)]

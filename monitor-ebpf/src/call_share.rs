@@ -5,14 +5,14 @@ use aya_ebpf::helpers::{
     generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns},
 };
 use monitor_common::call_share::{
-    GROUP_BITS, OF_GROUP, OF_PROCESS, OF_USER, PROCESS_BITS, Share, USER_BITS, word_index,
+    GROUP_BITS, OF_GROUP, OF_PROCESS, OF_USER, PROCESS_BITS, Share, Shares, USER_BITS, word_index,
 };
 
-use crate::maps::{SAMPLING, SHARES};
+use crate::maps::{SAMPLING, Shared};
 
-/// Takes one record from the shares of the caller; false if one of them is used up.
+/// Takes one record from the caller's part of `shares`; false if one of them is used up.
 #[inline(always)]
-pub(crate) fn take() -> bool {
+pub(crate) fn take(shares: &Shared<Shares>) -> bool {
     // SAFETY: the helpers take no arguments.
     let (now_ns, group) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_cgroup_id()) };
     let process = bpf_get_current_pid_tgid() >> 32;
@@ -21,7 +21,7 @@ pub(crate) fn take() -> bool {
     let (process, user, group) = unsafe {
         let keys = (&raw const (*SAMPLING.get()).keys).cast::<u64>();
         let key = |index| keys.add(index).read_volatile();
-        let shares = SHARES.get().cast_mut();
+        let shares = shares.get().cast_mut();
         let words = |array: *mut u64, index: usize| array.add(index);
         (
             words((&raw mut (*shares).processes).cast(), word_index(process, key(0), PROCESS_BITS)),

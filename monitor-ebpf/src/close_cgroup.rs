@@ -10,14 +10,14 @@ use monitor_common::socket_event::Mechanism;
 
 use crate::{
     access::Probed,
-    socket_call::{may_hold_watched_port, record_release},
+    socket_call::{may_hold_port, record_release},
 };
 
 /// Every internet socket that is released.
 #[cgroup_sock(sock_release)]
 fn close_cgroup(context: SockContext) -> i32 {
     let sk: *const c_void = context.as_ptr();
-    if may_hold_watched_port::<Probed>(sk) {
+    if may_hold_port::<Probed>(sk) {
         record_release::<Probed, _>(&context, Mechanism::Cgroup, sk);
     }
     1

@@ -11,7 +11,7 @@ use monitor_common::socket_event::Mechanism;
 use crate::{
     access::{Access, Typed},
     sock::{self, offset},
-    socket_call::{may_hold_watched_port, record_release},
+    socket_call::{may_hold_port, record_release},
 };
 
 /// Entry of `inet_release`.
@@ -31,7 +31,7 @@ pub(crate) fn on_release<A: Access, C: EbpfContext>(
     socket: *const c_void,
 ) {
     let is_own = |sk| sock::socket_of::<A>(sk).is_none_or(|owner| owner == socket);
-    let sk = A::member(socket, offset!(socket_sk)).filter(|sk| may_hold_watched_port::<A>(*sk));
+    let sk = A::member(socket, offset!(socket_sk)).filter(|sk| may_hold_port::<A>(*sk));
     if let Some(sk) = sk.filter(|sk| is_own(*sk)) {
         record_release::<A, _>(context, mechanism, sk);
     }

@@ -7,10 +7,7 @@ use aya_ebpf::{
 };
 use monitor_common::socket_event::SocketEventKind;
 
-use crate::{
-    listen_tracepoint::{StateChange, record_state_change},
-    sock::{TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LISTEN},
-};
+use crate::listen_tracepoint::{StateChange, ends_listening, record_state_change};
 
 /// From listening to closed.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -30,12 +27,4 @@ fn close_tracepoint_fields(context: TracePointContext) -> u32 {
         change.record(&context, SocketEventKind::Close);
     }
     0
-}
-
-/// SCTP's `SCTP_SS_CLOSING` is `TCP_CLOSE_WAIT`, `include/net/sctp/constants.h`; a listener of TCP never
-/// enters that state.
-#[inline(always)]
-fn ends_listening(old_state: i32, new_state: i32) -> bool {
-    old_state == i32::from(TCP_LISTEN)
-        && (new_state == i32::from(TCP_CLOSE) || new_state == i32::from(TCP_CLOSE_WAIT))
 }

@@ -10,12 +10,17 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
-use monitor_common::{errors::KernelError, held_socket::HeldSocket, ports::WirePort};
+use monitor_common::{
+    errors::KernelError,
+    held_socket::{HeldSocket, flags},
+    ports::WirePort,
+    socket_event::known,
+};
 
 use crate::{
     access::{Access as _, Known, Probed},
-    maps::{count_error, is_watched},
-    sock::{self, IpWords, offset},
+    maps::{count_error, has_listeners, is_watched},
+    sock::{self, IpWords, Members, Sock, offset},
     task::sock_of_file,
 };
 
@@ -56,11 +61,17 @@ fn write_watched(context: *const OpenFile) -> Option<()> {
     let local_port = sock::port_of::<Probed>(sk)?;
     let peer_port = WirePort(Probed::member(sk, offset!(sock_dport))?);
     // A socket that was reset has released its port and still has its peer.
-    if local_port == 0 || !(is_watched(WirePort::of(local_port)) || is_watched(peer_port)) {
+    if local_port == 0 {
         return None;
     }
-    let sock = sock::read(sk)?;
-    let (peer_address, peer_is_known): (IpWords, u16) = if sock.family == 4 {
+    let local_wire = WirePort::of(local_port);
+    let mut members = Members::<Probed>::of(sk);
+    let is_of_watched = is_watched(local_wire) || is_watched(peer_port);
+    if !is_of_watched && !(has_listeners(local_wire) && members.is_listener()) {
+        return None;
+    }
+    let sock = members.read()?;
+    let (peer_address, peer_is_known): (IpWords, u32) = if sock.family == 4 {
         let address: Known<u32> = Probed::known(sk, offset!(sock_daddr));
         ([address.value, 0, 0, 0], address.flag(1))
     } else {
@@ -92,7 +103,7 @@ fn write_watched(context: *const OpenFile) -> Option<()> {
         protocol: sock.protocol.ip_number(),
         family: sock.family,
         state: state.value,
-        reserved: 0,
+        flags: flags_of(&members, &sock),
         interface: interface.value,
     };
     // SAFETY: the context is of this iterator, and the record is initialized to its last byte. If the
@@ -105,8 +116,12 @@ fn write_watched(context: *const OpenFile) -> Option<()> {
     Some(())
 }
 
-/// The fields that [`sock::read`] must have found.
-const OF_SOCK: u16 = {
-    use monitor_common::socket_event::known;
-    known::FAMILY | known::ADDRESS | known::NETNS
-};
+#[inline(always)]
+fn flags_of(members: &Members<Probed>, sock: &Sock) -> u8 {
+    let named = if members.has_named_port() == Some(true) { flags::NAMED_PORT } else { 0 };
+    let v6_only = if sock.known & known::V6_ONLY != 0 { flags::V6_ONLY } else { 0 };
+    named | v6_only
+}
+
+/// The fields that [`Members::read`] must have found.
+const OF_SOCK: u32 = known::FAMILY | known::ADDRESS | known::NETNS;

@@ -1,4 +1,4 @@
-//! TCP sockets that start to listen.
+//! TCP sockets that start to listen, and listeners that end.
 //!
 //! `sock:inet_sock_set_state` fires on every state change of a TCP socket, with
 //! `(const struct sock *sk, const int oldstate, const int newstate)`, `net/core/sock.c`.
@@ -10,19 +10,25 @@ use aya_ebpf::{
     macros::{raw_tracepoint, tracepoint},
     programs::{RawTracePointContext, TracePointContext},
 };
-use monitor_common::socket_event::{Mechanism, SocketEventKind};
+use monitor_common::{
+    ports::WirePort,
+    socket_event::{Mechanism, SocketEventKind, known},
+};
 
 use crate::{
-    sock::{self, AF_INET6, IpWords, Sock, TCP_LISTEN},
-    socket_call::{SocketCall, record},
+    maps::has_listeners,
+    sock::{self, AF_INET6, IpWords, Sock, TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LISTEN},
+    socket_call::{SocketCall, record, record_listener},
 };
 
 /// Raw tracepoint: needs no tracefs, and its link can be pinned on every kernel.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 fn listen_tracepoint(context: RawTracePointContext) -> i32 {
-    let new_state: i32 = context.arg(2);
+    let (old_state, new_state): (i32, i32) = (context.arg(1), context.arg(2));
     if new_state == i32::from(TCP_LISTEN) {
         record_state_change(&context, context.arg(0), SocketEventKind::Listen);
+    } else if ends_listening(old_state, new_state) {
+        record_listener_end(context.arg(0));
     }
     0
 }
@@ -34,6 +40,8 @@ fn listen_tracepoint_fields(context: TracePointContext) -> u32 {
     let change = StateChange::of(&context);
     if change.new_state == i32::from(TCP_LISTEN) {
         change.record(&context, SocketEventKind::Listen);
+    } else if ends_listening(change.old_state, change.new_state) {
+        change.record_listener_end();
     }
     0
 }
@@ -79,16 +87,28 @@ impl StateChange {
         }
     }
 
-    /// Records the change, if the port is watched.
+    /// Records the change, if the port is watched or has listeners.
     #[inline(always)]
     pub(crate) fn record<C: EbpfContext>(&self, context: &C, kind: SocketEventKind) {
+        if let Some(sock) = self.sock() {
+            record_call(context, kind, sock);
+        }
+    }
+
+    /// Reports the end of a listener.
+    #[inline(always)]
+    fn record_listener_end(&self) {
+        if let Some(sock) = self.sock() {
+            record_end(sock);
+        }
+    }
+
+    #[inline(always)]
+    fn sock(&self) -> Option<Sock> {
         let is_ipv6 = self.family == AF_INET6;
         let address = if is_ipv6 { self.local_ipv6 } else { [self.local_ipv4, 0, 0, 0] };
         let sock = Sock::from_fields(self.family, self.protocol, self.local_port, address);
-        if let Some(sock) = sock.filter(|sock| !sock.is_multipath) {
-            let mechanism = Mechanism::Tracepoint;
-            record(context, &SocketCall { kind, mechanism, errno: 0, sock });
-        }
+        sock.filter(|sock| !sock.is_multipath)
     }
 }
 
@@ -101,8 +121,47 @@ pub(crate) fn record_state_change<C: EbpfContext>(
 ) {
     // The subflow of an MPTCP socket is recorded: the MPTCP socket changes state after it, in part
     // twice.
-    if let Some(sock) = sock::read(sk).filter(|sock| !sock.is_multipath) {
-        let mechanism = Mechanism::Tracepoint;
-        record(context, &SocketCall { kind, mechanism, errno: 0, sock });
+    if let Some(mut sock) = sock::read(sk).filter(|sock| !sock.is_multipath) {
+        sock.read_inode(sk);
+        record_call(context, kind, sock);
     }
+}
+
+/// Reports the end of a listener, whether its port is watched or not: the socket may live on.
+#[inline(always)]
+fn record_listener_end(sk: *const c_void) {
+    if let Some(mut sock) = sock::read(sk).filter(|sock| !sock.is_multipath) {
+        sock.read_inode(sk);
+        record_end(sock);
+    }
+}
+
+/// Records a call; of a listen that it opens a listener.
+#[inline(always)]
+fn record_call<C: EbpfContext>(context: &C, kind: SocketEventKind, mut sock: Sock) {
+    if matches!(kind, SocketEventKind::Listen) && has_listeners(WirePort::of(sock.port)) {
+        sock.known |= known::LISTENER;
+    }
+    record(context, &call(kind, sock));
+}
+
+#[inline(always)]
+fn record_end(mut sock: Sock) {
+    if has_listeners(WirePort::of(sock.port)) {
+        sock.known |= known::LISTENER;
+        record_listener(&call(SocketEventKind::Close, sock));
+    }
+}
+
+#[inline(always)]
+fn call(kind: SocketEventKind, sock: Sock) -> SocketCall {
+    SocketCall { kind, mechanism: Mechanism::Tracepoint, errno: 0, sock }
+}
+
+/// SCTP's `SCTP_SS_CLOSING` is `TCP_CLOSE_WAIT`, `include/net/sctp/constants.h`; a listener of TCP never
+/// enters that state.
+#[inline(always)]
+pub(crate) fn ends_listening(old_state: i32, new_state: i32) -> bool {
+    old_state == i32::from(TCP_LISTEN)
+        && (new_state == i32::from(TCP_CLOSE) || new_state == i32::from(TCP_CLOSE_WAIT))
 }

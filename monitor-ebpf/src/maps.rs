@@ -20,6 +20,7 @@ use monitor_common::{
     flat::FlatPlaces,
     flow::{PortCounters, UnclassifiedCounters},
     limits,
+    listeners::ListenerPorts,
     outbound::OutboundKey,
     ports::{PortIndex, PortSet, WirePort},
     rare::{RareCounters, RareKey, RareSocketCounters},
@@ -82,6 +83,11 @@ unsafe impl<T> Sync for Shared<T> {}
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.port_set")]
 static PORT_SET: Shared<PortSet> = Shared::new(PortSet::EMPTY);
+
+/// The ports whose listeners are reported.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.listener_ports")]
+static LISTENER_PORTS: Shared<ListenerPorts> = Shared::new(ListenerPorts::NONE);
 
 /// Index of the counters of every port that is watched or has been.
 #[unsafe(no_mangle)]
@@ -169,6 +175,11 @@ pub(crate) static EVENTS: RingBuf<SocketEvent, { limits::EVENT_RING_BYTES }> = R
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.shares")]
 pub(crate) static SHARES: Shared<Shares> = Shared::new(Shares::FULL);
+
+/// The same of records for the sake of listeners alone, which take nothing from the others.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.listener_shares")]
+pub(crate) static LISTENER_SHARES: Shared<Shares> = Shared::new(Shares::FULL);
 
 /// Socket calls beyond the shares of [`EVENTS`], by process.
 #[btf_map]
@@ -315,10 +326,30 @@ pub(crate) fn is_watched(port: WirePort) -> bool {
 /// Bit 0 is 1 if `port` is watched; the other bits belong to other ports.
 #[inline(always)]
 pub(crate) fn watched_bit(port: WirePort) -> u64 {
-    let words = PORT_SET.0.get().cast::<u64>();
+    bit_of(PORT_SET.get(), port)
+}
+
+/// Whether listeners on `port` are reported.
+#[inline(always)]
+pub(crate) fn has_listeners(port: WirePort) -> bool {
+    // SAFETY: only an address is taken.
+    let set = unsafe { &raw const (*LISTENER_PORTS.get()).set };
+    bit_of(set, port) & 1 != 0
+}
+
+/// Whether no program but the one at the return of the system call sees a bind.
+#[inline(always)]
+pub(crate) fn binds_are_seen_at_return() -> bool {
+    // SAFETY: a word of the section, which userspace writes whole.
+    unsafe { (&raw const (*LISTENER_PORTS.get()).binds_are_seen_at_return).read_volatile() != 0 }
+}
+
+/// Bit 0 is the one of `port` in a set; the others belong to other ports.
+#[inline(always)]
+fn bit_of(set: *const PortSet, port: WirePort) -> u64 {
     let (word, bit) = PortSet::position(port);
     // SAFETY: the set consists of such words, and no position is outside.
-    let word = unsafe { words.add(word).read_volatile() };
+    let word = unsafe { set.cast::<u64>().add(word).read_volatile() };
     word >> bit
 }
 

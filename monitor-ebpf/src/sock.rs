@@ -9,7 +9,7 @@ use monitor_common::{
 };
 
 use crate::{
-    access::{Access, Known, Part as _, Probed},
+    access::{Access, Known, Part, Probed},
     packet_view::least,
 };
 
@@ -53,11 +53,15 @@ pub(crate) struct Sock {
     pub(crate) protocol: Protocol,
     pub(crate) port: u16,
     pub(crate) family: u8,
-    pub(crate) known: u16,
+    pub(crate) known: u32,
     /// An MPTCP socket, which has a TCP socket for each of its subflows beside it.
     pub(crate) is_multipath: bool,
     pub(crate) netns_inode: u32,
     pub(crate) address: IpWords,
+    /// Index of the interface that it is bound to, 0 for none.
+    pub(crate) interface: u32,
+    /// Inode of the socket; see [`Self::read_inode`].
+    pub(crate) inode: u32,
 }
 
 impl Sock {
@@ -83,7 +87,18 @@ impl Sock {
             is_multipath: sk_protocol == IPPROTO_MPTCP,
             netns_inode: 0,
             address,
+            interface: 0,
+            inode: 0,
         })
+    }
+
+    /// Adds the inode of the socket through which a program holds `sk`. The inode follows the `struct
+    /// socket` (`struct socket_alloc`, `include/net/sock.h`).
+    #[inline(always)]
+    pub(crate) fn read_inode(&mut self, sk: *const c_void) {
+        let socket = Probed::known::<usize>(sk, offset!(sock_socket)).value as *const c_void;
+        let inode: Known<u64> = Probed::known(socket, offset!(socket_inode));
+        self.inode = inode.value as u32;
     }
 
     /// Adds the network namespace of `sk`. Only its first members are read: the verifier takes the
@@ -162,6 +177,8 @@ impl<A: Access> Members<A> {
             is_multipath: number == IPPROTO_MPTCP,
             netns_inode: 0,
             address: [0; 4],
+            interface: 0,
+            inode: 0,
         };
         match family {
             AF_INET => {
@@ -174,7 +191,7 @@ impl<A: Access> Members<A> {
                 sock.family = 6;
                 let address: Known<IpWords> = self.common.known(offset!(sock_v6_rcv_saddr));
                 sock.address = address.value;
-                sock.known |= address.flag(known::ADDRESS);
+                sock.known |= address.flag(known::ADDRESS) | self.v6_only();
             }
             _ => return None,
         }
@@ -182,7 +199,58 @@ impl<A: Access> Members<A> {
         let inode: Known<u32> = A::known(netns.value as *const c_void, offset!(net_inum));
         sock.netns_inode = inode.value;
         sock.known |= inode.flag(known::NETNS);
+        let interface: Known<u32> = self.common.known(offset!(sock_bound_dev_if));
+        sock.interface = interface.value;
+        sock.known |= interface.flag(known::INTERFACE);
+        if self.belongs_to_kernel() {
+            sock.known |= known::KERNEL_SOCKET;
+        }
         Some(sock)
+    }
+
+    /// The flags about `IPV6_V6ONLY`.
+    #[inline(always)]
+    fn v6_only(&self) -> u32 {
+        match bit(&self.common, offset!(sock_v6_only_bits)) {
+            Some(true) => known::V6_ONLY_READ | known::V6_ONLY,
+            Some(false) => known::V6_ONLY_READ,
+            None => 0,
+        }
+    }
+
+    /// `sk->sk_kern_sock`: the kernel made the socket for itself, `sk_alloc` in `net/core/sock.c`.
+    #[inline(always)]
+    fn belongs_to_kernel(&self) -> bool {
+        bit(&self.kind, offset!(sock_kernel_bits)) == Some(true)
+    }
+
+    /// Whether this is a socket for datagrams that a bind gave a port of the program's choice: a
+    /// listener. Reads less than [`Self::read`].
+    #[inline(always)]
+    pub(crate) fn is_datagram_listener(&mut self) -> bool {
+        self.is_for_datagrams() && self.has_named_port() == Some(true)
+    }
+
+    /// Whether it is a listener: it listens, or it is for datagrams and has a port of the program's
+    /// choice.
+    #[inline(always)]
+    pub(crate) fn is_listener(&mut self) -> bool {
+        if !self.common.read() {
+            return false;
+        }
+        self.common.member(offset!(sock_state)) == Some(TCP_LISTEN) || self.is_datagram_listener()
+    }
+
+    /// Whether it is a socket of UDP or UDP-Lite.
+    #[inline(always)]
+    pub(crate) fn is_for_datagrams(&mut self) -> bool {
+        const UDP: u16 = Protocol::Udp.ip_number() as u16;
+        const UDP_LITE: u16 = Protocol::UdpLite.ip_number() as u16;
+        if !is_readable() || !self.kind.read() {
+            return false;
+        }
+        let protocol: Option<u16> = self.kind.member(offset!(sock_protocol));
+        matches!(protocol, Some(UDP | UDP_LITE))
     }
 
     /// Whether closing this socket releases a port that the program chose: the port named in a bind,
@@ -211,14 +279,23 @@ impl<A: Access> Members<A> {
     /// accepted sockets, `sk_clone_lock` in `net/core/sock.c`.
     #[inline(always)]
     pub(crate) fn has_named_port(&self) -> Option<bool> {
-        const SOCK_BINDPORT_LOCK: u8 = 8;
+        const SOCK_BINDPORT_LOCK: u32 = 3;
         let bits = offset!(sock_userlocks_bits);
         if bits == MISSING {
             return None;
         }
-        let byte: u8 = self.kind.member(bits / 8)?;
-        Some(byte >> (bits % 8) & SOCK_BINDPORT_LOCK != 0)
+        bit(&self.kind, bits + SOCK_BINDPORT_LOCK)
     }
+}
+
+/// A bit of a struct.
+#[inline(always)]
+fn bit(part: &impl Part, at: u32) -> Option<bool> {
+    if at == MISSING {
+        return None;
+    }
+    let byte: u8 = part.member(at / 8)?;
+    Some(byte >> (at % 8) & 1 != 0)
 }
 
 /// Reads a socket of a [`Protocol`] over IP, from any program; `None` for any other socket.

@@ -24,8 +24,8 @@ use crate::{
     access::{Access, Probed},
     call_share, call_sum,
     maps::{
-        AUTOMATIC_BINDS, EVENTS, SOCKET_COUNTERS, add_atomic, count_error, index_of, is_watched,
-        wakeup,
+        AUTOMATIC_BINDS, EVENTS, LISTENER_SHARES, SHARES, SOCKET_COUNTERS, add_atomic, count_error,
+        has_listeners, index_of, is_nearly_full, is_watched, wakeup,
     },
     rare_calls, selftest,
     sock::{self, Members, Sock},
@@ -56,14 +56,23 @@ pub(crate) fn record_bind<A: Access, C: EbpfContext>(
 ) {
     let errno = returned.unsigned_abs();
     let port = if errno == 0 { sock::port_of::<A>(sk) } else { Some(request.port()) };
+    let Some(port) = port.map(WirePort::of) else { return };
     // Nearly every bind ends here, before the rest of the socket is read.
-    if !port.is_some_and(|port| is_watched(WirePort::of(port))) {
+    let (is_watched, may_listen) = (is_watched(port), errno == 0 && has_listeners(port));
+    if !is_watched && !may_listen {
         return;
     }
     let mut members = Members::<A>::of(sk);
+    // A TCP socket is no listener before it listens, and a client's port was chosen by the kernel.
+    let listener = if may_listen && members.is_datagram_listener() { known::LISTENER } else { 0 };
+    if !is_watched && listener == 0 {
+        return;
+    }
     let Some(mut sock) = members.read() else {
         return;
     };
+    sock.known |= listener;
+    sock.read_inode(sk);
     if errno != 0 {
         sock.port = request.port();
         sock.known &= !known::ADDRESS;
@@ -92,19 +101,23 @@ fn store_automatic_port(sk: *const c_void, sock: &Sock, mechanism: Mechanism) {
     let _ = AUTOMATIC_BINDS.insert(released as u64, sock.port, 0);
 }
 
-/// Whether the release of `sk` may free a watched port: nearly every released socket has another port
-/// or none. A connection that was reset has lost its port before it is closed.
+/// Whether the release of `sk` may free a watched port, or end a listener: nearly every released socket
+/// does neither. A connection that was reset has lost its port before it is closed.
 #[inline(always)]
-pub(crate) fn may_hold_watched_port<A: Access>(sk: *const c_void) -> bool {
+pub(crate) fn may_hold_port<A: Access>(sk: *const c_void) -> bool {
     match sock::port_of::<A>(sk) {
         // SAFETY: the element is tested for presence and not read.
         Some(0) => unsafe { AUTOMATIC_BINDS.get(sk as u64) }.is_some(),
-        Some(port) => is_watched(WirePort::of(port)),
+        Some(port) => {
+            let port = WirePort::of(port);
+            // Of a TCP socket the end of listening was reported.
+            is_watched(port) || (has_listeners(port) && Members::<A>::of(sk).is_datagram_listener())
+        }
         None => false,
     }
 }
 
-/// Records the release of `sk`, for which [`may_hold_watched_port`] is true, if it frees a port that
+/// Records the release of `sk`, for which [`may_hold_port`] is true, if it frees a port that
 /// the socket was bound to.
 #[inline(always)]
 pub(crate) fn record_release<A: Access, C: EbpfContext>(
@@ -121,6 +134,10 @@ pub(crate) fn record_release<A: Access, C: EbpfContext>(
     } else if !members.holds_port(&sock) {
         return;
     }
+    if has_listeners(WirePort::of(sock.port)) && members.is_datagram_listener() {
+        sock.known |= known::LISTENER;
+    }
+    sock.read_inode(sk);
     let kind = SocketEventKind::Close;
     record(context, &SocketCall { kind, mechanism, errno: 0, sock });
 }
@@ -135,10 +152,14 @@ fn take_automatic_port(sk: *const c_void, now: u16) -> Option<u16> {
     (now == 0 || now == port).then_some(port)
 }
 
-/// Counts a call on a watched port and sends it to userspace.
+/// Counts a call on a watched port and sends it to userspace. A call on another port is sent if it opens
+/// or closes a listener there ([`known::LISTENER`]).
 #[inline(always)]
 pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
     if !is_watched(WirePort::of(call.sock.port)) {
+        if call.sock.known & known::LISTENER != 0 {
+            record_listener(call);
+        }
         return;
     }
     if selftest::has_mark(&call.sock) {
@@ -150,10 +171,24 @@ pub(crate) fn record<C: EbpfContext>(context: &C, call: &SocketCall) {
     count(call);
     // A program that calls in a loop takes no room from others: what is beyond its share, or beyond
     // the ring, is summed up.
-    if call_share::take() && send(call, 0) {
+    if call_share::take(&SHARES) && send(call, 0) {
         debug!(context, "socket call on port {}, errno {}", call.sock.port, call.errno);
     } else if !sum(call) {
         // Counted, not logged: a process that fills the ring would fill the log as well.
+        count_error(KernelError::RingFull);
+    }
+}
+
+/// Sends a call for the sake of listeners alone, which leaves room in the ring for those on watched
+/// ports. What is beyond is summed up, of all ports together.
+#[inline(always)]
+pub(crate) fn record_listener(call: &SocketCall) {
+    let mark = known::LISTENER_ONLY;
+    if !is_nearly_full(&EVENTS) && call_share::take(&LISTENER_SHARES) && send(call, mark) {
+        return;
+    }
+    let key = SumKey { port: 0, ..call_sum::key(&call.sock, SumKey::listener_call(call.kind)) };
+    if !call_sum::add(&key, |event| write(event, call, Arguments::of_caller(), 0, mark)) {
         count_error(KernelError::RingFull);
     }
 }
@@ -203,9 +238,9 @@ fn counter(counters: *mut SocketCounters, call: &SocketCall) -> Option<*mut u64>
 
 /// Sends a call to userspace; false when the ring buffer is full. A close is sent without the
 /// caller's command line: most happen at the end of a process, which has freed its memory by then.
-/// `mark` is [`known::SELFTEST`] for a call of a selftest.
+/// `mark` is [`known::SELFTEST`], [`known::LISTENER_ONLY`] or 0.
 #[inline(always)]
-fn send(call: &SocketCall, mark: u16) -> bool {
+fn send(call: &SocketCall, mark: u32) -> bool {
     let arguments = Arguments::of_caller();
     if matches!(call.kind, SocketEventKind::Close) {
         return send_alone(call, arguments, mark);
@@ -221,7 +256,7 @@ fn send_with(
     call: &SocketCall,
     arguments: Arguments,
     command_line: CommandLine,
-    mark: u16,
+    mark: u32,
 ) -> bool {
     let Some(mut entry) = EVENTS.reserve_untyped::<SocketEventWithCommandLine>(0) else {
         return false;
@@ -236,7 +271,7 @@ fn send_with(
 }
 
 #[inline(always)]
-fn send_alone(call: &SocketCall, arguments: Arguments, mark: u16) -> bool {
+fn send_alone(call: &SocketCall, arguments: Arguments, mark: u32) -> bool {
     let Some(mut entry) = EVENTS.reserve(0) else {
         return false;
     };
@@ -252,7 +287,7 @@ fn write(
     call: &SocketCall,
     arguments: Arguments,
     command_line_len: u32,
-    known: u16,
+    known: u32,
 ) {
     let uid_gid = bpf_get_current_uid_gid();
     let caller = Caller::read();
@@ -284,9 +319,12 @@ fn write(
         thread_name: bytemuck::cast(caller.thread_name),
         process_name: bytemuck::cast(caller.process_name.value),
         known,
+        arguments_at: arguments.start as u32,
+        interface: call.sock.interface,
+        socket_inode: call.sock.inode,
         family: call.sock.family,
         mechanism: call.mechanism as u8,
-        arguments_at: arguments.start as u32,
+        reserved: [0; 6],
     };
     // SAFETY: the pointer is to a reserved entry of the ring buffer, or to a map value, which has
     // room for it.

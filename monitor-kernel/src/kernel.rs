@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use monitor_common::{flow::LOOPBACK, offsets::Offsets, socket_record::SocketRecord};
+use monitor_common::{
+    flow::LOOPBACK, offsets::Offsets, ports::PortSet, socket_record::SocketRecord,
+};
 
 use crate::{
     address_maps::AddressMaps,
@@ -22,6 +24,7 @@ use crate::{
     interfaces::Interface,
     limits,
     link_kind::Link,
+    listener_ports::ListenerPortsMap,
     loading,
     local_addresses::LocalAddresses,
     log::KernelLog,
@@ -46,6 +49,7 @@ pub struct Kernel {
     pins: Option<Pins>,
     lock_without_pins: Option<UnixDatagram>,
     counters: Counters,
+    listener_ports: ListenerPortsMap,
     addresses: AddressMaps,
     rare: RareMaps,
     call_sums: CallSums,
@@ -144,6 +148,7 @@ impl Kernel {
             log: KernelLog::open(&mut object)?,
         };
         let counters = Counters::open(&mut object, settings.cpus, pins.as_ref())?;
+        let listener_ports = ListenerPortsMap::open(&mut object)?;
         let addresses = AddressMaps::open(&mut object)?;
         let rare = RareMaps::open(&mut object)?;
         let call_sums = CallSums::open(&mut object)?;
@@ -154,6 +159,7 @@ impl Kernel {
             pins,
             lock_without_pins: None,
             counters,
+            listener_ports,
             addresses,
             rare,
             call_sums,
@@ -184,6 +190,12 @@ impl Kernel {
         Ok(self.counters.watch(ports, self.pins.as_ref())?)
     }
 
+    /// Sets the ports whose listeners are reported, watched or not. After an error the previous ports
+    /// stay in force.
+    pub fn watch_listeners(&mut self, ports: &PortSet) -> Result<()> {
+        Ok(self.listener_ports.watch(ports)?)
+    }
+
     /// Sets the addresses of this host, by which packets are local, remote or in transit. Until the
     /// first call none is in transit. After an error the previous addresses stay in force.
     pub fn set_local_addresses(&mut self, local: &LocalAddresses) -> Result<()> {
@@ -194,6 +206,7 @@ impl Kernel {
     /// Attaches the socket hooks. Returns their statuses.
     pub fn attach_sockets(&mut self, mechanism: BindMechanism) -> Vec<HookStatus> {
         let changes = self.attacher.attach_sockets(mechanism, self.pins.as_ref());
+        self.note_bind_mechanism();
         self.write_record();
         changes
     }
@@ -267,6 +280,7 @@ impl Kernel {
     pub fn restore_sockets(&mut self, mechanism: BindMechanism) -> Vec<HookStatus> {
         let changes = self.attacher.restore_sockets(mechanism, self.pins.as_ref());
         if !changes.is_empty() {
+            self.note_bind_mechanism();
             self.write_record();
         }
         changes
@@ -280,6 +294,16 @@ impl Kernel {
     /// Whether a lost hook is to be attached now.
     pub fn is_restoring_due(&self) -> bool {
         self.attacher.is_restoring_due()
+    }
+
+    /// Tells the programs of the system call whether others see binds.
+    fn note_bind_mechanism(&mut self) {
+        let statuses = self.attacher.statuses();
+        let bind = statuses.iter().find(|status| status.hook == Hook::Bind);
+        let mechanism = bind.and_then(|status| status.attached);
+        if let Err(error) = self.listener_ports.binds_are_seen_by(mechanism) {
+            tracing::warn!(%error, "binds of datagram listeners may not be seen");
+        }
     }
 
     fn write_record(&self) {

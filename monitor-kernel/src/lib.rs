@@ -33,6 +33,7 @@ mod kernel;
 pub mod limits;
 mod link_kind;
 mod links;
+mod listener_ports;
 mod loading;
 pub mod local_addresses;
 pub mod lockdown;

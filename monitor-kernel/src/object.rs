@@ -21,8 +21,8 @@ use super::{
     flat::{FLAT_COUNTERS, FlatSize},
     pins::{PinDir, Pins},
     sections::{
-        ADDRESSES, AddressWords, FLAT_PLACES, FlatWords, PORT_INDEX, PORT_SET, PortIndices,
-        PortSetWords, SAMPLING, SELFTEST, SamplingWords,
+        ADDRESSES, AddressWords, FLAT_PLACES, FlatWords, LISTENER_PORTS, ListenerWords, PORT_INDEX,
+        PORT_SET, PortIndices, PortSetWords, SAMPLING, SELFTEST, SamplingWords,
     },
 };
 
@@ -30,14 +30,15 @@ use super::{
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GHOSTPORT_OBJECT"));
 
 /// Increased when records or maps change so that the pins of an older agent no longer fit.
-const LAYOUT_VERSION: u32 = 10;
+const LAYOUT_VERSION: u32 = 11;
 
 /// Bytes of the ring buffer of diagnostics, which are few; the default of the library is 128 KiB.
 const LOG_RING_BYTES: u32 = 8 * 1024;
 
 /// Maps that programs share, and that are pinned for the next agent.
-const SHARED_MAPS: [&str; 27] = [
+const SHARED_MAPS: [&str; 28] = [
     PORT_SET,
+    LISTENER_PORTS,
     PORT_INDEX,
     ADDRESSES,
     FLAT_PLACES,
@@ -154,6 +155,7 @@ impl Settings {
 #[derive(Default)]
 struct PinnedTables {
     port_set: Option<PortSet>,
+    listener_ports: Option<Box<ListenerWords>>,
     port_index: Option<Box<PortIndex>>,
     addresses: Option<Box<AddressWords>>,
     flat: Option<Box<FlatWords>>,
@@ -167,6 +169,7 @@ impl PinnedTables {
         let port_index = pinned_value::<PortIndices>(&path(PORT_INDEX));
         Self {
             port_set: port_set.map(bytemuck::cast),
+            listener_ports: pinned_value::<ListenerWords>(&path(LISTENER_PORTS)).map(Box::new),
             port_index: port_index.map(|index| bytemuck::cast_box(Box::new(index))),
             addresses: pinned_value::<AddressWords>(&path(ADDRESSES)).map(Box::new),
             flat: pinned_value::<FlatWords>(&path(FLAT_PLACES)).map(Box::new),
@@ -178,6 +181,9 @@ impl PinnedTables {
     fn keep<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
         if let Some(set) = &self.port_set {
             loader.override_global("PORT_SET", bytemuck::bytes_of(set), true);
+        }
+        if let Some(ports) = &self.listener_ports {
+            loader.override_global("LISTENER_PORTS", bytemuck::bytes_of(&**ports), true);
         }
         if let Some(index) = &self.port_index {
             loader.override_global("PORT_INDEX", bytemuck::bytes_of(&**index), true);

@@ -2,6 +2,8 @@
 
 /// The section that is the map of the watched ports.
 pub const PORT_SET: &str = ".bss.port_set";
+/// The section that is the map of the ports whose listeners are reported.
+pub const LISTENER_PORTS: &str = ".bss.listener_ports";
 /// The section that is the map of the ports' indices.
 pub const PORT_INDEX: &str = ".bss.port_index";
 /// The section that is the map of this host's addresses.
@@ -16,6 +18,8 @@ pub const SAMPLING: &str = ".bss.sampling";
 
 /// [`PortSet`](monitor_common::ports::PortSet) as a map value.
 pub type PortSetWords = [u64; 1024];
+/// [`ListenerPorts`](monitor_common::listeners::ListenerPorts) as a map value.
+pub type ListenerWords = [u64; 1025];
 /// [`PortIndex`](monitor_common::ports::PortIndex) as a map value.
 pub type PortIndices = [u16; 65536];
 /// [`Addresses`](monitor_common::addresses::Addresses) as a map value.

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod event;
 pub mod history;
+pub mod listeners;
 mod lock;
 pub mod metrics;
 pub mod process;

@@ -8,7 +8,7 @@ use crate::{
     socket_event::{BindResult, Mechanism},
 };
 
-/// A socket call on a watched port.
+/// A socket call on a watched port, or one that opens or closes a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketRecord {
     /// The call and its outcome.
@@ -30,14 +30,37 @@ pub struct SocketRecord {
     pub port: u16,
     /// Inode of the socket's network namespace, as in `/proc/PID/ns/net`.
     pub netns_inode: Option<u32>,
+    /// Inode of the socket, as in `/proc/PID/fd` and in the lists of sockets.
+    pub socket_inode: Option<NonZeroU32>,
+    /// Index of the interface that the socket is bound to, in its namespace.
+    pub interface: Option<NonZeroU32>,
+    /// Whether an IPv6 socket accepts no IPv4; `None` of IPv4, and where it could not be read.
+    pub is_v6_only: Option<bool>,
+    /// Whether the kernel made the socket for itself, as for VXLAN and WireGuard.
+    pub is_of_kernel: bool,
     /// Whether it is a call of a selftest, which the kernel side has not counted.
     pub is_selftest: bool,
-    /// Process that made the call; `None` in interrupt context, and if several did.
+    /// Whether it opens or closes a listener.
+    pub listener: ListenerPart,
+    /// Process that made the call; `None` in interrupt context, of a socket of the kernel, which may
+    /// act on behalf of another process, and if several did.
     pub caller: Option<Caller>,
     /// How many calls alike it stands for, of which the first is described.
     pub count: u64,
     /// Time of the last of them, as [`Self::time_ns`].
     pub last_ns: u64,
+}
+
+/// Whether a call opens or closes a listener on a port whose listeners are reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ListenerPart {
+    /// It does not.
+    #[default]
+    None,
+    /// It does, and it is a call on a watched port that was counted.
+    Also,
+    /// It does, and it is reported for nothing else: no counter has it.
+    Only,
 }
 
 /// What happened to a socket.

@@ -6,7 +6,7 @@ use core::{
 };
 
 use super::{
-    call::{Call, Family, SocketRecord},
+    call::{Call, Family, ListenerPart, SocketRecord},
     caller::{Caller, CapturedCommandLine, TaskName},
 };
 use crate::{
@@ -95,8 +95,17 @@ impl TryFrom<&SocketEvent> for SocketRecord {
             peer_address: address.filter(|_| is_of_peer),
             port: event.port,
             netns_inode: is_known(known::NETNS).then_some(event.netns_inode),
+            socket_inode: NonZeroU32::new(event.socket_inode),
+            interface: NonZeroU32::new(event.interface),
+            is_v6_only: is_known(known::V6_ONLY_READ).then_some(is_known(known::V6_ONLY)),
+            is_of_kernel: is_known(known::KERNEL_SOCKET),
             is_selftest: is_known(known::SELFTEST),
-            caller: caller(event),
+            listener: match (is_known(known::LISTENER), is_known(known::LISTENER_ONLY)) {
+                (false, _) => ListenerPart::None,
+                (true, false) => ListenerPart::Also,
+                (true, true) => ListenerPart::Only,
+            },
+            caller: caller(event).filter(|_| !is_known(known::KERNEL_SOCKET)),
             count: 1,
             last_ns: event.time_ns,
         })
@@ -238,6 +247,35 @@ mod tests {
     #[test]
     fn interrupt_context_has_no_caller() {
         assert_eq!(decoded(SocketEvent { tgid: 0, pid: 7, ..event() }).caller, None);
+    }
+
+    #[test]
+    fn a_socket_of_the_kernel_has_no_caller() {
+        let of_kernel = decoded(SocketEvent { known: known::KERNEL_SOCKET, ..event() });
+        assert!(of_kernel.is_of_kernel && of_kernel.caller.is_none());
+        assert!(!decoded(event()).is_of_kernel);
+    }
+
+    #[test]
+    fn sockets_that_look_alike_are_told_apart() {
+        let known = known::V6_ONLY_READ | known::V6_ONLY;
+        let record = decoded(SocketEvent { known, interface: 3, socket_inode: 77, ..event() });
+        assert_eq!(record.is_v6_only, Some(true));
+        assert_eq!(
+            (record.interface, record.socket_inode),
+            (NonZeroU32::new(3), NonZeroU32::new(77))
+        );
+        let record = decoded(SocketEvent { known: known::V6_ONLY_READ, ..event() });
+        assert_eq!((record.is_v6_only, record.interface), (Some(false), None));
+        assert_eq!(decoded(event()).is_v6_only, None);
+    }
+
+    #[test]
+    fn a_listener_is_reported_with_a_call_or_alone() {
+        let part = |known| decoded(SocketEvent { known, ..event() }).listener;
+        assert_eq!(part(0), ListenerPart::None);
+        assert_eq!(part(known::LISTENER), ListenerPart::Also);
+        assert_eq!(part(known::LISTENER | known::LISTENER_ONLY), ListenerPart::Only);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod caller;
 mod decode;
 
 pub use self::{
-    call::{Call, Family, SocketRecord},
+    call::{Call, Family, ListenerPart, SocketRecord},
     caller::{Caller, CapturedCommandLine, TaskName},
     decode::DecodeError,
 };

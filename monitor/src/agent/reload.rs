@@ -82,12 +82,19 @@ impl Agent {
     async fn watch(&self, config: &Config, interfaces: &InterfaceList) -> Result<()> {
         let ports: BTreeSet<u16> = config.port_numbers().collect();
         let wanted = selected(&config.interfaces, interfaces);
+        let (listeners, before) =
+            (config.listeners.watch.ports(), self.config().listeners.watch.ports());
         let kernel = Arc::clone(&self.kernel);
         // An array that takes the place of another waits for the programs that use the old one.
         let watched = spawn_blocking(move || {
             let mut kernel = lock(&kernel);
             kernel.make_room(&ports, &wanted)?;
-            kernel.watch(&ports)
+            kernel.watch_listeners(&listeners)?;
+            let watched = kernel.watch(&ports);
+            if watched.is_err() {
+                kernel.watch_listeners(&before)?;
+            }
+            watched
         });
         watched.await?.context("the kernel refuses to watch these ports")
     }

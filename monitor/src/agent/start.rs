@@ -93,6 +93,7 @@ impl Prepared {
         let Self { mut kernel, interfaces, addresses, streams, sinks, store, server } = self;
         // Counters before hooks, so that every call finds a place to be counted.
         kernel.watch(&config.port_numbers().collect())?;
+        kernel.watch_listeners(&config.listeners.watch.ports())?;
         let sockets = kernel.attach_sockets(config.bind_mechanism);
         let context = event_context();
         let threads = match Threads::start(&kernel, config, sinks, store, context.clone()) {

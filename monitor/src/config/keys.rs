@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt};
 use monitor_kernel::mechanism::{BindMechanism, InterfaceMode};
 
 use super::{
+    listener_watch::ListenerWatch,
     model::{Config, IdentifiedEvents, PayloadDetails, PayloadKeep, WebDetails},
     parse, quantity, show,
     sink::sink,
@@ -171,6 +172,20 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |config| config.command_line.name().into(),
+    },
+    Key {
+        path: "listeners.watch",
+        value: "`none`, `all`, or list of ports",
+        help: "The ports whose listeners are reported beside the watched ports: TCP and SCTP sockets that \
+               listen, UDP and UDP-Lite sockets that were bound to a port of their program's choice. \
+               Packets of these ports cost nothing, and the ports have no series. An entry is a \
+               number or a range, as `8000-8999`.",
+        change: Change::Reload,
+        read: |reading, node| {
+            reading.config.listeners.watch = ListenerWatch::read(node)?;
+            Ok(())
+        },
+        show: |config| config.listeners.watch.to_string(),
     },
     Key {
         path: "listeners.learn",

@@ -8,15 +8,18 @@ use jiff::civil::Date;
 
 use super::{
     expect::{self, Expectation, Owner},
+    listener_watch::ListenerWatch,
     port_range::PortRange,
 };
 
 /// Covered time in which listeners are learned unless the configuration says otherwise.
 const DEFAULT_LEARN: Duration = Duration::from_secs(14 * 86_400);
 
-/// What is expected of the listeners of this host.
+/// What is reported and expected of the listeners of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenersConfig {
+    /// The ports whose listeners are reported.
+    pub watch: ListenerWatch,
     /// Covered time, from the first start on, in which every listener becomes part of the baseline.
     pub learn: Duration,
     /// Listeners that are expected beside the baseline.
@@ -51,7 +54,7 @@ impl ListenersConfig {
 
 impl Default for ListenersConfig {
     fn default() -> Self {
-        Self { learn: DEFAULT_LEARN, expect: Vec::new() }
+        Self { watch: ListenerWatch::None, learn: DEFAULT_LEARN, expect: Vec::new() }
     }
 }
 

@@ -15,6 +15,7 @@ mod headers_file;
 mod interfaces;
 mod keys;
 pub mod listen;
+mod listener_watch;
 mod listeners;
 mod load;
 mod model;
@@ -44,6 +45,7 @@ pub use self::{
     headers_file::HeadersFile,
     interfaces::{InterfacePattern, Interfaces},
     keys::{Change, KEYS, Key},
+    listener_watch::ListenerWatch,
     listeners::{ListenerExpectation, ListenerPorts, ListenersConfig},
     load::{DEFAULT_PATH, Overrides},
     model::{

@@ -212,7 +212,8 @@ fn user_match(node: &Node<'_>) -> Result<UserMatch, Problem> {
     }
 }
 
-fn port_range(node: &Node<'_>) -> Result<PortRange, Problem> {
+/// Ports by their numbers alone.
+pub(super) fn port_range(node: &Node<'_>) -> Result<PortRange, Problem> {
     let problem = |message: String| Problem::new(node.position, message, PortRange::EXPECTED);
     match &node.value {
         Value::Plain(text) => {

@@ -70,6 +70,23 @@ fn a_range_is_every_port_of_it() {
 }
 
 #[test]
+fn listeners_are_of_no_port_of_all_or_of_some() {
+    let watch = |value: &str| {
+        let config = parse(&format!("listeners: {{watch: {value}}}")).expect(value);
+        let shown = config.to_string();
+        assert_eq!(parse(&shown).as_ref(), Ok(&config), "{shown}");
+        config.listeners.watch
+    };
+    assert_eq!(watch("none"), ListenerWatch::default());
+    assert!(watch("none").is_empty() && watch("[]").is_empty() && !watch("all").is_empty());
+    let all = watch("all").ports();
+    assert!(!all.contains(0) && (1..=u16::MAX).all(|port| all.contains(port)));
+    let some = watch("[22, 8000-8002]").ports();
+    let ports = (0..=u16::MAX).filter(|port| some.contains(*port));
+    assert!(ports.eq([22, 8000, 8001, 8002]));
+}
+
+#[test]
 fn every_key_is_read() {
     let config = parse(
         r#"
@@ -100,6 +117,7 @@ web:
   config_file: /etc/web.yml
   details: never
 metrics: {holder_info: true}
+listeners: {watch: [443, 8000-8999]}
 sinks:
   - {kind: stdout}
   - kind: file
@@ -109,6 +127,7 @@ sinks:
     .expect("a configuration");
     assert_eq!(numbers(&config), [22, 80]);
     assert!(config.holder_info);
+    assert_eq!(config.listeners.watch.to_string(), "[443, 8000-8999]");
     let ssh = config.port(22).expect("a port");
     assert_eq!(ssh.dormant_after, Duration::from_secs(5_400));
     assert_eq!(ssh.expect[0].exe, Some("/usr/sbin/sshd".parse().expect("a path")));

@@ -97,7 +97,7 @@ mod tests {
             protocol: 17,
             family: 4,
             state: 7,
-            reserved: 0,
+            flags: 0,
             interface: 0,
         }
     }

@@ -39,6 +39,8 @@ pub struct Config {
     pub store_keys: String,
     /// Keys of `web` beside `listen`, as `details: never`.
     pub web_keys: String,
+    /// `listeners`, as a flow mapping.
+    pub listeners: String,
 }
 
 impl Config {
@@ -58,6 +60,7 @@ impl Config {
             sinks: Vec::new(),
             store_keys: String::new(),
             web_keys: String::new(),
+            listeners: String::from("{watch: none}"),
         }
     }
 
@@ -74,6 +77,11 @@ impl Config {
     /// Adds keys to the section `web`.
     pub fn with_web_keys(self, keys: &str) -> Self {
         Self { web_keys: keys.to_owned(), ..self }
+    }
+
+    /// Sets `listeners`, as `{watch: all}`.
+    pub fn listeners(self, mapping: &str) -> Self {
+        Self { listeners: mapping.to_owned(), ..self }
     }
 
     /// Adds keys to the mapping of every port, as `dormant_after: 7d`.
@@ -125,6 +133,7 @@ impl Config {
              payload: {}\n\
              identified: {}\n\
              process:\n  command_line: {}\n\
+             listeners: {}\n\
              web:\n  listen: [\"127.0.0.1:{}\"]\n  {}\n\
              sinks:\n  - {{kind: file, path: {}}}\n",
             self.include,
@@ -134,6 +143,7 @@ impl Config {
             self.payload,
             self.identified,
             self.command_line,
+            self.listeners,
             self.listen,
             self.web_keys,
             events.display(),

@@ -1,5 +1,6 @@
 //! The thread of the pipeline.
 
+mod listeners;
 mod scans;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use monitor_common::{
     sample_record::SampleRecord,
-    socket_record::{Call, SocketRecord},
+    socket_record::{Call, ListenerPart, SocketRecord},
 };
 use monitor_kernel::{
     clock::{EventClock, SteadyOffset},
@@ -38,6 +39,7 @@ use crate::{
     classification::{Classifier, Finding, Tallies},
     config::{CommandLines, IdentifiedEvents, PayloadConfig, WatchedPort},
     event::{self, Event, EventBody, EventContext, Repeats},
+    listeners::ListenerChange,
     process::{Identity, ProcessEnricher},
     sockets::ExpectedOwners,
     summaries::{ExpectedActivity, Summarizer},
@@ -184,6 +186,12 @@ impl Worker {
         }
         if record.call == Call::Connect {
             return self.record_connect(&record, time, caller.as_ref());
+        }
+        if let Some(change) = ListenerChange::new(&record, time, caller.as_ref()) {
+            self.listener_changed(&change);
+        }
+        if record.listener == ListenerPart::Only {
+            return;
         }
         let expected = self.is_expected(&record, caller.as_ref());
         if let Some(call) = socket_call(&record, time, expected == Some(true)) {

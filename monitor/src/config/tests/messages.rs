@@ -108,6 +108,22 @@ fn errors_say_where_and_what_was_expected() {
             "ports: [9-1]",
             "F:1:9: 9-1 ends before it begins; expected a port from 1 to 65535, or a range as 9200-9203",
         ),
+        (
+            "listeners: {watch: 80}",
+            "F:1:20: `80` names no ports; expected none, all, or a list of ports and ranges, as [22, 8000-8999]",
+        ),
+        (
+            "listeners:\n  watch: [22, 0]",
+            "F:2:15: port 0 does not exist; expected a port from 1 to 65535, or a range as 9200-9203",
+        ),
+        (
+            "listeners:\n  watch:\n  - 22\n  - 20-30",
+            "F:4:5: port 22 is already in line 3; expected every port once",
+        ),
+        (
+            "listeners: {watched: all}",
+            "F:1:13: unknown key `watched`; expected watch, learn or expect",
+        ),
         ("ports: [7, 1-9]", "F:1:12: port 7 is already in line 1; expected every port once"),
         (
             "ports: [{port: 9-70000}]",
