@@ -1,6 +1,7 @@
 //! The command line.
 
 mod args;
+mod moment;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -41,7 +42,9 @@ pub enum Command {
     /// Show the stored history, newest last
     ///
     /// Needs no running agent. Exits with 2 when there is no store, or none that can be read.
-    #[command(after_help = "Example:\n  ghostport events --since 24h --kind awakened")]
+    #[command(
+        after_help = "Examples:\n  ghostport events --since 24h --kind awakened\n  ghostport events --since 2026-11-20 --until \"2026-11-21 06:00\" --user www-data --reverse"
+    )]
     Events(EventsArgs),
     /// List sockets on watched ports now, without agent and BPF
     ///

@@ -1,11 +1,15 @@
 //! The arguments of each command.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 
-use super::values;
+use super::{moment::Moment, values};
 use crate::{
     config::{DEFAULT_PATH, InterfacePattern, Overrides, PortRange, listen},
     event::EventName,
@@ -46,15 +50,43 @@ pub struct EventsArgs {
     /// The configuration file, which says where the store is.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Only events of the last DURATION, as 24h or 1h30m
-    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
-    pub since: Option<Duration>,
+    /// Only events since WHEN: how long ago, as 24h or 1h30m, or a date or time, as 2026-11-20 or
+    /// "2026-11-20 03:00" in this machine's zone
+    #[arg(long, value_name = "WHEN", value_parser = Moment::parse)]
+    pub since: Option<Moment>,
+    /// Only events before WHEN
+    #[arg(long, value_name = "WHEN", value_parser = Moment::parse, conflicts_with = "follow")]
+    pub until: Option<Moment>,
     /// Only events about this port, or about one of several, as 9200-9203
     #[arg(long, value_name = "PORT", value_parser = values::port_range)]
     pub port: Option<PortRange>,
     /// Only events of this kind
     #[arg(long, value_name = "KIND", value_parser = values::event_kind())]
     pub kind: Option<EventName>,
+    /// Only events about payloads with this verdict, as http
+    #[arg(long, value_name = "VERDICT", value_parser = values::verdict())]
+    pub verdict: Option<String>,
+    /// Only events about the process with this id
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Only events about processes with this executable, by path or name
+    #[arg(long, value_name = "EXE")]
+    pub exe: Option<String>,
+    /// Only events about processes of this user, by name or id
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Only events about this remote address
+    #[arg(long, value_name = "ADDRESS")]
+    pub peer: Option<IpAddr>,
+    /// Only events with this text in their JSON, in upper or lower case
+    #[arg(long, value_name = "TEXT")]
+    pub grep: Option<String>,
+    /// Only the newest N of these events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Newest first
+    #[arg(long, conflicts_with = "follow")]
+    pub reverse: bool,
     /// Go on with what comes, until SIGINT; the store is looked at four times a second
     #[arg(long)]
     pub follow: bool,
@@ -168,7 +200,18 @@ impl RunArgs {
 impl EventsArgs {
     /// The filter that the arguments mean at the time `now`.
     pub fn filter(&self, now: Timestamp) -> Filter {
-        let since = self.since.map(|since| now.checked_sub(since).unwrap_or(Timestamp::MIN));
-        Filter { since, port: self.port, kind: self.kind, limit: None }
+        Filter {
+            since: self.since.map(|since| since.before(now)),
+            until: self.until.map(|until| until.before(now)),
+            port: self.port,
+            kind: self.kind,
+            verdict: self.verdict.clone(),
+            process: self.pid,
+            executable: self.exe.clone(),
+            user: self.user.clone(),
+            peer: self.peer,
+            text: self.grep.clone(),
+            limit: self.limit,
+        }
     }
 }

@@ -44,17 +44,29 @@ fn run_needs_no_arguments() {
 
 #[test]
 fn events_take_all_their_options() {
-    let args = "ghostport events --since 24h --port 2948 --kind bind_failed --follow --json";
+    let args = "ghostport events --since 24h --until 1h --port 2948 --kind bind_failed --verdict http \
+                --pid 7 --exe nc --user root --peer 192.0.2.1 --grep x --limit 9 --reverse --json";
     let Ok(Command::Events(events)) = parse(args) else { panic!("no events") };
-    assert!(events.follow && events.json);
+    assert!(events.reverse && events.json);
     let now = Timestamp::from_second(86_400).expect("a time");
     let filter = Filter {
         since: Some(Timestamp::UNIX_EPOCH),
+        until: Timestamp::from_second(82_800).ok(),
         port: Some(2948.into()),
         kind: Some(EventName::BindFailed),
-        limit: None,
+        verdict: Some("http".into()),
+        process: Some(7),
+        executable: Some("nc".into()),
+        user: Some("root".into()),
+        peer: Some([192, 0, 2, 1].into()),
+        text: Some("x".into()),
+        limit: Some(9),
     };
     assert_eq!(events.filter(now), filter);
+    let Ok(Command::Events(events)) = parse("ghostport events --follow") else {
+        panic!("no events")
+    };
+    assert!(events.follow);
     let Ok(Command::Events(events)) = parse("ghostport events") else { panic!("no events") };
     assert_eq!(events.filter(now), Filter::default());
 }
@@ -157,7 +169,8 @@ fn every_help_ends_with_an_example() {
             assert_eq!(help.kind(), ErrorKind::DisplayHelp);
             let help = help.to_string();
             let example = help.trim_end().rsplit("\n\n").next().unwrap_or_default();
-            assert!(example.starts_with("Example:\n  ghostport"), "{args}: {help}");
+            let is_example = |title: &str| example.starts_with(&format!("{title}:\n  ghostport"));
+            assert!(["Example", "Examples"].into_iter().any(is_example), "{args}: {help}");
         }
     }
 }

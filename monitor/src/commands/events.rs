@@ -1,20 +1,23 @@
 //! `ghostport events`: the stored history as a table or as JSON lines.
 
 use std::{
+    fs,
     io::{self, BufWriter, ErrorKind, StdoutLock, Write},
     ops::ControlFlow,
+    os::unix::fs::MetadataExt as _,
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     cli::EventsArgs,
     config::{Config, Overrides},
-    store::{Place, Reader},
+    process,
+    store::{Place, ReadError, Reader},
     terminal::{
         event_table,
         output::{CANNOT_LOOK, fail},
@@ -36,8 +39,13 @@ async fn show(args: &EventsArgs) -> Result<()> {
     let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
     let filter = args.filter(Timestamp::now());
     let mut output = Output::new(args.json);
-    let mut reader = Reader::open(&config.store.path)?;
-    let mut place = reader.each(&filter, |line| output.show(line))?;
+    let mut reader = Reader::open(&config.store.path).map_err(with_remedy)?;
+    let mut place = if args.reverse {
+        reader.each_backwards(&filter, |line| output.show(line))?;
+        Place::default()
+    } else {
+        reader.each(&filter, |line| output.show(line))?
+    };
     output.flush();
     if !args.follow {
         if let unreadable @ 1.. = reader.unreadable() {
@@ -60,6 +68,21 @@ async fn show(args: &EventsArgs) -> Result<()> {
         output.flush();
     }
     output.outcome()
+}
+
+/// The error; of a store that may not be read also who may read it.
+fn with_remedy(error: ReadError) -> anyhow::Error {
+    let group = error.forbidden().and_then(|path| {
+        // The first of its folders that can be looked at has the group.
+        let folder = path.ancestors().skip(1).find_map(|folder| fs::metadata(folder).ok())?;
+        (folder.gid() != 0).then(|| process::group_name(folder.gid())).flatten()
+    });
+    let remedy = match (error.forbidden(), group) {
+        (None, _) => return error.into(),
+        (_, Some(group)) => format!("root and members of the group {group:?} may read it"),
+        (_, None) => "root may read it".to_owned(),
+    };
+    anyhow!("{error}; {remedy}")
 }
 
 /// Standard output, for as long as its reader is there.

@@ -47,4 +47,5 @@ pub use self::{
     cgroup::{Cgroup, SystemdUnit, UnitManager},
     enricher::ProcessEnricher,
     identity::{Ancestor, CommandLine, Executable, Identity, MAX_ANCESTORS, User},
+    users::group_name,
 };

@@ -51,6 +51,13 @@ impl Users {
     }
 }
 
+/// The name of a group in the host's `/etc/group` (group(5)), which begins as `/etc/passwd` does.
+pub fn group_name(id: u32) -> Option<String> {
+    let mut groups = Users::new("/etc/group");
+    groups.refresh();
+    groups.name(id).map(str::to_owned)
+}
+
 impl From<Metadata> for Version {
     fn from(file: Metadata) -> Self {
         let modified = (file.mtime(), file.mtime_nsec());

@@ -48,6 +48,7 @@
 mod age;
 mod database;
 mod error;
+mod filter;
 mod keeper;
 mod kept_ledger;
 mod queue;
@@ -60,9 +61,10 @@ mod writer;
 
 pub use self::{
     error::StoreError,
+    filter::Filter,
     keeper::Store,
     kept_ledger::KeptLedger,
     queue::StoreQueue,
-    reader::{Filter, Place, ReadError, Reader},
+    reader::{Place, ReadError, Reader},
     record::Record,
 };

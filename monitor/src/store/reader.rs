@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     fmt::Write as _,
+    fs::File,
     io,
     ops::ControlFlow,
     os::unix::ffi::OsStrExt,
@@ -10,17 +11,15 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter, types::Value};
 use serde::de::IgnoredAny;
 
 use super::{
     database::{FileId, beside, file_id, regular_file},
     error::StoreError,
-    record::nanoseconds,
+    filter::{Condition, Filter},
     schema,
 };
-use crate::{config::PortRange, event::EventName};
 
 /// How long a reader waits for the log to be recovered.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,19 +27,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Events read in one transaction. The log cannot be written back past an open transaction, so none
 /// may stay open while its reader waits for its own output.
 const PAGE: u32 = 500;
-
-/// Which events to read. A field that is `None` does not restrict them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Not before this time of day.
-    pub since: Option<Timestamp>,
-    /// About one of these ports.
-    pub port: Option<PortRange>,
-    /// Of this kind.
-    pub kind: Option<EventName>,
-    /// At most this many, the newest ones.
-    pub limit: Option<u32>,
-}
 
 /// The position of an event in the store. No other event ever has the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +46,25 @@ pub enum ReadError {
         /// The cause.
         source: StoreError,
     },
+}
+
+impl ReadError {
+    /// The path of a store that this process may not read; `None` for another error.
+    pub fn forbidden(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { path, source: StoreError::Io(error) }
+                if error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some(path)
+            }
+            // SQLite does not say why it cannot open a file.
+            Self::Unreadable { path, source: StoreError::Sqlite(_) } => {
+                let opened = File::open(path).map_err(|error| error.kind());
+                matches!(opened, Err(io::ErrorKind::PermissionDenied)).then_some(&**path)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A reader of the store.
@@ -110,17 +115,13 @@ impl Reader {
         let end = self.last().map_err(failed)?;
         let mut shown = place;
         loop {
-            let page = self.page(shown, end, filter).map_err(failed)?;
+            let page = self.page(filter, shown.0, end.0, "ASC").map_err(failed)?;
             if page.is_empty() {
                 return Ok(shown.max(end));
             }
             for (place, line) in page {
                 shown = place;
-                let Some(line) = line else {
-                    self.unreadable.set(self.unreadable.get() + 1);
-                    continue;
-                };
-                if show(&line).is_break() {
+                if self.readable(line).is_some_and(|line| show(&line).is_break()) {
                     return Ok(shown);
                 }
             }
@@ -137,31 +138,55 @@ impl Reader {
         file_id(&self.path).is_ok_and(|file| file != self.file)
     }
 
+    /// Passes the events that `filter` selects to `show`, newest first, until `show` breaks.
+    pub fn each_backwards(
+        &self,
+        filter: &Filter,
+        mut show: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let failed = |error| unreadable(&self.path, error);
+        let Place(first) = self.begin(filter).map_err(failed)?;
+        let Place(mut end) = self.last().map_err(failed)?;
+        loop {
+            let page = self.page(filter, first, end, "DESC").map_err(failed)?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for (Place(place), line) in page {
+                end = place - 1;
+                if self.readable(line).is_some_and(|line| show(&line).is_break()) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The line of an event; counts a row that is none.
+    fn readable(&self, line: Option<String>) -> Option<String> {
+        if line.is_none() {
+            self.unreadable.set(self.unreadable.get() + 1);
+        }
+        line
+    }
+
+    /// Selected events after `after` and up to `end`, in the order of their ids.
     fn page(
         &self,
-        Place(after): Place,
-        Place(end): Place,
         filter: &Filter,
+        after: i64,
+        end: i64,
+        order: &str,
     ) -> rusqlite::Result<Vec<(Place, Option<String>)>> {
-        let sql = "SELECT id, line FROM events
-            WHERE id > :after AND id <= :end
-            AND (:since IS NULL OR time_ns >= :since)
-            AND (:first IS NULL OR port BETWEEN :first AND :last)
-            AND (:kind IS NULL OR kind = :kind)
-            ORDER BY id LIMIT :page";
-        let mut statement = self.connection.prepare(sql)?;
-        let rows = statement.query_map(
-            named_params! {
-                ":after": after,
-                ":end": end,
-                ":since": filter.since.map(nanoseconds),
-                ":first": filter.port.map(PortRange::first),
-                ":last": filter.port.map(PortRange::last),
-                ":kind": filter.kind.map(EventName::kind),
-                ":page": PAGE,
-            },
-            |row| Ok((Place(row.get(0)?), row.get_ref(1)?.as_bytes().ok().and_then(event_line))),
-        )?;
+        let Condition { sql, values } = Condition::of(filter);
+        let sql = format!(
+            "SELECT id, line FROM events WHERE id > ? AND id <= ?{sql} ORDER BY id {order} LIMIT {PAGE}"
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let places = [Value::from(after), Value::from(end)];
+        let rows = statement
+            .query_map(params_from_iter(places.into_iter().chain(values)), |row| {
+                Ok((Place(row.get(0)?), row.get_ref(1)?.as_bytes().ok().and_then(event_line)))
+            })?;
         rows.collect()
     }
 
@@ -169,22 +194,11 @@ impl Reader {
     fn begin(&self, filter: &Filter) -> rusqlite::Result<Place> {
         let Some(limit) = filter.limit else { return Ok(Place::default()) };
         let Some(skipped) = limit.checked_sub(1) else { return self.last() };
-        let sql = "SELECT id - 1 FROM events
-            WHERE (:since IS NULL OR time_ns >= :since)
-            AND (:first IS NULL OR port BETWEEN :first AND :last)
-            AND (:kind IS NULL OR kind = :kind)
-            ORDER BY id DESC LIMIT 1 OFFSET :skipped";
-        let first = self.connection.query_row(
-            sql,
-            named_params! {
-                ":since": filter.since.map(nanoseconds),
-                ":first": filter.port.map(PortRange::first),
-                ":last": filter.port.map(PortRange::last),
-                ":kind": filter.kind.map(EventName::kind),
-                ":skipped": skipped,
-            },
-            |row| row.get(0),
+        let Condition { sql, values } = Condition::of(filter);
+        let sql = format!(
+            "SELECT id - 1 FROM events WHERE true{sql} ORDER BY id DESC LIMIT 1 OFFSET {skipped}"
         );
+        let first = self.connection.query_row(&sql, params_from_iter(values), |row| row.get(0));
         Ok(first.optional()?.map(Place).unwrap_or_default())
     }
 

@@ -159,17 +159,79 @@ fn filters_select_events() {
         .collect();
     database.write(&records, None).expect("written");
     let count = |filter: Filter| read(&config.path, &filter).len();
-    let none = Filter::default();
-    assert_eq!(count(none), 1200);
-    assert_eq!(count(Filter { port: Some(1.into()), ..none }), 400);
-    assert_eq!(count(Filter { kind: Some(EventName::Bind), ..none }), 600);
-    assert_eq!(count(Filter { kind: Some(EventName::Dormant), ..none }), 0);
-    assert_eq!(count(Filter { since: Some(at(1190)), ..none }), 10);
-    let filter = Filter { port: Some(2.into()), limit: Some(2), ..none };
+    let none = Filter::default;
+    assert_eq!(count(none()), 1200);
+    assert_eq!(count(Filter { port: Some(1.into()), ..none() }), 400);
+    assert_eq!(count(Filter { kind: Some(EventName::Bind), ..none() }), 600);
+    assert_eq!(count(Filter { kind: Some(EventName::Dormant), ..none() }), 0);
+    assert_eq!(count(Filter { since: Some(at(1190)), ..none() }), 10);
+    assert_eq!(count(Filter { since: Some(at(1190)), until: Some(at(1192)), ..none() }), 2);
+    let filter = Filter { port: Some(2.into()), limit: Some(2), ..none() };
     let newest = [r#"{"number":1196}"#, r#"{"number":1199}"#];
     assert_eq!(read(&config.path, &filter), newest, "the newest, oldest first");
-    assert_eq!(count(Filter { limit: Some(5000), ..none }), 1200);
-    assert_eq!(count(Filter { limit: Some(0), ..none }), 0);
+    assert_eq!(
+        backwards(&config.path, &filter),
+        newest.map(str::to_owned).into_iter().rev().collect::<Vec<_>>()
+    );
+    assert_eq!(backwards(&config.path, &none()).len(), 1200);
+    assert_eq!(count(Filter { limit: Some(5000), ..none() }), 1200);
+    assert_eq!(count(Filter { limit: Some(0), ..none() }), 0);
+}
+
+/// The selected events, newest first.
+fn backwards(path: &Path, filter: &Filter) -> Vec<String> {
+    let mut lines = Vec::new();
+    let reader = Reader::open(path).expect("a store");
+    reader
+        .each_backwards(filter, |line| {
+            lines.push(line.to_owned());
+            ControlFlow::Continue(())
+        })
+        .expect("read");
+    lines
+}
+
+#[test]
+fn filters_select_by_what_events_say() {
+    let directory = Directory::new();
+    let config = directory.config();
+    let mut database = Database::open(&config).expect("a database");
+    let lines = [
+        r#"{"process.pid":7,"process.executable.path":"/usr/bin/nc","process.executable.name":"nc","process.user.id":33,"process.user.name":"www-data"}"#,
+        r#"{"process.pid":8,"process.executable.name":"NC","process.user.id":0,"process.user.name":"root","ghostport.verdict":"http"}"#,
+        r#"{"network.peer.address":"2001:db8::1","ghostport.verdict":"tls","ghostport.reason":"100% _sure_"}"#,
+        "no JSON, but http",
+    ];
+    let records = lines.map(|line| Record { line: line.to_owned().into(), ..record(1) });
+    database.write(&records, None).expect("written");
+    let chosen = |filter: Filter| -> Vec<usize> {
+        let found = read(&config.path, &filter);
+        lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| found.iter().any(|found| found == *line))
+            .map(|(n, _)| n)
+            .collect()
+    };
+    let none = Filter::default;
+    let text = |text: &str| Filter { text: Some(text.into()), ..none() };
+    assert_eq!(chosen(none()), [0, 1, 2], "a row that is no JSON is no event");
+    assert_eq!(chosen(Filter { process: Some(8), ..none() }), [1]);
+    assert_eq!(chosen(Filter { executable: Some("nc".into()), ..none() }), [0]);
+    assert_eq!(chosen(Filter { executable: Some("/usr/bin/nc".into()), ..none() }), [0]);
+    assert_eq!(chosen(Filter { user: Some("33".into()), ..none() }), [0]);
+    assert_eq!(chosen(Filter { user: Some("root".into()), ..none() }), [1]);
+    assert_eq!(chosen(Filter { verdict: Some("tls".into()), ..none() }), [2]);
+    assert_eq!(chosen(Filter { peer: "2001:db8:0:0::1".parse().ok(), ..none() }), [2]);
+    assert_eq!(chosen(text("HTTP")), [1]);
+    assert_eq!(chosen(text("0% _s")), [2]);
+    assert_eq!(chosen(text("%pid%")), Vec::<usize>::new());
+    assert_eq!(
+        chosen(Filter { user: Some("root".into()), process: Some(7), ..none() }),
+        Vec::<usize>::new()
+    );
+    let one = Filter { verdict: Some("http".into()), limit: Some(1), ..none() };
+    assert_eq!(chosen(one), [1]);
 }
 
 #[test]

@@ -2,9 +2,13 @@
 
 use std::{
     ffi::CString,
-    fs,
+    fs::{self, Permissions},
     io::{BufRead as _, BufReader},
     ops::ControlFlow,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Output, Stdio},
 };
@@ -215,6 +219,37 @@ fn filters_events() {
         let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
         assert_eq!(event["process.pid"], 4711);
         assert_eq!(chosen(&["--kind", "close"]).len(), 0);
+        assert_eq!(chosen(&["--since", "2000-01-01"]).len(), 5);
+        assert_eq!(chosen(&["--until", "2000-01-01 03:00"]).len(), 0);
+        assert_eq!(chosen(&["--until", "25m"]).len(), 3);
+        assert_eq!(chosen(&["--pid", "4711", "--exe", "nc"]).len(), 2);
+        assert_eq!(chosen(&["--grep", "eaddrinuse"]).len(), 1);
+        assert_eq!(chosen(&["--limit", "2"]), chosen(&[])[3..]);
+        let mut all = chosen(&[]);
+        all.reverse();
+        assert_eq!(chosen(&["--reverse"]), all);
+    });
+}
+
+#[test]
+fn says_which_group_may_read_the_store() {
+    in_world(|world| {
+        let folder = world.path("kept");
+        fs::create_dir(&folder).expect("a folder");
+        fs::set_permissions(&folder, Permissions::from_mode(0o750)).expect("a mode");
+        // The group `daemon` is on every host.
+        chown(&folder, None, Some(1)).expect("a group");
+        let yaml = world.path("kept.yaml");
+        let store = folder.join("ghostport.db");
+        fs::write(&yaml, format!("store: {{path: {}}}\n", store.display())).expect("written");
+        let mut command = ghostport();
+        let nobody = 65534;
+        command.args(["events", "--config"]).arg(&yaml).uid(nobody).gid(nobody);
+        let output = command.output().expect("run");
+        let why = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{why}");
+        assert!(why.contains("ermission denied"), "{why}");
+        assert!(why.contains("root and members of the group \"daemon\" may read it"), "{why}");
     });
 }
 

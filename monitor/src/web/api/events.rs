@@ -55,6 +55,7 @@ impl EventQuery {
             port: port.transpose()?,
             kind: kind.transpose()?,
             limit: Some(self.limit.unwrap_or(MAX_EVENTS).min(MAX_EVENTS)),
+            ..Filter::default()
         })
     }
 }
