@@ -45,6 +45,7 @@ pub(super) fn record() -> SocketEvent {
         family: 4,
         mechanism: Mechanism::Cgroup as u8,
         arguments_at: 0,
+        ..SocketEvent::NOTHING
     }
 }
 
