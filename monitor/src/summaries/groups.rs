@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use monitor_common::call_share::Share;
+
 use super::{
     group::{Group, Rules},
     key::{Hasher, Keys},
@@ -11,6 +13,9 @@ use monitor_ledger::ClockReading;
 
 /// Silence after which a group makes room for others if there is none, nanoseconds.
 const ROOM_AFTER_NS: u64 = 3_600_000_000_000;
+
+/// What an owner may emit while others have filled the groups.
+const WITHOUT_ROOM: Share = Share { burst: 64, interval_ns: 10_000_000_000 };
 
 /// All groups of a kind.
 #[derive(Debug)]
@@ -22,6 +27,8 @@ pub(super) struct Groups {
     owners: HashMap<u64, usize>,
     /// Groups of those that found no room among `alike`.
     overflow: HashMap<u64, Group>,
+    /// The tokens of owners that emit without room, see [`WITHOUT_ROOM`].
+    tokens: HashMap<u64, u64>,
 }
 
 /// How many groups there are at most.
@@ -35,8 +42,8 @@ pub(super) struct Limits {
 
 impl Groups {
     pub(super) fn new(rules: Rules, limits: Limits) -> Self {
-        let (alike, owners, overflow) = Default::default();
-        Self { rules, limits, alike, owners, overflow }
+        let (alike, owners, overflow, tokens) = Default::default();
+        Self { rules, limits, alike, owners, overflow, tokens }
     }
 
     /// Adds an event to a sum, or returns it to be emitted as it is.
@@ -55,9 +62,13 @@ impl Groups {
             if self.alike.len() < self.limits.all {
                 *owned += 1;
                 self.alike.insert(keys.alike, Group::new(&event, keys, hasher, now_ns));
+                return Some(event);
             }
-            // Without room it stands for itself: others have filled the groups.
-            return Some(event);
+            // Without room it stands for itself: others have filled the groups. Not for ever, because
+            // they may be the same user under many names.
+            if self.take_token(keys.owner, now_ns) {
+                return Some(event);
+            }
         }
         if let Some(group) = self.overflow.get_mut(&keys.overflow) {
             return group.add(event, (&self.rules, false), hasher, now_ns);
@@ -68,6 +79,16 @@ impl Groups {
         Some(event)
     }
 
+    fn take_token(&mut self, owner: u64, now_ns: u64) -> bool {
+        if self.tokens.len() >= self.limits.all && !self.tokens.contains_key(&owner) {
+            return false;
+        }
+        let word = self.tokens.entry(owner).or_default();
+        let next = WITHOUT_ROOM.take(*word, now_ns);
+        *word = next.unwrap_or(*word);
+        next.is_some()
+    }
+
     /// The summaries that are due. Forgets groups that have been silent for long.
     pub(super) fn expire(&mut self, at: ClockReading, out: &mut Vec<Event>) {
         let now_ns = at.boottime_ns;
@@ -76,7 +97,8 @@ impl Groups {
                 groups.values_mut().filter_map(|group| group.due(now_ns, at.wall, is_alike)),
             );
         }
-        let Self { rules, limits, alike, owners, overflow } = self;
+        let Self { rules, limits, alike, owners, overflow, tokens } = self;
+        tokens.retain(|_, full_at| *full_at > now_ns);
         let is_crowded = !overflow.is_empty() || alike.len() >= limits.all;
         let keep_ns = if is_crowded { ROOM_AFTER_NS } else { rules.forget_ns };
         let keep_ns = keep_ns.min(rules.forget_ns);

@@ -24,7 +24,7 @@ pub(super) struct Keys {
     pub(super) alike: u64,
     /// The group for those that found no room.
     pub(super) overflow: u64,
-    /// Whose share of the groups it counts against: a user's, in a container or outside.
+    /// Whose share of the groups it counts against: a user's, and root's in a container.
     pub(super) owner: u64,
 }
 
@@ -99,9 +99,11 @@ fn program(caller: &CallerFields) -> impl Hash {
     (executable, command_args, *user_id, group, identity.container_id.as_deref())
 }
 
-/// Whose program it is.
+/// Whose program it is: a user's, and root's by container. Other users may name control groups that
+/// systemd has delegated to them like those of containers, as many as they like.
 fn owner(caller: &CallerFields) -> impl Hash {
-    (caller.user_id, caller.identity.container_id.as_deref())
+    let container = caller.identity.container_id.as_deref();
+    (caller.user_id, container.filter(|_| caller.user_id == Some(0)))
 }
 
 /// The network in which peers are alike, with the bits of its prefix.

@@ -269,6 +269,25 @@ fn one_user_takes_no_room_from_another() {
     assert_eq!(bench.accounted(), 3_008);
 }
 
+/// With the ids that a user may take in a user namespace, one user is many.
+#[test]
+fn many_users_together_emit_a_bounded_number() {
+    let mut bench = Bench::default();
+    for user in 1..=8 {
+        for program in 0..128 {
+            bench.ingest(bind(program, 1000 + user, &program.to_string()));
+        }
+    }
+    assert_eq!(bench.emitted.len(), 1024);
+    for number in 0..500 {
+        bench.ingest(bind(number, 5000, &number.to_string()));
+    }
+    let beyond = bench.emitted.len() - 1024;
+    assert!((64..=65).contains(&beyond), "{beyond} without room");
+    assert!(bench.ingest(bind(1, 0, "-l")), "hidden by the flood");
+    assert_eq!(bench.accounted(), 1024 + 500 + 1);
+}
+
 #[test]
 fn counts_conversations_beyond_its_room() {
     let mut bench = Bench::default();
