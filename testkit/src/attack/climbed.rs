@@ -49,27 +49,27 @@ pub(super) fn by_calls_of_the_agent(world: &World, _: Extent) -> Measure {
         Agent::launch(world, &config, Privileges::usual(SOMEBODY).ghostport(world, &["run"]));
     let confined = ThreadStatus::of_process(agent.pid()).expect("threads");
     let confined = confined.iter().all(|thread| thread.field("Seccomp") == "2");
-    let (source, filters) = match filter::of_thread(agent.pid()) {
-        Ok(filters) => ("its own filter", Some(filters)),
+    let (source, filter) = match filter::of_thread(agent.pid()) {
+        Ok(filter) => ("its own filter", Some(filter)),
         Err(_) => ("the filter of this source", None),
     };
     let victim = Victim::start();
-    let reached = reached(victim.0.id(), filters);
+    let reached = reached(victim.0.id(), filter);
     let tried = format!("{} calls and execve, with five capabilities and {source}", CALLS.len());
     let seen = format!("every thread has a filter: {confined}; not refused: {reached:?}");
     Measure::new(tried, seen, confined && reached.is_empty())
 }
 
 /// The calls that are not refused.
-fn reached(pid: u32, filters: Option<Vec<Vec<libc::sock_filter>>>) -> Vec<&'static str> {
+fn reached(pid: u32, filter: Option<Vec<libc::sock_filter>>) -> Vec<&'static str> {
     // A thread for each: a call may change what the next one may do.
     let as_agent = |call: &(dyn Fn() -> io::Result<()> + Sync)| {
-        let filters = filters.clone();
+        let filter = filter.clone();
         thread::scope(|scope| {
             let thread = scope.spawn(move || {
                 Privileges::five(SOMEBODY).take().expect("privileges");
-                match filters {
-                    Some(mut filters) => filter::install(&mut filters).expect("a filter"),
+                match filter {
+                    Some(mut filter) => filter::install(&mut filter).expect("a filter"),
                     None => confine(Role::Agent).map(drop).expect("a filter"),
                 }
                 call()

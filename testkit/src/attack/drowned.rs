@@ -22,8 +22,8 @@ use crate::{
     world::{World, port},
 };
 
-/// Events of "yesterday", of another port.
-const YESTERDAY: usize = 50;
+/// Events of "yesterday", of another port: fewer than the share of a kind and port of the smallest store.
+const YESTERDAY: usize = 20;
 
 /// Where others bind.
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;

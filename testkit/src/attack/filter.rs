@@ -1,4 +1,4 @@
-//! The filter of system calls that a running process has, taken from the process itself.
+//! The filter of system calls that a running process has put before its own, taken from the process.
 
 use std::io;
 
@@ -10,31 +10,34 @@ const PTRACE_SECCOMP_GET_FILTER: u32 = 0x420c;
 /// `SECCOMP_MODE_FILTER`, as wide as the kernel reads it.
 const FILTER_MODE: usize = libc::SECCOMP_MODE_FILTER as usize;
 
-/// The filters that a thread has, the newest first. Needs CAP_SYS_ADMIN and a kernel with
+/// The newest filter of a thread: the one that it has installed itself. Those that it inherited, in a
+/// sandbox for example, its siblings have as well. Needs CAP_SYS_ADMIN and a kernel with
 /// `CONFIG_CHECKPOINT_RESTORE`.
-pub(super) fn of_thread(thread: u32) -> io::Result<Vec<Vec<sock_filter>>> {
+pub(super) fn of_thread(thread: u32) -> io::Result<Vec<sock_filter>> {
     let pid = thread as pid_t;
     // SAFETY: no memory is passed.
     outcome(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0_usize, 0_usize) })?;
-    let filters = stopped_filters(pid);
+    let filter = stopped_filter(pid);
     // SAFETY: no memory is passed.
     outcome(unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0_usize, 0_usize) })?;
-    filters
+    filter
 }
 
-fn stopped_filters(pid: pid_t) -> io::Result<Vec<Vec<sock_filter>>> {
+fn stopped_filter(pid: pid_t) -> io::Result<Vec<sock_filter>> {
     // SAFETY: no memory is passed.
     outcome(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0_usize, 0_usize) })?;
     let mut status = 0;
     // SAFETY: the status lives through the call.
     outcome(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) }.into())?;
-    let mut filters = Vec::new();
+    // They are numbered from the oldest on.
+    let (mut newest, mut number) = (read(pid, 0)?, 1);
     loop {
-        match read(pid, filters.len()) {
-            Ok(filter) => filters.push(filter),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(filters),
+        newest = match read(pid, number) {
+            Ok(filter) => filter,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(newest),
             Err(error) => return Err(error),
-        }
+        };
+        number += 1;
     }
 }
 
@@ -48,24 +51,19 @@ fn read(pid: pid_t, index: usize) -> io::Result<Vec<sock_filter>> {
     Ok(filter)
 }
 
-/// Puts filters before the system calls of the calling thread, the oldest first.
-pub(super) fn install(filters: &mut [Vec<sock_filter>]) -> io::Result<()> {
+/// Puts a filter before the system calls of the calling thread.
+pub(super) fn install(filter: &mut [sock_filter]) -> io::Result<()> {
     // SAFETY: no memory is passed.
     outcome(
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_usize, 0_usize, 0_usize, 0_usize) }
             .into(),
     )?;
-    for filter in filters.iter_mut().rev() {
-        let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: the program lives through the call.
-        outcome(
-            unsafe {
-                libc::prctl(libc::PR_SET_SECCOMP, FILTER_MODE, &raw const program, 0_usize, 0_usize)
-            }
-            .into(),
-        )?;
-    }
-    Ok(())
+    let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    let program = &raw const program;
+    // SAFETY: the program lives through the call.
+    let installed =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, FILTER_MODE, program, 0_usize, 0_usize) };
+    outcome(installed.into()).map(drop)
 }
 
 fn outcome(result: c_long) -> io::Result<c_long> {

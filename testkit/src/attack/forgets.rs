@@ -2,6 +2,7 @@
 
 use std::{fs, process::Command, thread, time::Duration};
 
+use rusqlite::Connection;
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
     users::{bind_times, count, within},
 };
 use crate::{
-    agent::{Agent, Config, finish, ghostport, stderr},
+    agent::{Agent, Config, finish, ghostport, stderr, stdout},
     world::{World, port},
 };
 
@@ -54,6 +55,34 @@ pub(super) fn by_another_store(world: &World, _: Extent) -> Measure {
     ];
     let seen = said.join(", ");
     Measure::new("something else in the store's place", seen, outcomes.iter().all(|fine| *fine))
+}
+
+/// Rows and tables that others put into the database.
+pub(super) fn by_bad_rows_and_views(world: &World, _: Extent) -> Measure {
+    let agent = Agent::start(world, &config());
+    bind_times(port(0), 20);
+    within(|| (count(&agent.events(), "bind", port(0)) == 20).then_some(()));
+    assert!(agent.terminate().success());
+    let database = Connection::open(world.path("ghostport.db")).expect("a database");
+    let bad = "UPDATE events SET line = CAST(x'ff7b' AS TEXT)
+        WHERE id = (SELECT min(id) FROM events WHERE kind = 'bind')";
+    database.execute(bad, []).expect("changed");
+    let mut command = ghostport();
+    command.args(["events", "--json", "--kind", "bind", "--config"]);
+    let output = finish(command.arg(config().write(world)));
+    let shown = stdout(&output).lines().count();
+    let is_said = stderr(&output).contains('1');
+    let view = "DROP TABLE events; CREATE VIEW events AS
+        WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n)
+        SELECT id, 0 AS time_ns, 0 AS port, '' AS kind, '' AS line FROM n";
+    database.execute_batch(view).expect("changed");
+    drop(database);
+    let (ended, text) = read(world);
+    let refused = ended && text.contains("not what ghostport makes");
+    let what = if refused { "refused" } else { "NOT refused" };
+    let seen = format!("{shown} of 19 good events shown; the view is {what}");
+    let tried = "a row that is not UTF-8, and a view without an end in place of the events";
+    Measure::new(tried, seen, shown == 19 && is_said && refused)
 }
 
 /// The clock of the machine is set, and set back.

@@ -4,15 +4,18 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    process::Command,
     time::Duration,
 };
+
+use serde_json::Value;
 
 use super::{
     measure::{Extent, Measure},
     users::{NOBODY, bind_times, server, within},
 };
 use crate::{
-    agent::{Agent, Config, finish, ghostport},
+    agent::{Agent, Config, finish, ghostport, stdout},
     frames::plain_udp,
     http,
     metrics::Metrics,
@@ -171,6 +174,44 @@ pub(super) fn by_killing_it(world: &World, extent: Extent) -> Measure {
     let all = within(|| (counted() == binds).then_some(())).is_some();
     let seen = format!("{} of {binds} binds counted", counted());
     Measure::new(format!("kill -9, {times} times, with binds before and after"), seen, all)
+}
+
+/// The name of a program that would be a series, a line of the log and a script.
+const HOSTILE: &str = "x\"}\nghostport_binds_total{port=\"1\"} 999\n<script>\u{1b}[31m";
+
+/// A program of a hostile name holds a port.
+pub(super) fn by_hostile_names(world: &World, _: Extent) -> Measure {
+    const HOLD: &str =
+        r#"socket(S,2,2,17);bind(S,pack("Sna4x8",2,shift,"\x7f\0\0\1"))||die;sleep 99"#;
+    let keys = "details: admins\nmetrics:\n  holder_info: true";
+    let agent = Agent::start(world, &config().with_web_keys(keys));
+    let program = world.path(HOSTILE);
+    fs::copy("/usr/bin/perl", &program).expect("copied");
+    let arguments = ["-e", HOLD, &port(0).to_string(), HOSTILE];
+    let mut holder = Command::new(&program).args(arguments).spawn().expect("a program");
+    let named = within(|| {
+        let metrics = agent.get("/metrics").body;
+        metrics.contains("ghostport_holder_info{").then_some(metrics)
+    });
+    let forged = named.as_ref().map_or(0, |metrics| {
+        metrics.lines().filter(|line| line.starts_with("ghostport_binds_total{port=\"1\"}")).count()
+    });
+    // Every line is one object, or this panics.
+    let events = agent.events().len();
+    let is_json = serde_json::from_str::<Value>(&agent.get("/api/v1/ports").body).is_ok();
+    let mut check = ghostport();
+    let page = stdout(&finish(check.args(["check", "--config"]).arg(config().write(world))));
+    let is_clean = !page.contains('\u{1b}') && !page.contains("\nghostport_binds_total");
+    let log = agent.log();
+    let is_clean = is_clean && !log.contains('\u{1b}') && !log.contains("\nghostport_binds");
+    let _ = holder.kill();
+    let _ = holder.wait();
+    let seen = format!(
+        "{forged} forged series, {events} events of a line each, JSON: {is_json}, \
+         page and log without control characters: {is_clean}"
+    );
+    let repelled = named.is_some() && forged == 0 && is_json && is_clean;
+    Measure::new("a program whose name is a series, a line and a script", seen, repelled)
 }
 
 /// xorshift64: the same mutations every time.

@@ -255,3 +255,22 @@ fn lingering_gathers_events() {
         assert!(agent.terminate().success(), "what waits is sent when the agent stops");
     });
 }
+
+#[test]
+fn a_receiver_gets_so_many_events_a_second() {
+    in_world(|world| {
+        let receiver = fine();
+        let url = receiver.url();
+        let sink = format!("{{kind: webhook, url: \"{url}/hook\", kinds: [bind], rate: 2}}");
+        let agent = Agent::start(world, &Config::new([port(0)]).with_sinks([sink]));
+        (0..8).for_each(|_| bind(0));
+        wait_for_binds(&receiver, 0, 8);
+        let requests = receiver.requests();
+        assert!(
+            requests.iter().all(|request| request.json().as_array().expect("events").len() < 3)
+        );
+        let held_back = agent.metrics().value("ghostport_events_held_back_total", &[]);
+        assert!((1.0..=6.0).contains(&held_back), "{held_back}");
+        assert_eq!(lost(&agent), 0.0);
+    });
+}
