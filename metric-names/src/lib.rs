@@ -127,6 +127,18 @@ metrics! {
     HOLDER_INFO: GAUGE "ghostport_holder_info"
         ["port", "protocol", "executable", "unit", "user", "container"]
         "A program that holds a watched port, as of the last scan; always 1; 64 at most, and only with metrics.holder_info.";
+    /// Listeners of the host.
+    LISTENERS: GAUGE "ghostport_listeners" ["protocol", "scope"]
+        "Sockets that listen on the ports of listeners.watch, as of the last scan; scope is world if they can be reached from elsewhere; absent while none are watched.";
+    /// Listeners outside of the baseline.
+    LISTENERS_UNEXPECTED: GAUGE "ghostport_listeners_unexpected" ["protocol", "scope"]
+        "Those of them that neither the baseline nor listeners.expect has.";
+    /// Changes of listeners.
+    LISTENER_CHANGES: COUNTER "ghostport_listener_changes_total" ["change"]
+        "Listeners that the baseline did not have (new), that took the place of another one (changed), or that are gone.";
+    /// Since when unexpected listeners listen.
+    LISTENER_UNEXPECTED_TIMESTAMP: GAUGE "ghostport_listener_unexpected_timestamp_seconds" ["port", "protocol"]
+        "Since when a port has an unexpected listener; the newest 64 ports at most.";
     /// Hooks.
     HOOK_ATTACHED: GAUGE "ghostport_hook_attached" ["hook", "mechanism", "interface"]
         "1 for a hook that is attached, 0 for one that no mechanism serves.";

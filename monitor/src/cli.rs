@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 pub use self::args::{
     CheckArgs, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs, ExplainArgs, IdentifyArgs,
-    RunArgs,
+    LearnArgs, RunArgs,
 };
 
 /// Watches ports where nothing should be, with eBPF.
@@ -52,7 +52,12 @@ pub enum Command {
     ///
     /// Exits with 0 when nothing was found and everything was seen, with 1 when something was
     /// found, with 2 when nothing was found but not everything could be seen, or nothing at all.
-    #[command(after_help = "Example:\n  ghostport check 2948 --json")]
+    ///
+    /// With --all, every socket of the host that listens, on any port: ! marks those that neither the
+    /// baseline of the agent nor listeners.expect has, ? those of which that is not known, * those that can
+    /// be reached from elsewhere. Exits with 0 when all are expected and everything was seen, with 1 when
+    /// one is not known to be expected, with 2 when it could not look, or could not see everything.
+    #[command(after_help = "Example:\n  ghostport check 2948 --json\n  ghostport check --all")]
     Check(CheckArgs),
     /// Show what this kernel and these privileges allow
     ///
@@ -104,6 +109,18 @@ pub enum Command {
     /// Without PORT, a table of all ports in the catalogue.
     #[command(after_help = "Example:\n  ghostport explain 2948 --sources")]
     Explain(ExplainArgs),
+    /// Propose expected owners and listeners from what was seen
+    ///
+    /// Prints entries of `expect` for the watched ports and of `listeners.expect` as YAML, with the
+    /// evidence of each as a comment, what was left out and why, and what would still have alerted.
+    /// Needs no running agent.
+    ///
+    /// Exits with 2 when there is no store, or none that can be read, and when FILE is no configuration
+    /// or cannot be written; it is left as it is then.
+    #[command(
+        after_help = "Example:\n  ghostport learn --since 30d\n  ghostport learn --write /etc/ghostport/ghostport.yaml"
+    )]
+    Learn(LearnArgs),
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  ghostport completions bash > /etc/bash_completion.d/ghostport"

@@ -6,7 +6,8 @@ use clap::Parser as _;
 use ghostport::{
     cli::{Cli, Command},
     commands::{
-        check, completions, config, detach, doctor, events, explain, identify, run, selftest, top,
+        check, completions, config, detach, doctor, events, explain, identify, learn, run,
+        selftest, top,
     },
     terminal::output::{CANNOT_WORK, fail},
 };
@@ -42,6 +43,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Identify(args) => identify::run(&args),
         Command::Top => top::run().await,
         Command::Explain(args) => explain::run(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::Completions { shell } => completions::run(shell),
     }
 }
@@ -55,6 +57,7 @@ const fn needs_no_capability(command: &Command) -> bool {
             | Command::Identify(_)
             | Command::Top
             | Command::Explain(_)
+            | Command::Learn(_)
             | Command::Completions { .. }
     )
 }

@@ -179,6 +179,13 @@ impl Baseline {
         self.ticked_ns = None;
     }
 
+    /// Whether `listener` is in the baseline, or known to be outside of it.
+    pub fn knows(&self, listener: &Listener) -> bool {
+        let key = listener.program.key();
+        let has = |standing| self.find(standing, listener, &key).is_some();
+        has(Standing::Learned) || has(Standing::Outside)
+    }
+
     /// Records that `listener` is open.
     pub fn observe(&mut self, at: Moment, listener: &Listener) -> Observation {
         let key = listener.program.key();
@@ -215,15 +222,20 @@ impl Baseline {
         Observation { news: Some(news), ..self.known(entry, at, listener) }
     }
 
-    /// Ends a scan that began at `at`, and whose listeners were all observed at that time. Returns the
-    /// listeners that are gone; none if the scan is not known to have seen everything.
-    pub fn finish_scan(&mut self, at: Moment, is_complete: bool) -> Vec<News> {
+    /// Ends a scan that began at `at`, and whose listeners on the watched ports were all observed at that
+    /// time. Returns those that are gone; none if the scan is not known to have seen everything.
+    pub fn finish_scan(
+        &mut self,
+        at: Moment,
+        is_complete: bool,
+        is_watched: impl Fn(u16) -> bool,
+    ) -> Vec<News> {
         let is_learning = self.is_learning();
         self.state.has_scanned = true;
         let mut gone = Vec::new();
         if is_complete {
             let ids: Vec<u32> = self.entries.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.find_gone(id, at, &mut gone));
+            ids.into_iter().for_each(|id| self.find_gone(id, at, &is_watched, &mut gone));
         }
         self.scanned_ns = Some(at.covered_ns);
         if is_learning {
@@ -417,12 +429,18 @@ impl Baseline {
     }
 
     /// Finds the ports of an entry that are gone at the end of a scan.
-    fn find_gone(&mut self, id: u32, at: Moment, gone: &mut Vec<News>) {
+    fn find_gone(
+        &mut self,
+        id: u32,
+        at: Moment,
+        is_watched: &impl Fn(u16) -> bool,
+        gone: &mut Vec<News>,
+    ) {
         let Some(Kept { entry, key, .. }) = self.entries.get_mut(&id) else { return };
         let is_learned = entry.standing == Standing::Learned;
         let mut ended = Vec::new();
         for (port, record) in &mut entry.ports.single {
-            if record.ends(at) {
+            if is_watched(*port) && record.ends(at) {
                 record.is_gone = true;
                 ended.push(*port);
             }

@@ -11,8 +11,11 @@ use super::{
     news::{News, Novelty},
 };
 
-/// A group is complete when nothing was added to it for this long.
-const QUIET_NS: u64 = 1_000_000_000;
+/// A group of a few ports is complete when nothing was added to it for this long.
+const QUIET_OF_FEW_NS: u64 = 1_000_000_000;
+
+/// A group of more, some of which may be summed up in the kernel or wait for the next scan.
+const QUIET_OF_MANY_NS: u64 = 5_000_000_000;
 
 /// A group of a few ports waits no longer than this.
 const LONGEST_OF_FEW_NS: u64 = 10_000_000_000;
@@ -56,7 +59,7 @@ pub struct GroupedNews<E> {
     pub count: u64,
     /// When the first and the last were seen.
     pub times: [Timestamp; 2],
-    /// What is known of the process of the first; `None` of programs that are too many.
+    /// What is known of the process of the first; `None` if nothing is, and of programs that are too many.
     pub evidence: Option<E>,
     /// The entries that they are about.
     pub entries: Vec<u32>,
@@ -88,14 +91,14 @@ impl<E> Default for NewsGroups<E> {
 }
 
 impl<E> NewsGroups<E> {
-    /// Adds news of the time `at`, `CLOCK_BOOTTIME` `now_ns`. `evidence` is asked for only if they are
-    /// the first of their group.
+    /// Adds news of `count` listeners at the time `at`, `CLOCK_BOOTTIME` `now_ns`. `evidence` is asked for
+    /// only if they are the first of their group.
     pub fn add(
         &mut self,
         mut news: News,
-        is_expected: bool,
+        (count, is_expected): (u64, bool),
         (at, now_ns): (Timestamp, u64),
-        evidence: impl FnOnce() -> E,
+        evidence: impl FnOnce() -> Option<E>,
     ) {
         let mut key = Key {
             novelty: match news.novelty {
@@ -121,7 +124,7 @@ impl<E> NewsGroups<E> {
                 ports: Vec::new(),
                 count: 0,
                 times: [at; 2],
-                evidence: is_named.then(evidence),
+                evidence: if is_named { evidence() } else { None },
                 entries: Vec::new(),
             },
             ports: BTreeSet::new(),
@@ -129,7 +132,7 @@ impl<E> NewsGroups<E> {
             began_ns: now_ns,
             last_ns: now_ns,
         });
-        group.news.count += 1;
+        group.news.count += count;
         group.news.times[1] = group.news.times[1].max(at);
         group.last_ns = group.last_ns.max(now_ns);
         group.entries.insert(entry);
@@ -184,8 +187,12 @@ impl<E> NewsGroups<E> {
 
 impl<E> Group<E> {
     const fn is_complete(&self, now_ns: u64) -> bool {
-        let limit_ns = if self.news.count <= FEW { LONGEST_OF_FEW_NS } else { LONGEST_OF_MANY_NS };
-        now_ns.saturating_sub(self.last_ns) >= QUIET_NS
+        let (quiet_ns, limit_ns) = if self.news.count <= FEW {
+            (QUIET_OF_FEW_NS, LONGEST_OF_FEW_NS)
+        } else {
+            (QUIET_OF_MANY_NS, LONGEST_OF_MANY_NS)
+        };
+        now_ns.saturating_sub(self.last_ns) >= quiet_ns
             || now_ns.saturating_sub(self.began_ns) >= limit_ns
     }
 

@@ -45,7 +45,7 @@ fn scan(baseline: &mut Baseline, seconds: u64, found: &[Listener]) -> Vec<News> 
     let news: Vec<News> =
         found.iter().filter_map(|found| baseline.observe(at(seconds), found).news).collect();
     let entries: Vec<u32> = news.iter().map(|news| news.entry).collect();
-    let gone = baseline.finish_scan(at(seconds), true);
+    let gone = baseline.finish_scan(at(seconds), true, |_| true);
     baseline.reported(&entries);
     news.into_iter().chain(gone).collect()
 }
@@ -129,7 +129,7 @@ fn learning_lasts_until_a_scan_has_ended() {
     baseline.tick(100 * SECOND);
     assert!(baseline.is_learning());
     assert_eq!(baseline.observe(at(100), &listener(22, "/sshd")).news, None);
-    assert_eq!(baseline.finish_scan(at(100), false), []);
+    assert_eq!(baseline.finish_scan(at(100), false, |_| true), []);
     assert!(!baseline.is_learning());
     assert!(baseline.observe(at(101), &listener(23, "/telnetd")).news.is_some());
 }
@@ -160,7 +160,14 @@ fn a_listener_is_gone_after_longer_than_ever_before() {
 #[test]
 fn a_scan_that_missed_something_finds_nothing_gone() {
     let mut baseline = learned(&[listener(80, "/web")]);
-    assert_eq!(baseline.finish_scan(at(10_000), false), []);
+    assert_eq!(baseline.finish_scan(at(10_000), false, |_| true), []);
+}
+
+#[test]
+fn a_port_that_is_no_longer_watched_is_not_gone() {
+    let mut baseline = learned(&[listener(80, "/web"), listener(81, "/web")]);
+    let gone = baseline.finish_scan(at(10_000), true, |port| port == 81);
+    assert_eq!(novelties(&gone), [(81, Novelty::Gone)]);
 }
 
 #[test]
@@ -242,7 +249,7 @@ fn a_scan_of_all_ports_is_one_event() {
         let now_ns = u64::from(port) * SECOND / 2000;
         assert_eq!(groups.due(now_ns), [], "{port}");
         let news = baseline.observe(at(20), &listener(port, "/tmp/scan")).news;
-        groups.add(news.expect("news"), false, (at(20).wall, now_ns), || "evidence");
+        groups.add(news.expect("news"), (1, false), (at(20).wall, now_ns), || Some("evidence"));
         assert_eq!(baseline.observe(at(20), &listener(port, "/tmp/scan")).news, None, "once");
     }
     let due = groups.due(40 * SECOND);
@@ -267,7 +274,7 @@ fn events_are_bounded_and_none_is_lost() {
                 scope: Scope::World,
                 program: program(&name, "root"),
             };
-            groups.add(news, false, (at(0).wall, round * 10 * SECOND), || ());
+            groups.add(news, (1, false), (at(0).wall, round * 10 * SECOND), || Some(()));
             added += 1;
         }
         let due = groups.due((round * 10 + 5) * SECOND);

@@ -23,6 +23,7 @@ use crate::{
         capture::Capture,
         forwarding::ForwardedTo,
         history::History,
+        listener::Listeners,
         port::Port,
         reach::AnsweredBy,
         selftest::{self, Assignment, SelftestReport, SelftestResult},
@@ -121,6 +122,10 @@ impl Source for Answers {
         })
     }
 
+    fn listeners(&self) -> Listeners {
+        Listeners::of_agent(self.pipeline.listeners().as_deref())
+    }
+
     fn hooks(&self) -> Result<Vec<HookStatus>> {
         Ok(lock(&self.kernel).hooks())
     }
@@ -216,6 +221,7 @@ pub(super) fn exposition(answers: &Answers) -> Exposition {
         status.identified = IdentifiedCounts::new(&pipeline.tallies(), pipeline.lost_samples());
         status.losses = losses(&pipeline, &queue, &store);
         status.held_back = queue.held_back();
+        status.listeners = pipeline.listeners().map(|overview| overview.counts());
         status.abandoned_reads = process::abandoned_reads();
         status.pipeline_busy = pipeline.busy_for();
         if config.borrow().holder_info {

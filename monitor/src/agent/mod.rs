@@ -6,7 +6,6 @@
 
 mod answers;
 mod attachment;
-mod automatic_ports;
 mod bounded_wait;
 mod capture_looks;
 mod clock;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use monitor_common::flow::Protocol;
 use monitor_ledger::ClockReading;
 
-use crate::sockets::{Capture, PortReach, Socket};
+use crate::sockets::{Capture, Listeners, PortReach, Socket};
 
 /// What a scan found.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Scan {
     pub at: ClockReading,
     /// The sockets on watched ports, by port.
     pub sockets: Arc<[Socket]>,
+    /// Every listener of the host; `None` while they are not watched.
+    pub listeners: Option<Listeners>,
     /// Sockets that take packets of watched ports without holding them.
     pub captures: Arc<[Capture]>,
     /// How packets are led past sockets to the ports that are suspected of it.

@@ -24,14 +24,15 @@ use tokio::{
 };
 
 use super::{
-    automatic_ports, clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline,
+    clock, known_reaches::KnownReaches, lock::lock, pipeline::Pipeline,
     recent_captures::RecentCaptures, scan::Scan, selftests::Selftests,
 };
 use crate::{
     config::{CommandLines, Config},
     process::ProcessEnricher,
     sockets::{
-        self, Capture, Evidence, ExpectedOwners, Extent, Forwarding, Path, PortReach, Socket,
+        self, Capture, Evidence, ExpectedOwners, Extent, Forwarding, Listeners, Path, PortReach,
+        Socket,
     },
 };
 
@@ -256,8 +257,12 @@ impl SocketScanner {
 
     fn scan(&self, at: ClockReading, config: &Config, suspects: &[Suspect]) -> io::Result<Scan> {
         let ports: Vec<u16> = config.port_numbers().collect();
-        let mut result =
-            sockets::scan_with(&ports, &mut lock(&self.processes), || self.ask_kernel())?;
+        let mut open = None;
+        let mut result = sockets::scan_with(&ports, &mut lock(&self.processes), || {
+            open = self.ask_kernel();
+            open.clone()
+        })?;
+        let listeners = self.find_listeners(config, open)?;
         if result.unseen.namespaces > 0 {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
         }
@@ -279,7 +284,22 @@ impl SocketScanner {
         let wanted: Vec<(u16, Protocol)> =
             suspects.iter().map(|suspect| (suspect.port, suspect.protocol)).collect();
         lock(&self.reaches).record(&wanted, &reaches, Instant::now());
-        Ok(Scan { at, sockets, captures, reaches, dismissed })
+        Ok(Scan { at, sockets, listeners, captures, reaches, dismissed })
+    }
+
+    /// Every listener of the host but those of selftests; `None` if they are not watched. `open` is the
+    /// kernel side's list of open sockets.
+    fn find_listeners(
+        &self,
+        config: &Config,
+        open: Option<Vec<HeldSocket>>,
+    ) -> io::Result<Option<Listeners>> {
+        if config.listeners.watch.is_empty() {
+            return Ok(None);
+        }
+        let mut found = sockets::find_listeners(&mut lock(&self.processes), || open)?;
+        found.listeners.retain(|open| !self.selftests.has(open.socket.entry.local));
+        Ok(Some(found))
     }
 
     /// The kernel side's list of open sockets; `None` if `/proc` is to be searched instead.
@@ -311,8 +331,9 @@ fn dismissed(reaches: &[PortReach]) -> Vec<(u16, Protocol)> {
         tracing::debug!(%error, "the tracked connections cannot be read");
         BTreeSet::new()
     });
+    let automatic = sockets::automatic_ports();
     let is_clients = |(port, protocol): &(u16, Protocol)| {
-        automatic_ports::include(*port) || masqueraded.contains(&(*port, protocol.name()))
+        automatic.contains(port) || masqueraded.contains(&(*port, protocol.name()))
     };
     doubtful().filter(is_clients).collect()
 }

@@ -22,6 +22,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::{
     SOCKET,
+    listener::Listeners,
     port::{Port, Ports},
 };
 
@@ -43,6 +44,14 @@ const SILENT: &str = "the agent does not answer";
 /// The agent hangs, answers with an error, or with something else.
 pub async fn ports() -> Result<Option<Vec<Port>>> {
     Ok(ask::<Ports>("/api/v1/ports").await?.map(|answer| answer.ports))
+}
+
+/// The listeners of the host. `None` where no agent runs, or none that this user may ask.
+///
+/// # Errors
+/// As [`ports`]; an agent of an earlier version does not know the answer.
+pub async fn listeners() -> Result<Option<Listeners>> {
+    ask("/api/v1/listeners").await
 }
 
 /// Asks the agent for the JSON at `path`. `None` where no agent runs, or none that this user may

@@ -10,6 +10,7 @@ mod fold;
 pub mod forwarding;
 pub mod history;
 pub mod hook;
+pub mod listener;
 mod named;
 pub mod port;
 pub mod reach;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -101,6 +102,9 @@ pub struct CheckArgs {
     /// The ports to look at, as 2948 or 9200-9203 [default: those of the configuration]
     #[arg(value_name = "PORT", value_parser = values::port_range)]
     pub ports: Vec<PortRange>,
+    /// Look at every socket of the host that listens, on any port
+    #[arg(long, conflicts_with_all = ["ports", "nagios"])]
+    pub all: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -157,6 +161,20 @@ pub struct ExplainArgs {
     /// Say where the facts are from
     #[arg(long)]
     pub sources: bool,
+}
+
+/// Arguments of `learn`.
+#[derive(Args, Debug)]
+pub struct LearnArgs {
+    /// Look at the last DURATION [default: 30d]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub since: Option<Duration>,
+    /// Merge the entries into FILE, and keep its comments and its order
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// The configuration file, which says where the store is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// What to do with the configuration.

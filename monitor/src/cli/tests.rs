@@ -160,6 +160,7 @@ fn every_help_ends_with_an_example() {
         "identify",
         "explain",
         "top",
+        "learn",
         "completions",
     ];
     for command in commands {

@@ -1,11 +1,14 @@
 //! Parsers of values on the command line.
 
-use std::{num::NonZeroU16, path::PathBuf};
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use monitor_identify::Verdict;
 
-use crate::{config::PortRange, event::EventName};
+use crate::{
+    config::{PortRange, quantity},
+    event::EventName,
+};
 
 /// A port other than 0.
 pub(super) fn port(text: &str) -> Result<u16, String> {
@@ -16,6 +19,11 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
 /// Ports in a row, or one alone.
 pub(super) fn port_range(text: &str) -> Result<PortRange, String> {
     text.parse().map_err(|error| format!("{error}; expected {}", PortRange::EXPECTED))
+}
+
+/// A duration as the configuration has them.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    quantity::parse_duration(text).ok_or_else(|| format!("expected {}", quantity::DURATION))
 }
 
 /// The absolute path of a file that is read again later, when the working folder may be another one.

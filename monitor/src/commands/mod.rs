@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod identify;
+pub mod learn;
 pub mod run;
 pub mod selftest;
 pub mod top;

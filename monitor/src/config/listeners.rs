@@ -1,16 +1,10 @@
 //! Which sockets listen on this host, beside the watched ports.
 //!
-//! Pure: a [`ListenerExpectation`] is compared with a port and an [`Owner`](super::Owner).
+//! Pure: a [`ListenerExpectation`] names ports, and processes as an entry of `expect` does.
 
 use std::{fmt, time::Duration};
 
-use jiff::civil::Date;
-
-use super::{
-    expect::{self, Expectation, Owner},
-    listener_watch::ListenerWatch,
-    port_range::PortRange,
-};
+use super::{expect::Expectation, listener_watch::ListenerWatch, port_range::PortRange};
 
 /// Covered time in which listeners are learned unless the configuration says otherwise.
 const DEFAULT_LEARN: Duration = Duration::from_secs(14 * 86_400);
@@ -45,10 +39,9 @@ pub enum ListenerPorts {
 }
 
 impl ListenersConfig {
-    /// Whether an entry that is in force on the day `today` allows `owner` to listen on `port`.
-    pub fn expects(&self, port: u16, owner: &Owner<'_>, today: Date) -> bool {
-        let of_port = self.expect.iter().filter(|entry| entry.ports.include(port));
-        expect::is_expected(of_port.map(|entry| &entry.owner), owner, today)
+    /// The processes that are expected to listen on `port`.
+    pub fn of_port(&self, port: u16) -> impl Iterator<Item = &Expectation> {
+        self.expect.iter().filter(move |entry| entry.ports.include(port)).map(|entry| &entry.owner)
     }
 }
 
@@ -87,6 +80,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
+    use crate::config::{Owner, is_expected};
 
     #[test]
     fn an_entry_is_about_its_ports_and_its_owner() {
@@ -103,7 +97,7 @@ mod tests {
             ..ListenersConfig::default()
         };
         let owner = |name| Owner { user_name: Some(name), ..Owner::default() };
-        let expects = |port, name, today| config.expects(port, &owner(name), today);
+        let expects = |port, name, today| is_expected(config.of_port(port), &owner(name), today);
         let today = date(2026, 6, 1);
         assert!(expects(8000, "web", today) && expects(8010, "web", today));
         assert!(!expects(8011, "web", today) && !expects(8000, "mail", today));
@@ -112,6 +106,7 @@ mod tests {
             expect: vec![entry(ListenerPorts::All, None)],
             ..ListenersConfig::default()
         };
-        assert!(any.expects(1, &owner("web"), today) && !any.expects(1, &owner("x"), today));
+        let of_any = |name| is_expected(any.of_port(1), &owner(name), today);
+        assert!(of_any("web") && !of_any("x"));
     }
 }

@@ -18,6 +18,7 @@ pub mod listen;
 mod listener_watch;
 mod listeners;
 mod load;
+mod merge;
 mod model;
 mod parse;
 mod pattern;
@@ -48,6 +49,7 @@ pub use self::{
     listener_watch::ListenerWatch,
     listeners::{ListenerExpectation, ListenerPorts, ListenersConfig},
     load::{DEFAULT_PATH, Overrides},
+    merge::{Addition, Additions, MergeError, merge},
     model::{
         CommandLines, Config, DEFAULT_PORTS, IdentifiedEvents, PayloadConfig, PayloadDetails,
         PayloadKeep, StoreConfig, WebDetails,

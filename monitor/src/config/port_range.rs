@@ -29,6 +29,11 @@ impl PortRange {
     /// What a text has to be.
     pub const EXPECTED: &'static str = "a port from 1 to 65535, or a range as 9200-9203";
 
+    /// From one port to another one, in either order.
+    pub fn between(one: u16, other: u16) -> Self {
+        Self { first: one.min(other), last: one.max(other) }
+    }
+
     /// All of its ports.
     pub const fn ports(self) -> RangeInclusive<u16> {
         self.first..=self.last

@@ -1,6 +1,6 @@
 //! Values of the configuration as YAML that reads back as the same values.
 
-use std::{net::SocketAddr, path::Path};
+use std::{fmt, net::SocketAddr, path::Path};
 
 use super::{
     disk_reserve::DiskReserve,
@@ -41,19 +41,27 @@ pub(super) fn optional_path(path: Option<&Path>) -> String {
 
 fn watched_port(port: &WatchedPort) -> String {
     let dormant_after = quantity::format_duration(port.dormant_after);
-    let expect = flow_list(&port.expect, expectation);
+    let expect = flow_list(&port.expect, Expectation::to_string);
     format!("{{port: {}, dormant_after: {dormant_after}, expect: {expect}}}", port.number)
 }
 
 /// A list of listeners.
 pub(super) fn listener_expectations(expectations: &[ListenerExpectation]) -> String {
-    flow_list(expectations, |entry| {
-        format!("{{port: {}, {}}}", entry.ports, expectation_fields(&entry.owner))
-    })
+    flow_list(expectations, ListenerExpectation::to_string)
 }
 
-fn expectation(expectation: &Expectation) -> String {
-    format!("{{{}}}", expectation_fields(expectation))
+impl fmt::Display for ListenerExpectation {
+    /// As YAML.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{port: {}, {}}}", self.ports, expectation_fields(&self.owner))
+    }
+}
+
+impl fmt::Display for Expectation {
+    /// As YAML.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}", expectation_fields(self))
+    }
 }
 
 /// Only the fields that are set, in the order of the reference.

@@ -107,6 +107,7 @@ payload: {capture: false, keep: bytes, details: full}
 identified: every
 process: {command_line: false}
 listeners:
+  watch: [443, 8000-8999]
   learn: 2w
   expect:
     - {port: "*", user: root}
@@ -117,7 +118,6 @@ web:
   config_file: /etc/web.yml
   details: never
 metrics: {holder_info: true}
-listeners: {watch: [443, 8000-8999]}
 sinks:
   - {kind: stdout}
   - kind: file
@@ -273,8 +273,7 @@ fn files_are_read_with_care() {
 #[test]
 fn what_is_shown_reads_back() {
     let expect = r#"[{exe: "/a*", user: '12'}, {user: x, unit: y.service, container: "*", until: 2027-01-31}]"#;
-    let listeners =
-        r#"{learn: 1h, expect: [{port: "*", exe: /a}, {port: 5-9, user: x, until: 2030-12-01}]}"#;
+    let listeners = r#"{watch: [5-9], learn: 1h, expect: [{port: "*", exe: /a}, {port: 5-9, user: x, until: 2030-12-01}]}"#;
     let text = &format!(
         "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
          listeners: {listeners}\n\
@@ -312,6 +311,7 @@ fn what_is_shown_reads_back() {
     process:
       command_line: true
     listeners:
+      watch: none
       learn: 14d
       expect: []
     store:

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::{
     caller::CallerFields,
     context::EventContext,
+    listening::Listening,
     name::EventName,
     repeats::Repeats,
     socket::{Errno, SocketFields},
@@ -84,6 +85,8 @@ pub enum EventBody {
     Selftest(Selftest),
     /// A process sends to a watched port of another host.
     Connect(Connect),
+    /// A listener that the baseline does not have, or has no longer.
+    Listener(Listening),
 }
 
 /// A call on a socket.
@@ -334,6 +337,7 @@ impl EventBody {
             Self::Summary(_) => EventName::Summary,
             Self::Selftest(_) => EventName::Selftest,
             Self::Connect(_) => EventName::Connect,
+            Self::Listener(listening) => listening.name(),
         }
     }
 
@@ -360,6 +364,7 @@ impl EventBody {
             Self::Identified(identified) => Some(&identified.socket),
             Self::Summary(Summary::Conversations(of)) => Some(&of.last.socket),
             Self::Selftest(selftest) => Some(&selftest.socket),
+            Self::Listener(listening) => Some(&listening.socket),
             _ => self.call().map(|call| &call.socket),
         }
     }
@@ -370,6 +375,7 @@ impl EventBody {
             Self::UnexpectedOwner(UnexpectedOwner::FoundOpen { holder, .. }) => holder.as_ref(),
             Self::Captured(captured) => captured.holder.as_ref(),
             Self::Selftest(selftest) => selftest.caller.as_ref(),
+            Self::Listener(listening) => listening.process(),
             _ => self.call()?.caller.as_ref(),
         }
     }

@@ -11,8 +11,9 @@ use super::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Connect, Conversations, Event,
         EventBody, FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
     },
-    caller::{CallerFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
+    caller::{CallerFields, IdentityFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
     groups::{CaptureFields, ConnectFields, ConversationFields, HookFields, SummaryFields},
+    listening::{ListenerFields, Listening, Listens},
     name::EventName,
     repeats::Repeats,
     severity::Severity,
@@ -109,7 +110,12 @@ struct Document<'a> {
     #[serde(flatten)]
     capture: Option<CaptureFields<'a>>,
     #[serde(flatten)]
+    listener: Option<ListenerFields<'a>>,
+    #[serde(flatten)]
     caller: Option<&'a CallerFields>,
+    /// Of a program without a process.
+    #[serde(flatten)]
+    program: Option<&'a IdentityFields>,
     #[serde(rename = "ghostport.expected", skip_serializing_if = "Option::is_none")]
     expected: Option<bool>,
     #[serde(rename = "ghostport.dormant_for_seconds", skip_serializing_if = "Option::is_none")]
@@ -161,7 +167,9 @@ impl<'a> From<&'a Event> for Document<'a> {
             conversation: None,
             connect: None,
             capture: None,
+            listener: None,
             caller: None,
+            program: None,
             expected: None,
             dormant_for_seconds: None,
             hook: None,
@@ -213,6 +221,7 @@ impl<'a> Document<'a> {
             EventBody::Summary(summary) => self.summary(summary),
             EventBody::Selftest(selftest) => self.selftest(selftest),
             EventBody::Connect(connect) => self.connect(connect),
+            EventBody::Listener(listening) => self.listening(listening),
         }
     }
 
@@ -369,6 +378,16 @@ impl<'a> Document<'a> {
             peer_address: connect.peer_address,
             peer_port: connect.port,
         });
+    }
+
+    fn listening(&mut self, listening: &'a Listening) {
+        self.socket(&listening.socket);
+        self.listener = Some(listening.fields());
+        match &listening.by {
+            Listens::Process(process) => self.caller = Some(process),
+            Listens::Program(program) => self.program = Some(program),
+        }
+        self.expected = listening.expected;
     }
 
     fn selftest(&mut self, selftest: &'a Selftest) {

@@ -3,7 +3,8 @@
 
 use super::name::EventName::{
     self, AgentStarted, AgentStopped, Answered, Awakened, Bind, BindFailed, Captured, Close,
-    Connect, Dormant, HookChanged, Identified, Listen, Selftest, Summary, UnexpectedOwner,
+    Connect, Dormant, HookChanged, Identified, Listen, ListenerChanged, ListenerGone, ListenerNew,
+    ListenerUnexpected, Selftest, Summary, UnexpectedOwner,
 };
 
 /// A field of events.
@@ -56,6 +57,20 @@ pub const fn meaning(name: EventName) -> &'static str {
              process to an address, and again after five minutes without one. It is reported before the \
              kernel decides, so that the call may have failed."
         }
+        ListenerNew => {
+            "A socket listens on a port of this host, watched or not, where the baseline has none."
+        }
+        ListenerChanged => {
+            "A socket listens where the baseline has another program, user, unit, container or scope: \
+             `ghostport.changes` says which."
+        }
+        ListenerGone => {
+            "A listener of the baseline, or one that was reported, has not been open for five minutes, \
+             or for twice as long as ever before."
+        }
+        ListenerUnexpected => {
+            "A socket listens that neither the baseline nor `listeners.expect` has."
+        }
         Selftest => {
             "A selftest of the agent ended. What it did is counted for no port, raises no other event \
              and awakens nothing."
@@ -68,8 +83,20 @@ pub const fn meaning(name: EventName) -> &'static str {
     }
 }
 
-const SOCKETS: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner, Summary, Selftest];
+const SOCKETS: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    Identified,
+    UnexpectedOwner,
+    Summary,
+    Selftest,
+    ListenerNew,
+    ListenerChanged,
+    ListenerUnexpected,
+];
 const TRANSPORTS: &[EventName] = &[
     Bind,
     BindFailed,
@@ -83,6 +110,10 @@ const TRANSPORTS: &[EventName] = &[
     Summary,
     Selftest,
     Connect,
+    ListenerNew,
+    ListenerChanged,
+    ListenerGone,
+    ListenerUnexpected,
 ];
 const PORTS: &[EventName] = &[
     Bind,
@@ -96,6 +127,10 @@ const PORTS: &[EventName] = &[
     UnexpectedOwner,
     Summary,
     Selftest,
+    ListenerNew,
+    ListenerChanged,
+    ListenerGone,
+    ListenerUnexpected,
 ];
 const SERVICES: &[EventName] = &[
     Bind,
@@ -111,8 +146,24 @@ const SERVICES: &[EventName] = &[
     Summary,
     Selftest,
     Connect,
+    ListenerNew,
+    ListenerChanged,
+    ListenerGone,
+    ListenerUnexpected,
 ];
-const CALLS: &[EventName] = &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary];
+const CALLS: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    UnexpectedOwner,
+    Summary,
+    ListenerNew,
+    ListenerChanged,
+    ListenerGone,
+    ListenerUnexpected,
+];
 const TYPES: &[EventName] = &[
     Bind,
     BindFailed,
@@ -124,6 +175,9 @@ const TYPES: &[EventName] = &[
     Summary,
     Selftest,
     Connect,
+    ListenerNew,
+    ListenerChanged,
+    ListenerUnexpected,
 ];
 const THREADS: &[EventName] =
     &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary, Selftest, Connect];
@@ -131,7 +185,19 @@ const PEERS: &[EventName] = &[Identified, Summary, Connect, Awakened];
 const RESULTS: &[EventName] =
     &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary, Selftest];
 /// Events that may stand for several.
-const SUMS: &[EventName] = &[Bind, BindFailed, Listen, Close, UnexpectedOwner, Summary, Connect];
+const SUMS: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    UnexpectedOwner,
+    Summary,
+    Connect,
+    ListenerNew,
+    ListenerChanged,
+    ListenerGone,
+    ListenerUnexpected,
+];
 const CONVERSATIONS: &[EventName] = &[Identified, Summary];
 const PROCESSES: &[EventName] = &[
     Bind,
@@ -144,6 +210,10 @@ const PROCESSES: &[EventName] = &[
     Summary,
     Selftest,
     Connect,
+    ListenerNew,
+    ListenerChanged,
+    ListenerGone,
+    ListenerUnexpected,
 ];
 
 macro_rules! fields {
@@ -159,7 +229,7 @@ fields! {
     "time": "RFC 3339, ns, UTC" &EventName::ALL, "When it happened.";
     "event.name": "string" &EventName::ALL, "`ghostport.` and the kind.";
     "host.name": "string" &EventName::ALL, "The name of the host.";
-    "ghostport.severity": "`info`, `warning`, `critical`" &EventName::ALL, "How much it matters: `critical` is what the alert rules page about, `warning` a refused bind of an unexpected process, a process that sends to the port of another host, or a hook that is lost.";
+    "ghostport.severity": "`info`, `warning`, `critical`" &EventName::ALL, "How much it matters: `critical` is what the alert rules page about, `warning` a refused bind of an unexpected process, a process that sends to the port of another host, an unexpected or changed listener, or a hook that is lost.";
     "network.transport": "`tcp`, `udp`, `sctp`, `udplite`" TRANSPORTS, "The protocol.";
     "network.type": "`ipv4`, `ipv6`" TYPES, "The address family of the socket; a dual-stack socket has `ipv6`. Of a connect, that of the peer's address.";
     "network.local.address": "string" SOCKETS, "The local address.";
@@ -169,12 +239,14 @@ fields! {
     "network.io.direction": "`receive`, `transmit`" CONVERSATIONS, "The direction of the payload.";
     "network.interface.name": "string" &[Identified, HookChanged], "The interface.";
     "ghostport.port": "number" &[Captured, Identified, Summary, Connect, Awakened], "The watched port, which is the peer's if this host is the client.";
-    "ghostport.ports": "list of numbers" &[Captured], "The watched ports, where they are several: the first 64.";
+    "ghostport.ports": "list of numbers" &[Captured, ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "The ports, where they are several: the first 64.";
+    "ghostport.scope": "`host`, `world`" &[ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "From where the listener can be reached: from this host alone, or from elsewhere.";
+    "ghostport.changes": "list of objects" &[ListenerChanged], "What differs from the listener that the baseline has: `field` (`executable`, `unit`, `user`, `container`, `scope`), `from`, `to`.";
     "ghostport.filter": "string" &[Captured], "What the socket takes: `only port 2948/udp`, `port 2948/udp and other packets`, `everything`, `unknown`, `unknown: an eBPF program`.";
     "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
     "ghostport.result": "`success`, `in_use`, `denied`, `error`" RESULTS, "The result of a bind; of a selftest, `success` or `error`.";
     "ghostport.errno": "string" &[BindFailed, Awakened, Summary], "The error of a refused bind, as `EADDRINUSE`.";
-    "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process. An awakening by a packet alone has none.";
+    "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process; of a listener, whether `listeners.expect` does. An awakening by a packet alone has none.";
     "ghostport.netns_inode": "number" PROCESSES, "The inode of the network namespace.";
     "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged, Summary, Connect], "The mechanism that observed the call, or that serves the hook.";
     "process.pid": "number" PROCESSES, "The process, in the initial pid namespace.";
@@ -201,7 +273,7 @@ fields! {
     "ghostport.dormant_for_seconds": "number" &[Awakened], "For how long the port was dormant.";
     "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered, Captured], "How packets reach what answers or takes them.";
     "ghostport.path_target": "string" &[Bind, Answered, UnexpectedOwner, Summary], "What answers: address and port, or a program. Of a port held by a proxy: address and port in the container.";
-    "ghostport.count": "number" &[Bind, BindFailed, Listen, Close, Answered, UnexpectedOwner, Summary, Connect], "How many events alike this one stands for; absent for one. Of `answered`, how many answers there were: accepted connections, or datagrams.";
+    "ghostport.count": "number" &[Bind, BindFailed, Listen, Close, Answered, UnexpectedOwner, Summary, Connect, ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "How many events alike this one stands for; absent for one. Of `answered`, how many answers there were: accepted connections, or datagrams.";
     "ghostport.first_time": "RFC 3339, ns, UTC" SUMS, "When the first of them happened.";
     "ghostport.last_time": "RFC 3339, ns, UTC" SUMS, "When the last of them happened.";
     "ghostport.summary_of": "`bind`, `bind_failed`, `listen`, `close`, `unexpected_owner`, `identified`, `connect`, `expected`" &[Summary], "The kind of the events that were summed up; `expected` for the binds of expected owners within a day, which have events of their own.";

@@ -13,10 +13,13 @@ use monitor_common::{
 };
 use monitor_identify::{Payload, identify};
 use monitor_kernel::hooks::{Hook, HookMechanism, HookStatus, Rejection};
-use monitor_ledger::{BindEvidence, Change, Transition, Wake};
+use monitor_ledger::{
+    BindEvidence, Change, Transition, Wake,
+    listeners::{Difference, Field, GroupedNews, News, Novelty, Program, Scope as LearnedScope},
+};
 
 use super::{
-    Bind, Call, Conversations, Event, EventBody, Repeats, Summary,
+    Bind, Call, Conversations, Event, EventBody, Repeats, SeenListener, Summary,
     tests::{context, line, record},
 };
 use crate::{
@@ -197,8 +200,8 @@ fn captured(scope: Scope, holder: Option<Identity>) -> Event {
     Event::captured(&capture, time(), &context())
 }
 
-fn unexpected_holder(holder: Option<&Identity>) -> Event {
-    let socket = Socket {
+fn found_socket() -> Socket {
+    Socket {
         port: 2948,
         side: Side::Local,
         netns_inode: Some(4_026_531_840),
@@ -215,7 +218,11 @@ fn unexpected_holder(holder: Option<&Identity>) -> Event {
         holders_unknown: false,
         is_accepted: false,
         expected: Some(false),
-    };
+    }
+}
+
+fn unexpected_holder(holder: Option<&Identity>) -> Event {
+    let socket = found_socket();
     Event::unexpected_holder(&socket, holder, false, time(), &context())
 }
 
@@ -294,10 +301,48 @@ fn selftest(failure: Option<&str>) -> Event {
     Event::selftest(time(), at, call, failure.map(str::to_owned), &context())
 }
 
+/// What the baseline finds on some ports.
+fn listeners(novelty: Novelty, ports: Vec<u16>, is_expected: bool, is_known: bool) -> Vec<Event> {
+    let found = found_socket();
+    let program = Program {
+        executable: Some("/usr/sbin/bearerbox".into()),
+        unit: Some("kannel.service".into()),
+        user: Some("kannel".into()),
+        container: None,
+    };
+    let (entry, protocol, scope) = (1, Protocol::Tcp, LearnedScope::World);
+    let first = News { entry, novelty, protocol, port: 2948, scope, program };
+    let last = Timestamp::new(1_700_000_002, 0).expect("a time");
+    let (count, times) = (ports.len() as u64, [time(), last]);
+    let evidence = is_known.then(|| SeenListener::found(&found, Some(&identity())));
+    let entries = vec![1];
+    let news = GroupedNews { first, is_expected, ports, count, times, evidence, entries };
+    Event::of_listeners(news, &context())
+}
+
+fn all_listeners() -> Vec<Event> {
+    let difference = |field, from: Option<&str>, to: Option<&str>| {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        Difference { field, from: text(from), to: text(to) }
+    };
+    let changed = Novelty::Changed(vec![
+        difference(Field::Executable, Some("/usr/bin/nc"), Some("/usr/sbin/bearerbox")),
+        difference(Field::Unit, None, Some("kannel.service")),
+        difference(Field::Scope, Some("host"), Some("world")),
+    ]);
+    [
+        listeners(Novelty::New, vec![2948], true, true),
+        listeners(Novelty::New, (1..=64).collect(), false, true),
+        listeners(changed, vec![2948], false, true),
+        listeners(Novelty::Gone, vec![2948], false, false),
+    ]
+    .concat()
+}
+
 fn events() -> Vec<Event> {
     use BindEvidence::{Bound, Closed, Counted, Found, Listens, Refused};
     let (refused, unnamed) = (bind(98, Some(false)), bind(4000, None));
-    vec![
+    let others = vec![
         call(SocketEventKind::Bind, 0),
         bind(0, None),
         bind(0, Some(true)),
@@ -345,7 +390,8 @@ fn events() -> Vec<Event> {
         awakened_by_connect(),
         selftest(None),
         selftest(Some("not seen: egress by tcx; close, which is not attached")),
-    ]
+    ];
+    [others, all_listeners()].concat()
 }
 
 #[test]

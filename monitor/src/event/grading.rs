@@ -4,6 +4,7 @@ use monitor_ledger::Cause;
 
 use super::{
     body::{Awakened, Bind, Event, EventBody},
+    listening::{ListenerNews, Listening},
     severity::Severity,
 };
 
@@ -16,6 +17,7 @@ impl Event {
             EventBody::Awakened(awakened) if awakened.is_alarming() => Severity::Critical,
             EventBody::Captured(captured) if captured.is_targeted => Severity::Critical,
             EventBody::Connect(_) => Severity::Warning,
+            EventBody::Listener(listening) => of_listener(listening),
             EventBody::BindFailed(failed) if !is_expected(&failed.bind) => Severity::Warning,
             EventBody::HookChanged(changed) if changed.mechanism.is_none() => Severity::Warning,
             EventBody::Selftest(selftest) if selftest.failure.is_some() => Severity::Warning,
@@ -29,6 +31,16 @@ impl Awakened {
     /// awakened the port. A packet alone is mostly a scanner's.
     pub fn is_alarming(&self) -> bool {
         self.wake.cause() == Cause::Bind && !self.wake.is_expected()
+    }
+}
+
+/// A listener on a port that is not watched is no alarm at night: on most hosts it is a service that
+/// an administrator has added.
+const fn of_listener(listening: &Listening) -> Severity {
+    match listening.kind {
+        ListenerNews::Unexpected => Severity::Warning,
+        ListenerNews::Changed(_) if !matches!(listening.expected, Some(true)) => Severity::Warning,
+        ListenerNews::New | ListenerNews::Changed(_) | ListenerNews::Gone => Severity::Info,
     }
 }
 

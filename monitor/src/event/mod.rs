@@ -16,6 +16,8 @@ mod fields;
 mod golden;
 mod grading;
 mod groups;
+mod listeners;
+mod listening;
 mod losses;
 mod name;
 mod record;
@@ -36,6 +38,7 @@ pub use self::{
     context::EventContext,
     encode::{EncodedEvent, JsonLine, SCHEMA},
     fields::{FIELDS, Field, meaning},
+    listening::{ListenerNews, Listening, Listens, SeenListener},
     losses::EventLosses,
     name::EventName,
     repeats::Repeats,

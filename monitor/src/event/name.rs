@@ -53,11 +53,23 @@ pub enum EventName {
     /// A process sends to a watched port of another host.
     #[serde(rename = "ghostport.connect")]
     Connect,
+    /// A socket listens where the baseline has none.
+    #[serde(rename = "ghostport.listener_new")]
+    ListenerNew,
+    /// A socket listens where the baseline has another one.
+    #[serde(rename = "ghostport.listener_changed")]
+    ListenerChanged,
+    /// A socket no longer listens.
+    #[serde(rename = "ghostport.listener_gone")]
+    ListenerGone,
+    /// A socket listens that neither the baseline nor the configuration has.
+    #[serde(rename = "ghostport.listener_unexpected")]
+    ListenerUnexpected,
 }
 
 impl EventName {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Bind,
         Self::BindFailed,
         Self::Listen,
@@ -74,6 +86,10 @@ impl EventName {
         Self::Summary,
         Self::Selftest,
         Self::Connect,
+        Self::ListenerNew,
+        Self::ListenerChanged,
+        Self::ListenerGone,
+        Self::ListenerUnexpected,
     ];
 
     /// The kind alone: the name without `ghostport.`.
@@ -95,6 +111,10 @@ impl EventName {
             Self::Summary => "summary",
             Self::Selftest => "selftest",
             Self::Connect => "connect",
+            Self::ListenerNew => "listener_new",
+            Self::ListenerChanged => "listener_changed",
+            Self::ListenerGone => "listener_gone",
+            Self::ListenerUnexpected => "listener_unexpected",
         }
     }
 

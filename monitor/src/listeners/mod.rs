@@ -5,5 +5,11 @@
 //! ([`ListenerChange`]).
 
 mod change;
+mod overview;
+mod program;
 
-pub use self::change::{ListenerChange, ListenerSocket, ListenerTurn};
+pub use self::{
+    change::{ListenerChange, ListenerSocket, ListenerTurn},
+    overview::{JudgedListener, ListenerCounts, ListenerOverview, MAX_UNEXPECTED, SharedOverview},
+    program::{as_learned, opener, program_of, scope},
+};

@@ -10,7 +10,7 @@ use monitor_ledger::{Ledger, PortFacts};
 use super::holders::HolderInfo;
 use crate::{
     api::selftest::SelftestResult, classification::Tallies, event::EventLosses,
-    process::AbandonedReads,
+    listeners::ListenerCounts, process::AbandonedReads,
 };
 
 /// What is running, and on what.
@@ -31,6 +31,8 @@ pub struct LedgerFacts {
     pub ports: Vec<(u16, PortFacts)>,
     /// Time in which no agent ran.
     pub coverage_gap: Duration,
+    /// Listeners that were new, changed and gone.
+    pub listener_changes: [u64; 3],
     /// Times that a look at all sockets contradicted the events on whether a port is held.
     pub differences: u64,
 }
@@ -39,7 +41,12 @@ impl LedgerFacts {
     /// The facts at this moment.
     pub fn new(ledger: &Ledger, differences: u64) -> Self {
         let ports = ledger.all_facts().collect();
-        Self { ports, coverage_gap: ledger.coverage_gap(), differences }
+        Self {
+            ports,
+            coverage_gap: ledger.coverage_gap(),
+            listener_changes: ledger.listeners().changes(),
+            differences,
+        }
     }
 }
 
@@ -81,6 +88,8 @@ pub struct AgentStatus {
     pub identified: IdentifiedCounts,
     /// Who holds the watched ports; empty unless the configuration asks for it.
     pub holders: Vec<HolderInfo>,
+    /// The listeners of the last scan; `None` while they are not watched.
+    pub listeners: Option<ListenerCounts>,
     /// Whether the last reading of the configuration succeeded.
     pub reload_succeeded: bool,
     /// When that was.
@@ -108,6 +117,7 @@ impl AgentStatus {
             pipeline_busy: Duration::ZERO,
             identified,
             holders: Vec::new(),
+            listeners: None,
             reload_succeeded: true,
             reloaded_at: now,
             selftest: None,

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use monitor_ledger::listeners::{Difference, Scope};
+
 use crate::{
     config::quantity,
     event::{
         Answered, Awakened, CallerFields, Captured, Errno, Event, EventBody, FailedBind,
-        HookOutcome, Identified, Repeats, Summary,
+        HookOutcome, Identified, ListenerNews, Listening, Listens, Repeats, Summary,
     },
     sockets::Reach,
 };
@@ -48,6 +50,7 @@ fn body(body: &EventBody, caller: &str, port: &str) -> String {
             Some(address) => format!("{caller} sends to {port} of {address}"),
             None => format!("{caller} sends to {port} of another host"),
         },
+        EventBody::Listener(listening) => listener(listening, caller, port),
         EventBody::Selftest(selftest) => match &selftest.failure {
             Some(failure) => format!("a selftest on {port} failed: {failure}"),
             None => format!("a selftest on {port} passed"),
@@ -102,6 +105,39 @@ fn taken(caller: &str, captured: &Captured) -> String {
     format!("{caller} takes packets by {kind}: {}", captured.filter)
 }
 
+fn listener(listening: &Listening, caller: &str, port: &str) -> String {
+    let place = match listening.ports.as_slice() {
+        [] => port.to_owned(),
+        [first, ..] => format!("ports from {first}"),
+    };
+    let reach = match listening.scope {
+        Scope::Host => "from this host",
+        Scope::World => "from elsewhere",
+    };
+    let program = match &listening.by {
+        Listens::Process(_) => caller.to_owned(),
+        Listens::Program(program) => {
+            program.executable_path.clone().unwrap_or_else(|| "an unknown program".to_owned())
+        }
+    };
+    match &listening.kind {
+        ListenerNews::New => format!("{program} listens on {place}, where none did, {reach}"),
+        ListenerNews::Changed(changes) => {
+            let changes: Vec<String> = changes.iter().map(change).collect();
+            format!("{program} listens on {place} as another one did: {}", changes.join(", "))
+        }
+        ListenerNews::Gone => format!("{program} no longer listens on {place}"),
+        ListenerNews::Unexpected => {
+            format!("{program} is not expected to listen on {place}, {reach}")
+        }
+    }
+}
+
+fn change(change: &Difference) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    format!("{} {} → {}", change.field.name(), text(&change.from), text(&change.to))
+}
+
 fn hook(changed: &HookOutcome) -> String {
     let hook = changed.hook.name();
     let interface = changed.interface.as_deref().map(|name| format!(" of {name}"));
@@ -140,6 +176,10 @@ mod tests {
                 "nc[4711] bound port 2948/tcp (wap-push) (120 times)",
                 "a selftest on port 2948/tcp (wap-push) failed: not seen: close by fexit",
                 "nc[4711] sends to port 2948/tcp (wap-push) of 192.0.2.7",
+                "nc[4711] listens on port 2948/tcp (wap-push), where none did, from elsewhere",
+                "nc[4711] listens on port 2948/tcp (wap-push) as another one did: executable /usr/bin/ncat → /usr/bin/nc",
+                "nc[4711] no longer listens on port 2948/tcp (wap-push)",
+                "nc[4711] is not expected to listen on port 2948/tcp (wap-push), from elsewhere",
             ]
         );
     }

@@ -10,12 +10,15 @@ use monitor_common::{
 };
 use monitor_identify::{Payload, identify};
 use monitor_kernel::hooks::Hook;
-use monitor_ledger::{BindEvidence, Wake};
+use monitor_ledger::{
+    BindEvidence, Wake,
+    listeners::{Difference, Field, Scope},
+};
 
 use crate::event::{
     Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Connect, EncodedEvent,
     Event, EventBody, EventContext, EventName, FailedBind, HookOutcome, Identified, IdentityFields,
-    Repeats, Selftest, SocketFields, Summary, UnexpectedOwner,
+    ListenerNews, Listening, Listens, Repeats, Selftest, SocketFields, Summary, UnexpectedOwner,
 };
 use crate::sockets::{CaptureKind, Path, Reach};
 
@@ -83,12 +86,34 @@ fn body(name: EventName) -> EventBody {
             peer_address: Some([192, 0, 2, 7].into()),
             port: 2948,
         }),
+        EventName::ListenerNew => listening(ListenerNews::New),
+        EventName::ListenerChanged => {
+            let (from, to) = (Some("/usr/bin/ncat".into()), Some("/usr/bin/nc".into()));
+            listening(ListenerNews::Changed(vec![Difference {
+                field: Field::Executable,
+                from,
+                to,
+            }]))
+        }
+        EventName::ListenerGone => listening(ListenerNews::Gone),
+        EventName::ListenerUnexpected => listening(ListenerNews::Unexpected),
         EventName::Selftest => EventBody::Selftest(Selftest {
             socket: socket(),
             caller: Some(caller()),
             failure: Some("not seen: close by fexit".into()),
         }),
     }
+}
+
+fn listening(kind: ListenerNews) -> EventBody {
+    EventBody::Listener(Listening {
+        kind,
+        socket: socket(),
+        ports: Vec::new(),
+        scope: Scope::World,
+        by: Listens::Process(Box::new(caller())),
+        expected: Some(false),
+    })
 }
 
 fn awakened(by: AwakenedBy, evidence: BindEvidence) -> EventBody {

@@ -10,7 +10,7 @@ use monitor_common::flow::{Protocol, Side};
 
 use super::socket::Socket;
 use crate::{
-    config::{self, Config, Expectation, Owner},
+    config::{self, Config, Expectation, ListenersConfig, Owner},
     process::{Identity, start_time::StartTime},
 };
 
@@ -39,7 +39,7 @@ impl ExpectedOwners {
     /// Compares the holders of `sockets`, which are all that a scan found, with `config`, and sets
     /// [`Socket::expected`].
     pub fn judge(&mut self, sockets: &mut [Socket], config: &Config) {
-        self.remember(sockets);
+        self.remember(&*sockets);
         let mut places = HashSet::new();
         for socket in sockets.iter_mut().filter(|socket| socket.side == Side::Local) {
             let expect = config.port(socket.port).map_or(&[][..], |port| &port.expect);
@@ -58,10 +58,18 @@ impl ExpectedOwners {
         }
     }
 
+    /// Whether `config` expects all holders of a listener.
+    pub fn expect_listener(&self, socket: &Socket, config: &ListenersConfig) -> bool {
+        let expectations: Vec<Expectation> = config.of_port(socket.port).cloned().collect();
+        !expectations.is_empty()
+            && !socket.holders.is_empty()
+            && self.unexpected(socket, &expectations).is_empty()
+    }
+
     /// Remembers the executables of the processes that hold `sockets`, and forgets all others.
-    pub fn remember(&mut self, sockets: &[Socket]) {
+    pub fn remember<'a>(&mut self, sockets: impl IntoIterator<Item = &'a Socket>) {
         let mut executables = HashMap::new();
-        for holder in sockets.iter().flat_map(|socket| &socket.holders) {
+        for holder in sockets.into_iter().flat_map(|socket| &socket.holders) {
             let (Some(key), Some(executable)) = (key(holder), &holder.executable) else { continue };
             let is_own = !executable.is_deleted && holder.executable_is_hosts;
             if (is_own || self.was_own(holder)) && !executables.contains_key(&key) {

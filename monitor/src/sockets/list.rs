@@ -14,7 +14,7 @@ use super::{
     acceptors::{self, Acceptor, Acceptors},
     captures::{self, ListedCapture},
     diag,
-    namespaces::{HERE, NamespacePath, Namespaces, enter},
+    namespaces::{self, HERE, NamespacePath, Namespaces, is_gone},
     port_filter::PortFilter,
     proc_net,
     socket::Entry,
@@ -105,33 +105,13 @@ struct Found {
     lists: Option<u64>,
 }
 
-/// Tries one path after the other. Of their errors the first counts that is not about a path that
-/// is gone.
 fn through_any(paths: &[NamespacePath], inode: u32, filter: &PortFilter<'_>) -> io::Result<Found> {
-    let mut failure = io::Error::from(io::ErrorKind::NotFound);
-    for path in paths {
-        match through(path, inode, filter) {
-            Ok(found) => return Ok(found),
-            Err(error) if is_gone(&failure) => failure = error,
-            Err(_) => {}
-        }
-    }
-    Err(failure)
-}
-
-fn through(path: &NamespacePath, inode: u32, filter: &PortFilter<'_>) -> io::Result<Found> {
-    let namespace = path.open(inode)?;
-    match enter(&namespace) {
-        Ok(()) => here(filter),
-        Err(refusal) => {
-            let lists = path.lists().ok_or(refusal)?;
-            let mut found = in_folder(&lists, filter)?;
-            found.lists = identity(&lists).ok();
-            // The process may have left the namespace while the lists were read.
-            path.open(inode)?;
-            Ok(found)
-        }
-    }
+    let listed = |lists: &Path| {
+        let mut found = in_folder(lists, filter)?;
+        found.lists = identity(lists).ok();
+        Ok(found)
+    };
+    namespaces::within_any(paths, inode, || here(filter), listed)
 }
 
 /// The sockets of the calling thread's namespace.
@@ -148,12 +128,7 @@ fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
         tracing::debug!(%error, "packet sockets are listed without their filters");
         without_filters(here)
     });
-    let is_bound_to_one = |entry: &Entry| entry.interface > LOOPBACK;
-    let dummies = if entries.iter().any(is_bound_to_one) { dummies() } else { Ok(BTreeSet::new()) };
-    let dummies = dummies.unwrap_or_else(|error| {
-        tracing::debug!(%error, "the kinds of interfaces stay unknown");
-        BTreeSet::new()
-    });
+    let dummies = dummies_of(&entries);
     Ok(Found { entries, acceptors, captures, dummies, lists: identity(here).ok() })
 }
 
@@ -169,11 +144,21 @@ fn in_folder(lists: &Path, filter: &PortFilter<'_>) -> io::Result<Found> {
     Ok(Found { entries, acceptors, captures, dummies: BTreeSet::new(), lists: None })
 }
 
-/// Indices of the dummy interfaces: no packet arrives there from elsewhere.
-fn dummies() -> io::Result<BTreeSet<u32>> {
-    let all = interfaces::here()?.into_values();
-    let dummies = all.filter(|interface| interface.kind.as_deref() == Some("dummy"));
-    Ok(dummies.map(|interface| interface.index).collect())
+/// Indices of the dummy interfaces of the calling thread's namespace, where no packet arrives from
+/// elsewhere; none if no socket is bound to an interface.
+pub(super) fn dummies_of(entries: &[Entry]) -> BTreeSet<u32> {
+    if !entries.iter().any(|entry| entry.interface > LOOPBACK) {
+        return BTreeSet::new();
+    }
+    let all = interfaces::here().map(|all| {
+        let dummies =
+            all.into_values().filter(|interface| interface.kind.as_deref() == Some("dummy"));
+        dummies.map(|interface| interface.index).collect()
+    });
+    all.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the kinds of interfaces stay unknown");
+        BTreeSet::new()
+    })
 }
 
 /// UDP-Lite and SCTP.
@@ -209,8 +194,4 @@ fn collect(
         }
     })?;
     Ok(entries)
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }

@@ -18,6 +18,7 @@
 
 mod acceptors;
 mod addresses;
+mod automatic_ports;
 mod captures;
 mod descriptors;
 mod diag;
@@ -26,6 +27,7 @@ mod held;
 mod holders;
 mod kernel_modules;
 mod list;
+mod listeners;
 mod namespaces;
 mod numbered;
 mod owner;
@@ -40,12 +42,12 @@ mod sctp;
 mod socket;
 mod visibility;
 
-#[cfg(test)]
-pub(crate) use self::{captures::packet_socket, socket::udp_socket};
 pub use self::{
+    automatic_ports::range as automatic_ports,
     captures::{Capture, CaptureKind, CapturedPort, Queue, Scope, captures_of},
     expected::ExpectedOwners,
     kernel_modules::{lists_connections, lists_packet_filters},
+    listeners::{Listeners, OpenListener, find_listeners},
     namespaces::{others as other_namespaces, own_inode as own_netns_inode},
     owner::{SocketOwner, owner_of},
     paths::{
@@ -59,3 +61,5 @@ pub use self::{
     socket::{Entry, Socket, SocketScope, TcpState, on_port},
     visibility::HiddenProcesses,
 };
+#[cfg(test)]
+pub(crate) use self::{captures::packet_socket, socket::udp_socket};

@@ -131,6 +131,49 @@ impl Namespaces {
     }
 }
 
+/// What `here` finds within a namespace, or `listed` in its `net` folder where it may not be entered. Tries
+/// one path after the other; of their errors the first counts that is not about a path that is gone.
+pub(super) fn within_any<T>(
+    paths: &[NamespacePath],
+    inode: u32,
+    here: impl Fn() -> io::Result<T>,
+    listed: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut failure = io::Error::from(io::ErrorKind::NotFound);
+    for path in paths {
+        match within(path, inode, &here, &listed) {
+            Ok(found) => return Ok(found),
+            Err(error) if is_gone(&failure) => failure = error,
+            Err(_) => {}
+        }
+    }
+    Err(failure)
+}
+
+fn within<T>(
+    path: &NamespacePath,
+    inode: u32,
+    here: impl Fn() -> io::Result<T>,
+    listed: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<T> {
+    let namespace = path.open(inode)?;
+    match enter(&namespace) {
+        Ok(()) => here(),
+        Err(refusal) => {
+            let lists = path.lists().ok_or(refusal)?;
+            let found = listed(&lists)?;
+            // The process may have left the namespace while the lists were read.
+            path.open(inode)?;
+            Ok(found)
+        }
+    }
+}
+
+/// Whether a namespace, or what leads into it, is no longer there.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
 /// Inode of the calling thread's namespace.
 ///
 /// # Errors

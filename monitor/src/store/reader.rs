@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use monitor_ledger::listeners::Entry;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter, types::Value};
 use serde::de::IgnoredAny;
 
@@ -126,6 +127,25 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// The baseline of listeners and what is outside of it, as the agent last saved them. Rows that cannot
+    /// be read are left out.
+    pub fn listeners(&self) -> Result<Vec<Entry>, ReadError> {
+        self.saved_listeners().map_err(|error| unreadable(&self.path, error))
+    }
+
+    fn saved_listeners(&self) -> rusqlite::Result<Vec<Entry>> {
+        if !self.connection.table_exists(None, "listeners")? {
+            // An agent of an earlier version has not saved any.
+            return Ok(Vec::new());
+        }
+        let mut statement = self.connection.prepare("SELECT state FROM listeners ORDER BY id")?;
+        let rows = statement.query_map([], |row| {
+            let state = row.get_ref(0)?;
+            Ok(serde_json::from_slice(state.as_bytes().unwrap_or_default()).ok())
+        })?;
+        rows.filter_map(Result::transpose).collect()
     }
 
     /// How many of the selected rows were skipped so far, because they are not JSON in UTF-8.

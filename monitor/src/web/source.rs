@@ -9,6 +9,7 @@ use crate::{
     api::{
         agent::AgentFacts,
         history::History,
+        listener::Listeners,
         port::Port,
         selftest::{Assignment, SelftestReport},
     },
@@ -39,6 +40,9 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The maps cannot be read.
     fn agent(&self) -> Result<AgentFacts>;
+
+    /// Every listener of the host.
+    fn listeners(&self) -> Listeners;
 
     /// The remote addresses that exchange packets with the watched ports.
     ///

@@ -74,6 +74,8 @@ routes! {
         "What `ghostport explain` says of that port, watched or not: `port`, `name`, and of legacy ports `description`, `era`, `purpose`, `dormant` (why nothing should be there), `today`, `related`, …; 404 if IANA has no name for it.";
     AGENT: "/api/v1/agent" Details []
         "`{\"host\": …, \"version\": …, \"revision\": …, \"kernel\": …, \"started\": …, \"hooks\": {\"attached\": …, \"missing\": …}, \"events_lost\": {\"ring\": …, \"queue\": …, \"sink\": …}, \"coverage_gap_seconds\": …}`: what runs, and what it lost.";
+    LISTENERS: "/api/v1/listeners" Details []
+        "`{\"watched\": …, \"learning\": …, \"listeners\": […]}`: every socket of the host that listens, as of the last scan, as `ghostport check --all --json` has them, with `since`, `expected` and whether it is in the `baseline`. Empty while `listeners.watch` is `none`.";
     EVENTS: "/api/v1/events" Details [
         Parameter { example: "since=24h", help: "only events of this duration until now" },
         PORT_PARAMETER,

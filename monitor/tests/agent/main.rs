@@ -10,6 +10,7 @@ mod identity;
 mod isolation;
 mod kannel;
 mod life;
+mod listeners;
 mod live_page;
 mod manifests;
 mod outbound;

@@ -67,8 +67,9 @@ struct World {
     pending: Vec<News>,
     /// Listeners that were observed while the baseline was learned, up to the last save.
     learned: [Vec<bool>; 2],
-    /// Listeners that are outside of the baseline, were events, and have not been gone since.
-    reported: Vec<bool>,
+    /// Listeners that are outside of the baseline, were events, and have not been gone since; and those
+    /// of the last save, for an agent that is killed forgets that one is gone.
+    reported: [Vec<bool>; 2],
 }
 
 impl World {
@@ -85,7 +86,7 @@ impl World {
             saved,
             pending: Vec::new(),
             learned: [none.clone(), none.clone()],
-            reported: none,
+            reported: [none.clone(), none],
         }
     }
 
@@ -111,7 +112,7 @@ impl World {
             assert!(!is_pending, "news twice");
             self.pending.push(news);
         } else {
-            assert!(is_learned || is_pending || self.reported[which], "{which} is hidden");
+            assert!(is_learned || is_pending || self.reported[0][which], "{which} is hidden");
         }
     }
 
@@ -121,11 +122,11 @@ impl World {
                 self.observe(which);
             }
         }
-        for news in self.baseline.finish_scan(at(self.now), is_complete) {
+        for news in self.baseline.finish_scan(at(self.now), is_complete, |_| true) {
             assert_eq!(news.novelty, Novelty::Gone);
             let which = self.index(&news);
             assert!(is_complete && !self.is_open[which], "it is open");
-            self.reported[which] = false;
+            self.reported[0][which] = false;
             self.pending.retain(|pending| {
                 (pending.port, pending.scope, &pending.program)
                     != (news.port, news.scope, &news.program)
@@ -149,7 +150,7 @@ impl World {
             Step::Report => {
                 for news in std::mem::take(&mut self.pending) {
                     let which = self.index(&news);
-                    self.reported[which] = true;
+                    self.reported[0][which] = true;
                     self.baseline.reported(&[news.entry]);
                 }
             }
@@ -162,6 +163,7 @@ impl World {
                 }
                 self.saved.0 = self.baseline.saved();
                 self.learned[1] = self.learned[0].clone();
+                self.reported[1] = self.reported[0].clone();
             }
             Step::Restart => {
                 self.baseline = Baseline::new(settings(LEARN));
@@ -170,6 +172,8 @@ impl World {
                 self.baseline.restore(self.saved.0, entries, self.now * SECOND);
                 self.baseline.tick(self.now * SECOND);
                 self.learned[0] = self.learned[1].clone();
+                let [reported, saved] = &mut self.reported;
+                reported.iter_mut().zip(saved).for_each(|(reported, saved)| *reported |= *saved);
                 self.pending.clear();
             }
         }

@@ -30,6 +30,7 @@ use crate::{
         Event,
         broadcast::{EventBroadcast, Subscribed, Subscriber},
     },
+    listeners::ListenerOverview,
     sockets::Capture,
 };
 
@@ -190,6 +191,11 @@ impl Pipeline {
     pub fn history(&self, port: u16) -> Option<History> {
         let state = self.ledger().facts(port)?.state;
         Some(self.hours.lock().of_port(port, state))
+    }
+
+    /// The listeners that the last scan found; `None` while they are not watched.
+    pub fn listeners(&self) -> Option<Arc<ListenerOverview>> {
+        self.shared.listeners.get()
     }
 
     /// Subscribes to events from now on.

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use monitor_common::flow::Protocol;
 use monitor_ledger::{FoundHeld, Held, Ledger, PortFacts};
 
-use crate::{
-    agent::automatic_ports,
-    sockets::{Entry, Socket, TcpState},
-};
+use crate::sockets::{self, Entry, Socket, TcpState};
 
 /// How many sockets hold each port.
 pub(super) fn held(sockets: &[Socket]) -> Vec<Held> {
@@ -69,9 +66,10 @@ pub(super) fn unexpected<'a>(found: &FoundHeld, sockets: &'a [Socket]) -> Vec<&'
 pub(super) fn bound(sockets: &[Socket]) -> impl Iterator<Item = &Socket> {
     // An accepted connection has not bound its port, and a socket of datagrams may have been given its port
     // by the kernel.
-    sockets.iter().filter(|socket| {
+    let automatic = sockets::automatic_ports();
+    sockets.iter().filter(move |socket| {
         let Entry { protocol, peer, .. } = socket.entry;
-        let may_be_automatic = || protocol.is_datagram() && automatic_ports::include(socket.port);
+        let may_be_automatic = || protocol.is_datagram() && automatic.contains(&socket.port);
         socket.holds_port() && peer.is_none() && !may_be_automatic()
     })
 }

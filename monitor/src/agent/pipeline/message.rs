@@ -10,8 +10,9 @@ use tokio::sync::{Notify, oneshot};
 use super::progress::Progress;
 use crate::{
     agent::scan::Scan,
-    config::{Config, IdentifiedEvents, PayloadConfig, WatchedPort},
+    config::{Config, IdentifiedEvents, ListenersConfig, PayloadConfig, WatchedPort},
     event::Event,
+    listeners::SharedOverview,
     sockets::Capture,
 };
 
@@ -45,12 +46,19 @@ pub struct Wanted {
     pub payload: PayloadConfig,
     /// Whether events alike are summed up.
     pub identified: IdentifiedEvents,
+    /// Which listeners are reported.
+    pub listeners: ListenersConfig,
 }
 
 impl From<&Config> for Wanted {
     fn from(config: &Config) -> Self {
         let ports = config.ports.clone();
-        Self { ports, payload: config.payload, identified: config.identified }
+        Self {
+            ports,
+            payload: config.payload,
+            identified: config.identified,
+            listeners: config.listeners.clone(),
+        }
     }
 }
 
@@ -65,6 +73,8 @@ pub(super) struct Shared {
     pub(super) differences: AtomicU64,
     /// Whether counters are queued. Those of thousands of ports take megabytes.
     pub(super) counters_queued: AtomicBool,
+    /// The listeners that the last scan found.
+    pub(super) listeners: SharedOverview,
     /// How the thread gets on.
     pub(super) progress: Progress,
     /// Notified when a socket on a watched port was opened or closed.

@@ -13,6 +13,7 @@ mod calls;
 mod captures;
 mod handle;
 mod holders;
+mod listener_watch;
 mod message;
 mod outbound;
 mod outputs;

@@ -25,6 +25,7 @@ use super::{
     answered::ReportedPaths,
     calls::{is_our_close, socket_call},
     captures::KnownCaptures,
+    listener_watch::ListenerWatch,
     message::{Message, Shared, Wanted},
     outbound::{LastSenders, OutboundCalls},
     outputs::{Broadcasts, Outputs, STORE_WAIT},
@@ -84,6 +85,7 @@ pub(super) struct Worker {
     senders: LastSenders,
     /// The ways of answers whose events were emitted.
     answers: ReportedPaths,
+    listeners: ListenerWatch,
     /// Transitions that are not emitted yet. The allocation is kept.
     transitions: Vec<Transition>,
 }
@@ -95,7 +97,9 @@ impl Worker {
         tallies: Arc<Mutex<Tallies>>,
         broadcasts: Broadcasts,
     ) -> Self {
-        let Wanted { ports, payload, identified } = parts.wanted;
+        let Wanted { ports, payload, identified, listeners } = parts.wanted;
+        let listeners = ListenerWatch::new(listeners);
+        lock(&parts.ledger).listeners_mut().configure(listeners.settings());
         Self {
             enricher: ProcessEnricher::new(parts.command_lines),
             clock: SteadyOffset::new(EventClock::Boottime),
@@ -122,6 +126,7 @@ impl Worker {
             outbound: OutboundCalls::default(),
             senders: parts.senders,
             answers: ReportedPaths::default(),
+            listeners,
             transitions: Vec::new(),
         }
     }
@@ -145,6 +150,10 @@ impl Worker {
             }
             Message::Scan(scan) => {
                 self.reconcile(&scan);
+                match &scan.listeners {
+                    Some(found) => self.reconcile_listeners(scan.at, found),
+                    None => self.shared.listeners.set(None),
+                }
                 let new = self.captures.new_of_scan(&scan.captures, scan.at.boottime_ns);
                 self.emit_captures(scan.at, &new);
             }
@@ -155,12 +164,14 @@ impl Worker {
             Message::Event(event) => {
                 if matches!(event.body, EventBody::AgentStopped { .. }) {
                     self.flush_summaries();
+                    self.emit_listener_news(true);
                 }
                 self.emit(*event);
             }
             Message::Configure(wanted, now) => self.configure(wanted, now),
             Message::Flush(done) => {
                 self.flush_summaries();
+                self.emit_listener_news(true);
                 let expected = self.expected_activity.flush(clock::now());
                 expected.into_iter().for_each(|summary| self.outputs.emit(summary));
                 self.save();
@@ -188,7 +199,7 @@ impl Worker {
             return self.record_connect(&record, time, caller.as_ref());
         }
         if let Some(change) = ListenerChange::new(&record, time, caller.as_ref()) {
-            self.listener_changed(&change);
+            self.listener_changed(change);
         }
         if record.listener == ListenerPart::Only {
             return;
@@ -324,6 +335,8 @@ impl Worker {
         }
         self.emit_transitions(None);
         self.emit_due_summaries(at);
+        self.tick_listeners(at);
+        self.emit_listener_news(false);
         if self.has_changes || self.saved_at.elapsed() >= SAVE_PERIOD {
             self.save();
         }
@@ -353,8 +366,11 @@ impl Worker {
         }
     }
 
-    fn configure(&mut self, Wanted { ports, payload, identified }: Wanted, now: ClockReading) {
+    fn configure(&mut self, wanted: Wanted, now: ClockReading) {
+        let Wanted { ports, payload, identified, listeners } = wanted;
         self.payload = payload;
+        self.listeners.configure(listeners);
+        lock(&self.ledger).listeners_mut().configure(self.listeners.settings());
         if self.summaries.is_some() != (identified == IdentifiedEvents::First) {
             self.flush_summaries();
             self.summaries = summaries(identified);

@@ -1,5 +1,7 @@
 //! `ghostport check`: one look at the processes that hold or talk on some ports, without agent or BPF.
 
+mod all;
+mod command_lines;
 mod nagios;
 mod progress;
 mod report;
@@ -13,13 +15,14 @@ use anyhow::{Context as _, Result};
 use monitor_common::flow::Protocol;
 
 use self::{
+    command_lines::command_lines,
     progress::Progress,
     report::{Beside, Report},
 };
 use crate::{
     api::{client, port::Port},
     cli::CheckArgs,
-    config::{CommandLines, Config, Overrides},
+    config::{Config, Overrides},
     process::ProcessEnricher,
     sockets::{self, ExpectedOwners, Extent},
     terminal::{
@@ -31,6 +34,9 @@ use crate::{
 
 /// Looks, and prints the document or the page.
 pub async fn run(args: &CheckArgs) -> ExitCode {
+    if args.all {
+        return all::run(args).await;
+    }
     let report = report(args).await;
     if args.nagios {
         return plugin(report);
@@ -83,11 +89,7 @@ async fn report(args: &CheckArgs) -> Result<Report> {
     };
     let agent = ports_of_agent().await;
     let _progress = Progress::start("looking at every process and network namespace");
-    let command_lines = match config.command_line {
-        CommandLines::Full => CommandLines::Full,
-        CommandLines::Masked | CommandLines::Omitted => CommandLines::Masked,
-    };
-    let mut processes = ProcessEnricher::new(command_lines);
+    let mut processes = ProcessEnricher::new(command_lines(&config));
     let mut scan = sockets::scan(&ports, &mut processes).context("cannot look")?;
     ExpectedOwners::default().judge(&mut scan.sockets, &config);
     let wanted: Vec<(u16, Protocol)> =

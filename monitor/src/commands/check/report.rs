@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Version of the document; a field may be added to it, none renamed or removed.
-const SCHEMA: &str = "ghostport.check/1";
+pub(super) const SCHEMA: &str = "ghostport.check/1";
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,7 +281,7 @@ impl Report {
 }
 
 /// What could not be seen, a sentence each.
-fn not_visible(unseen: Unseen) -> Vec<String> {
+pub(super) fn not_visible(unseen: Unseen) -> Vec<String> {
     let Unseen { namespaces, processes, holders, hidden } = unseen;
     let cases = [
         (namespaces, "network namespaces could not be entered: sockets in them are not seen"),

@@ -52,7 +52,7 @@ fn errors_say_where_and_what_was_expected() {
             "ports: [{port: 1, expect: [{until: 2027-01-31}]}]",
             "F:1:28: no process is named, which would allow every process; expected exe, user, unit or container",
         ),
-        ("listeners: {lern: 1d}", "F:1:13: unknown key `lern`; expected learn or expect"),
+        ("listeners: {lern: 1d}", "F:1:13: unknown key `lern`; expected watch, learn or expect"),
         (
             "listeners:\n  expect:\n    - {exe: /a}",
             "F:3:7: the key `port` is missing; expected a port from 1 to 65535, a range as 9200-9203, or \"*\"",

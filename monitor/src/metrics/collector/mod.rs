@@ -1,6 +1,7 @@
 //! From a snapshot of the kernel side to the text exposition. No I/O: the arguments have everything.
 
 mod agent;
+mod listeners;
 mod ports;
 mod shown;
 #[cfg(test)]
@@ -63,6 +64,7 @@ fn families(
     families.push(traffic::sources(snapshot, &shown));
     families.extend(agent::payloads(snapshot, status));
     families.push(ports::port_info(snapshot, &shown));
+    families.extend(listeners::listeners(ledger, status));
     families.push(agent::holders(status));
     families.push(agent::hooks(snapshot));
     families.push(agent::hook_losses(snapshot));

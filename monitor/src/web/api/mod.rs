@@ -8,6 +8,7 @@ mod catalogue;
 mod events;
 mod history;
 mod hooks;
+mod listeners;
 mod ports;
 mod selftest;
 mod stream;
@@ -44,6 +45,7 @@ pub(super) fn router(source: SharedSource, stop: watch::Receiver<()>) -> Router 
         .route(table::HISTORY.path, get(history::history))
         .route(table::CATALOGUE.path, get(catalogue::catalogue))
         .route(table::AGENT.path, get(agent::agent))
+        .route(table::LISTENERS.path, get(listeners::all))
         .route(table::EVENTS.path, get(events::stored))
         .route(table::EVENT_STREAM.path, get(stream::events))
         .route(table::TALKERS.path, get(talkers::talkers))

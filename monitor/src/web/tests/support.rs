@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 use monitor_kernel::{hooks::HookStatus, snapshot::PortSources, sources::TalkerFacts};
-use monitor_ledger::PortFacts;
+use monitor_ledger::{PortFacts, listeners::Standing};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -19,6 +20,7 @@ use crate::{
     api::{
         agent::AgentFacts,
         history::History,
+        listener::Listeners,
         port::Port,
         selftest::{Assignment, SelftestReport},
     },
@@ -28,7 +30,9 @@ use crate::{
         broadcast::{EventBroadcast, Subscribed, Subscriber},
     },
     history::Hours,
+    listeners::{JudgedListener, ListenerOverview},
     metrics::Exposition,
+    sockets::udp_socket,
     store::{Filter, ReadError},
     web::{Listener, Source, State, TalkerCounts, bind, serve},
 };
@@ -68,6 +72,17 @@ impl Source for Known {
 
     fn agent(&self) -> anyhow::Result<AgentFacts> {
         Ok(AgentFacts { host: "gateway-7".to_owned(), ..AgentFacts::default() })
+    }
+
+    fn listeners(&self) -> Listeners {
+        let judged = JudgedListener {
+            socket: udp_socket(2948),
+            standing: Some(Standing::Outside),
+            expected: Some(false),
+            since: Some(Timestamp::UNIX_EPOCH),
+        };
+        let overview = ListenerOverview { listeners: vec![judged], is_learning: true };
+        Listeners::of_agent(Some(&overview))
     }
 
     fn talkers(&self) -> anyhow::Result<TalkerCounts> {

@@ -1,21 +1,156 @@
-//! What the pipeline does with listeners that are opened and closed.
+//! What the pipeline does with listeners: those that a scan finds, and those that are opened and closed.
+
+use monitor_ledger::{
+    ClockReading,
+    listeners::{KERNEL, Listener, News, Program, Scope, Standing},
+};
 
 use super::Worker;
-use crate::listeners::ListenerChange;
+use crate::{
+    agent::{clock, pipeline::shared_ledger::lock},
+    config::Expectation,
+    event::{Event, SeenListener},
+    listeners::{
+        JudgedListener, ListenerChange, ListenerOverview, ListenerTurn, as_learned, opener,
+        program_of, scope,
+    },
+    sockets::{Listeners, OpenListener},
+};
 
 impl Worker {
-    /// Takes a listener that was opened or closed. Several that are summed up are one change, of which
-    /// only the first listener is known.
-    pub(super) fn listener_changed(&self, change: &ListenerChange) {
-        tracing::debug!(
-            turn = ?change.turn,
-            protocol = change.listener.protocol.name(),
-            address = ?change.listener.local(),
-            port = change.listener.port,
-            count = change.count,
-            pid = change.caller.as_ref().map(|caller| caller.pid),
-            mechanism = change.mechanism.name(),
-            "listener changed"
-        );
+    /// Takes a listener that was opened or closed. The next scan, which follows soon, shows whose it is.
+    pub(super) fn listener_changed(&mut self, change: ListenerChange) {
+        if change.turn == ListenerTurn::Opened
+            && let Some(change) = self.listeners.keep(change)
+        {
+            self.judge_call(&change);
+        }
+        self.shared.socket_changed.notify_one();
+    }
+
+    /// Compares the listeners that a scan found with the baseline.
+    pub(super) fn reconcile_listeners(&mut self, at: ClockReading, found: &Listeners) {
+        for missed in self.listeners.missed(at.boottime_ns, &found.listeners) {
+            self.judge_call(&missed);
+        }
+        let is_watched = |open: &&OpenListener| self.listeners.ports.contains(open.socket.port);
+        let watched: Vec<&OpenListener> = found.listeners.iter().filter(is_watched).collect();
+        let listeners = watched.into_iter().map(|open| self.judge(at, open)).collect();
+        let mut ledger = lock(&self.ledger);
+        let (moment, ports) = (ledger.moment(at), &self.listeners.ports);
+        let baseline = ledger.listeners_mut();
+        let is_complete = found.unseen.namespaces == 0 && !found.unseen.may_have_holders();
+        let gone = baseline.finish_scan(moment, is_complete, |port| ports.contains(port));
+        let is_learning = baseline.is_learning();
+        drop(ledger);
+        gone.into_iter().for_each(|news| self.add_news(news, (at, 1), false, || None));
+        self.listeners.end_scan(&found.listeners);
+        self.shared.listeners.set(Some(ListenerOverview { listeners, is_learning }));
+    }
+
+    /// Emits the events of news that are due, or of all.
+    pub(super) fn emit_listener_news(&mut self, all: bool) {
+        let news = &mut self.listeners.news;
+        let due = if all { news.flush() } else { news.due(clock::now().boottime_ns) };
+        for group in due {
+            lock(&self.ledger).listeners_mut().reported(&group.entries);
+            self.has_changes = true;
+            for event in Event::of_listeners(group, &self.context) {
+                self.emit(event);
+            }
+        }
+    }
+
+    /// Counts the time of a reading as learned, if listeners are watched.
+    pub(super) fn tick_listeners(&mut self, at: ClockReading) {
+        let mut ledger = lock(&self.ledger);
+        let covered_ns = ledger.moment(at).covered_ns;
+        if self.listeners.is_on() {
+            ledger.listeners_mut().tick(covered_ns);
+        } else {
+            ledger.listeners_mut().pause();
+        }
+    }
+
+    fn judge(&mut self, at: ClockReading, open: &OpenListener) -> JudgedListener {
+        let socket = &open.socket;
+        let mut ledger = lock(&self.ledger);
+        if !self.listeners.can_judge(open, ledger.listeners().is_learning()) {
+            let socket = socket.clone();
+            return JudgedListener { socket, standing: None, expected: None, since: None };
+        }
+        let moment = ledger.moment(at);
+        let observation = ledger.listeners_mut().observe(moment, &as_learned(open));
+        drop(ledger);
+        let is_expected = observation.standing == Standing::Learned
+            || self.expected_owners.expect_listener(socket, &self.listeners.config);
+        if let Some(news) = observation.news {
+            self.add_news(news, (at, 1), is_expected, || {
+                Some(SeenListener::found(socket, opener(&socket.holders)))
+            });
+        }
+        JudgedListener {
+            socket: socket.clone(),
+            standing: Some(observation.standing),
+            expected: Some(is_expected),
+            since: Some(observation.since),
+        }
+    }
+
+    /// Judges a listener that was closed before a scan could find it, by the process that opened it.
+    fn judge_call(&mut self, change: &ListenerChange) {
+        let socket = &change.listener;
+        if !self.listeners.ports.contains(socket.port) {
+            return;
+        }
+        let mut program = change.caller.as_ref().map(program_of).unwrap_or_default();
+        if socket.is_of_kernel {
+            program = Program { executable: Some(KERNEL.to_owned()), ..Program::default() };
+        }
+        // A service may have given up its privileges since: its user then is not that of the call.
+        program.user = None;
+        let listener = Listener {
+            protocol: socket.protocol,
+            port: socket.port,
+            scope: scope(socket.scope_of_address()),
+            port_was_named: None,
+            program,
+        };
+        // Where the interfaces of its namespace decide, it may have been reached from this host alone.
+        let local = Listener { scope: Scope::Host, ..listener.clone() };
+        let mut ledger = lock(&self.ledger);
+        let baseline = ledger.listeners();
+        let is_local = !baseline.knows(&listener) && baseline.knows(&local);
+        let listener = if is_local { local } else { listener };
+        let at = ClockReading { wall: change.time, boottime_ns: change.boottime_ns };
+        let moment = ledger.moment(at);
+        let observation = ledger.listeners_mut().observe(moment, &listener);
+        drop(ledger);
+        if let Some(news) = observation.news {
+            let expectations: Vec<Expectation> =
+                self.listeners.config.of_port(socket.port).cloned().collect();
+            let is_expected = change
+                .caller
+                .as_ref()
+                .is_some_and(|caller| self.expected_owners.include(caller, &expectations));
+            self.add_news(news, (at, change.count), is_expected, || {
+                Some(SeenListener::opened(change))
+            });
+        }
+    }
+
+    /// Adds `count` news of a time. A watched port has events of its own.
+    fn add_news(
+        &mut self,
+        news: News,
+        (at, count): (ClockReading, u64),
+        is_expected: bool,
+        evidence: impl FnOnce() -> Option<SeenListener>,
+    ) {
+        if self.ports.contains_key(&news.port) {
+            return lock(&self.ledger).listeners_mut().reported(&[news.entry]);
+        }
+        let times = (at.wall, clock::now().boottime_ns);
+        self.listeners.news.add(news, (count, is_expected), times, evidence);
     }
 }

@@ -19,7 +19,8 @@ impl Worker {
     /// Brings the ledger in line with the sockets that a scan found.
     pub(super) fn reconcile(&mut self, scan: &Scan) {
         let Scan { at, ref sockets, ref reaches, .. } = *scan;
-        self.expected_owners.remember(sockets);
+        let listeners = scan.listeners.iter().flat_map(|found| &found.listeners);
+        self.expected_owners.remember(sockets.iter().chain(listeners.map(|open| &open.socket)));
         let held = holders::held(sockets);
         let mut ledger = lock(&self.ledger);
         if self.has_scanned {

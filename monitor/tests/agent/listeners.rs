@@ -1,0 +1,275 @@
+//! What listens on any port: the baseline, its events and metrics, `check --all` and `learn`.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    process::{self, Child, Command, Stdio},
+};
+
+use serde_json::Value;
+use testkit::{
+    agent::{Agent, Config, finish, ghostport, json, repeats, stderr, stdout},
+    calls::v4,
+    eventually,
+    world::{World, in_world, netns_inode, port},
+};
+
+/// A program that listens on a port until this is dropped.
+struct Service(Child);
+
+impl Service {
+    /// `path` with a listener as its standard input, for which it waits for ever.
+    fn start(path: &str, port: u16) -> Self {
+        let listener = OwnedFd::from(TcpListener::bind(v4(port)).expect("a listener"));
+        let mut command = Command::new(path);
+        // The command keeps the socket for itself, too, and ends here for that.
+        command.stdin(Stdio::from(listener)).stdout(Stdio::null());
+        let service = Self(command.spawn().expect("spawned"));
+        eventually("a program that is executed", || {
+            let executed = fs::read_link(format!("/proc/{}/exe", service.0.id())).ok()?;
+            (executed.file_name()? == fs::canonicalize(path).ok()?.file_name()?).then_some(())
+        });
+        service
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A program of this world's own.
+fn program(world: &World, name: &str) -> String {
+    let path = world.path(name);
+    fs::copy("/bin/cat", &path).expect("copied");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+fn config() -> Config {
+    Config::new([port(0)]).on(&["lo"]).listeners("{watch: all, learn: 1s}")
+}
+
+/// What the agent knows of the listeners on a port of this namespace.
+fn known(agent: &Agent, port: u16) -> Option<Value> {
+    let answer: Value = agent.ask("/api/v1/listeners");
+    let listeners = answer["listeners"].as_array().expect("a list");
+    let is_it = |listener: &&Value| {
+        listener["local_port"] == port && listener["netns_inode"] == netns_inode()
+    };
+    listeners.iter().find(is_it).cloned()
+}
+
+fn has_learned(agent: &Agent) {
+    eventually("a baseline", || {
+        let answer: Value = agent.ask("/api/v1/listeners");
+        (answer["watched"] == true && answer["learning"] == false).then_some(())
+    });
+}
+
+/// The events of a kind on a port.
+fn events(agent: &Agent, kind: &str, port: u16) -> Vec<Value> {
+    let name = format!("ghostport.{kind}");
+    let is_it = |event: &Value| event["event.name"] == *name && event["network.local.port"] == port;
+    agent.events().into_iter().filter(is_it).collect()
+}
+
+fn event(agent: &Agent, kind: &str, port: u16) -> Value {
+    eventually(kind, || events(agent, kind, port).into_iter().next())
+}
+
+#[test]
+fn reports_what_the_baseline_does_not_have_once() {
+    in_world(|world| {
+        let (web, other) = (program(world, "web"), program(world, "other"));
+        let service = Service::start(&web, port(5));
+        let agent = Agent::start(world, &config());
+        has_learned(&agent);
+        let learned = known(&agent, port(5)).expect("a listener");
+        assert_eq!((&learned["baseline"], &learned["expected"]), (&true.into(), &true.into()));
+
+        let new = Service::start(&other, port(6));
+        let reported = event(&agent, "listener_new", port(6));
+        assert_eq!(reported["process.executable.path"], *other);
+        assert_eq!(reported["process.pid"], new.0.id());
+        assert_eq!(
+            (&reported["ghostport.scope"], &reported["ghostport.expected"]),
+            (&"host".into(), &false.into())
+        );
+        assert_eq!(event(&agent, "listener_unexpected", port(6))["ghostport.severity"], "warning");
+        let text = port(6).to_string();
+        let labels = [("port", &*text), ("protocol", "tcp")];
+        let since = "ghostport_listener_unexpected_timestamp_seconds";
+        eventually("the metric", || agent.metrics().has(since, &labels).then_some(()));
+        assert!(agent.metrics().sum("ghostport_listener_changes_total", &[("change", "new")]) > 0);
+
+        drop(service);
+        let service = Service::start(&web, port(5));
+        let changed = program(world, "changed");
+        eventually("the service again", || {
+            let holders = known(&agent, port(5))?["holders"].clone();
+            (holders[0]["pid"] == service.0.id()).then_some(())
+        });
+        drop(service);
+        let _changed = Service::start(&changed, port(5));
+        let reported = event(&agent, "listener_changed", port(5));
+        let changes = reported["ghostport.changes"].as_array().expect("changes");
+        let executable = serde_json::json!({"field": "executable", "from": web, "to": changed});
+        assert_eq!(changes, &[executable], "{reported}");
+        assert_eq!(
+            events(&agent, "listener_new", port(5)),
+            Vec::<Value>::new(),
+            "a restart is no news"
+        );
+
+        assert!(agent.terminate().success());
+        let agent = Agent::start(world, &config());
+        eventually("a listener", || known(&agent, port(6)));
+        let known = known(&agent, port(5)).expect("a listener");
+        assert_eq!((&known["baseline"], &known["expected"]), (&false.into(), &false.into()));
+        drop(new);
+        let again = Service::start(&other, port(6));
+        eventually("the other one again", || {
+            let holders = self::known(&agent, port(6))?["holders"].clone();
+            (holders[0]["pid"] == again.0.id()).then_some(())
+        });
+        assert!(agent.terminate().success());
+        let file = fs::read_to_string(world.path("events.jsonl")).expect("events");
+        let of_port = |line: &&str| {
+            line.contains("listener_new")
+                && line.contains(&format!("\"network.local.port\":{}", port(6)))
+        };
+        assert_eq!(file.lines().filter(of_port).count(), 1, "once, whatever is restarted");
+    });
+}
+
+#[test]
+fn an_expected_listener_is_new_and_not_unexpected() {
+    in_world(|world| {
+        let web = program(world, "web");
+        let expect = format!(
+            "{{watch: all, learn: 1s, expect: [{{port: {}-{}, exe: {web}}}]}}",
+            port(5),
+            port(7)
+        );
+        let agent = Agent::start(world, &config().listeners(&expect));
+        has_learned(&agent);
+        let _service = Service::start(&web, port(6));
+        let reported = event(&agent, "listener_new", port(6));
+        assert_eq!(reported["ghostport.expected"], true);
+        let listener = known(&agent, port(6)).expect("a listener");
+        assert_eq!((&listener["baseline"], &listener["expected"]), (&false.into(), &true.into()));
+        assert_eq!(events(&agent, "listener_unexpected", port(6)), Vec::<Value>::new());
+    });
+}
+
+#[test]
+fn a_program_that_listens_on_many_ports_is_one_event() {
+    const PORTS: u16 = 2000;
+    in_world(|world| {
+        let agent = Agent::start(world, &config());
+        has_learned(&agent);
+        for port in 2_000..2_000 + PORTS {
+            drop(TcpListener::bind(v4(port)).expect("a listener"));
+        }
+        let of_this = |event: &Value| {
+            event["event.name"] == "ghostport.listener_new" && event["process.pid"] == process::id()
+        };
+        let events = eventually("all of them", || {
+            let events: Vec<Value> = agent.events().into_iter().filter(of_this).collect();
+            (events.iter().map(repeats).sum::<u64>() >= PORTS.into()).then_some(events)
+        });
+        let [only] = &events[..] else { panic!("{} events", events.len()) };
+        assert_eq!(only["ghostport.count"], PORTS, "{only}");
+        assert_eq!(only["ghostport.ports"].as_array().expect("ports").len(), 64);
+    });
+}
+
+#[test]
+fn check_all_lists_every_listener() {
+    in_world(|world| {
+        let listener = TcpListener::bind(v4(port(6))).expect("a listener");
+        let config = world.path("check.yaml");
+        let exe = std::env::current_exe().expect("a program");
+        let check = |expect: &str, arguments: &[&str]| {
+            fs::write(&config, format!("listeners: {{expect: [{expect}]}}\n")).expect("written");
+            let mut command = ghostport();
+            command.args(["check", "--all", "--config"]).arg(&config).args(arguments);
+            finish(&mut command)
+        };
+        let output = check("", &["--json"]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        let document: Value = json(&output);
+        assert_eq!(document["schema"], "ghostport.check/1");
+        let is_it = |found: &&Value| {
+            found["local_port"] == port(6) && found["netns_inode"] == netns_inode()
+        };
+        let listeners = document["listeners"].as_array().expect("a list");
+        let found = listeners.iter().find(is_it).expect("the listener");
+        assert_eq!((&found["transport"], &found["scope"]), (&"tcp".into(), &"host".into()));
+        assert_eq!(found["holders"][0]["pid"], process::id());
+        assert_eq!(found.get("expected"), None, "no agent knows the baseline");
+        let page = stdout(&check("", &[]));
+        assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+        let line = page.lines().find(|line| line.contains(&format!(":{} ", port(6))));
+        assert!(line.expect("a line").starts_with("?"), "{page}");
+        let expected = format!("{{port: {}, exe: \"{}\"}}", port(6), exe.display());
+        let page = stdout(&check(&expected, &[]));
+        let line = page.lines().find(|line| line.contains(&format!(":{} ", port(6))));
+        assert!(line.expect("a line").starts_with(' '), "{page}");
+        drop(listener);
+    });
+}
+
+#[test]
+fn learn_proposes_what_was_seen_and_writes_it() {
+    in_world(|world| {
+        let config = config();
+        let agent = Agent::start(world, &config);
+        has_learned(&agent);
+        let _service = Service::start("/bin/cat", port(6));
+        let _other = Service::start(&program(world, "other"), port(7));
+        event(&agent, "listener_unexpected", port(6));
+        event(&agent, "listener_unexpected", port(7));
+        assert!(agent.terminate().success());
+        let file = config.write(world);
+        let text = fs::read_to_string(&file).expect("a file");
+        fs::write(&file, format!("# kept\n{text}")).expect("written");
+        let learn = |arguments: &[&str]| {
+            finish(ghostport().args(["learn", "--config"]).arg(&file).args(arguments))
+        };
+        let output = learn(&[]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let page = stdout(&output);
+        let cat = fs::canonicalize("/bin/cat").expect("a program");
+        let entry = format!("- {{port: {}, exe: \"{}\"", port(6), cat.display());
+        assert!(page.contains(&entry), "{page}");
+        assert!(page.contains("# opened 1 time, last within the last hour, by "), "{page}");
+        let left_out = format!("listens on {}, 1 time", port(7));
+        assert!(
+            page.contains(&left_out) && page.contains("every user may put a program there"),
+            "{page}"
+        );
+        assert!(page.contains("would still have alerted"), "{page}");
+
+        let output = learn(&["--write", file.to_str().expect("UTF-8")]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let written = fs::read_to_string(&file).expect("a file");
+        assert!(written.starts_with("# kept\n") && written.contains(&entry[2..]), "{written}");
+        assert!(
+            finish(ghostport().args(["config", "check", "--config"]).arg(&file)).status.success()
+        );
+        let again = learn(&["--write", file.to_str().expect("UTF-8")]);
+        assert!(stderr(&again).contains("0 entries were added"), "{}", stderr(&again));
+        assert_eq!(fs::read_to_string(&file).expect("a file"), written);
+
+        let broken = world.path("broken.yaml");
+        fs::write(&broken, "ports: [x]\n").expect("written");
+        let refused = learn(&["--write", broken.to_str().expect("UTF-8")]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(stderr(&refused).contains("broken.yaml:1:9"), "{}", stderr(&refused));
+        assert_eq!(fs::read_to_string(&broken).expect("a file"), "ports: [x]\n");
+    });
+}
