@@ -73,6 +73,9 @@ fn compare(args: &Args) -> Result<()> {
         let words = [&[binary, "check"], more].concat();
         words.iter().map(|&word| word.to_owned()).chain(ports.iter().cloned()).collect()
     };
+    let all = |more: &[&str]| -> Vec<String> {
+        [&[binary, "check", "--all"], more].concat().iter().map(|&word| word.to_owned()).collect()
+    };
     let words = |line: &str| line.split(' ').map(str::to_owned).collect();
     let quiet = Subject { name: "ghostport check, quiet", words: check(&[]), codes: &[0] };
     let quiet = quiet.measure(args.rounds)?;
@@ -83,6 +86,8 @@ fn compare(args: &Args) -> Result<()> {
     let subjects = [
         Subject { name: "ghostport check", words: check(&[]), codes: &[1] },
         Subject { name: "ghostport check --json", words: check(&["--json"]), codes: &[1] },
+        Subject { name: "ghostport check --all", words: all(&[]), codes: &[1] },
+        Subject { name: "ghostport check --all --json", words: all(&["--json"]), codes: &[1] },
         Subject { name: "ss -lntup", words: words("ss -lntup"), codes: &[0] },
         Subject { name: "lsof -nP -i", words: words("lsof -nP -i"), codes: &[0] },
     ];
