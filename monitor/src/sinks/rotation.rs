@@ -64,9 +64,6 @@ impl Rotation {
     }
 
     fn try_rotate(&self, path: &Path, file: &File) -> io::Result<()> {
-        if fs::symlink_metadata(path)?.is_symlink() {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link"));
-        }
         let renamed = renamed_files(path)?;
         let next = renamed.last().map_or(1, |(number, _)| number.saturating_add(1));
         // What was written survives a power loss that comes with the renaming.
