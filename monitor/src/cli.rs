@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 pub use self::args::{
     CheckArgs, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs, ExplainArgs, IdentifyArgs,
-    LearnArgs, RunArgs,
+    LearnArgs, RunArgs, SchemaOf,
 };
 
 /// Watches ports where nothing should be, with eBPF.
@@ -121,6 +121,14 @@ pub enum Command {
         after_help = "Example:\n  ghostport learn --since 30d\n  ghostport learn --write /etc/ghostport/ghostport.yaml"
     )]
     Learn(LearnArgs),
+    /// Print the JSON Schema (2020-12) of what ghostport writes or reads
+    #[command(
+        after_help = "Examples:\n  ghostport schema event > ghostport-event.json\n  ghostport schema config > /etc/ghostport/schema.json"
+    )]
+    Schema {
+        /// What it describes
+        of: SchemaOf,
+    },
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  ghostport completions bash > /etc/bash_completion.d/ghostport"

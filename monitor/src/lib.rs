@@ -13,6 +13,7 @@ pub mod listeners;
 mod lock;
 pub mod metrics;
 pub mod process;
+pub mod schema;
 pub mod secrets;
 pub mod sinks;
 pub mod sockets;

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use ghostport::{
     cli::{Cli, Command},
     commands::{
-        check, completions, config, detach, doctor, events, explain, identify, learn, run,
+        check, completions, config, detach, doctor, events, explain, identify, learn, run, schema,
         selftest, top,
     },
     terminal::output::{CANNOT_WORK, fail},
@@ -44,6 +44,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Top => top::run().await,
         Command::Explain(args) => explain::run(&args),
         Command::Learn(args) => learn::run(&args),
+        Command::Schema { of } => schema::run(of),
         Command::Completions { shell } => completions::run(shell),
     }
 }
@@ -58,6 +59,7 @@ const fn needs_no_capability(command: &Command) -> bool {
             | Command::Top
             | Command::Explain(_)
             | Command::Learn(_)
+            | Command::Schema { .. }
             | Command::Completions { .. }
     )
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{named, socket::Holder};
 use crate::sockets::{self, CaptureKind};
 
 /// A packet, raw or AF_XDP socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Capture {
     /// Kind of socket.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub kind: CaptureKind,
     /// What it takes, in words: `only port 2948/udp`, `everything`, `unknown`.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{named, socket::Holder};
@@ -22,13 +23,14 @@ pub enum TargetScope {
 }
 
 /// What is at the end of a way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct End {
     /// Address and port, `:8080` where the address is not known or is this host's; absent where the
     /// target cannot be found out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<String>,
     /// Where the target is.
+    #[schemars(with = "Option<String>")]
     #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
     pub target_scope: Option<TargetScope>,
     /// Inode of the network namespace of the target.

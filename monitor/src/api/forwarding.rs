@@ -3,18 +3,21 @@
 use std::fmt::Write as _;
 
 use monitor_common::flow::Protocol;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{end::End, named};
 use crate::sockets::{Forwarding, Proxy};
 
 /// A container behind a proxy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForwardedTo {
     /// Transport protocol.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub transport: Protocol,
     /// The program that holds the port.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub proxy: Proxy,
     /// Its process id.

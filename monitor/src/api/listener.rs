@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use monitor_ledger::listeners::Standing;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::socket::Socket;
@@ -22,7 +23,7 @@ pub struct Listeners {
 }
 
 /// A socket that listens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// The socket and its holders. It is `expected` if the baseline or the configuration has it.
     #[serde(flatten)]

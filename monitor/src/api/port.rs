@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 use monitor_identify::Verdict;
 use monitor_ledger::{Cause, PortFacts, PortState};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 use crate::{catalogue, classification::Tally, config::WatchedPort};
 
 /// The answer of `/api/v1/ports`, and the document of `check` but for its schema.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ports {
     /// In ascending order.
     pub ports: Vec<Port>,
@@ -23,7 +24,7 @@ pub struct Ports {
 
 /// A port. What only a running agent knows is absent from the document of `check`, in part where an
 /// agent runs and entirely where none does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Port {
     /// Its number.
     pub port: u16,
@@ -31,6 +32,7 @@ pub struct Port {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub service: Option<String>,
     /// State in the sense of the ledger.
+    #[schemars(with = "Option<String>", extend("enum" = states()))]
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<PortState>,
     /// Whether it is dormant.
@@ -80,12 +82,17 @@ pub struct Port {
     pub captures: Vec<Capture>,
 }
 
+fn states() -> Vec<&'static str> {
+    PortState::ALL.into_iter().map(PortState::name).collect()
+}
+
 /// How often a verdict was found on a port, and when last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VerdictCount {
     /// Name of the verdict.
     pub verdict: String,
     /// Transport protocol of the payloads.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub transport: Protocol,
     /// Name of the grade.
@@ -101,7 +108,7 @@ pub struct VerdictCount {
 }
 
 /// How often a port was awakened, by cause.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Awakenings {
     /// By a packet.
     pub packet: u64,
@@ -124,7 +131,7 @@ impl From<&PortFacts> for Awakenings {
 }
 
 /// A number for each transport protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names explain themselves")]
 pub struct ByProtocol<T> {
     pub tcp: T,

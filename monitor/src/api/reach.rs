@@ -3,18 +3,21 @@
 use std::{fmt::Write as _, ops::Not};
 
 use monitor_common::flow::Protocol;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{end::End, named};
 use crate::sockets::{Path, PortReach, Standing};
 
 /// A way to a port that leads past its sockets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnsweredBy {
     /// Transport protocol.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub transport: Protocol,
     /// What leads packets elsewhere.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub path: Path,
     /// Whether packets are answered on this way; otherwise it is configured, or over.

@@ -4,17 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{named, socket::Holder};
 use crate::event::{CallerFields, Connect, Event, EventBody, EventName};
 
 /// A call that sent to the port of another host, and the process that made it, which may have ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sender {
     /// When it was.
     pub time: Timestamp,
     /// Transport protocol.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub transport: Protocol,
     /// Address of the other host; absent for calls to several.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use monitor_common::flow::{Protocol, Side};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::named;
@@ -16,12 +17,14 @@ use crate::{
 };
 
 /// A socket that has the port at one of its ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Socket {
     /// Transport protocol.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub transport: Protocol,
     /// Family of the local address. An IPv6 socket may take IPv4, too.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub family: Family,
     /// Address of this end.
@@ -36,15 +39,18 @@ pub struct Socket {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peer_port: Option<u16>,
     /// State of a TCP socket.
+    #[schemars(with = "Option<String>")]
     #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
     pub tcp_state: Option<TcpState>,
     /// At which end the port is.
+    #[schemars(with = "String")]
     #[serde(with = "named")]
     pub side: Side,
     /// Inode of the network namespace, as in `/proc/PID/ns/net`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub netns_inode: Option<u32>,
     /// From where it can be reached; absent where that cannot be found out.
+    #[schemars(with = "Option<String>")]
     #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<SocketScope>,
     /// The processes that have a descriptor of it; absent where they could not be looked for.
@@ -54,6 +60,7 @@ pub struct Socket {
     #[serde(skip_serializing_if = "is_one", default = "one")]
     pub count: u64,
     /// Who began the connection; absent where that is not known.
+    #[schemars(with = "Option<String>")]
     #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
     pub began: Option<Began>,
     /// Whether the configuration expects its owner; absent where that is not known, and for a client
@@ -78,7 +85,7 @@ pub enum Began {
 }
 
 /// A process that holds a socket.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// Process id.
     pub pid: u32,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::{moment::Moment, values};
@@ -115,6 +115,17 @@ pub struct CheckArgs {
     /// The configuration file.
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+/// What `schema` describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// One line of `events --json`, and of the sinks
+    Event,
+    /// The document of `check --json`
+    Check,
+    /// The configuration file
+    Config,
 }
 
 /// Arguments of `doctor`.

@@ -161,6 +161,7 @@ fn every_help_ends_with_an_example() {
         "explain",
         "top",
         "learn",
+        "schema",
         "completions",
     ];
     for command in commands {

@@ -11,5 +11,6 @@ pub mod explain;
 pub mod identify;
 pub mod learn;
 pub mod run;
+pub mod schema;
 pub mod selftest;
 pub mod top;

@@ -245,7 +245,7 @@ fields! {
     "ghostport.filter": "string" &[Captured], "What the socket takes: `only port 2948/udp`, `port 2948/udp and other packets`, `everything`, `unknown`, `unknown: an eBPF program`.";
     "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
     "ghostport.result": "`success`, `in_use`, `denied`, `error`" RESULTS, "The result of a bind; of a selftest, `success` or `error`.";
-    "ghostport.errno": "string" &[BindFailed, Awakened, Summary], "The error of a refused bind, as `EADDRINUSE`.";
+    "ghostport.errno": "string or number" &[BindFailed, Awakened, Summary], "The error of a refused bind, as `EADDRINUSE`; its number where it has no name here.";
     "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process; of a listener, whether `listeners.expect` does. An awakening by a packet alone has none.";
     "ghostport.netns_inode": "number" PROCESSES, "The inode of the network namespace.";
     "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged, Summary, Connect], "The mechanism that observed the call, or that serves the hook.";

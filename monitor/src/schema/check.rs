@@ -1,0 +1,31 @@
+//! The schema of the document of `check --json`.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use crate::api::{listener::Listener, port::Port};
+
+/// The document.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is made")]
+struct Document {
+    /// What could not be seen, a sentence each.
+    not_visible: Option<Vec<String>>,
+    /// The ports that were looked at.
+    ports: Option<Vec<Port>>,
+    /// With `--all`: whether the agent is learning the baseline; absent without one that watches listeners.
+    learning: Option<bool>,
+    /// With `--all`: every listener of the host, by port.
+    listeners: Option<Vec<Listener>>,
+}
+
+/// The schema of the document. Fields may be added to it.
+pub fn check() -> Value {
+    let settings = SchemaSettings::draft2020_12();
+    let mut schema = settings.into_generator().into_root_schema_for::<Document>().to_value();
+    schema["title"] = "What ghostport check found".into();
+    schema["properties"]["schema"] = json!({"const": "ghostport.check/1"});
+    schema["required"] = json!(["schema"]);
+    schema["anyOf"] = json!([{"required": ["ports"]}, {"required": ["listeners"]}]);
+    schema
+}

@@ -1,0 +1,14 @@
+//! JSON Schemas (2020-12) of what the program writes and reads. Those of events and of the configuration
+//! are made from the tables that the reference is made from, that of `check` from its types.
+
+mod check;
+mod config;
+mod event;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use self::{check::check, config::config, event::event};
+
+/// The dialect.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
