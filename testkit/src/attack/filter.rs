@@ -54,10 +54,9 @@ fn read(pid: pid_t, index: usize) -> io::Result<Vec<sock_filter>> {
 /// Puts a filter before the system calls of the calling thread.
 pub(super) fn install(filter: &mut [sock_filter]) -> io::Result<()> {
     // SAFETY: no memory is passed.
-    outcome(
-        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_usize, 0_usize, 0_usize, 0_usize) }
-            .into(),
-    )?;
+    let gave_up =
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_usize, 0_usize, 0_usize, 0_usize) };
+    outcome(gave_up.into())?;
     let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     let program = &raw const program;
     // SAFETY: the program lives through the call.

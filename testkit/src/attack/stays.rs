@@ -231,7 +231,7 @@ impl Mutations {
             let at = self.next() as usize % bytes.len();
             bytes[at] = self.next() as u8;
         }
-        if self.next() % 4 == 0 {
+        if self.next().is_multiple_of(4) {
             bytes.truncate(1 + self.next() as usize % bytes.len());
         }
     }

@@ -72,11 +72,13 @@ impl Loop {
                 let is_nobody = become_user(NOBODY).is_ok();
                 // SAFETY: no memory is passed. It ends with the thread that made it.
                 unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-                while is_nobody {
+                if !is_nobody {
+                    // SAFETY: ends the child at once.
+                    unsafe { libc::_exit(1) }
+                }
+                loop {
                     work();
                 }
-                // SAFETY: ends the child at once.
-                unsafe { libc::_exit(1) }
             }
             child => Self(Pid::from_raw(child).expect("a child")),
         }
