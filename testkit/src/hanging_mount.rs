@@ -47,7 +47,7 @@ const CLOSED: u8 = 3;
 /// How often the server looks whether it is to end.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
-/// A mounted file system with one file, which is a copy of another one. It answers until it is told to
+/// A mounted file system with one file, which is a copy of another one. It answers until it has to
 /// hang, and is unmounted when this is dropped.
 pub struct HangingMount {
     folder: PathBuf,

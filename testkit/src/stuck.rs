@@ -31,7 +31,7 @@ const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// Longer than what the kernel side captures of a command line.
 const LONG: usize = 400;
 
-/// A process that binds a UDP port when it is told to. It ends when this is dropped.
+/// A process that binds a UDP port on an order. It ends when this is dropped.
 pub struct StuckProcess {
     child: Child,
     orders: ChildStdin,
@@ -90,7 +90,7 @@ pub fn is_ordered() -> bool {
     env::var_os(ORDER).is_some()
 }
 
-/// What a [`StuckProcess`] does: it gets ready, binds when it is told to, and stays.
+/// What a [`StuckProcess`] does: it gets ready, binds on an order, and stays.
 pub fn act_as_ordered() {
     let Ok(order) = env::var(ORDER) else { return };
     let (port, file) = order.split_once(' ').expect("a port and a file");

@@ -32,7 +32,7 @@ fn measured(agent: &Agent, tried: &str) -> Measure {
     Measure::new(tried, seen, all)
 }
 
-/// Links are removed by somebody who may write there.
+/// Links are removed by a user who may write there.
 pub(super) fn by_removed_pins(world: &World, _: Extent) -> Measure {
     let agent = Agent::start(world, &config());
     fs::remove_dir_all(PINS).expect("removed");

@@ -31,7 +31,7 @@ const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Where the source address lies in an Ethernet frame without tags.
 const SOURCE: std::ops::Range<usize> = 26..30;
 
-/// Four loops of nobody bind a port, while other processes bind it once each.
+/// Four loops of the attacker bind a port, while other processes bind it once each.
 pub(super) fn by_loops_of_binds(world: &World, extent: Extent) -> Measure {
     let others = extent.of(200, 1_000);
     let tried = format!("four loops of nobody; {others} binds of {others} other processes");

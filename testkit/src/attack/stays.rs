@@ -80,7 +80,7 @@ pub(super) fn by_hosts_and_paths(world: &World, _: Extent) -> Measure {
     let foreign = hosts.map(|host| ask("GET /api/v1/ports", &[&format!("Host: {host}")]));
     let crossed =
         origins.map(|origin| ask("GET /api/v1/ports", &[&own, &format!("Origin: {origin}")]));
-    // Of nobody, to whom the right path is closed.
+    // Of the attacker, to whom the right path is closed.
     let variants = as_user(NOBODY, || paths.map(|path| ask(&format!("GET {path}"), &[&own])));
     let tried = hosts.len() + origins.len() + paths.len();
     let answers = foreign.iter().chain(&crossed).chain(&variants);

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{agent::LISTEN, calls::own_socket, patience, privileges::become_user};
 
-/// nobody: the attacker.
+/// The attacker, as most hosts have that user.
 pub(super) const NOBODY: u32 = 65_534;
 
 /// Where the agent serves.
@@ -58,7 +58,7 @@ pub(super) fn count(events: &[Value], kind: &str, port: u16) -> usize {
     events.iter().filter(is_it).count()
 }
 
-/// A process of nobody's that does the same again and again, with nothing but system calls. It ends
+/// A process of the attacker that does the same again and again, with nothing but system calls. It ends
 /// when this is dropped.
 pub(super) struct Loop(Pid);
 
