@@ -41,7 +41,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Detach => detach::run().await,
         Command::Config { command } => config::run(&command),
         Command::Identify(args) => identify::run(&args),
-        Command::Top => top::run().await,
+        Command::Top(args) => top::run(&args).await,
         Command::Explain(args) => explain::run(&args),
         Command::Learn(args) => learn::run(&args),
         Command::Schema { of } => schema::run(of),
@@ -56,7 +56,7 @@ const fn needs_no_capability(command: &Command) -> bool {
         Command::Events(_)
             | Command::Config { .. }
             | Command::Identify(_)
-            | Command::Top
+            | Command::Top(_)
             | Command::Explain(_)
             | Command::Learn(_)
             | Command::Schema { .. }

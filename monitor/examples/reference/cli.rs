@@ -44,14 +44,33 @@ fn section(command: &Command, heading: &str) -> String {
     if !arguments.is_empty() {
         text += &format!("{}\n", table(["argument", "what it does"], arguments));
     }
-    if let Some(example) = command.get_after_help().map(ToString::to_string)
-        && let Some(example) = example.strip_prefix("Example:\n")
-    {
-        let example = example.trim();
-        text += &format!("```console\n$ {example}\n```\n\n");
+    if let Some(help) = command.get_after_help().map(ToString::to_string) {
+        text += &examples(&help);
     }
     for child in command.get_subcommands().filter(|child| is_ours(child)) {
         text += &section(child, &format!("{heading}#"));
+    }
+    text
+}
+
+/// The examples and the exit codes of a command, as its help has them.
+fn examples(help: &str) -> String {
+    let mut text = String::new();
+    for part in help.split("\n\n") {
+        let (title, lines) = part.split_once('\n').unwrap_or((part, ""));
+        let lines = lines.lines().map(str::trim);
+        match title {
+            "Examples:" => {
+                let lines: String = lines.map(|line| format!("$ {line}\n")).collect();
+                text += &format!("```console\n{lines}```\n\n");
+            }
+            "Exit codes:" => {
+                let rows = lines.filter_map(|line| line.split_once("  "));
+                let rows = rows.map(|(code, meaning)| [code.to_owned(), meaning.to_owned()]);
+                text += &format!("{}\n", table(["exit code", "meaning"], rows));
+            }
+            _ => {}
+        }
     }
     text
 }

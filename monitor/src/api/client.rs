@@ -1,10 +1,6 @@
-//! The asking side: requests to a running agent over its Unix socket.
+//! The asking side: requests to a running agent, over its Unix socket or over TCP.
 
-use std::{
-    io::{self, ErrorKind},
-    path::Path,
-    time::Duration,
-};
+use std::{io::ErrorKind, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use axum::{
@@ -18,12 +14,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     SOCKET,
     listener::Listeners,
     port::{Port, Ports},
+    server::{Connection, Server},
 };
 
 /// Time limit of a whole answer: an agent that hangs must not block the command that asks it.
@@ -38,12 +35,12 @@ const MAX_BYTES: usize = 256 << 20;
 /// Error message of a request that hits [`LIMIT`].
 const SILENT: &str = "the agent does not answer";
 
-/// The watched ports. `None` where no agent runs, or none that this user may ask.
+/// The watched ports of this host's agent. `None` where no agent runs, or none that this user may ask.
 ///
 /// # Errors
 /// The agent hangs, answers with an error, or with something else.
 pub async fn ports() -> Result<Option<Vec<Port>>> {
-    Ok(ask::<Ports>("/api/v1/ports").await?.map(|answer| answer.ports))
+    Server::default().ports().await
 }
 
 /// The listeners of the host. `None` where no agent runs, or none that this user may ask.
@@ -54,45 +51,36 @@ pub async fn listeners() -> Result<Option<Listeners>> {
     ask("/api/v1/listeners").await
 }
 
-/// Asks the agent for the JSON at `path`. `None` where no agent runs, or none that this user may
-/// ask.
+/// Asks this host's agent for the JSON at `path`. `None` where no agent runs, or none that this user
+/// may ask.
 ///
 /// # Errors
 /// The agent hangs, answers with an error, or with something else.
 pub async fn ask<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
-    let body = read(path).await?;
-    Ok(body.map(|body| serde_json::from_slice(&body)).transpose()?)
+    Server::default().ask(path).await
 }
 
-/// Sends an order to the agent, and returns its answer. `None` where no agent runs.
+/// Sends an order to this host's agent, and returns its answer. `None` where no agent runs.
 ///
 /// # Errors
 /// As [`ask`]; and an agent that this user may not ask.
 pub async fn order<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
+    let server = Server::default();
     let answer = async {
-        let stream = match UnixStream::connect(SOCKET).await {
-            Ok(stream) => stream,
-            Err(error) if is_absent(&error) => return Ok(None),
+        let connection = match server.connect().await {
+            Ok(connection) => connection,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 bail!("you may not ask the agent: be root, or a member of the group of {SOCKET}")
             }
+            Err(error) if server.is_absence(&error) => return Ok(None),
             Err(error) => return Err(error).context("cannot ask the agent"),
         };
-        let Stream { body, _sender } = request(stream, Method::POST, path).await?;
+        let Stream { body, _sender } = server.request(connection, Method::POST, path).await?;
         let body = Limited::new(body, MAX_BYTES).collect().await;
         let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
         Ok(Some(serde_json::from_slice(&body)?))
     };
     timeout(ORDER_LIMIT, answer).await.context(SILENT)?
-}
-
-/// The same for an answer that is text.
-///
-/// # Errors
-/// As [`ask`].
-pub async fn ask_text(path: &str) -> Result<Option<String>> {
-    let body = read(path).await?;
-    Ok(body.map(|body| String::from_utf8(body.into())).transpose()?)
 }
 
 /// An answer without an end.
@@ -115,48 +103,84 @@ impl Stream {
     }
 }
 
-/// The same for an answer without an end.
-///
-/// # Errors
-/// As [`ask`].
-pub async fn open(path: &str) -> Result<Option<Stream>> {
-    timeout(LIMIT, open_at(Path::new(SOCKET), path)).await.context(SILENT)?
-}
-
-async fn read(path: &str) -> Result<Option<Bytes>> {
-    let whole = async {
-        let Some(stream) = open_at(Path::new(SOCKET), path).await? else { return Ok(None) };
-        let body = Limited::new(stream.body, MAX_BYTES).collect().await;
-        Ok(Some(body.map_err(anyhow::Error::from_boxed)?.to_bytes()))
-    };
-    timeout(LIMIT, whole).await.context(SILENT)?
-}
-
-async fn open_at(socket: &Path, path: &str) -> Result<Option<Stream>> {
-    let stream = match UnixStream::connect(socket).await {
-        Ok(stream) => stream,
-        Err(error) if is_absent(&error) || error.kind() == ErrorKind::PermissionDenied => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error).context("cannot ask the agent"),
-    };
-    request(stream, Method::GET, path).await.map(Some)
-}
-
-/// Whether no agent listens on the socket.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
-}
-
-async fn request(stream: UnixStream, method: Method, path: &str) -> Result<Stream> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // The task ends with the answer.
-    tokio::spawn(connection);
-    let request = Request::builder().method(method).uri(path).header(header::HOST, "agent");
-    let request = request.body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    if response.status() != StatusCode::OK {
-        bail!("the agent answers {}", response.status());
+impl Server {
+    /// The watched ports. `None` as of [`Server::ask`].
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn ports(&self) -> Result<Option<Vec<Port>>> {
+        Ok(self.ask::<Ports>("/api/v1/ports").await?.map(|answer| answer.ports))
     }
-    Ok(Stream { body: response.into_body(), _sender: sender })
+
+    /// The JSON at `path`. `None` where no agent runs on this host, or none that this user may ask.
+    ///
+    /// # Errors
+    /// The agent cannot be reached elsewhere, hangs, answers with an error, or with something else.
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        let body = self.read(path).await?;
+        Ok(body.map(|body| serde_json::from_slice(&body)).transpose()?)
+    }
+
+    /// The same for an answer that is text.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn ask_text(&self, path: &str) -> Result<Option<String>> {
+        let body = self.read(path).await?;
+        Ok(body.map(|body| String::from_utf8(body.into())).transpose()?)
+    }
+
+    /// The same for an answer without an end.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn open(&self, path: &str) -> Result<Option<Stream>> {
+        timeout(LIMIT, self.begin(path)).await.context(SILENT)?
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<Bytes>> {
+        let whole = async {
+            let Some(stream) = self.begin(path).await? else { return Ok(None) };
+            let body = Limited::new(stream.body, MAX_BYTES).collect().await;
+            Ok(Some(body.map_err(anyhow::Error::from_boxed)?.to_bytes()))
+        };
+        timeout(LIMIT, whole).await.context(SILENT)?
+    }
+
+    async fn begin(&self, path: &str) -> Result<Option<Stream>> {
+        let connection = match self.connect().await {
+            Ok(connection) => connection,
+            Err(error) if self.is_absence(&error) => return Ok(None),
+            Err(error) => return Err(error).context(format!("cannot ask {}", self.name())),
+        };
+        self.request(connection, Method::GET, path).await.map(Some)
+    }
+
+    async fn request(
+        &self,
+        connection: Box<dyn Connection>,
+        method: Method,
+        path: &str,
+    ) -> Result<Stream> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
+        // The task ends with the answer.
+        tokio::spawn(connection);
+        let (host, path) = self.target(path);
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+        match response.status() {
+            StatusCode::OK => Ok(Stream { body: response.into_body(), _sender: sender }),
+            StatusCode::UNAUTHORIZED => {
+                bail!("{} wants a user and a password (--user, --password-file)", self.name())
+            }
+            StatusCode::FORBIDDEN => bail!(
+                "{} does not let this client read details: see web.details of its configuration",
+                self.name()
+            ),
+            status => bail!("the agent answers {status}"),
+        }
+    }
 }

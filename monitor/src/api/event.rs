@@ -64,6 +64,16 @@ pub struct EventSummary {
     pub reason: Option<String>,
     #[serde(rename = "ghostport.filter")]
     pub filter: Option<String>,
+    #[serde(rename = "ghostport.severity")]
+    pub severity: Option<String>,
+    #[serde(rename = "ghostport.expected")]
+    pub expected: Option<bool>,
+    #[serde(rename = "ghostport.systemd_unit")]
+    pub systemd_unit: Option<String>,
+    #[serde(rename = "container.id")]
+    pub container_id: Option<String>,
+    #[serde(rename = "ghostport.peers")]
+    pub peers: Option<u64>,
     #[serde(rename = "ghostport.summary_of")]
     pub summary_of: Option<String>,
     #[serde(rename = "ghostport.count")]

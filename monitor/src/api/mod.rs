@@ -2,6 +2,7 @@
 //! hook and an event, written by the server and read by the commands that ask it.
 
 pub mod agent;
+pub mod alarm;
 pub mod capture;
 pub mod client;
 pub mod end;
@@ -16,6 +17,7 @@ pub mod port;
 pub mod reach;
 pub mod selftest;
 pub mod sender;
+pub mod server;
 pub mod socket;
 pub mod talker;
 

@@ -7,12 +7,17 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Result;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::{moment::Moment, values};
 use crate::{
-    config::{DEFAULT_PATH, InterfacePattern, Overrides, PortRange, listen},
+    api::{
+        SOCKET,
+        server::{Access, Server},
+    },
+    config::{DEFAULT_PATH, HttpUrl, InterfacePattern, Overrides, PortRange, listen},
     event::EventName,
     store::Filter,
     terminal::logging::{LogFormat, LogLevel},
@@ -117,15 +122,8 @@ pub struct CheckArgs {
     pub config: ConfigArgs,
 }
 
-/// What `schema` describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SchemaOf {
-    /// One line of `events --json`, and of the sinks
-    Event,
-    /// The document of `check --json`
-    Check,
-    /// The configuration file
-    Config,
+use anyhow::Result;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 }
 
 /// Arguments of `doctor`.
@@ -192,10 +190,14 @@ pub struct LearnArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Validate the configuration; exits with 2 and names file, line and column of an error
-    #[command(after_help = "Example:\n  ghostport config check --config ghostport.yaml")]
+    #[command(
+        after_help = "Examples:\n  ghostport config check --config ghostport.yaml\n  ghostport config check && systemctl reload ghostport\n\nExit codes:\n  0  it is valid\n  2  it is not, with file, line and column"
+    )]
     Check(ConfigArgs),
     /// Print the effective configuration with every key
-    #[command(after_help = "Example:\n  ghostport config show > ghostport.yaml")]
+    #[command(
+        after_help = "Examples:\n  ghostport config show > ghostport.yaml\n  ghostport config show --config ghostport.yaml\n\nExit codes:\n  0  it was printed\n  2  it is not valid"
+    )]
     Show(ConfigArgs),
 }
 
@@ -223,6 +225,26 @@ impl RunArgs {
             web_config_file: self.web_config_file.clone(),
             interfaces: self.interfaces.clone(),
         }
+    }
+}
+
+impl TopArgs {
+    /// The agent to ask.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what it should be.
+    pub fn server(&self) -> Result<Server> {
+        let Some(url) = &self.url else {
+            return Ok(self.socket.clone().map_or_else(Server::default, Server::of_socket));
+        };
+        let access = Access {
+            user: self.user.clone(),
+            password_file: self.password_file.clone(),
+            authorities: self.ca_file.clone(),
+            certificate: self.cert_file.clone(),
+            key: self.key_file.clone(),
+        };
+        Server::of_url(url, &access)
     }
 }
 

@@ -145,7 +145,7 @@ fn the_list_of_commands_fits_a_terminal() {
 }
 
 #[test]
-fn every_help_ends_with_an_example() {
+fn every_help_has_two_examples_and_the_exit_codes() {
     let commands = [
         "",
         "run",
@@ -170,9 +170,25 @@ fn every_help_ends_with_an_example() {
             let help = parse(&args).expect_err("help");
             assert_eq!(help.kind(), ErrorKind::DisplayHelp);
             let help = help.to_string();
-            let example = help.trim_end().rsplit("\n\n").next().unwrap_or_default();
-            let is_example = |title: &str| example.starts_with(&format!("{title}:\n  ghostport"));
-            assert!(["Example", "Examples"].into_iter().any(is_example), "{args}: {help}");
+            let part = |title: &str| {
+                help.split("\n\n").find_map(|part| part.strip_prefix(title).map(str::to_owned))
+            };
+            let examples = part("Examples:\n").expect("examples");
+            assert!(examples.matches("ghostport").count() >= 2, "{args}: {help}");
+            if !command.is_empty() {
+                let codes = part("Exit codes:\n").expect("exit codes");
+                assert!(codes.starts_with("  0  "), "{args}: {help}");
+            }
         }
     }
+}
+
+#[test]
+fn misspelt_kinds_and_options_get_a_suggestion() {
+    let error = parse("ghostport events --kind awakend").expect_err("no such kind").to_string();
+    assert!(error.contains("'awakened'"), "{error}");
+    let error = parse("ghostport events --sinze 24h").expect_err("no such option").to_string();
+    assert!(error.contains("'--since'"), "{error}");
+    let error = parse("ghostport chek").expect_err("no such command").to_string();
+    assert!(error.contains("'check'"), "{error}");
 }

@@ -19,8 +19,10 @@ use crate::{
     process,
     store::{Place, ReadError, Reader},
     terminal::{
-        event_table,
+        event_table::EventTable,
+        logging,
         output::{CANNOT_LOOK, fail},
+        width::width,
     },
 };
 
@@ -89,6 +91,7 @@ fn with_remedy(error: ReadError) -> anyhow::Error {
 struct Output {
     stdout: BufWriter<StdoutLock<'static>>,
     json: bool,
+    table: EventTable,
     /// Whether the heading of the table is printed.
     has_heading: bool,
     failed: Option<io::Error>,
@@ -96,8 +99,10 @@ struct Output {
 
 impl Output {
     fn new(json: bool) -> Self {
-        let stdout = BufWriter::new(io::stdout().lock());
-        Self { stdout, json, has_heading: false, failed: None }
+        let stdout = io::stdout().lock();
+        let table = EventTable::new(width(&stdout), logging::colour_is_wanted(&stdout));
+        let stdout = BufWriter::new(stdout);
+        Self { stdout, json, table, has_heading: false, failed: None }
     }
 
     fn show(&mut self, line: &str) -> ControlFlow<()> {
@@ -109,9 +114,9 @@ impl Output {
     fn row(&mut self, line: &str) -> io::Result<()> {
         if !self.has_heading {
             self.has_heading = true;
-            writeln!(self.stdout, "{}", event_table::heading())?;
+            writeln!(self.stdout, "{}", self.table.heading())?;
         }
-        writeln!(self.stdout, "{}", event_table::row(line))
+        writeln!(self.stdout, "{}", self.table.row(line, Timestamp::now()))
     }
 
     fn flush(&mut self) {

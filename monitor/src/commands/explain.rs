@@ -12,7 +12,7 @@ use crate::{
     cli::ExplainArgs,
     terminal::{
         output::{CANNOT_LOOK, fail, print},
-        page::Page,
+        page::{Page, Paper},
     },
 };
 
@@ -21,8 +21,8 @@ const INDENT: usize = 10;
 
 /// Prints the page of a port, or the table of all ports.
 pub fn run(args: &ExplainArgs) -> ExitCode {
-    let Some(port) = args.port else { return print(table(args.sources)) };
-    match explain(port, args.sources) {
+    let Some(port) = args.port else { return print(table(args.sources, Paper::stdout())) };
+    match explain(port, args.sources, Paper::stdout()) {
         Some(page) => print(page),
         None => fail(
             CANNOT_LOOK,
@@ -32,17 +32,17 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 }
 
 /// The page of a port; `None` for one that neither catalogue nor registry has.
-fn explain(port: u16, with_sources: bool) -> Option<String> {
-    lookup(port).map(|service| written(|page| page.explanation(service, with_sources)))
+fn explain(port: u16, with_sources: bool, paper: Paper) -> Option<String> {
+    lookup(port).map(|service| written(paper, |page| page.explanation(service, with_sources)))
 }
 
 /// One row for each port of the catalogue.
-fn table(with_sources: bool) -> String {
-    written(|page| page.table(with_sources))
+fn table(with_sources: bool, paper: Paper) -> String {
+    written(paper, |page| page.table(with_sources))
 }
 
-fn written(write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) -> String {
-    Page::written(false, |page| write(&mut Writer { page }))
+fn written(paper: Paper, write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) -> String {
+    Page::written(paper, |page| write(&mut Writer { page }))
 }
 
 fn first_sentence(text: &str) -> &str {
@@ -147,8 +147,10 @@ mod tests {
     fn pages_are_at_most_80_columns_wide() {
         let ports: Vec<u16> = CATALOGUE.ports.iter().map(|entry| entry.port).collect();
         assert_eq!(ports.len(), 13);
-        let pages = ports.iter().map(|port| explain(*port, true).expect("a page"));
-        for page in pages.chain([table(true), explain(80, true).expect("a page")]) {
+        let pages = ports.iter().map(|port| explain(*port, true, Paper::PLAIN).expect("a page"));
+        for page in pages
+            .chain([table(true, Paper::PLAIN), explain(80, true, Paper::PLAIN).expect("a page")])
+        {
             for line in page.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
             }
@@ -157,19 +159,19 @@ mod tests {
 
     #[test]
     fn page_has_the_facts_of_the_catalogue() {
-        let page = explain(3717, false).expect("a page");
+        let page = explain(3717, false, Paper::PLAIN).expect("a page");
         for fact in ["wv-csp-udp-cir", "WV CSP UDP/IP CIR Channel", "2003-03", "MongoDB", "3716"] {
             assert!(page.contains(fact), "{fact}: {page}");
         }
         assert!(!page.contains("source"));
-        let page = explain(2948, true).expect("a page");
+        let page = explain(2948, true, Paper::PLAIN).expect("a page");
         assert!(page.contains("CVE-2009-0396") && page.contains("source"));
         assert!(!page.contains("assigned to"), "the registry names no assignee");
     }
 
     #[test]
     fn ports_outside_the_catalogue_have_a_name_or_no_page() {
-        assert!(explain(443, false).expect("a page").contains("https"));
-        assert_eq!(explain(65_000, false), None);
+        assert!(explain(443, false, Paper::PLAIN).expect("a page").contains("https"));
+        assert_eq!(explain(65_000, false, Paper::PLAIN), None);
     }
 }

@@ -1,48 +1,131 @@
-//! An event as one row of a table that fits 80 columns.
+//! Events as rows of a table.
+//!
+//! The table is as wide as the terminal; in a pipe nothing is cut. Columns that a narrow terminal has
+//! no room for are left out, and what is least needed is cut last in a row.
 
 use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 
 use super::escape::escaped;
 use crate::{api::event::EventSummary, config::quantity};
 
-/// Widths of the columns but the last, which has what is left of 80.
+/// Widths of the columns. Those of `WHO` and `WHAT` grow with the table; these are of 80 columns.
 const TIME: usize = 19;
+const AGO: usize = 4;
 const EVENT: usize = 16;
 const PORT: usize = 9;
 const WHO: usize = 18;
 const WHAT: usize = 14;
 
-/// The heading. Times are UTC.
-pub(crate) fn heading() -> String {
-    columns(["TIME (UTC)", "EVENT", "PORT", "WHO", "WHAT"].map(str::to_owned))
+/// The least width that has room for how long ago an event was.
+const WIDE: usize = 100;
+
+/// Of the columns beyond 80, `WHO` gets one in so many, and `WHAT` the others.
+const WHO_PART: usize = 3;
+
+/// The widest `WHO`.
+const WIDEST_WHO: usize = 44;
+
+/// How events are laid out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventTable {
+    /// Columns; `None` where nothing is cut.
+    width: Option<usize>,
+    in_colour: bool,
 }
 
-/// The row of an event, which is one line of JSON. Unknown fields are left empty.
-pub(crate) fn row(line: &str) -> String {
-    let event: EventSummary = serde_json::from_str(line).unwrap_or_default();
-    let time = event.time.as_deref().unwrap_or_default();
-    let kind = event.name.as_deref().unwrap_or_default();
-    columns([
-        // `2026-11-21T08:30:00`, without the fraction of the second.
-        time.chars().take(TIME).collect::<String>().replace('T', " "),
-        kind.trim_start_matches("ghostport.").to_owned(),
-        port(&event),
-        who(&event),
-        what(&event),
-    ])
+impl EventTable {
+    /// A table that is so many columns wide, or as wide as it becomes.
+    pub(crate) const fn new(width: Option<usize>, in_colour: bool) -> Self {
+        Self { width, in_colour }
+    }
+
+    /// The heading. Times are UTC.
+    pub(crate) fn heading(self) -> String {
+        let cells = ["TIME (UTC)", "AGO", "EVENT", "PORT", "WHO", "WHAT"].map(str::to_owned);
+        let heading = self.columns(cells);
+        if self.in_colour { format!("{0}{heading}{0:#}", Style::new().bold()) } else { heading }
+    }
+
+    /// The row of an event, which is one line of JSON, at `now`. Unknown fields are left empty.
+    pub(crate) fn row(self, line: &str, now: Timestamp) -> String {
+        self.row_of(&serde_json::from_str(line).unwrap_or_default(), 1, now)
+    }
+
+    /// The same for an event that stands for `count` alike, the last of which it is.
+    pub(crate) fn row_of(self, event: &EventSummary, count: u64, now: Timestamp) -> String {
+        let time = event.time.as_deref().unwrap_or_default();
+        let kind = event.name.as_deref().unwrap_or_default().trim_start_matches("ghostport.");
+        let times =
+            if count > 1 && event.count.is_none() { format!("×{count} ") } else { String::new() };
+        let row = self.columns([
+            // `2026-11-21T08:30:00`, without the fraction of the second.
+            time.chars().take(TIME).collect::<String>().replace('T', " "),
+            time.parse().map(|time| ago(time, now)).unwrap_or_default(),
+            kind.to_owned(),
+            port(event),
+            who(event, self.who_width()),
+            times + &what(event, self.is_wide()),
+        ]);
+        match style(event.severity.as_deref()).filter(|_| self.in_colour) {
+            Some(style) => format!("{style}{row}{style:#}"),
+            None => row,
+        }
+    }
+
+    fn is_wide(self) -> bool {
+        self.width.is_none_or(|width| width >= WIDE)
+    }
+
+    /// Columns beyond 80 that `WHO` and `WHAT` share.
+    fn room(self) -> usize {
+        let width = self.width.unwrap_or(WIDE);
+        let ago = if self.is_wide() { AGO + 1 } else { 0 };
+        width.saturating_sub(80 + ago)
+    }
+
+    fn who_width(self) -> usize {
+        match self.width {
+            None => WIDEST_WHO,
+            Some(_) => (WHO + self.room() / WHO_PART).min(WIDEST_WHO),
+        }
+    }
+
+    fn columns(self, cells: [String; 6]) -> String {
+        let [time, ago, event, port, who, what] = cells.map(|cell| escaped(&cell).into_owned());
+        let ago = if self.is_wide() { format!("{ago:>AGO$} ") } else { String::new() };
+        let who_width = self.who_width();
+        let what = match self.width {
+            None => what,
+            Some(_) => fitting(&what, WHAT + self.room() - (who_width - WHO)),
+        };
+        let row = format!(
+            "{:TIME$} {ago}{:EVENT$} {:PORT$} {:who_width$} {what}",
+            fitting(&time, TIME),
+            fitting(&event, EVENT),
+            fitting(&port, PORT),
+            if self.width.is_none() { who } else { fitting(&who, who_width) },
+        );
+        row.trim_end().to_owned()
+    }
 }
 
-fn columns(cells: [String; 5]) -> String {
-    let [time, event, port, who, what] = cells.map(|cell| escaped(&cell).into_owned());
-    let row = format!(
-        "{:TIME$} {:EVENT$} {:PORT$} {:WHO$} {}",
-        fitting(&time, TIME),
-        fitting(&event, EVENT),
-        fitting(&port, PORT),
-        fitting(&who, WHO),
-        fitting(&what, WHAT),
-    );
-    row.trim_end().to_owned()
+/// The style of a severity, in colours that those who cannot tell red from green tell apart.
+pub(crate) fn style(severity: Option<&str>) -> Option<Style> {
+    match severity {
+        Some("critical") => Some(AnsiColor::Magenta.on_default().bold()),
+        Some("warning") => Some(AnsiColor::Yellow.on_default()),
+        _ => None,
+    }
+}
+
+/// How long ago `then` was, in its largest unit.
+pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(then.as_second()).max(0).unsigned_abs();
+    let unit = [86_400, 3_600, 60, 1].into_iter().find(|unit| seconds >= *unit).unwrap_or(1);
+    quantity::format_duration(Duration::from_secs(seconds / unit * unit))
 }
 
 fn port(event: &EventSummary) -> String {
@@ -54,7 +137,7 @@ fn port(event: &EventSummary) -> String {
 }
 
 /// The hook, the process, or the peer that the event is about.
-fn who(event: &EventSummary) -> String {
+fn who(event: &EventSummary, width: usize) -> String {
     if let Some(hook) = &event.hook {
         let interface = event.interface.as_ref();
         return interface.map_or(hook.clone(), |interface| format!("{hook} {interface}"));
@@ -64,17 +147,41 @@ fn who(event: &EventSummary) -> String {
         (Some(name), Some(pid)) => {
             let pid = pid.to_string();
             // The end of a long name is cut rather than the process id.
-            let room = WHO.saturating_sub(pid.len() + 2);
-            format!("{}[{pid}]", fitting(&escaped(name), room))
+            let room = width.saturating_sub(pid.len() + 2);
+            let program = format!("{}[{pid}]", fitting(&escaped(name), room));
+            match place(event).filter(|place| program.len() + place.len() < width) {
+                Some(place) => format!("{program} {place}"),
+                None => program,
+            }
         }
         (None, Some(pid)) => pid.to_string(),
         (Some(name), None) => name.to_owned(),
-        (None, None) => event.peer_address.clone().unwrap_or_default(),
+        (None, None) => match event.peers {
+            Some(peers @ 2..) => format!("{peers} peers"),
+            _ => event.peer_address.clone().unwrap_or_default(),
+        },
     }
 }
 
+/// The unit or the container of the process.
+fn place(event: &EventSummary) -> Option<&str> {
+    event.systemd_unit.as_deref().or(event.container_id.as_deref())
+}
+
+/// What else is known of the event, the most informative first. Where there is room, that is more.
+fn what(event: &EventSummary, is_wide: bool) -> String {
+    let first = first_fact(event);
+    let expected = event.expected.map(|is| if is { "expected" } else { "not expected" }.to_owned());
+    let peer = event.peer_address.as_ref().map(|peer| format!("peer {peer}"));
+    let others = [expected, peer.filter(|_| event.pid.is_some()), event.reason.clone()];
+    let others =
+        others.into_iter().flatten().filter(|fact| (is_wide || first.is_empty()) && *fact != first);
+    let facts = [first.clone()].into_iter().chain(others).filter(|fact| !fact.is_empty());
+    facts.collect::<Vec<_>>().join(", ")
+}
+
 /// The most informative field for this kind of event.
-fn what(event: &EventSummary) -> String {
+fn first_fact(event: &EventSummary) -> String {
     let slept = event.dormant_for_seconds.map(|seconds| {
         let seconds = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         format!("slept {}", quantity::format_duration(coarse(seconds)))
@@ -128,16 +235,24 @@ mod tests {
 
     use super::*;
 
+    fn table(width: usize) -> EventTable {
+        EventTable::new(Some(width), false)
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-21T08:34:10Z".parse().expect("a time")
+    }
+
     #[test]
     fn long_names_and_addresses_are_cut() {
         let line = r#"{"time":"2026-11-21T08:30:00.123456789Z","event.name":"ghostport.unexpected_owner",
             "network.transport":"udp","network.local.port":65535,"process.pid":4194304,
             "process.executable.name":"systemd-resolved","network.local.address":"2001:db8::1234:5678"}"#;
         assert_eq!(
-            row(line),
+            table(80).row(line, now()),
             "2026-11-21 08:30:00 unexpected_owner 65535/udp systemd-…[4194304] 2001:db8::123…"
         );
-        assert_eq!(row(line).chars().count(), 80);
+        assert_eq!(table(80).row(line, now()).chars().count(), 80);
     }
 
     #[test]
@@ -148,7 +263,7 @@ mod tests {
                 dormant_for_seconds: Some(f64::from(seconds)),
                 ..Default::default()
             };
-            assert_eq!(what(&event), format!("slept {shown}"));
+            assert_eq!(what(&event, false), format!("slept {shown}"));
         }
     }
 
@@ -158,14 +273,53 @@ mod tests {
             "ghostport.verdict":"http","ghostport.count":1200,"network.peer.address":"192.0.2.7",
             "network.transport":"tcp","ghostport.port":2948}"#;
         assert_eq!(
-            row(line).trim_start(),
+            table(80).row(line, now()).trim_start(),
             "summary          2948/tcp  192.0.2.7          http ×1200"
         );
     }
 
+    const BIND: &str = r#"{"time":"2026-11-21T08:30:00.5Z","event.name":"ghostport.bind",
+        "ghostport.severity":"critical","network.transport":"tcp","network.local.port":2948,
+        "process.pid":4242,"process.executable.name":"python3","ghostport.systemd_unit":"cron.service",
+        "network.local.address":"0.0.0.0","ghostport.expected":false}"#;
+
+    #[test]
+    fn a_wide_table_has_more_and_a_pipe_has_everything() {
+        assert_eq!(
+            table(80).row(BIND, now()),
+            "2026-11-21 08:30:00 bind             2948/tcp  python3[4242]      0.0.0.0"
+        );
+        assert_eq!(
+            table(120).row(BIND, now()),
+            "2026-11-21 08:30:00   4m bind             2948/tcp  python3[4242] cron.service    \
+             0.0.0.0, not expected"
+        );
+        let long = BIND.replace("cron", &"c".repeat(200)).replace("0.0.0.0", &"f".repeat(100));
+        let row = EventTable::new(None, false).row(&long, now());
+        assert!(row.contains(&"f".repeat(100)), "{row}");
+        assert!(table(120).row(&long, now()).chars().count() <= 120);
+    }
+
+    #[test]
+    fn severities_are_coloured_where_colours_are_wanted() {
+        let row = EventTable::new(Some(80), true).row(BIND, now());
+        assert!(row.starts_with("\u{1b}[") && row.ends_with("\u{1b}[0m"), "{row:?}");
+        assert!(!table(80).row(BIND, now()).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let now = Timestamp::from_second(200_000).expect("a time");
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (3_700, "1h"), (199_999, "2d"), (-9, "0s")]
+        {
+            let then = Timestamp::from_second(200_000 - seconds).expect("a time");
+            assert_eq!(ago(then, now), text);
+        }
+    }
+
     #[test]
     fn control_characters_are_escaped() {
-        let row = row("{\"process.executable.name\":\"\\u001b[2Jx\"}");
+        let row = table(80).row("{\"process.executable.name\":\"\\u001b[2Jx\"}", now());
         assert!(row.contains("\\u{1b}[2Jx"), "{row:?}");
     }
 
@@ -175,14 +329,18 @@ mod tests {
             let event = serde_json::json!({
                 "process.executable.name": name, "process.pid": pid, "ghostport.reason": reason,
             });
-            let row = row(&event.to_string());
+            let row = table(80).row(&event.to_string(), now());
             prop_assert!(row.chars().count() <= 80, "{row}");
+            for width in [40, 99, 100, 101, 160, 200] {
+                let row = table(width).row(&event.to_string(), now());
+                prop_assert!(row.chars().count() <= width.max(80), "{width}: {row}");
+            }
             prop_assert!(!row.contains(char::is_control));
         }
 
         #[test]
         fn no_line_panics(line in ".{0,60}") {
-            let _ = row(&line);
+            let _ = table(80).row(&line, now());
         }
     }
 }

@@ -6,4 +6,5 @@ pub mod logging;
 pub mod message;
 pub mod output;
 pub(crate) mod page;
+pub(crate) mod width;
 pub(crate) mod wrap;

@@ -1,45 +1,101 @@
-//! A page of text for a terminal of 80 columns.
+//! A page of text, as wide as the terminal.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    io,
+};
 
 use anstyle::Style;
+use jiff::Timestamp;
 
-use super::{escape::escaped, wrap::wrap};
+use super::{
+    escape::escaped, event_table::ago, logging::colour_is_wanted, width::width, wrap::wrap,
+};
 
-/// Columns of a page.
+/// Columns of a page where the reader is no terminal. Text is wrapped there, and nothing is cut.
 pub(crate) const WIDTH: usize = 80;
+
+/// Columns beyond which lines of text are hard to read.
+const WIDEST: usize = 140;
+
+/// What a page is written for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paper {
+    in_colour: bool,
+    /// Columns of the terminal; `None` if it is none.
+    columns: Option<usize>,
+    /// The time of day, to say how long ago something was.
+    now: Option<Timestamp>,
+}
+
+impl Paper {
+    /// A terminal of 80 columns without colours.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { in_colour: false, columns: Some(WIDTH), now: None };
+
+    /// The same with colours.
+    #[cfg(test)]
+    pub(crate) const COLOURED: Self = Self { in_colour: true, ..Self::PLAIN };
+
+    /// For standard output, as it is.
+    pub(crate) fn stdout() -> Self {
+        let stdout = io::stdout();
+        let columns = width(&stdout).map(|columns| columns.min(WIDEST));
+        let in_colour = colour_is_wanted(&stdout);
+        Self { in_colour, columns, now: Some(Timestamp::now()) }
+    }
+
+    /// A time of day, with how long ago it was where that is known.
+    pub(crate) fn time(self, time: Timestamp) -> String {
+        match self.now {
+            Some(now) => format!("{time:.0} ({} ago)", ago(time, now)),
+            None => format!("{time:.0}"),
+        }
+    }
+}
 
 /// Text that grows line by line. Writing to it cannot fail.
 #[derive(Debug)]
 pub(crate) struct Page {
     text: String,
-    in_colour: bool,
+    paper: Paper,
 }
 
 impl Page {
     /// The text of a page that `write` fills.
-    pub(crate) fn written(in_colour: bool, write: impl FnOnce(&mut Self) -> fmt::Result) -> String {
-        let mut page = Self { text: String::new(), in_colour };
+    pub(crate) fn written(paper: Paper, write: impl FnOnce(&mut Self) -> fmt::Result) -> String {
+        let mut page = Self { text: String::new(), paper };
         // Writing to a string cannot fail.
         let _ = write(&mut page);
         page.text
     }
 
-    /// The text in a style, where the page is in colour.
-    pub(crate) fn styled(&self, style: Style, text: &str) -> String {
-        if self.in_colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    /// What it is written for.
+    pub(crate) const fn paper(&self) -> Paper {
+        self.paper
     }
 
-    /// A line, cut at the width of the page. Its text is escaped.
+    /// Columns at which text is wrapped.
+    pub(crate) fn width(&self) -> usize {
+        self.paper.columns.unwrap_or(WIDTH)
+    }
+
+    /// The text in a style, where the page is in colour.
+    pub(crate) fn styled(&self, style: Style, text: &str) -> String {
+        if self.paper.in_colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// A line, cut at the width of the terminal. Its text is escaped.
     pub(crate) fn cut_line(&mut self, indent: usize, text: &str) -> fmt::Result {
-        let line = format!("{:indent$}{}", "", fit(text, WIDTH - indent));
+        let room = self.paper.columns.map_or(usize::MAX, |columns| columns - indent);
+        let line = format!("{:indent$}{}", "", fit(text, room));
         writeln!(self.text, "{}", line.trim_end())
     }
 
     /// A head, and behind it a text that continues at the column `indent` of the next lines. The text
     /// is escaped, and as wide as if the head ended at `indent`.
     pub(crate) fn paragraph(&mut self, head: &str, indent: usize, text: &str) -> fmt::Result {
-        let mut lines = wrap(&escaped(text), WIDTH - indent).into_iter();
+        let mut lines = wrap(&escaped(text), self.width() - indent).into_iter();
         let first = format!("{head}{}", lines.next().unwrap_or_default());
         writeln!(self.text, "{}", first.trim_end())?;
         lines.try_for_each(|line| writeln!(self.text, "{:indent$}{line}", ""))
@@ -81,8 +137,27 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_cut_where_the_reader_is_no_terminal() {
+        let long = "x".repeat(200);
+        let in_pipe = Paper { columns: None, ..Paper::PLAIN };
+        let written = |paper| Page::written(paper, |page| page.cut_line(2, &long));
+        assert_eq!(written(in_pipe).trim_end().len(), 202);
+        assert_eq!(written(Paper::PLAIN).trim_end().chars().count(), WIDTH);
+        let wide = Paper { columns: Some(120), ..Paper::PLAIN };
+        assert_eq!(written(wide).trim_end().chars().count(), 120);
+    }
+
+    #[test]
+    fn times_say_how_long_ago_they_were() {
+        let time: Timestamp = "2026-11-21T08:30:00Z".parse().expect("a time");
+        let now = Some("2026-11-21T11:31:00Z".parse().expect("a time"));
+        assert_eq!(Paper { now, ..Paper::PLAIN }.time(time), "2026-11-21T08:30:00Z (3h ago)");
+        assert_eq!(Paper::PLAIN.time(time), "2026-11-21T08:30:00Z");
+    }
+
+    #[test]
     fn a_paragraph_continues_below_its_text() {
-        let text = Page::written(false, |page| {
+        let text = Page::written(Paper::PLAIN, |page| {
             page.paragraph("head: ", 6, &"word ".repeat(20))?;
             page.paragraph("empty: ", 7, "")
         });

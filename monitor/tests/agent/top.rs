@@ -1,7 +1,7 @@
 //! `ghostport top` on a real terminal.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Read as _, Write as _},
     net::{Ipv4Addr, UdpSocket},
     os::fd::OwnedFd,
@@ -19,6 +19,7 @@ use rustix::{
 };
 use testkit::{
     agent::{Agent, Config, finish, ghostport, stderr},
+    certificates::authority,
     eventually,
     world::{in_world, port},
 };
@@ -38,6 +39,11 @@ struct Session {
 
 impl Session {
     fn start() -> Self {
+        Self::start_with(&[], "xterm")
+    }
+
+    /// With these arguments, on a terminal of this kind.
+    fn start_with(arguments: &[&str], terminal_kind: &str) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal");
         let name = ptsname(&keyboard, Vec::new()).expect("a name");
@@ -46,7 +52,8 @@ impl Session {
         let before = tcgetattr(&terminal).expect("a terminal");
         let end = || Stdio::from(terminal.try_clone().expect("a descriptor"));
         let mut command = ghostport();
-        command.arg("top").stdin(end()).stdout(end()).stderr(end());
+        command.arg("top").args(arguments).env("TERM", terminal_kind);
+        command.stdin(end()).stdout(end()).stderr(end());
         let child = command.spawn().expect("spawned");
         let keyboard = File::from(keyboard);
         let said = Arc::<Mutex<String>>::default();
@@ -143,6 +150,60 @@ fn shows_changes_and_restores_the_terminal() {
 }
 
 #[test]
+fn shows_a_port_alone_filters_and_helps() {
+    in_world(|world| {
+        let _agent = Agent::start(world, &Config::new([port(0), port(1)]).on(&["lo"]));
+        let _socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port(0))).expect("bound");
+        let mut session = Session::start();
+        // What something unexpected holds is first, and selected.
+        session.await_redrawn("1 to look at");
+        session.press("\r");
+        session.await_text("LOOK CLOSER");
+        session.press("\u{1b}");
+        session.await_redrawn("Enter detail");
+        session.press("?");
+        session.await_text("Keys and signs");
+        session.press("?/");
+        session.await_text("Enter keeps it");
+        session.press(&format!("{}\r", port(1)));
+        session.await_redrawn(&format!("1 with \"{}\"", port(1)));
+        session.press("p");
+        session.await_redrawn("PAUSED");
+        session.press("q");
+        session.assert_ends_well();
+    });
+}
+
+#[test]
+fn asks_another_agent_over_tls_with_a_password() {
+    in_world(|world| {
+        authority(world, "ca", &["server"]);
+        let (web, password) = (world.path("web.yml"), world.path("password"));
+        fs::write(&web, "{}").expect("written");
+        fs::write(&password, "s3cret\n").expect("written");
+        let keys = format!("config_file: {}\n  details: authenticated", web.display());
+        let _agent = Agent::start(world, &Config::new([port(0)]).with_web_keys(&keys));
+        let hash = bcrypt::hash("s3cret", 4).expect("a hash");
+        let tls = "tls_server_config: {cert_file: server.crt, key_file: server.key}";
+        let new = world.path("web.new");
+        fs::write(&new, format!("{tls}\nbasic_auth_users: {{ops: {hash}}}\n")).expect("written");
+        fs::rename(new, &web).expect("renamed");
+        let (authorities, password) = (world.path("ca.crt"), password.display().to_string());
+        let authorities = authorities.display().to_string();
+        let url = ["--url", "https://127.0.0.1:10948", "--ca-file", &authorities];
+        let mut session = Session::start_with(&[&url[..], &["--user", "ops"]].concat(), "xterm");
+        let status = eventually("an end", || session.child.try_wait().expect("waited"));
+        assert_eq!(status.code(), Some(2));
+        session.await_text("wants a user and a password");
+        let with_password = ["--user", "ops", "--password-file", &password];
+        let mut session = Session::start_with(&[&url[..], &with_password].concat(), "xterm");
+        session.await_text(&port(0).to_string());
+        session.press("q");
+        session.assert_ends_well();
+    });
+}
+
+#[test]
 fn ends_on_a_signal_as_on_a_key() {
     in_world(|world| {
         let _agent = Agent::start(world, &Config::new([port(0)]));
@@ -166,5 +227,11 @@ fn reports_a_missing_agent_or_terminal() {
         assert_eq!(status.code(), Some(2));
         session.await_text("no agent answers");
         assert!(!session.said().contains(ENTERS));
+        let mut session = Session::start_with(&["--socket", "/run/elsewhere.sock"], "xterm");
+        eventually("an end", || session.child.try_wait().expect("waited"));
+        session.await_text("/run/elsewhere.sock");
+        let mut session = Session::start_with(&[], "dumb");
+        eventually("an end", || session.child.try_wait().expect("waited"));
+        session.await_text("TERM=dumb");
     });
 }

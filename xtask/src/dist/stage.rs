@@ -51,7 +51,7 @@ const COMPLETIONS: &[(&str, &str)] = &[
     ("zsh", "usr/share/zsh/vendor-completions/_ghostport"),
 ];
 
-const MANUAL: &str = "usr/share/man/man1";
+const MANUAL: &str = "usr/share/man";
 
 /// Puts everything into its place; returns the root. What the program says of itself is asked of one
 /// that was built for this machine.
@@ -83,7 +83,10 @@ fn write_manual(folder: &Path) -> Result<()> {
     let mut command = cargo();
     command.args(["run", "--quiet", "--package", "monitor", "--example", "manual", "--"]);
     output(command.arg(folder))?;
-    fs::read_dir(folder)?.try_for_each(|page| compress(&page?.path()))
+    for section in fs::read_dir(folder)? {
+        fs::read_dir(section?.path())?.try_for_each(|page| compress(&page?.path()))?;
+    }
+    Ok(())
 }
 
 /// Compresses a file as packages want manuals: without a name or a time in it.

@@ -9,7 +9,7 @@ mod report;
 mod tests;
 mod text;
 
-use std::{collections::BTreeMap, io, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use monitor_common::flow::Protocol;
@@ -27,8 +27,8 @@ use crate::{
     sockets::{self, ExpectedOwners, Extent},
     terminal::{
         escape::escaped,
-        logging,
         output::{self, CANNOT_LOOK, fail, print},
+        page::Paper,
     },
 };
 
@@ -57,7 +57,7 @@ pub async fn run(args: &CheckArgs) -> ExitCode {
     let page = if args.json {
         output::pretty_json(&report).unwrap_or_default()
     } else {
-        text::page(&report, logging::colour_is_wanted(&io::stdout()))
+        text::page(&report, Paper::stdout())
     };
     let printed = print(page);
     if printed == ExitCode::SUCCESS { report.outcome().into() } else { printed }

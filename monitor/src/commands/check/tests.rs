@@ -67,7 +67,7 @@ fn is_quiet_only_if_everything_was_seen() {
 fn a_quiet_port_is_not_called_free_where_not_everything_is_visible() {
     let hidden = Some(HiddenProcesses::MountOption);
     let report = report(vec![], Unseen { hidden, ..Unseen::default() });
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     assert!(page.contains("2947 gpsd: nothing that is visible to you holds it"), "{page}");
     let document = serde_json::to_value(&report).expect("a document");
     let reasons = document["not_visible"].as_array().expect("reasons");
@@ -128,7 +128,7 @@ fn a_client_that_has_the_port_by_chance_is_listed_and_does_not_count() {
     assert_eq!(report.outcome(), Outcome::Quiet);
     let document = serde_json::to_value(&report).expect("a document");
     assert_eq!(document["ports"][1]["sockets"][0]["began"], "peer", "{document:#}");
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     assert!(page.contains("2948 wap-push: nothing holds it or talks on it\n"), "{page}");
     assert!(page.contains("     accepted here: the client has this port by chance\n"), "{page}");
 }
@@ -143,7 +143,7 @@ fn sockets_that_only_the_agent_knows_are_reported() {
     let look = ScanResult { sockets: vec![], namespaces: 1, ..ScanResult::default() };
     let report = Report::new(&[2948], look, Beside::default(), BTreeMap::from([(2948, agent)]));
     assert_eq!(report.outcome(), Outcome::Found);
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     assert!(page.contains("the agent knows of 1") && !page.contains("nothing holds"), "{page}");
 }
 
@@ -165,7 +165,7 @@ fn counts_expected_owners_for_nothing_and_says_so() {
     let of = |expected| Socket { expected, ..udp_socket(2948) };
     let expected = report(vec![of(Some(true))], Unseen::default());
     assert_eq!(expected.outcome(), Outcome::Quiet);
-    let page = text::page(&expected, false);
+    let page = text::page(&expected, Paper::PLAIN);
     assert!(page.contains("2948 wap-push: 1 socket, expected\n"), "{page}");
     assert!(page.contains("     expected owner\n"), "{page}");
     let document = serde_json::to_value(&expected).expect("a document");
@@ -174,7 +174,7 @@ fn counts_expected_owners_for_nothing_and_says_so() {
     for other in [Some(false), None] {
         let both = report(vec![of(Some(true)), of(other)], Unseen::default());
         assert_eq!(both.outcome(), Outcome::Found);
-        let page = text::page(&both, false);
+        let page = text::page(&both, Paper::PLAIN);
         assert!(page.contains("2948 wap-push: 2 sockets\n"), "{page}");
         assert_eq!(page.matches("expected owner").count(), 1, "{page}");
     }
@@ -205,7 +205,8 @@ fn long_addresses_leave_room_for_the_namespace() {
     let mut socket = udp_socket(2948);
     (socket.entry.local, socket.netns_inode) = (address, Some(4_026_531_840));
     let look = ScanResult { sockets: vec![socket], namespaces: 2, ..ScanResult::default() };
-    let page = text::page(&Report::new(&[2948], look, Beside::default(), BTreeMap::new()), false);
+    let page =
+        text::page(&Report::new(&[2948], look, Beside::default(), BTreeMap::new()), Paper::PLAIN);
     assert!(page.contains("netns 4026531840"), "{page}");
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
 }
@@ -225,7 +226,7 @@ fn a_socket_that_looks_for_a_port_is_reported_and_a_capture_of_all_is_not() {
         BTreeMap::new(),
     );
     assert_eq!(report.outcome(), Outcome::Found);
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     let heading = "2948 wap-push: nothing holds it, and its packets are captured\n";
     assert!(page.starts_with(heading), "{page}");
     assert!(page.contains("  packet socket: only port 2948/udp"), "{page}");
@@ -234,7 +235,7 @@ fn a_socket_that_looks_for_a_port_is_reported_and_a_capture_of_all_is_not() {
     let report =
         Report::new(&[2947, 2948], look(Scope::Everything), Beside::default(), BTreeMap::new());
     assert_eq!(report.outcome(), Outcome::Quiet);
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     assert_eq!(page.matches("packet socket: everything").count(), 1, "{page}");
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
     let document = serde_json::to_value(&report).expect("a document");
@@ -253,7 +254,7 @@ fn connections_that_no_process_holds_take_few_lines() {
     let of_one_peer = (1..=2_368).map(|port| waiting([192, 0, 2, 1], port));
     let of_many_peers = (1..=20).map(|peer| waiting([198, 51, 100, peer], 1));
     let report = report(of_one_peer.chain(of_many_peers).collect(), Unseen::default());
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     assert!(page.contains("2948 wap-push: 2388 sockets\n"), "{page}");
     assert!(page.contains("→ 192.0.2.1, 2368 times\n"), "{page}");
     assert!(page.contains("  13 more connections that no process holds"), "{page}");
@@ -270,7 +271,7 @@ fn unknown_holders_are_not_reported_as_none() {
     let report = report(vec![hidden], Unseen { holders: 7, ..Unseen::default() });
     let document = serde_json::to_value(&report).expect("a document");
     assert_eq!(document["ports"][1]["sockets"][0].get("holders"), None, "{document}");
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     assert!(page.contains("its holder is not visible to you"), "{page}");
     assert!(!page.contains("no process"), "{page}");
 }
@@ -310,11 +311,11 @@ fn facts_of_the_agent_are_added() {
     });
     let report = report(vec![udp_socket(2948)], Unseen::default());
     assert_eq!(serde_json::to_value(&report).expect("a document"), document);
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     let facts = "     bound, not dormant, last packet 1970-01-01T00:00:00Z,\n     \
         last bind 1970-01-01T00:00:00Z, http over tcp (3 times)\n";
     assert!(page.contains(facts), "{page}");
-    assert!(!page.contains('\u{1b}') && text::page(&report, true).contains('\u{1b}'));
+    assert!(!page.contains('\u{1b}') && text::page(&report, Paper::COLOURED).contains('\u{1b}'));
 }
 
 #[test]
@@ -333,7 +334,7 @@ fn names_of_others_are_escaped() {
         port.port.service = Some(HOSTILE.to_owned());
         port.port.sockets = vec![serde_json::from_value(socket.clone()).expect("a socket")];
     }
-    let page = text::page(&report, false);
+    let page = text::page(&report, Paper::PLAIN);
     let is_raw =
         |character: char| character.is_control() && character != '\n' || character == '\u{202e}';
     assert!(!page.contains(is_raw), "{page:?}");

@@ -1,4 +1,4 @@
-//! The page for a terminal of 80 columns: one line for each socket, and below it lines for each of
+//! The page: one line for each socket, and below it lines for each of
 //! its holders.
 
 use std::{
@@ -19,7 +19,7 @@ use crate::{
     sockets::SocketScope,
     terminal::{
         escape::escaped,
-        page::{Page, WIDTH, fit},
+        page::{Page, Paper, fit},
         wrap::wrap,
     },
 };
@@ -31,8 +31,8 @@ const DETAILS: usize = 14;
 /// Rows of connections that no process holds: of more only the number is shown.
 const MOST_FREE: usize = 8;
 
-pub(super) fn page(report: &Report, in_colour: bool) -> String {
-    Page::written(in_colour, |page| Writer { page }.report(report))
+pub(super) fn page(report: &Report, paper: Paper) -> String {
+    Page::written(paper, |page| Writer { page }.report(report))
 }
 
 struct Writer<'a> {
@@ -81,10 +81,12 @@ impl Writer<'_> {
             (count, _) if report.is_quiet() => format!("{count} sockets, all expected"),
             (count, _) => format!("{count} sockets"),
         };
-        let style = if report.is_quiet() && !unseen {
-            AnsiColor::Green.on_default()
-        } else {
-            AnsiColor::Yellow.on_default().bold()
+        let is_unexpected = report.sockets().any(|socket| socket.expected == Some(false));
+        // Told apart by those who cannot tell red from green.
+        let style = match (report.is_quiet() && !unseen, is_unexpected) {
+            (true, _) => AnsiColor::Cyan.on_default(),
+            (false, true) => AnsiColor::Magenta.on_default().bold(),
+            (false, false) => AnsiColor::Yellow.on_default().bold(),
         };
         let name = report.port.service.as_deref().map(|name| format!(" {}", escaped(name)));
         let name = name.unwrap_or_default();
@@ -111,8 +113,9 @@ impl Writer<'_> {
 
     fn agent_facts(&mut self, port: &Port) -> fmt::Result {
         let dormant = port.dormant.map(|is| if is { "dormant" } else { "not dormant" });
+        let paper = self.page.paper();
         let time = |what: &str, time: Option<jiff::Timestamp>| {
-            time.map(|time| format!("{what} {time:.0}"))
+            time.map(|time| format!("{what} {}", paper.time(time)))
         };
         let verdicts = port.verdicts.iter().map(|verdict| {
             let times = if verdict.count == 1 {
@@ -130,7 +133,7 @@ impl Writer<'_> {
         ];
         let mut line = String::new();
         for fact in facts.into_iter().chain(verdicts).flatten() {
-            if INDENT + line.len() + 2 + fact.len() > WIDTH {
+            if INDENT + line.len() + 2 + fact.len() > self.page.width() {
                 self.line(INDENT, &format!("{line},"))?;
                 line.clear();
             }
@@ -166,7 +169,7 @@ impl Writer<'_> {
         let namespace = socket.netns_inode.filter(|_| with_namespace);
         let namespace = namespace.map(|inode| format!(" netns {inode}")).unwrap_or_default();
         let head = format!("{:<4} {state:<12} {}", socket.transport.name(), local);
-        let room = WIDTH - 2 - namespace.len();
+        let room = self.page.width() - 2 - namespace.len();
         // Two long addresses do not fit one line.
         let one_line = peer.as_ref().map(|peer| format!("{head} → {peer}"));
         match (one_line, peer) {
@@ -187,8 +190,10 @@ impl Writer<'_> {
         if socket.is_by_chance() {
             return self.line(INDENT, "accepted here: the client has this port by chance");
         }
-        if socket.expected == Some(true) {
-            self.line(INDENT, "expected owner")?;
+        match socket.expected {
+            Some(true) => self.line(INDENT, "expected owner")?,
+            Some(false) => self.line(INDENT, "its owner is not expected")?,
+            None => {}
         }
         // A connection is known by its ends.
         match socket.scope.filter(|_| socket.peer_address.is_none()) {
@@ -201,7 +206,7 @@ impl Writer<'_> {
     fn capture(&mut self, capture: &Capture, with_namespace: bool) -> fmt::Result {
         let namespace = capture.netns_inode.filter(|_| with_namespace);
         let namespace = namespace.map(|inode| format!(" netns {inode}")).unwrap_or_default();
-        let room = WIDTH - 2 - namespace.len();
+        let room = self.page.width() - 2 - namespace.len();
         let kind = capture.kind.name().replace('_', " ");
         let head = fit(&format!("{kind}: {}", capture.filter), room);
         self.line(2, format!("{head:<room$}{namespace}").trim_end())?;
@@ -211,7 +216,11 @@ impl Writer<'_> {
     fn sender(&mut self, port: u16, sender: &Sender) -> fmt::Result {
         self.line(
             2,
-            &format!("last sent over {}, at {:.0}, by", sender.target(port), sender.time),
+            &format!(
+                "last sent over {}, at {}, by",
+                sender.target(port),
+                self.page.paper().time(sender.time)
+            ),
         )?;
         match &sender.process {
             Some(process) => self.holder(process),
@@ -254,7 +263,7 @@ impl Writer<'_> {
 
     /// A sentence, which continues further to the right.
     fn sentence(&mut self, indent: usize, text: &str) -> fmt::Result {
-        let mut lines = wrap(text, WIDTH - INDENT).into_iter();
+        let mut lines = wrap(text, self.page.width() - INDENT).into_iter();
         self.line(indent, &lines.next().unwrap_or_default())?;
         lines.try_for_each(|line| self.line(INDENT, &line))
     }

@@ -17,7 +17,7 @@ mod report;
 mod runs;
 mod text;
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use self::report::Report;
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     terminal::{
         logging::{self, LogLevel},
         output::{self, CANNOT_LOOK, fail, print},
+        page::Paper,
     },
 };
 
@@ -43,7 +44,7 @@ pub async fn run(args: &DoctorArgs) -> ExitCode {
     let page = if args.json {
         output::pretty_json(&report).unwrap_or_default()
     } else {
-        text::page(&report, logging::colour_is_wanted(&io::stdout()))
+        text::page(&report, Paper::stdout())
     };
     print(page);
     report.health.into()

@@ -9,7 +9,10 @@ use super::{
     hooks::{HookReport, HookState},
     report::{Health, Report},
 };
-use crate::terminal::{escape::escaped, page::Page};
+use crate::terminal::{
+    escape::escaped,
+    page::{Page, Paper},
+};
 
 /// Indentation of explanations.
 const INDENT: &str = "      ";
@@ -27,8 +30,8 @@ enum Mark {
     Fatal,
 }
 
-pub(super) fn page(report: &Report, in_colour: bool) -> String {
-    Page::written(in_colour, |page| Writer { page }.report(report))
+pub(super) fn page(report: &Report, paper: Paper) -> String {
+    Page::written(paper, |page| Writer { page }.report(report))
 }
 
 struct Writer<'a> {

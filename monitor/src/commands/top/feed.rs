@@ -1,22 +1,29 @@
-//! Reads from the agent over its Unix socket: ports and counters periodically, events as they happen.
+//! Reads from an agent: ports and counters periodically, histories of the ports that are shown, events
+//! as they happen.
 
 use std::{collections::VecDeque, time::Duration};
 
 use anyhow::Result;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep},
 };
 
-use super::counts::{self, Counts};
+use super::{counts, model::Look};
 use crate::api::{
-    client::{self, Stream},
+    agent::AgentFacts,
+    client::Stream,
     event::Events,
-    port::Port,
+    history::History,
+    server::Server,
+    talker::{PortTalkers, Talkers},
 };
 
 /// Time between two requests for ports and counters.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// The same for histories, of which each has some kilobytes.
+const HISTORY_PERIOD: Duration = Duration::from_secs(10);
 
 /// With tens of thousands of ports an answer takes long. The time between two requests is at least
 /// this many times as long, so that the agent is not kept busy.
@@ -28,33 +35,42 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Size limit of one event, bytes. Events have some thousand.
 const MAX_EVENT: usize = 1 << 20;
 
-/// Message for a missing agent.
-pub(super) const NO_AGENT: &str = "no agent answers at /run/ghostport/api.sock: `ghostport run` \
-                                   starts one, and asking takes its user or group, or root";
-
 /// What the feed delivers.
 #[derive(Debug)]
 pub(super) enum News {
-    Look(Vec<Port>, Counts),
+    Look(Box<Look>),
+    History(History),
+    Talkers(Vec<PortTalkers>),
     /// One line of JSON.
     Event(String),
     Trouble(String),
 }
 
+/// Message for a missing agent.
+pub(super) fn no_agent(server: &Server) -> String {
+    format!(
+        "no agent answers at {}: `ghostport run` starts one, and asking takes its user or group, or \
+         root",
+        server.name()
+    )
+}
+
 /// The ports and their counters; `None` where no agent runs, or none that this user may ask.
-pub(super) async fn ask() -> Result<Option<(Vec<Port>, Counts)>> {
-    let Some(ports) = client::ports().await? else { return Ok(None) };
-    let metrics = client::ask_text("/metrics").await?;
-    Ok(metrics.map(|text| (ports, counts::parse(&text))))
+pub(super) async fn ask(server: &Server) -> Result<Option<Look>> {
+    let Some(ports) = server.ports().await? else { return Ok(None) };
+    let Some(text) = server.ask_text("/metrics").await? else { return Ok(None) };
+    // An agent of an earlier version has no such route.
+    let agent = server.ask::<AgentFacts>("/api/v1/agent").await.ok().flatten();
+    Ok(Some(Look { ports, counts: counts::parse(&text), agent }))
 }
 
 /// Delivers ports and counters until the receiver is dropped.
-pub(super) async fn poll(news: mpsc::Sender<News>) {
+pub(super) async fn poll(server: Server, news: mpsc::Sender<News>) {
     loop {
         let began = Instant::now();
-        let found = match ask().await {
-            Ok(Some((ports, counts))) => News::Look(ports, counts),
-            Ok(None) => News::Trouble(NO_AGENT.to_owned()),
+        let found = match ask(&server).await {
+            Ok(Some(look)) => News::Look(Box::new(look)),
+            Ok(None) => News::Trouble(no_agent(&server)),
             Err(error) => News::Trouble(format!("{error:#}")),
         };
         let pause = PERIOD.max(began.elapsed() * PAUSE_FACTOR);
@@ -65,13 +81,39 @@ pub(super) async fn poll(news: mpsc::Sender<News>) {
     }
 }
 
+/// Delivers the histories of the ports that are `wanted`, and the talkers, until the receiver is
+/// dropped.
+pub(super) async fn look_back(
+    server: Server,
+    mut wanted: watch::Receiver<Vec<u16>>,
+    news: mpsc::Sender<News>,
+) {
+    while !news.is_closed() {
+        let ports = wanted.borrow_and_update().clone();
+        for port in ports {
+            let path = format!("/api/v1/ports/{port}/history");
+            // A missing one is asked for again.
+            if let Ok(Some(history)) = server.ask::<History>(&path).await {
+                let _ = news.send(News::History(history)).await;
+            }
+        }
+        if let Ok(Some(talkers)) = server.ask::<Talkers>("/api/v1/talkers?limit=8").await {
+            let _ = news.send(News::Talkers(talkers.ports)).await;
+        }
+        tokio::select! {
+            () = sleep(HISTORY_PERIOD) => {}
+            changed = wanted.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
 /// Delivers the last stored events, and then those that happen.
-pub(super) async fn follow(news: mpsc::Sender<News>) {
+pub(super) async fn follow(server: Server, news: mpsc::Sender<News>) {
     let mut seen = SeenEvents::default();
     while !news.is_closed() {
         // The stream is opened first: an event of that moment is in both, and delivered once.
-        if let Ok(Some(stream)) = client::open("/api/v1/events/stream").await {
-            for event in history().await {
+        if let Ok(Some(stream)) = server.open("/api/v1/events/stream").await {
+            for event in stored(&server).await {
                 seen.deliver(event, &news).await;
             }
             deliver_stream(stream, &news, &mut seen).await;
@@ -81,8 +123,8 @@ pub(super) async fn follow(news: mpsc::Sender<News>) {
 }
 
 /// The events that were stored last; none where the agent has no store.
-async fn history() -> Vec<String> {
-    let answer = client::ask::<Events>("/api/v1/events?limit=200").await;
+async fn stored(server: &Server) -> Vec<String> {
+    let answer = server.ask::<Events>("/api/v1/events?limit=200").await;
     let events = answer.ok().flatten().map(|answer| answer.events).unwrap_or_default();
     events.into_iter().map(|event| event.get().to_owned()).collect()
 }

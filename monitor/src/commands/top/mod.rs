@@ -2,14 +2,22 @@
 //!
 //! `feed` asks the agent, `model` is the state (no I/O), `view` draws it, `screen` is the terminal.
 
+mod columns;
+mod command;
 mod counts;
+mod detail;
+mod events;
 mod feed;
 mod holders;
 mod model;
 mod screen;
+mod sort;
+mod sparkline;
+mod theme;
 mod view;
 
 use std::{
+    env,
     io::{self, IsTerminal as _},
     process::ExitCode,
     time::Instant,
@@ -18,55 +26,93 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 
 use self::{feed::News, model::Model, screen::Screen};
-use crate::terminal::{
-    logging,
-    output::{CANNOT_LOOK, fail},
+use crate::{
+    api::server::Server,
+    cli::TopArgs,
+    terminal::{
+        logging,
+        output::{CANNOT_LOOK, fail},
+    },
 };
 
 /// Deliveries of the feed that wait to be drawn.
 const CAPACITY: usize = 1024;
 
+/// Ports whose hour is asked for.
+const MOST_HISTORIES: usize = 16;
+
 /// Draws until a key or a signal ends it.
-pub async fn run() -> ExitCode {
-    match show().await {
+pub async fn run(args: &TopArgs) -> ExitCode {
+    match show(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(CANNOT_LOOK, &error),
     }
 }
 
-async fn show() -> Result<()> {
+async fn show(args: &TopArgs) -> Result<()> {
     ensure!(
         io::stdin().is_terminal() && io::stdout().is_terminal(),
         "top draws on a terminal: `ghostport check` and `ghostport events` print"
     );
-    let (ports, counts) = feed::ask().await?.context(feed::NO_AGENT)?;
+    ensure!(
+        env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        "top cannot draw on this terminal (TERM=dumb): `ghostport check` and `ghostport events \
+         --follow` print"
+    );
+    let server = args.server()?;
+    let look = feed::ask(&server).await?.with_context(|| feed::no_agent(&server))?;
     let mut signals = Signals::install()?;
     let began = Instant::now();
     let mut model = Model::default();
-    model.look(ports, counts, began.elapsed());
-    let (sender, mut news) = mpsc::channel(CAPACITY);
-    tokio::spawn(feed::poll(sender.clone()));
-    tokio::spawn(feed::follow(sender));
+    model.look(look, began.elapsed());
+    let (wanted, news) = start_feed(&server, &model);
+    draw_until_the_end(&mut model, news, &wanted, &mut signals, began).await
+}
+
+/// Starts the tasks that ask; returns what they deliver, and how they learn of wanted histories.
+fn start_feed(server: &Server, model: &Model) -> (watch::Sender<Vec<u16>>, mpsc::Receiver<News>) {
+    let (sender, news) = mpsc::channel(CAPACITY);
+    let (wanted, watched) = watch::channel(model.wanted_histories(MOST_HISTORIES));
+    tokio::spawn(feed::poll(server.clone(), sender.clone()));
+    tokio::spawn(feed::look_back(server.clone(), watched, sender.clone()));
+    tokio::spawn(feed::follow(server.clone(), sender));
+    (wanted, news)
+}
+
+async fn draw_until_the_end(
+    model: &mut Model,
+    mut news: mpsc::Receiver<News>,
+    wanted: &watch::Sender<Vec<u16>>,
+    signals: &mut Signals,
+    began: Instant,
+) -> Result<()> {
     let mut screen = Screen::open(logging::colour_is_wanted(&io::stdout()))?;
     let mut inputs = screen::inputs()?;
     loop {
-        screen.draw(&model).context("cannot draw")?;
+        screen.draw(model).context("cannot draw")?;
         tokio::select! {
             Some(one) = news.recv() => {
-                apply(&mut model, one, began);
+                apply(model, one, began);
                 // A burst is drawn once.
                 while let Ok(more) = news.try_recv() {
-                    apply(&mut model, more, began);
+                    apply(model, more, began);
                 }
             }
             Some(input) = inputs.recv() => {
                 if input.is_some_and(|command| !model.handle(command)) {
                     return Ok(());
                 }
+                let now_wanted = model.wanted_histories(MOST_HISTORIES);
+                // A port without a history is asked for at once; the others every ten seconds.
+                let is_new = now_wanted.iter().any(|port| !model.histories.contains_key(port));
+                wanted.send_if_modified(|ports| {
+                    *ports = now_wanted;
+                    is_new
+                });
             }
             () = signals.next() => return Ok(()),
         }
@@ -75,7 +121,9 @@ async fn show() -> Result<()> {
 
 fn apply(model: &mut Model, news: News, began: Instant) {
     match news {
-        News::Look(ports, counts) => model.look(ports, counts, began.elapsed()),
+        News::Look(look) => model.look(*look, began.elapsed()),
+        News::History(history) => model.add_history(history),
+        News::Talkers(talkers) => model.talkers = talkers,
         News::Event(event) => model.add_event(&event),
         News::Trouble(why) => model.trouble = Some(why),
     }

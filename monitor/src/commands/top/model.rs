@@ -1,59 +1,19 @@
 //! What is shown, and how keys and deliveries change it. No I/O and no clock.
 
-use std::{cmp::Reverse, collections::VecDeque, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
+use super::{
+    command::{Command, letter_command},
+    counts::{Count, Counts, Flow},
+    events::Events,
+    sort::Sort,
+};
+use crate::api::{
+    agent::AgentFacts, alarm::Alarm, history::History, port::Port, talker::PortTalkers,
+};
 
-use super::counts::{Count, Counts, Flow};
-use crate::{api::port::Port, config::quantity, terminal::event_table};
-
-/// Events that are kept: more than any terminal has lines.
-const MAX_EVENTS: usize = 500;
-
-/// By what the ports are sorted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Sort {
-    #[default]
-    Port,
-    State,
-    LastPacket,
-    Packets,
-    Bytes,
-    Attempts,
-}
-
-impl Sort {
-    const ALL: [Self; 6] =
-        [Self::Port, Self::State, Self::LastPacket, Self::Packets, Self::Bytes, Self::Attempts];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Port => "port",
-            Self::State => "state",
-            Self::LastPacket => "last packet",
-            Self::Packets => "packets",
-            Self::Bytes => "bytes",
-            Self::Attempts => "attempts",
-        }
-    }
-
-    fn next(self) -> Self {
-        let index = Self::ALL.iter().position(|sort| *sort == self).unwrap_or(0);
-        Self::ALL[(index + 1) % Self::ALL.len()]
-    }
-}
-
-/// What a key asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command {
-    Quit,
-    /// So many rows down, or up.
-    Move(isize),
-    First,
-    Last,
-    Sort,
-    Reverse,
-}
+/// Hours that are kept.
+const MAX_HISTORIES: usize = 64;
 
 /// One port with its counters and rates.
 #[derive(Clone, Debug)]
@@ -64,23 +24,74 @@ pub(super) struct Row {
     pub(super) rate: Option<Count>,
 }
 
+/// What the keys move in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Focus {
+    #[default]
+    Ports,
+    Events,
+}
+
+/// An answer about all ports.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    pub(super) ports: Vec<Port>,
+    pub(super) counts: Counts,
+    pub(super) agent: Option<AgentFacts>,
+}
+
+/// Where things were drawn last, for the mouse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Row of the screen with the first port, and the index of that port.
+    pub(super) first_port: (u16, usize),
+    /// Rows of the screen with the first port, and behind the last one.
+    pub(super) ports: (u16, u16),
+    /// Likewise of the events.
+    pub(super) events: (u16, u16),
+}
+
 /// Everything that is shown.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) rows: Vec<Row>,
+    /// Index among the rows that the filter leaves.
     pub(super) selected: usize,
     pub(super) sort: Sort,
     pub(super) reversed: bool,
-    /// Newest last, each a line of the table that `ghostport events` prints.
-    pub(super) events: VecDeque<String>,
+    /// Ports must contain it: in number, service, state or holders.
+    pub(super) filter: String,
+    /// Whether the filter is being entered.
+    pub(super) is_filtering: bool,
+    pub(super) is_paused: bool,
+    pub(super) shows_help: bool,
+    /// The port that is shown alone.
+    pub(super) detail: Option<u16>,
+    /// Lines of the detail above the window.
+    pub(super) detail_scroll: usize,
+    pub(super) focus: Focus,
+    pub(super) events: Events,
+    /// Events below the window.
+    pub(super) events_scroll: usize,
+    pub(super) histories: BTreeMap<u16, History>,
+    pub(super) talkers: Vec<PortTalkers>,
+    pub(super) agent: Option<AgentFacts>,
     /// Why the data is not current.
     pub(super) trouble: Option<String>,
+    pub(super) places: Places,
     counted: Option<(Duration, Counts)>,
+    /// What arrived while the picture was stopped.
+    waiting: Option<(Look, Duration)>,
 }
 
 impl Model {
-    /// The ports and their counters as they were at `at`, from any beginning.
-    pub(super) fn look(&mut self, ports: Vec<Port>, counts: Counts, at: Duration) {
+    /// An answer about the ports as they were at `at`, from any beginning.
+    pub(super) fn look(&mut self, look: Look, at: Duration) {
+        if self.is_paused {
+            self.waiting = Some((look, at));
+            return;
+        }
+        let Look { ports, counts, agent } = look;
         let before = self.counted.take();
         let row = |port: Port| {
             let number = port.port;
@@ -91,29 +102,49 @@ impl Model {
             });
             Row { port, count, rate }
         };
-        let kept = self.selected_port();
+        let kept = self.kept_port();
         self.rows = ports.into_iter().map(row).collect();
         self.counted = Some((at, counts));
+        self.agent = agent;
         self.trouble = None;
         self.arrange(kept);
     }
 
     /// An event as one line of JSON.
     pub(super) fn add_event(&mut self, event: &str) {
-        self.events.push_back(event_table::row(event));
-        while self.events.len() > MAX_EVENTS {
-            self.events.pop_front();
+        let before = self.events.len();
+        self.events.add(event);
+        // What is read stays where it is.
+        if self.events_scroll > 0 && self.events.len() > before {
+            self.events_scroll += 1;
         }
     }
 
-    /// Handles a key. `false` if it ends the program.
+    /// The hour of a port. Those of ports that are no longer looked at make room.
+    pub(super) fn add_history(&mut self, history: History) {
+        self.histories.insert(history.port, history);
+        if self.histories.len() > MAX_HISTORIES {
+            let wanted = self.wanted_histories(MAX_HISTORIES);
+            self.histories.retain(|port, _| wanted.contains(port));
+        }
+    }
+
+    /// Handles a key or the mouse. `false` if it ends the program.
     pub(super) fn handle(&mut self, command: Command) -> bool {
-        let last = self.rows.len().saturating_sub(1);
+        if command == Command::Quit {
+            return false;
+        }
+        if self.is_filtering {
+            self.edit_filter(command);
+            return true;
+        }
         match command {
-            Command::Quit => return false,
-            Command::Move(by) => self.selected = self.selected.saturating_add_signed(by).min(last),
-            Command::First => self.selected = 0,
-            Command::Last => self.selected = last,
+            Command::Back => return self.go_back(),
+            Command::Help => self.shows_help = !self.shows_help,
+            Command::Pause => self.pause(),
+            Command::Move(by) => self.go(by),
+            Command::First => self.go(isize::MIN / 2),
+            Command::Last => self.go(isize::MAX / 2),
             Command::Sort | Command::Reverse => {
                 if command == Command::Sort {
                     self.sort = self.sort.next();
@@ -123,56 +154,174 @@ impl Model {
                 let kept = self.selected_port();
                 self.arrange(kept);
             }
+            Command::Enter => {
+                self.detail = self.selected_port();
+                self.detail_scroll = 0;
+            }
+            Command::Switch => {
+                self.focus = match self.focus {
+                    Focus::Ports => Focus::Events,
+                    Focus::Events => Focus::Ports,
+                }
+            }
+            Command::Filter => self.is_filtering = self.detail.is_none(),
+            Command::Click(_, row) => self.click(row),
+            Command::Type(letter) => {
+                return letter_command(letter).is_none_or(|command| self.handle(command));
+            }
+            Command::Erase | Command::Quit => {}
         }
         true
     }
 
-    /// The row that is selected.
-    pub(super) fn selection(&self) -> Option<&Row> {
-        self.rows.get(self.selected)
+    fn go_back(&mut self) -> bool {
+        if self.shows_help {
+            self.shows_help = false;
+        } else if self.detail.is_some() {
+            self.detail = None;
+        } else if !self.filter.is_empty() {
+            self.change_filter(String::clear);
+        } else {
+            return false;
+        }
+        true
     }
 
-    /// How many ports are awake, and how many have sockets.
-    pub(super) fn summary(&self) -> (usize, usize) {
-        let awake = self.rows.iter().filter(|row| row.port.dormant == Some(false)).count();
-        (awake, self.rows.iter().filter(|row| !row.port.sockets.is_empty()).count())
+    fn edit_filter(&mut self, command: Command) {
+        match command {
+            Command::Type(character) => self.change_filter(|filter| filter.push(character)),
+            Command::Erase => self.change_filter(|filter| {
+                filter.pop();
+            }),
+            Command::Back => {
+                self.change_filter(String::clear);
+                self.is_filtering = false;
+            }
+            Command::Enter => self.is_filtering = false,
+            Command::Move(by) => self.go(by),
+            _ => {}
+        }
+    }
+
+    fn change_filter(&mut self, change: impl FnOnce(&mut String)) {
+        let kept = self.selected_port();
+        change(&mut self.filter);
+        self.select(kept);
+    }
+
+    fn pause(&mut self) {
+        self.is_paused = !self.is_paused;
+        if let Some((look, at)) = self.waiting.take().filter(|_| !self.is_paused) {
+            self.look(look, at);
+        }
+    }
+
+    fn go(&mut self, by: isize) {
+        if self.detail.is_some() {
+            // The view knows how much there is below.
+            self.detail_scroll = self.detail_scroll.saturating_add_signed(by).min(10_000);
+        } else if self.focus == Focus::Events {
+            // Up leads to older events.
+            let most = self.events.len().saturating_sub(1);
+            self.events_scroll = self.events_scroll.saturating_add_signed(-by).min(most);
+        } else {
+            let last = self.shown().count().saturating_sub(1);
+            self.selected = self.selected.saturating_add_signed(by).min(last);
+        }
+    }
+
+    /// Selects the port at a row of the screen; the selected one is shown alone.
+    fn click(&mut self, row: u16) {
+        let Places { first_port: (top, first), ports, events } = self.places;
+        if self.detail.is_some() || self.shows_help {
+            return;
+        }
+        if (events.0..events.1).contains(&row) {
+            self.focus = Focus::Events;
+        }
+        if !(ports.0..ports.1).contains(&row) {
+            return;
+        }
+        self.focus = Focus::Ports;
+        let index = first + usize::from(row - top);
+        if index == self.selected {
+            self.handle(Command::Enter);
+        } else if index < self.shown().count() {
+            self.selected = index;
+        }
+    }
+
+    /// The rows that the filter leaves.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Row> {
+        let wanted = self.filter.to_lowercase();
+        self.rows.iter().filter(move |row| wanted.is_empty() || row.contains(&wanted))
+    }
+
+    /// The row that is selected.
+    pub(super) fn selection(&self) -> Option<&Row> {
+        self.shown().nth(self.selected)
+    }
+
+    /// The row of the port that is shown alone.
+    pub(super) fn detail_row(&self) -> Option<&Row> {
+        let number = self.detail?;
+        self.rows.iter().find(|row| row.port.port == number)
+    }
+
+    /// How many ports are awake, how many have sockets, and how many need a look at once.
+    pub(super) fn summary(&self) -> (usize, usize, usize) {
+        let count = |is: fn(&Row) -> bool| self.rows.iter().filter(|row| is(row)).count();
+        (
+            count(|row| row.port.dormant == Some(false)),
+            count(|row| !row.port.sockets.is_empty()),
+            count(|row| row.port.alarm() == Alarm::Critical),
+        )
+    }
+
+    /// The ports whose hour is wanted: the first ones, and what is shown alone.
+    pub(super) fn wanted_histories(&self, most: usize) -> Vec<u16> {
+        let shown = self.shown().map(|row| row.port.port);
+        let selected = self.selected_port();
+        self.detail.into_iter().chain(selected).chain(shown).take(most).collect()
     }
 
     fn selected_port(&self) -> Option<u16> {
         self.selection().map(|row| row.port.port)
     }
 
+    /// The port that stays selected when others come: none while the first row is selected, which is
+    /// then the first one afterwards.
+    fn kept_port(&self) -> Option<u16> {
+        self.selected_port().filter(|_| self.selected > 0)
+    }
+
     /// Sorts, and keeps the selection on its port.
     fn arrange(&mut self, kept: Option<u16>) {
-        // The highest values come first, equal ones by port.
-        let flow = |row: &Row| row.rate.unwrap_or_default();
-        let most = |value: f64| Reverse(value.max(0.0).to_bits());
-        match self.sort {
-            Sort::Port => self.rows.sort_by_key(|row| row.port.port),
-            Sort::State => {
-                self.rows.sort_by_key(|row| (Reverse(row.port.state), row.port.port));
-            }
-            Sort::LastPacket => {
-                let key = |row: &Row| (Reverse(row.port.last_packet), row.port.port);
-                self.rows.sort_by_key(key);
-            }
-            Sort::Packets => self.rows.sort_by_key(|row| {
-                let rate = flow(row);
-                (most(rate.ingress.packets + rate.egress.packets), row.port.port)
-            }),
-            Sort::Bytes => self.rows.sort_by_key(|row| {
-                let rate = flow(row);
-                (most(rate.ingress.bytes + rate.egress.bytes), row.port.port)
-            }),
-            Sort::Attempts => {
-                self.rows.sort_by_key(|row| (most(row.count.attempts), row.port.port));
-            }
-        }
+        self.sort.arrange(&mut self.rows);
         if self.reversed {
             self.rows.reverse();
         }
-        let at = self.rows.iter().position(|row| Some(row.port.port) == kept);
-        self.selected = at.unwrap_or(self.selected).min(self.rows.len().saturating_sub(1));
+        self.select(kept);
+    }
+
+    fn select(&mut self, kept: Option<u16>) {
+        let at = self.shown().position(|row| Some(row.port.port) == kept);
+        let last = self.shown().count().saturating_sub(1);
+        self.selected = at.unwrap_or(self.selected).min(last);
+    }
+}
+
+impl Row {
+    /// Whether a text, which is in lower case, is in what is shown of the port.
+    fn contains(&self, wanted: &str) -> bool {
+        let port = &self.port;
+        let state = port.state.unwrap_or_default().name();
+        let service = port.service.clone().unwrap_or_default().to_lowercase();
+        let number = port.port.to_string();
+        number.contains(wanted)
+            || state.contains(wanted)
+            || service.contains(wanted)
+            || super::holders::names(port).to_lowercase().contains(wanted)
     }
 }
 
@@ -213,13 +362,6 @@ pub(super) fn short(number: f64) -> String {
     format!("{value:.0}{}", UNITS[unit])
 }
 
-/// How long ago `then` was, in its largest unit.
-pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
-    let seconds = now.as_second().saturating_sub(then.as_second()).max(0).unsigned_abs();
-    let unit = [86_400, 3_600, 60, 1].into_iter().find(|unit| seconds >= *unit).unwrap_or(1);
-    quantity::format_duration(Duration::from_secs(seconds / unit * unit))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use serde_json::{Value, json};
@@ -258,6 +400,10 @@ pub(super) mod tests {
         numbers.iter().map(|(port, packets)| (*port, count(*packets))).collect()
     }
 
+    pub(in crate::commands::top) fn look(ports: Vec<Port>, counts: Counts) -> Look {
+        Look { ports, counts, agent: None }
+    }
+
     fn numbers(model: &Model) -> Vec<u16> {
         model.rows.iter().map(|row| row.port.port).collect()
     }
@@ -269,22 +415,22 @@ pub(super) mod tests {
     #[test]
     fn rates_are_per_second_between_two_looks() {
         let mut model = Model::default();
-        model.look(quiet(&[7]), counts(&[(7, 100.0)]), Duration::from_secs(10));
+        model.look(look(quiet(&[7]), counts(&[(7, 100.0)])), Duration::from_secs(10));
         assert_eq!(model.rows[0].rate, None, "one look says nothing of a rate");
-        model.look(quiet(&[7]), counts(&[(7, 150.0)]), Duration::from_secs(12));
+        model.look(look(quiet(&[7]), counts(&[(7, 150.0)])), Duration::from_secs(12));
         let rate = model.rows[0].rate.expect("two looks");
         assert_eq!((rate.ingress.packets, rate.ingress.bytes), (25.0, 1500.0));
         // Another agent has counted three since it began.
-        model.look(quiet(&[7]), counts(&[(7, 3.0)]), Duration::from_secs(13));
+        model.look(look(quiet(&[7]), counts(&[(7, 3.0)])), Duration::from_secs(13));
         assert_eq!(model.rows[0].rate.expect("a rate").ingress.packets, 3.0);
     }
 
     #[test]
     fn the_selection_stays_on_its_port() {
         let mut model = Model::default();
-        model.look(quiet(&[1, 2, 3]), Counts::new(), Duration::ZERO);
+        model.look(look(quiet(&[1, 2, 3]), Counts::new()), Duration::ZERO);
         assert!(model.handle(Command::Move(2)));
-        model.look(quiet(&[3, 4, 5, 6]), Counts::new(), Duration::from_secs(1));
+        model.look(look(quiet(&[3, 4, 5, 6]), Counts::new()), Duration::from_secs(1));
         assert_eq!(model.selected_port(), Some(3));
         model.handle(Command::Reverse);
         assert_eq!((numbers(&model), model.selected_port()), (vec![6, 5, 4, 3], Some(3)));
@@ -292,7 +438,7 @@ pub(super) mod tests {
         assert_eq!(model.selected, 0);
         model.handle(Command::Last);
         assert_eq!(model.selected, 3);
-        model.look(Vec::new(), Counts::new(), Duration::from_secs(2));
+        model.look(look(Vec::new(), Counts::new()), Duration::from_secs(2));
         assert!(model.selection().is_none() && model.handle(Command::Move(1)));
         assert!(!model.handle(Command::Quit));
     }
@@ -301,28 +447,90 @@ pub(super) mod tests {
     fn every_order_begins_with_the_highest_value() {
         let mut model = Model::default();
         let ports = || vec![port(1, "quiet", &[]), port(2, "bound", &[])];
-        model.look(ports(), counts(&[(1, 0.0), (2, 0.0)]), Duration::ZERO);
-        model.look(ports(), counts(&[(1, 1.0), (2, 9.0)]), Duration::from_secs(1));
+        model.look(look(ports(), counts(&[(1, 0.0), (2, 0.0)])), Duration::ZERO);
+        model.look(look(ports(), counts(&[(1, 1.0), (2, 9.0)])), Duration::from_secs(1));
         let mut seen = Vec::new();
         while seen.last() != Some(&Sort::Attempts) {
-            model.handle(Command::Sort);
-            assert_eq!(numbers(&model), [2, 1], "{:?}", model.sort);
+            let expected = if model.sort == Sort::Port { [1, 2] } else { [2, 1] };
+            assert_eq!(numbers(&model), expected, "{:?}", model.sort);
             seen.push(model.sort);
+            model.handle(Command::Sort);
         }
-        model.handle(Command::Sort);
-        assert_eq!((model.sort, numbers(&model)), (Sort::Port, vec![1, 2]));
+        assert_eq!((seen[0], model.sort), (Sort::Alarm, Sort::Alarm), "all orders in turn");
     }
 
     #[test]
-    fn the_number_of_events_is_limited() {
+    fn what_is_most_alarming_comes_first_and_stays_selected() {
         let mut model = Model::default();
-        for number in 0..2 * MAX_EVENTS {
-            model.add_event(
-                &json!({ "event.name": "ghostport.bind", "process.pid": number }).to_string(),
-            );
+        model.look(look(quiet(&[1, 2]), Counts::new()), Duration::ZERO);
+        assert_eq!(model.selected_port(), Some(1));
+        let ports = vec![port(1, "quiet", &[]), port(2, "probed", &[]), port(3, "bound", &[])];
+        model.look(look(ports, Counts::new()), Duration::from_secs(1));
+        assert_eq!((numbers(&model), model.selected_port()), (vec![3, 2, 1], Some(3)));
+    }
+
+    #[test]
+    fn a_filter_leaves_ports_that_contain_it() {
+        let mut model = Model::default();
+        let bound = port(2948, "bound", &[json!({ "holders": [{ "pid": 7, "name": "Kannel" }] })]);
+        let ports = vec![bound, port(2949, "probed", &[]), port(80, "quiet", &[])];
+        model.look(look(ports, Counts::new()), Duration::ZERO);
+        let filtered =
+            |model: &Model| -> Vec<u16> { model.shown().map(|row| row.port.port).collect() };
+        for (filter, expected) in
+            [("294", vec![2948, 2949]), ("kann", vec![2948]), ("prob", vec![2949]), ("x", vec![])]
+        {
+            model.handle(Command::Filter);
+            for character in filter.chars() {
+                assert!(model.handle(Command::Type(character)));
+            }
+            assert_eq!(filtered(&model), expected, "{filter}");
+            model.handle(Command::Enter);
+            assert!(model.detail.is_none() && model.handle(Command::Back), "it ends the filter");
+            assert_eq!(filtered(&model).len(), 3);
         }
-        assert_eq!(model.events.len(), MAX_EVENTS);
-        assert!(model.events.back().is_some_and(|line| line.contains("999")));
+        assert!(!model.handle(Command::Back), "nothing is left to leave but the program");
+    }
+
+    #[test]
+    fn a_stopped_picture_goes_on_with_the_latest() {
+        let mut model = Model::default();
+        model.look(look(quiet(&[1]), Counts::new()), Duration::ZERO);
+        model.handle(Command::Pause);
+        model.look(look(quiet(&[1, 2]), Counts::new()), Duration::from_secs(1));
+        model.look(look(quiet(&[1, 2, 3]), Counts::new()), Duration::from_secs(2));
+        assert_eq!(numbers(&model), [1]);
+        model.handle(Command::Pause);
+        assert_eq!(numbers(&model), [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_mouse_selects_a_port_and_then_opens_it() {
+        let mut model = Model::default();
+        model.look(look(quiet(&[1, 2, 3]), Counts::new()), Duration::ZERO);
+        model.places = Places { first_port: (3, 0), ports: (3, 6), events: (8, 12) };
+        model.handle(Command::Click(5, 4));
+        assert_eq!((model.selected_port(), model.detail), (Some(2), None));
+        model.handle(Command::Click(5, 4));
+        assert_eq!(model.detail, Some(2));
+        model.handle(Command::Back);
+        model.handle(Command::Click(5, 9));
+        assert_eq!((model.focus, model.selected_port()), (Focus::Events, Some(2)));
+    }
+
+    #[test]
+    fn events_scroll_and_stay_where_they_are_read() {
+        let mut model = Model::default();
+        let event =
+            |pid: u32| json!({ "event.name": "ghostport.bind", "process.pid": pid }).to_string();
+        (0..20).for_each(|pid| model.add_event(&event(pid)));
+        model.handle(Command::Switch);
+        model.handle(Command::Move(-5));
+        assert_eq!(model.events_scroll, 5);
+        model.add_event(&event(20));
+        assert_eq!(model.events_scroll, 6);
+        model.handle(Command::Last);
+        assert_eq!(model.events_scroll, 0);
     }
 
     #[test]
@@ -343,15 +551,5 @@ pub(super) mod tests {
             assert_eq!(short(number), text);
         }
         assert!(short(u64::MAX as f64).len() <= 6);
-    }
-
-    #[test]
-    fn ages_have_one_unit() {
-        let now = Timestamp::from_second(200_000).expect("a time");
-        for (seconds, text) in [(0, "0s"), (59, "59s"), (3_700, "1h"), (199_999, "2d"), (-9, "0s")]
-        {
-            let then = Timestamp::from_second(200_000 - seconds).expect("a time");
-            assert_eq!(ago(then, now), text);
-        }
     }
 }

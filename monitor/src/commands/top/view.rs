@@ -4,136 +4,233 @@ use jiff::Timestamp;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
-    style::{Color, Modifier, Style},
+    style::{Modifier, Style},
     text::{Line, Span},
-    widgets::{Cell, Paragraph, Row as TableRow, Table, TableState},
+    widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Table, TableState},
 };
 
 use super::{
-    holders,
-    model::{Model, Row, ago, short},
+    columns::{COLUMNS, Column, Shown, TREND},
+    detail, holders,
+    model::{Focus, Model, Places, Row},
+    theme::{DIM, HEADING, Theme},
 };
-use crate::terminal::{escape::escaped, event_table};
-use monitor_ledger::PortState;
+use crate::terminal::{escape::escaped, event_table::EventTable, wrap::wrap};
 
 /// Least lines that the events get, their heading among them.
 const LEAST_EVENTS: u16 = 7;
 
-const HEADINGS: [&str; 10] =
-    ["PORT", "SERVICE", "STATE", "DORMANT", "IN/s", "OUT/s", "IN B/s", "OUT B/s", "SYN", "HOLDERS"];
+const KEYS: &str = "q quit  ↑↓ select  Enter detail  / filter  p pause  s sort  Tab events  ? help";
 
-/// Widths of the columns but the last, which has what is left: 15 of 80.
-const WIDTHS: [u16; 9] = [5, 9, 9, 7, 5, 5, 6, 7, 4];
+const DETAIL_KEYS: &str = "Esc back  ↑↓ PgUp PgDn scroll  p pause  ? help  q quit";
 
-const KEYS: &str = "q quit  ↑↓ PgUp PgDn select  s sort  r reverse";
+const HELP: &str = "\
+ ↑ ↓ j k PgUp PgDn Home End  select a port, scroll
+ Enter, a click on it        everything about the selected port
+ Tab                         scroll the events, and back to the ports
+ /                           show ports with this text: number, service,
+                             state or program; Enter keeps it, Esc ends it
+ s  r                        sort by the next column, reverse
+ p  space                    stop the picture, go on
+ Esc  q                      back, quit
 
-/// Draws everything; `now` is the time of day.
-pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: Timestamp, in_colour: bool) {
-    let height = frame.area().height;
-    let wanted = u16::try_from(model.rows.len()).unwrap_or(u16::MAX).saturating_add(1);
-    // Head, detail and keys take a line each; the ports leave the events their share.
-    let ports = wanted.min(height.saturating_sub(3 + LEAST_EVENTS)).max(2);
-    let [head, table, detail, latest, keys] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(ports),
-        Constraint::Length(1),
-        Constraint::Fill(1),
-        Constraint::Length(1),
-    ])
-    .areas(frame.area());
-    frame.render_widget(head_line(model, now, in_colour), head);
-    draw_ports(frame, table, model, now, in_colour);
-    frame.render_widget(detail_line(model), detail);
-    draw_events(frame, latest, model);
-    frame.render_widget(Line::styled(KEYS, Modifier::DIM), keys);
+ ▲ held, answered or captured by what nothing expects
+ ◆ probed, refused, or used from here   ■ an expected holder   · quiet
+ LAST HOUR has packets in and out; · is none, blank is not known.";
+
+/// Draws everything; `now` is the time of day. Notes where things are, for the mouse.
+pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, now: Timestamp, in_colour: bool) {
+    let theme = Theme { in_colour };
+    let area = frame.area();
+    let [head, body, keys] =
+        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1)])
+            .areas(area);
+    frame.render_widget(head_lines(model, now, theme), head);
+    let is_alone = model.detail_row().is_some();
+    if is_alone {
+        draw_detail(frame, body, model, now, theme);
+    } else {
+        draw_all(frame, body, model, now, theme);
+    }
+    frame.render_widget(key_line(model, is_alone), keys);
+    if model.shows_help {
+        draw_help(frame, area);
+    }
 }
 
-fn head_line(model: &Model, now: Timestamp, in_colour: bool) -> Line<'static> {
-    if let Some(trouble) = &model.trouble {
-        return Line::styled(escaped(trouble).into_owned(), warning(in_colour));
+fn key_line(model: &Model, is_alone: bool) -> Line<'static> {
+    if model.is_filtering {
+        let text = format!("/{}▏  Enter keeps it, Esc ends it", escaped(&model.filter));
+        return Line::styled(text, HEADING);
     }
-    let (awake, held) = model.summary();
+    Line::styled(if is_alone { DETAIL_KEYS } else { KEYS }, DIM)
+}
+
+/// The host and the agent, and below them what there is to see.
+fn head_lines(model: &Model, now: Timestamp, theme: Theme) -> Paragraph<'static> {
+    let mut first = vec![Span::styled("ghostport top", HEADING)];
+    if let Some(agent) = &model.agent {
+        let text = format!("  {}  {}  {} hooks", agent.host, agent.version, agent.hooks.attached);
+        first.push(Span::raw(escaped(&text).into_owned()));
+        let mut bad = |text: String| {
+            first.push(Span::raw("  "));
+            first.push(Span::styled(text, theme.trouble()));
+        };
+        if agent.hooks.missing > 0 {
+            let hooks = if agent.hooks.missing == 1 { "hook" } else { "hooks" };
+            bad(format!("{} {hooks} missing", agent.hooks.missing));
+        }
+        match agent.events_lost.total() {
+            0 => first.push(Span::raw("  no event lost")),
+            lost => bad(format!("{lost} events lost")),
+        }
+    }
+    let second = match &model.trouble {
+        Some(trouble) => Line::styled(escaped(trouble).into_owned(), theme.trouble()),
+        None => summary_line(model, now, theme),
+    };
+    Paragraph::new(vec![Line::from(first), second])
+}
+
+fn summary_line(model: &Model, now: Timestamp, theme: Theme) -> Line<'static> {
+    let (awake, held, critical) = model.summary();
     let order = if model.reversed { ", reversed" } else { "" };
-    let text = format!(
-        "  {} ports, {awake} awake, {held} with sockets; by {}{order}; {now:.0}",
+    let mut spans = Vec::new();
+    if critical > 0 {
+        spans.push(Span::styled(format!("{critical} to look at, "), theme.trouble()));
+    }
+    spans.push(Span::raw(format!(
+        "{} ports, {awake} awake, {held} with sockets; by {}{order}; {now:.0}",
         model.rows.len(),
         model.sort.name(),
-    );
-    Line::from(vec![Span::styled("ghostport top", Modifier::BOLD), Span::raw(text)])
+    )));
+    if !model.filter.is_empty() {
+        let count = model.shown().count();
+        let text = format!("; {count} with {:?}", escaped(&model.filter));
+        spans.push(Span::styled(text, HEADING));
+    }
+    if model.is_paused {
+        spans.push(Span::styled("  PAUSED", HEADING));
+    }
+    Line::from(spans)
 }
 
-fn draw_ports(frame: &mut Frame<'_>, area: Rect, model: &Model, now: Timestamp, in_colour: bool) {
+/// The ports, what the selected one is about, and the events.
+fn draw_all(frame: &mut Frame<'_>, area: Rect, model: &mut Model, now: Timestamp, theme: Theme) {
+    let wanted = u16::try_from(model.shown().count()).unwrap_or(u16::MAX).saturating_add(1);
+    let about = if area.height > 16 { 2 } else { 1 };
+    // The ports leave the events their share.
+    let ports = wanted.min(area.height.saturating_sub(about + LEAST_EVENTS)).max(2);
+    let [table, detail, latest] = Layout::vertical([
+        Constraint::Length(ports),
+        Constraint::Length(about),
+        Constraint::Fill(1),
+    ])
+    .areas(area);
+    let first = draw_ports(frame, table, model, now, theme);
+    frame.render_widget(about_selection(model, detail), detail);
+    draw_events(frame, latest, model, now, theme);
+    model.places = Places {
+        first_port: (table.y + 1, first),
+        ports: (table.y + 1, table.bottom()),
+        events: (latest.y, latest.bottom()),
+    };
+}
+
+/// Draws the table, and returns the index of the first row that is seen.
+fn draw_ports(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    model: &Model,
+    now: Timestamp,
+    theme: Theme,
+) -> usize {
     // Of tens of thousands of ports only the visible ones become rows.
     let visible = usize::from(area.height.saturating_sub(1)).max(1);
     let first = (model.selected + 1).saturating_sub(visible);
-    let rows = model.rows.iter().skip(first).take(visible);
-    let rows = rows.map(|row| table_row(row, now, in_colour));
-    let widths = WIDTHS.map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
-    let table = Table::new(rows, widths)
-        .header(TableRow::new(HEADINGS.map(Cell::from)).style(Modifier::BOLD))
-        .row_highlight_style(Modifier::REVERSED);
+    let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.from <= area.width).collect();
+    let rows = model.shown().skip(first).take(visible).map(|row| {
+        let cell = |column: &&Column| {
+            // The screen leaves control characters out, and obeys marks of direction.
+            let text = (column.cell)(&Shown { row, model, now, screen: area.width });
+            let text = escaped(&text).into_owned();
+            if column.heading == TREND {
+                Cell::from(text).style(theme.trend())
+            } else {
+                Cell::from(text)
+            }
+        };
+        TableRow::new(columns.iter().map(cell)).style(row_style(row, theme))
+    });
+    let width = |column: &&Column| match (column.width)(area.width) {
+        0 => Constraint::Fill(1),
+        width => Constraint::Length(width),
+    };
+    let headings = columns.iter().map(|column| Cell::from(column.heading));
+    let highlight = match model.focus {
+        Focus::Ports => Modifier::REVERSED,
+        Focus::Events => Modifier::UNDERLINED,
+    };
+    let table = Table::new(rows, columns.iter().map(width))
+        .header(TableRow::new(headings).style(HEADING))
+        .row_highlight_style(highlight);
     let mut state = TableState::new().with_selected(model.selected.checked_sub(first));
     frame.render_stateful_widget(table, area, &mut state);
+    first
 }
 
-fn table_row(row: &Row, now: Timestamp, in_colour: bool) -> TableRow<'static> {
-    let port = &row.port;
-    let state = port.state.unwrap_or_default();
-    let is_dormant = port.dormant != Some(false);
-    let dormant = match (is_dormant, port.dormant_since) {
-        (true, Some(since)) => ago(since, now),
-        (true, None) => "yes".to_owned(),
-        (false, _) => "awake".to_owned(),
-    };
-    let rate = |of: fn(&super::counts::Count) -> f64| {
-        row.rate.as_ref().map_or("-".to_owned(), |rate| short(of(rate)))
-    };
-    let cells = [
-        port.port.to_string(),
-        port.service.clone().unwrap_or_default(),
-        state.name().to_owned(),
-        dormant,
-        rate(|rate| rate.ingress.packets),
-        rate(|rate| rate.egress.packets),
-        rate(|rate| rate.ingress.bytes),
-        rate(|rate| rate.egress.bytes),
-        short(row.count.attempts),
-        holders::names(port),
-    ];
-    // The screen leaves control characters out, and obeys marks of direction.
-    let cells = cells.map(|cell| Cell::from(escaped(&cell).into_owned()));
-    TableRow::new(cells).style(style(state, is_dormant, in_colour))
+fn row_style(row: &Row, theme: Theme) -> Style {
+    let style = theme.alarm(row.port.alarm());
+    if row.port.dormant == Some(false) { style.add_modifier(Modifier::BOLD) } else { style }
 }
 
-fn style(state: PortState, dormant: bool, in_colour: bool) -> Style {
-    let style = if dormant { Style::new() } else { Style::new().add_modifier(Modifier::BOLD) };
-    match state {
-        _ if !in_colour => style,
-        PortState::Quiet | PortState::Transit => style,
-        PortState::Probed | PortState::Attempted | PortState::Outbound => style.fg(Color::Yellow),
-        PortState::Bound | PortState::Answered | PortState::Served => style.fg(Color::Red),
-    }
-}
-
-fn warning(in_colour: bool) -> Style {
-    let style = Style::new().add_modifier(Modifier::BOLD);
-    if in_colour { style.fg(Color::Red) } else { style }
-}
-
-fn detail_line(model: &Model) -> Line<'static> {
-    let Some(row) = model.selection() else { return Line::default() };
+fn about_selection(model: &Model, area: Rect) -> Paragraph<'static> {
+    let Some(row) = model.selection() else { return Paragraph::default() };
     let details = format!("{}: {}", row.port.port, holders::details(&row.port));
-    Line::styled(escaped(&details).into_owned(), Modifier::ITALIC)
+    let lines = wrap(&escaped(&details), usize::from(area.width));
+    let lines = lines.into_iter().map(|line| Line::styled(line, Modifier::ITALIC));
+    Paragraph::new(lines.collect::<Vec<_>>())
 }
 
-/// The newest events, of which the last is at the bottom.
-fn draw_events(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+/// The newest events that are not scrolled away, of which the last is at the bottom.
+fn draw_events(frame: &mut Frame<'_>, area: Rect, model: &Model, now: Timestamp, theme: Theme) {
     let room = usize::from(area.height.saturating_sub(1));
-    let skipped = model.events.len().saturating_sub(room);
-    let heading = Line::styled(event_table::heading(), Modifier::BOLD);
-    let lines = model.events.iter().skip(skipped).map(|line| Line::raw(line.as_str()));
+    let table = EventTable::new(Some(usize::from(area.width).max(80)), false);
+    let scrolled = match model.events_scroll {
+        0 => String::new(),
+        below => format!("  ({below} newer below)"),
+    };
+    let focus = if model.focus == Focus::Events { Modifier::REVERSED } else { Modifier::empty() };
+    let heading = Line::styled(table.heading() + &scrolled, HEADING.add_modifier(focus));
+    let newest = model.events.about(None).rev().skip(model.events_scroll).take(room);
+    let mut lines: Vec<Line<'_>> = newest
+        .map(|line| {
+            let text = table.row_of(&line.event, line.count, now);
+            Line::styled(text, theme.severity(line.event.severity.as_deref()))
+        })
+        .collect();
+    lines.push(heading);
+    lines.reverse();
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn draw_detail(frame: &mut Frame<'_>, area: Rect, model: &mut Model, now: Timestamp, theme: Theme) {
+    let Some(row) = model.detail_row() else { return };
+    let lines = detail::lines(model, row, now, usize::from(area.width).max(20), theme);
+    model.detail_scroll =
+        model.detail_scroll.min(lines.len().saturating_sub(usize::from(area.height)));
+    let scroll = u16::try_from(model.detail_scroll).unwrap_or(u16::MAX);
+    frame.render_widget(Paragraph::new(lines).scroll((scroll, 0)), area);
+}
+
+fn draw_help(frame: &mut Frame<'_>, area: Rect) {
+    let lines = u16::try_from(HELP.lines().count()).unwrap_or(u16::MAX);
+    let columns = HELP.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    let columns = u16::try_from(columns).unwrap_or(u16::MAX);
+    let area = area.centered(Constraint::Length(columns + 3), Constraint::Length(lines + 2));
+    frame.render_widget(Clear, area);
     frame.render_widget(
-        Paragraph::new([heading].into_iter().chain(lines).collect::<Vec<_>>()),
+        Paragraph::new(HELP).block(Block::bordered().title(" Keys and signs ")),
         area,
     );
 }
@@ -142,13 +239,20 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 mod tests {
     use std::time::Duration;
 
-    use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
+    use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
     use serde_json::json;
 
     use super::*;
-    use crate::commands::top::model::{
-        Command,
-        tests::{counts, port},
+    use crate::{
+        api::agent::{AgentFacts, HookNumbers, LostEvents},
+        commands::top::{
+            command::Command,
+            model::{
+                Look,
+                tests::{counts, look, port},
+            },
+            sparkline::tests::history,
+        },
     };
 
     fn model() -> Model {
@@ -158,7 +262,7 @@ mod tests {
         });
         let socket = json!({
             "transport": "tcp", "tcp_state": "listen", "local_address": "0.0.0.0",
-            "local_port": 2948, "holders": [holder]
+            "local_port": 2948, "holders": [holder], "expected": false
         });
         let ports = || {
             vec![
@@ -167,21 +271,40 @@ mod tests {
                 port(2949, "probed", &[json!({"transport": "udp", "holders": []})]),
             ]
         };
-        model.look(ports(), counts(&[(2948, 0.0)]), Duration::ZERO);
-        model.look(ports(), counts(&[(2948, 2468.0)]), Duration::from_secs(2));
+        model.look(look(ports(), counts(&[(2948, 0.0)])), Duration::ZERO);
+        let agent = AgentFacts {
+            host: "gateway-7".to_owned(),
+            version: "0.1.0".to_owned(),
+            hooks: HookNumbers { attached: 12, missing: 1 },
+            events_lost: LostEvents { ring: 0, queue: 0, sink: 31 },
+            ..AgentFacts::default()
+        };
+        let counts = counts(&[(2948, 2468.0)]);
+        let second = Look { agent: Some(agent), ..look(ports(), counts) };
+        model.look(second, Duration::from_secs(2));
+        model.add_history(history(2948));
         for pid in 0..9 {
             let event = json!({
                 "time": format!("2026-11-21T08:30:0{pid}.5Z"), "event.name": "ghostport.bind",
                 "network.local.port": 2948, "network.transport": "tcp",
                 "process.executable.name": "bearerbox", "process.pid": 4240 + pid,
+                "ghostport.severity": if pid == 3 { "critical" } else { "info" },
+                "ghostport.expected": false,
             });
             model.add_event(&event.to_string());
         }
-        model.handle(Command::Move(1));
+        for peer in 0..250 {
+            let event = json!({
+                "time": "2026-11-21T08:30:08.9Z", "event.name": "ghostport.identified",
+                "ghostport.port": 2948, "network.transport": "tcp", "ghostport.verdict": "http",
+                "network.peer.address": format!("192.0.2.{peer}"),
+            });
+            model.add_event(&event.to_string());
+        }
         model
     }
 
-    fn drawn(model: &Model, width: u16, height: u16, in_colour: bool) -> Buffer {
+    fn drawn(model: &mut Model, width: u16, height: u16, in_colour: bool) -> Buffer {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
         let now = "2026-11-21T08:30:09Z".parse().expect("a time");
         terminal.draw(|frame| draw(frame, model, now, in_colour)).expect("drawn");
@@ -197,13 +320,43 @@ mod tests {
 
     #[test]
     fn it_fits_a_usual_terminal() {
-        insta::assert_snapshot!(text(&drawn(&model(), 80, 24, true)));
+        insta::assert_snapshot!(text(&drawn(&mut model(), 80, 24, true)));
+    }
+
+    #[test]
+    fn it_uses_a_wide_terminal() {
+        insta::assert_snapshot!("wide", text(&drawn(&mut model(), 160, 24, true)));
+    }
+
+    #[test]
+    fn a_port_alone_has_its_hour_sockets_and_events() {
+        let mut model = model();
+        model.handle(Command::Enter);
+        insta::assert_snapshot!("detail", text(&drawn(&mut model, 100, 30, true)));
+        model.handle(Command::Last);
+        let text = text(&drawn(&mut model, 100, 12, true));
+        assert!(text.contains("ghostport explain 2948"), "it is scrolled to its end: {text}");
+    }
+
+    #[test]
+    fn help_and_filter_are_drawn_over_it() {
+        let mut model = model();
+        model.handle(Command::Type('?'));
+        insta::assert_snapshot!("help", text(&drawn(&mut model, 80, 24, true)));
+        model.handle(Command::Back);
+        model.handle(Command::Filter);
+        for letter in "prob".chars() {
+            assert!(model.handle(Command::Type(letter)));
+        }
+        let filtered = text(&drawn(&mut model, 80, 24, true));
+        assert!(filtered.contains("/prob") && filtered.contains("2949"), "{filtered}");
+        assert!(!filtered.contains("served "), "{filtered}");
     }
 
     #[test]
     fn any_size_is_drawn_without_control_characters() {
         for (width, height) in [(1, 1), (3, 2), (20, 5), (80, 10), (300, 100)] {
-            let text = text(&drawn(&model(), width, height, true));
+            let text = text(&drawn(&mut model(), width, height, true));
             assert!(!text.contains('\u{1b}'), "a control character of a program's name");
         }
     }
@@ -214,15 +367,15 @@ mod tests {
         let holder = json!({"name": HOSTILE, "pid": 1, "systemd_unit": HOSTILE});
         let socket = json!({"transport": "udp", "local_port": 2948, "holders": [holder]});
         let mut model = Model::default();
-        model.look(vec![port(2948, "bound", &[socket])], counts(&[]), Duration::ZERO);
+        model.look(look(vec![port(2948, "bound", &[socket])], counts(&[])), Duration::ZERO);
         let event = json!({
             "time": "2026-11-21T08:30:00Z", "event.name": "ghostport.bind",
             "network.local.port": 2948, "process.executable.name": HOSTILE, "process.pid": 1,
         });
         model.add_event(&event.to_string());
-        let shown = text(&drawn(&model, 200, 24, true));
+        let shown = text(&drawn(&mut model, 200, 24, true));
         model.trouble = Some(HOSTILE.to_owned());
-        let trouble = text(&drawn(&model, 200, 24, true));
+        let trouble = text(&drawn(&mut model, 200, 24, true));
         for text in [&shown, &trouble] {
             let is_raw = |character: char| {
                 character.is_control() && character != '\n' || character == '\u{202e}'
@@ -238,12 +391,15 @@ mod tests {
     fn the_selection_is_always_visible() {
         let mut model = Model::default();
         let ports = (1..=500).map(|number| port(number, "quiet", &[])).collect();
-        model.look(ports, counts(&[]), Duration::ZERO);
+        model.look(look(ports, counts(&[])), Duration::ZERO);
         for command in [Command::Last, Command::Move(-250), Command::First] {
             model.handle(command);
             let selected = format!("{} ", model.selected + 1);
-            let text = text(&drawn(&model, 80, 24, false));
-            assert!(text.lines().any(|line| line.starts_with(&selected)), "{selected}: {text}");
+            let text = text(&drawn(&mut model, 80, 24, false));
+            assert!(
+                text.lines().any(|line| line.contains(&format!("· {selected}"))),
+                "{selected}: {text}"
+            );
         }
     }
 
@@ -252,7 +408,7 @@ mod tests {
         let has_colour = |in_colour: bool| {
             let mut model = model();
             model.trouble = in_colour.then(|| "trouble".to_owned());
-            let buffer = drawn(&model, 80, 24, in_colour);
+            let buffer = drawn(&mut model, 80, 24, in_colour);
             buffer.content.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset)
         };
         assert!(has_colour(true));
