@@ -33,8 +33,8 @@ const optional = path => read(path).catch(error => {
 async function look() {
   const [ports, agent] = await Promise.all([read("api/v1/ports"), read("api/v1/agent")]);
   const missing = agent.hooks.missing > 0;
-  const [hooks, listeners] = await Promise.all([missing ? read("api/v1/hooks") : { hooks: [] }, agent.listeners ? read("api/v1/listeners") : undefined]);
-  Object.assign(facts, { ports: ports.ports, agent, listeners, answeredAt: Date.now(), trouble: undefined });
+  const hooks = missing ? await read("api/v1/hooks") : { hooks: [] };
+  Object.assign(facts, { ports: ports.ports, agent, answeredAt: Date.now(), trouble: undefined });
   facts.hooks = hooks.hooks.filter(one => !one.attached);
 }
 
@@ -43,10 +43,11 @@ async function lookBack() {
   if (Date.now() - askedHistories < HISTORY_PERIOD) return;
   askedHistories = Date.now();
   const wanted = [...facts.ports].sort((a, b) => (b.last_packet || "").localeCompare(a.last_packet || "")).slice(0, MAX_HISTORIES);
-  const [talkers, ...histories] = await Promise.all([
-    read("api/v1/talkers?limit=20"), ...wanted.map(one => optional(`api/v1/ports/${one.port}/history`)),
+  const [talkers, listeners, ...histories] = await Promise.all([
+    read("api/v1/talkers?limit=20"), optional("api/v1/listeners"), ...wanted.map(one => optional(`api/v1/ports/${one.port}/history`)),
   ]);
   facts.histories = new Map(histories.filter(Boolean).map(one => [one.port, one]));
+  facts.listeners = listeners;
   facts.talkers = Map.groupBy ? Map.groupBy(talkers.ports, one => one.port) : group(talkers.ports);
 }
 

@@ -3,7 +3,7 @@
 mod report;
 mod text;
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
@@ -17,8 +17,8 @@ use crate::{
     sockets::{self, ExpectedOwners},
     terminal::{
         escape::escaped,
-        logging,
         output::{self, CANNOT_LOOK, fail, print},
+        page::Paper,
     },
 };
 
@@ -34,7 +34,7 @@ pub(super) async fn run(args: &CheckArgs) -> ExitCode {
     let page = if args.json {
         output::pretty_json(&report).unwrap_or_default()
     } else {
-        text::page(&report, logging::colour_is_wanted(&io::stdout()))
+        text::page(&report, Paper::stdout())
     };
     let printed = print(page);
     if printed == ExitCode::SUCCESS { report.outcome().into() } else { printed }

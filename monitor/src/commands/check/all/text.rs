@@ -12,7 +12,7 @@ use crate::{
         socket::{Holder, Socket},
     },
     sockets::SocketScope,
-    terminal::page::{Page, WIDTH, fit},
+    terminal::page::{Page, Paper, WIDTH, fit},
 };
 
 /// Widths of the columns but the last.
@@ -20,8 +20,8 @@ const ADDRESS: usize = 25;
 const HOLDER: usize = 20;
 const UNIT: usize = 16;
 
-pub(super) fn page(report: &Report, in_colour: bool) -> String {
-    Page::written(in_colour, |page| table(page, report))
+pub(super) fn page(report: &Report, paper: Paper) -> String {
+    Page::written(paper, |page| table(page, report))
 }
 
 fn table(page: &mut Page, report: &Report) -> fmt::Result {
@@ -57,8 +57,8 @@ fn table(page: &mut Page, report: &Report) -> fmt::Result {
 fn line(page: &mut Page, listener: &Listener) -> fmt::Result {
     let socket = &listener.socket;
     let (mark, style) = match socket.expected {
-        Some(true) => (" ", AnsiColor::Green.on_default()),
-        Some(false) => ("!", AnsiColor::Red.on_default().bold()),
+        Some(true) => (" ", AnsiColor::Cyan.on_default()),
+        Some(false) => ("!", AnsiColor::Magenta.on_default().bold()),
         None => ("?", AnsiColor::Yellow.on_default()),
     };
     let reach = if socket.scope == Some(SocketScope::Host) { " " } else { "*" };
@@ -160,7 +160,7 @@ mod tests {
             namespaces: 2,
             ..sockets::Listeners::default()
         };
-        let page = page(&Report::new(found, None, |_| false), false);
+        let page = page(&Report::new(found, None, |_| false), Paper::PLAIN);
         assert!(page.lines().all(|line| line.chars().count() <= WIDTH), "{page}");
         assert!(page.contains("udp [2001:db…:5678]:65535"), "{page}");
         assert!(
