@@ -122,8 +122,41 @@ pub struct CheckArgs {
     pub config: ConfigArgs,
 }
 
-use anyhow::Result;
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+/// What `schema` describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// One line of `events --json`, and of the sinks
+    Event,
+    /// The document of `check --json`
+    Check,
+    /// The configuration file
+    Config,
+}
+
+/// Arguments of `top`.
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// Ask the agent behind this Unix socket
+    #[arg(long, value_name = "PATH", help = format!("Ask the agent behind this Unix socket [default: {SOCKET}]"))]
+    pub socket: Option<PathBuf>,
+    /// Ask the agent at this address, of another host for instance
+    #[arg(long, value_name = "URL", conflicts_with = "socket")]
+    pub url: Option<HttpUrl>,
+    /// Authenticate as this user
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub user: Option<String>,
+    /// Read the password from the first line of FILE
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+    /// Trust the certificates of FILE, instead of the authorities of this host
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub ca_file: Option<PathBuf>,
+    /// Authenticate with the certificate of FILE
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub cert_file: Option<PathBuf>,
+    /// Read its key from FILE, instead of from the file of the certificate
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Arguments of `doctor`.
