@@ -270,7 +270,7 @@ fields! {
     "k8s.pod.uid": "string" PROCESSES, "The pod.";
     "ghostport.systemd_unit": "string" PROCESSES, "The systemd unit.";
     "ghostport.ancestors": "list of objects" PROCESSES, "Ancestors, the parent first: `pid`, `name`, `executable`.";
-    "ghostport.dormant_for_seconds": "number" &[Awakened], "For how long the port was dormant.";
+    "ghostport.dormant_for_seconds": "number, seconds" &[Awakened], "For how long the port was dormant.";
     "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered, Captured], "How packets reach what answers or takes them.";
     "ghostport.path_target": "string" &[Bind, Answered, UnexpectedOwner, Summary], "What answers: address and port, or a program. Of a port held by a proxy: address and port in the container.";
     "ghostport.count": "number" &[Bind, BindFailed, Listen, Close, Answered, UnexpectedOwner, Summary, Connect, ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "How many events alike this one stands for; absent for one. Of `answered`, how many answers there were: accepted connections, or datagrams.";

@@ -17,6 +17,7 @@ pub(super) fn of(words: &str) -> Option<Value> {
         "absolute path or `null`" => json!({"type": ["string", "null"], "pattern": "^/"}),
         "name or number" | "string or number" => json!({"type": ["string", "integer"]}),
         "number" | "number, bytes" => json!({"type": "integer", "minimum": 0}),
+        "number, seconds" => json!({"type": "number", "minimum": 0}),
         "boolean" => json!({"type": "boolean"}),
         "object" | "mapping" => json!({"type": "object"}),
         "date" => json!({"type": "string", "format": "date"}),
