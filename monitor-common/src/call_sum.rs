@@ -47,7 +47,7 @@ pub struct CallSum {
     /// Time of the last one, as [`SocketEvent::time_ns`].
     pub last_ns: u64,
 }
-const _: () = assert!(size_of::<CallSum>() == 152);
+const _: () = assert!(size_of::<CallSum>() == 176);
 
 impl CallSum {
     /// No call.

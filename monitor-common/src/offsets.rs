@@ -61,6 +61,18 @@ offsets! {
     mm_arg_start: 8 = "mm_struct.arg_start",
     /// Behind the last one.
     mm_arg_end: 8 = "mm_struct.arg_end",
+    /// The file that is executed.
+    mm_exe_file: 8 = "mm_struct.exe_file",
+    /// User namespace of credentials.
+    cred_user_ns: 8 = "cred.user_ns",
+    /// Inode of the namespace.
+    user_ns_inum: 4 = "user_namespace.ns.inum",
+    /// The other namespaces of a task, null for one that ends.
+    task_nsproxy: 8 = "task_struct.nsproxy",
+    /// Mount namespace.
+    nsproxy_mnt_ns: 8 = "nsproxy.mnt_ns",
+    /// Inode of the namespace.
+    mnt_ns_inum: 4 = "mnt_namespace.ns.inum",
     /// Table of open files.
     task_files: 8 = "task_struct.files",
     /// Array behind the table of open files.
@@ -77,6 +89,12 @@ offsets! {
     inode_mode: 2 = "inode.i_mode",
     /// Number of the inode.
     inode_number: 8 = "inode.i_ino",
+    /// Which of the files that had this number.
+    inode_generation: 4 = "inode.i_generation",
+    /// File system of the inode.
+    inode_sb: 8 = "inode.i_sb",
+    /// Device of a file system, as `/proc/PID/mountinfo` has it.
+    sb_dev: 4 = "super_block.s_dev",
     /// The protocol's part of a socket.
     socket_sk: 8 = "socket.sk",
     /// Address family.

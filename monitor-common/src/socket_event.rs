@@ -136,8 +136,19 @@ pub struct SocketEvent {
     pub mechanism: u8,
     /// Explicit padding.
     pub reserved: [u8; 6],
+    /// Device of the file that the caller executes, as the kernel has it in `super_block.s_dev`. It is
+    /// that of `/proc/PID/mountinfo`, and not of stat(2) where a file system has devices of its own.
+    pub executable_device: u32,
+    /// Generation of the inode, which differs when a number is used again; 0 in many file systems.
+    pub executable_generation: u32,
+    /// Inode of the caller's user namespace, as in `/proc/PID/ns/user`.
+    pub user_namespace: u32,
+    /// Inode of the caller's mount namespace, as in `/proc/PID/ns/mnt`.
+    pub mount_namespace: u32,
+    /// Inode of the file that the caller executes, `inode.i_ino`.
+    pub executable_inode: u64,
 }
-const _: () = assert!(size_of::<SocketEvent>() == 136);
+const _: () = assert!(size_of::<SocketEvent>() == 160);
 
 impl SocketEvent {
     /// No call: every field is 0.
@@ -167,11 +178,16 @@ impl SocketEvent {
         family: 0,
         mechanism: 0,
         reserved: [0; 6],
+        executable_device: 0,
+        executable_generation: 0,
+        user_namespace: 0,
+        mount_namespace: 0,
+        executable_inode: 0,
     };
 }
 
-/// Bytes of a command line that are taken along. The ring buffer holds 327 binds with,
-/// or 910 without.
+/// Bytes of a command line that are taken along. The ring buffer holds 309 binds with,
+/// or 780 without.
 pub const COMMAND_LINE_LEN: usize = 256;
 
 /// A bind or listen with the command line of its caller; one without, and a close, is written as
@@ -185,7 +201,7 @@ pub struct SocketEventWithCommandLine {
     /// Arguments, each with its NUL; no more than `event.command_line_len` of it is meant.
     pub command_line: [u8; COMMAND_LINE_LEN],
 }
-const _: () = assert!(size_of::<SocketEventWithCommandLine>() == 392);
+const _: () = assert!(size_of::<SocketEventWithCommandLine>() == 416);
 
 /// Bits of [`SocketEvent::known`]: fields that were really read, and properties of the call.
 pub mod known {
@@ -220,6 +236,12 @@ pub mod known {
     pub const V6_ONLY_READ: u32 = 1 << 13;
     /// The IPv6 socket does not accept IPv4 (`IPV6_V6ONLY`).
     pub const V6_ONLY: u32 = 1 << 14;
+    /// `executable_device`, `executable_inode` and `executable_generation`.
+    pub const EXECUTABLE: u32 = 1 << 15;
+    /// `user_namespace`.
+    pub const USER_NAMESPACE: u32 = 1 << 16;
+    /// `mount_namespace`.
+    pub const MOUNT_NAMESPACE: u32 = 1 << 17;
 }
 
 /// The kind of kernel hook that saw a socket call.

@@ -30,7 +30,7 @@ use crate::{
     rare_calls, selftest,
     sock::{self, Members, Sock},
     sockaddr::Sockaddr,
-    task::{Arguments, Caller, CommandLine},
+    task::{Arguments, Caller, CommandLine, Program},
 };
 
 /// A finished socket call.
@@ -325,8 +325,33 @@ fn write(
         family: call.sock.family,
         mechanism: call.mechanism as u8,
         reserved: [0; 6],
+        executable_device: 0,
+        executable_generation: 0,
+        user_namespace: 0,
+        mount_namespace: 0,
+        executable_inode: 0,
     };
     // SAFETY: the pointer is to a reserved entry of the ring buffer, or to a map value, which has
     // room for it.
     unsafe { event.write(record) };
+    write_program(event, known);
+}
+
+/// Adds what the caller executes. `known` is that of the record.
+#[inline(always)]
+fn write_program(event: *mut SocketEvent, known: u32) {
+    let program = Program::read();
+    let known = known
+        | (program.device.flag(known::EXECUTABLE) & program.inode.flag(known::EXECUTABLE))
+        | program.user_namespace.flag(known::USER_NAMESPACE)
+        | program.mount_namespace.flag(known::MOUNT_NAMESPACE);
+    // SAFETY: as in `write`, whose record is there already.
+    unsafe {
+        (&raw mut (*event).executable_device).write(program.device.value);
+        (&raw mut (*event).executable_inode).write(program.inode.value);
+        (&raw mut (*event).executable_generation).write(program.generation.value);
+        (&raw mut (*event).user_namespace).write(program.user_namespace.value);
+        (&raw mut (*event).mount_namespace).write(program.mount_namespace.value);
+        (&raw mut (*event).known).write(known);
+    }
 }

@@ -74,6 +74,46 @@ impl Caller {
     }
 }
 
+/// The file that the caller executes, and the namespaces that decide what its path and its user mean.
+///
+/// Read where the record is, not with [`Caller`]: both have no room on the stack.
+#[derive(Clone, Copy)]
+pub(crate) struct Program {
+    /// Device of the file system.
+    pub(crate) device: Known<u32>,
+    /// Number of the file's inode.
+    pub(crate) inode: Known<u64>,
+    /// Which of the files that had this number.
+    pub(crate) generation: Known<u32>,
+    /// Inode of the user namespace.
+    pub(crate) user_namespace: Known<u32>,
+    /// Inode of the mount namespace.
+    pub(crate) mount_namespace: Known<u32>,
+}
+
+impl Program {
+    /// The running task's. `mm->exe_file` is an RCU pointer (`include/linux/mm_types.h`): the reads are
+    /// checked, and a file that was replaced at this moment yields numbers of no file.
+    #[inline(always)]
+    pub(crate) fn read() -> Self {
+        let behind = |structure: *const c_void, offset| {
+            Probed::known::<usize>(structure, offset).value as *const c_void
+        };
+        let task = current();
+        let file = behind(behind(task, offset!(task_mm)), offset!(mm_exe_file));
+        let inode = behind(file, offset!(file_inode));
+        let user = behind(behind(task, offset!(task_cred)), offset!(cred_user_ns));
+        let mounts = behind(behind(task, offset!(task_nsproxy)), offset!(nsproxy_mnt_ns));
+        Self {
+            device: Probed::known(behind(inode, offset!(inode_sb)), offset!(sb_dev)),
+            inode: Probed::known(inode, offset!(inode_number)),
+            generation: Probed::known(inode, offset!(inode_generation)),
+            user_namespace: Probed::known(user, offset!(user_ns_inum)),
+            mount_namespace: Probed::known(mounts, offset!(mnt_ns_inum)),
+        }
+    }
+}
+
 /// Name of the running thread.
 #[inline(always)]
 fn name_of_thread() -> TaskName {

@@ -48,6 +48,8 @@ mod object;
 mod options;
 pub mod other_programs;
 mod outer_maps;
+pub mod own_folder;
+pub mod own_user;
 mod ownership;
 pub mod pin_folder;
 mod pin_garbage;

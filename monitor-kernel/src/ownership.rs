@@ -2,14 +2,17 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-use rustix::{fs::chown, process::geteuid};
+use rustix::{
+    fs::{AtFlags, CWD, chownat},
+    process::geteuid,
+};
 
-/// Changes the owner of `path` to this user. An agent without CAP_DAC_OVERRIDE can change only what
-/// its user owns, even as root.
+/// Changes the owner of `path`, which is not followed, to this user. An agent without CAP_DAC_OVERRIDE
+/// can change only what its user owns, even as root.
 pub fn take(path: &Path) -> io::Result<()> {
-    let owner = fs::metadata(path)?.uid();
+    let owner = fs::symlink_metadata(path)?.uid();
     if owner == geteuid().as_raw() {
         return Ok(());
     }
-    Ok(chown(path, Some(geteuid()), None)?)
+    Ok(chownat(CWD, path, Some(geteuid()), None, AtFlags::SYMLINK_NOFOLLOW)?)
 }

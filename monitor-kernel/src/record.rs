@@ -5,19 +5,13 @@
 //! native XDP can reset the link of an interface that counts well. The file is in a folder under
 //! `/run`, because a BPF filesystem holds no files, and not every host has one.
 
-use std::{
-    fs::{self, DirBuilder, Permissions},
-    io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    path::Path,
-    process,
-};
+use std::{fs, io, path::Path, process};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     hooks::{Hook, HookMechanism, HookStatus, Rejection},
-    ownership,
+    own_folder::OwnFolder,
 };
 
 /// Folder of the agent.
@@ -77,18 +71,10 @@ impl Record {
     /// Writes the file atomically, readable for every user: it has hooks and reasons, and nothing
     /// that was observed.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        match DirBuilder::new().mode(0o755).create(folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => ownership::take(folder)?,
-            made => {
-                made?;
-                // Other users enter it, whatever the agent's umask is.
-                fs::set_permissions(folder, Permissions::from_mode(0o755))?;
-            }
-        }
-        let draft = folder.join(format!("{FILE}.new"));
-        fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
-        fs::set_permissions(&draft, Permissions::from_mode(0o644))?;
-        fs::rename(draft, folder.join(FILE))
+        // Other users enter it, whatever the agent's umask is.
+        let folder = OwnFolder::open_or_make(folder, 0o755)?;
+        folder.take()?;
+        folder.replace(FILE, &serde_json::to_vec_pretty(self)?, 0o644)
     }
 
     /// Removes the file, if it is there.

@@ -19,6 +19,7 @@ pub mod frames;
 pub mod hanging_mount;
 pub mod happenings;
 pub mod http;
+pub mod impostor;
 pub mod ipvs;
 pub mod kannel;
 pub mod kernel;

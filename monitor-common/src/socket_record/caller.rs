@@ -36,6 +36,37 @@ pub struct Caller {
     /// Low half of the address of the arguments in the caller's memory. It changes with every
     /// program that the process executes, because the kernel randomizes the place of the stack.
     pub arguments_at: Option<NonZeroU32>,
+    /// The file that it executes; `None` for a kernel thread as well.
+    pub executable: Option<FileNumbers>,
+    /// Inode of its user namespace, as in `/proc/PID/ns/user`.
+    pub user_namespace: Option<u32>,
+    /// Inode of its mount namespace, as in `/proc/PID/ns/mnt`.
+    pub mount_namespace: Option<u32>,
+}
+
+/// A file by the numbers that the kernel's inode has.
+///
+/// The device is that of `/proc/PID/mountinfo`; stat(2) shows others for a btrfs subvolume and for files
+/// of an overlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileNumbers {
+    /// Major number of the file system's device.
+    pub major: u32,
+    /// Minor number of the file system's device.
+    pub minor: u32,
+    /// Number of the inode.
+    pub inode: u64,
+    /// Which of the files that had this number, 0 where the file system does not count them.
+    pub generation: u32,
+}
+
+impl FileNumbers {
+    /// From the kernel's own form of a device (`MINORBITS`, `include/linux/kdev_t.h`).
+    pub const fn new(device: u32, inode: u64, generation: u32) -> Self {
+        const MINOR_BITS: u32 = 20;
+        let minor = device & ((1 << MINOR_BITS) - 1);
+        Self { major: device >> MINOR_BITS, minor, inode, generation }
+    }
 }
 
 /// Name of a task: bytes, not necessarily text.

@@ -7,7 +7,7 @@ use core::{
 
 use super::{
     call::{Call, Family, ListenerPart, SocketRecord},
-    caller::{Caller, CapturedCommandLine, TaskName},
+    caller::{Caller, CapturedCommandLine, FileNumbers, TaskName},
 };
 use crate::{
     call_sum::CallSum,
@@ -148,7 +148,15 @@ fn caller(event: &SocketEvent) -> Option<Caller> {
         cgroup_id: NonZeroU64::new(event.cgroup_id),
         command_line: None,
         arguments_at: NonZeroU32::new(event.arguments_at),
+        executable: is_known(known::EXECUTABLE).then(|| executable(event)),
+        user_namespace: is_known(known::USER_NAMESPACE).then_some(event.user_namespace),
+        mount_namespace: is_known(known::MOUNT_NAMESPACE).then_some(event.mount_namespace),
     })
+}
+
+const fn executable(event: &SocketEvent) -> FileNumbers {
+    let SocketEvent { executable_device, executable_inode, executable_generation, .. } = *event;
+    FileNumbers::new(executable_device, executable_inode, executable_generation)
 }
 
 #[cfg(test)]
@@ -197,6 +205,8 @@ mod tests {
         assert_eq!((caller.tid, caller.parent_tgid, caller.start_time_ns), (None, None, None));
         assert_eq!((caller.process_name, caller.effective_uid), (None, None));
         assert_eq!((caller.cgroup_id, caller.arguments_at), (None, None));
+        assert_eq!(caller.executable, None);
+        assert_eq!((caller.user_namespace, caller.mount_namespace), (None, None));
     }
 
     #[test]
@@ -219,6 +229,23 @@ mod tests {
         let caller = record.caller.expect("a caller");
         assert_eq!(caller.process_name.expect("a name").as_bytes(), b"cat");
         assert_eq!(caller.parent_tgid, Some(0));
+    }
+
+    #[test]
+    fn an_executable_has_device_inode_and_generation() {
+        let caller = caller_of(SocketEvent {
+            known: known::EXECUTABLE | known::USER_NAMESPACE | known::MOUNT_NAMESPACE,
+            executable_device: (259 << 20) | 3,
+            executable_inode: 1 << 40,
+            executable_generation: 7,
+            user_namespace: 4_026_531_837,
+            mount_namespace: 4_026_531_841,
+            ..event()
+        });
+        let file = FileNumbers { major: 259, minor: 3, inode: 1 << 40, generation: 7 };
+        assert_eq!(caller.executable, Some(file));
+        assert_eq!(caller.user_namespace, Some(4_026_531_837));
+        assert_eq!(caller.mount_namespace, Some(4_026_531_841));
     }
 
     #[test]

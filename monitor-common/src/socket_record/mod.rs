@@ -6,6 +6,6 @@ mod decode;
 
 pub use self::{
     call::{Call, Family, ListenerPart, SocketRecord},
-    caller::{Caller, CapturedCommandLine, TaskName},
+    caller::{Caller, CapturedCommandLine, FileNumbers, TaskName},
     decode::DecodeError,
 };

@@ -12,6 +12,7 @@ mod clock;
 mod known_reaches;
 mod local_addresses;
 mod options;
+mod own_user;
 pub mod pipeline;
 mod recent_captures;
 mod reload;

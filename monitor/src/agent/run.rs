@@ -23,6 +23,7 @@ use super::{
     capture_looks,
     lock::lock,
     options::Options,
+    own_user::become_own_user,
     selftest::SelftestRunner,
     service_manager::ServiceManager,
     shutdown::FLUSH_LIMIT,
@@ -31,7 +32,9 @@ use super::{
     start::{self, Prepared, Started, Threads},
     state::Agent,
 };
-use crate::{api, config::Config, event::Event, metrics::AgentStatus, web};
+use crate::{
+    api, config::Config, event::Event, metrics::AgentStatus, process::ProcessEnricher, web,
+};
 
 /// What files that the agent creates do not grant: anything to other users, writing to the group.
 const OTHERS: Mode = Mode::RWXO.union(Mode::WGRP);
@@ -46,6 +49,7 @@ pub async fn run(options: Options) -> Result<()> {
     // A signal that arrives during the start is obeyed after it.
     let mut signals = Signals::install()?;
     let config = Config::load(config_path.as_deref(), &overrides)?;
+    become_own_user(&config);
     start::require_capabilities()?;
     let started = Prepared::open(&config, log_level).await?.start(&config)?;
     let Started {
@@ -54,13 +58,13 @@ pub async fn run(options: Options) -> Result<()> {
         mut addresses,
         streams,
         sockets,
-        threads: Threads { pipeline, sinks, store, selftests },
+        threads: Threads { pipeline, sinks, store, selftests, host_files },
         context,
         server,
     } = started;
     let (config, config_now) = watch::channel(Arc::new(config));
     let scanner = Arc::new(SocketScanner::new(
-        config.borrow().command_line,
+        ProcessEnricher::new(config.borrow().command_line).knowing(host_files),
         answers::open_sockets(&kernel),
         answers::own_xdp(&kernel),
         selftests.clone(),

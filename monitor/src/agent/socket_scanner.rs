@@ -16,6 +16,7 @@ use anyhow::Result;
 use monitor_common::{
     capture_notice::CaptureNotice, flow::Protocol, held_socket::HeldSocket, ports::PortSet,
 };
+use monitor_kernel::record;
 use monitor_ledger::{ClockReading, Ledger};
 use tokio::{
     sync::{mpsc, watch},
@@ -28,7 +29,7 @@ use super::{
     recent_captures::RecentCaptures, scan::Scan, selftests::Selftests,
 };
 use crate::{
-    config::{CommandLines, Config},
+    config::Config,
     process::ProcessEnricher,
     sockets::{
         self, Capture, Evidence, ExpectedOwners, Extent, Forwarding, Listeners, Path, PortReach,
@@ -132,15 +133,15 @@ fn suspects(ledger: &Ledger, now: ClockReading) -> Vec<Suspect> {
 }
 
 impl SocketScanner {
-    /// A scanner that has seen nothing yet. Holders have their command lines if these are wanted.
+    /// A scanner that has seen nothing yet, and identifies holders by `processes`.
     pub fn new(
-        command_lines: CommandLines,
+        processes: ProcessEnricher,
         open_sockets: Option<OpenSockets>,
         own_xdp: OwnXdp,
         selftests: Selftests,
     ) -> Self {
         Self {
-            processes: Mutex::new(ProcessEnricher::new(command_lines)),
+            processes: Mutex::new(processes),
             expected_owners: Mutex::default(),
             sockets: Mutex::new([].into()),
             captures: Mutex::new([].into()),
@@ -265,6 +266,9 @@ impl SocketScanner {
         let listeners = self.find_listeners(config, open)?;
         if result.unseen.namespaces > 0 {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
+        }
+        if let Err(error) = lock(&self.processes).host_files().save(record::FOLDER.as_ref()) {
+            tracing::debug!(%error, "the next agent will not know executables that were replaced");
         }
         lock(&self.expected_owners).judge(&mut result.sockets, config);
         let is_kept = |socket: &Socket| !self.selftests.has(socket.entry.local);

@@ -17,6 +17,7 @@ use crate::{
     api::{self, sender::Sender},
     config::Config,
     event::{EventContext, EventName},
+    process::HostFiles,
     sinks::{self, EventQueue, IsInUse, Sink},
     store::{Filter, KeptLedger, Reader, Store, StoreQueue},
     terminal::logging::LogLevel,
@@ -28,6 +29,7 @@ use monitor_kernel::{
     confinement::{Role, confine},
     hooks::HookStatus,
     interfaces::Interfaces,
+    record,
     time_namespace::clock_shift,
 };
 use monitor_ledger::{CounterEpoch, Ledger, PortState, Start, Watched};
@@ -68,6 +70,7 @@ pub(super) struct Threads {
     pub(super) sinks: EventQueue,
     pub(super) store: StoreQueue,
     pub(super) selftests: Selftests,
+    pub(super) host_files: HostFiles,
 }
 
 impl Prepared {
@@ -129,6 +132,7 @@ impl Threads {
         let sinks = EventQueue::start(sinks, is_in_use(Arc::clone(&ledger)))?;
         let store = StoreQueue::start(store)?;
         let selftests = Selftests::default();
+        let host_files = HostFiles::restored(Path::new(record::FOLDER));
         let senders = senders(&config.store.path);
         let pipeline = Pipeline::start(Parts {
             ledger,
@@ -140,8 +144,9 @@ impl Threads {
             store: store.clone(),
             senders,
             selftests: selftests.clone(),
+            host_files: host_files.clone(),
         })?;
-        Ok(Self { pipeline, sinks, store, selftests })
+        Ok(Self { pipeline, sinks, store, selftests, host_files })
     }
 }
 

@@ -2,16 +2,13 @@
 //! this boot, in a file that the agent reads at each scrape. The agent writes it, or, where none runs,
 //! the command does.
 
-use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Write as _},
-    net::IpAddr,
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-};
+use std::{fs, io, net::IpAddr, path::Path};
 
 use jiff::Timestamp;
-use monitor_kernel::hooks::{Hook, HookMechanism};
+use monitor_kernel::{
+    hooks::{Hook, HookMechanism},
+    own_folder::OwnFolder,
+};
 use serde::{Deserialize, Serialize};
 
 /// Folder of the agent, on a file system that is empty after a boot.
@@ -95,24 +92,13 @@ impl SelftestResult {
         (result.schema == SCHEMA).then_some(result)
     }
 
-    /// Replaces the file atomically. The folder may belong to the user of an agent that is not root's:
-    /// the draft is created exclusively, so that a symbolic link there cannot redirect the write.
+    /// Replaces the file atomically. The folder may belong to the user of an agent that is not root's.
     ///
     /// # Errors
     /// The folder or the file cannot be created, written or renamed.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        match DirBuilder::new().mode(0o755).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let draft = folder.join(format!("{FILE}.new"));
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&draft)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        fs::rename(draft, folder.join(FILE))
+        let folder = OwnFolder::open_or_make(folder, 0o755)?;
+        folder.replace(FILE, &serde_json::to_vec(self)?, 0o644)
     }
 }
 
@@ -133,7 +119,8 @@ mod tests {
         }
         let elsewhere = folder.join("elsewhere");
         fs::write(&elsewhere, "precious").expect("written");
-        symlink(&elsewhere, folder.join("selftest.json.new")).expect("a link");
+        fs::remove_file(folder.join(FILE)).expect("removed");
+        symlink(&elsewhere, folder.join(FILE)).expect("a link");
         SelftestResult::new(true, Timestamp::UNIX_EPOCH).write(&folder).expect("written");
         assert_eq!(fs::read(&elsewhere).expect("read"), b"precious");
         fs::write(folder.join(FILE), "{}").expect("written");

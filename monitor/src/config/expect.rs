@@ -51,14 +51,15 @@ pub struct ContainerMatch(Pattern);
 /// What is known of the process that binds a port. `None` stands for unknown, and for none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Owner<'a> {
-    /// Path of the executable, as `/proc/PID/exe` has it. The link to a deleted file ends in
-    /// ` (deleted)`, so such a process does not match the path.
+    /// Path of the executable, at the moment of the call where it made one.
     pub executable: Option<&'a str>,
     /// Whether it is the host's file of that path, not one of a container's or a private mount.
     pub executable_is_hosts: bool,
     /// Whether it is in the host's user namespace. In one of its own a process may claim to execute any
     /// file (`PR_SET_MM_MAP`).
     pub is_in_hosts_user_namespace: bool,
+    /// Whether it is in the mount namespace of the host or of the agent.
+    pub is_in_hosts_mount_namespace: bool,
     /// Name of the effective user on this host.
     pub user_name: Option<&'a str>,
     /// Number of the effective user in the initial user namespace.
@@ -67,6 +68,15 @@ pub struct Owner<'a> {
     pub systemd_unit: Option<&'a str>,
     /// Id of the container it is in.
     pub container_id: Option<&'a str>,
+}
+
+impl Owner<'_> {
+    /// Whether a path means the same to it as to the host. The service manager gives services mount
+    /// namespaces (`PrivateTmp=`, `ProtectSystem=`) and no user namespace: those were not made by a user.
+    fn has_hosts_files(&self) -> bool {
+        let is_service = self.systemd_unit.is_some_and(|unit| unit.ends_with(".service"));
+        self.is_in_hosts_user_namespace && (self.is_in_hosts_mount_namespace || is_service)
+    }
 }
 
 /// Whether one of `expectations` allows `owner` on the day `today`. An empty list allows no process.
@@ -91,9 +101,9 @@ impl Expectation {
         // A system unit may have a user namespace (`PrivateUsers=`), and nothing else is in its control
         // group. In a container the files are the container's own.
         let is_confined = self.unit.is_some() || self.container.is_some();
-        let may_claim = self.exe.is_some() && !owner.is_in_hosts_user_namespace && !is_confined;
+        let is_doubtful = self.exe.is_some() && !is_confined && !owner.has_hosts_files();
         holds(unit, owner.systemd_unit, |unit, name| unit.0.matches(name))
-            && !may_claim
+            && !is_doubtful
             && self.allows_in_any_unit(owner)
     }
 
@@ -202,6 +212,7 @@ mod tests {
             executable: Some("/usr/sbin/bearerbox"),
             executable_is_hosts: true,
             is_in_hosts_user_namespace: true,
+            is_in_hosts_mount_namespace: true,
             user_name: Some("kannel"),
             user_id: Some(117),
             systemd_unit: Some("kannel.service"),
@@ -279,9 +290,13 @@ mod tests {
         let exe_alone = exe("/usr/sbin/bearerbox");
         assert!(exe_alone.allows(&kannel()) && !exe_alone.allows(&in_own_users));
         let of_unit = Expectation { unit: unit("kannel.service").unit, ..exe_alone.clone() };
-        let contained = Expectation { container: container(DOCKER).container, ..exe_alone };
+        let contained = Expectation { container: container(DOCKER).container, ..exe_alone.clone() };
         assert!(of_unit.allows(&in_own_users) && contained.allows(&in_own_users));
         assert!(user("kannel").allows(&in_own_users));
+        let own_mounts = Owner { is_in_hosts_mount_namespace: false, ..kannel() };
+        assert!(exe_alone.allows(&own_mounts), "a service with PrivateTmp=");
+        let by_hand = Owner { systemd_unit: Some("session-3.scope"), ..own_mounts };
+        assert!(!exe_alone.allows(&by_hand) && contained.allows(&by_hand));
         let elsewhere = Owner { executable_is_hosts: false, ..kannel() };
         assert!(!exe("/usr/**").allows(&elsewhere), "a private mount can put any file there");
         let of_container = Expectation { container: "*".parse().ok(), ..exe("/usr/**") };

@@ -52,6 +52,7 @@ fn identity() -> Identity {
         executable: Some(executable("/usr/sbin/bearerbox", true)),
         executable_is_hosts: true,
         is_in_hosts_user_namespace: true,
+        is_in_hosts_mount_namespace: true,
         name: Some("bearerbox".into()),
         command_line: Some(CommandLine {
             arguments: vec!["bearerbox".into(), "-v\n".into()],

@@ -8,11 +8,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use monitor_common::socket_record::{Caller, SocketRecord};
+use monitor_common::socket_record::{Caller, FileNumbers, SocketRecord};
 
 use super::{
     cgroup::{Cgroup, tree::CgroupTree},
     generations::Generations,
+    host_files::HostFiles,
+    hosts_namespaces::HostsNamespaces,
     identity::{Ancestor, CommandLine, Executable, Identity, User},
     lineage::Lineage,
     proc_dir::ProcessDir,
@@ -39,6 +41,7 @@ pub struct ProcessEnricher {
     users: Users,
     cgroups: CgroupTree,
     lineage: Lineage,
+    files: HostFiles,
     /// Processes that were read, because one that ends closes its sockets when `/proc` has little of
     /// it left.
     seen: Generations<ProcessKey, Remembered>,
@@ -53,13 +56,31 @@ struct Remembered {
     name: Option<String>,
     /// As in [`Stat`].
     arguments_at: Option<NonZeroU32>,
+    /// The file that it executed, as far as the kernel side could read it.
+    file: Option<FileNumbers>,
     executable: Option<Executable>,
     executable_is_hosts: bool,
     is_in_hosts_user_namespace: bool,
+    is_in_hosts_mount_namespace: bool,
     command_line: Option<CommandLine>,
     cgroup: Option<Arc<Cgroup>>,
     netns_inode: Option<u32>,
     ancestors: Vec<Ancestor>,
+}
+
+/// What distinguishes the program that made a call from one that the process executes later.
+#[derive(Clone, Copy, Debug, Default)]
+struct Program {
+    /// Where the kernel has put its arguments.
+    arguments_at: Option<NonZeroU32>,
+    /// Its file.
+    file: Option<FileNumbers>,
+}
+
+impl Program {
+    const fn of(caller: &Caller) -> Self {
+        Self { arguments_at: caller.arguments_at, file: caller.executable }
+    }
 }
 
 impl ProcessEnricher {
@@ -71,8 +92,20 @@ impl ProcessEnricher {
             users: Users::new("/etc/passwd"),
             cgroups: CgroupTree::new(),
             lineage: Lineage::new(),
+            files: HostFiles::default(),
             seen: Generations::new(REMEMBERED),
         }
+    }
+
+    /// Shares what is known of the host's executables.
+    #[must_use]
+    pub fn knowing(self, files: HostFiles) -> Self {
+        Self { files, ..self }
+    }
+
+    /// What is known of the host's executables.
+    pub fn host_files(&self) -> &HostFiles {
+        &self.files
     }
 
     /// Shows so much of command lines from now on.
@@ -89,18 +122,26 @@ impl ProcessEnricher {
         self.users.refresh();
         let mut identity = self.captured(caller);
         let start_time = StartTime::of_caller(caller, record.time_ns);
-        let arguments_at = caller.arguments_at;
-        if self.was_just_seen(&identity, arguments_at) {
-            self.complete_from_memory(&mut identity, arguments_at);
+        let program = Program::of(caller);
+        if self.was_just_seen(&identity, program) {
+            self.complete_from_memory(&mut identity, program);
         } else if let Ok((process, stat)) = start_time.find(caller.tgid) {
-            self.complete(&mut identity, &process, stat, arguments_at);
+            self.complete(&mut identity, &process, stat, program);
             identity.ancestors = self.lineage.of(identity.parent_pid, start_time.latest());
-            self.remember(&identity, arguments_at);
+            self.remember(&identity, program);
         } else {
-            self.complete_from_memory(&mut identity, arguments_at);
+            self.complete_from_memory(&mut identity, program);
             if identity.ancestors.is_empty() {
                 identity.ancestors = self.lineage.of(identity.parent_pid, start_time.latest());
             }
+        }
+        self.complete_by_numbers(&mut identity, program);
+        let hosts = HostsNamespaces::get();
+        if let Some(inode) = caller.user_namespace {
+            identity.is_in_hosts_user_namespace = hosts.has_user_namespace(inode);
+        }
+        if let Some(inode) = caller.mount_namespace {
+            identity.is_in_hosts_mount_namespace = hosts.has_mount_namespace(inode);
         }
         Some(self.masked(identity))
     }
@@ -131,7 +172,7 @@ impl ProcessEnricher {
             identity.effective_user = Some(self.user(effective));
         }
         let start_ticks = stat.start_ticks;
-        self.complete(&mut identity, process, stat, None);
+        self.complete(&mut identity, process, stat, Program::default());
         identity.ancestors = self.lineage.of(identity.parent_pid, start_ticks);
         Ok(self.masked(identity))
     }
@@ -161,15 +202,19 @@ impl ProcessEnricher {
         identity: &mut Identity,
         process: &ProcessDir,
         stat: Stat,
-        arguments_at: Option<NonZeroU32>,
+        program: Program,
     ) {
-        self.complete_program(identity, process, &stat, arguments_at);
+        self.complete_program(identity, process, &stat, program);
         if is_unknown(identity.cgroup.as_deref()) {
             let own = process.cgroup().ok().flatten().map(Arc::new);
             identity.cgroup = own.or(identity.cgroup.take());
         }
         identity.netns_inode = process.netns_inode().ok();
-        identity.is_in_hosts_user_namespace = process.is_in_hosts_user_namespace();
+        let hosts = HostsNamespaces::get();
+        identity.is_in_hosts_user_namespace =
+            process.user_namespace().is_ok_and(|inode| hosts.has_user_namespace(inode));
+        identity.is_in_hosts_mount_namespace =
+            process.mount_namespace().is_ok_and(|inode| hosts.has_mount_namespace(inode));
         identity.name.get_or_insert(stat.name);
         identity.parent_pid.get_or_insert(stat.parent_pid);
         if identity.start_time_ns.is_none() {
@@ -186,7 +231,7 @@ impl ProcessEnricher {
         identity: &mut Identity,
         process: &ProcessDir,
         stat: &Stat,
-        arguments_at: Option<NonZeroU32>,
+        program: Program,
     ) {
         let captured = identity.command_line.as_ref();
         let is_wanted =
@@ -198,14 +243,12 @@ impl ProcessEnricher {
             (Some(captured), Some(now)) => captured.is_beginning_of(now),
             _ => !is_renamed,
         };
-        let has_same_arguments = arguments_at.is_none() || arguments_at == stat.arguments_at;
+        let has_same_arguments =
+            program.arguments_at.is_none() || program.arguments_at == stat.arguments_at;
         if !has_same_line || !has_same_arguments {
             return;
         }
-        let executable = process.executable().ok();
-        let is_hosts = executable
-            .as_ref()
-            .is_some_and(|file| !file.is_deleted && process.executes_on_host(&file.path));
+        let Some((executable, is_hosts)) = self.executable(process, program.file) else { return };
         if process.stat().is_ok_and(|now| now.is_same_program(stat)) {
             identity.executable = executable;
             identity.executable_is_hosts = is_hosts;
@@ -215,9 +258,52 @@ impl ProcessEnricher {
         }
     }
 
+    /// What a process executes, and whether it is, or was until it was replaced, the host's file of that
+    /// path. `None` if it is not the file `captured`, which the process executed when it made a call.
+    fn executable(
+        &self,
+        process: &ProcessDir,
+        captured: Option<FileNumbers>,
+    ) -> Option<(Option<Executable>, bool)> {
+        let Ok(executable) = process.executable() else { return Some((None, false)) };
+        let Ok(found) = process.compare_executable(&executable.path, captured) else {
+            return Some((Some(executable), false));
+        };
+        let is_hosts = match found.hosts_is_captured {
+            // The file of the call, whatever the process executes by now.
+            Some(true) => true,
+            Some(false) => false,
+            None => found.is_hosts && !executable.is_deleted,
+        };
+        if !is_hosts && found.is_captured == Some(false) {
+            return None;
+        }
+        let numbers = captured.or(found.numbers);
+        let was_hosts = numbers.is_some_and(|numbers| {
+            if is_hosts {
+                self.files.remember(numbers, &executable.path);
+            }
+            executable.is_deleted && self.files.was_at(&numbers, &executable.path)
+        });
+        Some((Some(executable), is_hosts || was_hosts))
+    }
+
+    /// Names the executable by its numbers where the process shows it no longer: it has ended, or it
+    /// executes something else.
+    fn complete_by_numbers(&self, identity: &mut Identity, program: Program) {
+        if identity.executable.is_some() {
+            return;
+        }
+        let Some(executable) = program.file.and_then(|numbers| self.files.find(&numbers)) else {
+            return;
+        };
+        identity.executable = Some(executable);
+        identity.executable_is_hosts = true;
+    }
+
     /// Whether the same program was read from the same process just now: one that binds in a loop is
     /// not read each time.
-    fn was_just_seen(&mut self, identity: &Identity, arguments_at: Option<NonZeroU32>) -> bool {
+    fn was_just_seen(&mut self, identity: &Identity, program: Program) -> bool {
         let wants_command_lines = self.command_lines.are_read();
         let seen = key(identity).and_then(|key| self.seen.get(&key));
         seen.is_some_and(|seen| {
@@ -227,24 +313,29 @@ impl ProcessEnricher {
                 // It was not wanted then.
                 (None, seen) => seen.is_some() == wants_command_lines,
             };
-            let is_same_program = seen.name == identity.name && seen.arguments_at == arguments_at;
+            let is_same_program = seen.name == identity.name
+                && seen.arguments_at == program.arguments_at
+                && seen.file == program.file;
             is_same_program && is_same_line && seen.at.elapsed() < FRESH
         })
     }
 
     /// Adds what was read earlier from the same process, if it still seems to be the same program.
-    fn complete_from_memory(&mut self, identity: &mut Identity, arguments_at: Option<NonZeroU32>) {
+    fn complete_from_memory(&mut self, identity: &mut Identity, program: Program) {
         let Some(key) = key(identity) else { return };
         let Some(seen) = self.seen.get(&key) else { return };
         // A process that ends has no arguments when its sockets are closed.
-        let has_others = arguments_at.is_some() && arguments_at != seen.arguments_at;
-        if seen.name != identity.name || has_others {
+        let has_others =
+            program.arguments_at.is_some() && program.arguments_at != seen.arguments_at;
+        let has_other_file = program.file.is_some() && program.file != seen.file;
+        if seen.name != identity.name || has_others || has_other_file {
             return;
         }
         let seen = seen.clone();
         identity.executable = seen.executable;
         identity.executable_is_hosts = seen.executable_is_hosts;
         identity.is_in_hosts_user_namespace = seen.is_in_hosts_user_namespace;
+        identity.is_in_hosts_mount_namespace = seen.is_in_hosts_mount_namespace;
         identity.netns_inode = seen.netns_inode;
         identity.ancestors = seen.ancestors;
         if is_unknown(identity.cgroup.as_deref()) {
@@ -261,15 +352,17 @@ impl ProcessEnricher {
         }
     }
 
-    fn remember(&mut self, identity: &Identity, arguments_at: Option<NonZeroU32>) {
+    fn remember(&mut self, identity: &Identity, program: Program) {
         let Some(key) = key(identity) else { return };
         let remembered = Remembered {
             at: Instant::now(),
             name: identity.name.clone(),
-            arguments_at,
+            arguments_at: program.arguments_at,
+            file: program.file,
             executable: identity.executable.clone(),
             executable_is_hosts: identity.executable_is_hosts,
             is_in_hosts_user_namespace: identity.is_in_hosts_user_namespace,
+            is_in_hosts_mount_namespace: identity.is_in_hosts_mount_namespace,
             command_line: identity.command_line.clone(),
             cgroup: identity.cgroup.clone(),
             netns_inode: identity.netns_inode,

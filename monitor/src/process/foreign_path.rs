@@ -26,7 +26,7 @@ const TRIES: usize = 3;
 const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// A file by its device and inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FileId {
     device: (u32, u32),
     pub(crate) inode: u64,
@@ -65,11 +65,20 @@ impl Root {
     ///
     /// There is none, or the kernel would have to ask a server.
     pub(crate) fn find(&self, path: &[u8]) -> io::Result<FileId> {
-        let file = match self.open_cached(path) {
-            Err(error) if needs_a_walk(&error) => self.walk(path)?,
-            found => found?,
-        };
-        FileId::of(file, "")
+        FileId::of(self.open(path)?, "")
+    }
+
+    /// As [`Self::find`]: the file, opened as a path.
+    pub(super) fn open(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        match self.open_cached(path) {
+            Err(error) if needs_a_walk(&error) => self.walk(path),
+            found => found,
+        }
+    }
+
+    /// A process in the mount namespace of this folder.
+    pub(super) const fn member(&self) -> u32 {
+        self.member
     }
 
     fn open_cached(&self, path: &[u8]) -> io::Result<OwnedFd> {
@@ -128,6 +137,11 @@ impl FileId {
         let facts = facts(folder, path, StatxFlags::INO)?;
         let device = (facts.stx_dev_major, facts.stx_dev_minor);
         Ok(Self { device, inode: facts.stx_ino })
+    }
+
+    /// The device alone.
+    pub(super) const fn of_device(&self) -> Self {
+        Self { inode: 0, ..*self }
     }
 
     /// Whether both are files of one file system.

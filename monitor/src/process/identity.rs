@@ -23,11 +23,13 @@ pub struct Identity {
     pub creation_time: Option<Timestamp>,
     /// What it executes.
     pub executable: Option<Executable>,
-    /// Whether that is the host's file of the same path. It is not in a container, nor in a mount
-    /// namespace with something else at that path.
+    /// Whether that is the host's file of the same path, or was until it was replaced. It is not in a
+    /// container, nor in a mount namespace with something else at that path.
     pub executable_is_hosts: bool,
     /// Whether it is in the user namespace of the host's first process.
     pub is_in_hosts_user_namespace: bool,
+    /// Whether it is in the mount namespace of the host's first process, or of the agent.
+    pub is_in_hosts_mount_namespace: bool,
     /// Name of its leading thread, which is that of the executable until the process changes it;
     /// at most 15 bytes.
     pub name: Option<String>,
@@ -105,6 +107,7 @@ impl Identity {
             executable: None,
             executable_is_hosts: false,
             is_in_hosts_user_namespace: false,
+            is_in_hosts_mount_namespace: false,
             name: None,
             command_line: None,
             real_user: None,

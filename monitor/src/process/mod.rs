@@ -28,8 +28,11 @@
 pub(crate) mod bounded_read;
 mod cgroup;
 mod enricher;
+mod file_numbers;
 pub(crate) mod foreign_path;
 mod generations;
+mod host_files;
+mod hosts_namespaces;
 mod identity;
 mod lineage;
 pub(crate) mod pod;
@@ -46,6 +49,7 @@ pub use self::{
     bounded_read::{AbandonedReads, abandoned_reads},
     cgroup::{Cgroup, SystemdUnit, UnitManager},
     enricher::ProcessEnricher,
+    host_files::HostFiles,
     identity::{Ancestor, CommandLine, Executable, Identity, MAX_ANCESTORS, User},
     users::group_name,
 };

@@ -1,18 +1,20 @@
 //! One process in `/proc`.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _},
     mem::MaybeUninit,
-    os::{fd::OwnedFd, unix::ffi::OsStringExt as _},
-    sync::{Arc, LazyLock},
+    os::fd::OwnedFd,
+    sync::Arc,
 };
 
+use monitor_common::socket_record::FileNumbers;
 use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
 
 use super::{
     bounded_read,
     cgroup::Cgroup,
+    file_numbers::OpenFile,
     foreign_path::{FileId, Root},
     identity::{CommandLine, Executable},
     stat::Stat,
@@ -38,6 +40,19 @@ pub(crate) struct ProcessDir {
     /// Process id in the pid namespace of `/proc`.
     pub(crate) pid: u32,
     folder: Arc<OwnedFd>,
+}
+
+/// What a process executes, beside other files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Comparison {
+    /// Whether it is the host's file of the same path.
+    pub(crate) is_hosts: bool,
+    /// Whether the host's file of that path is the one of the call; `None` if that cannot be known.
+    pub(crate) hosts_is_captured: Option<bool>,
+    /// Whether it is the file of the call; `None` if that cannot be known.
+    pub(crate) is_captured: Option<bool>,
+    /// Its numbers, without the generation.
+    pub(crate) numbers: Option<FileNumbers>,
 }
 
 impl ProcessDir {
@@ -82,22 +97,23 @@ impl ProcessDir {
 
     /// Inode of the network namespace.
     pub(crate) fn netns_inode(&self) -> io::Result<u32> {
-        let mut room = [MaybeUninit::uninit(); 64];
-        let (link, _) = readlinkat_raw(&self.folder, "ns/net", &mut room)?;
-        namespace_inode(link).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+        self.namespace("ns/net", b"net:[")
     }
 
-    /// Whether it is in the user namespace of the first process, or in this process's where the first one
-    /// may not be looked at. A process cannot return from a namespace below.
-    pub(crate) fn is_in_hosts_user_namespace(&self) -> bool {
-        static HOSTS: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| {
-            let read = |process: &str| fs::read_link(format!("/proc/{process}/ns/user")).ok();
-            let link = read("1").or_else(|| read("self"));
-            link.map(|link| link.into_os_string().into_vec())
-        });
+    /// Inode of the user namespace. A process cannot return from one below the host's.
+    pub(crate) fn user_namespace(&self) -> io::Result<u32> {
+        self.namespace("ns/user", b"user:[")
+    }
+
+    /// Inode of the mount namespace.
+    pub(crate) fn mount_namespace(&self) -> io::Result<u32> {
+        self.namespace("ns/mnt", b"mnt:[")
+    }
+
+    fn namespace(&self, link: &str, kind: &[u8]) -> io::Result<u32> {
         let mut room = [MaybeUninit::uninit(); 64];
-        let own = readlinkat_raw(&self.folder, "ns/user", &mut room);
-        own.is_ok_and(|(link, _)| HOSTS.as_deref().is_some_and(|hosts| *hosts == *link))
+        let (target, _) = readlinkat_raw(&self.folder, link, &mut room)?;
+        inode_of(target, kind).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
     /// The executable. An error for kernel threads and processes that have ended.
@@ -114,9 +130,29 @@ impl ProcessDir {
         Ok(Executable { path: text::text(if is_deleted { path } else { link }), is_deleted })
     }
 
-    /// Whether the host's file at this path is the executable.
-    pub(crate) fn executes_on_host(&self, path: &str) -> bool {
-        self.executes(path.as_bytes(), |path| Root::of_host()?.find(path))
+    /// Compares the executable with the host's file at its path, and with the file that the process
+    /// executed when it made a call. An error if that is not known in time.
+    pub(crate) fn compare_executable(
+        &self,
+        path: &str,
+        captured: Option<FileNumbers>,
+    ) -> io::Result<Comparison> {
+        let (folder, path, pid) = (Arc::clone(&self.folder), path.as_bytes().to_vec(), self.pid);
+        bounded_read::files_of(pid, move || {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let own = OpenFile::of_process(openat(&folder, "exe", flags, Mode::empty())?, pid);
+            let hosts = OpenFile::of_host(&path).ok();
+            let is_captured = |file: &OpenFile| captured.and_then(|numbers| file.is(&numbers));
+            Ok(Comparison {
+                is_hosts: hosts.as_ref().and_then(|file| file.id().ok()) == Some(own.id()?),
+                hosts_is_captured: match &hosts {
+                    Some(file) => is_captured(file),
+                    None => captured.map(|_| false),
+                },
+                is_captured: is_captured(&own),
+                numbers: own.numbers(),
+            })
+        })
     }
 
     /// Whether the file that `find` finds at `path` is the executable; `false` if that is not known in
@@ -168,8 +204,11 @@ fn read(folder: &OwnedFd, name: &str, limit: u64) -> io::Result<Vec<u8>> {
 
 /// `net:[4026531840]`.
 pub(crate) fn namespace_inode(link: &[u8]) -> Option<u32> {
-    let inode = str::from_utf8(link).ok()?.strip_prefix("net:[")?.strip_suffix(']')?;
-    inode.parse().ok()
+    inode_of(link, b"net:[")
+}
+
+fn inode_of(link: &[u8], kind: &[u8]) -> Option<u32> {
+    str::from_utf8(link.strip_prefix(kind)?.strip_suffix(b"]")?).ok()?.parse().ok()
 }
 
 /// Real and effective user id, the first two of a line of `/proc/PID/status`.

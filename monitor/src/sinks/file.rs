@@ -10,7 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::fstatvfs;
+use monitor_kernel::own_folder::check_file;
+use rustix::fs::{OFlags, fstatvfs};
 
 use super::{local::Local, rotation::Rotation};
 use crate::{
@@ -138,9 +139,23 @@ impl Place {
     }
 }
 
+/// Opens a file to append to. A link is not followed, because the folder may be another user's; that
+/// of a device is (`/dev/stderr`).
 fn open_file(path: &Path) -> io::Result<File> {
+    let is_device = path.starts_with("/dev");
+    let flags = if is_device { OFlags::empty() } else { OFlags::NOFOLLOW };
     // Readable, to see how the file ends.
-    OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o640);
+    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) if !is_device => io::Error::other("it is a symbolic link"),
+        _ => error,
+    })?;
+    if !is_device {
+        check_file(path, &file.metadata()?)?;
+    }
+    Ok(file)
 }
 
 /// Whether the last write ended within a line, because of a full disk or a kill.

@@ -118,12 +118,14 @@ impl ExpectedOwners {
     fn owner<'a>(&self, process: &'a Identity) -> Owner<'a> {
         let cgroup = process.cgroup.as_deref();
         let was_own = self.was_own(process);
-        let executable = process.executable.as_ref().filter(|file| !file.is_deleted || was_own);
+        let is_hosts = process.executable_is_hosts || was_own;
+        let executable = process.executable.as_ref().filter(|file| !file.is_deleted || is_hosts);
         let unit = cgroup.and_then(|cgroup| cgroup.unit.as_ref());
         Owner {
             executable: executable.map(|executable| executable.path.as_str()),
-            executable_is_hosts: process.executable_is_hosts || was_own,
+            executable_is_hosts: is_hosts,
             is_in_hosts_user_namespace: process.is_in_hosts_user_namespace,
+            is_in_hosts_mount_namespace: process.is_in_hosts_mount_namespace,
             user_name: process.effective_user.as_ref().and_then(|user| user.name.as_deref()),
             user_id: process.effective_user.as_ref().map(|user| user.id),
             systemd_unit: unit.filter(|unit| unit.is_of_system()).map(|unit| unit.name.as_str()),
@@ -182,6 +184,7 @@ mod tests {
             executable: Some(Executable { path: path.to_owned(), is_deleted }),
             executable_is_hosts: !is_deleted,
             is_in_hosts_user_namespace: true,
+            is_in_hosts_mount_namespace: true,
             ..Identity::unknown(pid)
         }
     }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_kernel::own_folder::check_file;
 use monitor_ledger::Changes;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, ToSql, Transaction, params, types::FromSql,
@@ -309,6 +310,11 @@ fn create_file(path: &Path) -> io::Result<()> {
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(path)?;
+            if found.is_symlink() {
+                return Err(io::Error::other("it is a symbolic link"));
+            }
+            check_file(path, &found)?;
             regular_file(path)?;
             for suffix in ["", "-wal", "-shm"] {
                 close_to_others(&beside(path, suffix));

@@ -4,10 +4,14 @@ use std::{
     fs::{self, Permissions},
     io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
+    os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{FileType, Mode, OFlags, fstat, open},
+    process::geteuid,
+};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::guard::Endpoint;
@@ -85,7 +89,7 @@ impl Listener {
         remove(&unnamed)?;
         let listener = UnixListener::bind(&unnamed)?;
         let file = SocketFile(path.to_owned());
-        fs::set_permissions(&unnamed, Permissions::from_mode(SOCKET_MODE))?;
+        set_mode(&unnamed)?;
         fs::rename(&unnamed, path)?;
         Ok(Self::Unix(listener, file))
     }
@@ -138,6 +142,19 @@ impl Drop for SocketFile {
             tracing::debug!(%error, path = %self.0.display(), "cannot remove the Unix socket");
         }
     }
+}
+
+/// Sets the permissions of our own socket, and of nothing that another user of the folder has put in its
+/// place.
+fn set_mode(path: &Path) -> io::Result<()> {
+    let socket = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let found = fstat(&socket)?;
+    let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
+    if !is_socket || found.st_uid != geteuid().as_raw() {
+        return Err(io::Error::other("another program has replaced the socket"));
+    }
+    let itself = format!("/proc/self/fd/{}", socket.as_raw_fd());
+    fs::set_permissions(itself, Permissions::from_mode(SOCKET_MODE))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -7,6 +7,7 @@ mod holder_info;
 mod holders;
 mod identify_command;
 mod identity;
+mod impostors;
 mod isolation;
 mod kannel;
 mod life;
@@ -14,6 +15,7 @@ mod listeners;
 mod live_page;
 mod manifests;
 mod outbound;
+mod own_user;
 mod privileges;
 mod reload;
 mod running;
@@ -35,6 +37,13 @@ mod web_security;
 #[ignore = "what the units of other tests run"]
 fn unit() {
     testkit::systemd::bind_as_ordered();
+}
+
+/// See [`testkit::impostor::Impostor`].
+#[test]
+#[ignore = "what the processes of other tests run"]
+fn impostor() {
+    testkit::impostor::act_as_ordered();
 }
 
 /// See [`testkit::stuck::StuckProcess`].

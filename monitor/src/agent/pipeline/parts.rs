@@ -4,8 +4,8 @@ use super::{
     message::Wanted, outbound::LastSenders, shared_hours::SharedHours, shared_ledger::SharedLedger,
 };
 use crate::{
-    agent::selftests::Selftests, config::CommandLines, event::EventContext, sinks::EventQueue,
-    store::StoreQueue,
+    agent::selftests::Selftests, config::CommandLines, event::EventContext, process::HostFiles,
+    sinks::EventQueue, store::StoreQueue,
 };
 
 /// What the pipeline starts with.
@@ -29,4 +29,6 @@ pub struct Parts {
     pub senders: LastSenders,
     /// Selftests of this agent.
     pub selftests: Selftests,
+    /// What is known of the host's executables.
+    pub host_files: HostFiles,
 }

@@ -38,10 +38,12 @@ use crate::{
     agent::{clock, selftests::Selftests},
     api::sender::Sender,
     classification::{Classifier, Finding, Tallies},
-    config::{CommandLines, IdentifiedEvents, PayloadConfig, WatchedPort},
+    config::{
+        CommandLines, IdentifiedEvents, ListenersConfig, Pattern, PayloadConfig, WatchedPort,
+    },
     event::{self, Event, EventBody, EventContext, Repeats},
     listeners::ListenerChange,
-    process::{Identity, ProcessEnricher},
+    process::{HostFiles, Identity, ProcessEnricher},
     sockets::ExpectedOwners,
     summaries::{ExpectedActivity, Summarizer},
 };
@@ -55,6 +57,7 @@ const UNEXPECTED_SAVE_PERIOD: Duration = Duration::from_millis(50);
 
 pub(super) struct Worker {
     enricher: ProcessEnricher,
+    host_files: HostFiles,
     clock: SteadyOffset,
     ledger: SharedLedger,
     hours: SharedHours,
@@ -100,8 +103,10 @@ impl Worker {
         let Wanted { ports, payload, identified, listeners } = parts.wanted;
         let listeners = ListenerWatch::new(listeners);
         lock(&parts.ledger).listeners_mut().configure(listeners.settings());
+        parts.host_files.expect(expected_files(&ports, &listeners.config));
         Self {
-            enricher: ProcessEnricher::new(parts.command_lines),
+            enricher: ProcessEnricher::new(parts.command_lines).knowing(parts.host_files.clone()),
+            host_files: parts.host_files,
             clock: SteadyOffset::new(EventClock::Boottime),
             ledger: parts.ledger,
             hours: parts.hours,
@@ -376,6 +381,7 @@ impl Worker {
             self.summaries = summaries(identified);
         }
         lock(&self.ledger).watch(ports.iter().map(Watched::from), now);
+        self.host_files.expect(expected_files(&ports, &self.listeners.config));
         self.ports = by_number(ports);
     }
 
@@ -437,6 +443,17 @@ fn summaries(identified: IdentifiedEvents) -> Option<Summarizer> {
 /// they do not wear the disk.
 const fn must_save(transition: &Transition) -> bool {
     matches!(transition.change, Change::Awakened { .. } | Change::Dormant)
+}
+
+/// Executables that are expected by their whole path.
+fn expected_files<'a>(
+    ports: &'a [WatchedPort],
+    listeners: &'a ListenersConfig,
+) -> impl Iterator<Item = &'a str> {
+    let owners = ports.iter().flat_map(|port| &port.expect);
+    let owners = owners.chain(listeners.expect.iter().map(|entry| &entry.owner));
+    let executables = owners.filter_map(|owner| owner.exe.as_ref());
+    executables.filter(|exe| exe.is_exact()).map(Pattern::as_str)
 }
 
 fn by_number(ports: Vec<WatchedPort>) -> BTreeMap<u16, WatchedPort> {

@@ -13,6 +13,7 @@ use monitor_kernel::{
     capabilities::{self, CAPABILITIES, Capability},
     cgroup, limits,
     lockdown::{self, Lockdown},
+    own_user::{self, OwnUser},
     pin_folder, pins,
     running::Running,
     time_namespace::{ClockShift, clock_shift},
@@ -20,7 +21,7 @@ use monitor_kernel::{
 };
 
 use super::agent::{Agent, is_ordinary_user};
-use crate::sockets;
+use crate::{process::proc_dir::ProcessDir, sockets};
 
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -229,13 +230,25 @@ fn network_namespace() -> Option<Fact> {
 }
 
 fn user(agent: Option<i32>) -> Fact {
-    let agent = agent.and_then(|pid| Some((pid, fs::metadata(format!("/proc/{pid}")).ok()?.uid())));
+    // The owner of its folder in /proc is root in any case, because its memory is private.
+    let ids = |pid: i32| ProcessDir::open(pid.cast_unsigned()).and_then(|agent| agent.user_ids());
+    let agent = agent.and_then(|pid| Some((pid, ids(pid).ok()?.1)));
     let name = |uid: u32| if uid == 0 { "root".to_owned() } else { format!("user {uid}") };
     let value = match agent {
+        Some((pid, 0)) => format!("root, the agent (process {pid}): {}", why_root()),
         Some((pid, uid)) => format!("{}, the agent (process {pid})", name(uid)),
         None => format!("{}, this command", name(geteuid().as_raw())),
     };
     Fact::ok(PRIVILEGES, "who", value)
+}
+
+/// Why an agent that root started is still root's.
+fn why_root() -> String {
+    let name = own_user::NAME;
+    match OwnUser::find() {
+        Some(_) => format!("its log says why it did not become user {name}"),
+        None => format!("this host has no user {name}, which it would become"),
+    }
 }
 
 fn capability_facts(agent: Option<i32>) -> Vec<Fact> {
