@@ -62,10 +62,17 @@ static FILES: [File; 15] = files![
     "vendor/uPlot.min.css" Style,
 ];
 
-/// uPlot as its authors publish it, a script that defines one variable; made a module.
+/// uPlot as its authors publish it, a script that defines one variable; made a module, with its
+/// licence.
 static UPLOT: File = File {
     name: "vendor/uplot.js",
-    text: concat!(include_str!("page/vendor/uPlot.iife.min.js"), "\nexport default uPlot;\n"),
+    text: concat!(
+        "/*\n",
+        include_str!("page/vendor/uPlot.LICENSE"),
+        "\n*/\n",
+        include_str!("page/vendor/uPlot.iife.min.js"),
+        "\nexport default uPlot;\n"
+    ),
     kind: Kind::LateModule,
 };
 

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::{
     counts::Count,
     holders,
-    model::{Model, Row, short},
+    model::{Model, short},
+    row::Row,
     sparkline::{Direction, sparkline},
 };
 use crate::terminal::event_table::ago;

@@ -5,7 +5,8 @@ use ratatui::text::{Line, Span};
 
 use super::{
     holders,
-    model::{Model, Row, short},
+    model::{Model, short},
+    row::Row,
     sparkline::{Direction, sparkline},
     theme::{DIM, HEADING, Theme},
 };

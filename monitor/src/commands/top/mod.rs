@@ -10,6 +10,7 @@ mod events;
 mod feed;
 mod holders;
 mod model;
+mod row;
 mod screen;
 mod sort;
 mod sparkline;

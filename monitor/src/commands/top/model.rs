@@ -6,6 +6,7 @@ use super::{
     command::{Command, letter_command},
     counts::{Count, Counts, Flow},
     events::Events,
+    row::Row,
     sort::Sort,
 };
 use crate::api::{
@@ -14,15 +15,6 @@ use crate::api::{
 
 /// Hours that are kept.
 const MAX_HISTORIES: usize = 64;
-
-/// One port with its counters and rates.
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    pub(super) port: Port,
-    pub(super) count: Count,
-    /// Per second, since the look before; `None` before the second look.
-    pub(super) rate: Option<Count>,
-}
 
 /// What the keys move in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -308,20 +300,6 @@ impl Model {
         let at = self.shown().position(|row| Some(row.port.port) == kept);
         let last = self.shown().count().saturating_sub(1);
         self.selected = at.unwrap_or(self.selected).min(last);
-    }
-}
-
-impl Row {
-    /// Whether a text, which is in lower case, is in what is shown of the port.
-    fn contains(&self, wanted: &str) -> bool {
-        let port = &self.port;
-        let state = port.state.unwrap_or_default().name();
-        let service = port.service.clone().unwrap_or_default().to_lowercase();
-        let number = port.port.to_string();
-        number.contains(wanted)
-            || state.contains(wanted)
-            || service.contains(wanted)
-            || super::holders::names(port).to_lowercase().contains(wanted)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::model::Row;
+use super::row::Row;
 
 /// By what the ports are sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use ratatui::{
 use super::{
     columns::{COLUMNS, Column, Shown, TREND},
     detail, holders,
-    model::{Focus, Model, Places, Row},
+    model::{Focus, Model, Places},
+    row::Row,
     theme::{DIM, HEADING, Theme},
 };
 use crate::terminal::{escape::escaped, event_table::EventTable, wrap::wrap};
