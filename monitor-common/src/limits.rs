@@ -21,6 +21,12 @@ pub const USER_CALL_SUMS: u32 = 64;
 /// Threads that can be inside a traced `bind(2)` at once.
 pub const MAX_BINDS_IN_FLIGHT: u32 = 128;
 
+/// Threads that can be inside a `listen(2)` at once.
+pub const MAX_LISTENS_IN_FLIGHT: u32 = 128;
+
+/// Threads that can be about to bind a socket for datagrams to a port of listeners at once.
+pub const MAX_NAMED_BINDS: u32 = 128;
+
 /// Sockets of which it is known that a bind left the choice of their port to the kernel. Should
 /// there be more, the closes of those that were not used longest are not reported.
 pub const MAX_AUTOMATIC_BINDS: u32 = 256;

@@ -8,16 +8,23 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    EbpfContext, helpers::bpf_get_current_pid_tgid, macros::cgroup_sock, programs::SockContext,
+    EbpfContext,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{cgroup_sock, cgroup_sock_addr},
+    programs::{SockAddrContext, SockContext},
 };
-use monitor_common::socket_event::{Mechanism, SocketEventKind};
+use monitor_common::{
+    flow::Protocol,
+    ports::WirePort,
+    socket_event::{Mechanism, SocketEventKind, known},
+};
 
 use crate::{
     access::Probed,
-    maps::BINDS_IN_FLIGHT,
+    maps::{BINDS_IN_FLIGHT, NAMED_BINDS, has_listeners},
     sock::{self, IpWords, SOCK_RAW, Sock},
     sockaddr::Sockaddr,
-    socket_call::{SocketCall, record, record_bind},
+    socket_call::{SocketCall, record, record_bind_by},
 };
 
 /// Let the call go on; 0 would refuse it.
@@ -54,6 +61,57 @@ fn bind_cgroup_post6(context: SockContext) -> i32 {
     ALLOW
 }
 
+/// Reads a single field of the address's context, likewise.
+macro_rules! address_field {
+    ($context:expr, $($field:tt)+) => {{
+        // SAFETY: the context of a running program.
+        unsafe { (&raw const (*$context.sock_addr).$($field)+).read_volatile() }
+    }};
+}
+
+/// Before a bind to an IPv4 address: the kernel notes only after the other hook that the program has
+/// named the port (`SOCK_BINDPORT_LOCK`, `__inet_bind`), and that makes a listener.
+#[cgroup_sock_addr(bind4)]
+fn bind_cgroup_request4(context: SockAddrContext) -> i32 {
+    on_request(&context);
+    ALLOW
+}
+
+/// The same to an IPv6 address.
+#[cgroup_sock_addr(bind6)]
+fn bind_cgroup_request6(context: SockAddrContext) -> i32 {
+    on_request(&context);
+    ALLOW
+}
+
+#[inline(always)]
+fn on_request(context: &SockAddrContext) {
+    // The field has the two bytes of the sockaddr. Port 0 is in no set.
+    let port = WirePort(address_field!(context, user_port) as u16);
+    if !has_listeners(port) {
+        return;
+    }
+    const UDP: u32 = Protocol::Udp.ip_number() as u32;
+    const UDP_LITE: u32 = Protocol::UdpLite.ip_number() as u32;
+    if matches!(address_field!(context, protocol), UDP | UDP_LITE) {
+        let sk = address_field!(context, __bindgen_anon_1.sk) as u64;
+        // An LRU map evicts when it is full.
+        let _ = NAMED_BINDS.insert(bpf_get_current_pid_tgid(), sk, 0);
+    }
+}
+
+/// Whether the bind of `sk` that this thread makes named its port; of a bind to a port of listeners.
+#[inline(always)]
+fn is_named(sk: *const c_void) -> bool {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: only this thread uses the element.
+    let is_named = unsafe { NAMED_BINDS.get(thread) }.copied() == Some(sk as u64);
+    if is_named {
+        let _ = NAMED_BINDS.remove(thread);
+    }
+    is_named
+}
+
 /// Records a bind where kernel memory is not readable, and this hook alone sees it.
 #[inline(always)]
 fn on_bound_unread(context: &SockContext, address: IpWords) {
@@ -66,7 +124,10 @@ fn on_bound_unread(context: &SockContext, address: IpWords) {
         field!(context, src_port) as u16,
         address,
     );
-    if let Some(sock) = sock {
+    if let Some(mut sock) = sock {
+        if has_listeners(WirePort::of(sock.port)) && is_named(context.as_ptr()) {
+            sock.known |= known::LISTENER;
+        }
         let (kind, mechanism) = (SocketEventKind::Bind, Mechanism::Cgroup);
         record(context, &SocketCall { kind, mechanism, errno: 0, sock });
     }
@@ -85,5 +146,7 @@ fn on_bound(context: &SockContext) {
         }
         return;
     }
-    record_bind::<Probed, _>(context, Mechanism::Cgroup, sk, &Sockaddr::NONE, 0);
+    record_bind_by::<Probed, _>(context, Mechanism::Cgroup, sk, &Sockaddr::NONE, 0, || {
+        is_named(sk)
+    });
 }

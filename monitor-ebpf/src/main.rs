@@ -27,6 +27,8 @@ mod conversation;
 mod counter;
 mod ends;
 mod holders_iterator;
+mod listen_fexit;
+mod listen_kprobe;
 mod listen_tracepoint;
 mod maps;
 mod network;

@@ -212,6 +212,18 @@ pub(crate) static BINDS_IN_FLIGHT: HashMap<
     { limits::MAX_BINDS_IN_FLIGHT as usize },
 > = HashMap::new();
 
+/// The `struct sock` of a listen between its beginning and its return, by thread; 0 before the socket has
+/// entered the state, and after the kernel has refused the call.
+#[btf_map]
+pub(crate) static LISTENS_IN_FLIGHT: HashMap<u64, u64, { limits::MAX_LISTENS_IN_FLIGHT as usize }> =
+    HashMap::new();
+
+/// The `struct sock` for datagrams that a thread is about to bind to a port by its number, in the set of
+/// listeners. Of a bind that is refused it stays until the thread's next one.
+#[btf_map]
+pub(crate) static NAMED_BINDS: LruHashMap<u64, u64, { limits::MAX_NAMED_BINDS as usize }> =
+    LruHashMap::new();
+
 /// Port of each socket that was bound to a watched port of the kernel's choice, by the address of its
 /// `struct sock`: nothing in the socket distinguishes it from one that was never bound.
 #[btf_map]

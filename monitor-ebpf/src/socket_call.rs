@@ -54,6 +54,20 @@ pub(crate) fn record_bind<A: Access, C: EbpfContext>(
     request: &Sockaddr,
     returned: i32,
 ) {
+    record_bind_by::<A, C>(context, mechanism, sk, request, returned, || false);
+}
+
+/// [`record_bind`] for a hook at which the socket does not say yet that its port was named: `is_named`
+/// does.
+#[inline(always)]
+pub(crate) fn record_bind_by<A: Access, C: EbpfContext>(
+    context: &C,
+    mechanism: Mechanism,
+    sk: *const c_void,
+    request: &Sockaddr,
+    returned: i32,
+    is_named: impl FnOnce() -> bool,
+) {
     let errno = returned.unsigned_abs();
     let port = if errno == 0 { sock::port_of::<A>(sk) } else { Some(request.port()) };
     let Some(port) = port.map(WirePort::of) else { return };
@@ -64,7 +78,10 @@ pub(crate) fn record_bind<A: Access, C: EbpfContext>(
     }
     let mut members = Members::<A>::of(sk);
     // A TCP socket is no listener before it listens, and a client's port was chosen by the kernel.
-    let listener = if may_listen && members.is_datagram_listener() { known::LISTENER } else { 0 };
+    let opens = may_listen
+        && members.is_for_datagrams()
+        && (members.has_named_port() == Some(true) || is_named());
+    let listener = if opens { known::LISTENER } else { 0 };
     if !is_watched && listener == 0 {
         return;
     }

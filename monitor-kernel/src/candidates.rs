@@ -53,14 +53,18 @@ pub fn of_sockets(
     mechanism: BindMechanism,
     unsupported_reason: Option<&str>,
 ) -> Candidates {
-    use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tracepoint};
+    use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, StateChange, Tracepoint};
     let mechanisms = match (hook, mechanism) {
         (Hook::Bind, BindMechanism::Auto) => {
             vec![Fexit, Kprobe, Cgroup, Tracepoint, CgroupSuccess]
         }
         (Hook::Bind, BindMechanism::Cgroup) => vec![Cgroup, CgroupSuccess],
         (Hook::Connect, _) => vec![Cgroup, Kprobe],
-        (Hook::Listen, _) | (_, BindMechanism::Tracepoint) => vec![Tracepoint],
+        (Hook::Listen, BindMechanism::Auto) => vec![Fexit, Kprobe, Tracepoint, StateChange],
+        (Hook::Listen, BindMechanism::Fexit) => vec![Fexit, Tracepoint, StateChange],
+        (Hook::Listen, BindMechanism::Kprobe) => vec![Kprobe, Tracepoint, StateChange],
+        (Hook::Listen, _) => vec![Tracepoint, StateChange],
+        (_, BindMechanism::Tracepoint) => vec![Tracepoint],
         (_, BindMechanism::Auto) => vec![Fexit, Kprobe, Cgroup, Tracepoint],
         (_, BindMechanism::Fexit) => vec![Fexit],
         (_, BindMechanism::Kprobe) => vec![Kprobe],
@@ -79,6 +83,7 @@ pub fn of_sockets(
 fn needs_no_socket(hook: Hook, mechanism: HookMechanism) -> bool {
     match hook {
         Hook::Bind => mechanism == HookMechanism::CgroupSuccess,
+        Hook::Listen => mechanism == HookMechanism::StateChange,
         Hook::Connect => mechanism == HookMechanism::Cgroup,
         _ => mechanism == HookMechanism::Tracepoint,
     }
@@ -139,7 +144,7 @@ mod tests {
         let candidates = |hook| of_sockets(hook, BindMechanism::Auto, Some("locked"));
         for (hook, left) in [
             (Hook::Bind, HookMechanism::CgroupSuccess),
-            (Hook::Listen, HookMechanism::Tracepoint),
+            (Hook::Listen, HookMechanism::StateChange),
             (Hook::Close, HookMechanism::Tracepoint),
         ] {
             assert_eq!(candidates(hook).mechanisms, [left]);

@@ -46,6 +46,8 @@ pub enum HookMechanism {
     Tracepoint,
     /// The programs of [`Self::Cgroup`] without the tracepoints that see refused binds.
     CgroupSuccess,
+    /// State changes of sockets, without anything that sees whether a listen is refused.
+    StateChange,
 }
 
 impl Hook {
@@ -90,7 +92,7 @@ impl Hook {
 }
 
 impl HookMechanism {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::XdpNative,
         Self::Tcx,
         Self::Clsact,
@@ -100,6 +102,7 @@ impl HookMechanism {
         Self::Cgroup,
         Self::Tracepoint,
         Self::CgroupSuccess,
+        Self::StateChange,
     ];
 
     /// The mechanism of that name.
@@ -119,6 +122,7 @@ impl HookMechanism {
             Self::Cgroup => "cgroup",
             Self::Tracepoint => "tracepoint",
             Self::CgroupSuccess => "cgroup-success",
+            Self::StateChange => "state-change",
         }
     }
 }
@@ -133,6 +137,12 @@ impl HookMechanism {
             (Hook::Bind, Self::Cgroup) => Some("binds by io_uring that are refused"),
             (Hook::Bind, Self::CgroupSuccess) => Some("binds that are refused"),
             (Hook::Bind, Self::Tracepoint) => Some("binds by io_uring"),
+            (Hook::Listen, Self::Tracepoint) => {
+                Some("whether listens by io_uring and by 32-bit programs are refused")
+            }
+            (Hook::Listen, Self::StateChange) => {
+                Some("whether listens are refused, and listens without a bind")
+            }
             (Hook::Close, Self::Tracepoint) => {
                 Some("UDP sockets, and TCP sockets that never listened")
             }

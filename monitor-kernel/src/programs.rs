@@ -9,6 +9,9 @@ use super::{
 /// The function behind the last `close(2)` of an internet socket.
 const RELEASE_FUNCTION: &str = "inet_release";
 
+/// The function that makes a TCP socket listen.
+pub const LISTEN_FUNCTION: &str = "inet_csk_listen_start";
+
 /// Functions that `inet_bind` and `inet6_bind` call since Linux 6.6, and MPTCP for its subflows.
 const BIND_SK_FUNCTIONS: [&str; 2] = ["inet_bind_sk", "inet6_bind_sk"];
 
@@ -60,6 +63,8 @@ enum When {
     Always,
     /// The kernel has [`BIND_SK_FUNCTIONS`].
     HasBindSk,
+    /// [`LISTEN_FUNCTION`] has so many parameters.
+    ListenParameters(usize),
     /// Programs can read sockets, or not.
     SocketsReadable(bool),
     /// Packets start with an IP header, or with an Ethernet header.
@@ -73,6 +78,8 @@ enum When {
 pub struct Environment {
     /// Whether the kernel has `inet_bind_sk` and `inet6_bind_sk`.
     pub has_bind_sk: bool,
+    /// How many parameters [`LISTEN_FUNCTION`] has; `None` if that is not known.
+    pub listen_parameters: Option<usize>,
     /// Whether programs can read sockets.
     pub sockets_are_readable: bool,
     /// The interface of a traffic hook.
@@ -109,10 +116,12 @@ pub fn are_complete<'a>(
             .all(|program| pins.clone().any(|pin| pin == program.pin || is_several(pin)))
 }
 
-/// Whether the program stores a bind in flight, which its return removes; by the name of its pin.
-pub fn is_bind_entry(pin: &str) -> bool {
-    let mechanisms = [HookMechanism::Kprobe, HookMechanism::Tracepoint];
-    let mut entries = mechanisms.into_iter().flat_map(|mechanism| table(Hook::Bind, mechanism));
+/// Whether the program stores a bind or a listen in flight, which its return removes; by the name of its pin.
+pub fn is_entry(pin: &str) -> bool {
+    let mechanisms = [HookMechanism::Fexit, HookMechanism::Kprobe, HookMechanism::Tracepoint];
+    let hooks = [Hook::Bind, Hook::Listen].into_iter();
+    let tables = hooks.flat_map(|hook| mechanisms.map(|mechanism| table(hook, mechanism)));
+    let mut entries = tables.flatten();
     entries.any(|program| program.pin == pin && program.is_entry)
 }
 
@@ -123,7 +132,7 @@ pub fn has_bind_sk(has_function: impl Fn(&str) -> bool) -> bool {
 
 /// The kernel functions that programs are attached to by their BTF ids, or by their names.
 pub fn traced_functions() -> impl Iterator<Item = &'static str> {
-    let programs = [&BIND_FEXIT[..], &CLOSE_FENTRY].concat().into_iter();
+    let programs = [&BIND_FEXIT[..], &CLOSE_FENTRY, &LISTEN_FEXIT[..1]].concat().into_iter();
     programs.filter_map(|program| match program.target {
         Target::Fexit(function) | Target::Fentry(function) => Some(function),
         _ => None,
@@ -152,6 +161,7 @@ impl ProgramSpec {
         match self.when {
             When::Always => true,
             When::HasBindSk => environment.has_bind_sk,
+            When::ListenParameters(parameters) => environment.listen_parameters == Some(parameters),
             When::SocketsReadable(readable) => environment.sockets_are_readable == readable,
             When::StartsWithIp(ip) => (environment.link == Link::Ip) == ip,
             When::SeveralBuffers => false,
@@ -162,7 +172,8 @@ impl ProgramSpec {
 /// The table.
 const fn table(hook: Hook, mechanism: HookMechanism) -> &'static [ProgramSpec] {
     use HookMechanism::{
-        Cgroup, CgroupSuccess, Clsact, Fexit, Kprobe, Tcx, Tracepoint, XdpGeneric, XdpNative,
+        Cgroup, CgroupSuccess, Clsact, Fexit, Kprobe, StateChange, Tcx, Tracepoint, XdpGeneric,
+        XdpNative,
     };
     match (hook, mechanism) {
         (Hook::Ingress, XdpNative) => &XDP_NATIVE,
@@ -174,7 +185,10 @@ const fn table(hook: Hook, mechanism: HookMechanism) -> &'static [ProgramSpec] {
         (Hook::Bind, Cgroup) => &BIND_CGROUP,
         (Hook::Bind, Tracepoint) => BIND_CGROUP.split_at(2).0,
         (Hook::Bind, CgroupSuccess) => BIND_CGROUP.split_at(2).1,
+        (Hook::Listen, Fexit) => &LISTEN_FEXIT,
+        (Hook::Listen, Kprobe) => &LISTEN_KPROBE,
         (Hook::Listen, Tracepoint) => &LISTEN_TRACEPOINT,
+        (Hook::Listen, StateChange) => &LISTEN_STATE_CHANGE,
         (Hook::Close, Fexit) => &CLOSE_FENTRY,
         (Hook::Close, Kprobe) => &CLOSE_KPROBE,
         (Hook::Close, Cgroup) => &CLOSE_CGROUP,
@@ -238,15 +252,39 @@ const BIND_KPROBE: [ProgramSpec; 8] = [
 ];
 
 /// The tracepoints of the system call, then the hooks of the cgroup root.
-const BIND_CGROUP: [ProgramSpec; 4] = [
+const BIND_CGROUP: [ProgramSpec; 6] = [
     ProgramSpec::new("bind_tracepoint_exit", Target::Tracepoint("syscalls", "sys_exit_bind")),
     ProgramSpec::new("bind_tracepoint_enter", Target::Tracepoint("syscalls", "sys_enter_bind"))
         .entry(),
     ProgramSpec::new("bind_cgroup_post4", Target::CgroupRoot),
     ProgramSpec::new("bind_cgroup_post6", Target::CgroupRoot),
+    ProgramSpec::new("bind_cgroup_request4", Target::CgroupAddress),
+    ProgramSpec::new("bind_cgroup_request6", Target::CgroupAddress),
 ];
 
-const LISTEN_TRACEPOINT: [ProgramSpec; 2] = [
+/// The return, in the form that the kernel's function asks for, and what keeps the socket until then.
+const LISTEN_FEXIT: [ProgramSpec; 3] = [
+    ProgramSpec::new("listen_fexit", Target::Fexit(LISTEN_FUNCTION))
+        .when(When::ListenParameters(1)),
+    ProgramSpec::new("listen_fexit_backlog", Target::Fexit(LISTEN_FUNCTION))
+        .when(When::ListenParameters(2)),
+    ProgramSpec::new("listen_states", Target::RawTracepoint(STATE_CHANGE)).entry(),
+];
+
+const LISTEN_KPROBE: [ProgramSpec; 2] = [
+    ProgramSpec::new("listen_kprobe_return", Target::Kprobe(LISTEN_FUNCTION)),
+    ProgramSpec::new("listen_states", Target::RawTracepoint(STATE_CHANGE)).entry(),
+];
+
+/// The tracepoints of the system call, beside those of state changes.
+const LISTEN_TRACEPOINT: [ProgramSpec; 3] = [
+    ProgramSpec::new("listen_tracepoint_exit", Target::Tracepoint("syscalls", "sys_exit_listen")),
+    ProgramSpec::new("listen_tracepoint_enter", Target::Tracepoint("syscalls", "sys_enter_listen"))
+        .entry(),
+    ProgramSpec::new("listen_tracepoint", Target::RawTracepoint(STATE_CHANGE)),
+];
+
+const LISTEN_STATE_CHANGE: [ProgramSpec; 2] = [
     ProgramSpec::new("listen_tracepoint", Target::RawTracepoint(STATE_CHANGE))
         .when(When::SocketsReadable(true)),
     ProgramSpec::new("listen_tracepoint_fields", Target::Tracepoint("sock", STATE_CHANGE))
@@ -295,8 +333,12 @@ mod tests {
     use super::*;
     use HookMechanism::{Cgroup, CgroupSuccess, Fexit, Kprobe, Tcx, Tracepoint, XdpNative};
 
-    const MODERN: Environment =
-        Environment { has_bind_sk: true, sockets_are_readable: true, link: Link::Ethernet };
+    const MODERN: Environment = Environment {
+        has_bind_sk: true,
+        listen_parameters: Some(1),
+        sockets_are_readable: true,
+        link: Link::Ethernet,
+    };
 
     fn count(hook: Hook, mechanism: HookMechanism, environment: Environment) -> usize {
         of(hook, mechanism, environment).count()
@@ -308,6 +350,16 @@ mod tests {
         assert_eq!((count(Hook::Bind, Fexit, MODERN), count(Hook::Bind, Fexit, older)), (4, 2));
         assert_eq!((count(Hook::Bind, Kprobe, MODERN), count(Hook::Bind, Kprobe, older)), (8, 4));
         assert!(has_bind_sk(|_| true) && !has_bind_sk(|function| function != "inet6_bind_sk"));
+    }
+
+    #[test]
+    fn a_listen_has_the_program_that_finds_its_result() {
+        let names = |parameters| {
+            let kernel = Environment { listen_parameters: parameters, ..MODERN };
+            of(Hook::Listen, Fexit, kernel).map(|program| program.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Some(1)), ["listen_fexit", "listen_states"]);
+        assert_eq!(names(Some(2)), ["listen_fexit_backlog", "listen_states"]);
     }
 
     #[test]
@@ -323,7 +375,12 @@ mod tests {
             are_complete(pins.iter().copied(), hook, mechanism, MODERN)
         };
         assert!(is_complete(
-            &["bind_cgroup_post4", "bind_cgroup_post6"],
+            &[
+                "bind_cgroup_post4",
+                "bind_cgroup_post6",
+                "bind_cgroup_request4",
+                "bind_cgroup_request6"
+            ],
             Hook::Bind,
             CgroupSuccess
         ));
@@ -336,17 +393,29 @@ mod tests {
 
     #[test]
     fn entries_follow_their_returns() {
-        for mechanism in [Kprobe, Tracepoint] {
-            let programs = table(Hook::Bind, mechanism);
+        for (hook, mechanism) in [
+            (Hook::Bind, Kprobe),
+            (Hook::Bind, Tracepoint),
+            (Hook::Listen, Fexit),
+            (Hook::Listen, Kprobe),
+        ] {
+            let programs = table(hook, mechanism);
             assert!(programs.is_sorted_by_key(|program| program.is_entry));
-            assert!(programs.iter().any(|program| is_bind_entry(program.pin)));
+            assert!(programs.iter().any(|program| is_entry(program.pin)));
         }
     }
 
     #[test]
     fn traced_functions_are_those_of_trampolines() {
         let functions: Vec<&str> = traced_functions().collect();
-        let expected = ["inet_bind", "inet6_bind", "inet_bind_sk", "inet6_bind_sk", "inet_release"];
+        let expected = [
+            "inet_bind",
+            "inet6_bind",
+            "inet_bind_sk",
+            "inet6_bind_sk",
+            "inet_release",
+            LISTEN_FUNCTION,
+        ];
         assert_eq!(functions, expected);
     }
 }

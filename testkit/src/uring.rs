@@ -1,4 +1,4 @@
-//! A bind and a connect by io_uring, which no tracepoint of the system call sees.
+//! Binds, listens and connects by io_uring, which no tracepoint of the system call sees.
 
 use std::{
     io,
@@ -22,16 +22,21 @@ struct Params {
     completion: [u32; 10],
 }
 
-/// `struct io_uring_sqe`, as far as a call with an address needs it.
+/// `struct io_uring_sqe`, as far as these calls need it.
 #[repr(C)]
+#[derive(Default)]
 struct Submission {
     operation: u8,
     flags: u8,
     priority: u16,
     descriptor: i32,
-    address_len: u64,
+    /// Of a bind and a connect the length of the address.
+    offset: u64,
     address: u64,
-    rest: [u64; 5],
+    /// Of a listen the backlog.
+    len: u32,
+    call_flags: u32,
+    rest: [u64; 4],
 }
 
 const RING_BYTES: usize = 4096;
@@ -48,7 +53,34 @@ pub fn connect(socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
     call(CONNECT, socket, address)
 }
 
+/// How the listen ended, likewise.
+pub fn listen(socket: &OwnedFd) -> Option<i32> {
+    const LISTEN: u8 = 57;
+    submit(Submission {
+        operation: LISTEN,
+        descriptor: socket.as_raw_fd(),
+        len: 1,
+        ..Submission::default()
+    })
+}
+
 fn call(operation: u8, socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
+    let address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
+        sin_zero: [0; 8],
+    };
+    submit(Submission {
+        operation,
+        descriptor: socket.as_raw_fd(),
+        offset: size_of_val(&address) as u64,
+        address: (&raw const address) as u64,
+        ..Submission::default()
+    })
+}
+
+fn submit(submission: Submission) -> Option<i32> {
     const GET_EVENTS: u32 = 1;
     const SUBMISSIONS_AT: i64 = 0x1000_0000;
     let mut params = Params::default();
@@ -61,21 +93,6 @@ fn call(operation: u8, socket: &OwnedFd, address: SocketAddrV4) -> Option<i32> {
     let ring = unsafe { OwnedFd::from_raw_fd(ring as i32) };
     let indices = map(&ring, 0);
     let submissions = map(&ring, SUBMISSIONS_AT);
-    let address = libc::sockaddr_in {
-        sin_family: libc::AF_INET as u16,
-        sin_port: address.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
-        sin_zero: [0; 8],
-    };
-    let submission = Submission {
-        operation,
-        flags: 0,
-        priority: 0,
-        descriptor: socket.as_raw_fd(),
-        address_len: size_of_val(&address) as u64,
-        address: (&raw const address) as u64,
-        rest: [0; 5],
-    };
     let [_, tail, ..] = params.submission;
     let [.., completions, _, _, _, _] = params.completion;
     // SAFETY: the kernel said where in the mapped rings the first entries and the tail are, and

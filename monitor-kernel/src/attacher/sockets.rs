@@ -125,8 +125,7 @@ impl Attacher {
         self.statuses.retain(|(_, ifindex), _| *ifindex != 0);
         self.socket_programs.clear();
         // Entries before returns: a call must not stay in flight for ever.
-        let is_entry =
-            |link: &LinkName| link.ifindex == 0 && programs::is_bind_entry(&link.program);
+        let is_entry = |link: &LinkName| link.ifindex == 0 && programs::is_entry(&link.program);
         self.links.detach(pins, is_entry)?;
         Ok(self.links.detach(pins, |link| link.ifindex == 0)?)
     }

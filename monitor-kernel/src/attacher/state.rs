@@ -156,6 +156,7 @@ impl Attacher {
     pub(super) fn environment(&self, link: Link) -> Environment {
         Environment {
             has_bind_sk: programs::has_bind_sk(|name| self.loader.types().have_function(name)),
+            listen_parameters: self.loader.types().listen_parameters(),
             sockets_are_readable: self.sockets_unsupported.is_none(),
             link,
         }

@@ -8,6 +8,7 @@ use super::{
     function_ids,
     reader::{Structures, Types, split},
 };
+use crate::programs::LISTEN_FUNCTION;
 
 /// The running kernel's own types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -22,6 +23,8 @@ pub struct KernelTypes {
     pub missing: Vec<String>,
     /// The requested functions that exist, with their ids.
     functions: Vec<(u32, &'static str)>,
+    /// How many parameters the function has that makes a TCP socket listen.
+    listen_parameters: Option<usize>,
 }
 
 impl KernelTypes {
@@ -39,6 +42,11 @@ impl KernelTypes {
         let types = Types::parse(&bytes)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not BTF"))?;
         Ok(Self::resolve(&types, functions))
+    }
+
+    /// How many parameters `inet_csk_listen_start` has, if it is one of the requested functions.
+    pub const fn listen_parameters(&self) -> Option<usize> {
+        self.listen_parameters
     }
 
     /// Whether this kernel has one of the requested functions.
@@ -89,10 +97,13 @@ impl KernelTypes {
 
     fn resolve(types: &Types<'_>, functions: &[&'static str]) -> Self {
         let (found, missing) = look_up(types, Offsets::MEMBERS);
+        let functions = types.functions(functions);
+        let listen = functions.iter().find(|(_, name)| *name == LISTEN_FUNCTION);
         Self {
             offsets: bytemuck::pod_read_unaligned(bytemuck::cast_slice(&found)),
             missing,
-            functions: types.functions(functions),
+            listen_parameters: listen.and_then(|(id, _)| types.parameters(*id)),
+            functions,
         }
     }
 }

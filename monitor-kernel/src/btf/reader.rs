@@ -130,6 +130,14 @@ impl<'a> Types<'a> {
         found.collect()
     }
 
+    /// How many parameters the function of this id has.
+    pub(super) fn parameters(&self, function: u32) -> Option<usize> {
+        /// Bytes of a `struct btf_param`.
+        const PARAMETER_LEN: usize = 8;
+        let prototype = self.type_at(self.type_at(function)?.target)?;
+        Some(prototype.trailing.len() / PARAMETER_LEN)
+    }
+
     /// Position of a member path such as `__sk_common.skc_num`. `None` if a member is missing, or if
     /// structs of one name disagree.
     pub(super) fn find(&self, structures: &[u32], path: &str) -> Option<Position> {

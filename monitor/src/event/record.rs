@@ -57,6 +57,10 @@ impl From<&SocketRecord> for SocketFields {
             local_port: Some(record.port)
                 .filter(|port| *port != 0 && record.call != socket_record::Call::Connect),
             service: service(record.port),
+            // Its name is known in its own namespace alone.
+            interface: None,
+            is_v6_only: record.is_v6_only,
+            is_of_kernel: record.is_of_kernel,
             netns_inode: record.netns_inode,
         }
     }

@@ -29,6 +29,13 @@ pub struct SocketFields {
     pub local_port: Option<u16>,
     #[serde(rename = "ghostport.service", skip_serializing_if = "Option::is_none")]
     pub service: Option<&'static str>,
+    /// Name of the interface that the socket is bound to.
+    #[serde(rename = "network.interface.name", skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    #[serde(rename = "ghostport.ipv6_only", skip_serializing_if = "Option::is_none")]
+    pub is_v6_only: Option<bool>,
+    #[serde(rename = "ghostport.kernel_socket", skip_serializing_if = "std::ops::Not::not")]
+    pub is_of_kernel: bool,
     /// `ghostport.netns_inode`. The encoder writes it, behind the result of a bind.
     #[serde(skip)]
     pub netns_inode: Option<u32>,
@@ -36,13 +43,16 @@ pub struct SocketFields {
 
 impl SocketFields {
     /// A socket of which nothing is known.
-    pub(super) const fn unknown() -> Self {
+    pub const fn unknown() -> Self {
         Self {
             transport: None,
             family: None,
             local_address: None,
             local_port: None,
             service: None,
+            interface: None,
+            is_v6_only: None,
+            is_of_kernel: false,
             netns_inode: None,
         }
     }

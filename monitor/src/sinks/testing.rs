@@ -137,6 +137,7 @@ fn socket() -> SocketFields {
         local_port: Some(2948),
         service: Some("wap-push"),
         netns_inode: Some(4_026_531_840),
+        ..SocketFields::unknown()
     }
 }
 

@@ -25,6 +25,7 @@ mod diag;
 mod expected;
 mod held;
 mod holders;
+mod interface;
 mod kernel_modules;
 mod list;
 mod listeners;
@@ -46,6 +47,7 @@ pub use self::{
     automatic_ports::range as automatic_ports,
     captures::{Capture, CaptureKind, CapturedPort, Queue, Scope, captures_of},
     expected::ExpectedOwners,
+    interface::name as interface_name,
     kernel_modules::{lists_connections, lists_packet_filters},
     listeners::{Listeners, OpenListener, find_listeners},
     namespaces::{others as other_namespaces, own_inode as own_netns_inode},

@@ -97,6 +97,7 @@ fn socket() -> SocketFields {
         local_port: Some(2948),
         service: Some("wap-push"),
         netns_inode: Some(1),
+        ..SocketFields::unknown()
     }
 }
 

@@ -6,6 +6,7 @@ mod clsact;
 mod flood;
 mod interfaces;
 mod line_rate;
+mod listeners;
 mod many_ports;
 mod memory;
 mod open_sockets;

@@ -44,7 +44,7 @@ use crate::{
     event::{self, Event, EventBody, EventContext, Repeats},
     listeners::ListenerChange,
     process::{HostFiles, Identity, ProcessEnricher},
-    sockets::ExpectedOwners,
+    sockets::{self, ExpectedOwners},
     summaries::{ExpectedActivity, Summarizer},
 };
 
@@ -78,6 +78,8 @@ pub(super) struct Worker {
     saved_at: Instant,
     /// Whether a port has changed since `saved_at`.
     has_changes: bool,
+    /// Inode of this network namespace.
+    netns_inode: Option<u32>,
     /// Whether a scan has been compared with the ledger.
     has_scanned: bool,
     reported_owners: ReportedOwners,
@@ -123,6 +125,7 @@ impl Worker {
             outputs: Outputs::new(parts.queue, parts.store, broadcasts, Arc::clone(&shared)),
             saved_at: Instant::now(),
             has_changes: false,
+            netns_inode: sockets::own_netns_inode().ok(),
             has_scanned: false,
             captures: KnownCaptures::default(),
             reported_owners: ReportedOwners::default(),
@@ -283,11 +286,18 @@ impl Worker {
 
     fn call(&self, record: &SocketRecord, caller: Option<&Identity>) -> event::Call {
         let mut call = event::Call::new(record, &self.context);
+        call.socket.interface = self.interface_of(record);
         match caller {
             Some(caller) => call.complete(caller),
             None => call.caller = None,
         }
         call
+    }
+
+    /// Name of the interface that a socket is bound to, in this network namespace.
+    fn interface_of(&self, record: &SocketRecord) -> Option<String> {
+        let index = record.interface.filter(|_| record.netns_inode == self.netns_inode)?;
+        sockets::interface_name(index.get())
     }
 
     fn classify(&mut self, sample: &SampleRecord) {

@@ -8,7 +8,10 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, Protocol, RawProtocol, SocketType, bind, connect, getsockname, listen},
+    net::{
+        AddressFamily, Protocol, RawProtocol, SocketType, bind, connect, getsockname, listen,
+        sockopt,
+    },
 };
 use testkit::{
     calls::{
@@ -59,8 +62,13 @@ pub(super) const SCRIPT: &[(&str, Act)] = &[
     ("other user namespace", other_user_namespace),
     ("end of a process that listens", end_without_close),
     ("process of a millisecond", short_life),
+    ("refused: EADDRINUSE at listen", listen_in_use),
+    ("listen without a bind", unbound_listen),
     ("bind by io_uring", uring_bind),
     ("bind by io_uring, refused", uring_refused),
+    ("listen by io_uring", uring_listen),
+    ("listen by io_uring, refused", uring_listen_in_use),
+    ("listen by io_uring, without a bind", uring_unbound_listen),
     ("bind by a 32-bit system call", compat_bind),
     ("bind by a 32-bit system call, refused", compat_refused),
 ];
@@ -255,6 +263,64 @@ pub(super) fn uring_refused() -> Option<Vec<Call>> {
     let [bound, listens, close] = listening_life("tcp", address.into());
     let refused = refusal("in_use", "tcp", address.into(), "EADDRINUSE");
     Some(vec![bound, listens, refused, close])
+}
+
+/// Two sockets that may share a port until one of them listens (`SO_REUSEADDR`).
+fn both_bound(address: SocketAddr) -> [OwnedFd; 2] {
+    [(); 2].map(|()| {
+        let socket = tcp(AddressFamily::INET);
+        sockopt::set_socket_reuseaddr(&socket, true).expect("an option");
+        bind(&socket, &address).expect("bound");
+        socket
+    })
+}
+
+/// What is reported if `listen` is called for both of them.
+fn one_listens(address: SocketAddr, listen: impl Fn(&OwnedFd) -> Option<i32>) -> Option<Vec<Call>> {
+    let [one, another] = both_bound(address);
+    let (first, second) = (listen(&one), listen(&another));
+    drop(another);
+    drop(one);
+    assert_eq!((first?, second?), (0, Errno::ADDRINUSE.raw_os_error()));
+    let [bound, listens, close] = listening_life("tcp", address);
+    let [_, other_close] = bound_life("tcp", address);
+    Some(vec![bound.clone(), bound, listens, other_close, close])
+}
+
+pub(super) fn listen_in_use() -> Option<Vec<Call>> {
+    one_listens(v4(port(24)), |socket| {
+        Some(listen(socket, 1).map_or_else(Errno::raw_os_error, |()| 0))
+    })
+}
+
+/// The kernel chooses the port.
+fn listens_unbound(listen: impl Fn(&OwnedFd) -> Option<i32>) -> Option<Vec<Call>> {
+    let socket = tcp(AddressFamily::INET);
+    let errno = with_automatic_ports(|| listen(&socket));
+    assert_eq!(errno?, 0);
+    let [_, listens, close] = listening_life("tcp", own_address(&socket));
+    Some(vec![listens, close])
+}
+
+pub(super) fn unbound_listen() -> Option<Vec<Call>> {
+    listens_unbound(|socket| Some(listen(socket, 1).map_or_else(Errno::raw_os_error, |()| 0)))
+}
+
+pub(super) fn uring_listen() -> Option<Vec<Call>> {
+    let address = v4(port(25));
+    let socket = tcp(AddressFamily::INET);
+    bind(&socket, &address).expect("bound");
+    let errno = uring::listen(&socket);
+    drop(socket);
+    (errno? == 0).then(|| listening_life("tcp", address).to_vec())
+}
+
+pub(super) fn uring_listen_in_use() -> Option<Vec<Call>> {
+    one_listens(v4(port(26)), uring::listen)
+}
+
+pub(super) fn uring_unbound_listen() -> Option<Vec<Call>> {
+    listens_unbound(uring::listen)
 }
 
 pub(super) fn compat_bind() -> Option<Vec<Call>> {

@@ -1,0 +1,4 @@
+//! Listeners on ports that are not watched.
+
+mod kinds;
+mod support;
