@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::{
     caller::CallerFields,
     context::EventContext,
+    held_by::HeldBy,
     listening::Listening,
     name::EventName,
     repeats::Repeats,
@@ -116,6 +117,8 @@ pub struct FailedBind {
     pub bind: Bind,
     /// Its error number.
     pub errno: NonZeroU32,
+    /// What was in the way, if that was found out.
+    pub held_by: Option<Box<HeldBy>>,
 }
 
 /// The end of dormancy.

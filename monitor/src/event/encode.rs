@@ -12,6 +12,7 @@ use super::{
         EventBody, FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
     },
     caller::{CallerFields, IdentityFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
+    held_by::HeldBy,
     groups::{CaptureFields, ConnectFields, ConversationFields, HookFields, SummaryFields},
     listening::{ListenerFields, Listening, Listens},
     name::EventName,
@@ -101,6 +102,8 @@ struct Document<'a> {
     result: Option<&'static str>,
     #[serde(rename = "ghostport.errno", skip_serializing_if = "Option::is_none")]
     errno: Option<Errno>,
+    #[serde(rename = "ghostport.held_by", skip_serializing_if = "Option::is_none")]
+    held_by: Option<&'a HeldBy>,
     #[serde(rename = "ghostport.netns_inode", skip_serializing_if = "Option::is_none")]
     netns_inode: Option<u32>,
     #[serde(flatten)]
@@ -163,6 +166,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             socket: None,
             result: None,
             errno: None,
+            held_by: None,
             netns_inode: None,
             conversation: None,
             connect: None,
@@ -246,6 +250,7 @@ impl<'a> Document<'a> {
         self.bind(&failed.bind);
         self.result = Some(failed.result().name());
         self.errno = Some(failed.error());
+        self.held_by = failed.held_by.as_deref();
     }
 
     fn awakened(&mut self, awakened: &'a Awakened) {

@@ -250,6 +250,7 @@ fields! {
     "ghostport.service": "string" SERVICES, "The port's name in the catalogue, or IANA's.";
     "ghostport.result": "`success`, `in_use`, `denied`, `error`" RESULTS, "The result of a bind; of a selftest, `success` or `error`.";
     "ghostport.errno": "string or number" &[BindFailed, Awakened, Summary], "The error of a refused bind, as `EADDRINUSE`; its number where it has no name here.";
+    "ghostport.held_by": "object" &[BindFailed, Awakened, Summary], "What was in the way of a bind that failed with `EADDRINUSE`, as of that moment: `kind` is `process` (a socket that listens or is bound), `outgoing_connection`, `connection`, `time_wait` or `kernel`; local and peer address and port; `ghostport.port_chosen_by`: `program` for a port that the kernel chooses for no socket; and a process that holds it, with the fields of a process. Absent if it is not known.";
     "ghostport.expected": "boolean" CALLS, "Whether `expect` names the process; of a listener, whether `listeners.expect` does. An awakening by a packet alone has none.";
     "ghostport.netns_inode": "number" PROCESSES, "The inode of the network namespace.";
     "ghostport.mechanism": "string" &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, HookChanged, Summary, Connect], "The mechanism that observed the call, or that serves the hook.";

@@ -16,6 +16,7 @@ mod fields;
 mod golden;
 mod grading;
 mod groups;
+mod held_by;
 mod listeners;
 mod listening;
 mod losses;
@@ -38,6 +39,7 @@ pub use self::{
     context::EventContext,
     encode::{EncodedEvent, JsonLine, SCHEMA},
     fields::{FIELDS, Field, meaning},
+    held_by::HeldBy,
     listening::{ListenerNews, Listening, Listens, SeenListener},
     losses::EventLosses,
     name::EventName,

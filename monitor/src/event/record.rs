@@ -35,7 +35,7 @@ impl EventBody {
         match record.call {
             socket_record::Call::Bind { errno: None } => Self::Bind(Bind { call, expected }),
             socket_record::Call::Bind { errno: Some(errno) } => {
-                Self::BindFailed(FailedBind { bind: Bind { call, expected }, errno })
+                Self::BindFailed(FailedBind { bind: Bind { call, expected }, errno, held_by: None })
             }
             socket_record::Call::Listen => Self::Listen(Bind { call, expected }),
             socket_record::Call::Close => Self::Close(Bind { call, expected }),

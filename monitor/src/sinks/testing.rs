@@ -46,6 +46,7 @@ fn body(name: EventName) -> EventBody {
         EventName::BindFailed => EventBody::BindFailed(FailedBind {
             bind: bind(),
             errno: NonZeroU32::new(98).expect("not zero"),
+            held_by: None,
         }),
         EventName::Listen => EventBody::Listen(bind()),
         EventName::Close => EventBody::Close(bind()),

@@ -31,6 +31,7 @@ mod list;
 mod listeners;
 mod namespaces;
 mod numbered;
+mod occupant;
 mod owner;
 mod paths;
 mod port_filter;
@@ -51,6 +52,7 @@ pub use self::{
     kernel_modules::{lists_connections, lists_packet_filters},
     listeners::{Listeners, OpenListener, find_listeners},
     namespaces::{others as other_namespaces, own_inode as own_netns_inode},
+    occupant::{Occupant, OccupantKind, RefusedBind},
     owner::{SocketOwner, owner_of},
     paths::{
         Evidence, Extent, Place, PortReach, explain as explain_answers, find as find_paths,

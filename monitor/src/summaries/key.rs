@@ -39,7 +39,7 @@ impl Hasher {
             EventBody::Bind(Bind { call, expected })
             | EventBody::Listen(Bind { call, expected })
             | EventBody::Close(Bind { call, expected }) => (call, *expected, None),
-            EventBody::BindFailed(FailedBind { bind, errno }) => {
+            EventBody::BindFailed(FailedBind { bind, errno, .. }) => {
                 (&bind.call, bind.expected, Some(*errno))
             }
             EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call))

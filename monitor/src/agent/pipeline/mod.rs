@@ -15,6 +15,7 @@ mod handle;
 mod holders;
 mod listener_watch;
 mod message;
+mod occupants;
 mod outbound;
 mod outputs;
 mod parts;

@@ -27,6 +27,7 @@ use super::{
     captures::KnownCaptures,
     listener_watch::ListenerWatch,
     message::{Message, Shared, Wanted},
+    occupants::OccupantLooks,
     outbound::{LastSenders, OutboundCalls},
     outputs::{Broadcasts, Outputs, STORE_WAIT},
     parts::Parts,
@@ -87,6 +88,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     selftests: Selftests,
     outbound: OutboundCalls,
+    occupants: OccupantLooks,
     senders: LastSenders,
     /// The ways of answers whose events were emitted.
     answers: ReportedPaths,
@@ -132,6 +134,7 @@ impl Worker {
             shared,
             selftests: parts.selftests,
             outbound: OutboundCalls::default(),
+            occupants: OccupantLooks::default(),
             senders: parts.senders,
             answers: ReportedPaths::default(),
             listeners,
@@ -216,7 +219,11 @@ impl Worker {
         if let Some(call) = socket_call(&record, time, expected == Some(true)) {
             lock(&self.ledger).record_calls(&call, record.count, &mut self.transitions);
         }
-        let event = self.event(&record, time, caller.as_ref(), expected);
+        let mut event = self.event(&record, time, caller.as_ref(), expected);
+        if let EventBody::BindFailed(failed) = &mut event.body {
+            let Self { occupants, enricher, netns_inode, .. } = self;
+            failed.held_by = occupants.held_by(&record, time, *netns_inode, enricher).map(Box::new);
+        }
         self.expected_activity.ingest(&event, clock::now().boottime_ns);
         self.emit(event.clone());
         // The awakening first: the alert of a bind has the name of the event that came first, and the
