@@ -126,6 +126,10 @@ offsets! {
     sock_userlocks_bits: 4 = "sock.sk_userlocks bits",
     /// Whether it belongs to the kernel, a bit field.
     sock_kernel_bits: 1 = "sock.sk_kern_sock bits",
+    /// What an upper layer protocol has of a TCP socket; of the subflow of an MPTCP socket its context.
+    socket_ulp_data: 8 = "inet_connection_sock.icsk_ulp_data",
+    /// Local port in network byte order, which stays when the socket loses the port.
+    socket_source_port: 2 = "inet_sock.inet_sport",
     /// Whether an IPv6 socket does not accept IPv4, a bit field.
     sock_v6_only_bits: 1 = "sock.__sk_common.skc_ipv6only bits",
     /// The socket through which a program holds it.

@@ -7,14 +7,14 @@ use aya_ebpf::{
 };
 use monitor_common::socket_event::SocketEventKind;
 
-use crate::listen_tracepoint::{StateChange, ends_listening, is_in_flight, record_state_change};
+use crate::listen_tracepoint::{StateChange, ends_listening, is_in_flight, record_close};
 
 /// From listening to closed.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 fn close_tracepoint(context: RawTracePointContext) -> i32 {
     let (old_state, new_state): (i32, i32) = (context.arg(1), context.arg(2));
     if ends_listening(old_state, new_state) && !is_in_flight() {
-        record_state_change(&context, context.arg(0), SocketEventKind::Close);
+        record_close(&context, context.arg(0));
     }
     0
 }

@@ -148,10 +148,21 @@ fn end(sk: *const c_void) {
         // SAFETY: only this thread uses the element.
         return unsafe { in_flight.write(0) };
     }
-    if let Some(mut sock) = sock::read(sk).filter(|sock| !sock.is_multipath) {
-        sock.read_inode(sk);
+    if let Some(sock) = read_ended(sk) {
         record_end(sock);
     }
+}
+
+/// A socket that has left the listening state. A port of the kernel's choice it has lost before
+/// (`tcp_set_state`, `net/ipv4/tcp.c`).
+#[inline(always)]
+fn read_ended(sk: *const c_void) -> Option<Sock> {
+    let mut sock = sock::read(sk).filter(|sock| !sock.is_multipath)?;
+    if sock.port == 0 {
+        sock.port = sock::last_port_of(sk);
+    }
+    sock.read_inode(sk);
+    Some(sock)
 }
 
 /// Whether this thread is within a listen, which ends no listener: the kernel refuses it.
@@ -227,16 +238,11 @@ impl StateChange {
     }
 }
 
-/// Records a change of state of `sk` as such a call.
+/// Records that `sk` has left the listening state as its close.
 #[inline(always)]
-pub(crate) fn record_state_change<C: EbpfContext>(
-    context: &C,
-    sk: *const c_void,
-    kind: SocketEventKind,
-) {
-    if let Some(mut sock) = sock::read(sk).filter(|sock| !sock.is_multipath) {
-        sock.read_inode(sk);
-        record_call(context, Mechanism::Tracepoint, kind, sock);
+pub(crate) fn record_close<C: EbpfContext>(context: &C, sk: *const c_void) {
+    if let Some(sock) = read_ended(sk) {
+        record_call(context, Mechanism::Tracepoint, SocketEventKind::Close, sock);
     }
 }
 

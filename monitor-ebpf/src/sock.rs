@@ -138,8 +138,16 @@ pub(crate) fn port_of<A: Access>(sk: *const c_void) -> Option<u16> {
     A::member(sk, offset!(sock_num))
 }
 
+/// The port that an internet socket had last, host byte order.
+#[inline(always)]
+pub(crate) fn last_port_of(sk: *const c_void) -> u16 {
+    let port: Known<u16> = Probed::known(sk, offset!(socket_source_port));
+    u16::from_be(port.value)
+}
+
 /// A socket, whose adjacent members are read together.
 pub(crate) struct Members<A: Access> {
+    sk: *const c_void,
     /// `struct sock_common`: addresses, ports, family, state, namespace.
     common: A::Part<12>,
     /// Protocol, type and the properties that the program has fixed.
@@ -152,7 +160,7 @@ impl<A: Access> Members<A> {
     pub(crate) fn of(sk: *const c_void) -> Self {
         let userlocks = offset!(sock_userlocks_bits) / 8;
         let first = least(least(offset!(sock_protocol), offset!(sock_type)), userlocks);
-        Self { common: A::part(sk, 0), kind: A::part(sk, first & !7) }
+        Self { sk, common: A::part(sk, 0), kind: A::part(sk, first & !7) }
     }
 
     /// Reads the socket, if it is of a [`Protocol`] over IP; `None` also where the kernel's BTF lacks family
@@ -202,7 +210,7 @@ impl<A: Access> Members<A> {
         let interface: Known<u32> = self.common.known(offset!(sock_bound_dev_if));
         sock.interface = interface.value;
         sock.known |= interface.flag(known::INTERFACE);
-        if self.belongs_to_kernel() {
+        if self.belongs_to_kernel(protocol) {
             sock.known |= known::KERNEL_SOCKET;
         }
         Some(sock)
@@ -218,10 +226,16 @@ impl<A: Access> Members<A> {
         }
     }
 
-    /// `sk->sk_kern_sock`: the kernel made the socket for itself, `sk_alloc` in `net/core/sock.c`.
+    /// `sk->sk_kern_sock`: the kernel made the socket for itself, `sk_alloc` in `net/core/sock.c`. It
+    /// makes the subflows of an MPTCP socket, too, which is a program's; they have a context
+    /// (`mptcp_subflow_create_socket`, `net/mptcp/subflow.c`).
     #[inline(always)]
-    fn belongs_to_kernel(&self) -> bool {
-        bit(&self.kind, offset!(sock_kernel_bits)) == Some(true)
+    fn belongs_to_kernel(&self, protocol: Protocol) -> bool {
+        if bit(&self.kind, offset!(sock_kernel_bits)) != Some(true) {
+            return false;
+        }
+        let context: Known<usize> = Probed::known(self.sk, offset!(socket_ulp_data));
+        !matches!(protocol, Protocol::Tcp) || context.value == 0
     }
 
     /// Whether this is a socket for datagrams that a bind gave a port of the program's choice: a

@@ -72,12 +72,8 @@ impl Occupant {
         let Some(entries) = entries(bind)? else { return Ok(None) };
         let overlapping = entries.iter().filter(|entry| overlaps(bind.address, entry));
         let Some(entry) = overlapping.min_by_key(|entry| rank(entry)) else { return Ok(None) };
-        let mut occupant = Self {
-            kind: kind(entry),
-            local: entry.local,
-            peer: entry.peer,
-            holders: Vec::new(),
-        };
+        let mut occupant =
+            Self { kind: kind(entry), local: entry.local, peer: entry.peer, holders: Vec::new() };
         if entry.inode != 0 {
             let found = descriptors::find(&numbered::proc()?, &HashSet::from([entry.inode]))?;
             let may_be_hidden = found.unreadable > 0 || HiddenProcesses::here().is_some();
@@ -160,13 +156,8 @@ mod tests {
     use crate::config::CommandLines;
 
     fn found(protocol: Protocol, address: IpAddr, port: u16) -> Option<Occupant> {
-        let bind = RefusedBind {
-            protocol,
-            address: Some(address),
-            port,
-            netns_inode: None,
-            caller: None,
-        };
+        let bind =
+            RefusedBind { protocol, address: Some(address), port, netns_inode: None, caller: None };
         let mut processes = ProcessEnricher::new(CommandLines::Masked);
         Occupant::of(&bind, &mut processes).expect("lists")
     }
