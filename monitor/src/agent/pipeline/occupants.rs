@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use monitor_common::{socket_event::BindResult, socket_record::SocketRecord};
 
 use crate::{
-    agent::automatic_ports,
     event::HeldBy,
     process::ProcessEnricher,
-    sockets::{Occupant, RefusedBind},
+    sockets::{self, Occupant, RefusedBind},
 };
 
 /// Looks at once, and one more after each of these: a look visits every process.
@@ -54,7 +53,7 @@ impl OccupantLooks {
             None
         });
         let is_here = record.netns_inode.is_some() && record.netns_inode == netns_inode;
-        let is_automatic = is_here.then(|| automatic_ports::include(record.port));
+        let is_automatic = is_here.then(|| sockets::automatic_ports().contains(&record.port));
         HeldBy::new(&found?, is_automatic, time)
     }
 
