@@ -8,6 +8,7 @@
 
 mod addresses;
 mod agent;
+mod automatic_ports;
 mod blind_spots;
 mod facts;
 mod hooks;

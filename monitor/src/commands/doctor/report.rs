@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     addresses,
     agent::{self, Agent},
-    blind_spots,
+    automatic_ports, blind_spots,
     facts::{self, CGROUP2, Fact, TRACEFS},
     hooks::{self, HookReport, HookState},
     interfaces::{self, InterfaceReport},
@@ -104,6 +104,8 @@ impl Report {
         let health = health(&facts, hooks.as_deref());
         let hooks = hooks.unwrap_or_default();
         relieve(&mut facts, &hooks);
+        // They cost the agent nothing.
+        facts.extend(automatic_ports::facts(config));
         let interfaces = interfaces::reports(&counted, &all, &hooks);
         facts.extend(blind_spots::of_host(&interfaces, &interfaces::with_xdp(&all)));
         let pid = agent.pid;

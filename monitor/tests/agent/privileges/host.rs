@@ -138,7 +138,7 @@ fn hooks_report_what_they_can_without_btf() {
         let agent = Agent::start(world, &config());
         let mechanism = |hook| agent.metrics().mechanism(hook, None).expect("a mechanism");
         assert_eq!(mechanism("bind"), "cgroup-success");
-        assert_eq!(mechanism("listen"), "tracepoint");
+        assert_eq!(mechanism("listen"), "state-change");
         assert_sees(&agent, SUCCESSES);
         assert_tells_without_types(&agent);
     });

@@ -2,6 +2,7 @@
 
 mod bench;
 mod every_call;
+mod in_the_way;
 mod losses;
 mod particular;
 mod rare;

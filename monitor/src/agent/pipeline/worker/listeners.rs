@@ -20,6 +20,15 @@ use crate::{
 impl Worker {
     /// Takes a listener that was opened or closed. The next scan, which follows soon, shows whose it is.
     pub(super) fn listener_changed(&mut self, change: ListenerChange) {
+        tracing::debug!(
+            turn = ?change.turn,
+            protocol = change.listener.protocol.name(),
+            address = ?change.listener.local(),
+            count = change.count,
+            pid = change.caller.as_ref().map(|caller| caller.pid),
+            mechanism = change.mechanism.name(),
+            "listener changed"
+        );
         if change.turn == ListenerTurn::Opened
             && let Some(change) = self.listeners.keep(change)
         {
