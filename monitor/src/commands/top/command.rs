@@ -23,7 +23,7 @@ pub(super) enum Command {
     Filter,
     /// A letter: a character of the filter, or what [`letter_command`] says.
     Type(char),
-    /// Takes the last character of the filter away.
+    /// Takes the last character of the filter away; leaves the detail.
     Erase,
     /// A press of the mouse at a column and a row of the screen.
     Click(u16, u16),

@@ -161,7 +161,8 @@ impl Model {
             Command::Type(letter) => {
                 return letter_command(letter).is_none_or(|command| self.handle(command));
             }
-            Command::Erase | Command::Quit => {}
+            Command::Erase => self.detail = None,
+            Command::Quit => {}
         }
         true
     }

@@ -97,6 +97,13 @@ fn summary_line(model: &Model, now: Timestamp, theme: Theme) -> Line<'static> {
     let (awake, held, critical) = model.summary();
     let order = if model.reversed { ", reversed" } else { "" };
     let mut spans = Vec::new();
+    if model.is_paused {
+        spans.push(Span::styled("PAUSED  ", HEADING));
+    }
+    if !model.filter.is_empty() {
+        let count = model.shown().count();
+        spans.push(Span::styled(format!("{count} with {:?}, ", escaped(&model.filter)), HEADING));
+    }
     if critical > 0 {
         spans.push(Span::styled(format!("{critical} to look at, "), theme.trouble()));
     }
@@ -105,14 +112,6 @@ fn summary_line(model: &Model, now: Timestamp, theme: Theme) -> Line<'static> {
         model.rows.len(),
         model.sort.name(),
     )));
-    if !model.filter.is_empty() {
-        let count = model.shown().count();
-        let text = format!("; {count} with {:?}", escaped(&model.filter));
-        spans.push(Span::styled(text, HEADING));
-    }
-    if model.is_paused {
-        spans.push(Span::styled("  PAUSED", HEADING));
-    }
     Line::from(spans)
 }
 
