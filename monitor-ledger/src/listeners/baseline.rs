@@ -405,7 +405,7 @@ impl Baseline {
     fn predecessor(&self, listener: &Listener, key: &ProgramKey) -> Option<Vec<Difference>> {
         let is_of_port = |kept: &&Kept| {
             let ports = &kept.entry.ports;
-            // A port that the kernel chose was nobody's before.
+            // A port that the kernel chose had no listener of its own before.
             let has = ports.names(listener.port)
                 || ports.range.is_some_and(|(first, last)| (first..=last).contains(&listener.port));
             has && kept.key.1 == listener.protocol && kept.key.3.container == key.container

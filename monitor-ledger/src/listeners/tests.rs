@@ -197,9 +197,9 @@ fn news_that_were_not_reported_are_found_again_after_a_crash() {
     assert_eq!(killed.observe(at(21), &listener(22, "/sshd")).news, None);
     first.reported(&[news.entry]);
     assert_eq!(first.take_changes().len(), 1, "it is saved now");
-    let mut told = baseline.clone();
-    told.reported(&[news.entry]);
-    assert_eq!(restored(told.take_changes()).observe(at(21), &web).news, None);
+    let mut reported = baseline.clone();
+    reported.reported(&[news.entry]);
+    assert_eq!(restored(reported.take_changes()).observe(at(21), &web).news, None);
 }
 
 #[test]

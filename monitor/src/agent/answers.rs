@@ -123,7 +123,8 @@ impl Source for Answers {
     }
 
     fn listeners(&self) -> Listeners {
-        Listeners::of_agent(self.pipeline.listeners().as_deref())
+        let learning = self.pipeline.ledger().listeners().is_learning();
+        Listeners::of_agent(self.pipeline.listeners().as_deref(), learning)
     }
 
     fn hooks(&self) -> Result<Vec<HookStatus>> {

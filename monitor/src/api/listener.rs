@@ -40,15 +40,15 @@ pub struct Listener {
 }
 
 impl Listeners {
-    /// What the agent knows; `None` of one that does not watch listeners.
-    pub fn of_agent(overview: Option<&ListenerOverview>) -> Self {
+    /// What the agent knows, `None` of one that does not watch listeners, and whether it is learning.
+    pub fn of_agent(overview: Option<&ListenerOverview>, learning: bool) -> Self {
         let Some(overview) = overview else { return Self::default() };
         let sockets: Vec<_> =
             overview.listeners.iter().map(|listener| listener.socket.clone()).collect();
         let judged = Socket::each(&sockets).into_iter().zip(&overview.listeners);
         Self {
             watched: true,
-            learning: overview.is_learning,
+            learning,
             listeners: judged.map(|(socket, judged)| Listener::judged(socket, judged)).collect(),
         }
     }

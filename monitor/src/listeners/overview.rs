@@ -33,8 +33,6 @@ pub struct JudgedListener {
 pub struct ListenerOverview {
     /// By port.
     pub listeners: Vec<JudgedListener>,
-    /// Whether the baseline is being learned.
-    pub is_learning: bool,
 }
 
 /// The last overview, which the pipeline replaces; `None` while listeners are not watched.
@@ -113,8 +111,7 @@ mod tests {
             expected: Some(port < 10),
             since: Timestamp::from_second(i64::from(port)).ok(),
         };
-        let overview =
-            ListenerOverview { listeners: (1..=100).map(listener).collect(), is_learning: false };
+        let overview = ListenerOverview { listeners: (1..=100).map(listener).collect() };
         let counts = overview.counts();
         let place = (Protocol::Udp, Scope::Host);
         assert_eq!(counts.listeners, BTreeMap::from([(place, 100)]));

@@ -81,8 +81,8 @@ impl Source for Known {
             expected: Some(false),
             since: Some(Timestamp::UNIX_EPOCH),
         };
-        let overview = ListenerOverview { listeners: vec![judged], is_learning: true };
-        Listeners::of_agent(Some(&overview))
+        let overview = ListenerOverview { listeners: vec![judged] };
+        Listeners::of_agent(Some(&overview), true)
     }
 
     fn talkers(&self) -> anyhow::Result<TalkerCounts> {

@@ -50,11 +50,10 @@ impl Worker {
         let baseline = ledger.listeners_mut();
         let is_complete = found.unseen.namespaces == 0 && !found.unseen.may_have_holders();
         let gone = baseline.finish_scan(moment, is_complete, |port| ports.contains(port));
-        let is_learning = baseline.is_learning();
         drop(ledger);
         gone.into_iter().for_each(|news| self.add_news(news, (at, 1), false, || None));
         self.listeners.end_scan(&found.listeners);
-        self.shared.listeners.set(Some(ListenerOverview { listeners, is_learning }));
+        self.shared.listeners.set(Some(ListenerOverview { listeners }));
     }
 
     /// Emits the events of news that are due, or of all.
