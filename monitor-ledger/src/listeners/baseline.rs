@@ -179,11 +179,11 @@ impl Baseline {
         self.ticked_ns = None;
     }
 
-    /// Whether `listener` is in the baseline, or known to be outside of it.
-    pub fn knows(&self, listener: &Listener) -> bool {
+    /// Whether `listener` is in the baseline, or known to be outside of it; `None` if it is not known.
+    pub fn standing(&self, listener: &Listener) -> Option<Standing> {
         let key = listener.program.key();
-        let has = |standing| self.find(standing, listener, &key).is_some();
-        has(Standing::Learned) || has(Standing::Outside)
+        let has = |standing: &Standing| self.find(*standing, listener, &key).is_some();
+        [Standing::Learned, Standing::Outside].into_iter().find(has)
     }
 
     /// Records that `listener` is open.
@@ -379,6 +379,7 @@ impl Baseline {
 
     /// Notes that the entry's listener is open, and returns what it is.
     fn known(&mut self, id: u32, at: Moment, listener: &Listener) -> Observation {
+        self.complete(id, listener);
         let scanned_ns = self.scanned_ns.unwrap_or(0);
         let unknown = Observation { standing: Standing::Outside, since: at.wall, news: None };
         let Some(kept) = self.entries.get_mut(&id) else { return unknown };
@@ -399,6 +400,27 @@ impl Baseline {
             self.dirty.insert(id);
         }
         Observation { standing, since, news: None }
+    }
+
+    /// Completes the program of an entry that was not wholly known, as by the call of a process that had
+    /// ended when it was looked at.
+    fn complete(&mut self, id: u32, listener: &Listener) {
+        let Some(kept) = self.entries.get_mut(&id) else { return };
+        let program = listener.program.key();
+        if kept.key.3.is_whole() || !program.is_whole() {
+            return;
+        }
+        let key = (kept.key.0, kept.key.1, kept.key.2, program);
+        // Another entry of that program has ports of its own.
+        if self.by_key.contains_key(&key) {
+            return;
+        }
+        self.by_key.remove(&kept.key);
+        self.by_key.insert(key.clone(), id);
+        self.partial -= 1;
+        kept.key = key;
+        kept.entry.program.clone_from(&listener.program);
+        self.dirty.insert(id);
     }
 
     /// How a listener differs from the one that is known on its port.

@@ -214,6 +214,21 @@ fn a_process_that_has_ended_is_what_is_left_of_it() {
 }
 
 #[test]
+fn what_is_learned_of_a_program_later_completes_its_entry() {
+    let mut baseline = learned(&[]);
+    let web = listener(80, "/web");
+    let called = Listener { program: Program { user: None, ..web.program.clone() }, ..web.clone() };
+    assert!(baseline.observe(at(20), &called).news.is_some());
+    assert_eq!(baseline.observe(at(21), &web).news, None);
+    let users: Vec<_> = baseline.entries().map(|entry| entry.program.user.as_deref()).collect();
+    assert_eq!(users, [Some("root")]);
+    let of_other = Listener { program: program("/web", "mail"), ..web.clone() };
+    assert!(baseline.observe(at(22), &of_other).news.is_some(), "another user");
+    assert_eq!(baseline.standing(&web), Some(Standing::Outside));
+    assert_eq!(baseline.standing(&listener(81, "/web")), None);
+}
+
+#[test]
 fn pods_with_the_same_port_are_no_change_of_each_other() {
     let pod = |executable: &str| Listener {
         program: Program { container: Some("*".into()), ..program(executable, "0") },

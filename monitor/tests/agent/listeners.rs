@@ -2,8 +2,8 @@
 
 use std::{
     fs,
+    io::Read as _,
     net::TcpListener,
-    os::fd::OwnedFd,
     process::{self, Child, Command, Stdio},
 };
 
@@ -18,19 +18,22 @@ use testkit::{
 /// A program that listens on a port until this is dropped.
 struct Service(Child);
 
+/// Listens on a port of the loopback interface.
+const LISTEN: &str = "socket(S, PF_INET, SOCK_STREAM, 0);
+    setsockopt(S, SOL_SOCKET, SO_REUSEADDR, pack('l', 1));
+    bind(S, sockaddr_in(shift, INADDR_LOOPBACK)) or die; listen(S, 5) or die;
+    print qq(listens\n); close(STDOUT); sleep 3600";
+
 impl Service {
-    /// `path` with a listener as its standard input, for which it waits for ever.
+    /// `path`, which is perl or a copy of it, once it listens.
     fn start(path: &str, port: u16) -> Self {
-        let listener = OwnedFd::from(TcpListener::bind(v4(port)).expect("a listener"));
         let mut command = Command::new(path);
-        // The command keeps the socket for itself, too, and ends here for that.
-        command.stdin(Stdio::from(listener)).stdout(Stdio::null());
-        let service = Self(command.spawn().expect("spawned"));
-        eventually("a program that is executed", || {
-            let executed = fs::read_link(format!("/proc/{}/exe", service.0.id())).ok()?;
-            (executed.file_name()? == fs::canonicalize(path).ok()?.file_name()?).then_some(())
-        });
-        service
+        command.args(["-MSocket", "-e", LISTEN, &port.to_string()]).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("spawned");
+        let mut said = String::new();
+        child.stdout.take().expect("a pipe").read_to_string(&mut said).expect("read");
+        assert_eq!(said, "listens\n");
+        Self(child)
     }
 }
 
@@ -44,7 +47,7 @@ impl Drop for Service {
 /// A program of this world's own.
 fn program(world: &World, name: &str) -> String {
     let path = world.path(name);
-    fs::copy("/bin/cat", &path).expect("copied");
+    fs::copy("/usr/bin/perl", &path).expect("copied");
     path.to_str().expect("UTF-8").to_owned()
 }
 
@@ -229,7 +232,7 @@ fn learn_proposes_what_was_seen_and_writes_it() {
         let config = config();
         let agent = Agent::start(world, &config);
         has_learned(&agent);
-        let _service = Service::start("/bin/cat", port(6));
+        let _service = Service::start("/usr/bin/perl", port(6));
         let _other = Service::start(&program(world, "other"), port(7));
         event(&agent, "listener_unexpected", port(6));
         event(&agent, "listener_unexpected", port(7));
@@ -243,8 +246,8 @@ fn learn_proposes_what_was_seen_and_writes_it() {
         let output = learn(&[]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let page = stdout(&output);
-        let cat = fs::canonicalize("/bin/cat").expect("a program");
-        let entry = format!("- {{port: {}, exe: \"{}\"", port(6), cat.display());
+        let perl = fs::canonicalize("/usr/bin/perl").expect("a program");
+        let entry = format!("- {{port: {}, exe: \"{}\"", port(6), perl.display());
         assert!(page.contains(&entry), "{page}");
         assert!(page.contains("# opened 1 time, last within the last hour, by "), "{page}");
         let left_out = format!("listens on {}, 1 time", port(7));

@@ -8,12 +8,8 @@ use monitor_ledger::listeners::{NewsGroups, Settings};
 use crate::{
     config::ListenersConfig,
     event::SeenListener,
-    listeners::ListenerChange,
     sockets::{self, OpenListener},
 };
-
-/// Calls that wait for a scan at most. Further ones are judged by themselves.
-const MAX_CALLS: usize = 4096;
 
 /// What the pipeline keeps of listeners between two scans.
 pub(super) struct ListenerWatch {
@@ -23,8 +19,6 @@ pub(super) struct ListenerWatch {
     pub(super) ports: PortSet,
     /// News that are to become events.
     pub(super) news: NewsGroups<SeenListener>,
-    /// Listeners that were opened since the last scan.
-    opened: Vec<ListenerChange>,
     /// Inodes of the listeners for which the last scan found no holder. The holder of one may have ended
     /// during the scan; one that still has none is the kernel's.
     without_holder: HashSet<u32>,
@@ -36,7 +30,6 @@ impl ListenerWatch {
             ports: config.watch.ports(),
             config,
             news: NewsGroups::default(),
-            opened: Vec::new(),
             without_holder: HashSet::new(),
         }
     }
@@ -55,41 +48,6 @@ impl ListenerWatch {
     /// The settings of the baseline.
     pub(super) fn settings(&self) -> Settings {
         Settings { learn: self.config.learn, automatic: sockets::automatic_ports() }
-    }
-
-    /// Keeps a listener that was opened for the next scan, which shows what became of its process:
-    /// a service may give up its privileges after the call. Returns it if there is no room.
-    pub(super) fn keep(&mut self, change: ListenerChange) -> Option<ListenerChange> {
-        if self.opened.len() >= MAX_CALLS {
-            return Some(change);
-        }
-        self.opened.push(change);
-        None
-    }
-
-    /// The listeners that were opened before a scan, which began at `scanned_ns`, and that it did not
-    /// find.
-    pub(super) fn missed(
-        &mut self,
-        scanned_ns: u64,
-        found: &[OpenListener],
-    ) -> Vec<ListenerChange> {
-        let before = self.opened.extract_if(.., |change| change.boottime_ns <= scanned_ns);
-        let key = |found: &OpenListener| (found.socket.netns_inode, found.socket.entry.inode);
-        let inodes: HashSet<(Option<u32>, u32)> = found.iter().map(key).collect();
-        let ports: HashSet<_> = found
-            .iter()
-            .map(|found| (found.socket.netns_inode, found.socket.entry.protocol, found.socket.port))
-            .collect();
-        let is_found = |change: &ListenerChange| {
-            let listener = &change.listener;
-            match listener.inode {
-                Some(inode) => inodes.contains(&(listener.netns_inode, inode.get())),
-                None => ports.contains(&(listener.netns_inode, listener.protocol, listener.port)),
-            }
-        };
-        // Of several that are summed up the scan finds those that are still open.
-        before.filter(|change| change.count > 1 || !is_found(change)).collect()
     }
 
     /// Whether the program of a listener can be judged: its holder is known, or it is the kernel's.

@@ -210,7 +210,7 @@ impl Worker {
             return self.record_connect(&record, time, caller.as_ref());
         }
         if let Some(change) = ListenerChange::new(&record, time, caller.as_ref()) {
-            self.listener_changed(change);
+            self.listener_changed(&change);
         }
         if record.listener == ListenerPart::Only {
             return;

@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Worker {
-    /// Takes a listener that was opened or closed. The next scan, which follows soon, shows whose it is.
-    pub(super) fn listener_changed(&mut self, change: ListenerChange) {
+    /// Takes a listener that was opened or closed. A scan, which follows soon, shows what became of it.
+    pub(super) fn listener_changed(&mut self, change: &ListenerChange) {
         tracing::debug!(
             turn = ?change.turn,
             protocol = change.listener.protocol.name(),
@@ -29,19 +29,14 @@ impl Worker {
             mechanism = change.mechanism.name(),
             "listener changed"
         );
-        if change.turn == ListenerTurn::Opened
-            && let Some(change) = self.listeners.keep(change)
-        {
-            self.judge_call(&change);
+        if change.turn == ListenerTurn::Opened {
+            self.judge_call(change);
         }
         self.shared.socket_changed.notify_one();
     }
 
     /// Compares the listeners that a scan found with the baseline.
     pub(super) fn reconcile_listeners(&mut self, at: ClockReading, found: &Listeners) {
-        for missed in self.listeners.missed(at.boottime_ns, &found.listeners) {
-            self.judge_call(&missed);
-        }
         let is_watched = |open: &&OpenListener| self.listeners.ports.contains(open.socket.port);
         let watched: Vec<&OpenListener> = found.listeners.iter().filter(is_watched).collect();
         let listeners = watched.into_iter().map(|open| self.judge(at, open)).collect();
@@ -88,7 +83,17 @@ impl Worker {
             return JudgedListener { socket, standing: None, expected: None, since: None };
         }
         let moment = ledger.moment(at);
-        let observation = ledger.listeners_mut().observe(moment, &as_learned(open));
+        let mut listener = as_learned(open);
+        if listener.scope == Scope::Host {
+            // By its call alone it was taken for one that can be reached from elsewhere.
+            let by_call = Listener { scope: Scope::World, ..listener.clone() };
+            let baseline = ledger.listeners();
+            let is_known = baseline.standing(&listener).is_some();
+            if !is_known && baseline.standing(&by_call) == Some(Standing::Outside) {
+                listener = by_call;
+            }
+        }
+        let observation = ledger.listeners_mut().observe(moment, &listener);
         drop(ledger);
         let is_expected = observation.standing == Standing::Learned
             || self.expected_owners.expect_listener(socket, &self.listeners.config);
@@ -105,7 +110,7 @@ impl Worker {
         }
     }
 
-    /// Judges a listener that was closed before a scan could find it, by the process that opened it.
+    /// Judges a listener by the process that opened it: it may be closed before a scan finds it.
     fn judge_call(&mut self, change: &ListenerChange) {
         let socket = &change.listener;
         if !self.listeners.ports.contains(socket.port) {
@@ -115,7 +120,8 @@ impl Worker {
         if socket.is_of_kernel {
             program = Program { executable: Some(KERNEL.to_owned()), ..Program::default() };
         }
-        // A service may have given up its privileges since: its user then is not that of the call.
+        // A service may give up its privileges afterwards: the user of the call is not the one that the
+        // baseline has, and a scan judges it.
         program.user = None;
         let listener = Listener {
             protocol: socket.protocol,
@@ -128,7 +134,8 @@ impl Worker {
         let local = Listener { scope: Scope::Host, ..listener.clone() };
         let mut ledger = lock(&self.ledger);
         let baseline = ledger.listeners();
-        let is_local = !baseline.knows(&listener) && baseline.knows(&local);
+        let is_local =
+            baseline.standing(&listener).is_none() && baseline.standing(&local).is_some();
         let listener = if is_local { local } else { listener };
         let at = ClockReading { wall: change.time, boottime_ns: change.boottime_ns };
         let moment = ledger.moment(at);
