@@ -7,7 +7,10 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use rustix::fs::{AtFlags, readlinkat_raw, statat};
+use rustix::{
+    fs::{AtFlags, readlinkat_raw, statat},
+    io::Errno,
+};
 
 use super::numbered;
 
@@ -86,6 +89,12 @@ impl Found {
         });
     }
 
+    /// Searches a folder of descriptors.
+    ///
+    /// # Errors
+    /// The folder or one of its links may not be read: the kernel lets a process that has
+    /// CAP_DAC_READ_SEARCH and no CAP_SYS_PTRACE list the folder (`proc_fd_permission`), and not read its
+    /// links (`proc_pid_readlink`, both in fs/proc).
     fn search(
         &mut self,
         proc: &OwnedFd,
@@ -94,9 +103,15 @@ impl Found {
         inodes: &HashSet<u32>,
     ) -> io::Result<()> {
         let folder = numbered::open(proc, &format!("{pid}/{below}"))?;
+        let mut refused = None;
         numbered::each(&folder, |name| {
             let mut room = [MaybeUninit::uninit(); 32];
-            let Ok((link, _)) = readlinkat_raw(&folder, name, &mut room) else { return };
+            let link = match readlinkat_raw(&folder, name, &mut room) {
+                Ok((link, _)) => link,
+                Err(error @ (Errno::ACCESS | Errno::PERM)) => return refused = Some(error),
+                // It was closed meanwhile.
+                Err(_) => return,
+            };
             let Some(inode) = socket_inode(link).filter(|inode| inodes.contains(inode)) else {
                 return;
             };
@@ -105,7 +120,8 @@ impl Found {
                 let path = format!("{below}/{}", name.to_string_lossy());
                 descriptors.push(Descriptor { pid, path });
             }
-        })
+        })?;
+        refused.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 

@@ -88,3 +88,20 @@ fn check_in_a_pid_namespace_does_not_call_a_port_free() {
         assert_eq!(socket.get("holders"), None, "unknown, not none: {document}");
     });
 }
+
+/// Root with CAP_DAC_READ_SEARCH may list the descriptors of others, and without CAP_SYS_PTRACE not read
+/// what they are.
+#[test]
+fn check_without_cap_sys_ptrace_does_not_say_that_no_process_holds_a_socket() {
+    in_world(|_| {
+        let _holder = Holder::start(bound_udp(port(0)));
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]).arg(binary());
+        let port = port(0).to_string();
+        let output = finish(command.args(["check", &port, "--json"]));
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let document: Value = json(&output);
+        let socket = &document["ports"][0]["sockets"][0];
+        assert_eq!(socket.get("holders"), None, "unknown, not none: {document}");
+    });
+}
