@@ -138,9 +138,9 @@ fn without_instances(unit: &str) -> String {
         // `run-r` before the id of a transient unit (`systemd-run`).
         let digits = part.strip_prefix('r').unwrap_or(part);
         if is_id(part) || is_id(digits) {
-            text.push('*')
+            text.push('*');
         } else {
-            text.push_str(part)
+            text.push_str(part);
         }
         let separator = after.chars().next().map_or(0, char::len_utf8);
         text.push_str(&after[..separator]);

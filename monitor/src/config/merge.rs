@@ -191,7 +191,7 @@ impl Edits<'_> {
             return self.edits.push(Edit { at, replaced: range.len(), text });
         };
         match section(keys, "expect") {
-            Some(expect) => self.into_list(expect, keys, "expect", lines),
+            Some(expect) => self.add_to_list(expect, keys, "expect", lines),
             None => self.new_key(item, keys, "expect", lines),
         }
     }
@@ -210,7 +210,7 @@ impl Edits<'_> {
             }
             Some(listeners) => match &listeners.value {
                 Value::Mapping(keys) => match section(keys, "expect") {
-                    Some(expect) => self.into_list(expect, keys, "expect", &lines),
+                    Some(expect) => self.add_to_list(expect, keys, "expect", &lines),
                     None => self.new_key(listeners, keys, "expect", &lines),
                 },
                 _ => {
@@ -222,7 +222,7 @@ impl Edits<'_> {
     }
 
     /// Adds entries at the beginning of a list, which is the value of a key.
-    fn into_list(&mut self, list: &Node<'_>, keys: &[Entry<'_>], key: &str, lines: &[Line]) {
+    fn add_to_list(&mut self, list: &Node<'_>, keys: &[Entry<'_>], key: &str, lines: &[Line]) {
         let at = self.offset(list.position);
         match &list.value {
             Value::List(items) if self.text[at..].starts_with('[') => {

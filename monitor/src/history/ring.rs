@@ -67,11 +67,11 @@ impl Ring {
     /// What grew in the last `elapsed` seconds, at whose end the port is in `state`. With 0, it belongs
     /// to the second that is already there.
     pub(super) fn advance(&mut self, elapsed: u64, growth: &Growth, state: PortState) {
-        if elapsed == 0 {
-            if let Some(last) = self.seconds.back_mut() {
-                last.add(growth);
-                last.state = last.state.max(state);
-            }
+        if elapsed == 0
+            && let Some(last) = self.seconds.back_mut()
+        {
+            last.add(growth);
+            last.state = last.state.max(state);
         }
         let parts = elapsed.min(MAX_SPREAD);
         for left in (0..elapsed).rev() {

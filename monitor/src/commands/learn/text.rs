@@ -59,5 +59,5 @@ fn list(page: &mut String, heading: &str, lines: &[String]) -> std::fmt::Result 
         return Ok(());
     }
     writeln!(page, "# {heading}:")?;
-    lines.iter().try_for_each(|line| writeln!(page, "#   {}", line))
+    lines.iter().try_for_each(|line| writeln!(page, "#   {line}"))
 }
