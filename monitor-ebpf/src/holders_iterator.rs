@@ -67,7 +67,7 @@ fn write_watched(context: *const OpenFile) -> Option<()> {
     let local_wire = WirePort::of(local_port);
     let mut members = Members::<Probed>::of(sk);
     let is_of_watched = is_watched(local_wire) || is_watched(peer_port);
-    if !is_of_watched && !(has_listeners(local_wire) && members.is_listener()) {
+    if !(is_of_watched || has_listeners(local_wire) && members.is_listener()) {
         return None;
     }
     let sock = members.read()?;

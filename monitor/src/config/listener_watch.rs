@@ -5,9 +5,8 @@ use std::{collections::HashMap, fmt};
 use monitor_common::ports::PortSet;
 
 use super::{
-    parse::port_range,
     port_range::PortRange,
-    value::list,
+    value::{list, port_range},
     yaml::{Node, Problem, Value},
 };
 

@@ -12,7 +12,7 @@ use super::{
     listeners::ListenerExpectation,
     load::Overrides,
     model::Config,
-    parse,
+    value::port_range,
     yaml::{self, Entry, Node, Position, Value},
 };
 
@@ -171,7 +171,7 @@ impl Edits<'_> {
                 Value::Mapping(keys) => section(keys, "port"),
                 _ => Some(item),
             };
-            let Some(range) = port.and_then(|port| parse::port_range(port).ok()) else { continue };
+            let Some(range) = port.and_then(|port| port_range(port).ok()) else { continue };
             let mut lines: Vec<Line> = range.ports().flat_map(lines).collect();
             lines.sort();
             lines.dedup_by(|one, other| one.0 == other.0);

@@ -13,7 +13,9 @@ use super::{
     pattern::Pattern,
     port::WatchedPort,
     port_range::{PortRange, PortRangeError},
-    value::{NestedKey, absolute, duration, list, matching, names, one_of, section, string},
+    value::{
+        NestedKey, absolute, duration, list, matching, names, one_of, port_range, section, string,
+    },
     yaml::{Node, Position, Problem, Value, excerpt},
 };
 
@@ -209,17 +211,6 @@ fn user_match(node: &Node<'_>) -> Result<UserMatch, Problem> {
     match string(node, USER)? {
         "" => Err(Problem::new(node.position, "a user without a name", USER)),
         text => Ok(text.into()),
-    }
-}
-
-/// Ports by their numbers alone.
-pub(super) fn port_range(node: &Node<'_>) -> Result<PortRange, Problem> {
-    let problem = |message: String| Problem::new(node.position, message, PortRange::EXPECTED);
-    match &node.value {
-        Value::Plain(text) => {
-            text.parse().map_err(|error: PortRangeError| problem(error.to_string()))
-        }
-        other => Err(problem(format!("{other} is not a port"))),
     }
 }
 

@@ -5,6 +5,7 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 use super::{
     disk_reserve::DiskReserve,
     pattern::PatternError,
+    port_range::{PortRange, PortRangeError},
     quantity,
     yaml::{Entry, Node, Problem, Value, excerpt},
 };
@@ -18,6 +19,17 @@ pub struct NestedKey {
     pub value: &'static str,
     /// What it does, in Markdown.
     pub help: &'static str,
+}
+
+/// Ports by their numbers alone.
+pub(super) fn port_range(node: &Node<'_>) -> Result<PortRange, Problem> {
+    let problem = |message: String| Problem::new(node.position, message, PortRange::EXPECTED);
+    match &node.value {
+        Value::Plain(text) => {
+            text.parse().map_err(|error: PortRangeError| problem(error.to_string()))
+        }
+        other => Err(problem(format!("{other} is not a port"))),
+    }
 }
 
 /// The names of `keys`, in their order.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DIALECT, values};
+use super::values::{self, DIALECT};
 use crate::{
     config::{
         EXPECT_KEYS, KEYS, Key, LISTENER_EXPECT_KEYS, NestedKey, PORT_KEYS, SINK_KEYS, SinkKey,

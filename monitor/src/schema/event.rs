@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DIALECT, values};
+use super::values::{self, DIALECT};
 use crate::event::{EventName, FIELDS, Field};
 
 /// Fields that every event has.

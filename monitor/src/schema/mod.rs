@@ -9,6 +9,3 @@ mod tests;
 mod values;
 
 pub use self::{check::check, config::config, event::event};
-
-/// The dialect.
-const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";

@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// The dialect of every schema.
+pub(super) const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
 /// Units of durations and sizes, the largest first.
 const DURATION: &str = "^(?=.)([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
 const SIZE: &str = "^[0-9]+(B|KiB|MiB|GiB)$";

@@ -25,6 +25,8 @@ const RANGE: &str = "$__rate_interval";
 /// scrapes after a gap all have the same value; the second is the last that an absent agent left.
 const LONGER: [(&str, &str); 2] =
     [("ghostport_coverage_gap_seconds_total", "6h"), ("ghostport_build_info", "1d")];
+/// Metrics of listeners, which are on any port: the variable `port` has the watched ones.
+const OF_ANY_PORT: &str = "ghostport_listener";
 /// What `refresh` says of a variable that is looked up again when the time range changes.
 const ON_TIME_RANGE: u64 = 2;
 
@@ -160,7 +162,8 @@ fn of_expression(expression: &str, mentioned: &[String], catalogue: &Catalogue) 
             let follows = |(label, value): &(String, String)| {
                 label == variable && *value == format!("${variable}")
             };
-            let has = catalogue.labels_of(metric).any(|label| label == variable);
+            let has = catalogue.labels_of(metric).any(|label| label == variable)
+                && (variable != "port" || !metric.starts_with(OF_ANY_PORT));
             if has && !selector.labels.iter().any(follows) {
                 problems.push(format!("{metric} does not follow the variable {variable}"));
             }
