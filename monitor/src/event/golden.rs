@@ -19,7 +19,8 @@ use monitor_ledger::{
 };
 
 use super::{
-    Bind, Call, Conversations, Event, EventBody, Repeats, SeenListener, Summary,
+    Bind, Call, CallerFields, Conversations, Event, EventBody, HeldBy, Repeats, SeenListener,
+    Summary,
     tests::{context, line, record},
 };
 use crate::{
@@ -116,6 +117,31 @@ fn bind_of_a_proxy() -> Event {
         let caller = call.caller.as_mut().expect("a caller");
         caller.command_args = Some(line.split(' ').map(str::to_owned).collect());
         caller.command_args_truncated = false;
+    })
+}
+
+/// A bind that was refused because of another process.
+fn refused_for_a_holder() -> Event {
+    let mut event = bind(98, Some(false));
+    let EventBody::BindFailed(failed) = &mut event.body else { unreachable!("it was refused") };
+    failed.held_by = Some(Box::new(HeldBy {
+        kind: "process",
+        local_address: [127, 0, 0, 1].into(),
+        local_port: 2948,
+        peer_address: None,
+        peer_port: None,
+        port_chosen_by: Some("program"),
+        holder: Some(CallerFields::found(&identity())),
+    }));
+    event
+}
+
+/// A bind by the kernel itself, as for VXLAN.
+fn bind_of_the_kernel() -> Event {
+    socket_call(SocketEventKind::Bind, 0, Some(false), |call| {
+        call.caller = None;
+        call.socket.is_of_kernel = true;
+        call.socket.is_v6_only = Some(true);
     })
 }
 
@@ -391,6 +417,8 @@ fn events() -> Vec<Event> {
         awakened_by_connect(),
         selftest(None),
         selftest(Some("not seen: egress by tcx; close, which is not attached")),
+        refused_for_a_holder(),
+        bind_of_the_kernel(),
     ];
     [others, all_listeners()].concat()
 }

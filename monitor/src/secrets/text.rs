@@ -161,7 +161,9 @@ fn bare_credential(text: &str, at: usize) -> Option<Secret> {
     let is_host =
         host.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'[')
             || host.bytes().filter(|byte| *byte == b'.').count() == 3;
-    let secret = Secret { start: at + 1, end: at + 1 + len };
+    // Behind the name of a secret all is masked, as its value is.
+    let masked_len = if is_secret_name(user) { authority.len() } else { len };
+    let secret = Secret { start: at + 1, end: at + 1 + masked_len };
     // `image:tag@sha256:…` is no host.
     let is_digest = host.starts_with("sha256:") || host.starts_with("sha512:");
     (len > 0 && is_host && !is_digest && !is_masked(text, &secret)).then_some(secret)
@@ -283,6 +285,7 @@ mod tests {
             ("token=", "token="),
             ("token=***", "token=***"),
             ("token=ä&x", "token=***&x"),
+            ("token:&@token", "token:***"),
             ("nothing", "nothing"),
             ("a:b=c", "a:b=c"),
         ] {

@@ -39,9 +39,11 @@ fn forced(world: &World, mechanism: &'static str, ports: &[u16]) -> Result<Agent
     if serves("bind") && serves("close") {
         return Ok(agent);
     }
-    let changes = agent.events().into_iter().filter(|event| !event["ghostport.reason"].is_null());
-    let reasons: Vec<String> = changes
-        .map(|event| format!("{} {}", event["ghostport.hook"], event["ghostport.reason"]))
+    let events = agent.events();
+    let hooks = events.iter().filter_map(|event| event["ghostport.hooks"].as_array()).flatten();
+    let reasons: Vec<String> = hooks
+        .filter(|hook| !hook["reason"].is_null())
+        .map(|hook| format!("{} {}", hook["hook"], hook["reason"]))
         .collect();
     Err(reasons.join(", "))
 }
