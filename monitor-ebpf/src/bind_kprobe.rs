@@ -15,7 +15,7 @@ use crate::{
     access::{Access as _, Probed},
     bind_fexit::read_kernel_sockaddr,
     maps::{BINDS_IN_FLIGHT, count_error, has_listeners, is_watched},
-    sock::{self, Members, offset},
+    sock::{self, offset},
     sockaddr::BindInFlight,
     socket_call::record_bind,
 };
@@ -88,5 +88,5 @@ fn store(context: &ProbeContext, sk: *const c_void) -> Option<()> {
 /// Whether a bind to this port is recorded if it succeeds: one that makes no listener is not.
 #[inline(always)]
 fn is_of_interest(port: WirePort, sk: *const c_void) -> bool {
-    is_watched(port) || (has_listeners(port) && Members::<Probed>::of(sk).is_for_datagrams())
+    is_watched(port) || (has_listeners(port) && sock::is_for_datagrams::<Probed>(sk))
 }

@@ -258,13 +258,10 @@ impl<A: Access> Members<A> {
     /// Whether it is a socket of UDP or UDP-Lite.
     #[inline(always)]
     pub(crate) fn is_for_datagrams(&mut self) -> bool {
-        const UDP: u16 = Protocol::Udp.ip_number() as u16;
-        const UDP_LITE: u16 = Protocol::UdpLite.ip_number() as u16;
         if !is_readable() || !self.kind.read() {
             return false;
         }
-        let protocol: Option<u16> = self.kind.member(offset!(sock_protocol));
-        matches!(protocol, Some(UDP | UDP_LITE))
+        self.kind.member(offset!(sock_protocol)).is_some_and(is_of_datagrams)
     }
 
     /// Whether closing this socket releases a port that the program chose: the port named in a bind,
@@ -316,6 +313,19 @@ fn bit(part: &impl Part, at: u32) -> Option<bool> {
 #[inline(always)]
 pub(crate) fn read(sk: *const c_void) -> Option<Sock> {
     Members::<Probed>::of(sk).read()
+}
+
+/// Whether `sk` is a socket of UDP or UDP-Lite. Reads that one member alone.
+#[inline(always)]
+pub(crate) fn is_for_datagrams<A: Access>(sk: *const c_void) -> bool {
+    A::member(sk, offset!(sock_protocol)).is_some_and(is_of_datagrams)
+}
+
+#[inline(always)]
+fn is_of_datagrams(sk_protocol: u16) -> bool {
+    const UDP: u16 = Protocol::Udp.ip_number() as u16;
+    const UDP_LITE: u16 = Protocol::UdpLite.ip_number() as u16;
+    matches!(sk_protocol, UDP | UDP_LITE)
 }
 
 /// MPTCP listens and binds as TCP, `net/mptcp/protocol.c`.
