@@ -332,7 +332,7 @@ pub(crate) fn add_atomic(counter: *mut u64, amount: u64) {
 /// Whether `port` is watched.
 #[inline(always)]
 pub(crate) fn is_watched(port: WirePort) -> bool {
-    watched_bit(port) & 1 != 0
+    bit_of_swapped(PORT_SET.get(), port) & 1 != 0
 }
 
 /// Bit 0 is 1 if `port` is watched; the other bits belong to other ports.
@@ -346,7 +346,7 @@ pub(crate) fn watched_bit(port: WirePort) -> u64 {
 pub(crate) fn has_listeners(port: WirePort) -> bool {
     // SAFETY: only an address is taken.
     let set = unsafe { &raw const (*LISTENER_PORTS.get()).set };
-    bit_of(set, port) & 1 != 0
+    bit_of_swapped(set, port) & 1 != 0
 }
 
 /// Whether no program but the one at the return of the system call sees a bind.
@@ -361,6 +361,18 @@ pub(crate) fn binds_are_seen_at_return() -> bool {
 fn bit_of(set: *const PortSet, port: WirePort) -> u64 {
     let (word, bit) = PortSet::position(port);
     // SAFETY: the set consists of such words, and no position is outside.
+    let word = unsafe { set.cast::<u64>().add(word).read_volatile() };
+    word >> bit
+}
+
+/// [`bit_of`] for a port whose bytes were swapped: the verifier knows no bounds of what the instruction
+/// for that yields, and the compiler does.
+#[inline(always)]
+fn bit_of_swapped(set: *const PortSet, port: WirePort) -> u64 {
+    const LAST_WORD: u32 = u16::MAX as u32 >> 6;
+    let (word, bit) = PortSet::position(port);
+    let word = masked::<LAST_WORD>(word as u64) as usize;
+    // SAFETY: as in `bit_of`.
     let word = unsafe { set.cast::<u64>().add(word).read_volatile() };
     word >> bit
 }
