@@ -22,14 +22,14 @@ pub const USER_CALL_SUMS: u32 = 64;
 pub const MAX_BINDS_IN_FLIGHT: u32 = 128;
 
 /// Threads that can be inside a `listen(2)` at once.
-pub const MAX_LISTENS_IN_FLIGHT: u32 = 128;
+pub const MAX_LISTENS_IN_FLIGHT: u32 = 32;
 
 /// Threads that can be about to bind a socket for datagrams to a port of listeners at once.
-pub const MAX_NAMED_BINDS: u32 = 128;
+pub const MAX_NAMED_BINDS: u32 = 32;
 
 /// Sockets of which it is known that a bind left the choice of their port to the kernel. Should
 /// there be more, the closes of those that were not used longest are not reported.
-pub const MAX_AUTOMATIC_BINDS: u32 = 256;
+pub const MAX_AUTOMATIC_BINDS: u32 = 224;
 
 /// Bytes of the ring buffer of samples, which holds 199 of them.
 pub const SAMPLE_RING_BYTES: usize = 64 * 1024;
@@ -84,7 +84,7 @@ pub const MAX_LOCAL_PREFIXES: u32 = 4096;
 /// Flows to watched ports elsewhere of which it is remembered who began them: those of UDP, and of TCP
 /// those that the peer began. Should there be more at once, those that were silent longest are
 /// forgotten; the next datagram of one of UDP begins it again.
-pub const REMOTE_FLOWS: u32 = 512;
+pub const REMOTE_FLOWS: u32 = 384;
 
 /// Silence after which a UDP flow begins again, nanoseconds: five minutes, the time for which states
 /// of the ledger hold.

@@ -24,7 +24,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 use testkit::{
-    agent::{finish, ghostport, stderr, stdout},
+    agent::{finish, ghostport, ghostport_on_a_terminal, stderr, stdout},
     eventually,
     logged::logged,
     world::{World, in_world},
@@ -189,14 +189,17 @@ fn prints_events_as_a_table_that_fits() {
         assert_eq!(
             rows,
             [
-                "EVENT            PORT      WHO                WHAT",
-                "agent_started                                 0.1.0",
-                "bind_failed      2948/tcp  nc[4711]           EADDRINUSE",
-                "awakened         2949                         slept 8d1h",
-                "bind             2949/tcp  nc[4711]           0.0.0.0",
-                "hook_changed               ingress eth0       tcx",
+                " AGO EVENT            PORT      WHO                                          WHAT",
+                "  2d agent_started                                                           0.1.0",
+                "  1h bind_failed      2948/tcp  nc[4711]                                     EADDRINUSE",
+                " 30m awakened         2949                                                   slept 8d1h",
+                " 20m bind             2949/tcp  nc[4711]                                     0.0.0.0",
+                "  1m hook_changed               ingress eth0                                 tcx",
             ]
         );
+        let arguments = ["events", "--config", yaml.to_str().expect("a path")];
+        let table = stdout(&finish(&mut ghostport_on_a_terminal(&arguments)));
+        assert!(table.contains("nc[4711]") && table.contains("slept 8d1h"), "{table}");
         assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     });
 }

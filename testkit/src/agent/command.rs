@@ -37,6 +37,17 @@ pub fn ghostport() -> Command {
     command
 }
 
+/// The binary under test on a terminal of 80 columns, which `script` makes: it passes on what is written
+/// there, both streams and the exit code.
+pub fn ghostport_on_a_terminal(arguments: &[&str]) -> Command {
+    let program = binary();
+    let words = [&[program.to_str().expect("a path")], arguments].concat();
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+    command.stdin(Stdio::null()).env_remove("RUST_LOG").env("NO_COLOR", "1").env("COLUMNS", "80");
+    command
+}
+
 /// Runs a command to its end, which must come soon.
 pub fn finish(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawned");

@@ -10,7 +10,7 @@ use std::{
 
 use ghostport::api::port::Ports;
 use testkit::{
-    agent::{finish, ghostport, json, stderr},
+    agent::{finish, ghostport, ghostport_on_a_terminal, json, stderr, stdout},
     calls::at,
     eventually,
     privileges::{Privileges, SOMEBODY},
@@ -18,7 +18,7 @@ use testkit::{
     world::{Peer, in_world, netns_inode, port},
 };
 
-use super::support::{Holder, bound_udp, page, sockets};
+use super::support::{Holder, bound_udp, sockets};
 
 /// Every socket is seen, and who holds it is not.
 #[test]
@@ -78,7 +78,8 @@ fn check_fits_its_page_to_the_terminal() {
         let mut command = Command::new("sleep");
         command.arg("60").args(["0.00000000000000000000"; 20]);
         let _holder = Holder::run(command, listener.into()).named("sleep");
-        let page = page(port(0));
+        let arguments = ["check", &port(0).to_string()];
+        let page = stdout(&finish(&mut ghostport_on_a_terminal(&arguments)));
         assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
         for part in ["listen", "established", &long.to_string(), "$ sleep 60 0.000", "…"] {
             assert!(page.contains(part), "{part} in {page}");
