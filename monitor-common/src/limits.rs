@@ -29,7 +29,7 @@ pub const MAX_NAMED_BINDS: u32 = 32;
 
 /// Sockets of which it is known that a bind left the choice of their port to the kernel. Should
 /// there be more, the closes of those that were not used longest are not reported.
-pub const MAX_AUTOMATIC_BINDS: u32 = 224;
+pub const MAX_AUTOMATIC_BINDS: u32 = 192;
 
 /// Bytes of the ring buffer of samples, which holds 199 of them.
 pub const SAMPLE_RING_BYTES: usize = 64 * 1024;

@@ -38,10 +38,10 @@ pub fn ghostport() -> Command {
 }
 
 /// The binary under test on a terminal of 80 columns, which `script` makes: it passes on what is written
-/// there, both streams and the exit code.
+/// there, the exit code, and not what goes to stderr.
 pub fn ghostport_on_a_terminal(arguments: &[&str]) -> Command {
     let program = binary();
-    let words = [&[program.to_str().expect("a path")], arguments].concat();
+    let words = [&[program.to_str().expect("a path")], arguments, &["2>/dev/null"]].concat();
     let mut command = Command::new("script");
     command.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
     command.stdin(Stdio::null()).env_remove("RUST_LOG").env("NO_COLOR", "1").env("COLUMNS", "80");
