@@ -20,7 +20,7 @@ use testkit::{
     world::{Peer, in_world, port},
 };
 
-use super::support::TARGET;
+use super::support::{LISTENERS, TARGET, strange_listener};
 
 /// A target that does not answer.
 const ABSENT: &str = "127.0.0.1:9";
@@ -95,6 +95,7 @@ fn rules_and_panels_query_exported_metrics() {
         // The last one has a name, which the others lack.
         let config =
             Config::new([port(0), port(1), ELSEWHERE]).on(&["lo", "gp0"]).mode("xdp-native");
+        let config = config.listeners(LISTENERS);
         let agent = Agent::start(world, &config);
         prometheus.scrape(&[TARGET, ABSENT]);
         await_scrape(&prometheus);
@@ -104,6 +105,7 @@ fn rules_and_panels_query_exported_metrics() {
             (agent.metrics().sum("ghostport_awakenings_total", &labels) == 1).then_some(())
         });
         assert!(finish(ghostport().arg("selftest")).status.success());
+        let _stranger = strange_listener(&agent);
         live(&peer, Duration::from_secs(12));
 
         let metrics = agent.metrics();

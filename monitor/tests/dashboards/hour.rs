@@ -1,7 +1,7 @@
 //! An hour of a host's life, in which nearly everything happens that dashboards show, and what they
 //! make of it.
 
-use std::fs;
+use std::{fs, net::TcpListener};
 
 use testkit::{
     agent::{Agent, Config, finish, ghostport},
@@ -11,7 +11,7 @@ use testkit::{
     world::{Peer, World, in_world, port},
 };
 
-use super::support::TARGET;
+use super::support::{LISTENERS, TARGET, strange_listener};
 
 /// A target that does not answer.
 const ABSENT: &str = "127.0.0.1:9";
@@ -33,13 +33,14 @@ struct Host<'world> {
     config: Config,
     agent: Option<Agent>,
     served: Option<Served>,
+    stranger: Option<TcpListener>,
 }
 
 impl<'world> Host<'world> {
     fn new(world: &'world World, config: Config) -> Self {
         let peer = world.peer();
         let agent = Some(Agent::start(world, &config));
-        Self { world, peer, config, agent, served: None }
+        Self { world, peer, config, agent, served: None, stranger: None }
     }
 
     /// What happens at the beginning of a minute.
@@ -48,6 +49,7 @@ impl<'world> Host<'world> {
             5 => probe(&self.peer),
             8 => send_fragments(&self.peer),
             10 => bind_in_passing(),
+            12 => self.stranger = self.agent.as_ref().map(strange_listener),
             15 => self.served = Some(Served::start()),
             42 => assert!(finish(ghostport().arg("selftest")).status.success()),
             45 => self.agent.take().expect("an agent").kill9(),
@@ -64,7 +66,7 @@ impl<'world> Host<'world> {
 
 /// The last one has a name, which the others lack.
 fn config() -> Config {
-    Config::new([port(0), port(1), ELSEWHERE]).on(&["lo", "gp0"])
+    Config::new([port(0), port(1), ELSEWHERE]).on(&["lo", "gp0"]).listeners(LISTENERS)
 }
 
 /// What is wrong with a host that panels are about. Only a veth has native XDP here, so `lo` lacks a
