@@ -13,7 +13,6 @@ use monitor_common::{
 
 use crate::{
     access::{Access as _, Known, Part as _, Probed},
-    bounds::masked,
     sock::offset,
 };
 
@@ -181,15 +180,9 @@ impl CommandLine {
     /// the environment follows it.
     #[inline(always)]
     pub(crate) fn copy_to(self, room: *mut [u8; COMMAND_LINE_LEN]) -> bool {
-        const LEN: u32 = COMMAND_LINE_LEN as u32;
-        // The compiler may compare another copy of the length than it passes: the verifier then knows
-        // no bounds of the one that is passed.
-        let len = masked::<{ 2 * LEN - 1 }>(self.len.min(LEN.into()));
-        if len > LEN.into() {
-            return false;
-        }
+        let len = self.len.min(COMMAND_LINE_LEN as u64) as u32;
         // SAFETY: the helper checks the address, and `room` is at least as long.
-        unsafe { bpf_probe_read_user(room.cast(), len as u32, self.start as *const c_void) == 0 }
+        unsafe { bpf_probe_read_user(room.cast(), len, self.start as *const c_void) == 0 }
     }
 }
 
