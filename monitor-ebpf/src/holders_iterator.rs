@@ -85,7 +85,6 @@ fn write_watched(context: *const OpenFile) -> Option<()> {
     // A word wide; sockets get 32-bit numbers (`get_next_ino` in `fs/inode.c`).
     let inode: Known<u64> = Probed::known(inode, offset!(inode_number));
     let state: Known<u8> = Probed::known(sk, offset!(sock_state));
-    let interface: Known<u32> = Probed::known(sk, offset!(sock_bound_dev_if));
     let known = peer_is_known & start_time.flag(1) & tgid.flag(1) & inode.flag(1) & state.flag(1);
     if known == 0 || sock.known & OF_SOCK != OF_SOCK {
         count_error(KernelError::StructUnreadable);
@@ -104,7 +103,7 @@ fn write_watched(context: *const OpenFile) -> Option<()> {
         family: sock.family,
         state: state.value,
         flags: flags_of(&members, &sock),
-        interface: interface.value,
+        interface: sock.interface,
     };
     // SAFETY: the context is of this iterator, and the record is initialized to its last byte. If the
     // record does not fit, the kernel returns what it has to the reader and calls again for this file.
