@@ -90,7 +90,7 @@ impl Access for Probed {
             generated::bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at)
         };
         // Opaque to the compiler, which would branch on a value that is one of two numbers.
-        let mask = masked::<{ i32::MAX as u32 }>(!(error >> 63) as u64);
+        let mask = masked::<ALL_FLAGS>(!(error >> 63) as u64);
         Known { value, mask: mask as u32 }
     }
 
