@@ -124,7 +124,12 @@ fn lists_of_caller(bind: &RefusedBind) -> Option<PathBuf> {
 fn overlaps(wanted: Option<IpAddr>, entry: &Entry) -> bool {
     let Some(wanted) = wanted else { return true };
     let (wanted, held) = (wanted.to_canonical(), entry.local.ip().to_canonical());
-    wanted == held || wanted.is_unspecified() || held.is_unspecified()
+    includes(wanted, held) || includes(held, wanted)
+}
+
+/// Whether a socket at `place` may hold `address`, too.
+fn includes(place: IpAddr, address: IpAddr) -> bool {
+    place == address || (place.is_unspecified() && (place.is_ipv6() || address.is_ipv4()))
 }
 
 const fn kind(entry: &Entry) -> OccupantKind {
@@ -153,13 +158,34 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 
     use super::*;
-    use crate::config::CommandLines;
+    use crate::{config::CommandLines, sockets::udp_socket};
 
     fn found(protocol: Protocol, address: IpAddr, port: u16) -> Option<Occupant> {
         let bind =
             RefusedBind { protocol, address: Some(address), port, netns_inode: None, caller: None };
         let mut processes = ProcessEnricher::new(CommandLines::Masked);
         Occupant::of(&bind, &mut processes).expect("lists")
+    }
+
+    #[test]
+    fn an_unspecified_address_of_ipv4_is_in_the_way_of_ipv4_alone() {
+        let overlap = |wanted: &str, held: &str| {
+            let local = SocketAddr::new(held.parse().expect("an address"), 53);
+            overlaps(wanted.parse().ok(), &Entry { local, ..udp_socket(53).entry })
+        };
+        for (wanted, held) in [
+            ("127.0.0.1", "0.0.0.0"),
+            ("0.0.0.0", "::ffff:127.0.0.1"),
+            ("0.0.0.0", "::"),
+            ("::", "0.0.0.0"),
+            ("::1", "::"),
+            ("127.0.0.1", "::"),
+        ] {
+            assert!(overlap(wanted, held), "{wanted} {held}");
+        }
+        for (wanted, held) in [("::1", "0.0.0.0"), ("0.0.0.0", "::1"), ("::1", "::2")] {
+            assert!(!overlap(wanted, held), "{wanted} {held}");
+        }
     }
 
     fn is_held_here(occupant: &Occupant) -> bool {
