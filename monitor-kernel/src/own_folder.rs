@@ -6,7 +6,10 @@
 use std::{
     fs::{self, File, Metadata},
     io::{self, Write as _},
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::Path,
     process,
 };
@@ -16,8 +19,7 @@ use rustix::{
     process::geteuid,
 };
 
-/// Permission of group and others to write.
-const SHARED: u32 = 0o022;
+use crate::pin_folder::SHARED;
 
 /// An open folder into which no other user but root and its owner may write.
 #[derive(Debug)]
@@ -101,6 +103,18 @@ impl OwnFolder {
     }
 }
 
+impl AsFd for OwnFolder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The folder of a file.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
 /// An error for a file at `path` that this process should not write to: another user's, or a file of
 /// root that root would reach by a name which another user has given it.
 ///
@@ -108,8 +122,7 @@ impl OwnFolder {
 ///
 /// The file is such a one, or its folder cannot be looked at.
 pub fn check_file(path: &Path, found: &Metadata) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = fs::metadata(folder.unwrap_or(Path::new(".")))?.uid();
+    let folder = fs::metadata(folder_of(path))?.uid();
     let (own, owner) = (geteuid().as_raw(), found.uid());
     if owner != own && owner != 0 && !(own == 0 && owner == folder) {
         return Err(refused(format!("it belongs to user {owner}")));

@@ -1,14 +1,9 @@
 //! The user that packages make for the agent, which an agent that root started becomes.
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use rustix::{
-    fs::{Access, AtFlags, CWD, Gid, Mode, OFlags, Uid, accessat, chownat, openat, statat},
+    fs::{Access, AtFlags, CWD, Gid, Uid, accessat, chownat, fchown, fstat, statat},
     process::{getegid, geteuid, getgroups},
     thread::{
         CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_keep_capabilities,
@@ -16,7 +11,7 @@ use rustix::{
     },
 };
 
-use crate::own_folder::OwnFolder;
+use crate::own_folder::{OwnFolder, folder_of};
 
 /// Name of the user, and of its group.
 pub const NAME: &str = "ghostport";
@@ -66,31 +61,29 @@ impl OwnUser {
     pub fn give_folders(&self) -> io::Result<()> {
         for (path, mode) in FOLDERS {
             let given = OwnFolder::open_or_make(Path::new(path), mode)
-                .and_then(|_| self.give(Path::new(path)));
+                .and_then(|folder| self.give(&folder, Path::new(path)));
             given.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
         }
         Ok(())
     }
 
-    fn give(&self, folder: &Path) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = File::from(openat(CWD, folder, flags, Mode::empty())?);
-        let owner = opened.metadata()?.uid();
+    fn give(&self, folder: &OwnFolder, path: &Path) -> io::Result<()> {
+        let owner = fstat(folder)?.st_uid;
         if owner != 0 && owner != self.user.as_raw() {
             return Err(io::Error::other(format!("it belongs to user {owner}")));
         }
         let (user, group) = (Some(self.user), Some(self.group));
-        for entry in fs::read_dir(folder)? {
+        for entry in fs::read_dir(path)? {
             let name = entry?.file_name();
-            let found = statat(&opened, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let found = statat(folder, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
             // Neither a link nor a file that has another name elsewhere.
             let is_file = found.st_mode & libc::S_IFMT == libc::S_IFREG && found.st_nlink == 1;
             if is_file && found.st_uid == 0 {
-                chownat(&opened, &*name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+                chownat(folder, &*name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
             }
         }
         if owner == 0 {
-            rustix::fs::fchown(&opened, user, group)?;
+            fchown(folder, user, group)?;
         }
         Ok(())
     }
@@ -148,10 +141,10 @@ impl OwnUser {
 
 fn may_write(path: &Path) -> io::Result<()> {
     let check = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
     let checked = match check(path, Access::WRITE_OK) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => check(folder, Access::WRITE_OK | Access::EXEC_OK),
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {
+            check(folder_of(path), Access::WRITE_OK | Access::EXEC_OK)
+        }
         refused => refused,
     };
     Ok(checked?)
