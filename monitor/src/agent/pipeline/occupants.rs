@@ -1,9 +1,8 @@
 //! Looks at what is in the way of refused binds, so many a second.
 
-use std::time::{Duration, Instant};
-
 use jiff::Timestamp;
-use monitor_common::{socket_event::BindResult, socket_record::SocketRecord};
+use monitor_common::{call_share::Share, socket_event::BindResult, socket_record::SocketRecord};
+use monitor_kernel::clock::boottime_ns;
 
 use crate::{
     event::HeldBy,
@@ -11,21 +10,14 @@ use crate::{
     sockets::{self, Occupant, RefusedBind},
 };
 
-/// Looks at once, and one more after each of these: a look visits every process.
-const BURST: u32 = 8;
-const INTERVAL: Duration = Duration::from_millis(250);
+/// Looks at once, and how fast there are more: a look visits every process.
+const LOOKS: Share = Share { burst: 8, interval_ns: 250_000_000 };
 
 /// The looks that are left.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct OccupantLooks {
-    left: u32,
-    renewed_at: Instant,
-}
-
-impl Default for OccupantLooks {
-    fn default() -> Self {
-        Self { left: BURST, renewed_at: Instant::now() }
-    }
+    /// The word of [`LOOKS`].
+    tokens: u64,
 }
 
 impl OccupantLooks {
@@ -38,7 +30,7 @@ impl OccupantLooks {
         netns_inode: Option<u32>,
         processes: &mut ProcessEnricher,
     ) -> Option<HeldBy> {
-        if record.call.bind_result() != Some(BindResult::InUse) || !self.take(Instant::now()) {
+        if record.call.bind_result() != Some(BindResult::InUse) || !self.take(boottime_ns()) {
             return None;
         }
         let bind = RefusedBind {
@@ -57,16 +49,10 @@ impl OccupantLooks {
         HeldBy::new(&found?, is_automatic, time)
     }
 
-    fn take(&mut self, now: Instant) -> bool {
-        let earned = (now - self.renewed_at).as_millis() / INTERVAL.as_millis();
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(BURST);
-            self.left = self.left.saturating_add(earned).min(BURST);
-            self.renewed_at = now;
-        }
-        let is_left = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        is_left
+    fn take(&mut self, now_ns: u64) -> bool {
+        let next = LOOKS.take(self.tokens, now_ns);
+        self.tokens = next.unwrap_or(self.tokens);
+        next.is_some()
     }
 }
 
@@ -77,10 +63,11 @@ mod tests {
     #[test]
     fn looks_are_bounded_and_come_again() {
         let mut looks = OccupantLooks::default();
-        let begin = looks.renewed_at;
-        assert_eq!((0..100).filter(|_| looks.take(begin)).count(), BURST as usize);
-        assert!(looks.take(begin + INTERVAL) && !looks.take(begin + INTERVAL));
-        let later = begin + INTERVAL * 1_000;
-        assert_eq!((0..100).filter(|_| looks.take(later)).count(), BURST as usize);
+        let begin = 1_000_000_000;
+        assert_eq!((0..100).filter(|_| looks.take(begin)).count(), 8);
+        let next = begin + LOOKS.interval_ns;
+        assert!(looks.take(next) && !looks.take(next));
+        let later = begin + LOOKS.interval_ns * 1_000;
+        assert_eq!((0..100).filter(|_| looks.take(later)).count(), 8);
     }
 }
