@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use monitor_common::flow::Protocol;
 use monitor_ledger::listeners::{Scope, Standing};
 
 use super::program;
-use crate::sockets::Socket;
+use crate::{lock::lock, sockets::Socket};
 
 /// Ports with unexpected listeners that metrics name at most: the newest.
 pub const MAX_UNEXPECTED: usize = 64;
@@ -89,12 +89,12 @@ impl ListenerOverview {
 impl SharedOverview {
     /// The last overview; `None` while listeners are not watched.
     pub fn get(&self) -> Option<Arc<ListenerOverview>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 
     /// Replaces it.
     pub fn set(&self, overview: Option<ListenerOverview>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = overview.map(Arc::new);
+        *lock(&self.0) = overview.map(Arc::new);
     }
 }
 

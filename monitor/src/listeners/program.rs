@@ -5,7 +5,7 @@ use std::sync::Arc;
 use monitor_ledger::listeners::{KERNEL, Listener, Program, Scope};
 
 use crate::{
-    process::Identity,
+    process::{Identity, User},
     sockets::{OpenListener, SocketScope},
 };
 
@@ -21,7 +21,7 @@ pub fn program_of(process: &Identity) -> Program {
     Program {
         executable: process.executable.as_ref().map(|executable| executable.path.clone()),
         unit: unit.map(|unit| unit.name.clone()),
-        user: user.map(|user| user.name.clone().unwrap_or_else(|| user.id.to_string())),
+        user: user.map(User::label),
         container: container.map(|id| container_name(id).to_owned()),
     }
 }
@@ -64,7 +64,7 @@ pub const fn scope(scope: Option<SocketScope>) -> Scope {
 mod tests {
     use super::*;
     use crate::{
-        process::{Cgroup, Executable, User},
+        process::{Cgroup, Executable},
         sockets::udp_socket,
     };
 
