@@ -148,16 +148,14 @@ impl HostFiles {
     /// The path of a file of which its process shows nothing any more, and whether it is still there. The
     /// number of an inode is used again, so one that has gone is known by its generation alone.
     pub(super) fn find(&self, numbers: &FileNumbers) -> Option<Executable> {
-        let (seen, expected) = {
-            let mut known = self.lock();
-            (known.files.get(&key(numbers)).cloned(), known.expected.clone())
-        };
+        let seen = self.lock().files.get(&key(numbers)).cloned();
         if let Some(seen) = seen {
             let is_known = seen.generation != 0 && seen.generation == numbers.generation;
             let is_deleted = !is_at(&seen.path, numbers);
             let found = Executable { path: seen.path, is_deleted };
             return (is_known || !is_deleted).then_some(found);
         }
+        let expected = self.lock().expected.clone();
         let path = expected.into_iter().find(|path| is_at(path, numbers))?;
         self.remember(*numbers, &path);
         Some(Executable { path, is_deleted: false })
