@@ -32,7 +32,11 @@ pub struct ExpectedOwners {
 
 impl ExpectedOwners {
     /// Whether one of `expectations` allows `process`.
-    pub fn include(&self, process: &Identity, expectations: &[Expectation]) -> bool {
+    pub fn include<'a>(
+        &self,
+        process: &Identity,
+        expectations: impl IntoIterator<Item = &'a Expectation>,
+    ) -> bool {
         config::is_expected(expectations, &self.owner(process), today())
     }
 

@@ -8,7 +8,6 @@ use monitor_ledger::{
 use super::Worker;
 use crate::{
     agent::{clock, pipeline::shared_ledger::lock},
-    config::Expectation,
     event::{Event, SeenListener},
     listeners::{
         JudgedListener, ListenerChange, ListenerOverview, ListenerTurn, as_learned, opener,
@@ -142,12 +141,11 @@ impl Worker {
         let observation = ledger.listeners_mut().observe(moment, &listener);
         drop(ledger);
         if let Some(news) = observation.news {
-            let expectations: Vec<Expectation> =
-                self.listeners.config.of_port(socket.port).cloned().collect();
+            let expectations = self.listeners.config.of_port(socket.port);
             let is_expected = change
                 .caller
                 .as_ref()
-                .is_some_and(|caller| self.expected_owners.include(caller, &expectations));
+                .is_some_and(|caller| self.expected_owners.include(caller, expectations));
             self.add_news(news, (at, change.count), is_expected, || {
                 Some(SeenListener::opened(change))
             });
