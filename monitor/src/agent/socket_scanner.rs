@@ -263,7 +263,7 @@ impl SocketScanner {
             open = self.ask_kernel();
             open.clone()
         })?;
-        let listeners = self.find_listeners(config, open)?;
+        let listeners = self.find_listeners(config, open.as_deref())?;
         if result.unseen.namespaces > 0 {
             tracing::debug!(namespaces = result.unseen.namespaces, "not every namespace was seen");
         }
@@ -296,12 +296,12 @@ impl SocketScanner {
     fn find_listeners(
         &self,
         config: &Config,
-        open: Option<Vec<HeldSocket>>,
+        open: Option<&[HeldSocket]>,
     ) -> io::Result<Option<Listeners>> {
         if config.listeners.watch.is_empty() {
             return Ok(None);
         }
-        let mut found = sockets::find_listeners(&mut lock(&self.processes), || open)?;
+        let mut found = sockets::find_listeners(&mut lock(&self.processes), open)?;
         found.listeners.retain(|open| !self.selftests.has(open.socket.entry.local));
         Ok(Some(found))
     }

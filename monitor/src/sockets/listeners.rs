@@ -50,14 +50,14 @@ pub struct Listeners {
     pub unseen: Unseen,
 }
 
-/// Finds all listeners and their holders. `held_sockets` has the kernel side's list of open sockets,
-/// `None` if there is none: descriptors are searched instead.
+/// Finds all listeners and their holders. `held` is the kernel side's list of open sockets, `None` if
+/// there is none: descriptors are searched instead.
 ///
 /// # Errors
 /// `/proc` cannot be read; parts of it that cannot are counted in [`Listeners::unseen`].
 pub fn find_listeners(
     processes: &mut ProcessEnricher,
-    held_sockets: impl FnOnce() -> Option<Vec<HeldSocket>>,
+    held: Option<&[HeldSocket]>,
 ) -> io::Result<Listeners> {
     let proc = numbered::proc()?;
     let own = namespaces::own_inode()?;
@@ -71,14 +71,13 @@ pub fn find_listeners(
             .map_err(|_| io::Error::other("the thread that lists sockets has panicked"))
     })?;
     let mut holders = Holders::default();
-    let held = held_sockets();
-    let named = held.as_deref().map(named_ports).unwrap_or_default();
+    let named = held.map(named_ports).unwrap_or_default();
     let automatic = automatic_ports::range();
     list.entries
         .retain(|(_, entry)| waits_for_others(entry, named.get(&entry.inode).copied(), &automatic));
     let mut searched: HashSet<u32> = list.entries.iter().map(|(_, entry)| entry.inode).collect();
     searched.remove(&0);
-    if let Some(held) = &held {
+    if let Some(held) = held {
         let lost = holders.add_listed(held, processes);
         searched.retain(|inode| lost.contains(inode) || !named.contains_key(inode));
     }
@@ -207,7 +206,7 @@ mod tests {
 
     fn find() -> Listeners {
         let mut processes = ProcessEnricher::new(CommandLines::Masked);
-        find_listeners(&mut processes, || None).expect("a look")
+        find_listeners(&mut processes, None).expect("a look")
     }
 
     #[test]

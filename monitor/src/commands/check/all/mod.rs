@@ -45,7 +45,7 @@ async fn look(args: &CheckArgs) -> Result<Report> {
     let agent = listeners_of_agent().await;
     let _progress = Progress::start("looking at every process and network namespace");
     let mut processes = ProcessEnricher::new(command_lines(&config));
-    let found = sockets::find_listeners(&mut processes, || None).context("cannot look")?;
+    let found = sockets::find_listeners(&mut processes, None).context("cannot look")?;
     let mut owners = ExpectedOwners::default();
     owners.remember(found.listeners.iter().map(|open| &open.socket));
     Ok(Report::new(found, agent, |socket| owners.expect_listener(socket, &config.listeners)))
