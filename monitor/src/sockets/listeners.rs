@@ -9,7 +9,6 @@ use std::{
     io,
     ops::RangeInclusive,
     path::Path,
-    thread,
 };
 
 use monitor_common::{
@@ -62,14 +61,7 @@ pub fn find_listeners(
     let proc = numbered::proc()?;
     let own = namespaces::own_inode()?;
     let namespaces = Namespaces::find(&proc)?;
-    // A thread that has entered another namespace does not return to its own.
-    let mut list = thread::scope(|scope| {
-        thread::Builder::new()
-            .name("namespaces".into())
-            .spawn_scoped(scope, || List::of_all(&namespaces, own))?
-            .join()
-            .map_err(|_| io::Error::other("the thread that lists sockets has panicked"))
-    })?;
+    let mut list = namespaces::on_own_thread(|| List::of_all(&namespaces, own))?;
     let mut holders = Holders::default();
     let named = held.map(named_ports).unwrap_or_default();
     let automatic = automatic_ports::range();

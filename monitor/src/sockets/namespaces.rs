@@ -10,6 +10,7 @@ use std::{
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
+    thread,
 };
 
 use monitor_kernel::capabilities;
@@ -129,6 +130,17 @@ impl Namespaces {
     fn add(&mut self, inode: u32, path: NamespacePath) {
         self.paths.entry(inode).or_default().push(path);
     }
+}
+
+/// Does `work` on a thread that may enter other namespaces: it does not return to its own.
+pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("namespaces".into())
+            .spawn_scoped(scope, work)?
+            .join()
+            .map_err(|_| io::Error::other("the thread that looks into namespaces has panicked"))
+    })
 }
 
 /// What `here` finds within a namespace, or `listed` in its `net` folder where it may not be entered. Tries

@@ -1,6 +1,6 @@
 //! A scan: the kernel's lists of sockets, and the holders of what they have.
 
-use std::{collections::HashSet, io, thread};
+use std::{collections::HashSet, io};
 
 use monitor_common::{flow::Side, held_socket::HeldSocket};
 
@@ -76,15 +76,7 @@ pub fn scan_with(
     let own = namespaces::own_inode()?;
     let namespaces = Namespaces::find(&proc)?;
     let filter = PortFilter::new(ports);
-    // A thread that has entered another namespace does not return to its own.
-    let mut listed = thread::scope(|scope| {
-        let list = || SocketList::of_all(&namespaces, own, &filter);
-        thread::Builder::new()
-            .name("namespaces".into())
-            .spawn_scoped(scope, list)?
-            .join()
-            .map_err(|_| io::Error::other("the thread that lists sockets has panicked"))
-    })?;
+    let mut listed = namespaces::on_own_thread(|| SocketList::of_all(&namespaces, own, &filter))?;
     let mut captures = Candidates::new(std::mem::take(&mut listed.captures), &filter);
     let mut holders = Holders::default();
     let mut searched: HashSet<u32> = if let Some(held) = held_sockets() {

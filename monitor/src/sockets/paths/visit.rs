@@ -1,6 +1,6 @@
 //! A look into network namespaces other than the caller's.
 
-use std::{io, thread};
+use std::io;
 
 use crate::sockets::namespaces::{self, NamespacePath, Namespaces};
 
@@ -12,19 +12,12 @@ pub(super) fn others<T: Send>(
     look: impl Fn(u32) -> T + Sync,
 ) -> io::Result<Vec<(u32, T)>> {
     let others = known.paths.iter().filter(|(inode, _)| **inode != own);
-    let visit = || {
+    namespaces::on_own_thread(|| {
         let enter = |(inode, paths): (&u32, &Vec<NamespacePath>)| {
             let namespace = paths.iter().find_map(|path| path.open(*inode).ok())?;
             namespaces::enter(&namespace).ok()?;
             Some((*inode, look(*inode)))
         };
         others.filter_map(enter).collect()
-    };
-    thread::scope(|scope| {
-        thread::Builder::new()
-            .name("namespaces".into())
-            .spawn_scoped(scope, visit)?
-            .join()
-            .map_err(|_| io::Error::other("the thread that looks into namespaces has panicked"))
     })
 }
