@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use monitor_ledger::listeners::KERNEL;
 
 use super::evidence::{Binder, Evidence, Seen};
 use crate::{
     config::{
-        Addition, Additions, Config, Expectation, ListenerExpectation, ListenerPorts, PortRange,
-        quantity,
+        Addition, Additions, Config, Expectation, ListenerExpectation, ListenerPorts, Pattern,
+        PortRange, quantity,
     },
     terminal::escape::escaped,
 };
@@ -74,6 +75,9 @@ impl Proposal {
 /// The entry that allows a program, or why there is none.
 fn expectation(binder: &Binder) -> Result<Expectation, &'static str> {
     let Some(path) = &binder.executable else { return Err("its executable is not known") };
+    if path == KERNEL {
+        return Err("the kernel holds it, and no program does");
+    }
     if binder.is_deleted {
         return Err("its executable was deleted, so that no path stands for it");
     }
@@ -84,7 +88,9 @@ fn expectation(binder: &Binder) -> Result<Expectation, &'static str> {
     if unit.is_some_and(|unit| unit.starts_with("session-")) {
         return Err("it was started by hand in a session");
     }
-    let Ok(exe) = path.parse() else { return Err("its path cannot be a pattern") };
+    // A path with the characters of a glob would mean other programs, and not this one.
+    let exact = path.parse::<Pattern>().ok().filter(Pattern::is_exact);
+    let Some(exe) = exact else { return Err("its path cannot be a pattern") };
     // A container's unit is named after its id.
     let unit =
         unit.filter(|_| !binder.is_contained).and_then(|unit| any_instance(unit).parse().ok());
@@ -171,6 +177,8 @@ mod tests {
     fn leaves_out_what_no_entry_should_allow() {
         for (more, exe, why) in [
             ("", "/tmp/nc", "every user may put a program there"),
+            ("", KERNEL, "the kernel holds it"),
+            ("", "/srv/*", "cannot be a pattern"),
             (r#","ghostport.executable_deleted":true"#, "/usr/bin/nc", "was deleted"),
             (r#","ghostport.systemd_unit":"session-3.scope""#, "/usr/bin/nc", "by hand"),
         ] {
