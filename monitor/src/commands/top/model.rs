@@ -271,11 +271,21 @@ impl Model {
         )
     }
 
-    /// The ports whose hour is wanted: the first ones, and what is shown alone.
+    /// The ports whose hour is wanted, each once: what is shown alone, what is selected, and the first
+    /// ones.
     pub(super) fn wanted_histories(&self, most: usize) -> Vec<u16> {
         let shown = self.shown().map(|row| row.port.port);
-        let selected = self.selected_port();
-        self.detail.into_iter().chain(selected).chain(shown).take(most).collect()
+        let all = self.detail.into_iter().chain(self.selected_port()).chain(shown);
+        let mut wanted = Vec::new();
+        for port in all {
+            if wanted.len() == most {
+                break;
+            }
+            if !wanted.contains(&port) {
+                wanted.push(port);
+            }
+        }
+        wanted
     }
 
     fn selected_port(&self) -> Option<u16> {
@@ -469,6 +479,16 @@ pub(super) mod tests {
             assert_eq!(filtered(&model).len(), 3);
         }
         assert!(!model.handle(Command::Back), "nothing is left to leave but the program");
+    }
+
+    #[test]
+    fn the_hour_of_a_port_is_wanted_once() {
+        let mut model = Model::default();
+        model.look(look(quiet(&[1, 2, 3]), Counts::new()), Duration::ZERO);
+        model.handle(Command::Move(1));
+        model.handle(Command::Enter);
+        assert_eq!(model.wanted_histories(9), [2, 1, 3]);
+        assert_eq!(model.wanted_histories(2), [2, 1]);
     }
 
     #[test]
