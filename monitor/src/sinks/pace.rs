@@ -22,6 +22,8 @@ pub(super) struct Pace {
     rate: usize,
     /// When how many were let through within the last second.
     recent: VecDeque<(Instant, usize)>,
+    /// How many those are together.
+    passed: usize,
     /// How many of the next have waited.
     waited: usize,
     /// Events that have waited, of all receivers.
@@ -30,7 +32,8 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) const fn new(rate: NonZeroU32, held_back: Arc<AtomicU64>) -> Self {
-        Self { rate: rate.get() as usize, recent: VecDeque::new(), waited: 0, held_back }
+        let (rate, recent) = (rate.get() as usize, VecDeque::new());
+        Self { rate, recent, passed: 0, waited: 0, held_back }
     }
 
     /// The next work of `queue` that there is room for, with `most` events at most. They stay in the
@@ -50,6 +53,7 @@ impl Pace {
     /// These go out now.
     pub(super) fn pass(&mut self, events: usize) {
         self.recent.push_back((Instant::now(), events));
+        self.passed += events;
         let waited = self.waited.min(events);
         self.waited -= waited;
         self.held_back.fetch_add(waited as u64, Relaxed);
@@ -57,11 +61,13 @@ impl Pace {
 
     /// How many may go out now, or from when on some may.
     pub(super) fn room(&mut self, now: Instant) -> Result<usize, Instant> {
-        while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) >= SECOND) {
+        while let Some(&(at, events)) = self.recent.front()
+            && now.duration_since(at) >= SECOND
+        {
             self.recent.pop_front();
+            self.passed -= events;
         }
-        let passed: usize = self.recent.iter().map(|(_, events)| events).sum();
-        match (self.rate.saturating_sub(passed), self.recent.front()) {
+        match (self.rate.saturating_sub(self.passed), self.recent.front()) {
             (0, Some((at, _))) => Err(*at + SECOND),
             (room, _) => Ok(room),
         }
