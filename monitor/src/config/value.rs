@@ -187,9 +187,11 @@ pub(super) fn size_or_none(node: &Node<'_>) -> Result<Option<u64>, Problem> {
 
 /// A size, `none` or `auto`.
 pub(super) fn disk_reserve(node: &Node<'_>) -> Result<DiskReserve, Problem> {
-    match string(node, quantity::SIZE)? {
+    let expected = format!("{}, none or auto", quantity::SIZE);
+    match string(node, &expected)? {
         "auto" => Ok(DiskReserve::Usual),
-        _ => size_or_none(node).map(|size| DiskReserve::Bytes(size.unwrap_or(0))),
+        "none" => Ok(DiskReserve::Bytes(0)),
+        _ => quantity_of(node, quantity::parse_size, "size", &expected).map(DiskReserve::Bytes),
     }
 }
 

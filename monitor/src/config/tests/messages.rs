@@ -292,6 +292,10 @@ fn errors_say_where_and_what_was_expected() {
             "F:1:42: `1KiB` is no size that can be used; expected a size from 1MiB to 1024GiB, as 256MiB; units: B, KiB, MiB, GiB, or none",
         ),
         (
+            "store: {reserve: all}",
+            "F:1:18: `all` is no size that can be used; expected a size from 1MiB to 1024GiB, as 256MiB; units: B, KiB, MiB, GiB, none or auto",
+        ),
+        (
             "sinks: [{kind: file, path: /x, keep: 0}]",
             "F:1:38: `0` is no number that can be used; expected a number from 1 to 999",
         ),
