@@ -59,7 +59,7 @@ pub use self::{
     port::{DEFAULT_DORMANT_AFTER, WatchedPort},
     port_range::PortRange,
     sink::{EventFilter, FileLimits, HttpOptions, SinkConfig, SinkTarget},
-    sink_keys::{SINK_KEYS, SinkKey},
+    sink_keys::{KINDS as SINK_KINDS, SINK_KEYS, SinkKey},
     source::read_file,
     syslog::{Server as SyslogServer, SyslogAddress, SyslogAddressError},
     template::{Template, TemplateEvent},

@@ -3,7 +3,7 @@
 use super::value::NestedKey;
 
 /// Kinds of sinks.
-pub(super) const KINDS: [&str; 7] =
+pub const KINDS: [&str; 7] =
     ["stdout", "file", "journal", "syslog", "webhook", "alertmanager", "otlp"];
 
 /// Those that go over HTTP.

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::values::{self, DIALECT};
 use crate::{
     config::{
-        EXPECT_KEYS, KEYS, Key, LISTENER_EXPECT_KEYS, NestedKey, PORT_KEYS, SINK_KEYS, SinkKey,
+        EXPECT_KEYS, KEYS, Key, LISTENER_EXPECT_KEYS, NestedKey, PORT_KEYS, SINK_KEYS, SINK_KINDS,
+        SinkKey,
     },
     event::EventName,
 };
@@ -83,10 +84,6 @@ fn listener() -> Value {
     let keys: Vec<NestedKey> = LISTENER_EXPECT_KEYS.into_iter().chain(EXPECT_KEYS).collect();
     mapping(&keys)
 }
-
-/// Kinds of sinks.
-const SINK_KINDS: [&str; 7] =
-    ["stdout", "file", "journal", "syslog", "webhook", "alertmanager", "otlp"];
 
 /// A sink of one kind, with the keys that it takes.
 fn sink(kind: &str) -> Value {
