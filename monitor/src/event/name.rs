@@ -118,6 +118,11 @@ impl EventName {
         }
     }
 
+    /// The whole name, the value of `event.name`.
+    pub fn full_name(self) -> String {
+        format!("ghostport.{}", self.kind())
+    }
+
     /// The name whose [`Self::kind`] is `kind`.
     pub fn from_kind(kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|name| name.kind() == kind)
@@ -133,6 +138,7 @@ mod tests {
         for name in EventName::ALL {
             let full = serde_json::to_value(name).expect("a name");
             assert_eq!(full, format!("ghostport.{}", name.kind()));
+            assert_eq!(full, name.full_name());
             assert_eq!(EventName::from_kind(name.kind()), Some(name));
         }
     }

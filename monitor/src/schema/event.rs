@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::values::{self, DIALECT};
-use crate::event::{EventName, FIELDS, Field};
+use crate::event::{EventName, FIELDS, Field, SCHEMA};
 
 /// Fields that every event has.
 const ALWAYS: [&str; 5] = ["schema", "time", "event.name", "host.name", "ghostport.severity"];
@@ -25,9 +25,9 @@ pub fn event() -> Value {
 
 fn of_field(field: &Field) -> Value {
     if field.name == "schema" {
-        return json!({"const": "ghostport.event/1"});
+        return json!({"const": SCHEMA});
     }
-    let names: Vec<String> = EventName::ALL.into_iter().map(full_name).collect();
+    let names: Vec<String> = EventName::ALL.into_iter().map(EventName::full_name).collect();
     let mut schema = match field.name {
         "event.name" => json!({"enum": names}),
         // A value that is not described in words that are known may be anything.
@@ -37,16 +37,12 @@ fn of_field(field: &Field) -> Value {
     schema
 }
 
-fn full_name(kind: EventName) -> String {
-    format!("ghostport.{}", kind.kind())
-}
-
 /// An event of this kind has no other fields than those of the kind, and labels of its sink.
 fn of_kind(kind: EventName) -> Value {
     let fields = FIELDS.iter().filter(|field| field.kinds.contains(&kind)).map(|field| field.name);
     let names: Vec<&str> = fields.chain(["ghostport.labels"]).collect();
     json!({
-        "if": {"properties": {"event.name": {"const": full_name(kind)}}},
+        "if": {"properties": {"event.name": {"const": kind.full_name()}}},
         "then": {"propertyNames": {"enum": names}},
     })
 }

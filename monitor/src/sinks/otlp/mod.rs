@@ -108,7 +108,7 @@ fn record(encoded: &EncodedEvent, now: Timestamp) -> LogRecord {
             ),
             _ => Vec::new(),
         },
-        event_name: format!("ghostport.{}", encoded.event.name().kind()),
+        event_name: encoded.event.name().full_name(),
     }
 }
 
