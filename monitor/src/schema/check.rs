@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::api::{listener::Listener, port::Port};
 
+/// Version of the document; a field may be added to it, none renamed or removed.
+pub const CHECK_SCHEMA: &str = "ghostport.check/1";
+
 /// The document.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is made")]
@@ -24,7 +27,7 @@ pub fn check() -> Value {
     let settings = SchemaSettings::draft2020_12();
     let mut schema = settings.into_generator().into_root_schema_for::<Document>().to_value();
     schema["title"] = "What ghostport check found".into();
-    schema["properties"]["schema"] = json!({"const": "ghostport.check/1"});
+    schema["properties"]["schema"] = json!({"const": CHECK_SCHEMA});
     schema["required"] = json!(["schema"]);
     schema["anyOf"] = json!([{"required": ["ports"]}, {"required": ["listeners"]}]);
     schema

@@ -8,4 +8,8 @@ mod event;
 mod tests;
 mod values;
 
-pub use self::{check::check, config::config, event::event};
+pub use self::{
+    check::{CHECK_SCHEMA, check},
+    config::config,
+    event::event,
+};

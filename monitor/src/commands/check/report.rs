@@ -12,11 +12,9 @@ use crate::{
         reach::AnsweredBy,
         socket::Socket,
     },
+    schema::CHECK_SCHEMA,
     sockets::{self, Forwarding, PortReach, ScanResult, Unseen},
 };
-
-/// Version of the document; a field may be added to it, none renamed or removed.
-pub(super) const SCHEMA: &str = "ghostport.check/1";
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +244,7 @@ impl Report {
         };
         let other_captures = scan.captures.iter().filter(|capture| !capture.is_targeted());
         Self {
-            schema: SCHEMA,
+            schema: CHECK_SCHEMA,
             not_visible: not_visible(scan.unseen),
             ports: ports.iter().map(report).collect(),
             namespaces: scan.namespaces,

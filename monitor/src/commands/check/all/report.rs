@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use super::super::report::{Outcome, SCHEMA, not_visible};
+use super::super::report::{Outcome, not_visible};
 use crate::{
     api::{
         listener::{Listener, Listeners},
         socket::Socket,
     },
+    schema::CHECK_SCHEMA,
     sockets,
 };
 
@@ -47,7 +48,7 @@ impl Report {
         };
         let listeners = Socket::each(&opened).into_iter().zip(&opened).map(listener).collect();
         Self {
-            schema: SCHEMA,
+            schema: CHECK_SCHEMA,
             not_visible: not_visible(found.unseen),
             learning: agent.as_ref().map(|agent| agent.learning),
             listeners,
