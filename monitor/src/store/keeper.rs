@@ -1,6 +1,7 @@
 //! The policy of the store: retries, damaged databases, and losses.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -260,15 +261,16 @@ fn size_on_disk(record: &Record) -> u64 {
 /// Both changes as one. The later one takes precedence.
 fn merged(earlier: Option<Changes>, mut later: Changes) -> Changes {
     if let Some(earlier) = earlier {
-        let mut ports: std::collections::BTreeMap<_, _> = earlier.ports.into_iter().collect();
-        ports.extend(later.ports);
-        later.ports = ports.into_iter().collect();
-        let mut listeners: std::collections::BTreeMap<_, _> =
-            earlier.listeners.into_iter().collect();
-        listeners.extend(later.listeners);
-        later.listeners = listeners.into_iter().collect();
+        later.ports = merged_states(earlier.ports, later.ports);
+        later.listeners = merged_states(earlier.listeners, later.listeners);
     }
     later
+}
+
+/// The states by their numbers. Those of `later` take precedence.
+fn merged_states<K: Ord, T>(earlier: Vec<(K, T)>, later: Vec<(K, T)>) -> Vec<(K, T)> {
+    let states: BTreeMap<K, T> = earlier.into_iter().chain(later).collect();
+    states.into_iter().collect()
 }
 
 /// A disk that corrupts one database after the other must not fill up with them.
