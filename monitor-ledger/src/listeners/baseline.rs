@@ -281,12 +281,7 @@ impl Baseline {
     }
 
     fn count(&mut self, novelty: &Novelty) {
-        let index = match novelty {
-            Novelty::New => 0,
-            Novelty::Changed(_) => 1,
-            Novelty::Gone => 2,
-        };
-        self.state.changes[index] += 1;
+        self.state.changes[novelty.index()] += 1;
     }
 
     /// The entry that has the listener.

@@ -8,7 +8,7 @@ use monitor_common::flow::Protocol;
 
 use super::{
     identity::{Program, ProgramKey, Scope},
-    news::{News, Novelty},
+    news::News,
 };
 
 /// A group of a few ports is complete when nothing was added to it for this long.
@@ -67,7 +67,7 @@ pub struct GroupedNews<E> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    novelty: u8,
+    novelty: usize,
     protocol: Protocol,
     scope: Scope,
     program: ProgramKey,
@@ -101,11 +101,7 @@ impl<E> NewsGroups<E> {
         evidence: impl FnOnce() -> Option<E>,
     ) {
         let mut key = Key {
-            novelty: match news.novelty {
-                Novelty::New => 0,
-                Novelty::Changed(_) => 1,
-                Novelty::Gone => 2,
-            },
+            novelty: news.novelty.index(),
             protocol: news.protocol,
             scope: news.scope,
             program: news.program.key(),

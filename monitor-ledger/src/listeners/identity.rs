@@ -111,7 +111,7 @@ impl ProgramKey {
 }
 
 /// Whether both are known and not the same.
-fn differ(a: &Option<String>, b: &Option<String>) -> bool {
+pub(super) fn differ(a: &Option<String>, b: &Option<String>) -> bool {
     a.is_some() && b.is_some() && a != b
 }
 

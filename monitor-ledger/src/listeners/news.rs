@@ -3,7 +3,7 @@
 use monitor_common::flow::Protocol;
 use serde::Serialize;
 
-use super::identity::{Program, ProgramKey, Scope};
+use super::identity::{Program, ProgramKey, Scope, differ};
 
 /// A listener that the baseline does not have, or one that it has and that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,17 @@ pub enum Novelty {
     Changed(Vec<Difference>),
     /// It no longer listens.
     Gone,
+}
+
+impl Novelty {
+    /// Its place among the kinds of news.
+    pub(super) const fn index(&self) -> usize {
+        match self {
+            Self::New => 0,
+            Self::Changed(_) => 1,
+            Self::Gone => 2,
+        }
+    }
 }
 
 /// What differs from the listener that was there before.
@@ -88,13 +99,10 @@ impl Compared<'_> {
     fn different(self, new: Self) -> impl Iterator<Item = Field> {
         let (old_key, new_key) = (self.key, new.key);
         // An unknown executable or user is no other one. No unit and no container are facts.
-        let is_other = |from: &Option<String>, to: &Option<String>| {
-            from.is_some() && to.is_some() && from != to
-        };
         [
-            (Field::Executable, is_other(&old_key.executable, &new_key.executable)),
+            (Field::Executable, differ(&old_key.executable, &new_key.executable)),
             (Field::Unit, old_key.unit != new_key.unit),
-            (Field::User, is_other(&old_key.user, &new_key.user)),
+            (Field::User, differ(&old_key.user, &new_key.user)),
             (Field::Container, old_key.container != new_key.container),
             (Field::Scope, self.scope != new.scope),
         ]
