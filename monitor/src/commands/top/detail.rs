@@ -144,12 +144,8 @@ fn sockets(lines: &mut Vec<Line<'static>>, port: &Port, width: usize) {
 }
 
 fn socket_line(socket: &Socket) -> String {
-    let end = |address: std::net::IpAddr, port: Option<u16>| match port {
-        Some(port) => std::net::SocketAddr::from((address, port)).to_string(),
-        None => address.to_string(),
-    };
     let state = socket.tcp_state.map(|state| format!(" {}", state.name())).unwrap_or_default();
-    let peer = socket.peer_address.map(|peer| format!(" → {}", end(peer, socket.peer_port)));
+    let peer = socket.peer().map(|peer| format!(" → {peer}"));
     let times = if socket.count > 1 { format!(" ×{}", socket.count) } else { String::new() };
     let holders: Vec<String> = socket
         .holders
@@ -167,7 +163,7 @@ fn socket_line(socket: &Socket) -> String {
         Some(false) => ", not expected",
         None => "",
     };
-    let local = end(socket.local_address, socket.local_port);
+    let local = socket.local();
     let peer = peer.unwrap_or_default();
     format!("{}{state} {local}{peer}{times}: {holders}{expected}", socket.transport.name())
 }
