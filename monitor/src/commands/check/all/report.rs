@@ -39,7 +39,7 @@ impl Report {
         agent: Option<Listeners>,
         is_expected: impl Fn(&sockets::Socket) -> bool,
     ) -> Self {
-        let mut known = Known::new(agent.as_ref());
+        let known = Known::new(agent.as_ref());
         let opened: Vec<sockets::Socket> =
             found.listeners.into_iter().map(|open| open.socket).collect();
         let listener = |(socket, open): (Socket, &sockets::Socket)| {
@@ -89,16 +89,17 @@ impl<'a> Known<'a> {
     }
 
     /// Adds what the agent knows of a listener: since when, and whether the baseline has it.
-    fn complete(&mut self, mut listener: Listener) -> Listener {
+    fn complete(&self, mut listener: Listener) -> Listener {
         let place = place(&listener);
         let begin = self.listeners.partition_point(|known| self::place(known) < place);
-        let same = self.listeners[begin..].iter().take_while(|known| self::place(known) == place);
+        let mut same =
+            self.listeners[begin..].iter().take_while(|known| self::place(known) == place);
         let is_same = |known: &&&Listener| {
             let (known, found) = (&known.socket, &listener.socket);
             found.holders.is_none() || known.has_same_holders(found)
         };
         // Several sockets may have the same ends (`SO_REUSEPORT`).
-        let Some(known) = same.clone().find(is_same) else { return listener };
+        let Some(known) = same.find(is_same) else { return listener };
         listener.baseline = known.baseline;
         listener.since = known.since;
         if listener.socket.expected.is_none() {
