@@ -1,7 +1,7 @@
 // Reads the API: ports and the agent periodically, events as they happen. What was read last stays when the
 // agent does not answer, with the time at which it was true.
 
-const PERIOD = 5000, HISTORY_PERIOD = 10_000, RETRY = 3000, MAX_EVENTS = 1000, MAX_HISTORIES = 24;
+const PERIOD = 5000, SOON = 300, HISTORY_PERIOD = 10_000, RETRY = 3000, MAX_EVENTS = 1000, MAX_HISTORIES = 24;
 
 export const facts = {
   agent: undefined, ports: [], histories: new Map(), talkers: new Map(), listeners: undefined, hooks: [],
@@ -11,7 +11,7 @@ export const facts = {
 };
 
 let changed = () => {};
-let timer, isAsking = false, askedHistories = 0;
+let timer, due = 0, isAsking = false, askedHistories = 0;
 /// Events that were read, so that those of the stream and of the store are shown once.
 const seen = new Set();
 
@@ -57,10 +57,16 @@ function group(rows) {
   return groups;
 }
 
+/// Asks after this time, and not when it was due before.
+function refreshAfter(time) {
+  clearTimeout(timer);
+  due = Date.now() + time;
+  timer = setTimeout(refresh, time);
+}
+
 /// Asks for everything, and again after a while.
 async function refresh() {
-  clearTimeout(timer);
-  timer = setTimeout(refresh, isAsking ? 300 : PERIOD);
+  refreshAfter(isAsking ? SOON : PERIOD);
   if (isAsking) return;
   isAsking = true;
   try {
@@ -74,10 +80,10 @@ async function refresh() {
   changed();
 }
 
-/// Asks soon: something has happened. A burst of events is one question.
+/// Asks soon: something has happened. A burst of events is one question, and one without an end does not
+/// put it off.
 function refreshSoon() {
-  clearTimeout(timer);
-  timer = setTimeout(refresh, 300);
+  if (due - Date.now() > SOON) refreshAfter(SOON);
 }
 
 /// Asks for the hours at the next occasion.
