@@ -48,9 +48,10 @@ async function lookBack() {
   ]);
   facts.histories = new Map(histories.filter(Boolean).map(one => [one.port, one]));
   facts.listeners = listeners;
-  facts.talkers = Map.groupBy ? Map.groupBy(talkers.ports, one => one.port) : group(talkers.ports);
+  facts.talkers = group(talkers.ports);
 }
 
+/// Rows by their port.
 function group(rows) {
   const groups = new Map();
   for (const row of rows) groups.set(row.port, [...(groups.get(row.port) || []), row]);
