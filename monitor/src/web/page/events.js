@@ -14,7 +14,7 @@ export const portOf = event => event["ghostport.port"] ?? event["network.local.p
 
 const severityOf = event => event["ghostport.severity"] || "info";
 
-const isAbout = (event, port) => portOf(event) === port || (event["ghostport.ports"] || []).includes(port);
+export const isAbout = (event, port) => portOf(event) === port || (event["ghostport.ports"] || []).includes(port);
 
 /// The process, hook or peer of an event.
 function who(event) {

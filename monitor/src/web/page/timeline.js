@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { clock, duration } from "./time.js";
 import { meaning } from "./states.js";
-import { kindOf, portOf } from "./events.js";
+import { isAbout, kindOf } from "./events.js";
 
 const MOST_MARKS = 200;
 
@@ -25,7 +25,7 @@ export function timeline(history, events, port) {
   const strip = spans.map(span => placed(el("span", {
     class: `span ${span.state}`, title: `${span.state} from ${clock(span.from)} for ${duration((span.to - span.from) / 1000, 2)}: ${meaning(span.state)}`,
   }, el("span", { class: "label" }, span.state)), part(span.from), part(span.to)));
-  const marks = events.filter(event => portOf(event) === port && Date.parse(event.time) >= begin).slice(-MOST_MARKS)
+  const marks = events.filter(event => isAbout(event, port) && Date.parse(event.time) >= begin).slice(-MOST_MARKS)
     .map(event => placed(el("span", { class: `mark ${event["ghostport.severity"] || "info"}`, title: `${clock(event.time)} ${kindOf(event)}` }), part(Date.parse(event.time))));
   const words = spans.slice(-12).map(span => el("li", {}, el("b", {}, span.state), ` from ${clock(span.from)} for ${duration((span.to - span.from) / 1000, 2)}`));
   return [
