@@ -40,7 +40,7 @@ const expectation = port => {
 };
 
 /// When a port awoke, by its last awakening or by the states of the hour; undefined where neither is known.
-function awokeAt(port, facts) {
+export function awokeAt(port, facts) {
   const isAwakening = event => event["event.name"] === "ghostport.awakened" && portOf(event) === port.port;
   const awakening = facts.events.findLast(isAwakening);
   if (awakening) return awakening.time;

@@ -4,7 +4,7 @@
 import { byId, el, fill } from "./dom.js";
 import { timeTag } from "./time.js";
 import { badge, level, stateWord } from "./states.js";
-import { answers, hour, sleeping } from "./overview.js";
+import { answers, awokeAt, hour, sleeping } from "./overview.js";
 import { bytes, capture, holdersOf, number, socket } from "./words.js";
 import { read } from "./live.js";
 import { timeline } from "./timeline.js";
@@ -98,7 +98,7 @@ export function draw(facts, wanted) {
   document.title = `${wanted} ${stateWord(port)} · ${facts.agent?.host || "ghostport"}`;
   const history = facts.histories.get(wanted), rows = facts.talkers.get(wanted);
   byId("port-head").className = `card ${level(port)}`;
-  fill(byId("port-head"), [port, rows], () => [
+  fill(byId("port-head"), [port, rows, awokeAt(port, facts)], () => [
     el("h2", {}, badge(port), " ", el("span", { class: "number" }, wanted), port.service && ` ${port.service}`),
     el("p", { class: "since" }, sleeping(port, facts), "; last bind ", port.last_bind ? timeTag(port.last_bind) : "never",
       `; awakened ${number((port.awakenings?.packet || 0) + (port.awakenings?.bind || 0))} ×`),
