@@ -4,15 +4,13 @@
 import { arrange, byId, el, fill } from "./dom.js";
 import { timeTag, since } from "./time.js";
 import { advice, badge, byAlarm, isExpected, level, meaning, stateWord } from "./states.js";
-import { answering, capture, holder, holders, number, program, reached, sender, traffic } from "./words.js";
+import { answering, capture, holder, holders, number, plural, program, reached, sender, traffic } from "./words.js";
 import { sparkline, totals } from "./spark.js";
 import { portOf } from "./events.js";
 
 const MOST_CARDS = 60, MOST_ROWS = 200;
 
 const name = port => `${port.port}${port.service ? ` ${port.service}` : ""}`;
-
-const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 
 /// The sentence at the top.
 export function headline(facts) {
@@ -112,7 +110,7 @@ function row(node, port, facts) {
     el("td", {}, link(port.port, el("span", { class: "number" }, port.port))),
     el("td", { class: "service" }, port.service || "–"),
     el("td", {}, badge(port)),
-    el("td", { class: "since" }, port.dormant ? (port.dormant_since ? timeTag(port.dormant_since, time => since(time)) : "always") : "awake"),
+    el("td", { class: "since" }, port.dormant ? (port.dormant_since ? timeTag(port.dormant_since, since) : "always") : "awake"),
     el("td", { class: "since wide" }, port.last_packet ? timeTag(port.last_packet) : "never"),
     el("td", { class: "trend" }, history?.series.length ? sparkline(history) : null),
   ]);

@@ -5,7 +5,7 @@ import { byId, el, fill } from "./dom.js";
 import { timeTag } from "./time.js";
 import { badge, level, stateWord } from "./states.js";
 import { answers, awokeAt, hour, sleeping } from "./overview.js";
-import { bytes, capture, holdersOf, number, socket } from "./words.js";
+import { bytes, capture, holdersOf, number, plural, socket } from "./words.js";
 import { read } from "./live.js";
 import { timeline } from "./timeline.js";
 import { drawChart } from "./chart.js";
@@ -26,7 +26,7 @@ function sockets(port) {
   const captures = (port.captures || []).map(one => [capture(one), "", "–"]);
   const all = [...rows, ...captures];
   if (!all.length) return el("p", {}, "No socket is on this port.");
-  return el("details", { "data-key": "sockets", open: all.length <= 8 }, el("summary", {}, `${number(port.sockets.length)} sockets, ${number(captures.length)} captures`),
+  return el("details", { "data-key": "sockets", open: all.length <= 8 }, el("summary", {}, `${plural(port.sockets.length, "socket", "sockets")}, ${plural(captures.length, "capture", "captures")}`),
     table("Sockets", ["socket", "holders", "expected"], all));
 }
 

@@ -60,7 +60,7 @@ const atEnd = one => {
 
 function way(one) {
   const verb = one.in_use ? "answered by" : one.over ? "was answered by" : "would be answered by";
-  const count = one.connections === undefined ? "" : `, ${one.connections} connections`;
+  const count = one.connections === undefined ? "" : `, ${plural(one.connections, "connection", "connections")}`;
   return `${one.transport} ${verb} ${one.path}${one.target ? " → " + one.target : ""}: ${atEnd(one)}${count}`;
 }
 
@@ -81,6 +81,9 @@ export function sender(one, port) {
 export const traffic = port => (port.verdicts || []).slice(0, 4).map(one => `${one.verdict} ×${number(one.count)}`).join(", ");
 
 export const number = value => value.toLocaleString("en");
+
+/// `1 port`, `2 ports`.
+export const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 
 const STEPS = ["", "k", "M", "G", "T"];
 
