@@ -2,7 +2,7 @@
 
 import { arrange, byId, el, fill } from "./dom.js";
 import { timeTag, duration } from "./time.js";
-import { number, program } from "./words.js";
+import { judged, number, program } from "./words.js";
 
 const MOST_LINES = 80, MOST_TIMES = 20;
 
@@ -37,7 +37,7 @@ function what(event) {
   add(event["ghostport.path_target"], `→ ${event["ghostport.path_target"]}`);
   add(event["ghostport.filter"], `takes ${event["ghostport.filter"]}`);
   if (event["process.pid"] !== undefined && event["network.peer.address"]) parts.push(`peer ${event["network.peer.address"]}`);
-  add(event["ghostport.expected"], event["ghostport.expected"] ? "expected" : "not expected");
+  add(judged(event["ghostport.expected"]));
   if (!event["ghostport.verdict"]) add(event["ghostport.reason"]);
   add(event["service.version"]);
   return parts.join(" · ");

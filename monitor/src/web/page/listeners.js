@@ -2,7 +2,7 @@
 
 import { byId, el, fill } from "./dom.js";
 import { timeTag } from "./time.js";
-import { holder, number } from "./words.js";
+import { holder, judged, number } from "./words.js";
 
 const MOST_ROWS = 60;
 
@@ -15,7 +15,7 @@ function row(one) {
     el("td", {}, el("span", { class: "number" }, `${one.local_port}/${one.transport}`), one.service && ` ${one.service}`),
     el("td", {}, one.local_address), el("td", {}, SCOPES[one.scope] || "–"),
     el("td", {}, one.holders ? one.holders.map(holder).join("; ") || "no process" : "–"),
-    el("td", {}, isUnexpected(one) ? "not expected" : one.expected ? "expected" : "–"),
+    el("td", {}, judged(one.expected) ?? "–"),
     el("td", {}, one.since ? timeTag(one.since) : "–"));
 }
 

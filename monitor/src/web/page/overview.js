@@ -4,7 +4,7 @@
 import { arrange, byId, el, fill } from "./dom.js";
 import { timeTag, since } from "./time.js";
 import { advice, badge, byAlarm, isExpected, level, meaning, stateWord } from "./states.js";
-import { answering, capture, holder, holders, number, plural, program, reached, sender, traffic } from "./words.js";
+import { answering, capture, holder, holders, judged, number, plural, program, reached, sender, traffic } from "./words.js";
 import { sparkline, totals } from "./spark.js";
 import { portOf } from "./events.js";
 
@@ -34,7 +34,7 @@ export function headline(facts) {
 const expectation = port => {
   const expected = isExpected(port);
   if (expected === undefined) return null;
-  return el("span", { class: expected ? "pill expected" : "pill unexpected" }, expected ? "expected" : "not expected");
+  return el("span", { class: expected ? "pill expected" : "pill unexpected" }, judged(expected));
 };
 
 /// When a port awoke, by its last awakening or by the states of the hour; undefined where neither is known.

@@ -5,7 +5,7 @@ import { byId, el, fill } from "./dom.js";
 import { timeTag } from "./time.js";
 import { badge, level, stateWord } from "./states.js";
 import { answers, awokeAt, hour, sleeping } from "./overview.js";
-import { bytes, capture, holdersOf, number, plural, socket } from "./words.js";
+import { bytes, capture, holdersOf, judged, number, plural, socket } from "./words.js";
 import { read } from "./live.js";
 import { timeline } from "./timeline.js";
 import { drawChart } from "./chart.js";
@@ -21,7 +21,7 @@ const table = (caption, heads, rows) => rows.length > 0 && el("div", { class: "s
 
 function sockets(port) {
   const rows = port.sockets.slice(0, MOST_SOCKETS).map(one => [
-    socket(one), holdersOf(one), one.expected === undefined ? "–" : one.expected ? "expected" : "not expected",
+    socket(one), holdersOf(one), judged(one.expected) ?? "–",
   ]);
   const captures = (port.captures || []).map(one => [capture(one), "", "–"]);
   const all = [...rows, ...captures];

@@ -32,6 +32,9 @@ export const holdersOf = one => one.holders
   ? one.holders.map(holder).join("; ") || "no process"
   : "a process that the agent may not see";
 
+/// Whether a holder is expected, in words; undefined where that is not known.
+export const judged = expected => expected === undefined ? undefined : expected ? "expected" : "not expected";
+
 /// What holds the port, each holder once.
 export function holders(port) {
   const found = new Map();
