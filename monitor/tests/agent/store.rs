@@ -25,6 +25,7 @@ use rustix::{
 };
 use testkit::{
     agent::{finish, ghostport, ghostport_on_a_terminal, stderr, stdout},
+    calls::NOBODY,
     eventually,
     logged::logged,
     world::{World, in_world},
@@ -246,8 +247,7 @@ fn says_which_group_may_read_the_store() {
         let store = folder.join("ghostport.db");
         fs::write(&yaml, format!("store: {{path: {}}}\n", store.display())).expect("written");
         let mut command = ghostport();
-        let nobody = 65534;
-        command.args(["events", "--config"]).arg(&yaml).uid(nobody).gid(nobody);
+        command.args(["events", "--config"]).arg(&yaml).uid(NOBODY).gid(NOBODY);
         let output = command.output().expect("run");
         let why = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{why}");

@@ -8,10 +8,11 @@ use std::{
 
 use super::{
     measure::{Extent, Measure},
-    users::{NOBODY, bind_times, within},
+    users::{bind_times, within},
 };
 use crate::{
     agent::{Agent, Config, PINS},
+    calls::NOBODY,
     world::{World, port},
 };
 

@@ -16,11 +16,12 @@ use monitor_kernel::confinement::{Role, confine};
 use super::{
     filter,
     measure::{Extent, Measure},
-    users::{NOBODY, bind_times, count, within},
+    users::{bind_times, count, within},
 };
 use crate::{
     agent::{Agent, Config, binary, finish, ghostport, stderr},
     attacks::CALLS,
+    calls::NOBODY,
     privileges::{Privileges, SOMEBODY, ThreadStatus},
     world::{World, port},
 };

@@ -4,10 +4,11 @@ use std::{os::unix::process::CommandExt as _, process::Command};
 
 use super::{
     measure::{Extent, Measure},
-    users::{NOBODY, server},
+    users::server,
 };
 use crate::{
     agent::{Agent, Config, finish, stdout},
+    calls::NOBODY,
     http,
     world::{World, port},
 };

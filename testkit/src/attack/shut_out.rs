@@ -13,10 +13,11 @@ use std::{
 
 use super::{
     measure::{Extent, Measure},
-    users::{NOBODY, server, within},
+    users::{server, within},
 };
 use crate::{
     agent::{Agent, Config},
+    calls::NOBODY,
     http,
     privileges::as_user,
     world::{World, port},

@@ -12,10 +12,11 @@ use serde_json::Value;
 
 use super::{
     measure::{Extent, Measure},
-    users::{NOBODY, bind_times, server, within},
+    users::{bind_times, server, within},
 };
 use crate::{
     agent::{Agent, Config, finish, ghostport, stdout},
+    calls::NOBODY,
     frames::plain_udp,
     http,
     metrics::Metrics,

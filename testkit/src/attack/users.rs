@@ -12,10 +12,12 @@ use rustix::{
 };
 use serde_json::Value;
 
-use crate::{agent::LISTEN, calls::own_socket, patience, privileges::become_user};
-
-/// The attacker, as most hosts have that user.
-pub(super) const NOBODY: u32 = 65_534;
+use crate::{
+    agent::LISTEN,
+    calls::{NOBODY, own_socket},
+    patience,
+    privileges::become_user,
+};
 
 /// Where the agent serves.
 pub(super) fn server() -> SocketAddr {
