@@ -18,10 +18,10 @@ use std::{
 
 use testkit::{
     agent::{Agent, Config, LISTEN, finish, repeats, stdout},
-    calls::as_user,
     certificates::{authority, large_key},
     eventually,
     metrics::Metrics,
+    privileges::as_user,
     sh,
     world::{World, in_world, port},
 };
@@ -37,9 +37,7 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// Runs work on a thread of another user, whose sockets are that user's.
 fn as_other<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let mut result = None;
-    as_user("other", OTHER, OTHER, || result = Some(work()));
-    result.expect("it has worked")
+    as_user(OTHER, work)
 }
 
 fn connect() -> TcpStream {
