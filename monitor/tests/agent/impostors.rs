@@ -43,6 +43,19 @@ fn sees_binds_by(agent: &Agent, mechanism: &str) -> bool {
     agent.metrics().sum("ghostport_hook_attached", &labels) == 1
 }
 
+/// An agent for each mechanism that this kernel has, which expects the program.
+fn by_every_mechanism(executable: &Path, test: fn(&Agent, &str, &Path)) {
+    for mechanism in MECHANISMS {
+        in_world(|world| {
+            let agent = Agent::start(world, &expecting(executable).mechanism(mechanism));
+            if !sees_binds_by(&agent, mechanism) {
+                return eprintln!("skipped: no {mechanism} here");
+            }
+            test(&agent, mechanism, executable);
+        });
+    }
+}
+
 /// The event of this kind of a process.
 fn event_of(agent: &Agent, kind: &str, pid: u32) -> Option<Value> {
     let name = format!("ghostport.{kind}");
@@ -52,47 +65,33 @@ fn event_of(agent: &Agent, kind: &str, pid: u32) -> Option<Value> {
 
 #[test]
 fn what_is_executed_after_a_bind_does_not_make_it_expected() {
-    let pretended = pretended();
-    for mechanism in MECHANISMS {
-        in_world(|world| {
-            let agent = Agent::start(world, &expecting(&pretended).mechanism(mechanism));
-            if !sees_binds_by(&agent, mechanism) {
-                return eprintln!("skipped: no {mechanism} here");
-            }
-            let mut at_same_place = 0;
-            for attempt in 0..TRIES {
-                let impostor = Impostor::start(Trick::ExecutesLater, watched(), &pretended);
-                at_same_place += usize::from(impostor.arguments_now() == impostor.arguments_at);
-                let pid = impostor.pid();
-                let bind = eventually("its bind", || event_of(&agent, "bind", pid));
-                assert_eq!(bind["ghostport.expected"], false, "{mechanism}, {attempt}: {bind}");
-            }
-            // Otherwise the attempts were none.
-            assert!(at_same_place > TRIES / 2, "{mechanism}: {at_same_place}");
-            // A scan may judge one more that still holds its socket.
-            assert!(agent.count_events("unexpected_owner") >= TRIES, "{mechanism}");
-        });
-    }
+    by_every_mechanism(&pretended(), |agent, mechanism, pretended| {
+        let mut at_same_place = 0;
+        for attempt in 0..TRIES {
+            let impostor = Impostor::start(Trick::ExecutesLater, watched(), pretended);
+            at_same_place += usize::from(impostor.arguments_now() == impostor.arguments_at);
+            let pid = impostor.pid();
+            let bind = eventually("its bind", || event_of(agent, "bind", pid));
+            assert_eq!(bind["ghostport.expected"], false, "{mechanism}, {attempt}: {bind}");
+        }
+        // Otherwise the attempts were none.
+        assert!(at_same_place > TRIES / 2, "{mechanism}: {at_same_place}");
+        // A scan may judge one more that still holds its socket.
+        assert!(agent.count_events("unexpected_owner") >= TRIES, "{mechanism}");
+    });
 }
 
 #[test]
 fn an_executable_that_a_user_namespace_claims_is_not_expected() {
-    let pretended = pretended();
-    for mechanism in MECHANISMS {
-        in_world(|world| {
-            let agent = Agent::start(world, &expecting(&pretended).mechanism(mechanism));
-            if !sees_binds_by(&agent, mechanism) {
-                return eprintln!("skipped: no {mechanism} here");
-            }
-            let impostor = Impostor::start(Trick::ClaimsIt, watched(), &pretended);
-            let pid = impostor.pid();
-            assert_eq!(impostor.executable().as_ref(), Some(&pretended));
-            let bind = eventually("its bind", || event_of(&agent, "bind", pid));
-            assert_eq!(bind["ghostport.expected"], false, "{mechanism}: {bind}");
-            let event = eventually("its event", || event_of(&agent, "unexpected_owner", pid));
-            assert_eq!(event["network.local.port"], watched(), "{event}");
-        });
-    }
+    by_every_mechanism(&pretended(), |agent, mechanism, pretended| {
+        let impostor = Impostor::start(Trick::ClaimsIt, watched(), pretended);
+        let pid = impostor.pid();
+        assert_eq!(impostor.executable().as_deref(), Some(pretended));
+        let bind = eventually("its bind", || event_of(agent, "bind", pid));
+        assert_eq!(bind["ghostport.expected"], false, "{mechanism}: {bind}");
+        let event = eventually("its event", || event_of(agent, "unexpected_owner", pid));
+        assert_eq!(event["network.local.port"], watched(), "{event}");
+    });
 }
 
 /// An expected program that executes another one, which keeps the socket.
