@@ -18,7 +18,7 @@ use rustix::{
     mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap_anonymous, mprotect, mremap_fixed},
 };
 
-use super::eventually;
+use super::{eventually, process::stat_field};
 
 /// The variable that holds the order of the process, which is the test program itself.
 const ORDER: &str = "GHOSTPORT_TEST_IMPOSTOR";
@@ -117,7 +117,7 @@ impl Impostor {
 
     /// Where its arguments are now.
     pub fn arguments_now(&self) -> u64 {
-        stat_field(&format!("/proc/{}/stat", self.pid()), ARG_START)
+        stat_field(self.pid(), ARG_START)
     }
 }
 
@@ -155,7 +155,7 @@ pub fn act_as_ordered() {
     let trick = Trick::ALL.into_iter().find(|known| known.name() == trick).expect("a trick");
     let port: u16 = words.next().and_then(|port| port.parse().ok()).expect("a port");
     let pretended = Path::new(words.next().expect("a path"));
-    let arguments = stat_field("/proc/self/stat", ARG_START);
+    let arguments = stat_field("self", ARG_START);
     let disguise = || Disguise::for_program(pretended);
     match trick {
         Trick::ExecutesLater => disguise().put_on(arguments),
@@ -232,13 +232,6 @@ const ARG_END: usize = 49;
 const ENV_START: usize = 50;
 const ENV_END: usize = 51;
 
-fn stat_field(file: &str, number: usize) -> u64 {
-    let stat = fs::read_to_string(file).expect("readable");
-    let (_, rest) = stat.rsplit_once(") ").expect("a name");
-    let field = rest.split(' ').nth(number - 3).expect("a field");
-    field.parse().expect("a number")
-}
-
 /// `struct prctl_mm_map`, `include/uapi/linux/prctl.h`.
 #[repr(C)]
 struct MemoryMap {
@@ -267,7 +260,7 @@ fn claim(pretended: &Path) {
         }
     }
     let file = fs::File::open(pretended).expect("a program");
-    let field = |number| stat_field("/proc/self/stat", number);
+    let field = |number| stat_field("self", number);
     // SAFETY: no memory is passed.
     let brk = unsafe { libc::sbrk(0) } as u64;
     let map = MemoryMap {

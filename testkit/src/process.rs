@@ -1,6 +1,6 @@
 //! What the kernel itself says of a process, in `/proc`.
 
-use std::fs;
+use std::{fmt::Display, fs};
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -16,6 +16,23 @@ pub fn command_args(pid: u32) -> Vec<String> {
     line.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
 }
 
+/// A field of `/proc/PID/stat` by its number (proc_pid_stat(5)), from the third on. `process` may be
+/// `self`.
+pub fn stat_field(process: impl Display, number: usize) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
+    // The name, in parentheses, may have spaces.
+    let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    let field = rest.split(' ').nth(number - 3).expect("a field");
+    field.parse().expect("a number")
+}
+
+/// Time of the CPU that a process has taken, in ticks of 10 ms.
+pub fn cpu_ticks(process: u32) -> u64 {
+    const UTIME: usize = 14;
+    const STIME: usize = 15;
+    [UTIME, STIME].map(|number| stat_field(process, number)).iter().sum()
+}
+
 /// Checks that `time` is when the process started, to the precision of `/proc`.
 #[track_caller]
 pub fn assert_born(time: &str, pid: u32) {
@@ -23,12 +40,10 @@ pub fn assert_born(time: &str, pid: u32) {
     let wall = nanoseconds(clock_gettime(ClockId::Realtime));
     let boot = nanoseconds(clock_gettime(ClockId::Boottime));
     let since_boot = told.as_nanosecond() - (wall - boot);
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("facts");
-    // The name, in parentheses, may have spaces; the start time is the 22nd field.
-    let (_, fields) = stat.rsplit_once(") ").expect("a name");
-    let ticks = fields.split(' ').nth(19).and_then(|field| field.parse::<i128>().ok());
+    const START_TIME: usize = 22;
+    let ticks = i128::from(stat_field(pid, START_TIME));
     let per_tick = 1_000_000_000 / i128::from(rustix::param::clock_ticks_per_second());
-    let age = since_boot - ticks.expect("a start time") * per_tick;
+    let age = since_boot - ticks * per_tick;
     assert!((-1_000_000..per_tick + 1_000_000).contains(&age), "{time} is {age} ns off");
 }
 

@@ -22,6 +22,7 @@ use testkit::{
     eventually,
     metrics::Metrics,
     privileges::as_user,
+    process::cpu_ticks,
     sh,
     world::{World, in_world, port},
 };
@@ -262,13 +263,7 @@ fn wrong_passwords_neither_hold_a_cpu_nor_keep_out_the_right_one() {
     in_world(|world| {
         let names = ["prometheus", "second", "third"];
         let agent = start_with(world, &users(&names, 6));
-        let cpu = || -> u64 {
-            let stat =
-                fs::read_to_string(format!("/proc/{}/stat", agent.pid())).expect("a process");
-            let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
-            // utime and stime, in ticks of 10 ms.
-            [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("ticks")).sum()
-        };
+        let cpu = || cpu_ticks(agent.pid());
         let guessers = Guessers::start(&[OTHER, OTHER, OTHER, OTHER, 0, 0]);
         thread::sleep(Duration::from_secs(2));
         let (start, before) = (Instant::now(), cpu());

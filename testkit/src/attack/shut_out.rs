@@ -20,6 +20,7 @@ use crate::{
     calls::NOBODY,
     http,
     privileges::as_user,
+    process::cpu_ticks,
     world::{World, port},
 };
 
@@ -98,7 +99,7 @@ fn base64(text: &str) -> String {
 /// Wrong passwords from several threads, and the right one meanwhile.
 pub(super) fn by_wrong_passwords(world: &World, extent: Extent) -> Measure {
     let (agent, _) = protected(world);
-    let cpu = || agent_cpu(agent.pid());
+    let cpu = || cpu_ticks(agent.pid());
     let (stop, guesses) = (AtomicBool::new(false), AtomicU64::new(0));
     let (right, share) = thread::scope(|scope| {
         for number in 0..4 {
@@ -115,7 +116,7 @@ pub(super) fn by_wrong_passwords(world: &World, extent: Extent) -> Measure {
         let (began, before) = (Instant::now(), cpu());
         let right = within(|| (with_password("test") == Some(200)).then(|| began.elapsed()));
         thread::sleep(Duration::from_secs(extent.of(2, 10)));
-        let share = (cpu() - before) / began.elapsed().as_secs_f64();
+        let share = (cpu() - before) as f64 / 100.0 / began.elapsed().as_secs_f64();
         stop.store(true, Relaxed);
         (right, share)
     });
@@ -126,14 +127,6 @@ pub(super) fn by_wrong_passwords(world: &World, extent: Extent) -> Measure {
         share * 100.0
     );
     Measure::new("wrong passwords in four loops of nobody's", seen, right.is_some() && share < 0.7)
-}
-
-/// Seconds of CPU that a process has taken.
-fn agent_cpu(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
-    // utime and stime, in ticks of 10 ms.
-    [11, 12].iter().map(|at| fields[*at].parse::<f64>().expect("ticks") / 100.0).sum()
 }
 
 /// A file that the web server reads again is replaced.
