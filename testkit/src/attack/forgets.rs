@@ -1,6 +1,6 @@
 //! The history.
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, process::Output, thread, time::Duration};
 
 use rusqlite::Connection;
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, Config, finish, ghostport, stderr, stdout},
+    sh,
     world::{World, port},
 };
 
@@ -20,11 +21,16 @@ fn config() -> Config {
     Config::new([port(0)])
 }
 
-/// `ghostport events` of what is in the store's place: whether it ended by itself, and what it said.
-fn read(world: &World) -> (bool, String) {
+/// `ghostport events` with these arguments.
+fn events(world: &World, arguments: &[&str]) -> Output {
     let mut command = ghostport();
-    command.args(["events", "--json", "--config"]).arg(config().write(world));
-    let output = finish(&mut command);
+    command.args(["events", "--json", "--config"]).arg(config().write(world)).args(arguments);
+    finish(&mut command)
+}
+
+/// What it makes of what is in the store's place: whether it ended by itself, and what it said.
+fn read(world: &World) -> (bool, String) {
+    let output = events(world, &[]);
     (output.status.code().is_some(), stderr(&output))
 }
 
@@ -48,7 +54,7 @@ pub(super) fn by_another_store(world: &World, _: Extent) -> Measure {
     };
     let outcomes = [
         place("a FIFO", &|| {
-            assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+            sh(&format!("mkfifo {}", path.display()));
         }),
         place("a folder", &|| fs::create_dir(&path).expect("a folder")),
         place("other bytes", &|| fs::write(&path, [0xff; 9000]).expect("written")),
@@ -67,9 +73,7 @@ pub(super) fn by_bad_rows_and_views(world: &World, _: Extent) -> Measure {
     let bad = "UPDATE events SET line = CAST(x'ff7b' AS TEXT)
         WHERE id = (SELECT min(id) FROM events WHERE kind = 'bind')";
     database.execute(bad, []).expect("changed");
-    let mut command = ghostport();
-    command.args(["events", "--json", "--kind", "bind", "--config"]);
-    let output = finish(command.arg(config().write(world)));
+    let output = events(world, &["--kind", "bind"]);
     let shown = stdout(&output).lines().count();
     let is_said = stderr(&output).contains('1');
     let view = "DROP TABLE events; CREATE VIEW events AS
@@ -114,12 +118,7 @@ pub(super) fn by_a_clock_ahead(world: &World, extent: Extent) -> Measure {
     if !extent.may_set_clock {
         return Measure::skipped(tried, "it sets the machine's clock: --set-clock");
     }
-    let stored = || {
-        let mut command = ghostport();
-        command.args(["events", "--json", "--kind", "bind", "--config"]);
-        let output = finish(command.arg(config().write(world)));
-        output.stdout.iter().filter(|byte| **byte == b'\n').count()
-    };
+    let stored = || stdout(&events(world, &["--kind", "bind"])).lines().count();
     let agent = Agent::start(world, &config());
     bind_times(port(0), 20);
     within(|| (count(&agent.events(), "bind", port(0)) == 20).then_some(()));
