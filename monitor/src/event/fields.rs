@@ -240,8 +240,8 @@ fields! {
     "network.peer.port": "number" &[Identified, Connect, Awakened, Summary], "The port of the peer.";
     "network.io.direction": "`receive`, `transmit`" CONVERSATIONS, "The direction of the payload.";
     "network.interface.name": "string" INTERFACES, "The interface; of a socket, the one that it is bound to (`SO_BINDTODEVICE`, or the zone of a link-local address), if it is one of the agent's network namespace.";
-    "ghostport.ipv6_only": "boolean" CALLS, "Whether a socket of IPv6 accepts no IPv4.";
-    "ghostport.kernel_socket": "boolean" CALLS, "`true` for a socket that the kernel made for itself, as for VXLAN or WireGuard. No process is named: the one that configured it does not hold it.";
+    "ghostport.ipv6_only": "boolean" RESULTS, "Whether a socket of IPv6 accepts no IPv4.";
+    "ghostport.kernel_socket": "boolean" RESULTS, "`true` for a socket that the kernel made for itself, as for VXLAN or WireGuard. No process is named: the one that configured it does not hold it.";
     "ghostport.port": "number" &[Captured, Identified, Summary, Connect, Awakened], "The watched port, which is the peer's if this host is the client.";
     "ghostport.ports": "list of numbers" &[Captured, ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "The ports, where they are several: the first 64.";
     "ghostport.scope": "`host`, `world`" &[ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "From where the listener can be reached: from this host alone, or from elsewhere.";
