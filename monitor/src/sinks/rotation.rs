@@ -71,7 +71,12 @@ impl Rotation {
         rename_to_free(path, next)?;
         let surplus = (renamed.len() + 1).saturating_sub(self.keep);
         for (_, oldest) in renamed.iter().take(surplus) {
-            fs::remove_file(oldest)?;
+            // The file has been renamed: another one begins whether or not an old one can go.
+            if let Err(error) = fs::remove_file(oldest)
+                && error.kind() != ErrorKind::NotFound
+            {
+                tracing::warn!(%error, file = %oldest.display(), "an old file of events stays");
+            }
         }
         Ok(())
     }
