@@ -16,7 +16,8 @@ let timer, due = 0, isAsking = false, askedHistories = 0;
 const seen = new Set();
 
 export async function read(path) {
-  const answer = await fetch(path, { cache: "no-store" });
+  // A host that is gone does not answer; TCP says so after minutes.
+  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(10_000) });
   if (!answer.ok) {
     const body = await answer.json().catch(() => ({}));
     throw Object.assign(new Error(body.error || `${path}: ${answer.status}`), { status: answer.status });
