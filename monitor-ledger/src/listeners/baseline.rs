@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     entry::{Entry, EntryKey, Standing},
     identity::{Listener, ProgramKey},
+    kept::Kept,
     news::{Compared, Difference, News, Novelty},
     ports::PortRecord,
 };
@@ -85,15 +86,6 @@ pub struct SavedBaseline {
     has_scanned: bool,
     /// How many listeners were new, changed and gone.
     changes: [u64; 3],
-}
-
-#[derive(Clone, Debug)]
-struct Kept {
-    entry: Entry,
-    key: EntryKey,
-    /// Ports whose news were not reported yet. The entry is saved afterwards, so that an agent that is
-    /// killed in between finds them again.
-    unreported: BTreeSet<u16>,
 }
 
 impl Default for Settings {
@@ -216,9 +208,6 @@ impl Baseline {
             scope: listener.scope,
             program: listener.program.clone(),
         };
-        if let Some(kept) = self.entries.get_mut(&entry) {
-            kept.unreported.insert(listener.port);
-        }
         Observation { news: Some(news), ..self.known(entry, at, listener) }
     }
 
@@ -249,7 +238,7 @@ impl Baseline {
     pub fn reported(&mut self, entries: &[u32]) {
         for id in entries {
             if let Some(kept) = self.entries.get_mut(id) {
-                kept.unreported.clear();
+                kept.set_reported();
             }
         }
     }
@@ -259,14 +248,13 @@ impl Baseline {
         self.state
     }
 
-    /// The entries that have changed since the last call; `None` for those to delete.
+    /// The entries that have changed since the last call, without what is not reported yet; `None` for
+    /// those to delete.
     pub fn take_changes(&mut self) -> Vec<(u32, Option<Entry>)> {
-        let is_pending =
-            |id: &u32| self.entries.get(id).is_some_and(|kept| !kept.unreported.is_empty());
-        let (pending, dirty) = std::mem::take(&mut self.dirty).into_iter().partition(is_pending);
-        self.dirty = pending;
-        let dirty: BTreeSet<u32> = dirty;
-        let entry = |id| (id, self.entries.get(&id).map(|kept| kept.entry.clone()));
+        let dirty = std::mem::take(&mut self.dirty);
+        let is_pending = |id: &u32| self.entries.get(id).is_some_and(Kept::has_unreported);
+        self.dirty = dirty.iter().copied().filter(is_pending).collect();
+        let entry = |id| (id, self.entries.get(&id).and_then(Kept::to_save));
         dirty.into_iter().map(entry).collect()
     }
 
@@ -319,7 +307,11 @@ impl Baseline {
         let is_automatic = self.settings.automatic.contains(&listener.port)
             && listener.port_was_named != Some(true);
         if let Some(kept) = self.entries.get_mut(&id) {
-            kept.entry.ports.add(listener.port, PortRecord::new(at), is_automatic);
+            let record = PortRecord::new(at);
+            match standing {
+                Standing::Learned => kept.entry.ports.add(listener.port, record, is_automatic),
+                Standing::Outside => kept.add_unreported(listener.port, record, is_automatic),
+            }
         }
         self.dirty.insert(id);
         id
@@ -330,7 +322,7 @@ impl Baseline {
         let Some(key) = entry.key() else { return };
         self.partial += usize::from(!key.3.is_whole());
         self.by_key.insert(key.clone(), id);
-        self.entries.insert(id, Kept { entry, key, unreported: BTreeSet::new() });
+        self.entries.insert(id, Kept::new(entry, key));
     }
 
     fn remove(&mut self, id: u32) {
@@ -344,10 +336,10 @@ impl Baseline {
     /// Whether a port that an entry has as one of a range is counted with news of it that are not
     /// reported yet.
     fn belongs_to_a_scan(&self, id: u32, port: u16) -> bool {
-        self.entries.get(&id).is_some_and(|Kept { entry, unreported, .. }| {
-            !unreported.is_empty()
-                && !unreported.contains(&port)
-                && !entry.ports.single.contains_key(&port)
+        self.entries.get(&id).is_some_and(|kept| {
+            kept.has_unreported()
+                && !kept.is_unreported(port)
+                && !kept.entry.ports.single.contains_key(&port)
         })
     }
 
@@ -365,7 +357,7 @@ impl Baseline {
     fn forget_outside(&mut self, listener: &Listener, key: &ProgramKey) {
         let Some(id) = self.find(Standing::Outside, listener, key) else { return };
         let Some(kept) = self.entries.get_mut(&id) else { return };
-        kept.entry.ports.single.remove(&listener.port);
+        kept.forget_port(listener.port);
         self.dirty.insert(id);
         if kept.entry.ports.is_empty() {
             self.remove(id);
@@ -453,21 +445,19 @@ impl Baseline {
         is_watched: &impl Fn(u16) -> bool,
         gone: &mut Vec<News>,
     ) {
-        let Some(Kept { entry, key, .. }) = self.entries.get_mut(&id) else { return };
-        let is_learned = entry.standing == Standing::Learned;
+        let Some(kept) = self.entries.get_mut(&id) else { return };
         let mut ended = Vec::new();
-        for (port, record) in &mut entry.ports.single {
+        for (port, record) in &mut kept.entry.ports.single {
             if is_watched(*port) && record.ends(at) {
                 record.is_gone = true;
                 ended.push(*port);
             }
         }
-        if !is_learned {
-            entry.ports.single.retain(|_, record| !record.is_gone);
-            let unseen_ns = at.covered_ns.saturating_sub(entry.seen_ns);
+        if kept.entry.standing == Standing::Outside {
+            ended.iter().for_each(|port| kept.forget_port(*port));
+            let unseen_ns = at.covered_ns.saturating_sub(kept.entry.seen_ns);
             if unseen_ns > REMEMBER_RANGES_NS {
-                entry.ports.range = None;
-                entry.ports.is_automatic = false;
+                kept.forget_ranges();
             }
         }
         if !ended.is_empty() {
@@ -476,12 +466,12 @@ impl Baseline {
         gone.extend(ended.into_iter().map(|port| News {
             entry: id,
             novelty: Novelty::Gone,
-            protocol: key.1,
+            protocol: kept.key.1,
             port,
-            scope: entry.scope,
-            program: entry.program.clone(),
+            scope: kept.entry.scope,
+            program: kept.entry.program.clone(),
         }));
-        if entry.ports.is_empty() {
+        if kept.entry.ports.is_empty() {
             self.remove(id);
         }
     }

@@ -27,6 +27,7 @@ mod baseline;
 mod entry;
 mod groups;
 mod identity;
+mod kept;
 mod news;
 mod ports;
 #[cfg(test)]

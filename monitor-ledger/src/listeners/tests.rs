@@ -2,7 +2,7 @@
 
 mod properties;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use monitor_common::flow::Protocol;
@@ -200,6 +200,26 @@ fn news_that_were_not_reported_are_found_again_after_a_crash() {
     let mut reported = baseline.clone();
     reported.reported(&[news.entry]);
     assert_eq!(restored(reported.take_changes()).observe(at(21), &web).news, None);
+}
+
+#[test]
+fn what_is_gone_is_saved_beside_news_that_were_not_reported() {
+    let (web, other) = (listener(80, "/web"), listener(81, "/web"));
+    let mut baseline = learned(&[]);
+    let mut saved = BTreeMap::new();
+    assert_eq!(scan(&mut baseline, 20, std::slice::from_ref(&web)).len(), 1);
+    saved.extend(baseline.take_changes());
+    assert!(baseline.observe(at(400), &other).news.is_some());
+    let gone = baseline.finish_scan(at(400), true, |_| true);
+    assert_eq!(novelties(&gone), [(80, Novelty::Gone)]);
+    saved.extend(baseline.take_changes());
+    let mut killed = Baseline::new(settings(10));
+    let entries = saved.into_iter().filter_map(|(id, entry)| Some((id, entry?)));
+    killed.restore(baseline.saved(), entries, 400 * SECOND);
+    for listener in [web, other] {
+        let news = killed.observe(at(401), &listener).news;
+        assert_eq!(news.map(|news| news.novelty), Some(Novelty::New), "{}", listener.port);
+    }
 }
 
 #[test]
