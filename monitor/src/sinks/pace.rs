@@ -32,8 +32,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) const fn new(rate: NonZeroU32, held_back: Arc<AtomicU64>) -> Self {
-        let (rate, recent) = (rate.get() as usize, VecDeque::new());
-        Self { rate, recent, passed: 0, waited: 0, held_back }
+        Self { rate: rate.get() as usize, recent: VecDeque::new(), passed: 0, waited: 0, held_back }
     }
 
     /// The next work of `queue` that there is room for, with `most` events at most. They stay in the
