@@ -20,6 +20,7 @@ use crate::{
     workspace::{cargo, root, target_dir},
 };
 
+mod addresses;
 mod dashboards;
 mod documents;
 mod imports;
@@ -73,6 +74,7 @@ const CHECKS: &[Check] = &[
     shared("imports and circles", imports::hold),
     shared("documents and their links", documents::hold),
     shared("prose", prose::hold),
+    shared("addresses of the project", addresses::hold),
     shared("generated reference", reference::hold),
     shared("dashboards, rules and runbook", dashboards::hold),
     shared("expressions of dashboards and rules", dashboards::parse),

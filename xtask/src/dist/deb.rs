@@ -11,14 +11,12 @@ use anyhow::{Context as _, Result};
 
 use super::{
     archive::tar,
-    release::{Release, output, say},
+    release::{HOME, Release, output, say},
     stage,
 };
 
 /// What dpkg does at its turns.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
-
-const MAINTAINER: &str = "The ghostport developers <ghostport@users.noreply.github.com>";
 
 const DOCUMENTS: &str = "usr/share/doc/ghostport";
 
@@ -58,9 +56,10 @@ fn write_changelogs(release: &Release, documents: &Path) -> Result<()> {
     let date = output(Command::new("date").args(["--rfc-email", "--utc", "--date", &time]))?;
     let entry = format!(
         "ghostport ({}) unstable; urgency=medium\n\n  * Built from {}: changelog.gz says what is \
-         new.\n\n -- {MAINTAINER}  {}\n",
+         new.\n\n -- {}  {}\n",
         version(release),
         release.revision,
+        release.maintainer,
         date.trim()
     );
     let [project, package] = ["changelog", "changelog.Debian"].map(|name| documents.join(name));
@@ -81,7 +80,8 @@ fn write_control(release: &Release, sources: &Path, root: &Path) -> Result<()> {
     let size = size.split_whitespace().next().context("du says nothing")?;
     let template = fs::read_to_string(sources.join("control"))?;
     let control = template
-        .replace("@MAINTAINER@", MAINTAINER)
+        .replace("@MAINTAINER@", &release.maintainer)
+        .replace("@HOMEPAGE@", &homepage())
         .replace("@VERSION@", &version(release))
         .replace("@ARCHITECTURE@", release.arch().debian())
         .replace("@SIZE@", size);
@@ -95,6 +95,11 @@ fn write_control(release: &Release, sources: &Path, root: &Path) -> Result<()> {
         stage::copy(&sources.join(script), &folder.join(script), 0o755)?;
     }
     Ok(fs::set_permissions(&folder, Permissions::from_mode(0o755))?)
+}
+
+/// The field of that name, if there is anything to put into it.
+fn homepage() -> String {
+    if HOME.is_empty() { String::new() } else { format!("Homepage: {HOME}\n") }
 }
 
 /// By which dpkg knows files that were changed.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     archive::tar,
-    release::{Release, output, say},
+    release::{HOME, Release, output, say},
     stage,
 };
 
@@ -89,6 +89,15 @@ fn config(release: &Release, diff_id: &str) -> Result<Value> {
     let time = format!("@{}", release.epoch);
     let created = output(Command::new("date").args(["--utc", "--date", &time, "+%FT%TZ"]))?;
     let created = created.trim();
+    let mut labels = json!({
+        "org.opencontainers.image.title": "ghostport",
+        "org.opencontainers.image.version": release.version,
+        "org.opencontainers.image.revision": release.revision,
+        "org.opencontainers.image.licenses": env!("CARGO_PKG_LICENSE"),
+    });
+    if !HOME.is_empty() {
+        labels["org.opencontainers.image.source"] = json!(HOME);
+    }
     Ok(json!({
         "created": created,
         "architecture": release.arch().debian(),
@@ -97,13 +106,7 @@ fn config(release: &Release, diff_id: &str) -> Result<Value> {
             "Entrypoint": ["/usr/bin/ghostport"],
             "Cmd": ["run"],
             "ExposedPorts": {"10948/tcp": {}},
-            "Labels": {
-                "org.opencontainers.image.title": "ghostport",
-                "org.opencontainers.image.version": release.version,
-                "org.opencontainers.image.revision": release.revision,
-                "org.opencontainers.image.licenses": env!("CARGO_PKG_LICENSE"),
-                "org.opencontainers.image.source": env!("CARGO_PKG_REPOSITORY"),
-            },
+            "Labels": labels,
         },
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": created, "created_by": "cargo xtask dist"}],

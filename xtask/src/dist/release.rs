@@ -14,6 +14,14 @@ use crate::{
     workspace::{root, shown},
 };
 
+/// The project's home; empty as long as it has none.
+pub(super) const HOME: &str = env!("CARGO_PKG_REPOSITORY");
+
+/// The environment variable that names the publisher of the packages: `NAME <ADDRESS>`.
+const MAINTAINER: &str = "GHOSTPORT_MAINTAINER";
+/// An address that leads nowhere (RFC 2606).
+const NO_MAINTAINER: &str = "The ghostport developers <developers@ghostport.invalid>";
+
 /// What all that is built has in common.
 pub(crate) struct Release {
     pub(crate) target: Target,
@@ -21,6 +29,8 @@ pub(crate) struct Release {
     pub(crate) revision: String,
     /// Seconds since 1970: the time that everything bears.
     pub(crate) epoch: String,
+    /// The publisher of the packages.
+    pub(crate) maintainer: String,
     /// The sources.
     pub(crate) source: PathBuf,
     /// Where everything is built.
@@ -37,6 +47,7 @@ impl Release {
                 Ok(epoch) => epoch,
                 Err(_) => of_git(&["log", "-1", "--format=%ct"])?,
             },
+            maintainer: env::var(MAINTAINER).unwrap_or_else(|_| NO_MAINTAINER.to_owned()),
             source: source.to_path_buf(),
             folder: folder.to_path_buf(),
         })

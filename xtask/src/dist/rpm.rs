@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::release::{Release, output, say};
+use super::release::{HOME, Release, output, say};
 
 /// What makes the same package of the same files.
 const REPRODUCIBLE: [(&str, &str); 4] = [
@@ -32,6 +32,10 @@ pub(super) fn build(release: &Release, files: &Path) -> Result<PathBuf> {
     define("staged", &files.to_string_lossy());
     define("release_version", release.version);
     define("release_date", date(release)?.trim());
+    define("release_maintainer", &release.maintainer);
+    if !HOME.is_empty() {
+        define("release_home", HOME);
+    }
     REPRODUCIBLE.iter().for_each(|(name, value)| define(name, value));
     command.arg(spec).env("SOURCE_DATE_EPOCH", &release.epoch);
     output(&mut command)?;

@@ -18,7 +18,7 @@ pub(super) const DASHBOARDS: &[&str] =
 /// That of Grafana 13.
 const SCHEMA_VERSION: u64 = 42;
 const DATA_SOURCE: &str = "${datasource}";
-const VARIABLES: &[&str] = &["datasource", "job", "instance", "port"];
+const VARIABLES: &[&str] = &["datasource", "job", "instance", "agent", "port"];
 /// Grafana chooses it by the scrape interval and by what is shown.
 const RANGE: &str = "$__rate_interval";
 /// Metrics with the range of their alerts. The first grows while no agent can be scraped, and four
@@ -103,15 +103,17 @@ impl Dashboard {
         problems
     }
 
-    /// Links into the runbook lead somewhere.
+    /// Links into the runbook lead to a section of it.
     fn anchors(&self) -> Result<Vec<String>> {
-        let sections: Vec<_> = sections()?.iter().map(|name| name.to_lowercase()).collect();
+        let sections = sections()?;
         let links = self.panels().flat_map(|panel| items(panel, "/links"));
-        let anchors = links.filter_map(|link| {
-            text_of(link, "/url").strip_prefix(RUNBOOK_URL)?.strip_prefix('#').map(str::to_owned)
-        });
-        let dead = anchors.filter(|anchor| !sections.contains(anchor));
-        Ok(dead.map(|anchor| format!("the runbook has no section {anchor}")).collect())
+        let of_runbook = links.filter(|link| text_of(link, "/title").starts_with("Runbook: "));
+        let is_dead = |url: &str| {
+            let section = url.strip_prefix(RUNBOOK_URL).and_then(|path| path.strip_prefix('/'));
+            !section.is_some_and(|section| sections.iter().any(|name| name == section))
+        };
+        let dead = of_runbook.map(|link| text_of(link, "/url")).filter(|url| is_dead(url));
+        Ok(dead.map(|url| format!("no section of the runbook is at {url}")).collect())
     }
 }
 

@@ -15,9 +15,8 @@ const RUNBOOK: &str = "docs/runbook.md";
 /// Alerts of the agent's sink that no rule has: there is no metric of them.
 const AGENT_ALERTS: [&str; 1] = ["GhostportPortCaptured"];
 
-/// Where panels say that the runbook is.
-pub(super) const RUNBOOK_URL: &str =
-    "https://github.com/ghostport/ghostport/blob/main/docs/runbook.md";
+/// Where panels say that the runbook is: at an agent, which serves it.
+pub(super) const RUNBOOK_URL: &str = "http://${agent:raw}/runbook";
 
 /// Where agents serve a section of the runbook: what the links of alerts contain.
 const RUNBOOK_PATH: &str = "/runbook/";

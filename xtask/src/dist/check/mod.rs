@@ -89,6 +89,7 @@ fn build_elsewhere(release: &Release, sums: &Path) -> Result<()> {
         version: release.version,
         revision: release.revision.clone(),
         epoch: release.epoch.clone(),
+        maintainer: release.maintainer.clone(),
         source,
         folder: elsewhere.clone(),
     };
