@@ -5,7 +5,7 @@ use std::{env, panic, process::ExitCode};
 
 use testkit::{
     attack::{ATTACKS, Extent, Verdict, carry_out, table},
-    stuck,
+    impostor, stuck,
 };
 
 const USAGE: &str = "attack [--whole] [--set-clock] [--list] [WORD]
@@ -13,13 +13,19 @@ Carries out the attacks whose names contain WORD, in namespaces of their own, as
 
 fn main() -> ExitCode {
     // What an attack starts in the place of a hostile program.
-    if stuck::is_ordered() {
-        stuck::act_as_ordered();
-        return ExitCode::SUCCESS;
+    for (is_ordered, act) in [
+        (stuck::is_ordered(), stuck::act_as_ordered as fn()),
+        (impostor::is_ordered(), impostor::act_as_ordered),
+    ] {
+        if is_ordered {
+            act();
+            return ExitCode::SUCCESS;
+        }
     }
     let mut extent = Extent { is_short: true, may_set_clock: false };
     let mut word = String::new();
-    for argument in env::args().skip(1) {
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match &*argument {
             "--whole" => extent.is_short = false,
             "--set-clock" => extent.may_set_clock = true,
@@ -28,7 +34,8 @@ fn main() -> ExitCode {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;
             }
-            // What `cargo xtask test` gives to every program of tests.
+            // Options of the harness, which every program of tests may be given.
+            "--test-threads" | "--skip" | "--format" | "--color" => drop(arguments.next()),
             _ if argument.starts_with('-') => {}
             _ => word = argument,
         }

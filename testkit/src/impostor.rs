@@ -147,6 +147,11 @@ fn not_randomized() -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether this process is to be an [`Impostor`].
+pub fn is_ordered() -> bool {
+    env::var_os(ORDER).is_some()
+}
+
 /// What an [`Impostor`] does.
 pub fn act_as_ordered() {
     let Ok(order) = env::var(ORDER) else { return };

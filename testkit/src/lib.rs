@@ -40,6 +40,7 @@ pub mod sk_lookup;
 pub mod socket_map;
 pub mod stuck;
 pub mod systemd;
+pub mod tls;
 pub mod uring;
 pub mod victoria;
 pub mod wire;

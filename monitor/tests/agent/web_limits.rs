@@ -4,30 +4,26 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream, UdpSocket},
+    net::{Ipv4Addr, TcpStream},
     os::unix::{net::UnixStream, process::CommandExt as _},
     path::Path,
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use testkit::{
-    agent::{Agent, Config, LISTEN, finish, repeats, stdout},
-    certificates::{authority, large_key},
+    agent::{Agent, Config, LISTEN, finish, stdout},
+    certificates::authority,
     eventually,
-    metrics::Metrics,
     privileges::as_user,
     process::cpu_ticks,
     sh,
     world::{World, in_world, port},
-};
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, crypto::ring, pki_types::ServerName,
 };
 
 /// A user who is neither root nor the agent's.
@@ -160,73 +156,6 @@ fn users(names: &[&str], cost: u32) -> String {
         format!("  {name}: {hash}\n")
     };
     format!("basic_auth_users:\n{}", names.iter().map(user).collect::<String>())
-}
-
-/// The first message of a TLS client.
-fn client_hello() -> Vec<u8> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let name = ServerName::try_from("127.0.0.1").expect("a name");
-    let mut client = ClientConnection::new(Arc::new(config), name).expect("a client");
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).expect("written");
-    hello
-}
-
-#[test]
-fn handshakes_with_a_large_key_cost_no_event() {
-    const BINDS: u64 = 2_000;
-    in_world(|world| {
-        authority(world, "ca", &[]);
-        large_key(world, "server");
-        let agent = start_with(world, TLS);
-        let https = METRICS.replace("http:", "https:");
-        assert_eq!(status(0, "", &https), 200);
-        let (hello, stop) = (client_hello(), AtomicBool::new(false));
-        let handshakes = AtomicU32::new(0);
-        thread::scope(|scope| {
-            for _ in 0..64 {
-                scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        let mut stream = connect();
-                        stream.set_read_timeout(Some(SOON)).expect("set");
-                        // The server signs before it answers. A connection without a slot is closed.
-                        let answered =
-                            stream.write_all(&hello).and_then(|()| stream.read(&mut [0; 5]));
-                        handshakes
-                            .fetch_add(u32::from(matches!(answered, Ok(5))), Ordering::Relaxed);
-                    }
-                });
-            }
-            eventually("handshakes", || (handshakes.load(Ordering::Relaxed) > 64).then_some(()));
-            for _ in 0..BINDS {
-                drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, port(0))).expect("bound"));
-                thread::sleep(Duration::from_micros(500));
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
-        let text = || Metrics::parse(body(&https));
-        let number = port(0).to_string();
-        let counted = text().sum("ghostport_binds_total", &[("port", &number)]);
-        assert_eq!(counted, BINDS, "binds that the kernel counted");
-        for stage in ["ring", "queue", "sink"] {
-            let lost = text().value("ghostport_events_lost_total", &[("stage", stage)]);
-            assert_eq!(lost, 0.0, "lost in the {stage}");
-        }
-        eventually("every bind in an event", || {
-            let of_port = |event: &serde_json::Value| {
-                let is_bind = event["event.name"] == "ghostport.bind"
-                    || event["ghostport.summary_of"] == "bind";
-                (is_bind && event["network.local.port"] == u64::from(port(0)))
-                    .then(|| repeats(event))
-            };
-            let told: u64 = agent.events().iter().filter_map(of_port).sum();
-            (told >= BINDS).then_some(())
-        });
-    });
 }
 
 /// Attackers with ever new passwords, until this is dropped.

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     os::fd::OwnedFd,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, Config},
+    impostor::{Impostor, Trick},
     world::{World, port},
 };
 
@@ -71,4 +73,27 @@ pub(super) fn by_passing_a_socket_on(world: &World, _: Extent) -> Measure {
     let _ = heir.wait();
     let seen = if is_judged { "unexpected_owner names cat" } else { "no event names cat" };
     Measure::new(tried, seen, is_judged)
+}
+
+/// A user namespace of the attacker's lets a process replace its executable (`PR_SET_MM_MAP`).
+pub(super) fn by_claiming_an_executable(world: &World, _: Extent) -> Measure {
+    let expected = PathBuf::from(real_path("/bin/sleep"));
+    let tried = format!("/proc/PID/exe becomes {} in a user namespace", expected.display());
+    let allowed = Command::new("unshare").args(["-r", "true"]).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        return Measure::skipped(tried, "no user namespaces here");
+    }
+    let agent = Agent::start(world, &expecting(&expected.display().to_string()));
+    let impostor = Impostor::start(Trick::ClaimsIt, port(0), &expected);
+    let bind = || {
+        let events = agent.events().into_iter();
+        events
+            .filter(|event| event["event.name"] == "ghostport.bind")
+            .find(|event| event["process.pid"] == impostor.pid())
+    };
+    let Some(bind) = within(bind) else {
+        return Measure::new(tried, "no event of its bind", false);
+    };
+    let seen = format!("its bind is expected: {}", bind["ghostport.expected"]);
+    Measure::new(tried, seen, bind["ghostport.expected"] == false)
 }

@@ -10,6 +10,7 @@ mod drowned;
 mod filter;
 mod fooled;
 mod forgets;
+mod handshakes;
 mod measure;
 mod overheard;
 mod shut_out;
@@ -49,6 +50,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("stall", "a caller on a file system that hangs", stalled::by_a_hanging_file_system),
     attack("drown", "four loops of binds", drowned::by_loops_of_binds),
     attack("drown", "forged datagrams", drowned::by_forged_datagrams),
+    attack("drown", "handshakes with a large key", handshakes::with_a_large_key),
     attack("blind", "pins are removed", blinded::by_removed_pins),
     attack("blind", "a folder of pins made beforehand", blinded::by_a_folder_made_beforehand),
     attack("blind", "garbage among the pins", blinded::by_garbage_among_the_pins),
@@ -58,6 +60,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("climb", "links where the agent writes", climbed::by_links_in_its_folders),
     attack("fool", "bind, then execute the expected program", fooled::by_executing_after_the_bind),
     attack("fool", "a socket passed on by an expected owner", fooled::by_passing_a_socket_on),
+    attack("fool", "a claimed executable", fooled::by_claiming_an_executable),
     attack("overhear", "details over loopback", overheard::over_loopback),
     attack("overhear", "a proxy with a loopback Host", overheard::by_a_proxy),
     attack("shut out", "idle connections", shut_out::by_idle_connections),

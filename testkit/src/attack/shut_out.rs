@@ -2,9 +2,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
     net::TcpStream,
-    os::unix::net::UnixStream,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -12,7 +10,7 @@ use std::{
 
 use super::{
     measure::{Extent, Measure},
-    users::{server, within},
+    users::{over_unix, server, within},
 };
 use crate::{
     agent::{Agent, Config},
@@ -32,16 +30,6 @@ fn config() -> Config {
     Config::new([port(0)]).on(&["lo"])
 }
 
-/// Status over the Unix socket of the agent.
-fn over_unix() -> Option<u16> {
-    let mut stream = UnixStream::connect("/run/ghostport/api.sock").ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    stream.write_all(b"GET /api/v1/ports HTTP/1.0\r\nHost: agent\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    text.split(' ').nth(1)?.parse().ok()
-}
-
 /// Hundreds of connections that say nothing.
 pub(super) fn by_idle_connections(world: &World, _: Extent) -> Measure {
     let _agent = Agent::start(world, &config());
@@ -52,7 +40,7 @@ pub(super) fn by_idle_connections(world: &World, _: Extent) -> Measure {
     let scrapes = [0, NOBODY].map(|user| {
         as_user(user, || http::get(server(), "/metrics").map_or(0, |answer| answer.status))
     });
-    let unix = over_unix();
+    let unix = over_unix("/api/v1/ports").map(|(status, _)| status);
     let seconds = began.elapsed().as_secs_f32();
     drop((idle, more));
     let seen =

@@ -1,7 +1,9 @@
 //! The attacker: users, and what they do with sockets.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
+    os::unix::net::UnixStream,
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +24,17 @@ use crate::{
 /// Where the agent serves.
 pub(super) fn server() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, LISTEN).into()
+}
+
+/// Status and body of an answer over the Unix socket of the agent.
+pub(super) fn over_unix(path: &str) -> Option<(u16, String)> {
+    let mut stream = UnixStream::connect("/run/ghostport/api.sock").ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: agent\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    Some((status, text.split_once("\r\n\r\n")?.1.to_owned()))
 }
 
 /// Binds a port so many times.
