@@ -25,6 +25,7 @@ use rustix::{
 };
 use testkit::{
     agent::{finish, ghostport, ghostport_on_a_terminal, stderr, stdout},
+    attack::{Extent, Verdict, carry_out},
     calls::NOBODY,
     eventually,
     logged::logged,
@@ -339,4 +340,13 @@ fn follow_ends_when_its_output_is_closed() {
         let status = eventually("the end of the follower", || child.try_wait().expect("waited"));
         assert_eq!(status.code(), Some(0), "without another event");
     });
+}
+
+#[test]
+#[ignore = "it sets the clock of the machine: cargo xtask vm clock"]
+fn a_clock_a_year_ahead_deletes_nothing() {
+    let extent = Extent { is_short: true, may_set_clock: true };
+    for (attack, measure) in carry_out("a clock a year ahead", extent) {
+        assert_eq!(measure.verdict, Verdict::Repelled, "{}: {}", attack.name, measure.seen);
+    }
 }

@@ -67,6 +67,7 @@ pub(super) const ROWS: &[Row] = &[
     row("captures", "agent", &["captures::"]),
     row("open-sockets", "kernel", &["open_sockets::"]),
     row("privileges", "agent", &["privileges::"]),
+    situation("clock", &["store::a_clock_a_year_ahead"], ""),
     situation(
         "lockdown-integrity",
         &["privileges::boot::lockdown_integrity"],
