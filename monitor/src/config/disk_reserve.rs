@@ -50,6 +50,11 @@ impl DiskGuard {
         self.reserve = reserve;
     }
 
+    /// Whether the last attempt was refused.
+    pub const fn is_low(&self) -> bool {
+        self.is_low
+    }
+
     /// Fails if `coming` more bytes on this disk would leave less than the reserve. After a refusal an
     /// eighth more has to be free, so that a disk at the limit does not change its mind at every write.
     pub fn check(&mut self, disk: StatVfs, coming: u64) -> io::Result<()> {

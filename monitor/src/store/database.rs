@@ -31,6 +31,9 @@ const LOG_PAGES: u64 = 1000;
 /// Events deleted in one transaction at most, so that the log stays small.
 const DELETE_AT_ONCE: u64 = 20_000;
 
+/// Pages that are left for events that are written before the next check.
+const SPARE_PAGES: u64 = 24;
+
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -219,19 +222,46 @@ impl Database {
     /// How many events have to be deleted for `coming` more bytes. A tenth of the room is freed at
     /// once, so that this does not happen for every event.
     fn surplus(&self, coming: u64) -> Result<u64, StoreError> {
-        let pragma =
-            |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let used = (pragma("page_count")? - pragma("freelist_count")?) as u64;
+        let (used, _) = self.pages()?;
         let room = self.page_limit();
-        // Two dozen pages for events that are written before the next check.
-        let needed = used + 24 + coming.div_ceil(PAGE_BYTES);
+        let needed = used + SPARE_PAGES + coming.div_ceil(PAGE_BYTES);
         if needed <= room {
             return Ok(0);
         }
+        self.events_in(needed - room * 9 / 10)
+    }
+
+    /// Deletes the oldest events until `coming` bytes can be written without growth of the file.
+    /// Deletes nothing, and returns `false`, if that would be more than an eighth of what there is.
+    pub(super) fn make_room_inside(&mut self, coming: u64) -> Result<bool, StoreError> {
+        let needed = SPARE_PAGES + coming.div_ceil(PAGE_BYTES);
+        let (used, _) = self.pages()?;
+        loop {
+            let (_, free) = self.pages()?;
+            if free >= needed {
+                return Ok(true);
+            }
+            let surplus = self.events_in(needed)?;
+            if needed > used / 8 || self.make_room(surplus)? == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Pages of the file that are used, and that are free.
+    fn pages(&self) -> Result<(u64, u64), StoreError> {
+        let pragma =
+            |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let (all, free) = (pragma("page_count")?, pragma("freelist_count")?);
+        Ok(((all - free) as u64, free as u64))
+    }
+
+    /// How many events so many pages have, but no more than are deleted at once.
+    fn events_in(&self, pages: u64) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM events";
         let events: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
-        let excess = needed - room * 9 / 10;
-        Ok((events as u64 * excess).div_ceil(used.max(1)).min(DELETE_AT_ONCE))
+        let (used, _) = self.pages()?;
+        Ok((events as u64 * pages).div_ceil(used.max(1)).min(DELETE_AT_ONCE))
     }
 
     /// Bytes that may be written at once: there is always room for them beside the other events.

@@ -47,6 +47,11 @@ impl StoreError {
         }
     }
 
+    /// Whether nothing may be added, because the rest of the disk is left to others.
+    pub(super) fn is_below_reserve(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::StorageFull)
+    }
+
     /// Whether there is no room, on the disk or within the size limit of the store.
     pub(super) fn is_full(&self) -> bool {
         let Self::Sqlite(error) = self else { return false };

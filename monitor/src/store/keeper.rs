@@ -93,6 +93,8 @@ impl Store {
         }
         let mut rest = records;
         match self.try_keep(&mut rest) {
+            // The ledger alone is kept below the reserve, too, where events are lost.
+            Ok(()) if records.is_empty() && self.disk.is_low() => {}
             Ok(()) => self.recover(),
             Err(error) => {
                 self.complain(&error);
@@ -124,25 +126,48 @@ impl Store {
     /// Writes `rest`, and leaves in it the records that it could not write.
     fn try_keep(&mut self, rest: &mut &[Record]) -> Result<(), StoreError> {
         self.connect()?;
-        self.leave_reserve(rest)?;
-        match self.write(rest) {
+        match self.leave_reserve(rest).and_then(|()| self.write(rest)) {
             Err(error) if error.is_corruption() => {
                 self.set_aside(&error)?;
                 self.connect()?;
                 self.write(rest)?;
             }
             Err(error) if error.is_full() => self.keep_in_place_of_older(rest)?,
+            Err(error) if error.is_below_reserve() => self.keep_below_reserve(rest)?,
             result => result?,
         }
         *rest = &[];
         self.unsaved = None;
-        if self.forget_at <= Instant::now() {
-            self.forget_at = Instant::now() + DELETE_PERIOD;
-            if let Err(error) = self.forget(0) {
-                tracing::warn!("old events are not forgotten: {error}");
+        self.forget_when_due();
+        Ok(())
+    }
+
+    fn forget_when_due(&mut self) {
+        if self.forget_at > Instant::now() {
+            return;
+        }
+        self.forget_at = Instant::now() + DELETE_PERIOD;
+        if let Err(error) = self.forget(0) {
+            tracing::warn!("old events are not forgotten: {error}");
+        }
+    }
+
+    /// Writes the changes of the ledger, whose rows replace themselves, and forgets what is old. Then
+    /// writes `records`, if the disk has room for them now, or the file itself has in place of older
+    /// events.
+    fn keep_below_reserve(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        self.write(&[])?;
+        self.unsaved = None;
+        self.forget_when_due();
+        let refused = self.leave_reserve(records);
+        let coming = records.iter().map(size_on_disk).sum();
+        if refused.is_err() && !records.is_empty() {
+            let database = self.database.as_mut();
+            if !database.map_or(Ok(false), |database| database.make_room_inside(coming))? {
+                return refused;
             }
         }
-        Ok(())
+        self.write(records)
     }
 
     /// Fails if `records` would leave less of the disk than the reserve.

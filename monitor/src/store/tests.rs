@@ -477,6 +477,50 @@ fn leaves_the_reserve_of_its_disk() {
     assert_eq!(all(&config.path), [record(2).line.json()]);
 }
 
+/// What is kept without growth goes on below the reserve of the disk.
+#[test]
+fn keeps_the_ledger_and_forgets_below_the_reserve() {
+    let directory = Directory::new();
+    let usual = StoreConfig { reserve: DiskReserve::Bytes(0), ..directory.config() };
+    let low = StoreConfig { reserve: DiskReserve::Bytes(1 << 60), ..usual.clone() };
+    let mut store = Store::open(&usual);
+    let records: Vec<Record> = (0..2000).map(record).collect();
+    assert_eq!(store.keep(&records, None), 0);
+
+    store.limit(&low);
+    let log = logged(|| {
+        let many: Vec<Record> = (2000..4000).map(record).collect();
+        let changes = ledger().take_changes();
+        assert_eq!(store.keep(&many, Some(changes)), 2000, "more than the older ones give way to");
+        assert!(store.ledger().is_some_and(|kept| kept.ports.len() == 2));
+        assert_eq!(store.keep(&[], Some(ledger().take_changes())), 0);
+    });
+    assert_eq!(log.lines().count(), 1, "the ledger alone is no recovery: {log}");
+    assert_eq!(all(&usual.path).len(), 2000);
+
+    let pages = || -> i64 {
+        let database = Connection::open(&usual.path).expect("a database");
+        database.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a number")
+    };
+    let before = pages();
+    for number in 4000..4300 {
+        assert_eq!(store.keep(&[record(number)], None), 0, "in place of older ones");
+    }
+    drop(store);
+    assert!(pages() <= before, "{} pages, {before} before", pages());
+    let kept = all(&usual.path);
+    assert!((1500..2300).contains(&kept.len()), "{} kept", kept.len());
+    assert_ne!(kept[0], record(0).line.json(), "the oldest gave way");
+    assert_eq!(kept.last().map(String::as_str), Some(record(4299).line.json()));
+
+    let mut store = Store::open(&low);
+    store.limit(&StoreConfig { retain: Duration::ZERO, ..low });
+    let database = Connection::open(&usual.path).expect("a database");
+    database.execute("UPDATE age SET seconds = seconds + 4000", []).expect("updated");
+    assert_eq!(store.keep(&[], Some(ledger().take_changes())), 0);
+    assert_eq!(all(&usual.path).len(), 0, "old events are forgotten");
+}
+
 #[test]
 fn leaves_databases_of_other_programs_alone() {
     let directory = Directory::new();
