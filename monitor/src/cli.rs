@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 pub use self::args::{
     CheckArgs, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs, ExplainArgs, IdentifyArgs,
-    LearnArgs, RunArgs, SchemaOf, TopArgs,
+    LearnArgs, ProgressArgs, RunArgs, SchemaOf, SelftestArgs, TopArgs,
 };
 
 /// Watches ports where nothing should be, with eBPF.
@@ -73,7 +73,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  ghostport selftest\n  ghostport selftest || systemctl status ghostport\n\nExit codes:\n  0  everything was seen\n  1  something was not: it says which hook failed"
     )]
-    Selftest,
+    Selftest(SelftestArgs),
     /// Remove every hook, map and pin of ghostport from the kernel
     #[command(
         after_help = "Examples:\n  ghostport detach\n  systemctl stop ghostport && ghostport detach\n\nExit codes:\n  0  nothing of ghostport is left in the kernel\n  2  something could not be removed"

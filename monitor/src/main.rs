@@ -37,7 +37,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Events(args) => events::run(&args).await,
         Command::Check(args) => check::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
-        Command::Selftest => selftest::run().await,
+        Command::Selftest(args) => selftest::run(&args).await,
         Command::Detach => detach::run().await,
         Command::Config { command } => config::run(&command),
         Command::Identify(args) => identify::run(&args),

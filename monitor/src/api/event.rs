@@ -72,6 +72,12 @@ pub struct EventSummary {
     pub systemd_unit: Option<String>,
     #[serde(rename = "container.id")]
     pub container_id: Option<String>,
+    #[serde(rename = "container.name")]
+    pub container_name: Option<String>,
+    #[serde(rename = "ghostport.path")]
+    pub path: Option<String>,
+    #[serde(rename = "ghostport.path_target")]
+    pub path_target: Option<String>,
     #[serde(rename = "ghostport.peers")]
     pub peers: Option<u64>,
     #[serde(rename = "ghostport.summary_of")]

@@ -163,6 +163,21 @@ impl Port {
         Self { port: number, service, sockets, ..Self::default() }
     }
 
+    /// Its state, and of one that was probed by one scanner alone, by which: `probed by zmap`.
+    pub fn state_in_words(&self) -> String {
+        let state = self.state.unwrap_or_default();
+        let mut scanners = self.verdicts.iter().map(|found| found.verdict.strip_prefix("scan-"));
+        let first = scanners.next().flatten().filter(|name| *name != "syn");
+        match first {
+            Some(scanner)
+                if state == PortState::Probed && scanners.all(|name| name == Some(scanner)) =>
+            {
+                format!("{} by {scanner}", state.name())
+            }
+            _ => state.name().to_owned(),
+        }
+    }
+
     /// A port as the agent knows it: from its configuration, the ledger, the classification of
     /// payloads, and the last looks at tables and sockets.
     pub fn of_agent(
@@ -215,6 +230,29 @@ impl VerdictCount {
 mod tests {
     use super::*;
     use crate::sockets::{self, udp_socket};
+
+    #[test]
+    fn a_port_is_probed_by_a_scanner_if_all_verdicts_are_of_it() {
+        let verdict = |name: &str| VerdictCount {
+            verdict: name.to_owned(),
+            transport: Protocol::Tcp,
+            grade: "consistent".to_owned(),
+            reason: String::new(),
+            count: 1,
+            last_seen: Timestamp::UNIX_EPOCH,
+            last_peer: ([192, 0, 2, 1], 9).into(),
+        };
+        let words = |state, verdicts: &[&str]| {
+            let verdicts = verdicts.iter().map(|name| verdict(name)).collect();
+            Port { state: Some(state), verdicts, ..Port::default() }.state_in_words()
+        };
+        let probed = PortState::Probed;
+        assert_eq!(words(probed, &["scan-zmap", "scan-zmap"]), "probed by zmap");
+        assert_eq!(words(probed, &["scan-zmap", "http"]), "probed");
+        assert_eq!(words(probed, &["scan-syn"]), "probed", "it has no name");
+        assert_eq!(words(probed, &[]), "probed");
+        assert_eq!(words(PortState::Served, &["scan-zmap"]), "served");
+    }
 
     #[test]
     fn the_answer_is_read_back_where_holders_are_unknown() {

@@ -70,7 +70,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "KIND", value_parser = values::event_kind())]
     pub kind: Option<EventName>,
     /// Only events about payloads with this verdict, as http
-    #[arg(long, value_name = "VERDICT", value_parser = values::verdict())]
+    #[arg(long, value_name = "VERDICT", value_parser = values::verdict)]
     pub verdict: Option<String>,
     /// Only events about the process with this id
     #[arg(long, value_name = "PID")]
@@ -99,6 +99,25 @@ pub struct EventsArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+    /// What it says besides.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
+}
+
+/// What a command says besides its output.
+#[derive(Args, Debug)]
+pub struct ProgressArgs {
+    /// Do not say on stderr what takes longer than a second
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Arguments of `selftest`.
+#[derive(Args, Debug)]
+pub struct SelftestArgs {
+    /// What it says besides.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// Arguments of `check`.
@@ -120,6 +139,9 @@ pub struct CheckArgs {
     /// The configuration file.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// What it says besides.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// What `schema` describes.
@@ -168,6 +190,9 @@ pub struct DoctorArgs {
     /// The configuration file.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// What it says besides.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// Arguments of `identify`.
@@ -192,6 +217,9 @@ pub struct IdentifyArgs {
     /// A capture, or - for standard input
     #[arg(value_name = "FILE", group = "source")]
     pub file: Option<PathBuf>,
+    /// What it says besides.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// Arguments of `explain`.
@@ -217,6 +245,9 @@ pub struct LearnArgs {
     /// The configuration file, which says where the store is.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// What it says besides.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// What to do with the configuration.

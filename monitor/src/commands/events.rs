@@ -1,27 +1,27 @@
 //! `ghostport events`: the stored history as a table or as JSON lines.
 
 use std::{
-    fs,
     io::{self, BufWriter, ErrorKind, StdoutLock, Write},
     ops::ControlFlow,
-    os::unix::fs::MetadataExt as _,
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::store_access::with_remedy;
 use crate::{
     cli::EventsArgs,
     config::{Config, Overrides},
-    process,
-    store::{Place, ReadError, Reader},
+    store::{Place, Reader},
     terminal::{
         event_table::EventTable,
         logging,
         output::{CANNOT_LOOK, fail},
+        plural::counted,
+        progress::Progress,
         width::width,
     },
 };
@@ -42,6 +42,7 @@ async fn show(args: &EventsArgs) -> Result<()> {
     let filter = args.filter(Timestamp::now());
     let mut output = Output::new(args.json);
     let mut reader = Reader::open(&config.store.path).map_err(with_remedy)?;
+    let progress = Progress::start("reading the store", args.progress.quiet);
     let mut place = if args.reverse {
         reader.each_backwards(&filter, |line| output.show(line))?;
         Place::default()
@@ -49,9 +50,11 @@ async fn show(args: &EventsArgs) -> Result<()> {
         reader.each(&filter, |line| output.show(line))?
     };
     output.flush();
+    drop(progress);
     if !args.follow {
         if let unreadable @ 1.. = reader.unreadable() {
-            eprintln!("ghostport: {unreadable} damaged events of the store were skipped");
+            let events = counted(unreadable, "damaged event", "damaged events");
+            eprintln!("ghostport: {events} of the store skipped");
         }
         return output.outcome();
     }
@@ -70,21 +73,6 @@ async fn show(args: &EventsArgs) -> Result<()> {
         output.flush();
     }
     output.outcome()
-}
-
-/// The error; of a store that may not be read also who may read it.
-fn with_remedy(error: ReadError) -> anyhow::Error {
-    let group = error.forbidden().and_then(|path| {
-        // The first of its folders that can be looked at has the group.
-        let folder = path.ancestors().skip(1).find_map(|folder| fs::metadata(folder).ok())?;
-        (folder.gid() != 0).then(|| process::group_name(folder.gid())).flatten()
-    });
-    let remedy = match (error.forbidden(), group) {
-        (None, _) => return error.into(),
-        (_, Some(group)) => format!("root and members of the group {group:?} may read it"),
-        (_, None) => "root may read it".to_owned(),
-    };
-    anyhow!("{error}; {remedy}")
 }
 
 /// Standard output, for as long as its reader is there.

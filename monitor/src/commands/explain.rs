@@ -1,4 +1,4 @@
-//! `ghostport explain`: the catalogue for a terminal of 80 columns.
+//! `ghostport explain`: the catalogue for a terminal.
 
 use std::{
     fmt::{self, Write as _},
@@ -13,8 +13,17 @@ use crate::{
     terminal::{
         output::{CANNOT_LOOK, fail, print},
         page::{Page, Paper},
+        table::{Cell, Column, Row},
     },
 };
+
+/// The table of all ports.
+const COLUMNS: [Column; 4] = [
+    Column::new("PORT", 5).right(),
+    Column::new("SERVICE", 15),
+    Column::new("ERA", 13),
+    Column::new("LIKELY THERE TODAY", 30).growing(1, usize::MAX).wrapped(),
+];
 
 /// Column at which the text of a row begins.
 const INDENT: usize = 10;
@@ -66,12 +75,13 @@ impl Writer<'_> {
     }
 
     fn table(&mut self, with_sources: bool) -> fmt::Result {
-        let (port, service, era) = ("port", "service", "era");
-        writeln!(self.page, "{port:>5}  {service:<15} {era:<13} likely there today")?;
-        for entry in &CATALOGUE.ports {
-            let head = format!("{:>5}  {:<15} {:<13} ", entry.port, entry.name, entry.era);
-            self.page.paragraph(&head, head.chars().count(), first_sentence(entry.today))?;
-        }
+        let row = |entry: &Entry<'_>| {
+            let port = entry.port.to_string();
+            let cells = [&*port, entry.name, entry.era, first_sentence(entry.today)];
+            Row { style: None, cells: cells.map(Cell::text).into() }
+        };
+        let rows: Vec<Row> = CATALOGUE.ports.iter().map(row).collect();
+        self.page.table(0, &COLUMNS, &rows)?;
         writeln!(self.page, "\nghostport explain PORT says more.")?;
         if !with_sources {
             return Ok(());

@@ -13,4 +13,5 @@ pub mod learn;
 pub mod run;
 pub mod schema;
 pub mod selftest;
+mod store_access;
 pub mod top;

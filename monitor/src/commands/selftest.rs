@@ -23,12 +23,14 @@ use crate::{
         client,
         selftest::{Assignment, FOLDER, SelftestReport, SelftestResult},
     },
+    cli::SelftestArgs,
     config::{Config, Overrides},
     sockets,
     terminal::{
         escape::escaped,
         logging::{self, LogLevel},
         output::{CANNOT_WORK, fail, print},
+        progress::Progress,
     },
 };
 use monitor_kernel::{
@@ -45,8 +47,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 const FIRST_DYNAMIC_PORT: u16 = 49_152;
 
 /// Runs the selftest, and prints what saw the calls.
-pub async fn run() -> ExitCode {
+pub async fn run(args: &SelftestArgs) -> ExitCode {
     logging::init_for_command(LogLevel::Error);
+    let _progress =
+        Progress::start("opening sockets, and waiting until they are seen", args.progress.quiet);
     let proof = match client::order::<Assignment>("/api/v1/selftest").await {
         Ok(Some(assignment)) => prove_to_agent(&assignment).await,
         // An agent that does not answer is not asked for its result, and gives none.

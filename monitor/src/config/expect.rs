@@ -124,6 +124,25 @@ impl Expectation {
             && holds(container.as_ref(), owner.container_id, |container, id| container.is(id))
     }
 
+    /// Whether it allows every process that `other` allows, for as long. Where that is not certain, it
+    /// does not.
+    pub fn covers(&self, other: &Self) -> bool {
+        let Self { exe, user, unit, container, until } = self;
+        let names = |own: Option<&Pattern>, others: Option<&Pattern>| {
+            own.is_none_or(|own| others.is_some_and(|others| own.covers(others)))
+        };
+        names(exe.as_ref(), other.exe.as_ref())
+            && names(unit.as_ref().map(|unit| &unit.0), other.unit.as_ref().map(|unit| &unit.0))
+            && names(
+                container.as_ref().map(|container| &container.0),
+                other.container.as_ref().map(|container| &container.0),
+            )
+            && (user.is_none() || *user == other.user)
+            && until.is_none_or(|last| other.until.is_some_and(|other| other <= last))
+            // The executable of a container is believed only where a container is named.
+            && (exe.is_none() || container.is_some() || other.container.is_none())
+    }
+
     /// Whether no process is named; such a one would allow every process.
     pub const fn is_empty(&self) -> bool {
         let Self { exe, user, unit, container, until: _ } = self;

@@ -38,6 +38,13 @@ pub enum ListenerPorts {
     Range(PortRange),
 }
 
+impl ListenerExpectation {
+    /// Whether it expects every listener that `other` expects.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.ports.cover(other.ports) && self.owner.covers(&other.owner)
+    }
+}
+
 impl ListenersConfig {
     /// The processes that are expected to listen on `port`.
     pub fn of_port(&self, port: u16) -> impl Iterator<Item = &Expectation> {
@@ -61,6 +68,20 @@ impl ListenerPorts {
         match self {
             Self::All => true,
             Self::Range(range) => range.ports().contains(&port),
+        }
+    }
+}
+
+impl ListenerPorts {
+    /// Whether all of `other` are among them.
+    fn cover(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::All, _) => true,
+            (Self::Range(_), Self::All) => false,
+            (Self::Range(own), Self::Range(other)) => {
+                own.ports().contains(other.ports().start())
+                    && own.ports().contains(other.ports().end())
+            }
         }
     }
 }

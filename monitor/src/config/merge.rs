@@ -34,6 +34,15 @@ pub struct Addition<T> {
     pub evidence: String,
 }
 
+/// A text to which entries were added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The text.
+    pub text: String,
+    /// How many entries were added.
+    pub added: usize,
+}
+
 /// Why a file cannot be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
@@ -49,7 +58,7 @@ pub enum MergeError {
 ///
 /// # Errors
 /// The file is no configuration, or the result would not be the one that is wanted.
-pub fn merge(path: &Path, text: &str, additions: &Additions) -> Result<String, MergeError> {
+pub fn merge(path: &Path, text: &str, additions: &Additions) -> Result<Merged, MergeError> {
     let read = |text: &str| Config::parse(path, text.as_bytes().to_vec(), &Overrides::default());
     let before = read(text)?;
     let unsuitable = || MergeError::Unsuitable(path.display().to_string());
@@ -64,25 +73,28 @@ pub fn merge(path: &Path, text: &str, additions: &Additions) -> Result<String, M
     };
     edits.ports(&sections, &before, &additions);
     edits.listeners(&sections, &additions);
+    let added = additions.ports.values().map(Vec::len).sum::<usize>() + additions.listeners.len();
     let merged = edits.apply();
     let is_as_wanted =
         read(&merged).is_ok_and(|after| has_same_entries(&after, &wanted(before, &additions)));
-    if is_as_wanted { Ok(merged) } else { Err(unsuitable()) }
+    if is_as_wanted { Ok(Merged { text: merged, added }) } else { Err(unsuitable()) }
 }
 
 impl Additions {
-    /// Those that `config` does not have.
+    /// Those that no entry of `config` covers.
     pub fn missing_in(&self, config: &Config) -> Self {
         let of_port = |(port, additions): (&u16, &Vec<Addition<Expectation>>)| {
             let known = config.port(*port)?;
             let is_new =
-                |addition: &&Addition<Expectation>| !known.expect.contains(&addition.entry);
+                |addition: &&Addition<Expectation>| !covers(&known.expect, &addition.entry);
             let new: Vec<_> = additions.iter().filter(is_new).cloned().collect();
             (!new.is_empty()).then_some((*port, new))
         };
-        let listeners = self.listeners.iter();
-        let listeners =
-            listeners.filter(|addition| !config.listeners.expect.contains(&addition.entry));
+        let is_new = |addition: &&Addition<ListenerExpectation>| {
+            let mut known = config.listeners.expect.iter();
+            !known.any(|known| known.covers(&addition.entry))
+        };
+        let listeners = self.listeners.iter().filter(is_new);
         Self {
             ports: self.ports.iter().filter_map(of_port).collect(),
             listeners: listeners.cloned().collect(),
@@ -93,6 +105,10 @@ impl Additions {
     pub fn is_empty(&self) -> bool {
         self.ports.is_empty() && self.listeners.is_empty()
     }
+}
+
+fn covers(known: &[Expectation], entry: &Expectation) -> bool {
+    known.iter().any(|known| known.covers(entry))
 }
 
 /// The configuration with the additions. Only the entries matter, not their order.
@@ -359,7 +375,8 @@ mod tests {
     }
 
     fn merged(text: &str) -> String {
-        merge(Path::new("F"), text, &additions()).unwrap_or_else(|error| panic!("{text}\n{error}"))
+        let merged = merge(Path::new("F"), text, &additions());
+        merged.unwrap_or_else(|error| panic!("{text}\n{error}")).text
     }
 
     /// Whether the lines of the text are there in their order, and the entries are added once.
@@ -421,6 +438,22 @@ mod tests {
     fn a_port_that_is_not_watched_gets_nothing() {
         let after = merged("ports: [9]\nlisteners: {}");
         assert!(after.starts_with("ports: [9]\n"), "{after}");
+    }
+
+    #[test]
+    fn what_a_broader_entry_covers_is_not_added() {
+        for known in [
+            "ports: [{port: 2948, expect: [{exe: /usr/sbin/*}]}]\n\
+             listeners: {expect: [{port: '*', exe: /usr/sbin/nginx}]}",
+            "ports: [{port: 2940-2949, expect: [{exe: /usr/*/bearerbox}]}]\n\
+             listeners: {expect: [{port: 8000-8100, exe: /usr/**}]}",
+        ] {
+            let merged = merge(Path::new("F"), known, &additions()).expect("merged");
+            assert_eq!(merged, Merged { text: known.to_owned(), added: 0 });
+        }
+        let narrower = "ports: [{port: 2948, expect: [{exe: /usr/sbin/*, user: kannel}]}]\n\
+                        listeners: {expect: [{port: 8081-8100, exe: /usr/sbin/nginx}]}";
+        assert_eq!(merge(Path::new("F"), narrower, &additions()).expect("merged").added, 2);
     }
 
     #[test]

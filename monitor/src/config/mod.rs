@@ -49,7 +49,7 @@ pub use self::{
     listener_watch::ListenerWatch,
     listeners::{ListenerExpectation, ListenerPorts, ListenersConfig},
     load::{DEFAULT_PATH, Overrides},
-    merge::{Addition, Additions, MergeError, merge},
+    merge::{Addition, Additions, MergeError, Merged, merge},
     model::{
         CommandLines, Config, DEFAULT_PORTS, IdentifiedEvents, PayloadConfig, PayloadDetails,
         PayloadKeep, StoreConfig, WebDetails,

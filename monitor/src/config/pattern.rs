@@ -34,6 +34,17 @@ impl Pattern {
         }
     }
 
+    /// Whether it means every name that `other` means. Where that is not certain, it does not.
+    pub fn covers(&self, other: &Self) -> bool {
+        // Of a glob without `**`, sets and alternatives, what it leaves open is within one part of a
+        // path. A star that matches its text there matches every name.
+        let is_simple = |text: &str| !text.contains(['[', '{']) && !text.contains("**");
+        let has_stars_alone = !self.text.contains(['?', '[', '{']);
+        self == other
+            || (self.matches(&other.text)
+                && (other.is_exact() || (has_stars_alone && is_simple(&other.text))))
+    }
+
     /// Whether one name alone is meant.
     pub fn is_exact(&self) -> bool {
         self.matcher.is_none()

@@ -5,119 +5,64 @@
 
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
-use super::escape::escaped;
+use super::{
+    table::{Cell, Column, Row, Table},
+    tone::Tone,
+};
 use crate::{api::event::EventSummary, config::quantity};
 
-/// Widths of the columns. Those of `WHO` and `WHAT` grow with the table; these are of 80 columns.
+/// Of 80 columns. How long ago an event was takes more.
+const COLUMNS: [Column; 6] = [
+    Column::new("TIME (UTC)", TIME),
+    Column::new("AGO", 4).right().from(100),
+    Column::new("EVENT", 16).growing(1, 19),
+    Column::new("PORT", 9),
+    Column::new("WHO", 18).growing(1, 44),
+    Column::new("WHAT", 14).growing(2, usize::MAX),
+];
+
+/// `2026-11-21 08:30:00`.
 const TIME: usize = 19;
-const AGO: usize = 4;
-const EVENT: usize = 16;
-const PORT: usize = 9;
-const WHO: usize = 18;
-const WHAT: usize = 14;
-
-/// The least width that has room for how long ago an event was.
-const WIDE: usize = 100;
-
-/// Of the columns beyond 80, `WHO` gets one in so many, and `WHAT` the others.
-const WHO_PART: usize = 3;
-
-/// The widest `WHO`.
-const WIDEST_WHO: usize = 44;
 
 /// How events are laid out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EventTable {
-    /// Columns; `None` where nothing is cut.
-    width: Option<usize>,
-    in_colour: bool,
-}
+#[derive(Clone, Debug)]
+pub(crate) struct EventTable(Table);
 
 impl EventTable {
     /// A table that is so many columns wide, or as wide as it becomes.
-    pub(crate) const fn new(width: Option<usize>, in_colour: bool) -> Self {
-        Self { width, in_colour }
+    pub(crate) fn new(width: Option<usize>, in_colour: bool) -> Self {
+        Self(Table::of_columns(&COLUMNS, width, in_colour))
     }
 
     /// The heading. Times are UTC.
-    pub(crate) fn heading(self) -> String {
-        let cells = ["TIME (UTC)", "AGO", "EVENT", "PORT", "WHO", "WHAT"].map(str::to_owned);
-        let heading = self.columns(cells);
-        if self.in_colour { format!("{0}{heading}{0:#}", Style::new().bold()) } else { heading }
+    pub(crate) fn heading(&self) -> String {
+        self.0.heading()
     }
 
     /// The row of an event, which is one line of JSON, at `now`. Unknown fields are left empty.
-    pub(crate) fn row(self, line: &str, now: Timestamp) -> String {
+    pub(crate) fn row(&self, line: &str, now: Timestamp) -> String {
         self.row_of(&serde_json::from_str(line).unwrap_or_default(), 1, now)
     }
 
-    /// The same for an event that stands for `count` alike, the last of which it is.
-    pub(crate) fn row_of(self, event: &EventSummary, count: u64, now: Timestamp) -> String {
+    /// The same for an event that stands for `count` alike, the last of which it is. `!` is before what
+    /// is not expected.
+    pub(crate) fn row_of(&self, event: &EventSummary, count: u64, now: Timestamp) -> String {
         let time = event.time.as_deref().unwrap_or_default();
         let kind = event.name.as_deref().unwrap_or_default().trim_start_matches("ghostport.");
-        let times =
-            if count > 1 && event.count.is_none() { format!("×{count} ") } else { String::new() };
-        let row = self.columns([
-            // `2026-11-21T08:30:00`, without the fraction of the second.
-            time.chars().take(TIME).collect::<String>().replace('T', " "),
-            time.parse().map(|time| ago(time, now)).unwrap_or_default(),
-            kind.to_owned(),
-            port(event),
-            who(event, self.who_width()),
-            times + &what(event, self.is_wide()),
-        ]);
-        match style(event.severity.as_deref()).filter(|_| self.in_colour) {
-            Some(style) => format!("{style}{row}{style:#}"),
-            None => row,
-        }
-    }
-
-    fn is_wide(self) -> bool {
-        self.width.is_none_or(|width| width >= WIDE)
-    }
-
-    /// Columns beyond 80 that `WHO` and `WHAT` share.
-    fn room(self) -> usize {
-        let width = self.width.unwrap_or(WIDE);
-        let ago = if self.is_wide() { AGO + 1 } else { 0 };
-        width.saturating_sub(80 + ago)
-    }
-
-    fn who_width(self) -> usize {
-        match self.width {
-            None => WIDEST_WHO,
-            Some(_) => (WHO + self.room() / WHO_PART).min(WIDEST_WHO),
-        }
-    }
-
-    fn columns(self, cells: [String; 6]) -> String {
-        let [time, ago, event, port, who, what] = cells.map(|cell| escaped(&cell).into_owned());
-        let ago = if self.is_wide() { format!("{ago:>AGO$} ") } else { String::new() };
-        let who_width = self.who_width();
-        let what = match self.width {
-            None => what,
-            Some(_) => fitting(&what, WHAT + self.room() - (who_width - WHO)),
-        };
-        let row = format!(
-            "{:TIME$} {ago}{:EVENT$} {:PORT$} {:who_width$} {what}",
-            fitting(&time, TIME),
-            fitting(&event, EVENT),
-            fitting(&port, PORT),
-            if self.width.is_none() { who } else { fitting(&who, who_width) },
-        );
-        row.trim_end().to_owned()
-    }
-}
-
-/// The style of a severity, in colours that those who cannot tell red from green tell apart.
-pub(crate) fn style(severity: Option<&str>) -> Option<Style> {
-    match severity {
-        Some("critical") => Some(AnsiColor::Magenta.on_default().bold()),
-        Some("warning") => Some(AnsiColor::Yellow.on_default()),
-        _ => None,
+        let mark = (event.expected == Some(false)).then_some('!');
+        let cells = vec![
+            // Without the fraction of the second.
+            Cell::text(time.chars().take(TIME).collect::<String>().replace('T', " ")),
+            Cell::text(time.parse().map(|time| ago(time, now)).unwrap_or_default()),
+            Cell::text(kind),
+            Cell::text(port(event)),
+            who(event).marked(mark),
+            Cell::facts(what(event, count)),
+        ];
+        let style = Tone::of_severity(event.severity.as_deref()).map(Tone::style);
+        self.0.row(&Row { style, cells })
     }
 }
 
@@ -137,47 +82,41 @@ fn port(event: &EventSummary) -> String {
 }
 
 /// The hook, the process, or the peer that the event is about.
-fn who(event: &EventSummary, width: usize) -> String {
+fn who(event: &EventSummary) -> Cell {
     if let Some(hook) = &event.hook {
         let interface = event.interface.as_ref();
-        return interface.map_or(hook.clone(), |interface| format!("{hook} {interface}"));
+        let both = interface.map(|interface| format!("{hook} {interface}"));
+        return Cell::text(both.unwrap_or_else(|| hook.clone()));
     }
     let name = event.executable_name.as_deref().or(event.thread_name.as_deref());
     match (name, event.pid) {
-        (Some(name), Some(pid)) => {
-            let pid = pid.to_string();
-            // The end of a long name is cut rather than the process id.
-            let room = width.saturating_sub(pid.len() + 2);
-            let program = format!("{}[{pid}]", fitting(&escaped(name), room));
-            match place(event).filter(|place| program.len() + place.len() < width) {
-                Some(place) => format!("{program} {place}"),
-                None => program,
-            }
-        }
-        (None, Some(pid)) => pid.to_string(),
-        (Some(name), None) => name.to_owned(),
-        (None, None) => match event.peers {
+        (Some(name), Some(pid)) => Cell::program(name, format!("[{pid}]"), place(event)),
+        (None, Some(pid)) => Cell::text(pid.to_string()),
+        (Some(name), None) => Cell::text(name),
+        (None, None) => Cell::text(match event.peers {
             Some(peers @ 2..) => format!("{peers} peers"),
             _ => event.peer_address.clone().unwrap_or_default(),
-        },
+        }),
     }
 }
 
 /// The unit or the container of the process.
 fn place(event: &EventSummary) -> Option<&str> {
-    event.systemd_unit.as_deref().or(event.container_id.as_deref())
+    let container = event.container_name.as_deref().or(event.container_id.as_deref());
+    event.systemd_unit.as_deref().or(container)
 }
 
-/// What else is known of the event, the most informative first. Where there is room, that is more.
-fn what(event: &EventSummary, is_wide: bool) -> String {
-    let first = first_fact(event);
+/// What else is known of the event, the most informative first. `count` is how many alike it stands for.
+fn what(event: &EventSummary, count: u64) -> Vec<String> {
+    let mut first = first_fact(event);
     let expected = event.expected.map(|is| if is { "expected" } else { "not expected" }.to_owned());
     let peer = event.peer_address.as_ref().map(|peer| format!("peer {peer}"));
     let others = [expected, peer.filter(|_| event.pid.is_some()), event.reason.clone()];
-    let others =
-        others.into_iter().flatten().filter(|fact| (is_wide || first.is_empty()) && *fact != first);
-    let facts = [first.clone()].into_iter().chain(others).filter(|fact| !fact.is_empty());
-    facts.collect::<Vec<_>>().join(", ")
+    let others: Vec<String> = others.into_iter().flatten().filter(|fact| *fact != first).collect();
+    if count > 1 && event.count.is_none() {
+        first = format!("{first} ×{count}").trim_start().to_owned();
+    }
+    [first].into_iter().chain(others).filter(|fact| !fact.is_empty()).collect()
 }
 
 /// The most informative field for this kind of event.
@@ -191,6 +130,7 @@ fn first_fact(event: &EventSummary) -> String {
         .or_else(|| repeated(event))
         .or_else(|| event.errno.as_ref().map(ToString::to_string))
         .or_else(|| event.verdict.clone())
+        .or_else(|| answered_by(event))
         .or_else(|| event.filter.clone())
         .or_else(|| event.agent_version.clone())
         .or_else(|| event.mechanism.clone().filter(|_| is_hook))
@@ -199,6 +139,15 @@ fn first_fact(event: &EventSummary) -> String {
         .or_else(|| event.peer_address.clone())
         .or_else(|| event.reason.clone())
         .unwrap_or_default()
+}
+
+/// `redirect → 10.0.0.1:8080`.
+fn answered_by(event: &EventSummary) -> Option<String> {
+    let path = event.path.as_ref().filter(|_| event.filter.is_none())?;
+    Some(match &event.path_target {
+        Some(target) => format!("{path} → {target}"),
+        None => path.clone(),
+    })
 }
 
 /// What the event stands for, and how often that was: `http ×1200`.
@@ -217,16 +166,6 @@ fn coarse(duration: Duration) -> Duration {
         _ => 1,
     };
     Duration::from_secs(seconds / unit * unit)
-}
-
-/// As much of `text` as fits.
-fn fitting(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut shown: String = text.chars().take(width.saturating_sub(1)).collect();
-    shown.push('…');
-    shown
 }
 
 #[cfg(test)]
@@ -263,7 +202,7 @@ mod tests {
                 dormant_for_seconds: Some(f64::from(seconds)),
                 ..Default::default()
             };
-            assert_eq!(what(&event, false), format!("slept {shown}"));
+            assert_eq!(what(&event, 1), [format!("slept {shown}")]);
         }
     }
 
@@ -287,16 +226,16 @@ mod tests {
     fn a_wide_table_has_more_and_a_pipe_has_everything() {
         assert_eq!(
             table(80).row(BIND, now()),
-            "2026-11-21 08:30:00 bind             2948/tcp  python3[4242]      0.0.0.0"
+            "2026-11-21 08:30:00 bind             2948/tcp !python3[4242]      0.0.0.0"
         );
         assert_eq!(
             table(120).row(BIND, now()),
-            "2026-11-21 08:30:00   4m bind             2948/tcp  python3[4242] cron.service    \
+            "2026-11-21 08:30:00   4m bind                2948/tcp !python3[4242] cron.service   \
              0.0.0.0, not expected"
         );
         let long = BIND.replace("cron", &"c".repeat(200)).replace("0.0.0.0", &"f".repeat(100));
         let row = EventTable::new(None, false).row(&long, now());
-        assert!(row.contains(&"f".repeat(100)), "{row}");
+        assert!(row.contains(&"f".repeat(100)) && row.contains(&"c".repeat(200)), "{row}");
         assert!(table(120).row(&long, now()).chars().count() <= 120);
     }
 

@@ -9,7 +9,12 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::{
-    escape::escaped, event_table::ago, logging::colour_is_wanted, width::width, wrap::wrap,
+    escape::escaped,
+    event_table::ago,
+    logging::colour_is_wanted,
+    table::{Column, Row, Table, end},
+    width::width,
+    wrap::wrap,
 };
 
 /// Columns of a page where the reader is no terminal. Text is wrapped there, and nothing is cut.
@@ -23,6 +28,8 @@ const WIDEST: usize = 140;
 pub(crate) struct Paper {
     in_colour: bool,
     /// Columns of the terminal; `None` if it is none.
+    terminal: Option<usize>,
+    /// Columns of its text.
     columns: Option<usize>,
     /// The time of day, to say how long ago something was.
     now: Option<Timestamp>,
@@ -31,18 +38,35 @@ pub(crate) struct Paper {
 impl Paper {
     /// A terminal of 80 columns without colours.
     #[cfg(test)]
-    pub(crate) const PLAIN: Self = Self { in_colour: false, columns: Some(WIDTH), now: None };
+    pub(crate) const PLAIN: Self = Self::wide(WIDTH);
 
     /// The same with colours.
     #[cfg(test)]
     pub(crate) const COLOURED: Self = Self { in_colour: true, ..Self::PLAIN };
 
+    /// A pipe.
+    #[cfg(test)]
+    pub(crate) const PIPE: Self = Self { columns: None, terminal: None, ..Self::PLAIN };
+
+    /// A terminal of so many columns without colours.
+    #[cfg(test)]
+    pub(crate) const fn wide(columns: usize) -> Self {
+        let (terminal, columns) = (Some(columns), Some(columns));
+        Self { in_colour: false, terminal, columns, now: None }
+    }
+
     /// For standard output, as it is.
     pub(crate) fn stdout() -> Self {
         let stdout = io::stdout();
-        let columns = width(&stdout).map(|columns| columns.min(WIDEST));
+        let terminal = width(&stdout);
+        let columns = terminal.map(|columns| columns.min(WIDEST));
         let in_colour = colour_is_wanted(&stdout);
-        Self { in_colour, columns, now: Some(Timestamp::now()) }
+        Self { in_colour, terminal, columns, now: Some(Timestamp::now()) }
+    }
+
+    /// The time of day, where it is known.
+    pub(crate) const fn now(self) -> Option<Timestamp> {
+        self.now
     }
 
     /// A time of day, with how long ago it was where that is known.
@@ -92,6 +116,33 @@ impl Page {
         writeln!(self.text, "{}", line.trim_end())
     }
 
+    /// A text each line of which begins with `head`; one line, where the reader is no terminal.
+    pub(crate) fn comment(&mut self, head: &str, text: &str) -> fmt::Result {
+        let text = escaped(text);
+        let Some(columns) = self.paper.columns else {
+            return writeln!(self.text, "{head}{text}");
+        };
+        let lines = wrap(&text, columns.saturating_sub(head.chars().count()));
+        lines.iter().try_for_each(|line| writeln!(self.text, "{head}{line}"))
+    }
+
+    /// A table with its heading, so far to the right.
+    pub(crate) fn table(
+        &mut self,
+        indent: usize,
+        columns: &'static [Column],
+        rows: &[Row],
+    ) -> fmt::Result {
+        let width = self.paper.terminal.map(|columns| columns.saturating_sub(indent));
+        let table = Table::of_rows(columns, rows, width, self.paper.in_colour);
+        let lines = [table.heading()].into_iter().chain(rows.iter().map(|row| table.row(row)));
+        for line in lines {
+            // A row may have several lines.
+            line.lines().try_for_each(|line| writeln!(self.text, "{:indent$}{line}", ""))?;
+        }
+        Ok(())
+    }
+
     /// A head, and behind it a text that continues at the column `indent` of the next lines. The text
     /// is escaped, and as wide as if the head ended at `indent`.
     pub(crate) fn paragraph(&mut self, head: &str, indent: usize, text: &str) -> fmt::Result {
@@ -111,13 +162,7 @@ impl Write for Page {
 /// Escapes control characters, which names and arguments of programs may contain, and cuts what is
 /// too long with an ellipsis.
 pub(crate) fn fit(text: &str, width: usize) -> String {
-    let shown = escaped(text);
-    if shown.chars().count() <= width {
-        return shown.into_owned();
-    }
-    let mut cut: String = shown.chars().take(width - 1).collect();
-    cut.push('…');
-    cut
+    end(&escaped(text), width)
 }
 
 #[cfg(test)]
@@ -139,12 +184,10 @@ mod tests {
     #[test]
     fn nothing_is_cut_where_the_reader_is_no_terminal() {
         let long = "x".repeat(200);
-        let in_pipe = Paper { columns: None, ..Paper::PLAIN };
         let written = |paper| Page::written(paper, |page| page.cut_line(2, &long));
-        assert_eq!(written(in_pipe).trim_end().len(), 202);
+        assert_eq!(written(Paper::PIPE).trim_end().len(), 202);
         assert_eq!(written(Paper::PLAIN).trim_end().chars().count(), WIDTH);
-        let wide = Paper { columns: Some(120), ..Paper::PLAIN };
-        assert_eq!(written(wide).trim_end().chars().count(), 120);
+        assert_eq!(written(Paper::wide(120)).trim_end().chars().count(), 120);
     }
 
     #[test]

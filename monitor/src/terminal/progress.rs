@@ -10,14 +10,19 @@ use std::{
 const DELAY: Duration = Duration::from_secs(1);
 
 /// Prints its message once, if it lives longer than [`DELAY`].
-pub(super) struct Progress {
+#[must_use = "it is over when it is dropped"]
+pub(crate) struct Progress {
     /// Wakes the thread when it is dropped.
     _alive: Option<Sender<()>>,
 }
 
 impl Progress {
-    /// Starts the delay. Without a thread to wait for it there is no message.
-    pub(super) fn start(what: &'static str) -> Self {
+    /// Starts the delay, unless the user wants no such message. Without a thread to wait for it there is
+    /// none either.
+    pub(crate) fn start(what: &'static str, quiet: bool) -> Self {
+        if quiet {
+            return Self { _alive: None };
+        }
         let (alive, ended) = channel();
         let wait = move || {
             if ended.recv_timeout(DELAY) == Err(RecvTimeoutError::Timeout) {

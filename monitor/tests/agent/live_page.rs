@@ -30,16 +30,7 @@ const BROKEN: &str = "[...document.querySelectorAll('.number, .state, .kind, .at
     .filter(one => one.offsetParent && one.getClientRects().length > 1)\
     .map(one => one.innerText).join()";
 
-/// What a first view takes.
-const FIRST_VIEW: &str = "(() => {\
-    const paint = performance.getEntriesByName('first-contentful-paint')[0]?.startTime;\
-    const loaded = performance.getEntriesByType('resource');\
-    const ports = loaded.filter(one => one.name.endsWith('/api/v1/ports'))[0]?.responseEnd;\
-    const bytes = loaded.reduce((sum, one) => sum + one.decodedBodySize, 0);\
-    return `first paint after ${Math.round(paint)} ms, ports after ${Math.round(ports)} ms, ${bytes} bytes`;\
-    })()";
-
-fn browser(world: &World) -> Option<Browser> {
+pub(crate) fn browser(world: &World) -> Option<Browser> {
     let program = BROWSERS.into_iter().find(|program| Path::new(program).exists());
     if program.is_none() {
         eprintln!("skipped: no Chromium is installed");
@@ -47,7 +38,7 @@ fn browser(world: &World) -> Option<Browser> {
     program.map(|program| Browser::start(world, program))
 }
 
-fn page() -> String {
+pub(crate) fn page() -> String {
     format!("http://127.0.0.1:{LISTEN}/")
 }
 
@@ -99,8 +90,6 @@ fn the_page_answers_what_woke_up_and_who_did_it() {
         }
         wait_for(&mut browser, "events", &text_of("events"), "agent_started");
         wait_for(&mut browser, "the headline", &text_of("headline"), "nothing woke up");
-        // For docs/benchmarks.md: how long a machine takes is nothing to assert.
-        eprintln!("{}", browser.evaluate(FIRST_VIEW));
 
         let this_program = fs::read_to_string("/proc/self/comm").expect("a name");
         let this_program = this_program.trim_end();
@@ -174,6 +163,20 @@ fn a_port_has_a_view_of_its_own_that_the_keyboard_reaches() {
         let graph = "String(document.querySelectorAll('#port-chart canvas').length)";
         wait_for(&mut browser, "the graph", graph, "1");
         wait_for(&mut browser, "events of this port", &text_of("events"), "unexpected_owner");
+
+        // What the user has closed stays closed when there is something new.
+        browser.evaluate("document.querySelector('[data-key=sockets] > summary').click()");
+        let _another = UdpSocket::bind((Ipv4Addr::LOCALHOST, watched)).expect("bound");
+        let sockets = "(one => `${one.open} ${one.innerText}`)\
+                       (document.querySelector('[data-key=sockets]'))";
+        wait_for(&mut browser, "another socket", sockets, "false 2 sockets");
+
+        browser.evaluate("location.hash = '#/port/9'");
+        wait_for(&mut browser, "a port that is not watched", &view, "ghostport check 9");
+        browser.evaluate("document.querySelector('[data-focus=back]').focus()");
+        browser.evaluate("document.getElementById('filters').dispatchEvent(new Event('input'))");
+        let focused = "String(document.activeElement.dataset.focus)";
+        assert_eq!(browser.evaluate(focused), "back", "drawing again takes no focus away");
         browser.press("Escape", None);
         wait_for(
             &mut browser,

@@ -3,6 +3,7 @@
 mod answered;
 mod captures;
 mod confinement;
+mod faces;
 mod holder_info;
 mod holders;
 mod identify_command;

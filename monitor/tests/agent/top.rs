@@ -29,7 +29,7 @@ const LEAVES: &str = "\u{1b}[?1049l";
 const SHOWS_CURSOR: &str = "\u{1b}[?25h";
 
 /// A terminal with `top` in it.
-struct Session {
+pub(crate) struct Session {
     child: Child,
     keyboard: File,
     terminal: OwnedFd,
@@ -43,7 +43,7 @@ impl Session {
     }
 
     /// With these arguments, on a terminal of this kind.
-    fn start_with(arguments: &[&str], terminal_kind: &str) -> Self {
+    pub(crate) fn start_with(arguments: &[&str], terminal_kind: &str) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal");
         let name = ptsname(&keyboard, Vec::new()).expect("a name");
@@ -68,11 +68,15 @@ impl Session {
         Self { child, keyboard, terminal, before, said }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn said(&self) -> String {
         self.said.lock().expect("text").clone()
     }
 
-    fn await_text(&self, text: &str) {
+    pub(crate) fn await_text(&self, text: &str) {
         eventually(text, || self.said().contains(text).then_some(()));
     }
 
@@ -168,6 +172,8 @@ fn shows_a_port_alone_filters_and_helps() {
         session.await_redrawn(&format!("\"{}\"", port(1)));
         session.press("p");
         session.await_redrawn("PAUSED");
+        session.press("l");
+        session.await_redrawn("listeners.watch");
         session.press("q");
         session.assert_ends_well();
     });

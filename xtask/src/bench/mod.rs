@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what the packet path, the agent, seeing binds, one look, identifying payloads
-//! and a fleet cost, what a graph shows at line rate, and what a flood of addresses does.
+//! `cargo xtask bench`: what the packet path, the agent, seeing binds, one look, the faces, identifying
+//! payloads and a fleet cost, what a graph shows at line rate, and what a flood of addresses does.
 //!
 //! Everything happens in a network and a mount namespace of its own, which end with this process,
 //! however it ends: nothing is left to clean up.
@@ -60,6 +60,9 @@ enum Subject {
     /// What ten million forged addresses do to the agent's memory and to what it reports. Takes a
     /// minute of all CPUs. Needs root.
     Flood,
+    /// What the live page, `top` and the API take while five ports are busy. Takes a minute and a half.
+    /// Needs root, and Chromium for the page.
+    Faces,
     /// What it takes to say what a payload is, by kind of payload.
     Identify(identify::Args),
 }
@@ -97,6 +100,7 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
     match &args.subject {
         Subject::Bind(args) => bind::measure(args),
         Subject::Check(args) => check::measure(args),
+        Subject::Faces => ignored::measure_release("agent", "faces::"),
         Subject::Fleet => ignored::measure("dashboards", "fleet::"),
         Subject::Flood => ignored::measure("kernel", "flood::"),
         Subject::LineRate => ignored::measure("kernel", "line_rate::"),

@@ -3,7 +3,6 @@
 mod all;
 mod command_lines;
 mod nagios;
-mod progress;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -16,7 +15,6 @@ use monitor_common::flow::Protocol;
 
 use self::{
     command_lines::command_lines,
-    progress::Progress,
     report::{Beside, Report},
 };
 use crate::{
@@ -29,6 +27,7 @@ use crate::{
         escape::escaped,
         output::{self, CANNOT_LOOK, fail, print},
         page::Paper,
+        progress::Progress,
     },
 };
 
@@ -88,7 +87,8 @@ async fn report(args: &CheckArgs) -> Result<Report> {
         }
     };
     let agent = ports_of_agent().await;
-    let _progress = Progress::start("looking at every process and network namespace");
+    let _progress =
+        Progress::start("looking at every process and network namespace", args.progress.quiet);
     let mut processes = ProcessEnricher::new(command_lines(&config));
     let mut scan = sockets::scan(&ports, &mut processes).context("cannot look")?;
     ExpectedOwners::default().judge(&mut scan.sockets, &config);

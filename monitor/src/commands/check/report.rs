@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
+use monitor_kernel::capabilities;
+use rustix::process::geteuid;
 use serde::Serialize;
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     },
     schema::CHECK_SCHEMA,
     sockets::{self, Forwarding, PortReach, ScanResult, Unseen},
+    terminal::plural::counted,
 };
 
 /// How a look ended.
@@ -274,19 +277,82 @@ impl Report {
 
     /// What could not be seen, a sentence each, for stderr.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        self.not_visible.iter().map(|what| format!("{what} (run it as root)"))
+        let remedy = remedy();
+        self.not_visible.iter().map(move |what| format!("{what}{remedy}"))
     }
 }
 
 /// What could not be seen, a sentence each.
 pub(super) fn not_visible(unseen: Unseen) -> Vec<String> {
     let Unseen { namespaces, processes, holders, hidden } = unseen;
+    let process = |count| counted(count, "process", "processes");
+    let space = counted(namespaces, "network namespace", "network namespaces");
     let cases = [
-        (namespaces, "network namespaces could not be entered: sockets in them are not seen"),
-        (processes, "processes may be in further network namespaces, which are not seen"),
-        (holders, "processes may hold these sockets, too: their descriptors cannot be read"),
+        (namespaces, format!("{space} could not be entered: sockets there are not seen")),
+        (
+            processes,
+            format!(
+                "{} may be in further network namespaces, which are not seen",
+                process(processes)
+            ),
+        ),
+        (
+            holders,
+            format!(
+                "{} may hold these sockets, too: {} descriptors cannot be read",
+                process(holders),
+                if holders == 1 { "its" } else { "their" },
+            ),
+        ),
     ];
-    let cases = cases.into_iter().filter(|(count, _)| *count > 0);
-    let counted = cases.map(|(count, what)| format!("{count} {what}"));
-    counted.chain(hidden.map(|hidden| hidden.reason().to_owned())).collect()
+    let cases = cases.into_iter().filter(|(count, _)| *count > 0).map(|(_, what)| what);
+    cases.chain(hidden.map(|hidden| hidden.reason().to_owned())).collect()
+}
+
+/// What to do about what could not be seen: nothing more than root can see, if this is root.
+pub(super) fn remedy() -> String {
+    let missing = capabilities::missing();
+    let opens = |name: &&str| ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"].contains(name);
+    let mut names: Vec<&str> =
+        missing.iter().map(|capability| capability.name).filter(opens).collect();
+    if !capabilities::has_sys_admin() {
+        names.push("CAP_SYS_ADMIN");
+    }
+    remedy_of(geteuid().is_root(), &names)
+}
+
+fn remedy_of(is_root: bool, missing: &[&str]) -> String {
+    match (is_root, missing) {
+        (false, _) => " (run it as root)".to_owned(),
+        (true, []) => String::new(),
+        (true, missing) => format!(" (this root lacks {})", missing.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_not_sent_to_root() {
+        assert_eq!(remedy_of(false, &["CAP_BPF"]), " (run it as root)");
+        assert_eq!(remedy_of(true, &[]), "");
+        assert_eq!(
+            remedy_of(true, &["CAP_SYS_PTRACE", "CAP_BPF"]),
+            " (this root lacks CAP_SYS_PTRACE, CAP_BPF)"
+        );
+    }
+
+    #[test]
+    fn one_process_is_one() {
+        let unseen = Unseen { namespaces: 1, processes: 1, holders: 2, hidden: None };
+        assert_eq!(
+            not_visible(unseen),
+            [
+                "1 network namespace could not be entered: sockets there are not seen",
+                "1 process may be in further network namespaces, which are not seen",
+                "2 processes may hold these sockets, too: their descriptors cannot be read",
+            ]
+        );
+    }
 }

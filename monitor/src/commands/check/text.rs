@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use anstyle::AnsiColor;
-
 use super::report::{PortReport, Report};
 use crate::{
     api::{
@@ -20,6 +18,8 @@ use crate::{
     terminal::{
         escape::escaped,
         page::{Page, Paper, fit},
+        plural::counted,
+        tone::Tone,
         wrap::wrap,
     },
 };
@@ -77,20 +77,18 @@ impl Writer<'_> {
                 format!("nothing found, but the agent knows of {known}{expected}")
             }
             (1, _) if report.is_quiet() => "1 socket, expected".to_owned(),
-            (1, _) => "1 socket".to_owned(),
             (count, _) if report.is_quiet() => format!("{count} sockets, all expected"),
-            (count, _) => format!("{count} sockets"),
+            (count, _) => counted(count, "socket", "sockets"),
         };
         let is_unexpected = report.sockets().any(|socket| socket.expected == Some(false));
-        // Told apart by those who cannot tell red from green.
-        let style = match (report.is_quiet() && !unseen, is_unexpected) {
-            (true, _) => AnsiColor::Cyan.on_default(),
-            (false, true) => AnsiColor::Magenta.on_default().bold(),
-            (false, false) => AnsiColor::Yellow.on_default().bold(),
+        let tone = match (report.is_quiet() && !unseen, is_unexpected) {
+            (true, _) => Tone::Fine,
+            (false, true) => Tone::Alarm,
+            (false, false) => Tone::Notice,
         };
         let name = report.port.service.as_deref().map(|name| format!(" {}", escaped(name)));
         let name = name.unwrap_or_default();
-        let port = self.page.styled(style, &report.port.port.to_string());
+        let port = self.page.styled(tone.style(), &report.port.port.to_string());
         writeln!(self.page, "{port}{name}: {count}")?;
         if found == 0 && report.known_to_agent > 0 {
             self.line(
@@ -126,7 +124,7 @@ impl Writer<'_> {
             Some(format!("{} over {} ({times})", verdict.verdict, verdict.transport.name()))
         });
         let facts = [
-            port.state.map(|state| state.name().to_owned()),
+            port.state.map(|_| port.state_in_words()),
             dormant.map(str::to_owned),
             time("last packet", port.last_packet),
             time("last bind", port.last_bind),
@@ -155,7 +153,8 @@ impl Writer<'_> {
             return Ok(());
         }
         let count: u64 = rest.iter().map(|socket| socket.count).sum();
-        let more = format!("{count} more connections that no process holds: see --json");
+        let more = counted(count, "more connection", "more connections");
+        let more = format!("{more} that no process holds: see --json");
         self.line(2, &more)
     }
 

@@ -28,12 +28,14 @@ use crate::{
         logging::{self, LogLevel},
         output::{self, CANNOT_LOOK, fail, print},
         page::Paper,
+        progress::Progress,
     },
 };
 
 /// Looks, and prints the document or the page.
 pub async fn run(args: &DoctorArgs) -> ExitCode {
     logging::init_for_command(LogLevel::Error);
+    let progress = Progress::start("trying the hooks on this host", args.progress.quiet);
     let report = async {
         let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
         Report::make(&config).await
@@ -42,6 +44,7 @@ pub async fn run(args: &DoctorArgs) -> ExitCode {
         Ok(report) => report,
         Err(error) => return fail(CANNOT_LOOK, &error),
     };
+    drop(progress);
     let page = if args.json {
         output::pretty_json(&report).unwrap_or_default()
     } else {

@@ -1,18 +1,29 @@
-//! The page for a terminal of 80 columns.
+//! The page for a terminal.
 
 use std::fmt::{self, Write as _};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use super::{
     facts::Fact,
     hooks::{HookReport, HookState},
+    interfaces::InterfaceReport,
     report::{Health, Report},
 };
 use crate::terminal::{
-    escape::escaped,
     page::{Page, Paper},
+    table::{Cell, Column, Row},
+    tone::Tone,
 };
+
+/// The interfaces that are counted.
+const INTERFACES: [Column; 5] = [
+    Column::new("NAME", 15),
+    Column::new("DRIVER", 15).growing(1, usize::MAX),
+    Column::new("MTU", 6).right(),
+    Column::new("INGRESS", 12),
+    Column::new("EGRESS", 12),
+];
 
 /// Indentation of explanations.
 const INDENT: &str = "      ";
@@ -104,27 +115,12 @@ impl Writer<'_> {
         if counted.is_empty() {
             writeln!(self.page, "  ! none is counted: see interfaces.include and exclude")?;
         } else {
-            let titles = ["name", "driver", "MTU", "ingress", "egress"];
-            self.row(titles.map(str::to_owned))?;
-        }
-        for interface in counted {
-            let mechanism = |mechanism: Option<_>| mechanism.map_or("-".into(), |m| format!("{m}"));
-            self.row([
-                interface.name.clone(),
-                interface.driver.clone().unwrap_or_else(|| "-".to_owned()),
-                interface.mtu.to_string(),
-                mechanism(interface.ingress),
-                mechanism(interface.egress),
-            ])?;
+            let rows: Vec<Row> = counted.into_iter().map(interface_row).collect();
+            self.page.table(4, &INTERFACES, &rows)?;
         }
         let names: Vec<&str> = others.iter().map(|interface| interface.name.as_str()).collect();
         let names = (!names.is_empty()).then(|| names.join(", "));
         self.explanation("not counted by configuration: ", names.as_deref())
-    }
-
-    fn row(&mut self, [name, driver, mtu, ingress, egress]: [String; 5]) -> fmt::Result {
-        let line = format!("    {name:<15}  {driver:<15}  {mtu:>6}  {ingress:<12} {egress}");
-        writeln!(self.page, "{}", escaped(line.trim_end()))
     }
 
     /// The hooks; interfaces whose hooks are alike share an entry.
@@ -193,14 +189,26 @@ impl Mark {
         }
     }
 
-    fn style(self) -> Style {
-        let colour = match self {
-            Self::Fine => AnsiColor::Green,
-            Self::Lost | Self::Unknown => AnsiColor::Yellow,
-            Self::Fatal => AnsiColor::Red,
-        };
-        colour.on_default()
+    const fn style(self) -> Style {
+        match self {
+            Self::Fine => Tone::Fine,
+            Self::Lost | Self::Unknown => Tone::Notice,
+            Self::Fatal => Tone::Alarm,
+        }
+        .style()
     }
+}
+
+fn interface_row(interface: &InterfaceReport) -> Row {
+    let mechanism = |mechanism: Option<_>| mechanism.map_or("-".into(), |m| format!("{m}"));
+    let cells = [
+        interface.name.clone(),
+        interface.driver.clone().unwrap_or_else(|| "-".to_owned()),
+        interface.mtu.to_string(),
+        mechanism(interface.ingress),
+        mechanism(interface.egress),
+    ];
+    Row { style: None, cells: cells.map(Cell::text).into() }
 }
 
 /// Whether two reports differ in nothing but the interface.

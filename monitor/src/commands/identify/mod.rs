@@ -26,7 +26,10 @@ use crate::{
 };
 
 mod hex;
+mod noticed;
 mod text;
+
+use self::noticed::Noticed;
 
 /// What to read, and what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,8 @@ pub struct Request<'a> {
     pub port: Option<u16>,
     /// Whether to write JSON.
     pub json: bool,
+    /// Whether not to say what takes long.
+    pub is_quiet: bool,
 }
 
 /// Where the bytes are.
@@ -64,7 +69,7 @@ impl<'a> From<&'a IdentifyArgs> for Request<'a> {
             (_, true) => Some(Protocol::Tcp),
             _ => None,
         };
-        Self { source, transport, port: args.port, json: args.json }
+        Self { source, transport, port: args.port, json: args.json, is_quiet: args.progress.quiet }
     }
 }
 
@@ -131,6 +136,7 @@ fn file(request: &Request<'_>, path: &Path, output: &mut impl Write) -> Result<(
             "{name} is neither pcap nor pcapng{inside}{what}; for the bytes of a payload: ghostport identify - < FILE"
         );
     }
+    let file = Noticed::new(file, request.is_quiet);
     many(request, start.as_slice().chain(file), output).with_context(|| format!("in {name}"))
 }
 
@@ -142,6 +148,7 @@ fn standard_input(request: &Request<'_>, output: &mut impl Write) -> Result<()> 
         start.extend(read_at_most(&mut stdin, PREFIX).context("cannot read standard input")?);
     }
     if begins_as_capture(&start) {
+        let stdin = Noticed::new(stdin, request.is_quiet);
         return many(request, start.as_slice().chain(stdin), output).context("in standard input");
     }
     let mut payload = Vec::new();

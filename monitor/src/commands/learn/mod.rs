@@ -12,11 +12,18 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use self::{evidence::Evidence, proposal::Proposal};
+use super::store_access::with_remedy;
 use crate::{
     cli::LearnArgs,
     config::{Config, Overrides},
     store::{Filter, Reader},
-    terminal::output::{CANNOT_LOOK, fail, print},
+    terminal::{
+        escape::escaped,
+        output::{CANNOT_LOOK, fail, print},
+        page::Paper,
+        plural::counted,
+        progress::Progress,
+    },
 };
 
 /// How far back is looked by default.
@@ -34,21 +41,26 @@ fn learn(args: &LearnArgs) -> Result<String> {
     let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
     let now = Timestamp::now();
     let since = args.since.unwrap_or(DEFAULT_SINCE);
-    let mut proposal = Proposal::new(&look(&config.store.path, now, since)?, &config, now);
+    let evidence = {
+        let _progress = Progress::start("reading the store", args.progress.quiet);
+        look(&config.store.path, now, since)?
+    };
+    let mut proposal = Proposal::new(&evidence, &config, now);
     if let Some(file) = &args.write {
         // What the file lacks, which may be another one than the one in force.
         let count = write::merge_into(file, &proposal.additions)
             .with_context(|| format!("{} is left as it is", file.display()))?;
-        eprintln!("ghostport: {count} entries were added to {}", file.display());
+        let entries = counted(count, "entry was", "entries were");
+        eprintln!("ghostport: {entries} added to {}", escaped(&file.display().to_string()));
     } else {
         proposal.additions = proposal.additions.missing_in(&config);
     }
-    Ok(text::page(&proposal, &config, since))
+    Ok(text::page(&proposal, &config, since, Paper::stdout()))
 }
 
 /// What the store has of the time.
 fn look(store: &Path, now: Timestamp, since: Duration) -> Result<Evidence> {
-    let reader = Reader::open(store)?;
+    let reader = Reader::open(store).map_err(with_remedy)?;
     let begin = now.checked_sub(since).unwrap_or(Timestamp::MIN);
     let mut evidence = Evidence::default();
     for kind in evidence::KINDS {

@@ -11,7 +11,7 @@ use crate::{
         Addition, Additions, Config, Expectation, ListenerExpectation, ListenerPorts, Pattern,
         PortRange, quantity,
     },
-    terminal::escape::escaped,
+    terminal::{escape::escaped, plural::counted},
 };
 
 /// Folders where every user may put a program.
@@ -113,17 +113,15 @@ fn any_instance(unit: &str) -> String {
 
 /// `12 binds, last 2 days ago`.
 fn count(seen: &Seen, what: &str, now: Timestamp) -> String {
-    let plural = if seen.times == 1 { "" } else { "s" };
     let ago = now.duration_since(seen.last).as_secs().max(0).unsigned_abs();
     let ago = match ago {
-        172_800.. => format!("{} days ago", ago / 86_400),
-        86_400.. => "1 day ago".to_owned(),
+        86_400.. => format!("{} ago", counted(ago / 86_400, "day", "days")),
         3_600.. => {
             format!("{} ago", quantity::format_duration(Duration::from_secs(ago / 3600 * 3600)))
         }
         _ => "within the last hour".to_owned(),
     };
-    format!("{} {what}{plural}, last {ago}", seen.times)
+    format!("{}, last {ago}", counted(seen.times, what, &format!("{what}s")))
 }
 
 /// `by /usr/sbin/bearerbox of kannel.service`.

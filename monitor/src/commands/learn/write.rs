@@ -13,22 +13,18 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::fs::{Gid, Uid, fchown};
 
-use crate::config::{self, Additions, Config, Overrides};
+use crate::config::{self, Additions};
 
 /// Adds what the file lacks. Returns how many entries that were.
 pub(super) fn merge_into(path: &Path, additions: &Additions) -> Result<usize> {
     // The file that a link leads to is replaced, and not the link.
     let path = fs::canonicalize(path)?;
     let text = String::from_utf8(config::read_file(&path)?).context("it is no text in UTF-8")?;
-    let before = Config::parse(&path, text.clone().into_bytes(), &Overrides::default())?;
-    let missing = additions.missing_in(&before);
-    if missing.is_empty() {
-        return Ok(0);
+    let merged = config::merge(&path, &text, additions)?;
+    if merged.added > 0 {
+        replace(&path, &merged.text)?;
     }
-    let merged = config::merge(&path, &text, &missing)?;
-    replace(&path, &merged)?;
-    let ports: usize = missing.ports.values().map(Vec::len).sum();
-    Ok(ports + missing.listeners.len())
+    Ok(merged.added)
 }
 
 /// Replaces the file by another one with the same owner and mode.

@@ -14,6 +14,9 @@ use crate::terminal::event_table::ago;
 /// The heading of the column whose style differs.
 pub(super) const TREND: &str = "LAST HOUR";
 
+/// The least width of a screen with room for more than the name of a state.
+const WORDS: u16 = 100;
+
 /// What a cell is made from.
 pub(super) struct Shown<'a> {
     pub(super) row: &'a Row,
@@ -41,7 +44,12 @@ pub(super) const COLUMNS: [Column; 12] = [
         from: 60,
         cell: |shown| shown.row.port.service.clone().unwrap_or_default(),
     },
-    Column { heading: "STATE", width: |_| 9, from: 0, cell: |shown| state(shown.row).to_owned() },
+    Column {
+        heading: "STATE",
+        width: |screen| if screen < WORDS { 9 } else { 16 },
+        from: 0,
+        cell: state,
+    },
     Column { heading: "DORMANT", width: |_| 7, from: 50, cell: dormant },
     Column {
         heading: "IN/s",
@@ -87,8 +95,12 @@ fn number(row: &Row) -> String {
     format!("{} {}", row.port.alarm().sign(), row.port.port)
 }
 
-fn state(row: &Row) -> &'static str {
-    row.port.state.unwrap_or_default().name()
+fn state(shown: &Shown<'_>) -> String {
+    let port = &shown.row.port;
+    match shown.screen {
+        0..WORDS => port.state.unwrap_or_default().name().to_owned(),
+        _ => port.state_in_words(),
+    }
 }
 
 fn dormant(shown: &Shown<'_>) -> String {

@@ -15,6 +15,8 @@ pub(super) enum Command {
     /// Stops the picture, or lets it go on.
     Pause,
     Help,
+    /// Shows what listens on the host, or no longer does.
+    Listeners,
     /// Shows one port with everything about it.
     Enter,
     /// Gives the focus to the events, or back to the ports.
@@ -40,6 +42,7 @@ pub(super) const fn letter_command(letter: char) -> Option<Command> {
         'p' | ' ' => Command::Pause,
         '?' | 'h' => Command::Help,
         '/' => Command::Filter,
+        'l' => Command::Listeners,
         _ => return None,
     })
 }

@@ -61,7 +61,7 @@ pub(super) fn lines(
 
 fn title(port: &Port, now: Timestamp, theme: Theme) -> Line<'static> {
     let alarm = port.alarm();
-    let state = port.state.unwrap_or_default().name();
+    let state = port.state_in_words();
     let service = port.service.clone().unwrap_or_default();
     let slept = match (port.dormant, port.dormant_since) {
         (Some(true), Some(since)) => format!("dormant for {}", ago(since, now)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::api::event::EventSummary;
 
 /// Lines that are kept: more than any terminal has.
-const MAX_LINES: usize = 500;
+pub(super) const MAX_LINES: usize = 500;
 
 /// Different peers of a line that are counted.
 const MAX_PEERS: usize = 1000;
@@ -31,8 +31,8 @@ type Key = [Option<String>; 6];
 pub(super) struct Events(VecDeque<Line>);
 
 impl Events {
-    /// Adds an event, which is one line of JSON.
-    pub(super) fn add(&mut self, json: &str) {
+    /// Adds an event, which is one line of JSON. Whether it became a line of its own.
+    pub(super) fn add(&mut self, json: &str) -> bool {
         let event: EventSummary = serde_json::from_str(json).unwrap_or_default();
         let key = key(&event);
         let count = event.count.unwrap_or(1);
@@ -44,13 +44,14 @@ impl Events {
             }
             let peers = event.peers.max(Some(last.peers.len() as u64));
             last.event = EventSummary { count: total, peers, ..event };
-            return;
+            return false;
         }
         let peers = event.peer_address.clone().into_iter().collect();
         self.0.push_back(Line { event, count, key, peers });
         if self.0.len() > MAX_LINES {
             self.0.pop_front();
         }
+        true
     }
 
     /// Those about `port`, or all; newest last.

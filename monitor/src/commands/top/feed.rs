@@ -15,6 +15,7 @@ use crate::api::{
     client::Stream,
     event::Events,
     history::History,
+    listener::Listeners,
     server::Server,
     talker::{PortTalkers, Talkers},
 };
@@ -41,6 +42,7 @@ pub(super) enum News {
     Look(Box<Look>),
     History(History),
     Talkers(Vec<PortTalkers>),
+    Listeners(Listeners),
     /// One line of JSON.
     Event(String),
     Trouble(String),
@@ -81,8 +83,8 @@ pub(super) async fn poll(server: Server, news: mpsc::Sender<News>) {
     }
 }
 
-/// Delivers the histories of the ports that are `wanted`, and the talkers, until the receiver is
-/// dropped.
+/// Delivers the histories of the ports that are `wanted`, the talkers and the listeners, until the
+/// receiver is dropped.
 pub(super) async fn look_back(
     server: Server,
     mut wanted: watch::Receiver<Vec<u16>>,
@@ -99,6 +101,10 @@ pub(super) async fn look_back(
         }
         if let Ok(Some(talkers)) = server.ask::<Talkers>("/api/v1/talkers?limit=8").await {
             let _ = news.send(News::Talkers(talkers.ports)).await;
+        }
+        // An agent of an earlier version has no such route.
+        if let Ok(Some(listeners)) = server.ask::<Listeners>("/api/v1/listeners").await {
+            let _ = news.send(News::Listeners(listeners)).await;
         }
         tokio::select! {
             () = sleep(HISTORY_PERIOD) => {}

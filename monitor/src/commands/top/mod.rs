@@ -9,6 +9,7 @@ mod detail;
 mod events;
 mod feed;
 mod holders;
+mod listeners;
 mod model;
 mod row;
 mod screen;
@@ -107,17 +108,26 @@ async fn draw_until_the_end(
                 if input.is_some_and(|command| !model.handle(command)) {
                     return Ok(());
                 }
-                let now_wanted = model.wanted_histories(MOST_HISTORIES);
-                // A port without a history is asked for at once; the others every ten seconds.
-                let is_new = now_wanted.iter().any(|port| !model.histories.contains_key(port));
-                wanted.send_if_modified(|ports| {
-                    *ports = now_wanted;
-                    is_new
-                });
             }
             () = signals.next() => return Ok(()),
         }
+        ask_for_histories(model, wanted);
     }
+}
+
+/// Asks for the hours of the ports that are shown now: a port may have come to the top by itself.
+fn ask_for_histories(model: &Model, wanted: &watch::Sender<Vec<u16>>) {
+    let now_wanted = model.wanted_histories(MOST_HISTORIES);
+    wanted.send_if_modified(|ports| {
+        if *ports == now_wanted {
+            return false;
+        }
+        // A port without a history is asked for at once; the others every ten seconds.
+        let is_new = |port: &u16| !model.histories.contains_key(port) && !ports.contains(port);
+        let has_new = now_wanted.iter().any(is_new);
+        *ports = now_wanted;
+        has_new
+    });
 }
 
 fn apply(model: &mut Model, news: News, began: Instant) {
@@ -125,6 +135,7 @@ fn apply(model: &mut Model, news: News, began: Instant) {
         News::Look(look) => model.look(*look, began.elapsed()),
         News::History(history) => model.add_history(history),
         News::Talkers(talkers) => model.talkers = talkers,
+        News::Listeners(listeners) => model.listeners = listeners,
         News::Event(event) => model.add_event(&event),
         News::Trouble(why) => model.trouble = Some(why),
     }

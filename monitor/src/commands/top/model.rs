@@ -1,16 +1,20 @@
 //! What is shown, and how keys and deliveries change it. No I/O and no clock.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::{
     command::{Command, letter_command},
     counts::{Count, Counts, Flow},
-    events::Events,
+    events::{Events, MAX_LINES},
     row::Row,
     sort::Sort,
 };
 use crate::api::{
-    agent::AgentFacts, alarm::Alarm, history::History, port::Port, talker::PortTalkers,
+    agent::AgentFacts, alarm::Alarm, history::History, listener::Listeners, port::Port,
+    talker::PortTalkers,
 };
 
 /// Hours that are kept.
@@ -68,12 +72,17 @@ pub(super) struct Model {
     pub(super) histories: BTreeMap<u16, History>,
     pub(super) talkers: Vec<PortTalkers>,
     pub(super) agent: Option<AgentFacts>,
+    /// What listens on the host, on any port.
+    pub(super) listeners: Listeners,
+    /// Whether that is shown alone.
+    pub(super) shows_listeners: bool,
     /// Why the data is not current.
     pub(super) trouble: Option<String>,
     pub(super) places: Places,
     counted: Option<(Duration, Counts)>,
     /// What arrived while the picture was stopped.
     waiting: Option<(Look, Duration)>,
+    waiting_events: VecDeque<String>,
 }
 
 impl Model {
@@ -104,11 +113,16 @@ impl Model {
 
     /// An event as one line of JSON.
     pub(super) fn add_event(&mut self, event: &str) {
-        let before = self.events.len();
-        self.events.add(event);
-        // What is read stays where it is.
-        if self.events_scroll > 0 && self.events.len() > before {
-            self.events_scroll += 1;
+        if self.is_paused {
+            if self.waiting_events.len() == MAX_LINES {
+                self.waiting_events.pop_front();
+            }
+            self.waiting_events.push_back(event.to_owned());
+            return;
+        }
+        // What is read stays where it is, until it is the oldest.
+        if self.events.add(event) && self.events_scroll > 0 {
+            self.events_scroll = (self.events_scroll + 1).min(self.events.len() - 1);
         }
     }
 
@@ -133,6 +147,10 @@ impl Model {
         match command {
             Command::Back => return self.go_back(),
             Command::Help => self.shows_help = !self.shows_help,
+            Command::Listeners => {
+                self.shows_listeners = !self.shows_listeners;
+                self.detail_scroll = 0;
+            }
             Command::Pause => self.pause(),
             Command::Move(by) => self.go(by),
             Command::First => self.go(isize::MIN / 2),
@@ -147,6 +165,7 @@ impl Model {
                 self.arrange(kept);
             }
             Command::Enter => {
+                self.shows_listeners = false;
                 self.detail = self.selected_port();
                 self.detail_scroll = 0;
             }
@@ -156,7 +175,9 @@ impl Model {
                     Focus::Events => Focus::Ports,
                 }
             }
-            Command::Filter => self.is_filtering = self.detail.is_none(),
+            Command::Filter => {
+                self.is_filtering = self.shows_listeners || self.detail.is_none();
+            }
             Command::Click(_, row) => self.click(row),
             Command::Type(letter) => {
                 return letter_command(letter).is_none_or(|command| self.handle(command));
@@ -170,6 +191,8 @@ impl Model {
     fn go_back(&mut self) -> bool {
         if self.shows_help {
             self.shows_help = false;
+        } else if self.shows_listeners {
+            self.shows_listeners = false;
         } else if self.detail.is_some() {
             self.detail = None;
         } else if !self.filter.is_empty() {
@@ -207,10 +230,13 @@ impl Model {
         if let Some((look, at)) = self.waiting.take().filter(|_| !self.is_paused) {
             self.look(look, at);
         }
+        for event in std::mem::take(&mut self.waiting_events) {
+            self.add_event(&event);
+        }
     }
 
     fn go(&mut self, by: isize) {
-        if self.detail.is_some() {
+        if self.detail.is_some() || self.shows_listeners {
             // The view knows how much there is below.
             self.detail_scroll = self.detail_scroll.saturating_add_signed(by).min(10_000);
         } else if self.focus == Focus::Events {
@@ -226,7 +252,7 @@ impl Model {
     /// Selects the port at a row of the screen; the selected one is shown alone.
     fn click(&mut self, row: u16) {
         let Places { first_port: (top, first), ports, events } = self.places;
-        if self.detail.is_some() || self.shows_help {
+        if self.detail.is_some() || self.shows_help || self.shows_listeners {
             return;
         }
         if (events.0..events.1).contains(&row) {
@@ -499,8 +525,11 @@ pub(super) mod tests {
         model.look(look(quiet(&[1, 2]), Counts::new()), Duration::from_secs(1));
         model.look(look(quiet(&[1, 2, 3]), Counts::new()), Duration::from_secs(2));
         assert_eq!(numbers(&model), [1]);
+        let event = json!({ "event.name": "ghostport.bind" }).to_string();
+        model.add_event(&event);
+        assert_eq!(model.events.len(), 0);
         model.handle(Command::Pause);
-        assert_eq!(numbers(&model), [1, 2, 3]);
+        assert_eq!((numbers(&model), model.events.len()), (vec![1, 2, 3], 1));
     }
 
     #[test]
@@ -528,6 +557,18 @@ pub(super) mod tests {
         assert_eq!(model.events_scroll, 5);
         model.add_event(&event(20));
         assert_eq!(model.events_scroll, 6);
+        // The oldest lines make room, and what is read stays where it is.
+        (21..600).for_each(|pid| model.add_event(&event(pid)));
+        model.handle(Command::Last);
+        model.handle(Command::Move(-7));
+        let read = |model: &Model| {
+            model.events.about(None).rev().nth(model.events_scroll).and_then(|line| line.event.pid)
+        };
+        assert_eq!(read(&model), Some(592));
+        (600..700).for_each(|pid| model.add_event(&event(pid)));
+        assert_eq!((read(&model), model.events_scroll), (Some(592), 107));
+        (700..1400).for_each(|pid| model.add_event(&event(pid)));
+        assert_eq!(model.events_scroll, MAX_LINES - 1, "it is gone");
         model.handle(Command::Last);
         assert_eq!(model.events_scroll, 0);
     }

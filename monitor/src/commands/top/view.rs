@@ -11,17 +11,19 @@ use ratatui::{
 
 use super::{
     columns::{COLUMNS, Column, Shown, TREND},
-    detail, holders,
+    detail, holders, listeners,
     model::{Focus, Model, Places},
     row::Row,
     theme::{DIM, HEADING, Theme},
 };
-use crate::terminal::{escape::escaped, event_table::EventTable, wrap::wrap};
+use crate::terminal::{escape::escaped, event_table::EventTable, plural::counted, wrap::wrap};
 
 /// Least lines that the events get, their heading among them.
 const LEAST_EVENTS: u16 = 7;
 
 const KEYS: &str = "q quit  ↑↓ select  Enter detail  / filter  p pause  s sort  Tab events  ? help";
+
+const LISTENERS_KEYS: &str = "l Esc back  ↑↓ PgUp PgDn scroll  / filter  p pause  ? help  q quit";
 
 const DETAIL_KEYS: &str = "Esc back  ↑↓ PgUp PgDn scroll  p pause  ? help  q quit";
 
@@ -32,6 +34,7 @@ const HELP: &str = "\
  /                           show ports with this text: number, service,
                              state or program; Enter keeps it, Esc ends it
  s  r                        sort by the next column, reverse
+ l                           what listens on any port of the host
  p  space                    stop the picture, go on
  Esc  q                      back, quit
 
@@ -47,43 +50,47 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, now: Timestamp, in_
         Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1)])
             .areas(area);
     frame.render_widget(head_lines(model, now, theme), head);
-    let is_alone = model.detail_row().is_some();
-    if is_alone {
+    let what_keys_do = if model.shows_listeners {
+        draw_listeners(frame, body, model, now, theme);
+        LISTENERS_KEYS
+    } else if model.detail_row().is_some() {
         draw_detail(frame, body, model, now, theme);
+        DETAIL_KEYS
     } else {
         draw_all(frame, body, model, now, theme);
-    }
-    frame.render_widget(key_line(model, is_alone), keys);
+        KEYS
+    };
+    frame.render_widget(key_line(model, what_keys_do), keys);
     if model.shows_help {
         draw_help(frame, area);
     }
 }
 
-fn key_line(model: &Model, is_alone: bool) -> Line<'static> {
+fn key_line(model: &Model, keys: &'static str) -> Line<'static> {
     if model.is_filtering {
         let text = format!("/{}▏  Enter keeps it, Esc ends it", escaped(&model.filter));
         return Line::styled(text, HEADING);
     }
-    Line::styled(if is_alone { DETAIL_KEYS } else { KEYS }, DIM)
+    Line::styled(keys, DIM)
 }
 
 /// The host and the agent, and below them what there is to see.
 fn head_lines(model: &Model, now: Timestamp, theme: Theme) -> Paragraph<'static> {
     let mut first = vec![Span::styled("ghostport top", HEADING)];
     if let Some(agent) = &model.agent {
-        let text = format!("  {}  {}  {} hooks", agent.host, agent.version, agent.hooks.attached);
+        let hooks = counted(agent.hooks.attached, "hook", "hooks");
+        let text = format!("  {}  {}  {hooks}", agent.host, agent.version);
         first.push(Span::raw(escaped(&text).into_owned()));
         let mut bad = |text: String| {
             first.push(Span::raw("  "));
             first.push(Span::styled(text, theme.trouble()));
         };
         if agent.hooks.missing > 0 {
-            let hooks = if agent.hooks.missing == 1 { "hook" } else { "hooks" };
-            bad(format!("{} {hooks} missing", agent.hooks.missing));
+            bad(counted(agent.hooks.missing, "hook", "hooks") + " missing");
         }
         match agent.events_lost.total() {
             0 => first.push(Span::raw("  no event lost")),
-            lost => bad(format!("{lost} events lost")),
+            lost => bad(counted(lost, "event", "events") + " lost"),
         }
     }
     let second = match &model.trouble {
@@ -108,10 +115,14 @@ fn summary_line(model: &Model, now: Timestamp, theme: Theme) -> Line<'static> {
         spans.push(Span::styled(format!("{critical} to look at, "), theme.trouble()));
     }
     spans.push(Span::raw(format!(
-        "{} ports, {awake} awake, {held} with sockets; by {}{order}; {now:.0}",
-        model.rows.len(),
+        "{}, {awake} awake, {held} with sockets; by {}{order}; {now:.0}",
+        counted(model.rows.len(), "port", "ports"),
         model.sort.name(),
     )));
+    if let Some(text) = listeners::summary(&model.listeners) {
+        // What a narrow screen has no room for comes last.
+        spans.insert(spans.len() - 1, Span::styled(text + ", ", theme.trouble()));
+    }
     Line::from(spans)
 }
 
@@ -217,6 +228,23 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, model: &Model, now: Timestamp,
 fn draw_detail(frame: &mut Frame<'_>, area: Rect, model: &mut Model, now: Timestamp, theme: Theme) {
     let Some(row) = model.detail_row() else { return };
     let lines = detail::lines(model, row, now, usize::from(area.width).max(20), theme);
+    draw_scrolled(frame, area, model, lines);
+}
+
+fn draw_listeners(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    model: &mut Model,
+    now: Timestamp,
+    theme: Theme,
+) {
+    let width = usize::from(area.width).max(40);
+    let lines = listeners::lines(&model.listeners, &model.filter, now, width, theme);
+    draw_scrolled(frame, area, model, lines);
+}
+
+/// Draws as many of the lines as there is room for.
+fn draw_scrolled(frame: &mut Frame<'_>, area: Rect, model: &mut Model, lines: Vec<Line<'static>>) {
     model.detail_scroll =
         model.detail_scroll.min(lines.len().saturating_sub(usize::from(area.height)));
     let scroll = u16::try_from(model.detail_scroll).unwrap_or(u16::MAX);
@@ -336,6 +364,20 @@ mod tests {
         model.handle(Command::Last);
         let text = text(&drawn(&mut model, 100, 12, true));
         assert!(text.contains("ghostport explain 2948"), "it is scrolled to its end: {text}");
+    }
+
+    #[test]
+    fn listeners_have_a_screen_of_their_own() {
+        let mut model = model();
+        model.listeners = listeners::tests::listeners();
+        let all = text(&drawn(&mut model, 160, 24, true));
+        assert!(all.contains("1 unexpected listener (l)"), "{all}");
+        model.handle(Command::Type('l'));
+        insta::assert_snapshot!("listeners", text(&drawn(&mut model, 80, 10, true)));
+        insta::assert_snapshot!("listeners_wide", text(&drawn(&mut model, 160, 10, true)));
+        model.handle(Command::Back);
+        let again = text(&drawn(&mut model, 160, 24, true));
+        assert!(!again.contains("UNIT, CONTAINER"), "{again}");
     }
 
     #[test]

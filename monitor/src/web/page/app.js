@@ -52,6 +52,7 @@ let shown;
 
 function draw() {
   const port = wanted();
+  facts.shown = port;
   drawHead();
   byId("ports").hidden = port !== undefined;
   byId("headline").hidden = port !== undefined;

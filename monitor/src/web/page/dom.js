@@ -19,15 +19,19 @@ export const svg = (tag, attributes, ...children) => make(document.createElement
 export const byId = id => document.getElementById(id);
 
 /// Replaces the children of a node if `facts` differ from those it was last filled with. The focus stays
-/// on the element with the same `data-focus`, and an open `details` stays open.
+/// on the element with the same `data-focus`, and a `details` that the user opened or closed stays so.
 export function fill(node, facts, children) {
   const signature = JSON.stringify(facts);
   if (node.signature === signature) return false;
   node.signature = signature;
   const focused = node.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
-  const open = new Set([...node.querySelectorAll("details[open][data-key]")].map(one => one.dataset.key));
+  const all = () => [...node.querySelectorAll("details[data-key]")];
+  const chosen = new Map(all().filter(one => one.open !== one.isOpenAtFirst).map(one => [one.dataset.key, one.open]));
   node.replaceChildren(...[children()].flat(Infinity).filter(child => child || child === 0));
-  for (const one of node.querySelectorAll("details[data-key]")) if (open.has(one.dataset.key)) one.open = true;
+  for (const one of all()) {
+    one.isOpenAtFirst = one.open;
+    one.open = chosen.get(one.dataset.key) ?? one.open;
+  }
   if (focused) node.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
   return true;
 }

@@ -107,5 +107,5 @@ export function draw(facts, port) {
   nodes.forEach(node => line(node, keyed.get(node.dataset.key)));
   const none = byId("no-events");
   none.hidden = shown.length > 0;
-  none.textContent = facts.events.length || !facts.noStore ? "No event matches." : facts.noStore;
+  none.textContent = facts.events.length ? "No event matches." : facts.noStore || "Nothing has happened yet.";
 }

@@ -6,8 +6,12 @@ const PERIOD = 5000, SOON = 300, HISTORY_PERIOD = 10_000, RETRY = 3000, MAX_EVEN
 export const facts = {
   agent: undefined, ports: [], histories: new Map(), talkers: new Map(), listeners: undefined, hooks: [],
   events: [],
+  /// The port whose view is shown.
+  shown: undefined,
   /// Whether events arrive (undefined before the first attempt), when the last answer came, and why there is none since.
   streaming: undefined, answeredAt: undefined, trouble: undefined,
+  /// Why there are no stored events.
+  noStore: undefined,
 };
 
 let changed = () => {};
@@ -43,7 +47,8 @@ async function look() {
 async function lookBack() {
   if (Date.now() - askedHistories < HISTORY_PERIOD) return;
   askedHistories = Date.now();
-  const wanted = [...facts.ports].sort((a, b) => (b.last_packet || "").localeCompare(a.last_packet || "")).slice(0, MAX_HISTORIES);
+  const first = port => port.port === facts.shown;
+  const wanted = [...facts.ports].sort((a, b) => first(b) - first(a) || (b.last_packet || "").localeCompare(a.last_packet || "")).slice(0, MAX_HISTORIES);
   const [talkers, listeners, ...histories] = await Promise.all([
     read("api/v1/talkers?limit=20"), optional("api/v1/listeners"), ...wanted.map(one => optional(`api/v1/ports/${one.port}/history`)),
   ]);
@@ -108,6 +113,7 @@ async function readStored() {
   try {
     (await read("api/v1/events?limit=300")).events.forEach(add);
     facts.events.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
+    facts.noStore = undefined;
   } catch (error) {
     facts.noStore = error.message;
   }
@@ -135,6 +141,9 @@ function follow() {
     if (stream.readyState === EventSource.CLOSED) setTimeout(follow, RETRY);
   };
 }
+
+/// Draws again: something that no answer of here has is known now.
+export const redraw = () => changed();
 
 /// Calls `callback` whenever the facts have changed.
 export function start(callback) {

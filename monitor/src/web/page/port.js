@@ -6,11 +6,11 @@ import { timeTag } from "./time.js";
 import { badge, level, stateWord } from "./states.js";
 import { answers, awokeAt, hour, sleeping } from "./overview.js";
 import { bytes, capture, holdersOf, judged, number, plural, socket } from "./words.js";
-import { read } from "./live.js";
+import { read, redraw } from "./live.js";
 import { timeline } from "./timeline.js";
 import { drawChart } from "./chart.js";
 
-const MOST_SOCKETS = 200;
+const MOST_SOCKETS = 200, RETRY = 5000;
 
 /// What the catalogue says, by port; it does not change.
 const catalogue = new Map();
@@ -46,7 +46,13 @@ function registry({ port: number, service }) {
   // A port without a name is in no registry.
   if (entry === undefined && service) {
     catalogue.set(number, null);
-    read(`api/v1/ports/${number}/catalogue`).then(found => catalogue.set(number, found), () => {});
+    read(`api/v1/ports/${number}/catalogue`).then(found => {
+      catalogue.set(number, found);
+      redraw();
+    }, error => {
+      // Another error than that there is no entry passes.
+      if (error.status !== 404) setTimeout(() => catalogue.delete(number), RETRY);
+    });
   }
   if (!entry) return null;
   const related = (entry.related || []).join(", ");
@@ -77,15 +83,26 @@ function skeleton(port) {
   ];
 }
 
+/// A port that is not watched, or of which nothing is known yet.
+function drawNone(box, wanted, agent) {
+  document.title = `${wanted} · ${agent?.host || "ghostport"}`;
+  const state = `${wanted} ${agent ? "is not watched" : "is not known yet"}`;
+  if (box.drawn === state) return;
+  box.drawn = state;
+  box.replaceChildren(
+    el("p", {}, el("a", { href: "#/", "data-focus": "back" }, "← all ports")),
+    ...agent ? [
+      el("p", {}, `Port ${wanted} is not watched: nothing is counted, and no history is kept. To watch it, add it to `, el("code", {}, "ports"), " in the configuration and reload the agent."),
+      ...commands(wanted),
+    ] : [el("p", {}, "Reading …")]);
+}
+
 let minutes = 60;
 
 /// Draws the view of one port.
 export function draw(facts, wanted) {
   const port = facts.ports.find(one => one.port === wanted), box = byId("port");
-  if (!port) {
-    box.drawn = undefined;
-    return box.replaceChildren(el("p", {}, el("a", { href: "#/" }, "← all ports")), el("p", {}, facts.agent ? `Port ${wanted} is not watched.` : "Reading …"));
-  }
+  if (!port) return drawNone(box, wanted, facts.agent);
   if (box.drawn !== wanted) {
     box.drawn = wanted;
     box.replaceChildren(...skeleton(wanted));

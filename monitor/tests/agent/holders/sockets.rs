@@ -217,6 +217,6 @@ fn finds_sockets_in_named_namespaces() {
         let ports = port(0).to_string();
         let output = finish(&mut Privileges::five(0).ghostport(world, &["check", &ports]));
         assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
-        assert!(stderr(&output).contains("1 network namespaces could not be entered"));
+        assert!(stderr(&output).contains("1 network namespace could not be entered"));
     });
 }

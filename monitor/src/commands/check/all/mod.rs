@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use self::report::Report;
-use super::{command_lines::command_lines, progress::Progress};
+use super::command_lines::command_lines;
 use crate::{
     api::{client, listener},
     cli::CheckArgs,
@@ -19,6 +19,7 @@ use crate::{
         escape::escaped,
         output::{self, CANNOT_LOOK, fail, print},
         page::Paper,
+        progress::Progress,
     },
 };
 
@@ -43,7 +44,8 @@ pub(super) async fn run(args: &CheckArgs) -> ExitCode {
 async fn look(args: &CheckArgs) -> Result<Report> {
     let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
     let agent = listeners_of_agent().await;
-    let _progress = Progress::start("looking at every process and network namespace");
+    let _progress =
+        Progress::start("looking at every process and network namespace", args.progress.quiet);
     let mut processes = ProcessEnricher::new(command_lines(&config));
     let found = sockets::find_listeners(&mut processes, None).context("cannot look")?;
     let mut owners = ExpectedOwners::default();

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::report::{Outcome, not_visible};
+use super::super::report::{Outcome, not_visible, remedy};
 use crate::{
     api::{
         listener::{Listener, Listeners},
@@ -71,7 +71,8 @@ impl Report {
 
     /// What could not be seen, a sentence each, for stderr.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        self.not_visible.iter().map(|what| format!("{what} (run it as root)"))
+        let remedy = remedy();
+        self.not_visible.iter().map(move |what| format!("{what}{remedy}"))
     }
 }
 
