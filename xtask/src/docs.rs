@@ -1,11 +1,15 @@
-//! `cargo xtask docs`: writes docs/reference from the code, by `monitor/examples/reference`.
+//! `cargo xtask docs`: writes docs/reference from the code, by `monitor/examples/reference`, and the
+//! schema of the chart's values.
 
-use std::process::{Command, ExitCode};
+use std::{
+    fs,
+    process::{Command, ExitCode},
+};
 
 use anyhow::Result;
 
 use crate::{
-    vm,
+    chart, vm,
     workspace::{cargo, root, succeed},
 };
 
@@ -14,7 +18,8 @@ pub(crate) const FOLDER: &str = "docs/reference";
 
 pub(crate) fn docs() -> Result<ExitCode> {
     succeed(command(Builds::ForHere)?.arg(root().join(FOLDER)))?;
-    eprintln!("docs: {FOLDER} is written");
+    fs::write(chart::schema_path(), chart::schema(Builds::ForHere)?)?;
+    eprintln!("docs: {FOLDER} and the schema of the chart's values are written");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use packages::Need;
 mod arch;
 mod attack;
 mod bench;
+mod chart;
 mod check;
 mod coverage;
 mod debian;
@@ -26,6 +27,7 @@ mod target;
 mod test;
 mod timing;
 mod vm;
+mod wheels;
 mod workspace;
 
 /// Sets up, runs, tests and checks ghostport.

@@ -10,7 +10,7 @@ use crate::{
     debian,
     packages::{LLVM_PREFIX, Need, PACKAGES, Package},
     progress::{say, step},
-    servers,
+    servers, wheels,
     workspace::{cargo, shown, succeed},
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn setup(also: &[Need]) -> Result<()> {
     let lints_apply = toolchain.compiler == Compiler::Debian;
     let wanted = |need| also.contains(&need) && (need != Need::Lints || lints_apply);
     let installed = install_packages(wanted)?;
-    let unpacked = also.contains(&Need::Tests) && servers::provide()?;
+    let unpacked = also.contains(&Need::Tests) && (servers::provide()? | wheels::provide()?);
     let outcome = if built || installed || unpacked { "done" } else { "nothing to do" };
     say(&format!("{outcome}; {toolchain} build the kernel side"));
     Ok(())

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 /// The dialect of every schema.
 pub(super) const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Units of durations and sizes, the largest first.
-const DURATION: &str = "^(?=.)([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
+/// Units of durations and sizes, the largest first. Validators in Go have no look-ahead: that a duration
+/// is not empty is said beside the pattern.
+const DURATION: &str = "^([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
 const SIZE: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
 
 /// The schema of a value that `words` describe; `None` for words that are not known here.
@@ -25,7 +26,9 @@ pub(super) fn of(words: &str) -> Option<Value> {
         "object" | "mapping" => json!({"type": "object"}),
         "date" => json!({"type": "string", "format": "date"}),
         "RFC 3339, ns, UTC" => json!({"type": "string", "format": "date-time"}),
-        "duration" | "duration up to `1m`" => json!({"type": "string", "pattern": DURATION}),
+        "duration" | "duration up to `1m`" => {
+            json!({"type": "string", "minLength": 1, "pattern": DURATION})
+        }
         "size" => json!({"type": "string", "pattern": SIZE}),
         "list of addresses" | "list of globs, names and `kind:NAME`" | "list of strings" => {
             list(&json!({"type": "string"}))

@@ -25,6 +25,7 @@ mod dashboards;
 mod documents;
 mod imports;
 mod invariants;
+mod kubernetes;
 mod markdown;
 mod outcome;
 mod paths;
@@ -78,6 +79,7 @@ const CHECKS: &[Check] = &[
     shared("generated reference", reference::hold),
     shared("dashboards, rules and runbook", dashboards::hold),
     shared("expressions of dashboards and rules", dashboards::parse),
+    shared("Kubernetes: chart and manifests", kubernetes::hold),
     apart("fuzzing, briefly", fuzz::briefly),
     apart("undefined behaviour", miri::check),
 ];

@@ -1,6 +1,7 @@
 //! Archives, and the one that is unpacked over a root filesystem.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -21,6 +22,20 @@ pub(super) fn build(release: &Release, root: &Path) -> Result<PathBuf> {
     output(tar.arg(format!("--transform=s,^\\.,{name},")).arg("."))?;
     stage::compress(&path)?;
     Ok(path.with_extension("tar.gz"))
+}
+
+/// Packs the chart for Kubernetes, with what its links lead to, as helm names it.
+pub(super) fn chart(release: &Release) -> Result<PathBuf> {
+    say("chart for Kubernetes");
+    let folder = release.source.join("packaging/kubernetes/chart");
+    let archive = release.out().join(format!("ghostport-{}.tar", release.version));
+    let mut tar = tar(release, &folder, &archive);
+    tar.args(["--dereference", "--transform=s,^\\.,ghostport,", "--exclude=./ci", "."]);
+    output(&mut tar)?;
+    stage::compress(&archive)?;
+    let path = archive.with_extension("tgz");
+    fs::rename(archive.with_extension("tar.gz"), &path)?;
+    Ok(path)
 }
 
 /// A command that packs what is named to it below `root` into `archive`: root's own, at the time of

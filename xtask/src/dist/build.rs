@@ -21,6 +21,7 @@ pub(super) fn build(release: &Release) -> Result<Vec<PathBuf>> {
         deb::build(release, &stage)?,
         rpm::build(release, &stage)?,
         image::build(release, &program)?,
+        archive::chart(release)?,
     ];
     say("checksums");
     let mut list = Command::new("sha256sum");
