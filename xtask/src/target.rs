@@ -62,6 +62,14 @@ impl Target {
         command
     }
 
+    /// The compiler of that cargo.
+    pub(crate) fn rustc(&self) -> Command {
+        let mut command =
+            Command::new(if self.is_of_this_machine() { "rustc" } else { DEBIAN_RUSTC });
+        command.current_dir(root());
+        command
+    }
+
     /// Makes cargo build static programs for it, with these flags of the compiler's beside.
     pub(crate) fn build_static(&self, command: &mut Command, flags: impl Iterator<Item = String>) {
         let is_static = ["-C".to_owned(), "target-feature=+crt-static".to_owned()].into_iter();

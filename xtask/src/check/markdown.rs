@@ -1,7 +1,7 @@
 //! Just enough of Markdown to find prose, headings and links.
 
 /// The lines without code: fenced blocks are empty lines, code spans are left out.
-pub(super) fn prose(text: &str) -> Vec<String> {
+pub(crate) fn prose(text: &str) -> Vec<String> {
     let mut fenced = false;
     let line = |line: &str| {
         let is_fence = line.trim_start().starts_with("```");
@@ -60,7 +60,7 @@ fn slug(heading: &str) -> String {
 }
 
 /// The targets of links and pictures on a line of [`prose`].
-pub(super) fn links(line: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
 }
 

@@ -26,7 +26,7 @@ mod documents;
 mod imports;
 mod invariants;
 mod kubernetes;
-mod markdown;
+pub(crate) mod markdown;
 mod outcome;
 mod paths;
 mod prose;

@@ -13,13 +13,34 @@ use super::{
     stage,
 };
 
+/// What is below /etc in packages is a model here: unpacking overwrites no configuration.
+const MODELS: [(&str, &str); 2] = [
+    ("etc/ghostport/ghostport.yaml", "usr/share/ghostport/ghostport.yaml"),
+    ("etc/logrotate.d/ghostport", "usr/share/ghostport/logrotate"),
+];
+
+/// What no package has: its own installer, and what starts the agent without systemd.
+const ADDED: [(&str, &str, u32); 2] = [
+    ("packaging/archive/install.sh", "install.sh", 0o755),
+    ("packaging/sysv/ghostport", "usr/share/ghostport/init.d", 0o755),
+];
+
 /// Packs the files of an installation, for systems that know neither kind of package.
-pub(super) fn build(release: &Release, root: &Path) -> Result<PathBuf> {
+pub(super) fn build(release: &Release, stage: &Path) -> Result<PathBuf> {
     say("archive");
     let name = format!("ghostport-{}-linux-{}", release.version, release.arch().red_hat());
+    let root = release.workshop("archive")?;
+    output(Command::new("cp").arg("-a").arg(stage.join("usr")).arg(&root))?;
+    for (from, to) in MODELS {
+        stage::copy(&stage.join(from), &root.join(to), 0o644)?;
+    }
+    for (from, to, mode) in ADDED {
+        stage::copy(&release.source.join(from), &root.join(to), mode)?;
+    }
     let path = release.out().join(format!("{name}.tar"));
-    let mut tar = tar(release, root, &path);
-    output(tar.arg(format!("--transform=s,^\\.,{name},")).arg("."))?;
+    let mut tar = tar(release, &root, &path);
+    // Links within lead to where they led.
+    output(tar.arg(format!("--transform=s,^\\.,{name},S")).arg("."))?;
     stage::compress(&path)?;
     Ok(path.with_extension("tar.gz"))
 }
@@ -30,7 +51,7 @@ pub(super) fn chart(release: &Release) -> Result<PathBuf> {
     let folder = release.source.join("packaging/kubernetes/chart");
     let archive = release.out().join(format!("ghostport-{}.tar", release.version));
     let mut tar = tar(release, &folder, &archive);
-    tar.args(["--dereference", "--transform=s,^\\.,ghostport,", "--exclude=./ci", "."]);
+    tar.args(["--dereference", "--transform=s,^\\.,ghostport,S", "--exclude=./ci", "."]);
     output(&mut tar)?;
     stage::compress(&archive)?;
     let path = archive.with_extension("tgz");

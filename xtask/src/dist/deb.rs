@@ -18,14 +18,12 @@ use super::{
 /// What dpkg does at its turns.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
-const DOCUMENTS: &str = "usr/share/doc/ghostport";
-
 pub(super) fn build(release: &Release, files: &Path) -> Result<PathBuf> {
     say("package for Debian");
     let root = release.workshop("deb")?;
     take_over(release, files, &root)?;
     let sources = release.source.join("packaging/debian");
-    let documents = root.join(DOCUMENTS);
+    let documents = root.join(stage::DOCUMENTATION);
     stage::copy(&sources.join("copyright"), &documents.join("copyright"), 0o644)?;
     let overrides = root.join("usr/share/lintian/overrides/ghostport");
     stage::copy(&sources.join("lintian-overrides"), &overrides, 0o644)?;

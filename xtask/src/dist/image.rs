@@ -14,18 +14,18 @@ use serde_json::{Value, json};
 use super::{
     archive::tar,
     release::{HOME, Release, output, say},
-    stage,
+    sbom, stage,
 };
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-pub(super) fn build(release: &Release, program: &Path) -> Result<PathBuf> {
+pub(super) fn build(release: &Release, program: &Path, bill: &Path) -> Result<PathBuf> {
     say("container image");
     let folder = release.workshop("image")?;
     let image = Image { folder: folder.join("image") };
-    let (layer, diff_id) = image.layer(release, program, &folder.join("root"))?;
+    let (layer, diff_id) = image.layer(release, program, bill, &folder.join("root"))?;
     let config = image.document(CONFIG, &config(release, &diff_id)?)?;
     let manifest = image.document(
         MANIFEST,
@@ -45,8 +45,15 @@ struct Image {
 
 impl Image {
     /// The one layer: its descriptor, and its digest before compression.
-    fn layer(&self, release: &Release, program: &Path, root: &Path) -> Result<(Value, String)> {
+    fn layer(
+        &self,
+        release: &Release,
+        program: &Path,
+        bill: &Path,
+        root: &Path,
+    ) -> Result<(Value, String)> {
         stage::copy(program, &root.join("usr/bin/ghostport"), 0o755)?;
+        stage::copy(bill, &root.join(stage::DOCUMENTATION).join(sbom::NAME), 0o644)?;
         let layer = root.with_extension("tar");
         output(tar(release, root, &layer).arg("usr"))?;
         let diff_id = digest(&layer)?;

@@ -17,14 +17,18 @@ use crate::{
     workspace::{root, succeed},
 };
 
-/// What goes before the life of either package.
+/// What goes before the life of every package, and before that of systems by their init.
 const FRESH_SYSTEM: &str = include_str!("fresh-system.sh");
+const SYSTEMD: &str = include_str!("systemd.sh");
+const SYSVINIT: &str = include_str!("sysv.sh");
+const ARCHIVE: &str = include_str!("archive.sh");
 const DEB: &str = include_str!("deb.sh");
 const RPM: &str = include_str!("rpm.sh");
 const CONTAINER: &str = include_str!("container.sh");
 
-/// What the fresh system has beside the essentials.
-const SYSTEM_PACKAGES: &str = "systemd";
+/// What a fresh system has beside the essentials.
+const WITH_SYSTEMD: &str = "systemd";
+const WITH_SYSVINIT: &str = "sysvinit-core,sysv-rc,bsdutils,mount,procps,inetutils-syslogd";
 
 pub(super) fn check(release: &Release, files: &[PathBuf]) -> Result<()> {
     let file = |ending: &str| {
@@ -33,7 +37,7 @@ pub(super) fn check(release: &Release, files: &[PathBuf]) -> Result<()> {
     };
     lint(release, file(".deb")?, file(".rpm")?)?;
     if release.target.is_of_this_machine() {
-        install(release, file(".deb")?, file(".rpm")?)?;
+        install(release, file(".deb")?, file(".rpm")?, file(".tar.gz")?)?;
         run_image(release, file(&format!("-oci-{}.tar", release.arch().debian()))?)?;
     } else {
         say("neither installed nor run: it is for another machine");
@@ -48,17 +52,28 @@ fn lint(release: &Release, deb: &Path, rpm: &Path) -> Result<()> {
     output(Command::new("rpmlint").arg("--config").arg(filters).arg(rpm)).map(drop)
 }
 
-fn install(release: &Release, deb: &Path, rpm: &Path) -> Result<()> {
-    say("a fresh system, to install in");
-    let system = release.workshop("system")?;
-    let mut bootstrap = Command::new("mmdebstrap");
-    bootstrap.args(["--variant=minbase", "--include", SYSTEM_PACKAGES, &debian::suite()?]);
-    output(bootstrap.arg(&system))?;
-    for (life, package) in [(DEB, deb), (RPM, rpm)] {
-        in_namespaces(&[FRESH_SYSTEM, life].concat(), &[&system, package])
-            .context("the life of the package")?;
+fn install(release: &Release, deb: &Path, rpm: &Path, archive: &Path) -> Result<()> {
+    say("fresh systems, to install in");
+    let system = fresh_system(release, "system", WITH_SYSTEMD)?;
+    let other = fresh_system(release, "system-sysvinit", WITH_SYSVINIT)?;
+    for (system, init, life, package) in [
+        (&system, SYSTEMD, DEB, deb),
+        (&system, SYSTEMD, RPM, rpm),
+        (&system, SYSTEMD, ARCHIVE, archive),
+        (&other, SYSVINIT, ARCHIVE, archive),
+    ] {
+        in_namespaces(&[FRESH_SYSTEM, init, life].concat(), &[system, package])
+            .with_context(|| format!("the life of {}", package.display()))?;
     }
     Ok(())
+}
+
+fn fresh_system(release: &Release, name: &str, packages: &str) -> Result<PathBuf> {
+    let system = release.workshop(name)?;
+    let mut bootstrap = Command::new("mmdebstrap");
+    bootstrap.args(["--variant=minbase", "--include", packages, &debian::suite()?]);
+    output(bootstrap.arg(&system))?;
+    Ok(system)
 }
 
 /// Runs the image as the host's agent.
