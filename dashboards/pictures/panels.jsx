@@ -1,103 +1,163 @@
-// Draws the panels of a dashboard with Grafana's own components, from what Prometheus answered.
+// Draws a dashboard with Grafana's own components, from what Prometheus answered: its panels at their
+// places, one under another on a phone.
 // Grafana's packages are required, not imported: bundled as modules, their tables do not find the
 // default exports that they use.
+import { useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
-const { createTheme, dateTime, EventBusSrv, FieldType, getDisplayProcessor, ThemeContext, toDataFrame } = require('@grafana/data');
+const { createTheme, dateTime, EventBusSrv, FieldType, ThemeContext } = require('@grafana/data');
 const { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries } = require('@grafana/ui');
+const { TableNG } = require('@grafana/ui/unstable');
 
-import { Columns } from './table.jsx';
+import { framesOf } from './frames.jsx';
 import { Timeline } from './timeline.jsx';
 
-const WIDTH = 1580;
-const theme = createTheme({ colors: { mode: 'dark' } });
-const palette = theme.visualization.palette.map((name) => theme.visualization.getColorByName(name));
+const CELL = 30;
+const GAP = 8;
+const PADDING = 16;
+/** Narrower than this, Grafana puts panels under one another. */
+const PHONE = 768;
 
-const legend = (format, labels) => format.replace(/\{\{\s*(\w+)\s*\}\}/g, (_, label) => labels[label] ?? '');
+const { dashboard, mode, width: WIDTH } = window.picture;
+const theme = createTheme({ colors: { mode } });
+const { from, to } = dashboard.span;
+const range = { from: dateTime(from * 1000), to: dateTime(to * 1000), raw: { from: dateTime(from * 1000), to: dateTime(to * 1000) } };
+const context = { eventsScope: 'pictures', eventBus: new EventBusSrv(), sync: () => 0 };
 
-const seriesOf = (panel) => panel.targets.flatMap((target) =>
-  target.result.map(({ metric, values, value }) => ({
-    name: legend(target.legendFormat, metric),
-    values: values ?? [value],
-  }))
-);
+/** The names of variables in titles, as a viewer has them at first. */
+const named = (text) => text.replace(/\$\{(\w+)[^}]*\}/g, (_, name) => {
+  const { current } = dashboard.templating.list.find((variable) => variable.name === name) ?? {};
+  return current?.text ?? name;
+});
 
-/** One frame a series, as Grafana's data source would make them. */
-function framesOf(panel) {
-  const defaults = panel.fieldConfig.defaults;
-  const series = seriesOf(panel);
-  const colorOf = (name) => {
-    const override = panel.fieldConfig.overrides.find(({ matcher }) => matcher.options === name);
-    const color = override?.properties.find(({ id }) => id === 'color')?.value.fixedColor;
-    return color && theme.visualization.getColorByName(color);
-  };
-  return series.map(({ name, values }, index) => {
-    const config = {
-      ...defaults,
-      custom: { axisPlacement: 'auto', pointSize: 5, ...defaults.custom },
-      color: { mode: 'fixed', fixedColor: colorOf(name) ?? palette[index % palette.length] },
-      displayName: name,
-    };
-    const frame = toDataFrame({
-      fields: [
-        { name: 'Time', type: FieldType.time, values: values.map(([time]) => time * 1000), config: {} },
-        { name, type: FieldType.number, values: values.map(([, number]) => Number(number)), config },
-      ],
-    });
-    for (const field of frame.fields) {
-      field.display = getDisplayProcessor({ field, theme, timeZone: 'utc' });
-      field.state = { displayName: field.name, seriesIndex: index };
+/** A line and a mark at each bind. */
+function drawAnnotations(plot) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  for (const { iconColor, result = [] } of dashboard.annotations.list) {
+    ctx.strokeStyle = ctx.fillStyle = theme.visualization.getColorByName(iconColor);
+    const times = result.flatMap(({ values }) => values.map(([time]) => time * 1000));
+    // One mark for points that follow one another.
+    for (const time of times.filter((time) => !times.includes(time - dashboard.span.step * 1000))) {
+      const x = Math.round(plot.valToPos(time, 'x', true));
+      ctx.setLineDash([4, 4]);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.beginPath();
+      ctx.moveTo(x - 5, bbox.top + bbox.height + 6);
+      ctx.lineTo(x + 5, bbox.top + bbox.height + 6);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.fill();
     }
-    return frame;
-  });
+  }
+  ctx.restore();
 }
 
-function Graph({ panel, width, height, range }) {
-  const showLegend = { displayMode: 'list', placement: 'bottom', showLegend: true, calcs: [] };
+function Graph({ panel, frames, width, height }) {
   return (
-    <TimeSeries frames={framesOf(panel)} width={width} height={height} timeRange={range} timeZone="utc"
-      legend={showLegend} options={{}} />
+    <TimeSeries frames={frames} width={width} height={height} timeRange={range} timeZone="utc" legend={panel.options.legend} options={panel.options}>
+      {(builder) => builder.addHook('draw', drawAnnotations)}
+    </TimeSeries>
   );
 }
 
-function Stat({ panel, width, height }) {
-  const field = framesOf(panel)[0]?.fields[1];
-  const last = field?.values[field.values.length - 1];
-  const mapping = panel.fieldConfig.defaults.mappings?.[0].options[last];
-  const value = field ? field.display(last) : { text: 'No data' };
-  const shown = mapping ? { ...value, text: mapping.text } : value;
-  return <BigValue theme={theme} width={width} height={height} colorMode="value" graphMode="none" value={{ ...shown, color: theme.colors.success.text }} />;
+function Stat({ panel, frames, width, height }) {
+  const field = frames[0]?.fields.find(({ type }) => type === FieldType.number);
+  const value = field ? field.display(field.values[0]) : { text: panel.fieldConfig.defaults.noValue, color: 'transparent' };
+  const { colorMode, graphMode, justifyMode } = panel.options;
+  return <BigValue theme={theme} width={width} height={height} colorMode={colorMode} graphMode={graphMode} justifyMode={justifyMode} textMode="value" value={value} />;
 }
 
-function States({ panel, ...place }) {
-  return <Timeline panel={panel} series={seriesOf(panel)} theme={theme} {...place} />;
-}
-
-const KINDS = {
-  stat: { Body: Stat, width: 250, height: 110 },
-  'state-timeline': { Body: States, width: 510, height: 250 },
-  timeseries: { Body: Graph, width: 510, height: 250 },
-  table: { Body: (place) => <Columns theme={theme} {...place} />, width: 510, height: 250 },
-};
-const context = { eventsScope: 'pictures', eventBus: new EventBusSrv(), sync: () => 0 };
-
-function Dashboard({ dashboard }) {
-  const times = dashboard.panels.flatMap((panel) => (panel.targets ?? []).flatMap((target) =>
-    target.result.flatMap(({ values }) => (values ?? []).map(([time]) => time * 1000))));
-  const from = dateTime(Math.min(...times)), to = dateTime(Math.max(...times));
-  const range = { from, to, raw: { from, to } };
-  const drawn = dashboard.panels.filter((panel) => KINDS[panel.type] && panel.targets.some((target) => target.result.length));
+function Columns({ panel, frames, width, height }) {
+  const fields = frames[0].fields.filter(({ config }) => !config.custom?.hidden);
+  const data = { ...frames[0], fields };
   return (
-    <div style={{ width: WIDTH, padding: 10, background: theme.colors.background.canvas }}>
-      <h2 style={{ margin: '4px 6px 10px' }}>{dashboard.title}</h2>
-      {Object.entries(KINDS).map(([kind, { Body, width, height }]) => (
-        <div key={kind} style={{ display: 'flex', flexWrap: 'wrap', gap: 8, marginBottom: 8 }}>
-          {drawn.filter(({ type }) => type === kind).map((panel) => (
-            <PanelChrome key={panel.id} title={panel.title} width={width} height={height}>
-              {(innerWidth, innerHeight) => <Body panel={panel} width={innerWidth} height={innerHeight} range={range} />}
-            </PanelChrome>
-          ))}
-        </div>
-      ))}
+    <TableNG data={data} width={width} height={height} cellHeight={panel.options.cellHeight} sortBy={panel.options.sortBy}
+      getActions={() => []} replaceVariables={(text) => text} structureRev={1} fieldConfig={panel.fieldConfig} enableVirtualization={false} />
+  );
+}
+
+const BODIES = { stat: Stat, timeseries: Graph, table: Columns, 'state-timeline': Timeline, 'status-history': Timeline };
+
+function Empty({ panel }) {
+  return <div style={{ height: '100%', display: 'grid', placeItems: 'center', color: theme.colors.text.secondary }}>{panel.fieldConfig.defaults.noValue}</div>;
+}
+
+function Panel({ panel, place: { width, height, ...place } }) {
+  const [frames, setFrames] = useState();
+  useEffect(() => {
+    const seen = framesOf(panel, dashboard.span, theme, setFrames);
+    return () => seen.unsubscribe();
+  }, [panel]);
+  const Body = BODIES[panel.type];
+  const isEmpty = frames && panel.type !== 'stat' && !frames.some(({ fields, length }) => fields.length && length);
+  return (
+    <div style={{ position: 'absolute', ...place }}>
+      <PanelChrome title={named(panel.title)} width={width} height={height} padding={panel.type === 'stat' ? 'none' : 'md'}>
+        {(innerWidth, innerHeight) => frames && (isEmpty ? <Empty panel={panel} /> :
+          <Body panel={panel} frames={frames} width={innerWidth} height={innerHeight} range={range} theme={theme} />)}
+      </PanelChrome>
+    </div>
+  );
+}
+
+function Row({ panel, place: { width, height, ...place } }) {
+  const folded = panel.collapsed ? <span style={{ color: theme.colors.text.secondary, fontWeight: 400 }}> ({panel.panels.length} {panel.panels.length === 1 ? 'panel' : 'panels'})</span> : null;
+  return (
+    <div style={{ position: 'absolute', ...place, width, height, display: 'flex', alignItems: 'center', gap: 8, fontSize: 16, fontWeight: 500 }}>
+      <span>{panel.collapsed ? '›' : '⌄'}</span><span>{panel.title}{folded}</span>
+    </div>
+  );
+}
+
+/** Where everything is, and how high it is together. */
+function places(panels, top) {
+  const inner = WIDTH - 2 * PADDING;
+  const column = (inner + GAP) / 24;
+  const high = (h) => h * (CELL + GAP) - GAP;
+  if (WIDTH >= PHONE) {
+    const of = ({ x, y, w, h }) => ({ left: PADDING + x * column, top: top + y * (CELL + GAP), width: w * column - GAP, height: high(h) });
+    return panels.map((panel) => ({ panel, place: of(panel.gridPos) }));
+  }
+  let next = top;
+  const inOrder = [...panels].sort((a, b) => a.gridPos.y - b.gridPos.y || a.gridPos.x - b.gridPos.x);
+  return inOrder.map((panel) => {
+    const place = { left: PADDING, top: next, width: inner, height: high(panel.gridPos.h) };
+    next += place.height + GAP;
+    return { panel, place };
+  });
+}
+
+function Variables() {
+  const shown = dashboard.templating.list.filter(({ hide }) => !hide);
+  const value = ({ name, type, query, current }) => {
+    if (type === 'datasource') return { prometheus: 'Prometheus', loki: 'Loki' }[query];
+    return [current?.text].flat().join(', ') || (name === 'instance' ? window.picture.host : '');
+  };
+  const box = { border: `1px solid ${theme.colors.border.medium}`, borderRadius: 2, display: 'flex', height: 32, alignItems: 'center', background: theme.colors.background.primary };
+  return shown.map((variable) => (
+    <div key={variable.name} style={box}>
+      <span style={{ padding: '0 8px', fontWeight: 500, fontSize: 12 }}>{variable.label}</span>
+      <span style={{ padding: '0 10px', borderLeft: box.border, lineHeight: '30px' }}>{value(variable)} ▾</span>
+    </div>
+  ));
+}
+
+function Dashboard() {
+  const top = WIDTH >= PHONE ? 92 : 172;
+  const placed = places(dashboard.panels, top);
+  const height = Math.max(...placed.map(({ place }) => place.top + place.height)) + PADDING;
+  useEffect(() => document.body.setAttribute('data-height', Math.ceil(height)), [height]);
+  return (
+    <div style={{ position: 'relative', width: WIDTH, height, background: theme.colors.background.canvas, color: theme.colors.text.primary }}>
+      <div style={{ padding: PADDING, display: 'flex', flexWrap: 'wrap', gap: 8, alignItems: 'center' }}>
+        <div style={{ flexBasis: '100%', fontSize: 18, fontWeight: 500 }}>{dashboard.title}</div>
+        <Variables />
+      </div>
+      {placed.map(({ panel, place }) => panel.type === 'row'
+        ? <Row key={panel.id} panel={panel} place={place} />
+        : <Panel key={panel.id} panel={panel} place={place} />)}
     </div>
   );
 }
@@ -106,7 +166,7 @@ createRoot(document.getElementById('root')).render(
   <ThemeContext.Provider value={theme}>
     <PanelContextProvider value={context}>
       <GlobalStyles />
-      <Dashboard dashboard={window.dashboard} />
+      <Dashboard />
     </PanelContextProvider>
   </ThemeContext.Provider>
 );

@@ -1,4 +1,5 @@
-//! Things that happen to watched ports, once each. `port(0)` has a server, `port(1)` has no listener.
+//! Things that happen to watched ports, once each. `port(0)` has a server, `port(1)` has no
+//! listener, and what comes to `port(2)` is led elsewhere.
 
 use std::{
     io::{Read as _, Write as _},
@@ -6,7 +7,7 @@ use std::{
 };
 
 use super::{
-    patience,
+    patience, sh,
     world::{HERE, Peer, THERE, port},
 };
 
@@ -64,4 +65,19 @@ pub fn send_fragments(peer: &Peer) {
         let sender = UdpSocket::bind((THERE, 0)).expect("bound");
         sender.send_to(&[0; 2000], (HERE, port(1))).expect("sent");
     });
+}
+
+/// A client of `port(2)` is answered by a server of another port, to which a rule redirects it: no
+/// socket holds the port.
+pub fn answer_by_redirection(peer: &Peer) {
+    let server = TcpListener::bind((HERE, port(8))).expect("bound");
+    sh("nft add table ip gp");
+    sh("nft add chain ip gp pre { type nat hook prerouting priority dstnat; }");
+    sh(&format!("nft add rule ip gp pre tcp dport {} redirect to :{}", port(2), port(8)));
+    let client = peer.start(|| {
+        let mut client = TcpStream::connect((HERE, port(2))).expect("connected");
+        client.read_exact(&mut [0; 2]).expect("an answer");
+    });
+    server.accept().expect("accepted").0.write_all(b"hi").expect("answered");
+    client.recv().expect("the client");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     prometheus::{Prometheus, Span},
@@ -13,10 +13,12 @@ use super::{
 pub struct Question {
     /// Title of the panel, or name of the annotation or variable.
     pub title: String,
-    /// The expression, with the variables replaced.
+    /// The expression, with the variables replaced but for the range of time that is shown.
     pub expression: String,
     /// Whether it is asked for now, not for a range of time.
     pub at_once: bool,
+    /// Whether it is asked only once its row is opened.
+    pub is_folded: bool,
 }
 
 impl Question {
@@ -26,15 +28,16 @@ impl Question {
             .replace("$instance", ".*")
             .replace("$job", "ghostport")
             .replace("$port", ".*");
-        Self { title: title.to_owned(), expression, at_once }
+        Self { title: title.to_owned(), expression, at_once, is_folded: false }
     }
 
     /// Asks it over a span of time, or at its end if it is asked for now.
     pub fn ask(&self, prometheus: &Prometheus, span: &Span) -> Vec<Value> {
+        let expression = self.expression.replace("$__range", &format!("{}s", span.seconds));
         if self.at_once {
-            prometheus.query_at(&self.expression, span.end)
+            prometheus.query_at(&expression, span.end)
         } else {
-            prometheus.query_range(&self.expression, span)
+            prometheus.query_range(&expression, span)
         }
     }
 
@@ -50,33 +53,37 @@ impl Question {
     }
 }
 
-/// Everything that a dashboard asks, of all hosts and ports. `$__rate_interval` is four scrapes.
+/// The units of which a viewer chooses one.
+const UNITS: [&str; 2] = ["packets", "bytes"];
+const UNIT: &str = "${unit}";
+
+/// Everything that a dashboard asks of Prometheus, of all hosts and ports and in every unit.
+/// `$__rate_interval` is four scrapes.
 pub fn questions(name: &str, four_scrapes: &str) -> Vec<Question> {
-    let dashboard = read(name);
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut dashboard = read(name);
     let mut questions = Vec::new();
-    for panel in list(&dashboard["panels"]) {
-        for target in list(&panel["targets"]) {
-            let at_once = target["instant"] == true;
-            questions.push(Question::new(
-                &text(&panel["title"]),
-                &text(&target["expr"]),
-                at_once,
-                four_scrapes,
-            ));
+    for_each_panel(&mut dashboard, |panel, is_folded| {
+        for target in list(&panel["targets"]).iter().filter(|target| asks_prometheus(target)) {
+            let expression = text(&target["expr"]);
+            let units = if expression.contains(UNIT) { &UNITS[..] } else { &UNITS[..1] };
+            questions.extend(units.iter().map(|unit| Question {
+                is_folded,
+                ..Question::new(
+                    &text(&panel["title"]),
+                    &expression.replace(UNIT, unit),
+                    target["instant"] == true,
+                    four_scrapes,
+                )
+            }));
         }
-    }
+    });
     for annotation in list(&dashboard["annotations"]["list"]) {
         let title = text(&annotation["name"]);
         questions.push(Question::new(&title, &text(&annotation["expr"]), false, four_scrapes));
     }
     for variable in list(&dashboard["templating"]["list"]) {
         if let Some(definition) = variable["definition"].as_str() {
-            let inside =
-                definition.strip_prefix("label_values(").and_then(|it| it.strip_suffix(')'));
-            let (selector, label) = inside.and_then(|it| it.rsplit_once(", ")).expect(definition);
-            let expression = format!("count by ({label}) ({selector})");
+            let expression = asked_of(definition);
             questions.push(Question::new(
                 &text(&variable["name"]),
                 &expression,
@@ -89,19 +96,63 @@ pub fn questions(name: &str, four_scrapes: &str) -> Vec<Question> {
     questions
 }
 
-/// A dashboard that has, in `result` of each target, what Prometheus says of a span of time.
-/// `$__rate_interval` is four scrapes.
-pub fn answered(name: &str, prometheus: &Prometheus, span: &Span, four_scrapes: &str) -> Value {
+/// What a variable asks: which values a label has, or an expression.
+fn asked_of(definition: &str) -> String {
+    let inside = |function: &str| definition.strip_prefix(function)?.strip_suffix(')');
+    let labels = inside("label_values(").and_then(|inside| inside.rsplit_once(", "));
+    match labels {
+        Some((selector, label)) => format!("count by ({label}) ({selector})"),
+        None => inside("query_result(").expect(definition).to_owned(),
+    }
+}
+
+/// A dashboard that has, in `result` of each target and annotation, what Prometheus says of hosts (a
+/// regular expression) in a span of time. `$__rate_interval` is four scrapes.
+pub fn answered(
+    name: &str,
+    hosts: &str,
+    prometheus: &Prometheus,
+    span: &Span,
+    four_scrapes: &str,
+) -> Value {
     let mut dashboard = read(name);
-    for panel in dashboard["panels"].as_array_mut().expect("panels") {
+    for_each_panel(&mut dashboard, |panel, _| {
         let targets = panel.get_mut("targets").and_then(Value::as_array_mut);
-        for target in targets.into_iter().flatten() {
-            let expression = target["expr"].as_str().unwrap_or_default();
-            let question = Question::new("", expression, target["instant"] == true, four_scrapes);
+        for target in targets.into_iter().flatten().filter(|target| asks_prometheus(target)) {
+            let expression =
+                text(&target["expr"]).replace(UNIT, UNITS[0]).replace("$instance", hosts);
+            let question = Question::new("", &expression, target["instant"] == true, four_scrapes);
             target["result"] = question.ask(prometheus, span).into();
         }
+    });
+    for annotation in dashboard["annotations"]["list"].as_array_mut().into_iter().flatten() {
+        let expression = text(&annotation["expr"]).replace("$instance", hosts);
+        let question = Question::new("", &expression, false, four_scrapes);
+        annotation["result"] = question.ask(prometheus, span).into();
     }
+    dashboard["span"] = json!({ "from": span.start(), "to": span.end, "step": span.step });
     dashboard
+}
+
+/// Calls back with every panel, those in rows that are collapsed included, and whether it is in one.
+pub fn for_each_panel(dashboard: &mut Value, mut each: impl FnMut(&mut Value, bool)) {
+    for panel in dashboard["panels"].as_array_mut().expect("panels") {
+        let inner = panel.get_mut("panels").and_then(Value::as_array_mut);
+        inner.into_iter().flatten().for_each(|panel| each(panel, true));
+        each(panel, false);
+    }
+}
+
+fn asks_prometheus(target: &Value) -> bool {
+    target["datasource"]["type"] == "prometheus"
+}
+
+fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn read(name: &str) -> Value {

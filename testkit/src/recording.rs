@@ -11,6 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     http,
@@ -96,6 +97,28 @@ impl Recording {
         self.span.start() as f64 + (scrape as f64 + part) * INTERVAL as f64
     }
 
+    /// The same hour as that of other hosts, each of which lives it later and on other ports: what is
+    /// recorded there before is how it began.
+    pub fn as_hosts(mut self, hosts: &[Host]) -> Self {
+        let recorded = std::mem::take(&mut self.samples);
+        let lines: Vec<_> =
+            recorded.lines().map(|line| line.rsplit_once(' ').expect("a time")).collect();
+        for host in hosts {
+            for (line, time) in &lines {
+                let time: i64 = time.parse().expect("a time");
+                let Some(line) = host.line(line) else { continue };
+                // How it began lasts until its hour begins.
+                let first = if time == self.span.start() { 0 } else { host.later };
+                for later in (first..=host.later).step_by(INTERVAL as usize) {
+                    if time + later <= self.span.end {
+                        writeln!(self.samples, "{line} {}", time + later).expect("written");
+                    }
+                }
+            }
+        }
+        self
+    }
+
     /// A Prometheus that has this hour, and what the recording rules would have made of it.
     pub fn play(mut self, world: &World) -> Prometheus {
         self.samples.push_str("# EOF\n");
@@ -109,7 +132,22 @@ impl Recording {
             let _prometheus = Prometheus::start(world);
             create_blocks("rules", |command| self.rules(command, &data));
         }
+        let alerts = self.alerts(&Prometheus::start(world));
+        fs::write(&file, alerts).expect("written");
+        create_blocks("openmetrics", |command| command.arg(&file).arg(&data));
         Prometheus::start(world)
+    }
+
+    /// What a server would have recorded of its alerts: that they are pending or fire, and since when.
+    fn alerts(&self, prometheus: &Prometheus) -> String {
+        let mut samples = String::new();
+        for rule in prometheus.rules().iter().filter(|rule| rule["type"] == "alerting") {
+            let expression = rule["query"].as_str().expect("an expression");
+            for series in prometheus.query_range(expression, &self.span) {
+                write_alert(&mut samples, rule, &series);
+            }
+        }
+        samples + "# EOF\n"
     }
 
     fn rules<'a>(&self, command: &'a mut Command, data: &Path) -> &'a mut Command {
@@ -121,9 +159,83 @@ impl Recording {
     }
 }
 
+/// Another host that lives the recorded hour.
+pub struct Host {
+    /// Its name, with the port of its agent.
+    pub name: &'static str,
+    /// By how many seconds its hour begins later.
+    pub later: i64,
+    /// Ports of the recording with those that they are here. What the registry says of the latter is
+    /// kept, nothing else of them.
+    pub ports: Vec<(u16, u16)>,
+}
+
+impl Host {
+    /// A sample without its time, as of this host.
+    fn line(&self, line: &str) -> Option<String> {
+        let (before, rest) = line.split_once("instance=\"").expect("an instance");
+        let (_, rest) = rest.split_once('"').expect("an instance");
+        let mut line = format!("{before}instance=\"{}\"{rest}", self.name);
+        let is_info = line.starts_with("ghostport_port_info");
+        for (from, to) in &self.ports {
+            let [from, to] = [from, to].map(|port| format!("port=\"{port}\""));
+            if line.contains(&to) {
+                return is_info.then_some(line);
+            } else if line.contains(&from) {
+                return (!is_info).then(|| self.moved(&line.replace(&from, &to)));
+            }
+        }
+        line = self.moved(&line);
+        Some(line)
+    }
+
+    /// The sample, with a moment that is as much later as the host is.
+    fn moved(&self, line: &str) -> String {
+        let name = line.split('{').next().unwrap_or_default();
+        match line.rsplit_once(' ') {
+            Some((series, value)) if tells_a_moment(name) && value != "0" => {
+                let moment: f64 = value.parse().expect("a moment");
+                format!("{series} {}", moment + self.later as f64)
+            }
+            _ => line.to_owned(),
+        }
+    }
+}
+
 /// Timestamps, and the start of the process.
 fn tells_a_moment(name: &str) -> bool {
     name.ends_with("_timestamp_seconds") || name == "process_start_time_seconds"
+}
+
+/// Writes what a server records of an alert while the expression of its rule has a series.
+fn write_alert(samples: &mut String, rule: &Value, series: &Value) {
+    let mut labels = labels_of(&series["metric"]);
+    labels.retain(|(name, _)| name != "__name__");
+    labels.extend(labels_of(&rule["labels"]));
+    labels.push(("alertname".to_owned(), text(&rule["name"])));
+    let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let labels = labels.join(",");
+    let patience = rule["duration"].as_f64().unwrap_or_default();
+    let (mut since, mut last) = (0.0, 0.0);
+    for point in series["values"].as_array().into_iter().flatten() {
+        let time = point[0].as_f64().expect("a time");
+        if time > last + INTERVAL as f64 {
+            since = time;
+        }
+        last = time;
+        let state = if time - since >= patience { "firing" } else { "pending" };
+        writeln!(samples, "ALERTS{{{labels},alertstate=\"{state}\"}} 1 {time}").expect("written");
+        writeln!(samples, "ALERTS_FOR_STATE{{{labels}}} {since} {time}").expect("written");
+    }
+}
+
+fn labels_of(labels: &Value) -> Vec<(String, String)> {
+    let labels = labels.as_object().into_iter().flatten();
+    labels.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn now() -> f64 {

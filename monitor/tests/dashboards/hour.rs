@@ -5,9 +5,12 @@ use std::{fs, net::TcpListener};
 
 use testkit::{
     agent::{Agent, Config, finish, ghostport},
-    happenings::{ELSEWHERE, Served, bind_in_passing, probe, send_fragments, talk_elsewhere},
+    happenings::{
+        ELSEWHERE, Served, answer_by_redirection, bind_in_passing, probe, send_fragments,
+        talk_elsewhere,
+    },
     panels::{Question, answered, questions},
-    recording::Recording,
+    recording::{Host, Recording},
     world::{Peer, World, in_world, port},
 };
 
@@ -26,8 +29,11 @@ const STAYS_AT_ZERO: &[(&str, &str)] = &[
     ("ghostport_holder_differences_total", "the kernel and /proc tell the same holders"),
 ];
 
+/// Tables of what is 0, which has a row.
+const TABLES_OF_ZEROS: [&str; 2] = ["Who is absent", "Hooks missing"];
+
 /// A host in this hour.
-struct Host<'world> {
+struct Living<'world> {
     world: &'world World,
     peer: Peer,
     config: Config,
@@ -36,7 +42,7 @@ struct Host<'world> {
     stranger: Option<TcpListener>,
 }
 
-impl<'world> Host<'world> {
+impl<'world> Living<'world> {
     fn new(world: &'world World, config: Config) -> Self {
         let peer = world.peer();
         let agent = Some(Agent::start(world, &config));
@@ -51,6 +57,8 @@ impl<'world> Host<'world> {
             10 => bind_in_passing(),
             12 => self.stranger = self.agent.as_ref().map(strange_listener),
             15 => self.served = Some(Served::start()),
+            // The series begins with the first of them.
+            30 | 35 => answer_by_redirection(&self.peer),
             42 => assert!(finish(ghostport().arg("selftest")).status.success()),
             45 => self.agent.take().expect("an agent").kill9(),
             48 => self.agent = Some(Agent::start(self.world, &self.config)),
@@ -66,7 +74,7 @@ impl<'world> Host<'world> {
 
 /// The last one has a name, which the others lack.
 fn config() -> Config {
-    Config::new([port(0), port(1), ELSEWHERE]).on(&["lo", "gp0"]).listeners(LISTENERS)
+    Config::new([port(0), port(1), port(2), ELSEWHERE]).on(&["lo", "gp0"]).listeners(LISTENERS)
 }
 
 /// What is wrong with a host that panels are about. Only a veth has native XDP here, so `lo` lacks a
@@ -77,7 +85,7 @@ fn ailing() -> Config {
 }
 
 fn record(world: &World, config: Config, targets: &[&str]) -> Recording {
-    let mut host = Host::new(world, config);
+    let mut host = Living::new(world, config);
     Recording::of(targets, |minute| host.live(minute))
 }
 
@@ -107,9 +115,24 @@ fn every_panel_shows_data() {
 
 /// Whether zero is all that there may be. A table of what is 0 has rows, each of which says 0.
 fn may_be_flat(question: &Question) -> bool {
-    let expression = &question.expression;
-    expression.ends_with("== 0")
-        || STAYS_AT_ZERO.iter().any(|(metric, _)| expression.contains(metric))
+    TABLES_OF_ZEROS.contains(&question.title.as_str())
+        || STAYS_AT_ZERO.iter().any(|(metric, _)| question.expression.contains(metric))
+}
+
+/// Hosts of the pictures: the same hour, which begins later on each and is about other ports.
+fn hosts() -> Vec<Host> {
+    let host = |name, minutes: i64, ports: [u16; 4]| Host {
+        name,
+        later: minutes * 60,
+        ports: [port(0), port(1), port(2), port(99)].into_iter().zip(ports).collect(),
+    };
+    vec![
+        host("gateway-1:10948", 0, [2949, 2923, 3716, 3717]),
+        host("gateway-2:10948", 20, [3716, 3717, 2949, 2923]),
+        host("mail-1:10948", 35, [2923, 2949, 3717, 3716]),
+        host("web-1:10948", 47, [3717, 2949, 2923, 3716]),
+        host("web-2:10948", 60, [2949, 2923, 3716, 3717]),
+    ]
 }
 
 /// Writes what the panels have to show to where `dashboards/pictures/draw` finds it.
@@ -117,11 +140,16 @@ fn may_be_flat(question: &Question) -> bool {
 #[ignore = "for the pictures: dashboards/pictures/draw"]
 fn records_answers_for_pictures() {
     in_world(|world| {
-        let recording = record(world, config(), &[TARGET]);
+        let named = [2923, 2949, 3716, 3717];
+        let watched = [port(0), port(1), port(2), ELSEWHERE].into_iter().chain(named);
+        let config = Config::new(watched).on(&["lo", "gp0"]).listeners(LISTENERS);
+        let mut host = Living::new(world, config);
+        let recording = Recording::of(&[TARGET], |minute| host.live(minute));
+        let recording = recording.as_hosts(&hosts());
         let span = recording.span;
         let prometheus = recording.play(world);
-        for name in DASHBOARDS {
-            let text = answered(name, &prometheus, &span, FOUR_SCRAPES).to_string();
+        for (name, hosts) in [("overview", ".*"), ("host", "gateway-1:10948")] {
+            let text = answered(name, hosts, &prometheus, &span, FOUR_SCRAPES).to_string();
             fs::write(format!("{}/{name}.json", env!("CARGO_TARGET_TMPDIR")), text)
                 .expect("written");
         }

@@ -25,7 +25,8 @@ impl Catalogue {
             }
         }
         catalogue.add("up", &[]);
-        catalogue.add("ALERTS", &["alertname", "alertstate", "severity"]);
+        catalogue.add("ALERTS", &["alertname", "alertstate", "severity", "port"]);
+        catalogue.add("ALERTS_FOR_STATE", &["alertname", "severity", "port"]);
         catalogue
     }
 

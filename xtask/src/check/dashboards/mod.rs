@@ -53,7 +53,7 @@ fn as_rules() -> Result<String> {
             if rules.is_empty() { "groups:\n" } else { "" }
         )?;
         for (number, expression) in dashboard.expressions().enumerate() {
-            let expression = expression.replace("$__rate_interval", "1m");
+            let expression = expression.replace("$__rate_interval", "1m").replace("$__range", "1d");
             writeln!(rules, "  - record: panel_{number}\n    expr: {}", Value::from(expression))?;
         }
     }
