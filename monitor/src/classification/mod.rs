@@ -18,4 +18,5 @@ pub use self::{
     classifier::Classifier,
     finding::{Finding, Kept, PayloadFacts},
     tallies::{Tallies, Tally},
+    view::sender,
 };

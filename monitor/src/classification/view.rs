@@ -13,6 +13,17 @@ use super::finding::{Finding, PayloadFacts};
 /// Both ends of a conversation, in an order that does not depend on the direction.
 pub(super) type Ends = (SocketAddr, SocketAddr);
 
+/// Who sent a packet to a watched port of this host: the port, the protocol and the peer. `None` of a
+/// packet that went elsewhere.
+pub fn sender(
+    sample: &SampleRecord,
+    is_watched: impl Fn(u16) -> bool,
+) -> Option<(u16, Protocol, SocketAddr)> {
+    let view = View::of(sample, is_watched)?;
+    let is_to_port = view.direction == Direction::Ingress && view.local.port() == view.port;
+    is_to_port.then_some((view.port, view.protocol, view.peer))
+}
+
 /// A packet as one of its ends sees it.
 pub(super) struct View {
     port: u16,

@@ -143,7 +143,9 @@ pub enum AwakenedBy {
     Call(Call),
     /// A process that sends to the port of another host.
     Connect(Box<Connect>),
-    /// Port and protocol alone, as for a packet.
+    /// A packet from this end.
+    Sender(SocketFields, SocketAddr),
+    /// Port and protocol alone, as for a packet whose sender is not known.
     Port(SocketFields),
 }
 
@@ -425,7 +427,7 @@ impl AwakenedBy {
             Self::FailedBind(failed) => Some(&failed.bind.call),
             Self::Call(call) => Some(call),
             Self::Connect(connect) => Some(&connect.call),
-            Self::Port(_) => None,
+            Self::Sender(..) | Self::Port(_) => None,
         }
     }
 
@@ -435,7 +437,7 @@ impl AwakenedBy {
             Self::FailedBind(failed) => &failed.bind.call.socket,
             Self::Call(call) => &call.socket,
             Self::Connect(connect) => &connect.call.socket,
-            Self::Port(socket) => socket,
+            Self::Sender(socket, _) | Self::Port(socket) => socket,
         }
     }
 
@@ -445,7 +447,7 @@ impl AwakenedBy {
             Self::FailedBind(failed) => &mut failed.bind.call.socket,
             Self::Call(call) => &mut call.socket,
             Self::Connect(connect) => &mut connect.call.socket,
-            Self::Port(socket) => socket,
+            Self::Sender(socket, _) | Self::Port(socket) => socket,
         }
     }
 }

@@ -259,6 +259,14 @@ impl<'a> Document<'a> {
             AwakenedBy::FailedBind(failed) => self.failed_bind(failed),
             AwakenedBy::Call(call) => self.call(call),
             AwakenedBy::Connect(connect) => self.connect(connect),
+            AwakenedBy::Sender(socket, peer) => {
+                self.socket(socket);
+                self.connect = socket.local_port.map(|port| ConnectFields {
+                    port,
+                    peer_address: Some(peer.ip()),
+                    peer_port: peer.port(),
+                });
+            }
             AwakenedBy::Port(socket) => self.socket(socket),
         }
         self.expected = awakened.wake.expected();

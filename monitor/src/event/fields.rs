@@ -236,7 +236,7 @@ fields! {
     "network.type": "`ipv4`, `ipv6`" TYPES, "The address family of the socket; a dual-stack socket has `ipv6`. Of a connect, that of the peer's address.";
     "network.local.address": "string" SOCKETS, "The local address.";
     "network.local.port": "number" PORTS, "The local port.";
-    "network.peer.address": "string" PEERS, "The address of the peer; of a summary, if there was one only; of a connect that stands for several, the first.";
+    "network.peer.address": "string" PEERS, "The address of the peer; of a summary, if there was one only; of a connect that stands for several, the first; of an awakening by a packet, its sender, where a sample says who that was.";
     "network.peer.port": "number" &[Identified, Connect, Awakened, Summary], "The port of the peer.";
     "network.io.direction": "`receive`, `transmit`" CONVERSATIONS, "The direction of the payload.";
     "network.interface.name": "string" INTERFACES, "The interface; of a socket, the one that it is bound to (`SO_BINDTODEVICE`, or the zone of a link-local address), if it is one of the agent's network namespace.";

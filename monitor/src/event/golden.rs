@@ -151,7 +151,16 @@ fn anonymous_bind(expected: Option<bool>) -> Event {
 
 fn transition(change: Change, call: Option<&Event>) -> Event {
     let transition = Transition { port: 2948, time: time(), change };
-    Event::from_transition(&transition, call, &context()).expect("an event")
+    Event::from_transition(&transition, call, None, &context()).expect("an event")
+}
+
+fn awakened_by_sender() -> Event {
+    let (protocol, direction) = (Protocol::Udp, Direction::Ingress);
+    let wake = Wake::Packet { protocol, direction, side: Side::Local };
+    let change = Change::Awakened { wake, dormant_for: Duration::from_secs(86_400) };
+    let transition = Transition { port: 2948, time: time(), change };
+    let sender = Some(([192, 0, 2, 7], 40_000).into());
+    Event::from_transition(&transition, None, sender, &context()).expect("an event")
 }
 
 fn awakened_by_bind(evidence: BindEvidence, call: Option<&Event>) -> Event {
@@ -386,6 +395,7 @@ fn events() -> Vec<Event> {
         awakened_by_bind(Counted, None),
         awakened_by_bind(Found, None),
         awakened_by_packet(),
+        awakened_by_sender(),
         transition(Change::Dormant, None),
         Event::answered(2948, Protocol::Tcp, 3, Reach::default(), time(), &context()),
         redirected(),

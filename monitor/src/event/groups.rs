@@ -32,7 +32,7 @@ pub(super) struct ConversationFields<'a> {
     pub(super) payload_hex: Option<&'a str>,
 }
 
-/// The far end of a call that sends to a watched port of another host.
+/// The far end of a call that sends to a watched port of another host, or of a packet.
 #[derive(Serialize)]
 pub(super) struct ConnectFields {
     #[serde(rename = "ghostport.port")]

@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
-use monitor_common::flow::Protocol;
+use monitor_common::flow::{Protocol, Side};
 use monitor_identify::Identification;
 use monitor_kernel::hooks::HookStatus;
-use monitor_ledger::{Cause, Change, Transition};
+use monitor_ledger::{Cause, Change, Transition, Wake};
 
 use super::{
     body::{
@@ -113,10 +113,12 @@ impl Event {
     }
 
     /// A transition of a port, if it is one that makes an event. `call` is the event of the call
-    /// that caused it, if a call did: a bind, or, of packets, a connect.
+    /// that caused it, if a call did: a bind, or, of packets, a connect. `sender` is who sent the packet
+    /// that awakened it, where that is known.
     pub fn from_transition(
         transition: &Transition,
         call: Option<&Self>,
+        sender: Option<SocketAddr>,
         context: &EventContext,
     ) -> Option<Self> {
         let port = SocketFields::on_port(transition.port);
@@ -124,7 +126,12 @@ impl Event {
             Change::Awakened { wake, dormant_for } => {
                 let is_connect = |call: &&Self| matches!(call.body, EventBody::Connect(_));
                 let call = call.filter(|call| (wake.cause() == Cause::Packet) == is_connect(call));
-                let mut by = call.and_then(AwakenedBy::call_of).unwrap_or(AwakenedBy::Port(port));
+                let is_to_port = matches!(wake, Wake::Packet { side: Side::Local, .. });
+                let mut by = match (call.and_then(AwakenedBy::call_of), sender) {
+                    (Some(by), _) => by,
+                    (None, Some(sender)) if is_to_port => AwakenedBy::Sender(port, sender),
+                    (None, _) => AwakenedBy::Port(port),
+                };
                 let socket = by.socket_mut();
                 socket.transport = Some(wake.protocol());
                 socket.local_port = Some(transition.port);

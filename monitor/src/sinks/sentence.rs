@@ -7,8 +7,8 @@ use monitor_ledger::listeners::{Difference, Scope};
 use crate::{
     config::quantity,
     event::{
-        Answered, Awakened, CallerFields, Captured, Errno, Event, EventBody, FailedBind,
-        HookOutcome, Identified, ListenerNews, Listening, Listens, Repeats, Summary,
+        Answered, Awakened, AwakenedBy, CallerFields, Captured, Errno, Event, EventBody,
+        FailedBind, HookOutcome, Identified, ListenerNews, Listening, Listens, Repeats, Summary,
     },
     sockets::Reach,
 };
@@ -30,7 +30,11 @@ fn body(body: &EventBody, caller: &str, port: &str) -> String {
         EventBody::Close(_) => format!("{caller} gave {port} back"),
         EventBody::Awakened(awakened) => {
             let after = dormancy(awakened).map(|dormancy| format!(" after {dormancy}"));
-            format!("{port} awakened{}: {}", after.unwrap_or_default(), awakened.wake)
+            let sender = match &awakened.by {
+                AwakenedBy::Sender(_, peer) => format!(" from {}", peer.ip()),
+                _ => String::new(),
+            };
+            format!("{port} awakened{}: {}{sender}", after.unwrap_or_default(), awakened.wake)
         }
         EventBody::Answered(answered) => reached(port, answered),
         EventBody::Captured(captured) => taken(caller, captured),

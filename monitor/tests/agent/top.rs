@@ -13,6 +13,7 @@ use std::{
 
 use rustix::{
     fs::{Mode, OFlags, open},
+    io::ioctl_fionread,
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
@@ -92,8 +93,13 @@ impl Session {
         });
     }
 
+    /// Presses keys, and waits until they were read. A key that comes together with a change of the
+    /// size would wait for the next key: crossterm handles one of the two.
     fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("pressed");
+        eventually("the keys are read", || {
+            (ioctl_fionread(&self.terminal).expect("a terminal") == 0).then_some(())
+        });
     }
 
     fn signal(&self, signal: Signal) {

@@ -11,6 +11,7 @@
 mod answered;
 mod calls;
 mod captures;
+mod first_senders;
 mod handle;
 mod holders;
 mod listener_watch;

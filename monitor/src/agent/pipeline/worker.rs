@@ -25,6 +25,7 @@ use super::{
     answered::ReportedPaths,
     calls::{is_our_close, socket_call},
     captures::KnownCaptures,
+    first_senders::FirstSenders,
     listener_watch::ListenerWatch,
     message::{Message, Shared, Wanted},
     occupants::OccupantLooks,
@@ -88,6 +89,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     selftests: Selftests,
     outbound: OutboundCalls,
+    first_senders: FirstSenders,
     occupants: OccupantLooks,
     senders: LastSenders,
     /// The ways of answers whose events were emitted.
@@ -134,6 +136,7 @@ impl Worker {
             shared,
             selftests: parts.selftests,
             outbound: OutboundCalls::default(),
+            first_senders: FirstSenders::default(),
             occupants: OccupantLooks::default(),
             senders: parts.senders,
             answers: ReportedPaths::default(),
@@ -309,6 +312,7 @@ impl Worker {
 
     fn classify(&mut self, sample: &SampleRecord) {
         let ports = &self.ports;
+        self.first_senders.record(sample, |port| ports.contains_key(&port));
         if let Some(finding) = self.classifier.ingest(sample, |port| ports.contains_key(&port)) {
             self.emit_finding(&finding);
         }
@@ -356,6 +360,7 @@ impl Worker {
             self.shared.socket_changed.notify_one();
         }
         self.emit_transitions(None);
+        self.first_senders.forget();
         self.emit_due_summaries(at);
         self.tick_listeners(at);
         self.emit_listener_news(false);
@@ -412,7 +417,8 @@ impl Worker {
         let is_of_call = call.is_some();
         for transition in transitions.drain(..) {
             let call = call.or_else(|| self.outbound.cause_of(&transition));
-            if let Some(event) = Event::from_transition(&transition, call, &self.context) {
+            let sender = self.first_senders.of(&transition);
+            if let Some(event) = Event::from_transition(&transition, call, sender, &self.context) {
                 // A call has few transitions, and other calls are queued behind it.
                 if !is_of_call {
                     self.outputs.wait_for_room(deadline);

@@ -16,6 +16,9 @@ export const el = (tag, attributes, ...children) => make(document.createElement(
 
 export const svg = (tag, attributes, ...children) => make(document.createElementNS(SVG, tag), attributes, children);
 
+/// A command, which breaks between its words and not behind a hyphen.
+export const command = (text, attributes) => el("code", attributes, text.split(" ").flatMap((word, i) => [i > 0 && " ", el("span", { class: "word" }, word)]));
+
 export const byId = id => document.getElementById(id);
 
 /// Replaces the children of a node if `facts` differ from those it was last filled with. The focus stays

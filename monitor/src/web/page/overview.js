@@ -1,16 +1,25 @@
 // The first answer: what woke up, where, who did it, is that expected, and what now. Then a card for each port
 // that is not quiet, and a row for each one that is.
 
-import { arrange, byId, el, fill } from "./dom.js";
+import { arrange, byId, command, el, fill } from "./dom.js";
 import { timeTag, since } from "./time.js";
 import { advice, badge, byAlarm, isExpected, level, meaning, stateWord } from "./states.js";
 import { answering, capture, holder, holders, judged, number, plural, program, reached, sender, traffic } from "./words.js";
 import { sparkline, totals } from "./spark.js";
-import { portOf } from "./events.js";
+import { kindOf, portOf } from "./events.js";
 
 const MOST_CARDS = 60, MOST_ROWS = 200;
 
 const name = port => `${port.port}${port.service ? ` ${port.service}` : ""}`;
+
+const BINDS = ["bind", "listen", "unexpected_owner", "awakened"];
+
+/// Who bound a port that is held, by the events, until a look at the sockets says who holds it.
+export function binder(port, facts) {
+  if (holders(port).length || !["bound", "served"].includes(port.state)) return undefined;
+  const event = facts.events.findLast(one => portOf(one) === port.port && BINDS.includes(kindOf(one)) && one["process.pid"] !== undefined);
+  return event && { name: event["process.executable.name"] || event["thread.name"], pid: event["process.pid"], systemd_unit: event["ghostport.systemd_unit"], container_id: event["container.id"], user: event["process.user.name"] };
+}
 
 /// The sentence at the top.
 export function headline(facts) {
@@ -18,7 +27,7 @@ export function headline(facts) {
   const alarming = facts.ports.filter(port => level(port) === "critical").sort(byAlarm);
   const awake = facts.ports.filter(port => port.dormant === false);
   if (alarming.length) {
-    const [worst] = alarming, holding = holders(worst)[0];
+    const [worst] = alarming, holding = holders(worst)[0] || binder(worst, facts);
     const who = holding ? ` by ${program(holding)}, which is not expected there` : ` (${meaning(worst.state)})`;
     const others = alarming.length > 1 ? ` And ${plural(alarming.length - 1, "more port needs", "more ports need")} a look.` : "";
     return ["critical", `Port ${name(worst)} is ${stateWord(worst)} on ${host}${who}.${others}`];
@@ -79,9 +88,10 @@ export function hour(history) {
 }
 
 /// The facts of a port in the order of the questions.
-export function answers(port, talkers) {
+export function answers(port, talkers, bound) {
   const next = advice(port);
   const who = few([...holders(port).map(holder), ...answering(port)], 3);
+  if (bound) who.push(`${holder(bound)}, which bound it last`);
   if (port.state === "outbound" && port.last_sender) who.push(sender(port.last_sender, port.port));
   const captures = (port.captures || []).filter(one => one.only_watched).map(capture);
   return el("dl", { class: "facts" },
@@ -90,16 +100,17 @@ export function answers(port, talkers) {
     fact("Where", lines(few(reached(port), 4))),
     fact("Traffic", traffic(port)),
     fact("Peers", lines(peers(port, talkers))),
-    fact("Now", next.text, next.alert && [" ", el("a", { href: `runbook/${next.alert}` }, "runbook")], el("code", { class: "command" }, next.command)));
+    fact("Now", next.text, next.alert && [" ", el("a", { href: `runbook/${next.alert}` }, "runbook")], command(next.command, { class: "command" })));
 }
 
 function card(node, port, facts) {
   const history = facts.histories.get(port.port), talkers = facts.talkers.get(port.port);
   node.className = `card ${level(port)}`;
-  fill(node, [port, history, talkers, awokeAt(port, facts)], () => [
+  const bound = binder(port, facts);
+  fill(node, [port, history, talkers, awokeAt(port, facts), bound], () => [
     el("h2", {}, badge(port), " ", link(port.port, [el("span", { class: "number" }, port.port), port.service && ` ${port.service}`]), " ", expectation(port)),
     el("p", { class: "since" }, sleeping(port, facts)),
-    answers(port, talkers),
+    answers(port, talkers, bound),
     hour(history),
   ]);
 }

@@ -1,10 +1,10 @@
 // One port: its hour as a graph, its states and events on one time axis, sockets, verdicts with reasons, talkers,
 // what the registry says, and the commands to look closer.
 
-import { byId, el, fill } from "./dom.js";
+import { byId, command as code, el, fill } from "./dom.js";
 import { timeTag } from "./time.js";
 import { badge, level, stateWord } from "./states.js";
-import { answers, awokeAt, hour, sleeping } from "./overview.js";
+import { answers, awokeAt, binder, hour, sleeping } from "./overview.js";
 import { bytes, capture, holdersOf, judged, number, plural, socket } from "./words.js";
 import { read, redraw } from "./live.js";
 import { timeline } from "./timeline.js";
@@ -15,8 +15,8 @@ const MOST_SOCKETS = 200, RETRY = 5000;
 /// What the catalogue says, by port; it does not change.
 const catalogue = new Map();
 
-const table = (caption, heads, rows) => rows.length > 0 && el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-  el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, heads.map(head => el("th", { scope: "col" }, head)))),
+const table = (caption, heads, rows, isNamed) => rows.length > 0 && el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  el("table", {}, el("caption", { class: isNamed ? "sr" : null }, caption), el("thead", {}, el("tr", {}, heads.map(head => el("th", { scope: "col" }, head)))),
     el("tbody", {}, rows.map(cells => el("tr", {}, cells.map(cell => el("td", {}, cell)))))));
 
 function sockets(port) {
@@ -26,8 +26,8 @@ function sockets(port) {
   const captures = (port.captures || []).map(one => [capture(one), "", "–"]);
   const all = [...rows, ...captures];
   if (!all.length) return el("p", {}, "No socket is on this port.");
-  return el("details", { "data-key": "sockets", open: all.length <= 8 }, el("summary", {}, `${plural(port.sockets.length, "socket", "sockets")}, ${plural(captures.length, "capture", "captures")}`),
-    table("Sockets", ["socket", "holders", "expected"], all));
+  return el("details", { "data-key": "sockets", open: all.length <= 8 }, el("summary", {}, [plural(port.sockets.length, "socket", "sockets"), captures.length && plural(captures.length, "capture", "captures")].filter(Boolean).join(", ")),
+    table("Sockets", ["socket", "holders", "expected"], all, true));
 }
 
 const verdicts = port => table("What the traffic is", ["verdict", "over", "grade", "times", "last", "why"], (port.verdicts || []).map(one => [
@@ -63,7 +63,7 @@ function registry({ port: number, service }) {
 
 function command(text) {
   const button = el("button", { type: "button", onclick: () => navigator.clipboard?.writeText(text).then(() => { button.textContent = "copied"; }) }, "copy");
-  return el("li", {}, el("code", {}, text), " ", navigator.clipboard ? button : null);
+  return el("li", {}, code(text), " ", navigator.clipboard ? button : null);
 }
 
 const commands = port => [el("h3", {}, "Look closer"), el("ul", { class: "commands" }, [
@@ -115,11 +115,12 @@ export function draw(facts, wanted) {
   document.title = `${wanted} ${stateWord(port)} · ${facts.agent?.host || "ghostport"}`;
   const history = facts.histories.get(wanted), rows = facts.talkers.get(wanted);
   byId("port-head").className = `card ${level(port)}`;
-  fill(byId("port-head"), [port, rows, awokeAt(port, facts)], () => [
+  const bound = binder(port, facts);
+  fill(byId("port-head"), [port, rows, awokeAt(port, facts), bound], () => [
     el("h2", {}, badge(port), " ", el("span", { class: "number" }, wanted), port.service && ` ${port.service}`),
     el("p", { class: "since" }, sleeping(port, facts), "; last bind ", port.last_bind ? timeTag(port.last_bind) : "never",
       `; awakened ${number((port.awakenings?.packet || 0) + (port.awakenings?.bind || 0))} ×`),
-    answers(port, rows),
+    answers(port, rows, bound),
   ]);
   byId("port-chart-box").hidden = !history?.series.length;
   if (history?.series.length) {

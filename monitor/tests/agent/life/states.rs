@@ -23,7 +23,7 @@ use serde_json::{Value, value::RawValue};
 use testkit::{
     agent::{Agent, Config, finish, ghostport, json, stderr, stdout},
     eventually, eventually_within, patience,
-    world::{HERE, World, in_world},
+    world::{HERE, THERE, World, in_world},
 };
 
 use super::support::{
@@ -43,6 +43,7 @@ fn a_port_awakens_serves_and_becomes_dormant_again() {
         assert!(view.last_packet.is_some() && view.last_bind.is_none(), "{view:?}");
         let awakened = newest(&agent, "awakened");
         assert_eq!(awakened["ghostport.reason"], "tcp packet to the port");
+        assert_eq!(awakened["network.peer.address"], THERE.to_string(), "{awakened}");
         assert!(awakened["ghostport.dormant_for_seconds"].as_f64().expect("seconds") < 60.0);
 
         // No address of this host.

@@ -32,7 +32,7 @@ fn table(page: &mut Page, report: &Report) -> fmt::Result {
          * reachable from elsewhere",
         counted(report.listeners.len(), "listener", "listeners"),
     );
-    page.paragraph("", 0, &sum)?;
+    page.comment("", &sum)?;
     match report.learning {
         Some(true) => page.cut_line(0, "the baseline is being learned"),
         Some(false) => Ok(()),
