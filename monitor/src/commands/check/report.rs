@@ -15,7 +15,7 @@ use crate::{
         socket::Socket,
     },
     schema::CHECK_SCHEMA,
-    sockets::{self, Forwarding, PortReach, ScanResult, Unseen},
+    sockets::{self, Forwarding, HiddenProcesses, PortReach, ScanResult, Unseen},
     terminal::plural::counted,
 };
 
@@ -277,7 +277,7 @@ impl Report {
 
     /// What could not be seen, a sentence each, for stderr.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        let remedy = remedy();
+        let remedy = remedy(self.unseen);
         self.not_visible.iter().map(move |what| format!("{what}{remedy}"))
     }
 }
@@ -310,7 +310,7 @@ pub(super) fn not_visible(unseen: Unseen) -> Vec<String> {
 }
 
 /// What to do about what could not be seen: nothing more than root can see, if this is root.
-pub(super) fn remedy() -> String {
+pub(super) fn remedy(unseen: Unseen) -> String {
     let missing = capabilities::missing();
     let opens = |name: &&str| ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"].contains(name);
     let mut names: Vec<&str> =
@@ -318,14 +318,18 @@ pub(super) fn remedy() -> String {
     if !capabilities::has_sys_admin() {
         names.push("CAP_SYS_ADMIN");
     }
-    remedy_of(geteuid().is_root(), &names)
+    let is_inside = unseen.hidden == Some(HiddenProcesses::PidNamespace);
+    remedy_of(geteuid().is_root(), is_inside, &names)
 }
 
-fn remedy_of(is_root: bool, missing: &[&str]) -> String {
-    match (is_root, missing) {
-        (false, _) => " (run it as root)".to_owned(),
-        (true, []) => String::new(),
-        (true, missing) => format!(" (this root lacks {})", missing.join(", ")),
+/// `is_inside` is whether this is another pid namespace than the host's.
+fn remedy_of(is_root: bool, is_inside: bool, missing: &[&str]) -> String {
+    match (is_root, is_inside, missing) {
+        (false, false, _) => " (run it as root)".to_owned(),
+        (false, true, _) => " (run it as root, in the host's pid namespace)".to_owned(),
+        (true, true, _) => " (run it in the host's pid namespace)".to_owned(),
+        (true, false, []) => String::new(),
+        (true, false, missing) => format!(" (this root lacks {})", missing.join(", ")),
     }
 }
 
@@ -335,10 +339,11 @@ mod tests {
 
     #[test]
     fn root_is_not_sent_to_root() {
-        assert_eq!(remedy_of(false, &["CAP_BPF"]), " (run it as root)");
-        assert_eq!(remedy_of(true, &[]), "");
+        assert_eq!(remedy_of(false, false, &["CAP_BPF"]), " (run it as root)");
+        assert_eq!(remedy_of(true, false, &[]), "");
+        assert_eq!(remedy_of(true, true, &[]), " (run it in the host's pid namespace)");
         assert_eq!(
-            remedy_of(true, &["CAP_SYS_PTRACE", "CAP_BPF"]),
+            remedy_of(true, false, &["CAP_SYS_PTRACE", "CAP_BPF"]),
             " (this root lacks CAP_SYS_PTRACE, CAP_BPF)"
         );
     }

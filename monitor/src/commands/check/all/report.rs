@@ -28,7 +28,7 @@ pub(super) struct Report {
     #[serde(skip)]
     pub(super) namespaces: usize,
     #[serde(skip)]
-    may_have_missed: bool,
+    unseen: sockets::Unseen,
 }
 
 impl Report {
@@ -53,7 +53,7 @@ impl Report {
             learning: agent.as_ref().map(|agent| agent.learning),
             listeners,
             namespaces: found.namespaces,
-            may_have_missed: found.unseen.may_have_sockets(),
+            unseen: found.unseen,
         }
     }
 
@@ -62,7 +62,7 @@ impl Report {
         let is_expected = |listener: &Listener| listener.socket.expected == Some(true);
         if !self.listeners.iter().all(is_expected) {
             Outcome::Found
-        } else if self.may_have_missed {
+        } else if self.unseen.may_have_sockets() {
             Outcome::Unsure
         } else {
             Outcome::Quiet
@@ -71,7 +71,7 @@ impl Report {
 
     /// What could not be seen, a sentence each, for stderr.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        let remedy = remedy();
+        let remedy = remedy(self.unseen);
         self.not_visible.iter().map(move |what| format!("{what}{remedy}"))
     }
 }
