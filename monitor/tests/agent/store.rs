@@ -191,12 +191,12 @@ fn prints_events_as_a_table_that_fits() {
         assert_eq!(
             rows,
             [
-                " AGO EVENT            PORT      WHO                                          WHAT",
-                "  2d agent_started                                                           0.1.0",
-                "  1h bind_failed      2948/tcp  nc[4711]                                     EADDRINUSE",
-                " 30m awakened         2949                                                   slept 8d1h",
-                " 20m bind             2949/tcp  nc[4711]                                     0.0.0.0",
-                "  1m hook_changed               ingress eth0                                 tcx",
+                " AGO EVENT               PORT      WHO                                          WHAT",
+                "  2d agent_started                                                              0.1.0",
+                "  1h bind_failed         2948/tcp  nc[4711]                                     EADDRINUSE",
+                " 30m awakened            2949                                                   slept 8d1h",
+                " 20m bind                2949/tcp  nc[4711]                                     0.0.0.0",
+                "  1m hook_changed                  ingress eth0                                 tcx",
             ]
         );
         let arguments = ["events", "--config", yaml.to_str().expect("a path")];
