@@ -36,6 +36,7 @@ pub(super) fn build(release: &Release) -> Result<Vec<PathBuf>> {
         archive::chart(release)?,
         bill,
     ];
+    files.extend(image::both(release, &release.other_folder())?);
     for (tool, package, build) in PACKAGES {
         match find_program(tool) {
             Some(_) => files.push(build(release, &stage)?),

@@ -58,6 +58,16 @@ impl Release {
         self.target.arch
     }
 
+    /// Where what is for the other architecture is built: within the folder for this machine's own.
+    pub(super) fn other_folder(&self) -> PathBuf {
+        if self.target.is_of_this_machine() {
+            let other = if self.arch() == Arch::Amd64 { Arch::Arm64 } else { Arch::Amd64 };
+            self.folder.join(other.debian())
+        } else {
+            self.folder.parent().unwrap_or(&self.folder).to_path_buf()
+        }
+    }
+
     /// The folder of what is handed out.
     pub(super) fn out(&self) -> PathBuf {
         self.folder.join("out")

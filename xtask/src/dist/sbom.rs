@@ -44,6 +44,17 @@ pub(super) fn of(release: &Release) -> Result<String> {
     Ok(format!("{:#}\n", bill.document(release, time.trim())))
 }
 
+/// A document with one more component: data of Debian's package of that name.
+pub(super) fn with(bill: &str, package: &str, version: &str) -> Result<String> {
+    let mut bill: Value = serde_json::from_str(bill).context("the bill of materials is no JSON")?;
+    let reference = format!("pkg:deb/debian/{package}@{version}");
+    let components = bill["components"].as_array_mut().context("there are no components")?;
+    components.push(json!({
+        "type": "data", "bom-ref": reference, "name": package, "version": version, "purl": reference,
+    }));
+    Ok(format!("{bill:#}\n"))
+}
+
 /// What cargo knows of a workspace, with what its packages resolve to.
 fn metadata(folder: &Path, platform: Option<&str>) -> Result<Value> {
     let mut command = cargo();

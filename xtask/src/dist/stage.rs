@@ -48,6 +48,7 @@ const DOCUMENTS: &[&str] = &[
     "docs",
     "fuzz/README.md",
     "packaging/collectors",
+    "packaging/containers",
     "packaging/kubernetes",
     "packaging/systemd",
 ];

@@ -96,12 +96,26 @@ pub(super) fn hold() -> Result<Outcome> {
     Ok(Outcome::from_problems(problems))
 }
 
-/// Chart and image are of this version.
+/// Lines that end with the version, by file.
+const OF_THIS_VERSION: [(&str, &str); 5] = [
+    ("packaging/kubernetes/chart/Chart.yaml", "version: "),
+    ("packaging/kubernetes/chart/Chart.yaml", "appVersion: "),
+    ("packaging/kubernetes/base/kustomization.yaml", "newTag: "),
+    ("packaging/containers/compose.yaml", "image: localhost/ghostport:"),
+    ("packaging/containers/ghostport.container", "Image=localhost/ghostport:"),
+];
+
+/// Chart and images are of this version.
 fn versions() -> Result<Vec<String>> {
-    let chart = fs::read_to_string(chart::folder().join("Chart.yaml"))?;
-    let keys = ["version", "appVersion"].map(|key| format!("{key}: {}", env!("CARGO_PKG_VERSION")));
-    let missing = keys.into_iter().filter(|line| !chart.lines().any(|there| there == line));
-    Ok(missing.map(|line| format!("Chart.yaml has no line \"{line}\"")).collect())
+    let mut problems = Vec::new();
+    for (file, key) in OF_THIS_VERSION {
+        let text = fs::read_to_string(root().join(file)).with_context(|| format!("no {file}"))?;
+        let line = format!("{key}{}", env!("CARGO_PKG_VERSION"));
+        if !text.lines().any(|there| there.trim() == line) {
+            problems.push(format!("{file} has no line \"{line}\""));
+        }
+    }
+    Ok(problems)
 }
 
 fn apis() -> Result<Vec<(&'static str, Api)>> {

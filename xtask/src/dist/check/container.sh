@@ -42,12 +42,17 @@ mkdir /run/state /run/ghostport
 container=$(on_storage from --quiet --cap-drop all \
     --cap-add CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN,CAP_SYS_PTRACE,CAP_DAC_READ_SEARCH \
     --security-opt seccomp=unconfined "oci-archive:$image")
+# By itself a container has no rights, and the authorities that it needs.
+[ "$(on_storage inspect --format '{{.OCIv1.Config.User}}' "$container")" = 65532:65532 ] ||
+    fail "a container would run as root"
+mounted=$(on_storage mount "$container")
+grep -q 'BEGIN CERTIFICATE' "$mounted/etc/ssl/certs/ca-certificates.crt" || fail "there are no certificates"
 # crun wants groups of its own, which not every host that builds can give.
 on_storage run --runtime crun --runtime-flag cgroup-manager=disabled --network host --pid host \
     --volume /sys/fs/bpf:/sys/fs/bpf --volume /sys/kernel/tracing:/sys/kernel/tracing:ro \
     --volume /sys/fs/cgroup:/sys/fs/cgroup:ro --volume /etc/passwd:/etc/passwd:ro \
     --volume /run/state:/var/lib/ghostport --volume /run/ghostport:/run/ghostport \
-    "$container" -- /usr/bin/ghostport run >"$storage/log" 2>&1 &
+    --user 0 "$container" -- /usr/bin/ghostport run >"$storage/log" 2>&1 &
 
 metrics=http://127.0.0.1:10948/metrics
 for _ in $(seq 50); do
