@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
 use super::{
-    identity::{Program, ProgramKey, Scope},
+    identity::{Listener, Program, ProgramKey, Scope},
     news::News,
 };
 
@@ -37,6 +37,15 @@ const OF_PROGRAM: Rate = Rate { at_once: 8, period_ns: 450_000_000_000 };
 
 /// The same of the host.
 const OF_HOST: Rate = Rate { at_once: 64, period_ns: 60_000_000_000 };
+
+/// How news were noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// By calls: so many, of which the port of the first is known.
+    ByCalls(u64),
+    /// By a scan, which also finds what calls have opened.
+    ByScan,
+}
 
 /// News that wait to become events. `E` is what the caller knows of the process.
 #[derive(Clone, Debug)]
@@ -70,6 +79,7 @@ struct Key {
     novelty: usize,
     protocol: Protocol,
     scope: Scope,
+    /// Without the user, which is not known by a call.
     program: ProgramKey,
     is_expected: bool,
 }
@@ -77,6 +87,12 @@ struct Key {
 #[derive(Clone, Debug)]
 struct Group<E> {
     news: GroupedNews<E>,
+    /// Calls whose port is known.
+    named: u64,
+    /// Calls whose port is not.
+    summed: u64,
+    /// Listeners that a scan found, and no call whose port is known announced.
+    found: u64,
     ports: BTreeSet<u16>,
     entries: BTreeSet<u32>,
     began_ns: u64,
@@ -91,12 +107,12 @@ impl<E> Default for NewsGroups<E> {
 }
 
 impl<E> NewsGroups<E> {
-    /// Adds news of `count` listeners at the time `at`, `CLOCK_BOOTTIME` `now_ns`. `evidence` is asked for
-    /// only if they are the first of their group.
+    /// Adds news at the time `at`, `CLOCK_BOOTTIME` `now_ns`. `evidence` is asked for only if they are the
+    /// first of their group.
     pub fn add(
         &mut self,
         mut news: News,
-        (count, is_expected): (u64, bool),
+        (noticed, is_expected): (Noticed, bool),
         (at, now_ns): (Timestamp, u64),
         evidence: impl FnOnce() -> Option<E>,
     ) {
@@ -104,7 +120,7 @@ impl<E> NewsGroups<E> {
             novelty: news.novelty.index(),
             protocol: news.protocol,
             scope: news.scope,
-            program: news.program.key(),
+            program: without_user(&news.program),
             is_expected,
         };
         let is_named = self.groups.len() < MAX_GROUPS || self.groups.contains_key(&key);
@@ -123,18 +139,40 @@ impl<E> NewsGroups<E> {
                 evidence: if is_named { evidence() } else { None },
                 entries: Vec::new(),
             },
+            named: 0,
+            summed: 0,
+            found: 0,
             ports: BTreeSet::new(),
             entries: BTreeSet::new(),
             began_ns: now_ns,
             last_ns: now_ns,
         });
-        group.news.count += count;
-        group.news.times[1] = group.news.times[1].max(at);
-        group.last_ns = group.last_ns.max(now_ns);
+        match noticed {
+            Noticed::ByCalls(count) => {
+                group.named += 1;
+                group.summed += count.saturating_sub(1);
+            }
+            Noticed::ByScan => group.found += 1,
+        }
+        group.touch(at, now_ns);
         group.entries.insert(entry);
         group.ports.insert(port);
         if group.ports.len() > NAMED_PORTS {
             group.ports.pop_last();
+        }
+    }
+
+    /// Adds calls that opened several listeners, of which a scan has found the first already. They count in
+    /// the news of the program that wait, if there are any.
+    pub fn add_calls(&mut self, listener: &Listener, calls: u64, (at, now_ns): (Timestamp, u64)) {
+        let program = without_user(&listener.program);
+        let place = (listener.protocol, listener.scope);
+        let is_it = |(key, _): &(&Key, &mut Group<E>)| {
+            (key.protocol, key.scope) == place && key.program == program
+        };
+        if let Some((_, group)) = self.groups.iter_mut().find(is_it) {
+            group.summed += calls;
+            group.touch(at, now_ns);
         }
     }
 
@@ -181,9 +219,25 @@ impl<E> NewsGroups<E> {
     }
 }
 
+fn without_user(program: &Program) -> ProgramKey {
+    ProgramKey { user: None, ..program.key() }
+}
+
 impl<E> Group<E> {
+    fn touch(&mut self, at: Timestamp, now_ns: u64) {
+        self.news.times[1] = self.news.times[1].max(at);
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
+    /// How many there are. What a scan found are those that calls have opened, as far as these are still
+    /// open; where they are more, the calls of some were not seen.
+    const fn count(&self) -> u64 {
+        let beyond = if self.summed > self.found { self.summed } else { self.found };
+        self.named + beyond
+    }
+
     const fn is_complete(&self, now_ns: u64) -> bool {
-        let (quiet_ns, limit_ns) = if self.news.count <= FEW {
+        let (quiet_ns, limit_ns) = if self.count() <= FEW {
             (QUIET_OF_FEW_NS, LONGEST_OF_FEW_NS)
         } else {
             (QUIET_OF_MANY_NS, LONGEST_OF_MANY_NS)
@@ -193,8 +247,10 @@ impl<E> Group<E> {
     }
 
     fn finished(self) -> GroupedNews<E> {
+        let count = self.count();
         let Self { news, ports, entries, .. } = self;
         GroupedNews {
+            count,
             ports: ports.into_iter().collect(),
             entries: entries.into_iter().collect(),
             ..news

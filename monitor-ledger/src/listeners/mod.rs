@@ -36,7 +36,7 @@ mod tests;
 pub use self::{
     baseline::{Baseline, MAX_ENTRIES, Moment, Observation, SavedBaseline, Settings},
     entry::{Entry, Standing},
-    groups::{GroupedNews, NewsGroups},
+    groups::{GroupedNews, NewsGroups, Noticed},
     identity::{KERNEL, Listener, Program, Scope},
     news::{Difference, Field, News, Novelty},
     ports::{KnownPorts, MAX_PORTS, PortRecord},

@@ -284,7 +284,12 @@ fn a_scan_of_all_ports_is_one_event() {
         let now_ns = u64::from(port) * SECOND / 2000;
         assert_eq!(groups.due(now_ns), [], "{port}");
         let news = baseline.observe(at(20), &listener(port, "/tmp/scan")).news;
-        groups.add(news.expect("news"), (1, false), (at(20).wall, now_ns), || Some("evidence"));
+        groups.add(
+            news.expect("news"),
+            (Noticed::ByCalls(1), false),
+            (at(20).wall, now_ns),
+            || Some("evidence"),
+        );
         assert_eq!(baseline.observe(at(20), &listener(port, "/tmp/scan")).news, None, "once");
     }
     let due = groups.due(40 * SECOND);
@@ -309,7 +314,12 @@ fn events_are_bounded_and_none_is_lost() {
                 scope: Scope::World,
                 program: program(&name, "root"),
             };
-            groups.add(news, (1, false), (at(0).wall, round * 10 * SECOND), || Some(()));
+            groups.add(
+                news,
+                (Noticed::ByCalls(1), false),
+                (at(0).wall, round * 10 * SECOND),
+                || Some(()),
+            );
             added += 1;
         }
         let due = groups.due((round * 10 + 5) * SECOND);
@@ -319,4 +329,42 @@ fn events_are_bounded_and_none_is_lost() {
     assert!(events <= 64 + 100 + 1, "{events} events in 100 minutes");
     counted += groups.flush().iter().map(|group| group.count).sum::<u64>();
     assert_eq!(counted, added);
+}
+
+/// A call that opened `count` listeners, of which the port of the first is known.
+fn call(baseline: &mut Baseline, groups: &mut NewsGroups<()>, port: u16, count: u64) {
+    let program = Program { user: None, ..program("/scan", "root") };
+    let listener = Listener { program, ..listener(port, "/scan") };
+    let times = (at(20).wall, 0);
+    match baseline.observe(at(20), &listener).news {
+        Some(news) => groups.add(news, (Noticed::ByCalls(count), false), times, || None),
+        None if count > 1 => groups.add_calls(&listener, count, times),
+        None => {}
+    }
+}
+
+#[test]
+fn what_a_scan_finds_of_calls_that_were_summed_up_counts_once() {
+    for (open, is_scanned_first) in [(0, false), (40, false), (100, false), (40, true), (100, true)]
+    {
+        let (mut baseline, mut groups) = (learned(&[]), NewsGroups::default());
+        let scan = |baseline: &mut Baseline, groups: &mut NewsGroups<()>| {
+            for port in 1100 - open..1100 {
+                if let Some(news) = baseline.observe(at(20), &listener(port, "/scan")).news {
+                    groups.add(news, (Noticed::ByScan, false), (at(20).wall, 0), || None);
+                }
+            }
+        };
+        call(&mut baseline, &mut groups, 1000, 1);
+        call(&mut baseline, &mut groups, 1001, 1);
+        if is_scanned_first {
+            scan(&mut baseline, &mut groups);
+        }
+        call(&mut baseline, &mut groups, 1002, 98);
+        if !is_scanned_first {
+            scan(&mut baseline, &mut groups);
+        }
+        let counts: Vec<u64> = groups.flush().iter().map(|news| news.count).collect();
+        assert_eq!(counts, [100], "{open} open, scanned first: {is_scanned_first}");
+    }
 }

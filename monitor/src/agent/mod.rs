@@ -4,6 +4,7 @@
 //! the work, `reload.rs` and `shutdown.rs` what signals ask for. Its runtime has one thread, so
 //! that what takes long is done on others.
 
+mod alert_usage;
 mod answers;
 mod attachment;
 mod bounded_wait;

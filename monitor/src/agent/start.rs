@@ -10,15 +10,17 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    attachment::selected, clock, local_addresses::AddressUpdates, lock::lock, selftests::Selftests,
+    alert_usage::is_in_use, attachment::selected, clock, local_addresses::AddressUpdates,
+    selftests::Selftests,
 };
 use crate::{
-    agent::pipeline::{LastSenders, Parts, Pipeline, SharedHours, SharedLedger, Wanted},
+    agent::pipeline::{LastSenders, Parts, Pipeline, SharedHours, Wanted},
     api::{self, sender::Sender},
     config::Config,
     event::{EventContext, EventName},
+    listeners::SharedOverview,
     process::HostFiles,
-    sinks::{self, EventQueue, IsInUse, Sink},
+    sinks::{self, EventQueue, Sink},
     store::{Filter, KeptLedger, Reader, Store, StoreQueue},
     terminal::logging::LogLevel,
     web::{self, Security},
@@ -32,7 +34,7 @@ use monitor_kernel::{
     record,
     time_namespace::clock_shift,
 };
-use monitor_ledger::{CounterEpoch, Ledger, PortState, Start, Watched};
+use monitor_ledger::{CounterEpoch, Ledger, Start, Watched};
 
 /// Everything that is opened before the first hook is attached.
 pub(super) struct Prepared {
@@ -129,7 +131,9 @@ impl Threads {
         if let Err(error) = confine(Role::Agent) {
             tracing::warn!(%error, "system calls that the agent does not need are not refused");
         }
-        let sinks = EventQueue::start(sinks, is_in_use(Arc::clone(&ledger)))?;
+        let listeners = SharedOverview::default();
+        let is_in_use = is_in_use(Arc::clone(&ledger), listeners.clone());
+        let sinks = EventQueue::start(sinks, is_in_use)?;
         let store = StoreQueue::start(store)?;
         let selftests = Selftests::default();
         let host_files = HostFiles::restored(Path::new(record::FOLDER));
@@ -144,6 +148,7 @@ impl Threads {
             store: store.clone(),
             senders,
             selftests: selftests.clone(),
+            listeners,
             host_files: host_files.clone(),
         })?;
         Ok(Self { pipeline, sinks, store, selftests, host_files })
@@ -203,21 +208,6 @@ fn senders(store: &Path) -> LastSenders {
         }
     }
     senders
-}
-
-/// Whether a socket holds a port, or was bound, refused or answered for there within the last five
-/// minutes. Packets alone keep no alert alive: a port that the Internet can reach is always probed.
-/// Neither do expected owners.
-fn is_in_use(ledger: SharedLedger) -> IsInUse {
-    Arc::new(move |port| {
-        lock(&ledger).facts(port).is_some_and(|facts| {
-            let is_used = matches!(
-                facts.state,
-                PortState::Attempted | PortState::Bound | PortState::Answered | PortState::Served
-            );
-            is_used && !facts.is_held_by_expected_owners_alone()
-        })
-    })
 }
 
 /// Logs which capabilities are missing; an error if nothing works without them.

@@ -48,18 +48,22 @@ impl Port {
         }
     }
 
-    /// Whether the configuration expects everything that holds it; `None` where that is not known, or
-    /// nothing does.
+    /// Whether the configuration expects everything that holds it. An unexpected holder makes it
+    /// unexpected, whatever else holds it; beside one of which it is not known nothing is. Connections
+    /// that no process has any more hold nothing. `None` where it is not known, and where nothing holds it.
     pub fn is_expected(&self) -> Option<bool> {
         let unexpected = self.unexpected_sockets.unwrap_or_default();
         let rare = unexpected.udplite.unwrap_or(0) + unexpected.sctp.unwrap_or(0);
         if unexpected.tcp + unexpected.udp + rare > 0 {
             return Some(false);
         }
-        let own = |socket: &&Socket| socket.side == Side::Local;
-        let known: Vec<bool> =
-            self.sockets.iter().filter(own).filter_map(|socket| socket.expected).collect();
-        (!known.is_empty()).then(|| known.iter().all(|expected| *expected))
+        let holds = |socket: &&Socket| socket.side == Side::Local && !socket.is_left_over();
+        let held: Vec<_> =
+            self.sockets.iter().filter(holds).map(|socket| socket.expected).collect();
+        if held.contains(&Some(false)) {
+            return Some(false);
+        }
+        (!held.is_empty() && !held.contains(&None)).then_some(true)
     }
 }
 
@@ -95,6 +99,25 @@ mod tests {
         assert_eq!(port("bound", Some(true)).alarm(), Alarm::Expected);
         assert_eq!(port("quiet", None).alarm(), Alarm::Quiet);
         assert!(Alarm::Critical > Alarm::Warning && Alarm::Warning > Alarm::Expected);
+    }
+
+    /// `web/page/states.js` has the same rule.
+    #[test]
+    fn a_holder_of_which_nothing_is_known_is_neither_expected_nor_unexpected() {
+        let held = |expected: &[Option<bool>]| {
+            let mut held = port("bound", None);
+            let [socket] = &held.sockets[..] else { panic!("one socket") };
+            let socket = |expected: &Option<bool>| Socket { expected: *expected, ..socket.clone() };
+            held.sockets = expected.iter().map(socket).collect();
+            held
+        };
+        assert_eq!(held(&[Some(true), None]).is_expected(), None);
+        assert_eq!(held(&[Some(true), None]).alarm(), Alarm::Critical);
+        assert_eq!(held(&[Some(true), None, Some(false)]).is_expected(), Some(false));
+        assert_eq!(held(&[Some(true), Some(true)]).is_expected(), Some(true));
+        let mut served = held(&[Some(true), None]);
+        served.sockets[1].peer_address = Some([127, 0, 0, 1].into());
+        assert_eq!(served.is_expected(), Some(true), "the other one is a connection that is over");
     }
 
     #[test]

@@ -21,6 +21,7 @@ struct Key {
     side: &'static str,
     local_address: IpAddr,
     peer_address: IpAddr,
+    interface: Option<String>,
     netns_inode: Option<u32>,
     /// Process ids.
     holders: Option<Vec<u32>>,
@@ -38,6 +39,7 @@ impl Key {
             side: socket.side.name(),
             local_address: socket.local_address,
             peer_address: socket.peer_address?,
+            interface: socket.interface.clone(),
             netns_inode: socket.netns_inode,
             holders: holders.map(|holders| holders.iter().map(|holder| holder.pid).collect()),
             began: socket.began,

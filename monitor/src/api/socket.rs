@@ -1,10 +1,6 @@
 //! A socket on a watched port and the processes that hold it.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use monitor_common::flow::{Protocol, Side};
 use schemars::JsonSchema;
@@ -53,6 +49,14 @@ pub struct Socket {
     #[schemars(with = "Option<String>")]
     #[serde(with = "named::option", skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<SocketScope>,
+    /// The interface that it is bound to (`SO_BINDTODEVICE`), or its link-local address's zone: the name,
+    /// or `if7` where only the index is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub interface: Option<String>,
+    /// Whether an IPv6 socket without a peer accepts no IPv4; absent of any other, and where that is not
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ipv6_only: Option<bool>,
     /// The processes that have a descriptor of it; absent where they could not be looked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub holders: Option<Vec<Arc<Holder>>>,
@@ -144,6 +148,8 @@ impl Socket {
             side: socket.side,
             netns_inode: socket.netns_inode,
             scope: socket.scope,
+            interface: socket.interface.clone(),
+            ipv6_only: entry.is_v6_only,
             holders: holders.map(Iterator::collect),
             count: 1,
             began: socket.is_accepted.then_some(Began::Peer),
@@ -152,9 +158,16 @@ impl Socket {
         }
     }
 
-    /// This end, as far as all sockets of the row have it.
+    /// This end, as far as all sockets of the row have it, with its interface as `ss` writes it:
+    /// `[fe80::1]%eth0:2948`, `0.0.0.0%eth0:2948`. An unspecified address that is of IPv6 alone is marked,
+    /// because another socket may have the same one for IPv4.
     pub fn local(&self) -> String {
-        end(self.local_address, self.local_port)
+        let mark = if self.is_marked_v6_only() { " v6only" } else { "" };
+        end(self.local_address, self.interface.as_deref(), self.local_port) + mark
+    }
+
+    fn is_marked_v6_only(&self) -> bool {
+        self.ipv6_only == Some(true) && self.local_address.is_unspecified()
     }
 
     /// Whether the port is that of a client elsewhere, whose connection this host accepted at another
@@ -179,7 +192,7 @@ impl Socket {
 
     /// The other end of a connected socket, as far as all sockets of the row have it.
     pub fn peer(&self) -> Option<String> {
-        Some(end(self.peer_address?, self.peer_port))
+        Some(end(self.peer_address?, None, self.peer_port))
     }
 
     /// Whether `other` may be this socket, or a row that stands for it.
@@ -196,11 +209,13 @@ impl Socket {
     }
 }
 
-/// An address, with its port if that is known.
-fn end(address: IpAddr, port: Option<u16>) -> String {
-    match port {
-        Some(port) => SocketAddr::from((address, port)).to_string(),
-        None => address.to_string(),
+/// An address, with its interface and its port if they are known.
+fn end(address: IpAddr, interface: Option<&str>, port: Option<u16>) -> String {
+    let zone = interface.map(|name| format!("%{name}")).unwrap_or_default();
+    match (address, port) {
+        (IpAddr::V4(address), Some(port)) => format!("{address}{zone}:{port}"),
+        (IpAddr::V6(address), Some(port)) => format!("[{address}]{zone}:{port}"),
+        (_, None) => format!("{address}{zone}"),
     }
 }
 
@@ -237,6 +252,21 @@ impl From<&Identity> for Holder {
 mod tests {
     use super::*;
     use crate::sockets::udp_socket;
+
+    #[test]
+    fn sockets_that_differ_in_interface_or_family_are_written_differently() {
+        let written = |local: &str, interface: Option<&str>, is_v6_only| {
+            let mut socket = udp_socket(2948);
+            socket.entry.local = local.parse().expect("an address");
+            socket.entry.is_v6_only = is_v6_only;
+            socket.interface = interface.map(str::to_owned);
+            Socket::each(&[socket]).remove(0).local()
+        };
+        assert_eq!(written("[fe80::1]:2948", Some("eth0"), Some(true)), "[fe80::1]%eth0:2948");
+        assert_eq!(written("0.0.0.0:2948", Some("eth0"), None), "0.0.0.0%eth0:2948");
+        assert_eq!(written("[::]:2948", None, Some(false)), "[::]:2948");
+        assert_eq!(written("[::]:2948", None, Some(true)), "[::]:2948 v6only");
+    }
 
     #[test]
     fn json_is_read_back_as_it_was_written() {

@@ -164,8 +164,20 @@ const CALLS: &[EventName] = &[
     ListenerGone,
     ListenerUnexpected,
 ];
-const INTERFACES: &[EventName] =
-    &[Bind, BindFailed, Listen, Close, Awakened, Identified, UnexpectedOwner, HookChanged, Summary];
+const INTERFACES: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    Identified,
+    UnexpectedOwner,
+    HookChanged,
+    Summary,
+    ListenerNew,
+    ListenerChanged,
+    ListenerUnexpected,
+];
 const TYPES: &[EventName] = &[
     Bind,
     BindFailed,
@@ -186,6 +198,20 @@ const THREADS: &[EventName] =
 const PEERS: &[EventName] = &[Identified, Summary, Connect, Awakened];
 const RESULTS: &[EventName] =
     &[Bind, BindFailed, Listen, Close, Awakened, UnexpectedOwner, Summary, Selftest];
+/// Events about a socket that is open, or was.
+const OPEN_SOCKETS: &[EventName] = &[
+    Bind,
+    BindFailed,
+    Listen,
+    Close,
+    Awakened,
+    UnexpectedOwner,
+    Summary,
+    Selftest,
+    ListenerNew,
+    ListenerChanged,
+    ListenerUnexpected,
+];
 /// Events that may stand for several.
 const SUMS: &[EventName] = &[
     Bind,
@@ -240,8 +266,8 @@ fields! {
     "network.peer.port": "number" &[Identified, Connect, Awakened, Summary], "The port of the peer.";
     "network.io.direction": "`receive`, `transmit`" CONVERSATIONS, "The direction of the payload.";
     "network.interface.name": "string" INTERFACES, "The interface; of a socket, the one that it is bound to (`SO_BINDTODEVICE`, or the zone of a link-local address), if it is one of the agent's network namespace.";
-    "ghostport.ipv6_only": "boolean" RESULTS, "Whether a socket of IPv6 accepts no IPv4.";
-    "ghostport.kernel_socket": "boolean" RESULTS, "`true` for a socket that the kernel made for itself, as for VXLAN or WireGuard. No process is named: the one that configured it does not hold it.";
+    "ghostport.ipv6_only": "boolean" OPEN_SOCKETS, "Whether a socket of IPv6 accepts no IPv4.";
+    "ghostport.kernel_socket": "boolean" OPEN_SOCKETS, "`true` for a socket that the kernel made for itself, as for VXLAN or WireGuard. No process is named: the one that configured it does not hold it.";
     "ghostport.port": "number" &[Captured, Identified, Summary, Connect, Awakened], "The watched port, which is the peer's if this host is the client.";
     "ghostport.ports": "list of numbers" &[Captured, ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "The ports, where they are several: the first 64.";
     "ghostport.scope": "`host`, `world`" &[ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "From where the listener can be reached: from this host alone, or from elsewhere.";

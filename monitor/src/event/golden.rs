@@ -242,6 +242,7 @@ fn found_socket() -> Socket {
         side: Side::Local,
         netns_inode: Some(4_026_531_840),
         scope: None,
+        interface: None,
         entry: Entry {
             protocol: Protocol::Tcp,
             local: ([0; 8], 2948).into(),
@@ -249,6 +250,7 @@ fn found_socket() -> Socket {
             tcp_state: Some(TcpState::Listen),
             inode: 7,
             interface: 0,
+            is_v6_only: None,
         },
         holders: Vec::new(),
         holders_unknown: false,
@@ -339,7 +341,10 @@ fn selftest(failure: Option<&str>) -> Event {
 
 /// What the baseline finds on some ports.
 fn listeners(novelty: Novelty, ports: Vec<u16>, is_expected: bool, is_known: bool) -> Vec<Event> {
-    let found = found_socket();
+    let mut found = found_socket();
+    found.holders = vec![Arc::new(identity())];
+    found.entry.is_v6_only = Some(true);
+    found.interface = Some("eth0".into());
     let program = Program {
         executable: Some("/usr/sbin/bearerbox".into()),
         unit: Some("kannel.service".into()),

@@ -63,12 +63,17 @@ impl Event {
 }
 
 impl SeenListener {
-    /// A socket that a process opened.
-    pub fn opened(change: &ListenerChange) -> Self {
-        let ListenerSocket { protocol, address, port, netns_inode, .. } = change.listener;
+    /// A socket that a process opened, bound to an interface of this name.
+    pub fn opened(change: &ListenerChange, interface: Option<String>) -> Self {
+        let ListenerSocket {
+            protocol, address, port, is_v6_only, netns_inode, is_of_kernel, ..
+        } = change.listener;
         let local = address.map(|address| SocketFields::at(protocol, (address, port).into()));
         Self {
             socket: SocketFields {
+                interface,
+                is_v6_only,
+                is_of_kernel,
                 netns_inode,
                 ..local.unwrap_or_else(|| SocketFields::on_port(port))
             },
@@ -78,12 +83,6 @@ impl SeenListener {
 
     /// A socket that was found open, of which `process` is the first holder.
     pub fn found(socket: &Socket, process: Option<&Identity>) -> Self {
-        Self {
-            socket: SocketFields {
-                netns_inode: socket.netns_inode,
-                ..SocketFields::at(socket.entry.protocol, socket.entry.local)
-            },
-            process: process.map(CallerFields::found),
-        }
+        Self { socket: SocketFields::found(socket), process: process.map(CallerFields::found) }
     }
 }

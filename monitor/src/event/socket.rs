@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use monitor_common::{flow::Protocol, socket_record::Family};
 use serde::{Serialize, Serializer};
 
-use crate::catalogue;
+use crate::{catalogue, sockets::Socket};
 
 /// The socket of an event, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,6 +60,17 @@ impl SocketFields {
     /// A socket of which only the port is known.
     pub(super) fn on_port(port: u16) -> Self {
         Self { local_port: Some(port), service: service(port), ..Self::unknown() }
+    }
+
+    /// A socket that was found open. One that listens and has no holder is the kernel's.
+    pub(super) fn found(socket: &Socket) -> Self {
+        Self {
+            interface: socket.interface.clone(),
+            is_v6_only: socket.entry.is_v6_only,
+            is_of_kernel: socket.holders.is_empty() && !socket.holders_unknown,
+            netns_inode: socket.netns_inode,
+            ..Self::at(socket.entry.protocol, socket.entry.local)
+        }
     }
 
     /// A socket whose local end is known.

@@ -77,10 +77,7 @@ impl Event {
         context: &EventContext,
     ) -> Self {
         let found = UnexpectedOwner::FoundOpen {
-            socket: SocketFields {
-                netns_inode: socket.netns_inode,
-                ..SocketFields::at(socket.entry.protocol, socket.entry.local)
-            },
+            socket: SocketFields { is_of_kernel: false, ..SocketFields::found(socket) },
             holder: holder.map(CallerFields::found),
             is_passed_on,
         };

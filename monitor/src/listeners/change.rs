@@ -58,8 +58,6 @@ pub struct ListenerSocket {
     pub is_v6_only: Option<bool>,
     /// Inode of the network namespace.
     pub netns_inode: Option<u32>,
-    /// Inode of the socket, which the lists of sockets have as well.
-    pub inode: Option<NonZeroU32>,
     /// Whether the kernel made it for itself, as for VXLAN and WireGuard.
     pub is_of_kernel: bool,
 }
@@ -86,7 +84,6 @@ impl ListenerChange {
                 interface: record.interface,
                 is_v6_only: record.is_v6_only,
                 netns_inode: record.netns_inode,
-                inode: record.socket_inode,
                 is_of_kernel: record.is_of_kernel,
             },
             count: record.count,

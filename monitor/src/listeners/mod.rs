@@ -11,5 +11,5 @@ mod program;
 pub use self::{
     change::{ListenerChange, ListenerSocket, ListenerTurn},
     overview::{JudgedListener, ListenerCounts, ListenerOverview, MAX_UNEXPECTED, SharedOverview},
-    program::{as_learned, opener, program_of, scope},
+    program::{as_learned, as_opened, opener, program_of},
 };

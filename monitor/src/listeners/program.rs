@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use monitor_ledger::listeners::{KERNEL, Listener, Program, Scope};
 
+use super::change::ListenerChange;
 use crate::{
     process::{Identity, User},
     sockets::{OpenListener, SocketScope},
@@ -39,10 +40,28 @@ pub fn opener(holders: &[Arc<Identity>]) -> Option<&Identity> {
     holders.min_by_key(|holder| (holder.start_time_ns.is_none(), holder.start_time_ns, holder.pid))
 }
 
+fn kernel() -> Program {
+    Program { executable: Some(KERNEL.to_owned()), ..Program::default() }
+}
+
+/// A listener as its call shows it, for the baseline. It has no user: a service may give up its privileges
+/// afterwards, and the user of the call is not the one that a scan finds.
+pub fn as_opened(change: &ListenerChange) -> Listener {
+    let socket = &change.listener;
+    let caller = || change.caller.as_ref().map(program_of).unwrap_or_default();
+    Listener {
+        protocol: socket.protocol,
+        port: socket.port,
+        scope: scope(socket.scope_of_address()),
+        // One for datagrams is a listener because its program named the port.
+        port_was_named: socket.protocol.is_datagram().then_some(true),
+        program: Program { user: None, ..if socket.is_of_kernel { kernel() } else { caller() } },
+    }
+}
+
 /// A listener as the baseline knows it. One without a holder is the kernel's.
 pub fn as_learned(open: &OpenListener) -> Listener {
     let OpenListener { socket, port_was_named } = open;
-    let kernel = || Program { executable: Some(KERNEL.to_owned()), ..Program::default() };
     Listener {
         protocol: socket.entry.protocol,
         port: socket.port,
@@ -53,7 +72,7 @@ pub fn as_learned(open: &OpenListener) -> Listener {
 }
 
 /// A listener of unknown scope may be reached.
-pub const fn scope(scope: Option<SocketScope>) -> Scope {
+pub(super) const fn scope(scope: Option<SocketScope>) -> Scope {
     match scope {
         Some(SocketScope::Host) => Scope::Host,
         Some(SocketScope::World) | None => Scope::World,
@@ -62,8 +81,12 @@ pub const fn scope(scope: Option<SocketScope>) -> Scope {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use monitor_common::{flow::Protocol, socket_event::Mechanism};
+
     use super::*;
     use crate::{
+        listeners::{ListenerSocket, ListenerTurn},
         process::{Cgroup, Executable},
         sockets::udp_socket,
     };
@@ -106,5 +129,37 @@ mod tests {
         let learned = as_learned(&open);
         assert_eq!(learned.program.executable.as_deref(), Some(KERNEL));
         assert_eq!((learned.port, learned.scope), (4789, Scope::World), "its scope is unknown");
+    }
+
+    fn opened(protocol: Protocol, is_of_kernel: bool) -> Listener {
+        let listener = ListenerSocket {
+            protocol,
+            address: Some([0, 0, 0, 0].into()),
+            port: 50_000,
+            interface: None,
+            is_v6_only: None,
+            netns_inode: None,
+            is_of_kernel,
+        };
+        as_opened(&ListenerChange {
+            turn: ListenerTurn::Opened,
+            time: Timestamp::UNIX_EPOCH,
+            boottime_ns: 0,
+            listener,
+            count: 1,
+            caller: Some(process(7, 1)),
+            mechanism: Mechanism::Fexit,
+        })
+    }
+
+    #[test]
+    fn a_call_shows_that_a_port_for_datagrams_was_named_and_no_user() {
+        let udp = opened(Protocol::Udp, false);
+        assert_eq!((udp.port_was_named, udp.program.user), (Some(true), None));
+        assert_eq!(udp.program.executable.as_deref(), Some("/bin/7"));
+        assert_eq!(opened(Protocol::UdpLite, false).port_was_named, Some(true));
+        assert_eq!(opened(Protocol::Tcp, false).port_was_named, None, "listen names no port");
+        let of_kernel = opened(Protocol::Udp, true).program.executable;
+        assert_eq!(of_kernel.as_deref(), Some(KERNEL));
     }
 }

@@ -34,7 +34,7 @@ mod webhook;
 mod worker;
 
 pub use self::{
-    alertmanager::IsInUse,
+    alertmanager::{IsInUse, Usage},
     dispatch::{EventQueue, PreparedSinks, open},
     error::SinkError,
     worker::Sink,

@@ -137,7 +137,8 @@ fn listener(listening: &Listening, caller: &str, port: &str) -> String {
     }
 }
 
-fn change(change: &Difference) -> String {
+/// What differs: `user root → www-data`.
+pub(super) fn change(change: &Difference) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
     format!("{} {} → {}", change.field.name(), text(&change.from), text(&change.to))
 }

@@ -92,6 +92,7 @@ mod tests {
             tcp_state: Some(tcp_state),
             inode: 1,
             interface: 0,
+            is_v6_only: None,
         }
     }
 

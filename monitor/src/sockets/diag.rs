@@ -11,7 +11,7 @@ use std::{
 
 use bytemuck::{Pod, Zeroable};
 use monitor_common::flow::Protocol;
-use monitor_kernel::netlink::{self, attribute, beginning};
+use monitor_kernel::netlink::{self, Attributes, attribute, beginning};
 use rustix::net::{AddressFamily, netlink::SOCK_DIAG};
 
 use super::socket::{Entry, TcpState};
@@ -147,12 +147,21 @@ pub(super) fn find_tcp(local: SocketAddr, peer: SocketAddr) -> io::Result<Option
 fn dump(request: &[u8], protocol: Protocol, visit: &mut impl FnMut(Entry, u64)) -> io::Result<()> {
     netlink::dump(Some(SOCK_DIAG), request, |body| {
         let answer: Answer = beginning(body).ok_or(io::ErrorKind::InvalidData)?;
-        if let Some(entry) = answer.entry(protocol) {
+        if let Some(mut entry) = answer.entry(protocol) {
+            entry.is_v6_only = v6_only(body);
             let [low, high] = answer.id.cookie.map(u64::from);
             visit(entry, low | high << 32);
         }
         Ok(())
     })
+}
+
+/// Whether an IPv6 socket without a peer accepts no IPv4.
+fn v6_only(body: &[u8]) -> Option<bool> {
+    /// `INET_DIAG_SKV6ONLY` (`linux/inet_diag.h`).
+    const V6_ONLY: u16 = 11;
+    let value = Attributes::behind(body, size_of::<Answer>()).get(V6_ONLY)?;
+    Some(*value.first()? != 0)
 }
 
 impl SocketId {
@@ -188,6 +197,7 @@ impl Answer {
                 .flatten(),
             inode: self.inode,
             interface: self.id.interface,
+            is_v6_only: None,
         })
     }
 }
@@ -318,5 +328,21 @@ mod tests {
             assert_eq!(listed(&ports, udp), [(Protocol::Udp, None, None)]);
         }
         assert!(listed(&[server.port()], udp).is_empty());
+    }
+
+    #[test]
+    fn kernel_says_which_sockets_accept_no_ipv4() {
+        use rustix::net::{SocketType, bind, socket, sockopt::set_ipv6_v6only};
+        let bound = [true, false].map(|v6_only| {
+            let socket = socket(AddressFamily::INET6, SocketType::DGRAM, None).expect("a socket");
+            set_ipv6_v6only(&socket, v6_only).expect("set");
+            bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).expect("bound");
+            UdpSocket::from(socket)
+        });
+        let ports = bound.each_ref().map(|one| one.local_addr().expect("an address").port());
+        let mut found = Vec::new();
+        list(&ports, |entry| found.push((entry.local.port(), entry.is_v6_only))).expect("a list");
+        found.sort_by_key(|(port, _)| *port != ports[0]);
+        assert_eq!(found, [(ports[0], Some(true)), (ports[1], Some(false))]);
     }
 }

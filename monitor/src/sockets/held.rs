@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use monitor_common::{flow::Protocol, held_socket::HeldSocket};
+use monitor_common::{
+    flow::Protocol,
+    held_socket::{HeldSocket, flags},
+};
 
 use super::{
     port_filter::PortFilter,
@@ -24,19 +27,19 @@ pub(super) fn by_inode(held: &[HeldSocket]) -> HashMap<u32, BTreeSet<ProcessKey>
     holders
 }
 
-/// Adds the sockets that no other list has, and the namespaces of those whose list did not show its
-/// own.
+/// Adds the sockets that no other list has, the namespaces of those whose list did not show its own, and
+/// what lists lack.
 pub(super) fn add_unlisted(
     listed: &mut Vec<(Option<u32>, Entry)>,
     held: &[HeldSocket],
     filter: &PortFilter<'_>,
 ) {
-    let netns_of: HashMap<u32, u32> =
-        held.iter().map(|record| (record.socket_inode, record.netns_inode)).collect();
+    let records: HashMap<u32, &HeldSocket> =
+        held.iter().map(|record| (record.socket_inode, record)).collect();
     for (netns_inode, entry) in &mut *listed {
-        if netns_inode.is_none() {
-            *netns_inode = netns_of.get(&entry.inode).copied();
-        }
+        let Some(record) = records.get(&entry.inode) else { continue };
+        netns_inode.get_or_insert(record.netns_inode);
+        complete(entry, record);
     }
     let mut known: HashSet<(Option<u32>, u32)> =
         listed.iter().map(|(netns_inode, entry)| (*netns_inode, entry.inode)).collect();
@@ -61,7 +64,22 @@ fn entry(record: &HeldSocket) -> Option<Entry> {
         tcp_state: (!protocol.is_datagram()).then(|| TcpState::from_number(record.state)).flatten(),
         inode: record.socket_inode,
         interface: record.interface,
+        is_v6_only: v6_only(record),
     })
+}
+
+/// Whether an IPv6 socket without a peer accepts no IPv4.
+fn v6_only(record: &HeldSocket) -> Option<bool> {
+    let has_it = record.family == 6 && record.peer_port == 0;
+    has_it.then_some(record.flags & flags::V6_ONLY != 0)
+}
+
+/// Adds what a list of `/proc/PID/net` lacks.
+pub(super) fn complete(entry: &mut Entry, record: &HeldSocket) {
+    if entry.interface == 0 {
+        entry.interface = record.interface;
+    }
+    entry.is_v6_only = entry.is_v6_only.or_else(|| v6_only(record));
 }
 
 fn ip(family: u8, address: [u8; 16]) -> Option<IpAddr> {
@@ -121,6 +139,15 @@ mod tests {
         let mut list = vec![listed(None, 1), listed(None, 3)];
         add_unlisted(&mut list, &[open(THERE, 1)], &PortFilter::new(&[2948]));
         assert_eq!(list, [listed(Some(THERE), 1), listed(None, 3)]);
+    }
+
+    #[test]
+    fn adds_the_interface_and_whether_ipv4_is_accepted() {
+        let mut list = vec![listed(Some(THERE), 1)];
+        let bound = HeldSocket { family: 6, interface: 7, flags: flags::V6_ONLY, ..open(THERE, 1) };
+        add_unlisted(&mut list, &[bound], &PortFilter::new(&[2948]));
+        let [(_, entry)] = &list[..] else { panic!("{list:?}") };
+        assert_eq!((entry.interface, entry.is_v6_only), (7, Some(true)));
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! The sockets of every network namespace.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
-use monitor_common::flow::LOOPBACK;
-use monitor_kernel::interfaces;
-
 use super::{
     acceptors::{self, Acceptor, Acceptors},
+    bound_interfaces::{self, BoundInterface},
     captures::{self, ListedCapture},
     diag,
     namespaces::{self, HERE, NamespacePath, Namespaces, is_gone},
@@ -26,8 +24,8 @@ pub(super) struct SocketList {
     pub(super) entries: Vec<(Option<u32>, Entry)>,
     /// Packet, raw and AF_XDP sockets.
     pub(super) captures: Vec<(Option<u32>, ListedCapture)>,
-    /// Dummy interfaces of the namespaces, where a socket is bound to an interface.
-    pub(super) dummies: BTreeSet<(u32, u32)>,
+    /// Interfaces by namespace and index, where a socket is bound to one.
+    pub(super) interfaces: BTreeMap<(u32, u32), BoundInterface>,
     /// Sockets that accept where a connection has a peer with a watched port.
     pub(super) acceptors: Acceptors,
     /// Namespaces that were listed.
@@ -62,9 +60,10 @@ impl SocketList {
 
     fn add(&mut self, inode: u32, found: io::Result<Found>) {
         match found {
-            Ok(Found { entries, acceptors, captures, dummies, lists }) => {
+            Ok(Found { entries, acceptors, captures, interfaces, lists }) => {
                 self.acceptors.extend(Some(inode), acceptors);
-                self.dummies.extend(dummies.into_iter().map(|interface| (inode, interface)));
+                let interfaces = interfaces.into_iter();
+                self.interfaces.extend(interfaces.map(|(index, known)| ((inode, index), known)));
                 self.namespaces += 1;
                 self.entries.extend(entries.into_iter().map(|entry| (Some(inode), entry)));
                 self.captures.extend(captures.into_iter().map(|capture| (Some(inode), capture)));
@@ -99,8 +98,8 @@ struct Found {
     entries: Vec<Entry>,
     acceptors: Vec<Acceptor>,
     captures: Vec<ListedCapture>,
-    /// Its dummy interfaces, if they matter.
-    dummies: BTreeSet<u32>,
+    /// Its interfaces, if they matter.
+    interfaces: BTreeMap<u32, BoundInterface>,
     /// The inode of a file in its `net` folder.
     lists: Option<u64>,
 }
@@ -128,8 +127,8 @@ fn here(filter: &PortFilter<'_>) -> io::Result<Found> {
         tracing::debug!(%error, "packet sockets are listed without their filters");
         without_filters(here)
     });
-    let dummies = dummies_of(&entries);
-    Ok(Found { entries, acceptors, captures, dummies, lists: identity(here).ok() })
+    let interfaces = bound_interfaces::of(&entries);
+    Ok(Found { entries, acceptors, captures, interfaces, lists: identity(here).ok() })
 }
 
 /// What a `net` folder lists.
@@ -141,24 +140,7 @@ fn in_folder(lists: &Path, filter: &PortFilter<'_>) -> io::Result<Found> {
         proc_net::list(lists, &mut *visit)?;
         proc_net::list_rare(lists, visit)
     });
-    Ok(Found { entries, acceptors, captures, dummies: BTreeSet::new(), lists: None })
-}
-
-/// Indices of the dummy interfaces of the calling thread's namespace, where no packet arrives from
-/// elsewhere; none if no socket is bound to an interface.
-pub(super) fn dummies_of(entries: &[Entry]) -> BTreeSet<u32> {
-    if !entries.iter().any(|entry| entry.interface > LOOPBACK) {
-        return BTreeSet::new();
-    }
-    let all = interfaces::here().map(|all| {
-        let dummies =
-            all.into_values().filter(|interface| interface.kind.as_deref() == Some("dummy"));
-        dummies.map(|interface| interface.index).collect()
-    });
-    all.unwrap_or_else(|error| {
-        tracing::debug!(%error, "the kinds of interfaces stay unknown");
-        BTreeSet::new()
-    })
+    Ok(Found { entries, acceptors, captures, interfaces: BTreeMap::new(), lists: None })
 }
 
 /// UDP-Lite and SCTP.

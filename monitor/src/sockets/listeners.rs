@@ -5,7 +5,7 @@
 //! a client's.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     ops::RangeInclusive,
     path::Path,
@@ -17,9 +17,10 @@ use monitor_common::{
 };
 
 use super::{
-    automatic_ports, descriptors, diag,
+    automatic_ports,
+    bound_interfaces::{self, BoundInterface},
+    descriptors, diag, held,
     holders::Holders,
-    list::dummies_of,
     namespaces::{self, HERE, Namespaces, is_gone},
     numbered, proc_net,
     scan::Unseen,
@@ -63,15 +64,20 @@ pub fn find_listeners(
     let namespaces = Namespaces::find(&proc)?;
     let mut list = namespaces::on_own_thread(|| List::of_all(&namespaces, own))?;
     let mut holders = Holders::default();
-    let named = held.map(named_ports).unwrap_or_default();
+    let held_by_inode = held.map(by_inode).unwrap_or_default();
+    for (_, entry) in &mut list.entries {
+        if let Some(record) = held_by_inode.get(&entry.inode) {
+            held::complete(entry, record);
+        }
+    }
+    let named = |inode: u32| held_by_inode.get(&inode).map(|record| is_named(record));
     let automatic = automatic_ports::range();
-    list.entries
-        .retain(|(_, entry)| waits_for_others(entry, named.get(&entry.inode).copied(), &automatic));
+    list.entries.retain(|(_, entry)| waits_for_others(entry, named(entry.inode), &automatic));
     let mut searched: HashSet<u32> = list.entries.iter().map(|(_, entry)| entry.inode).collect();
     searched.remove(&0);
     if let Some(held) = held {
         let lost = holders.add_listed(held, processes);
-        searched.retain(|inode| lost.contains(inode) || !named.contains_key(inode));
+        searched.retain(|inode| lost.contains(inode) || !held_by_inode.contains_key(inode));
     }
     let found = descriptors::find(&proc, &searched)?;
     let unseen = Unseen {
@@ -81,7 +87,7 @@ pub fn find_listeners(
         hidden: HiddenProcesses::here(),
     };
     holders.add_found(found, processes);
-    let mut scopes = Scopes::new(&namespaces, own, list.dummies);
+    let mut scopes = Scopes::new(&namespaces, own, list.interfaces);
     let listener = |(netns_inode, entry): (u32, Entry)| {
         let holders = holders.of(entry.inode);
         let holders_unknown = holders.is_empty() && unseen.may_have_holders();
@@ -90,23 +96,27 @@ pub fn find_listeners(
             side: Side::Local,
             netns_inode: Some(netns_inode),
             scope: scopes.of(Some(netns_inode), &entry),
+            interface: scopes.interface(Some(netns_inode), &entry),
             entry,
             holders,
             holders_unknown,
             is_accepted: false,
             expected: None,
         };
-        OpenListener { socket, port_was_named: named.get(&entry.inode).copied() }
+        OpenListener { socket, port_was_named: named(entry.inode) }
     };
     let mut listeners: Vec<OpenListener> = list.entries.into_iter().map(listener).collect();
     listeners.sort_by_key(|listener| listener.socket.order());
     Ok(Listeners { listeners, namespaces: list.namespaces, unseen })
 }
 
-/// Whether a bind named the port of each socket, by its inode.
-fn named_ports(held: &[HeldSocket]) -> HashMap<u32, bool> {
-    let is_named = |record: &HeldSocket| record.flags & flags::NAMED_PORT != 0;
-    held.iter().map(|record| (record.socket_inode, is_named(record))).collect()
+fn by_inode(held: &[HeldSocket]) -> HashMap<u32, &HeldSocket> {
+    held.iter().map(|record| (record.socket_inode, record)).collect()
+}
+
+/// Whether a bind named the port of the socket.
+const fn is_named(record: &HeldSocket) -> bool {
+    record.flags & flags::NAMED_PORT != 0
 }
 
 /// Whether the socket is a listener.
@@ -123,12 +133,15 @@ fn waits_for_others(
     }
 }
 
+/// The sockets of a namespace, and its interfaces by index, if they matter.
+type Found = (Vec<Entry>, BTreeMap<u32, BoundInterface>);
+
 /// Sockets that may be listeners.
 #[derive(Debug, Default)]
 struct List {
     entries: Vec<(u32, Entry)>,
-    /// Dummy interfaces of the namespaces, where a socket is bound to an interface.
-    dummies: BTreeSet<(u32, u32)>,
+    /// Interfaces by namespace and index, where a socket is bound to one.
+    interfaces: BTreeMap<(u32, u32), BoundInterface>,
     namespaces: usize,
     refused: usize,
 }
@@ -142,19 +155,20 @@ impl List {
             list.add(
                 inode,
                 namespaces::within_any(paths, inode, here, |lists| {
-                    Ok((listed(lists)?, BTreeSet::new()))
+                    Ok((listed(lists)?, BTreeMap::new()))
                 }),
             );
         }
         list
     }
 
-    fn add(&mut self, inode: u32, found: io::Result<(Vec<Entry>, BTreeSet<u32>)>) {
+    fn add(&mut self, inode: u32, found: io::Result<Found>) {
         match found {
-            Ok((entries, dummies)) => {
+            Ok((entries, interfaces)) => {
                 self.namespaces += 1;
                 self.entries.extend(entries.into_iter().map(|entry| (inode, entry)));
-                self.dummies.extend(dummies.into_iter().map(|interface| (inode, interface)));
+                let interfaces = interfaces.into_iter();
+                self.interfaces.extend(interfaces.map(|(index, known)| ((inode, index), known)));
             }
             // Its last process has left it, and it has ended.
             Err(error) if is_gone(&error) => {}
@@ -167,7 +181,7 @@ impl List {
 }
 
 /// The sockets of the calling thread's namespace.
-fn here() -> io::Result<(Vec<Entry>, BTreeSet<u32>)> {
+fn here() -> io::Result<Found> {
     let mut entries = Vec::new();
     let lists = Path::new(HERE);
     if diag::list_acceptors(|entry| entries.push(entry)).is_err() {
@@ -175,8 +189,8 @@ fn here() -> io::Result<(Vec<Entry>, BTreeSet<u32>)> {
     } else {
         proc_net::list_rare(lists, |entry| entries.push(entry))?;
     }
-    let dummies = dummies_of(&entries);
-    Ok((entries, dummies))
+    let interfaces = bound_interfaces::of(&entries);
+    Ok((entries, interfaces))
 }
 
 /// The sockets of a `net` folder.

@@ -19,6 +19,7 @@
 mod acceptors;
 mod addresses;
 mod automatic_ports;
+mod bound_interfaces;
 mod captures;
 mod descriptors;
 mod diag;

@@ -112,6 +112,7 @@ fn entry(line: &str, protocol: Protocol) -> Option<Entry> {
         tcp_state: (protocol == Protocol::Tcp).then(|| TcpState::from_number(state)).flatten(),
         inode,
         interface: 0,
+        is_v6_only: None,
     })
 }
 
@@ -152,6 +153,7 @@ mod tests {
             tcp_state: Some(TcpState::Established),
             inode: 23_910_106,
             interface: 0,
+            is_v6_only: None,
         };
         assert_eq!(entry(line, Protocol::Tcp), Some(established));
         let line = "  345: 00000000000000000000000001000000:0B84 \
@@ -164,6 +166,7 @@ mod tests {
             tcp_state: None,
             inode: 4711,
             interface: 0,
+            is_v6_only: None,
         };
         assert_eq!(entry(line, Protocol::Udp), Some(unconnected));
         for end in 0..line.find("4711").expect("an inode") {

@@ -101,7 +101,7 @@ pub fn scan_with(
         filter.ends(&entry).into_iter().flatten().map(move |end| (netns_inode, entry, end))
     });
     let acceptors = &listed.acceptors;
-    let mut scopes = Scopes::new(&namespaces, own, listed.dummies);
+    let mut scopes = Scopes::new(&namespaces, own, listed.interfaces);
     let mut sockets: Vec<Socket> = sockets
         .map(|(netns_inode, entry, (port, side))| {
             let holders = holders.of(entry.inode);
@@ -109,12 +109,14 @@ pub fn scan_with(
             let holders_unknown =
                 holders.is_empty() && entry.inode != 0 && unseen.may_have_holders();
             let scope = scopes.of(netns_inode, &entry);
+            let interface = scopes.interface(netns_inode, &entry);
             let is_accepted = side == Side::Remote && acceptors.have(netns_inode, &entry);
             Socket {
                 port,
                 side,
                 netns_inode,
                 scope,
+                interface,
                 entry,
                 holders,
                 holders_unknown,

@@ -1,7 +1,7 @@
 //! From where sockets can be reached.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     path::Path,
 };
 
@@ -9,6 +9,7 @@ use monitor_common::flow::LOOPBACK;
 
 use super::{
     addresses::has_other_interfaces,
+    bound_interfaces::BoundInterface,
     namespaces::{HERE, Namespaces},
     socket::{Entry, SocketScope},
 };
@@ -17,15 +18,19 @@ use super::{
 pub(super) struct Scopes<'a> {
     namespaces: &'a Namespaces,
     own: u32,
-    /// Dummy interfaces, by namespace and index.
-    dummies: BTreeSet<(u32, u32)>,
+    /// Interfaces that sockets may be bound to, by namespace and index.
+    interfaces: BTreeMap<(u32, u32), BoundInterface>,
     has_others: HashMap<u32, Option<bool>>,
 }
 
 impl<'a> Scopes<'a> {
     /// The calling thread is in `own`.
-    pub(super) fn new(namespaces: &'a Namespaces, own: u32, dummies: BTreeSet<(u32, u32)>) -> Self {
-        Self { namespaces, own, dummies, has_others: HashMap::new() }
+    pub(super) fn new(
+        namespaces: &'a Namespaces,
+        own: u32,
+        interfaces: BTreeMap<(u32, u32), BoundInterface>,
+    ) -> Self {
+        Self { namespaces, own, interfaces, has_others: HashMap::new() }
     }
 
     /// From where a socket can be reached; `None` if that cannot be found out.
@@ -34,7 +39,7 @@ impl<'a> Scopes<'a> {
             return Some(SocketScope::Host);
         }
         let inode = netns_inode?;
-        if self.dummies.contains(&(inode, entry.interface)) {
+        if self.interfaces.get(&(inode, entry.interface)).is_some_and(|bound| bound.is_dummy) {
             return Some(SocketScope::Host);
         }
         let Self { namespaces, own, has_others, .. } = self;
@@ -46,5 +51,13 @@ impl<'a> Scopes<'a> {
             paths.iter().find_map(|path| has_other_interfaces(&path.lists()?))
         });
         Some(if has_others? { SocketScope::World } else { SocketScope::Host })
+    }
+
+    /// The interface that a socket is bound to. Of another namespace only its index may be known, which
+    /// is written as `ss` does.
+    pub(super) fn interface(&self, netns_inode: Option<u32>, entry: &Entry) -> Option<String> {
+        let index = (entry.interface != 0).then_some(entry.interface)?;
+        let known = netns_inode.and_then(|inode| self.interfaces.get(&(inode, index)));
+        Some(known.map_or_else(|| format!("if{index}"), |bound| bound.name.clone()))
     }
 }

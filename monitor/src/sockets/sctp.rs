@@ -14,7 +14,15 @@ pub(super) fn endpoint(line: &str) -> Option<Entry> {
     let inode = fields.nth(1)?.parse().ok()?;
     let local = SocketAddr::new(address(fields.next()?)?, port);
     let tcp_state = TcpState::from_number(state);
-    Some(Entry { protocol: Protocol::Sctp, local, peer: None, tcp_state, inode, interface: 0 })
+    Some(Entry {
+        protocol: Protocol::Sctp,
+        local,
+        peer: None,
+        tcp_state,
+        inode,
+        interface: 0,
+        is_v6_only: None,
+    })
 }
 
 /// A line of `assocs`: a connection. `None` for the heading.
@@ -34,6 +42,7 @@ pub(super) fn association(line: &str) -> Option<Entry> {
         tcp_state,
         inode,
         interface: 0,
+        is_v6_only: None,
     })
 }
 

@@ -19,6 +19,9 @@ pub struct Socket {
     pub netns_inode: Option<u32>,
     /// From where it can be reached; `None` where the interfaces of its namespace may not be seen.
     pub scope: Option<SocketScope>,
+    /// The interface that it is bound to (`SO_BINDTODEVICE`), or its link-local address's zone: the name,
+    /// or `if7` where only the index is known.
+    pub interface: Option<String>,
     /// The socket in the kernel's list.
     pub entry: Entry,
     /// Every process that has a descriptor of it, in the order of their ids. Empty for a socket
@@ -54,8 +57,8 @@ impl Socket {
 
     /// By port; local sockets before remote ones, unconnected ones before connections.
     pub(super) fn order(&self) -> impl Ord + use<> {
-        let Entry { protocol, local, peer, inode, .. } = self.entry;
-        let ends = (peer.is_some(), local, peer);
+        let Entry { protocol, local, peer, inode, interface, .. } = self.entry;
+        let ends = (peer.is_some(), local, peer, interface);
         (self.port, self.side.name(), protocol.name(), self.netns_inode, ends, inode)
     }
 }
@@ -77,12 +80,14 @@ pub(crate) fn udp_socket(port: u16) -> Socket {
         tcp_state: None,
         inode: 0,
         interface: 0,
+        is_v6_only: None,
     };
     Socket {
         port,
         side: Side::Local,
         netns_inode: None,
         scope: None,
+        interface: None,
         entry,
         holders: Vec::new(),
         holders_unknown: false,
@@ -107,6 +112,9 @@ pub struct Entry {
     /// Index of the interface that it is bound to (`SO_BINDTODEVICE`), or of its link-local address's
     /// zone; 0 for none, and where that is not listed.
     pub interface: u32,
+    /// Whether an IPv6 socket without a peer accepts no IPv4; `None` of any other, and where that is not
+    /// listed.
+    pub is_v6_only: Option<bool>,
 }
 
 impl Entry {

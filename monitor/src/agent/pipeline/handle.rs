@@ -59,7 +59,7 @@ impl Pipeline {
         let first = Timestamp::now().as_microsecond().unsigned_abs();
         let pipeline = Self {
             messages,
-            shared: Arc::default(),
+            shared: Arc::new(Shared { listeners: parts.listeners.clone(), ..Shared::default() }),
             ledger: Arc::clone(&parts.ledger),
             hours: parts.hours.clone(),
             tallies: Arc::default(),

@@ -4,8 +4,8 @@ use super::{
     message::Wanted, outbound::LastSenders, shared_hours::SharedHours, shared_ledger::SharedLedger,
 };
 use crate::{
-    agent::selftests::Selftests, config::CommandLines, event::EventContext, process::HostFiles,
-    sinks::EventQueue, store::StoreQueue,
+    agent::selftests::Selftests, config::CommandLines, event::EventContext,
+    listeners::SharedOverview, process::HostFiles, sinks::EventQueue, store::StoreQueue,
 };
 
 /// What the pipeline starts with.
@@ -29,6 +29,8 @@ pub struct Parts {
     pub senders: LastSenders,
     /// Selftests of this agent.
     pub selftests: Selftests,
+    /// The listeners that the last scan found; none yet.
+    pub listeners: SharedOverview,
     /// What is known of the host's executables.
     pub host_files: HostFiles,
 }

@@ -5,6 +5,7 @@ mod scans;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -296,7 +297,7 @@ impl Worker {
 
     fn call(&self, record: &SocketRecord, caller: Option<&Identity>) -> event::Call {
         let mut call = event::Call::new(record, &self.context);
-        call.socket.interface = self.interface_of(record);
+        call.socket.interface = self.interface(record.interface, record.netns_inode);
         match caller {
             Some(caller) => call.complete(caller),
             None => call.caller = None,
@@ -304,9 +305,10 @@ impl Worker {
         call
     }
 
-    /// Name of the interface that a socket is bound to, in this network namespace.
-    fn interface_of(&self, record: &SocketRecord) -> Option<String> {
-        let index = record.interface.filter(|_| record.netns_inode == self.netns_inode)?;
+    /// Name of the interface that a socket of a namespace is bound to; `None` unless the namespace is known
+    /// to be this one.
+    fn interface(&self, index: Option<NonZeroU32>, netns_inode: Option<u32>) -> Option<String> {
+        let index = index.filter(|_| is_same(netns_inode, self.netns_inode))?;
         sockets::interface_name(index.get())
     }
 
@@ -456,6 +458,11 @@ impl Worker {
     }
 }
 
+/// Whether both network namespaces are known, and the same.
+fn is_same(one: Option<u32>, other: Option<u32>) -> bool {
+    one.is_some() && one == other
+}
+
 /// What sums up events alike, if the configuration wants them summed up.
 fn summaries(identified: IdentifiedEvents) -> Option<Summarizer> {
     (identified == IdentifiedEvents::First).then(Summarizer::default)
@@ -498,6 +505,12 @@ mod tests {
     use monitor_ledger::PortState;
 
     use super::*;
+
+    #[test]
+    fn namespaces_that_are_not_known_are_not_the_same() {
+        assert!(is_same(Some(1), Some(1)) && !is_same(Some(1), Some(2)));
+        assert!(!is_same(None, None) && !is_same(Some(1), None) && !is_same(None, Some(1)));
+    }
 
     #[test]
     fn saves_at_once_only_what_lasts() {

@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use monitor_common::flow::Side;
-
 use crate::api::{
     end::End,
     port::Port,
@@ -18,7 +16,7 @@ pub(super) fn names(port: &Port) -> String {
         (true, false) => "?".to_owned(),
         _ => names.into_iter().collect::<Vec<_>>().join(" "),
     };
-    if !text.is_empty() && expected(port) == Some(Expected::All) {
+    if !text.is_empty() && port.is_expected() == Some(true) {
         text.push_str(" (expected)");
     }
     let ends: BTreeSet<String> = ends(port).filter_map(end_name).collect();
@@ -76,10 +74,11 @@ pub(super) fn details(port: &Port) -> String {
         }
         separator = ", ";
     }
-    text.push_str(match expected(port) {
-        Some(Expected::All) => " (expected)",
-        Some(Expected::Some) => " (some of them expected)",
-        None => "",
+    let has_expected = sockets(port).any(|socket| socket.expected == Some(true));
+    text.push_str(match (port.is_expected(), has_expected) {
+        (Some(true), _) => " (expected)",
+        (_, true) => " (some of them expected)",
+        (_, false) => "",
     });
     if sockets(port).any(|socket| socket.holders.is_none()) {
         let _ = write!(text, "{separator}holders that the agent may not see");
@@ -88,24 +87,6 @@ pub(super) fn details(port: &Port) -> String {
         let _ = write!(text, "; {way}");
     }
     text
-}
-
-/// Of which sockets the configuration expects the owners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expected {
-    All,
-    Some,
-}
-
-/// Of which sockets the configuration expects the owners; `None` if of none.
-fn expected(port: &Port) -> Option<Expected> {
-    let owned = sockets(port).filter(|socket| socket.side == Side::Local);
-    let are_expected: Vec<bool> = owned.map(|socket| socket.expected == Some(true)).collect();
-    match (are_expected.contains(&true), are_expected.contains(&false)) {
-        (true, false) => Some(Expected::All),
-        (true, true) => Some(Expected::Some),
-        (false, _) => None,
-    }
 }
 
 /// Transport and state.

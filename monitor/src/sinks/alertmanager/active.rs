@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{
     alert::{Alert, AlertName, Annotations, Key, Labels},
     annotations::{annotations, is_same_story, of_process, with_process},
+    usage::Usage,
 };
 use crate::event::Event;
 
@@ -52,7 +53,7 @@ struct Entry {
     is_known: bool,
     /// Events that were not sent to Alertmanager yet.
     unsent: u64,
-    /// Since when the port is free.
+    /// Since when nothing keeps it active.
     free_since: Option<Instant>,
     ended_at: Option<(Instant, Timestamp)>,
 }
@@ -121,10 +122,10 @@ impl Active {
         entry.starts_at = entry.starts_at.min(alert.starts_at);
     }
 
-    /// Ends the alerts of ports that are free for long enough.
-    pub(super) fn end_free(&mut self, is_in_use: impl Fn(u16) -> bool, now: Instant) {
+    /// Ends the alerts that nothing has kept active for long enough.
+    pub(super) fn end_free(&mut self, is_in_use: impl Fn(Usage) -> bool, now: Instant) {
         for (key, entry) in &mut self.entries {
-            if key.port.is_some_and(&is_in_use) {
+            if key.usage().is_some_and(&is_in_use) {
                 entry.free_since = None;
                 continue;
             }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, EventBody};
+use super::usage::Usage;
+use crate::event::{Event, EventBody, ListenerNews};
 use monitor_ledger::Cause;
 
 /// Names of alerts. Those of Prometheus' rules in dashboards/prometheus are the same.
@@ -20,10 +21,13 @@ pub(super) enum AlertName {
     PortCaptured,
     /// Something answers on a port that no socket holds.
     PortAnswered,
+    /// A program listens that neither the baseline nor the configuration has.
+    NewListener,
+    /// Another program, user or scope than the baseline has listens on a port.
+    ListenerChanged,
+    /// A process sends to a watched port of another host.
+    OutboundUse,
 }
-
-/// Severity of every alert, as in the rules.
-const SEVERITY: &str = "critical";
 
 /// Job of the scrape configuration in dashboards/prometheus/prometheus.yml.
 const JOB: &str = "ghostport";
@@ -58,8 +62,15 @@ pub(super) struct Alert {
 }
 
 impl AlertName {
-    const ALL: [Self; 4] =
-        [Self::BindOnDormantPort, Self::UnexpectedOwner, Self::PortCaptured, Self::PortAnswered];
+    const ALL: [Self; 7] = [
+        Self::BindOnDormantPort,
+        Self::UnexpectedOwner,
+        Self::PortCaptured,
+        Self::PortAnswered,
+        Self::NewListener,
+        Self::ListenerChanged,
+        Self::OutboundUse,
+    ];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -67,6 +78,20 @@ impl AlertName {
             Self::UnexpectedOwner => "GhostportUnexpectedOwner",
             Self::PortCaptured => "GhostportPortCaptured",
             Self::PortAnswered => "GhostportPortAnswered",
+            Self::NewListener => "GhostportNewListener",
+            Self::ListenerChanged => "GhostportListenerChanged",
+            Self::OutboundUse => "GhostportOutboundUse",
+        }
+    }
+
+    /// The severity that the rules give it.
+    pub(super) const fn severity(self) -> &'static str {
+        match self {
+            Self::BindOnDormantPort
+            | Self::UnexpectedOwner
+            | Self::PortCaptured
+            | Self::PortAnswered => "critical",
+            Self::NewListener | Self::ListenerChanged | Self::OutboundUse => "warning",
         }
     }
 
@@ -79,6 +104,12 @@ impl AlertName {
             EventBody::UnexpectedOwner(_) => Some(Self::UnexpectedOwner),
             EventBody::Captured(captured) if captured.is_targeted => Some(Self::PortCaptured),
             EventBody::Answered(_) => Some(Self::PortAnswered),
+            EventBody::Connect(_) => Some(Self::OutboundUse),
+            EventBody::Listener(listening) => match listening.kind {
+                ListenerNews::Unexpected => Some(Self::NewListener),
+                ListenerNews::Changed(_) => Some(Self::ListenerChanged),
+                ListenerNews::New | ListenerNews::Gone => None,
+            },
             _ => None,
         }
     }
@@ -88,12 +119,18 @@ impl AlertName {
         matches!(self, Self::BindOnDormantPort | Self::UnexpectedOwner)
     }
 
-    /// Value of the label `protocol`. An awakening has none, as the metric behind it,
-    /// `ghostport_awakenings_total`.
+    /// Value of the label `port`. Changes of listeners have none, as the metric behind them,
+    /// `ghostport_listener_changes_total`.
+    fn port(self, event: &Event) -> Option<u16> {
+        event.port().filter(|_| self != Self::ListenerChanged)
+    }
+
+    /// Value of the label `protocol`, which awakenings, changes and states lack, as the metrics behind
+    /// them.
     fn protocol(self, event: &Event) -> Option<&'static str> {
         match self {
-            Self::BindOnDormantPort => None,
-            Self::UnexpectedOwner | Self::PortCaptured | Self::PortAnswered => {
+            Self::BindOnDormantPort | Self::ListenerChanged | Self::OutboundUse => None,
+            Self::UnexpectedOwner | Self::PortCaptured | Self::PortAnswered | Self::NewListener => {
                 event.socket().and_then(|socket| socket.transport).map(Protocol::name)
             }
         }
@@ -109,7 +146,17 @@ impl Key {
     /// The alert that an event raises.
     pub(super) fn of(event: &Event) -> Option<Self> {
         let name = AlertName::of(event)?;
-        Some(Self { name, port: event.port(), protocol: name.protocol(event) })
+        Some(Self { name, port: name.port(event), protocol: name.protocol(event) })
+    }
+
+    /// What keeps the alert active; `None` if only its last event does.
+    pub(super) const fn usage(self) -> Option<Usage> {
+        match (self.name, self.port) {
+            (AlertName::NewListener, port) => Some(Usage::Listening(port)),
+            (AlertName::OutboundUse, Some(port)) => Some(Usage::Sending(port)),
+            (AlertName::ListenerChanged, _) | (_, None) => None,
+            (_, Some(port)) => Some(Usage::Held(port)),
+        }
     }
 
     /// The alert with these labels; `None` if it is none of this sink's.
@@ -131,7 +178,7 @@ impl Labels {
     pub(super) fn new(configured: &BTreeMap<String, String>, host_name: &str) -> Self {
         let (reporter, agent) = REPORTER;
         let mut labels: BTreeMap<String, String> =
-            [("instance", host_name), ("job", JOB), ("severity", SEVERITY), (reporter, agent)]
+            [("instance", host_name), ("job", JOB), (reporter, agent)]
                 .into_iter()
                 .map(|(label, value)| (label.to_owned(), value.to_owned()))
                 .collect();
@@ -145,8 +192,13 @@ impl Labels {
         let Key { name, port, protocol } = key;
         let mut labels = self.0.clone();
         labels.insert("alertname".into(), name.as_str().into());
+        // A configured severity takes precedence, as every configured label.
+        labels.entry("severity".into()).or_insert_with(|| name.severity().into());
         if name == AlertName::BindOnDormantPort {
             labels.insert("cause".into(), Cause::Bind.name().into());
+        }
+        if name == AlertName::ListenerChanged {
+            labels.insert("change".into(), "changed".into());
         }
         labels.extend(port.map(|port| ("port".to_owned(), port.to_string())));
         labels.extend(protocol.map(|protocol| ("protocol".to_owned(), protocol.to_owned())));

@@ -5,9 +5,9 @@ use crate::{
     catalogue,
     event::{
         Answered, Awakened, AwakenedBy, CallerFields, Captured, Event, EventBody, FailedBind,
-        UnexpectedOwner,
+        ListenerNews, Listening, Listens, UnexpectedOwner,
     },
-    sinks::sentence::{caller, dormancy, port, sentence},
+    sinks::sentence::{caller, change, dormancy, port, sentence},
 };
 
 /// Port of the agent's server where `instance` has none.
@@ -45,6 +45,11 @@ pub(super) fn annotations(name: AlertName, event: &Event, labels: &Labels) -> An
         EventBody::Answered(Answered { reach, .. }) => {
             facts.add("path", reach.path.name().to_owned());
             facts.add_known("path_target", reach.target.clone());
+        }
+        EventBody::Listener(listening) => facts.listener(listening),
+        EventBody::Connect(connect) => {
+            let peer = connect.peer_address.map(|address| address.to_string());
+            facts.add_known("network_peer_address", peer);
         }
         _ => {}
     }
@@ -129,6 +134,22 @@ impl Facts {
         self.add("capture_kind", captured.kind.name().to_owned());
     }
 
+    fn listener(&mut self, listening: &Listening) {
+        self.add("scope", listening.scope.name().to_owned());
+        if !listening.ports.is_empty() {
+            let ports: Vec<String> = listening.ports.iter().map(u16::to_string).collect();
+            self.add("ports", ports.join(", "));
+        }
+        if let ListenerNews::Changed(changes) = &listening.kind {
+            self.add("changes", changes.iter().map(change).collect::<Vec<_>>().join(", "));
+        }
+        if let Listens::Program(program) = &listening.by {
+            self.add_known("process_executable_path", program.executable_path.clone());
+            self.add_known("systemd_unit", program.systemd_unit.clone());
+        }
+        self.add("commands", "ghostport check --all; ghostport events --since 1h".to_owned());
+    }
+
     fn process(&mut self, caller: &CallerFields) {
         let identity = &caller.identity;
         let user = identity.user_name.clone().or(caller.user_id.map(|id| id.to_string()));
@@ -160,6 +181,13 @@ fn summary(event: &Event) -> String {
         EventBody::Captured(_) => {
             format!("A socket of {host} takes packets of watched ports and no others")
         }
+        EventBody::Listener(listening) => match listening.kind {
+            ListenerNews::Changed(_) => {
+                format!("Another program, user or unit listens on {port} of {host}, a known one")
+            }
+            _ => format!("An unexpected program listens on {port} of {host}"),
+        },
+        EventBody::Connect(_) => format!("{host} talks to {port} elsewhere"),
         EventBody::Answered(_) => {
             format!("Something answers on {port} of {host}, and no socket holds it")
         }
@@ -179,7 +207,10 @@ fn summary(event: &Event) -> String {
 
 fn description(event: &Event) -> String {
     match &event.body {
-        EventBody::Captured(_) | EventBody::Answered(_) => format!("{}.", sentence(event)),
+        EventBody::Captured(_)
+        | EventBody::Answered(_)
+        | EventBody::Listener(_)
+        | EventBody::Connect(_) => format!("{}.", sentence(event)),
         EventBody::Awakened(awakened) if refusal(awakened).is_some() => {
             format!("{} tried to bind {}.", caller(event), port(event))
         }
@@ -200,6 +231,10 @@ fn certainty(event: &Event) -> String {
         EventBody::Answered(_) => {
             "Answers were counted, and a scan of every network namespace found no socket.".into()
         }
+        EventBody::Listener(listening) if listening.process().is_none() => {
+            "The socket is there; the process that opened it has ended, or is not visible.".into()
+        }
+        EventBody::Listener(_) => "The process opened the socket, or was found to hold it.".into(),
         _ => match event.call() {
             Some(call) => {
                 format!("Certain: the kernel's call was observed by {}.", call.mechanism.name())

@@ -1,7 +1,8 @@
 //! Alerts that are sent to an Alertmanager directly, without a scrape.
 //!
-//! Binds on dormant ports, unexpected owners, answers without a socket and sockets that look for a
-//! port raise alerts. A bind raises one, whatever events it makes. It is sent repeatedly while it is
+//! Binds on dormant ports, unexpected owners, answers without a socket, sockets that look for a port,
+//! unexpected and changed listeners, and processes that send to a watched port elsewhere raise alerts. A
+//! bind raises one, whatever events it makes. It is sent repeatedly while it is
 //! active, and resolved when its port has been free for a while. The label `reporter` distinguishes
 //! it from Prometheus' alert about the same, which Alertmanager inhibits by it; it outlasts that one.
 //! Annotations describe the process.
@@ -14,6 +15,7 @@ mod alert;
 mod annotations;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +28,7 @@ use jiff::Timestamp;
 use tokio::time::sleep_until;
 
 pub(super) use self::alert::is_alarming;
+pub use self::usage::{IsInUse, Usage};
 use self::{
     active::Active,
     alert::{Key, Labels},
@@ -51,10 +54,6 @@ const LINGER: Duration = Duration::from_millis(20);
 
 /// How often the ports of active alerts are checked.
 const LOOK_PERIOD: Duration = Duration::from_secs(15);
-
-/// Whether a socket of an owner that is not expected holds a port, or was bound or refused there within
-/// the last five minutes.
-pub type IsInUse = Arc<dyn Fn(u16) -> bool + Send + Sync>;
 
 /// An Alertmanager.
 #[derive(Debug)]
@@ -136,7 +135,7 @@ impl Alertmanager {
         client: Client,
         queue: &Queue,
         mut pace: Pace,
-        is_in_use: &(dyn Fn(u16) -> bool + Send + Sync),
+        is_in_use: &(dyn Fn(Usage) -> bool + Send + Sync),
     ) {
         let _ = self.adopt(&client).await;
         loop {

@@ -67,6 +67,9 @@ fn labels_are_those_of_the_rules() {
     raise(&mut active, &by(testing::event(EventName::UnexpectedOwner), "/bin/other"), now);
     raise(&mut active, &testing::event(EventName::Captured), now);
     raise(&mut active, &testing::event(EventName::Answered), now);
+    raise(&mut active, &testing::event(EventName::ListenerUnexpected), now);
+    raise(&mut active, &testing::event(EventName::ListenerChanged), now);
+    raise(&mut active, &testing::event(EventName::Connect), now);
     let alerts = alerts(&active, now);
     let shown: Vec<String> = alerts.iter().map(|alert| format!("{:?}", alert.labels)).collect();
     assert_eq!(
@@ -76,6 +79,9 @@ fn labels_are_those_of_the_rules() {
             r#"{"alertname": "GhostportUnexpectedOwner", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "reporter": "agent", "severity": "critical"}"#,
             r#"{"alertname": "GhostportPortCaptured", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "reporter": "agent", "severity": "critical"}"#,
             r#"{"alertname": "GhostportPortAnswered", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "reporter": "agent", "severity": "critical"}"#,
+            r#"{"alertname": "GhostportNewListener", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "protocol": "tcp", "reporter": "agent", "severity": "warning"}"#,
+            r#"{"alertname": "GhostportListenerChanged", "change": "changed", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "reporter": "agent", "severity": "warning"}"#,
+            r#"{"alertname": "GhostportOutboundUse", "dc": "fra", "instance": "web1:10948", "job": "ghostport", "port": "2948", "reporter": "agent", "severity": "warning"}"#,
         ]
     );
     let annotations = &alerts[0].annotations;
@@ -103,6 +109,12 @@ fn labels_are_those_of_the_rules() {
         answered["summary"],
         "Something answers on port 2948/tcp (wap-push) of web1, and no socket holds it"
     );
+    let new = &alerts[4].annotations;
+    assert_eq!(new["process_pid"], "4711");
+    assert!(new["summary"].starts_with("An unexpected program listens on port 2948"), "{new:?}");
+    assert_eq!(alerts[5].annotations["changes"], "executable /usr/bin/ncat → /usr/bin/nc");
+    assert_eq!(alerts[6].annotations["network_peer_address"], "192.0.2.7");
+    assert_eq!(alerts[6].annotations["process_pid"], "4711");
     let json = serde_json::to_value(&alerts[0]).expect("JSON");
     assert_eq!(json["startsAt"], "1970-01-01T00:00:01.000000001Z");
     assert_eq!(json["endsAt"], "1970-01-01T00:10:00Z");
@@ -143,6 +155,13 @@ fn wants_only_events_that_raise_alerts() {
     assert!(is_alarming(&testing::event(EventName::Awakened)));
     assert!(is_alarming(&testing::event(EventName::UnexpectedOwner)));
     assert!(is_alarming(&testing::event(EventName::Answered)));
+    for is_alert in [EventName::ListenerUnexpected, EventName::ListenerChanged, EventName::Connect]
+    {
+        assert!(is_alarming(&testing::event(is_alert)), "{is_alert:?}");
+    }
+    for is_none in [EventName::ListenerNew, EventName::ListenerGone] {
+        assert!(!is_alarming(&testing::event(is_none)), "{is_none:?}");
+    }
     let mut captured = testing::event(EventName::Captured);
     assert!(is_alarming(&captured));
     let EventBody::Captured(capture) = &mut captured.body else { panic!("not captured") };
@@ -311,4 +330,30 @@ fn gives_up_sending_the_end_of_an_alert() {
     assert_eq!(active.give_up(start + 17 * MINUTE), 0);
     assert_eq!(active.give_up(start + 18 * MINUTE), 1);
     assert_eq!(active.unsent(), 0);
+}
+
+#[test]
+fn an_alert_of_a_listener_lasts_while_it_listens() {
+    let begin = Instant::now();
+    let mut active = active();
+    raise(&mut active, &testing::event(EventName::ListenerUnexpected), begin);
+    raise(&mut active, &testing::event(EventName::ListenerChanged), begin);
+    let listens = |usage| usage == Usage::Listening(Some(2948));
+    active.end_free(listens, begin);
+    active.end_free(listens, begin + 60 * MINUTE);
+    let ends_of = |active: &Active, at| -> Vec<(String, bool)> {
+        let is_over = |alert: &Alert| alert.ends_at <= Timestamp::now();
+        let alerts = active.alerts(&active.due(at, false), Timestamp::now());
+        alerts.iter().map(|alert| (alert.labels["alertname"].clone(), is_over(alert))).collect()
+    };
+    let changed = ("GhostportListenerChanged".to_owned(), true);
+    let new = |is_over| ("GhostportNewListener".to_owned(), is_over);
+    let mut after = ends_of(&active, begin + 60 * MINUTE);
+    after.sort_unstable();
+    assert_eq!(after, [changed.clone(), new(false)], "a change is over by itself");
+    active.end_free(|_| false, begin + 61 * MINUTE);
+    active.end_free(|_| false, begin + 70 * MINUTE);
+    let mut after = ends_of(&active, begin + 70 * MINUTE);
+    after.sort_unstable();
+    assert_eq!(after, [changed, new(true)]);
 }

@@ -2,7 +2,7 @@
 
 import { byId, el, fill } from "./dom.js";
 import { timeTag } from "./time.js";
-import { holder, judged, number } from "./words.js";
+import { address, holder, judged, number } from "./words.js";
 
 const MOST_ROWS = 60;
 
@@ -13,7 +13,7 @@ const isUnexpected = one => one.expected === false;
 function row(one) {
   return el("tr", { class: isUnexpected(one) ? "critical" : null },
     el("td", {}, el("span", { class: "number" }, `${one.local_port}/${one.transport}`), one.service && ` ${one.service}`),
-    el("td", {}, one.local_address), el("td", {}, SCOPES[one.scope] || "–"),
+    el("td", {}, address(one)), el("td", {}, SCOPES[one.scope] || "–"),
     el("td", {}, one.holders ? one.holders.map(holder).join("; ") || "no process" : "–"),
     el("td", {}, judged(one.expected) ?? "–"),
     el("td", {}, one.since ? timeTag(one.since) : "–"));

@@ -30,14 +30,16 @@ export const meaning = state => MEANINGS[state] || "";
 
 const sum = numbers => Object.values(numbers || {}).reduce((total, number) => total + number, 0);
 
-const isHeld = port => sum(port.bound_sockets) > 0;
+/// A connection that no process has any more.
+const isLeftOver = one => one.peer_address && one.holders && !one.holders.length;
 
-/// Whether every holder is expected; undefined where nothing holds it.
+/// Whether every holder is expected; undefined where that is not known, or nothing holds it (the rule of
+/// `api/alarm.rs`).
 export function isExpected(port) {
   if (sum(port.unexpected_sockets) > 0) return false;
-  const own = port.sockets.filter(one => one.side === "local" && one.expected !== undefined);
-  if (own.some(one => one.expected === false)) return false;
-  return own.length > 0 && isHeld(port) ? true : undefined;
+  const held = port.sockets.filter(one => one.side === "local" && !isLeftOver(one)).map(one => one.expected);
+  if (held.includes(false)) return false;
+  return held.length > 0 && !held.includes(undefined) ? true : undefined;
 }
 
 const targeted = port => (port.captures || []).filter(one => one.only_watched);

@@ -13,10 +13,21 @@ export const places = process => [
 /// `python3 (4242), cron.service, root`.
 export const holder = process => [program(process), ...places(process), process?.user].filter(Boolean).join(", ");
 
-const end = (address, port) => {
-  if (port === undefined) return address;
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+const end = (address, port, zone = "") => {
+  if (port === undefined) return address + zone;
+  return address.includes(":") ? `[${address}]${zone}:${port}` : `${address}${zone}:${port}`;
 };
+
+const zone = one => one.interface ? `%${one.interface}` : "";
+
+/// Whether another socket may have the same unspecified address for IPv4.
+const onlyIpv6 = one => one.ipv6_only && one.local_address === "::" ? " v6only" : "";
+
+/// The local address, with what distinguishes the socket from others there.
+export const address = one => one.local_address + zone(one) + onlyIpv6(one);
+
+/// The same with the port.
+const local = one => end(one.local_address, one.local_port, zone(one)) + onlyIpv6(one);
 
 const SCOPES = { host: "only from this host", world: "from elsewhere, too" };
 
@@ -24,7 +35,7 @@ const SCOPES = { host: "only from this host", world: "from elsewhere, too" };
 export function socket(one) {
   const peer = one.peer_address ? ` → ${end(one.peer_address, one.peer_port)}` : "";
   const count = one.count ? ` ×${one.count}` : "";
-  const words = [one.transport, one.tcp_state, end(one.local_address, one.local_port) + peer + count];
+  const words = [one.transport, one.tcp_state, local(one) + peer + count];
   return words.filter(Boolean).join(" ");
 }
 
@@ -52,7 +63,7 @@ export const answering = port => [...(port.answered_by || []).filter(one => !one
 /// How the listening and bound sockets are reached, each way once.
 export function reached(port) {
   const own = port.sockets.filter(one => one.side === "local" && !one.peer_address);
-  const ways = own.map(one => [`${one.transport} ${end(one.local_address, one.local_port)}`, SCOPES[one.scope]].filter(Boolean).join(", "));
+  const ways = own.map(one => [`${one.transport} ${local(one)}`, SCOPES[one.scope]].filter(Boolean).join(", "));
   return [...new Set(ways), ...(port.answered_by || []).map(way), ...(port.forwarded_to || []).map(forwarded)];
 }
 

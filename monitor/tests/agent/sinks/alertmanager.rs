@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config},
+    agent::{Agent, Config, finish, ghostport, json},
     eventually, http,
     receiver::Receiver,
     world::{World, in_world, port},
@@ -176,5 +176,33 @@ fn counts_alerts_lost_to_an_absent_alertmanager() {
             said.contains("events to the Alertmanager at") && said.contains("are lost"),
             "{said}"
         );
+    });
+}
+
+#[test]
+fn alertmanager_receives_unexpected_listeners() {
+    if !Path::new(ALERTMANAGER).exists() {
+        return eprintln!("skipped: there is no {ALERTMANAGER}");
+    }
+    in_world(|world| {
+        let receiver = fine();
+        let _alertmanager = alertmanager(world, &receiver);
+        let sink = "{kind: alertmanager, url: \"http://127.0.0.1:9093\"}".to_owned();
+        let config = Config::new([port(0)]).listeners("{watch: all, learn: 1s}").with_sinks([sink]);
+        let _agent = Agent::start(world, &config);
+        eventually("the end of learning", || {
+            let document: Value = json(&finish(ghostport().args(["check", "--all", "--json"])));
+            (document["learning"] == false).then_some(())
+        });
+        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port(1))).expect("bound");
+        let is_it = |alert: &Value| {
+            let labels = &alert["labels"];
+            labels["alertname"] == "GhostportNewListener" && labels["port"] == *port(1).to_string()
+        };
+        let alert = eventually("the alert", || active_alerts().into_iter().find(is_it));
+        assert_eq!(alert["labels"]["severity"], "warning", "{alert:#}");
+        assert_eq!(alert["labels"]["protocol"], "tcp", "{alert:#}");
+        let pid = std::process::id().to_string();
+        assert_eq!(alert["annotations"]["process_pid"], *pid, "{alert:#}");
     });
 }

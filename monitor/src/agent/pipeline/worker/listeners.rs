@@ -2,7 +2,7 @@
 
 use monitor_ledger::{
     ClockReading,
-    listeners::{KERNEL, Listener, News, Program, Scope, Standing},
+    listeners::{Listener, News, Noticed, Scope, Standing},
 };
 
 use super::Worker;
@@ -10,8 +10,8 @@ use crate::{
     agent::{clock, pipeline::shared_ledger::lock},
     event::{Event, SeenListener},
     listeners::{
-        JudgedListener, ListenerChange, ListenerOverview, ListenerTurn, as_learned, opener,
-        program_of, scope,
+        JudgedListener, ListenerChange, ListenerOverview, ListenerTurn, as_learned, as_opened,
+        opener,
     },
     sockets::{Listeners, OpenListener},
 };
@@ -45,7 +45,8 @@ impl Worker {
         let is_complete = found.unseen.namespaces == 0 && !found.unseen.may_have_holders();
         let gone = baseline.finish_scan(moment, is_complete, |port| ports.contains(port));
         drop(ledger);
-        gone.into_iter().for_each(|news| self.add_news(news, (at, 1), false, || None));
+        gone.into_iter()
+            .for_each(|news| self.add_news(news, (at, Noticed::ByScan), false, || None));
         self.listeners.end_scan(&found.listeners);
         self.shared.listeners.set(Some(ListenerOverview { listeners }));
     }
@@ -97,7 +98,7 @@ impl Worker {
         let is_expected = observation.standing == Standing::Learned
             || self.expected_owners.expect_listener(socket, &self.listeners.config);
         if let Some(news) = observation.news {
-            self.add_news(news, (at, 1), is_expected, || {
+            self.add_news(news, (at, Noticed::ByScan), is_expected, || {
                 Some(SeenListener::found(socket, opener(&socket.holders)))
             });
         }
@@ -115,20 +116,7 @@ impl Worker {
         if !self.listeners.ports.contains(socket.port) {
             return;
         }
-        let mut program = change.caller.as_ref().map(program_of).unwrap_or_default();
-        if socket.is_of_kernel {
-            program = Program { executable: Some(KERNEL.to_owned()), ..Program::default() };
-        }
-        // A service may give up its privileges afterwards: the user of the call is not the one that the
-        // baseline has, and a scan judges it.
-        program.user = None;
-        let listener = Listener {
-            protocol: socket.protocol,
-            port: socket.port,
-            scope: scope(socket.scope_of_address()),
-            port_was_named: None,
-            program,
-        };
+        let listener = as_opened(change);
         // Where the interfaces of its namespace decide, it may have been reached from this host alone.
         let local = Listener { scope: Scope::Host, ..listener.clone() };
         let mut ledger = lock(&self.ledger);
@@ -146,17 +134,22 @@ impl Worker {
                 .caller
                 .as_ref()
                 .is_some_and(|caller| self.expected_owners.include(caller, expectations));
-            self.add_news(news, (at, change.count), is_expected, || {
-                Some(SeenListener::opened(change))
+            let interface = self.interface(socket.interface, socket.netns_inode);
+            let noticed = Noticed::ByCalls(change.count);
+            self.add_news(news, (at, noticed), is_expected, || {
+                Some(SeenListener::opened(change, interface))
             });
+        } else if change.count > 1 {
+            let times = (at.wall, clock::now().boottime_ns);
+            self.listeners.news.add_calls(&listener, change.count, times);
         }
     }
 
-    /// Adds `count` news of a time. A watched port has events of its own.
+    /// Adds news of a time. A watched port has events of its own.
     fn add_news(
         &mut self,
         news: News,
-        (at, count): (ClockReading, u64),
+        (at, noticed): (ClockReading, Noticed),
         is_expected: bool,
         evidence: impl FnOnce() -> Option<SeenListener>,
     ) {
@@ -164,6 +157,6 @@ impl Worker {
             return lock(&self.ledger).listeners_mut().reported(&[news.entry]);
         }
         let times = (at.wall, clock::now().boottime_ns);
-        self.listeners.news.add(news, (count, is_expected), times, evidence);
+        self.listeners.news.add(news, (noticed, is_expected), times, evidence);
     }
 }

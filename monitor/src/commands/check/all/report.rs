@@ -93,14 +93,16 @@ impl<'a> Known<'a> {
     fn complete(&self, mut listener: Listener) -> Listener {
         let place = place(&listener);
         let begin = self.listeners.partition_point(|known| self::place(known) < place);
-        let mut same =
-            self.listeners[begin..].iter().take_while(|known| self::place(known) == place);
+        let same = self.listeners[begin..].iter().take_while(|known| self::place(known) == place);
         let is_same = |known: &&&Listener| {
             let (known, found) = (&known.socket, &listener.socket);
             found.holders.is_none() || known.has_same_holders(found)
         };
-        // Several sockets may have the same ends (`SO_REUSEPORT`).
-        let Some(known) = same.find(is_same) else { return listener };
+        // Several sockets may have the same ends (`SO_REUSEPORT`), or differ in what one side does not know.
+        let same: Vec<&&Listener> = same.filter(is_same).collect();
+        let distinction = |of: &Listener| (of.socket.interface.clone(), of.socket.ipv6_only);
+        let exact = same.iter().find(|known| distinction(known) == distinction(&listener));
+        let Some(known) = exact.or(same.first()) else { return listener };
         listener.baseline = known.baseline;
         listener.since = known.since;
         if listener.socket.expected.is_none() {
