@@ -97,6 +97,9 @@ struct Group<E> {
     entries: BTreeSet<u32>,
     began_ns: u64,
     last_ns: u64,
+    /// When calls whose ports are not known were added last, until a scan that began later has ended: it
+    /// finds the ports.
+    unscanned_ns: Option<u64>,
 }
 
 impl<E> Default for NewsGroups<E> {
@@ -146,11 +149,12 @@ impl<E> NewsGroups<E> {
             entries: BTreeSet::new(),
             began_ns: now_ns,
             last_ns: now_ns,
+            unscanned_ns: None,
         });
         match noticed {
             Noticed::ByCalls(count) => {
                 group.named += 1;
-                group.summed += count.saturating_sub(1);
+                group.add_summed(count.saturating_sub(1), now_ns);
             }
             Noticed::ByScan => group.found += 1,
         }
@@ -171,8 +175,15 @@ impl<E> NewsGroups<E> {
             (key.protocol, key.scope) == place && key.program == program
         };
         if let Some((_, group)) = self.groups.iter_mut().find(is_it) {
-            group.summed += calls;
+            group.add_summed(calls, now_ns);
             group.touch(at, now_ns);
+        }
+    }
+
+    /// A scan has ended that began at `began_ns`, and what it found was added.
+    pub fn end_scan(&mut self, began_ns: u64) {
+        for group in self.groups.values_mut() {
+            group.unscanned_ns = group.unscanned_ns.filter(|called_ns| *called_ns >= began_ns);
         }
     }
 
@@ -229,6 +240,13 @@ impl<E> Group<E> {
         self.last_ns = self.last_ns.max(now_ns);
     }
 
+    const fn add_summed(&mut self, calls: u64, now_ns: u64) {
+        self.summed += calls;
+        if calls > 0 {
+            self.unscanned_ns = Some(now_ns);
+        }
+    }
+
     /// How many there are. What a scan found are those that calls have opened, as far as these are still
     /// open; where they are more, the calls of some were not seen.
     const fn count(&self) -> u64 {
@@ -242,8 +260,8 @@ impl<E> Group<E> {
         } else {
             (QUIET_OF_MANY_NS, LONGEST_OF_MANY_NS)
         };
-        now_ns.saturating_sub(self.last_ns) >= quiet_ns
-            || now_ns.saturating_sub(self.began_ns) >= limit_ns
+        let is_quiet = now_ns.saturating_sub(self.last_ns) >= quiet_ns;
+        is_quiet && self.unscanned_ns.is_none() || now_ns.saturating_sub(self.began_ns) >= limit_ns
     }
 
     fn finished(self) -> GroupedNews<E> {

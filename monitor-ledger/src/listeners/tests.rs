@@ -368,3 +368,15 @@ fn what_a_scan_finds_of_calls_that_were_summed_up_counts_once() {
         assert_eq!(counts, [100], "{open} open, scanned first: {is_scanned_first}");
     }
 }
+
+#[test]
+fn calls_that_were_summed_up_wait_for_a_scan_that_began_later() {
+    let (mut baseline, mut groups) = (learned(&[]), NewsGroups::default());
+    call(&mut baseline, &mut groups, 1000, 100);
+    groups.end_scan(0);
+    assert_eq!(groups.due(30 * SECOND), [], "it may not have seen them all");
+    groups.end_scan(1);
+    assert_eq!(groups.due(30 * SECOND).len(), 1);
+    call(&mut baseline, &mut groups, 2000, 100);
+    assert_eq!(groups.due(60 * SECOND).len(), 1, "no longer than a minute");
+}

@@ -60,8 +60,9 @@ impl ListenerWatch {
             && (is_learning || self.without_holder.contains(&socket.entry.inode))
     }
 
-    /// Ends a scan.
-    pub(super) fn end_scan(&mut self, found: &[OpenListener]) {
+    /// Ends a scan that began at `began_ns`, `CLOCK_BOOTTIME`.
+    pub(super) fn end_scan(&mut self, began_ns: u64, found: &[OpenListener]) {
+        self.news.end_scan(began_ns);
         let without = found.iter().filter(|open| open.socket.holders.is_empty());
         self.without_holder = without.map(|open| open.socket.entry.inode).collect();
     }

@@ -47,7 +47,7 @@ impl Worker {
         drop(ledger);
         gone.into_iter()
             .for_each(|news| self.add_news(news, (at, Noticed::ByScan), false, || None));
-        self.listeners.end_scan(&found.listeners);
+        self.listeners.end_scan(at.boottime_ns, &found.listeners);
         self.shared.listeners.set(Some(ListenerOverview { listeners }));
     }
 
