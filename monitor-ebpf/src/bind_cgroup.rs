@@ -23,7 +23,7 @@ use crate::{
     access::Probed,
     maps::{BINDS_IN_FLIGHT, NAMED_BINDS, has_listeners},
     sock::{self, IpWords, SOCK_RAW, Sock},
-    sockaddr::Sockaddr,
+    sockaddr::{NamedBind, Sockaddr},
     socket_call::{SocketCall, record, record_bind_by},
 };
 
@@ -95,17 +95,20 @@ fn on_request(context: &SockAddrContext) {
     const UDP_LITE: u32 = Protocol::UdpLite.ip_number() as u32;
     if matches!(address_field!(context, protocol), UDP | UDP_LITE) {
         let sk = address_field!(context, __bindgen_anon_1.sk) as u64;
+        let bind = NamedBind { sk, port: port.0.into() };
         // An LRU map evicts when it is full.
-        let _ = NAMED_BINDS.insert(bpf_get_current_pid_tgid(), sk, 0);
+        let _ = NAMED_BINDS.insert(bpf_get_current_pid_tgid(), bind, 0);
     }
 }
 
-/// Whether the bind of `sk` that this thread makes named its port; of a bind to a port of listeners.
+/// Whether the bind of `sk` to `port` that this thread makes named the port; of a bind to a port of
+/// listeners. A socket whose bind was refused may get another port from the kernel afterwards.
 #[inline(always)]
-fn is_named(sk: *const c_void) -> bool {
+fn is_named(sk: *const c_void, port: WirePort) -> bool {
     let thread = bpf_get_current_pid_tgid();
+    let bind = NamedBind { sk: sk as u64, port: port.0.into() };
     // SAFETY: only this thread uses the element.
-    let is_named = unsafe { NAMED_BINDS.get(thread) }.copied() == Some(sk as u64);
+    let is_named = unsafe { NAMED_BINDS.get(thread) }.copied() == Some(bind);
     if is_named {
         let _ = NAMED_BINDS.remove(thread);
     }
@@ -125,7 +128,8 @@ fn on_bound_unread(context: &SockContext, address: IpWords) {
         address,
     );
     if let Some(mut sock) = sock {
-        if has_listeners(WirePort::of(sock.port)) && is_named(context.as_ptr()) {
+        let port = WirePort::of(sock.port);
+        if has_listeners(port) && is_named(context.as_ptr(), port) {
             sock.known |= known::LISTENER;
         }
         let (kind, mechanism) = (SocketEventKind::Bind, Mechanism::Cgroup);
@@ -146,7 +150,7 @@ fn on_bound(context: &SockContext) {
         }
         return;
     }
-    record_bind_by::<Probed, _>(context, Mechanism::Cgroup, sk, &Sockaddr::NONE, 0, || {
-        is_named(sk)
+    record_bind_by::<Probed, _>(context, Mechanism::Cgroup, sk, &Sockaddr::NONE, 0, |port| {
+        is_named(sk, port)
     });
 }

@@ -31,7 +31,11 @@ use monitor_common::{
     sources::{Sketch, TalkerSet},
 };
 
-use crate::{bounds::masked, remote_flow::RemoteFlow, sockaddr::BindInFlight};
+use crate::{
+    bounds::masked,
+    remote_flow::RemoteFlow,
+    sockaddr::{BindInFlight, NamedBind},
+};
 
 /// Inner maps may differ in size (`BPF_F_INNER_MAP`, Linux 5.10), and userspace reads them in
 /// place.
@@ -218,10 +222,10 @@ pub(crate) static BINDS_IN_FLIGHT: HashMap<
 pub(crate) static LISTENS_IN_FLIGHT: HashMap<u64, u64, { limits::MAX_LISTENS_IN_FLIGHT as usize }> =
     HashMap::new();
 
-/// The `struct sock` for datagrams that a thread is about to bind to a port by its number, in the set of
-/// listeners. Of a bind that is refused it stays until the thread's next one.
+/// The binds of sockets for datagrams to a port by its number, in the set of listeners, that threads are
+/// about to make. One that is refused stays until the thread's next one.
 #[btf_map]
-pub(crate) static NAMED_BINDS: LruHashMap<u64, u64, { limits::MAX_NAMED_BINDS as usize }> =
+pub(crate) static NAMED_BINDS: LruHashMap<u64, NamedBind, { limits::MAX_NAMED_BINDS as usize }> =
     LruHashMap::new();
 
 /// Port of each socket that was bound to a watched port of the kernel's choice, by the address of its

@@ -79,3 +79,13 @@ pub(crate) struct BindInFlight {
     pub(crate) succeeded: u8,
     pub(crate) reserved: [u8; 6],
 }
+
+/// A bind that names its port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct NamedBind {
+    /// `struct sock` of the socket.
+    pub(crate) sk: u64,
+    /// The port, in the word's lower half.
+    pub(crate) port: u64,
+}

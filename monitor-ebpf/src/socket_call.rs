@@ -54,7 +54,7 @@ pub(crate) fn record_bind<A: Access, C: EbpfContext>(
     request: &Sockaddr,
     returned: i32,
 ) {
-    record_bind_by::<A, C>(context, mechanism, sk, request, returned, || false);
+    record_bind_by::<A, C>(context, mechanism, sk, request, returned, |_| false);
 }
 
 /// [`record_bind`] for a hook at which the socket does not say yet that its port was named: `is_named`
@@ -66,7 +66,7 @@ pub(crate) fn record_bind_by<A: Access, C: EbpfContext>(
     sk: *const c_void,
     request: &Sockaddr,
     returned: i32,
-    is_named: impl FnOnce() -> bool,
+    is_named: impl FnOnce(WirePort) -> bool,
 ) {
     let errno = returned.unsigned_abs();
     let port = if errno == 0 { sock::port_of::<A>(sk) } else { Some(request.port()) };
@@ -80,7 +80,7 @@ pub(crate) fn record_bind_by<A: Access, C: EbpfContext>(
     // A TCP socket is no listener before it listens, and a client's port was chosen by the kernel.
     let opens = may_listen
         && members.is_for_datagrams()
-        && (members.has_named_port() == Some(true) || is_named());
+        && (members.has_named_port() == Some(true) || is_named(port));
     let listener = if opens { known::LISTENER } else { 0 };
     if !is_watched && listener == 0 {
         return;

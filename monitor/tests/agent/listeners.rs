@@ -3,15 +3,14 @@
 use std::{
     fs,
     io::Read as _,
-    net::{TcpListener, UdpSocket},
+    net::TcpListener,
     process::{self, Child, Command, Stdio},
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
 use testkit::{
-    agent::{Agent, Config, finish, ghostport, json, repeats, stderr, stdout},
-    calls::{MECHANISMS, v4},
+    agent::{Agent, Config, finish, ghostport, json, stderr, stdout},
+    calls::v4,
     eventually,
     world::{World, in_world, netns_inode, port},
 };
@@ -258,38 +257,4 @@ fn learn_proposes_what_was_seen_and_writes_it() {
         assert!(stderr(&refused).contains("broken.yaml:1:9"), "{}", stderr(&refused));
         assert_eq!(fs::read_to_string(&broken).expect("a file"), "ports: [x]\n");
     });
-}
-
-/// More than the shares of the ring have room for: half of them are closed at once, half stay open.
-#[test]
-fn a_program_on_2000_ports_is_one_event_with_a_count() {
-    const HALF: u16 = 1_000;
-    let limit = Rlimit { current: Some(8_192), maximum: Some(8_192) };
-    setrlimit(Resource::Nofile, limit).expect("more descriptors");
-    for mechanism in MECHANISMS {
-        in_world(|world| {
-            let agent = Agent::start(world, &config().mechanism(mechanism));
-            if agent.metrics().mechanism("bind", None).is_none() {
-                return eprintln!("{mechanism}: skipped: the kernel refuses it");
-            }
-            has_learned(&agent);
-            let bind = |port| UdpSocket::bind(v4(port)).expect("bound");
-            (2_000..2_000 + HALF).for_each(|port| drop(bind(port)));
-            let open: Vec<UdpSocket> = (4_000..4_000 + HALF).map(bind).collect();
-            eventually("a scan", || known(&agent, 4_000 + HALF - 1));
-            drop(open);
-            // The end makes events of all news that wait.
-            assert!(agent.terminate().success());
-            let text = fs::read_to_string(world.path("events.jsonl")).expect("events");
-            let events: Vec<Value> =
-                text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-            for kind in ["ghostport.listener_new", "ghostport.listener_unexpected"] {
-                let is_it = |event: &&Value| {
-                    event["event.name"] == kind && event["process.pid"] == process::id()
-                };
-                let counts: Vec<_> = events.iter().filter(is_it).map(repeats).collect();
-                assert_eq!(counts, [u64::from(2 * HALF)], "{kind} by {mechanism}");
-            }
-        });
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use rustix::net::{AddressFamily, bind, connect, getsockname, listen};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, bind, connect, getsockname, listen},
+};
 use testkit::{
     calls::{MECHANISMS, at, tcp, udp, v4},
     metrics::since,
@@ -65,6 +68,15 @@ fn clients_are_no_listeners() {
         connect(&sender, &v4(port(9))).expect("connected");
         drop(sender);
         listeners.saw("UDP clients", &[]);
+        let taken = UdpSocket::bind(v4(port(4))).expect("bound");
+        listeners.saw("a UDP server", &[opened("udp", v4(port(4)))]);
+        let client = udp(AddressFamily::INET);
+        assert_eq!(bind(&client, &v4(port(4))), Err(Errno::ADDRINUSE));
+        bind(&client, &v4(0)).expect("bound");
+        drop(client);
+        listeners.saw("a UDP client whose first bind was refused", &[]);
+        drop(taken);
+        listeners.saw("the end of a UDP server", &[closed("udp", v4(port(4)))]);
         let bound = tcp(AddressFamily::INET);
         bind(&bound, &v4(port(3))).expect("bound");
         drop(bound);
