@@ -1,7 +1,7 @@
 //! `ghostport events`: the stored history as a table or as JSON lines.
 
 use std::{
-    io::{self, BufWriter, ErrorKind, StdoutLock, Write},
+    io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write},
     ops::ControlFlow,
     process::ExitCode,
     time::Duration,
@@ -53,8 +53,15 @@ async fn show(args: &EventsArgs) -> Result<()> {
     drop(progress);
     if !args.follow {
         if let unreadable @ 1.. = reader.unreadable() {
-            let events = counted(unreadable, "damaged event", "damaged events");
-            eprintln!("ghostport: {events} of the store skipped");
+            let events = counted(
+                unreadable,
+                "damaged event of the store was",
+                "damaged events of the store were",
+            );
+            eprintln!("ghostport: {events} skipped");
+        }
+        if !output.has_heading && !output.json && io::stdout().is_terminal() {
+            eprintln!("ghostport: no stored event matches");
         }
         return output.outcome();
     }
