@@ -79,9 +79,11 @@ function peers(port, talkers) {
 
 export const link = (port, text) => el("a", { href: `#/port/${port}`, "data-focus": `port-${port}` }, text);
 
-export function hour(history) {
+/// The packets of an hour; nothing while what was counted is older than the first packet.
+export function hour(history, lastPacket) {
   if (!history || !history.series.length) return null;
   const sum = totals(history);
+  if (lastPacket && sum.in + sum.out === 0 && Date.parse(lastPacket) > Date.parse(history.until)) return null;
   return el("div", { class: "hour" }, sparkline(history),
     el("p", {}, el("span", { class: "key in" }, `${number(sum.in)} in`), " ", el("span", { class: "key out" }, `${number(sum.out)} out`), " packets in the last hour",
       sum.binds + sum.refused ? `, ${plural(sum.binds, "bind", "binds")}${sum.refused ? `, ${number(sum.refused)} refused` : ""}` : ""));
@@ -111,7 +113,7 @@ function card(node, port, facts) {
     el("h2", {}, badge(port), " ", link(port.port, [el("span", { class: "number" }, port.port), port.service && ` ${port.service}`]), " ", expectation(port)),
     el("p", { class: "since" }, sleeping(port, facts)),
     answers(port, talkers, bound),
-    hour(history),
+    hour(history, port.last_packet),
   ]);
 }
 
