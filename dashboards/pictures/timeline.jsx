@@ -6,7 +6,7 @@ const { UPlotChart, UPlotConfigBuilder, VizLegend } = require('@grafana/ui');
 import { nameOf, textOf } from './frames.jsx';
 
 const LEGEND_HEIGHT = 30;
-const LETTER_WIDTH = 6.6;
+const LETTER_WIDTH = 7.2;
 const FONT = '12px Inter, "Helvetica Neue", Arial, sans-serif';
 
 /** Runs of equal values, or single values: where each begins and ends. */

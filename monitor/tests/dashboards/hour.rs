@@ -5,6 +5,7 @@ use std::{fs, net::TcpListener};
 
 use testkit::{
     agent::{Agent, Config, finish, ghostport},
+    eventually,
     happenings::{
         ELSEWHERE, Served, answer_by_redirection, bind_in_passing, probe, send_fragments,
         talk_elsewhere,
@@ -58,7 +59,7 @@ impl<'world> Living<'world> {
             12 => self.stranger = self.agent.as_ref().map(strange_listener),
             15 => self.served = Some(Served::start()),
             // The series begins with the first of them.
-            30 | 35 => answer_by_redirection(&self.peer),
+            30 | 35 => self.answer(),
             42 => assert!(finish(ghostport().arg("selftest")).status.success()),
             45 => self.agent.take().expect("an agent").kill9(),
             48 => self.agent = Some(Agent::start(self.world, &self.config)),
@@ -69,6 +70,17 @@ impl<'world> Living<'world> {
         if let Some(served) = &self.served {
             served.visit(&self.peer);
         }
+    }
+}
+
+impl Living<'_> {
+    /// A port is answered without a socket, and the agent has counted that.
+    fn answer(&self) {
+        let agent = self.agent.as_ref().expect("an agent");
+        let counted = || agent.metrics().sum("ghostport_answers_without_socket_total", &[]);
+        let before = counted();
+        answer_by_redirection(&self.peer);
+        eventually("a counted answer", || (counted() > before).then_some(()));
     }
 }
 
