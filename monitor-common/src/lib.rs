@@ -8,7 +8,7 @@
 
 #[cfg(feature = "user")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "user"))]
 extern crate std;
 
 pub mod addresses;

@@ -92,6 +92,33 @@ impl Sketch {
     }
 }
 
+#[cfg(feature = "user")]
+impl Sketch {
+    /// Estimated number of different addresses; the standard error is 4.6 percent.
+    ///
+    /// Flajolet and others, "`HyperLogLog`", 2007, figure 3: the harmonic mean of the registers, and
+    /// counting empty ones while there are enough of them.
+    pub fn estimate(&self) -> u64 {
+        const COUNT: f64 = REGISTERS as f64;
+        const ALPHA: f64 = 0.7213 / (1.0 + 1.079 / COUNT);
+        // Fewer powers to compute than by register.
+        let mut registers_by_value = [0_u32; 64];
+        for value in self.registers {
+            registers_by_value[usize::from(value & 63)] += 1;
+        }
+        let powers = (0_i32..).zip(registers_by_value);
+        let sum: f64 = powers.map(|(value, count)| f64::from(count) * 0.5_f64.powi(value)).sum();
+        let raw = ALPHA * COUNT * COUNT / sum;
+        let empty = registers_by_value[0];
+        let estimate = if raw <= 2.5 * COUNT && empty > 0 {
+            COUNT * (COUNT / f64::from(empty)).ln()
+        } else {
+            raw
+        };
+        estimate.round() as u64
+    }
+}
+
 /// One remote address on one port: a row of the table of a CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]

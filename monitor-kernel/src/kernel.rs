@@ -38,7 +38,9 @@ use crate::{
     samples::Samples,
     sampling::{self, Sampling},
     selftest::SelftestMap,
-    snapshot::{MapUsage, PortRareSockets, PortRareTraffic, PortSources, PortTraffic, Snapshot},
+    snapshot::{
+        MapUsage, PortRareSockets, PortRareTraffic, PortSources, PortTraffic, Remotes, Snapshot,
+    },
     socket_access,
     sources::TalkerFacts,
     topology,
@@ -413,6 +415,27 @@ impl Kernel {
         Ok(self.sampling.talkers()?)
     }
 
+    /// The remote addresses with most packets, and the sketches of all, as they are before the next
+    /// [`Self::renew_sampling`], which may empty some.
+    pub fn remotes(&self) -> Result<Remotes> {
+        let sketches = self.sampling.sketches(self.counters.watched_indices())?;
+        Ok(Remotes { talkers: self.talkers()?, sketches, ring_losses: self.ring_losses()? })
+    }
+
+    /// What addresses are hashed with.
+    pub fn address_seed(&self) -> Result<u64> {
+        Ok(self.sampling.seed()?)
+    }
+
+    /// Hashes addresses with this seed, so that sketches of several lives of the maps can be merged.
+    /// Call it before the first hook is attached. Maps of an earlier agent keep the seed that they have.
+    pub fn set_address_seed(&mut self, seed: u64) -> Result<()> {
+        if self.counters_adopted {
+            return Ok(());
+        }
+        Ok(self.sampling.set_seed(seed)?)
+    }
+
     /// Number of remote addresses on each watched port that has a sketch.
     pub fn sources(&self) -> Result<Vec<PortSources>> {
         Ok(self.sampling.sources(self.counters.watched_indices())?)
@@ -478,6 +501,7 @@ impl Kernel {
             sources: self.sources()?,
             skipped_samples: self.sampling.skipped()?,
             maps: self.maps(),
+            remotes: None,
         })
     }
 

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     clock,
-    snapshot::PortSources,
-    sources::{self, TalkerFacts, window_at},
+    snapshot::{PortSketch, PortSources},
+    sources::{TalkerFacts, window_at},
 };
 
 type Result<T> = std::result::Result<T, CountersError>;
@@ -69,6 +69,19 @@ impl Sampling {
             sampling.set_control(control)?;
         }
         Ok(sampling)
+    }
+
+    /// What addresses are hashed with.
+    pub fn seed(&self) -> Result<u64> {
+        Ok(self.control()?.seed)
+    }
+
+    /// Hashes addresses with this seed from now on. No program may have used another one.
+    pub fn set_seed(&mut self, seed: u64) -> Result<()> {
+        let control = self.control()?;
+        // 0 is of a map that has none.
+        let seed = seed | 1;
+        self.set_control(SamplingControl { seed, keys: FlowKeys::of_seed(seed), ..control })
     }
 
     /// Opens the next window when the current one has ended, begins the next generation of sums, and
@@ -132,7 +145,31 @@ impl Sampling {
                 all.get_or_insert(Sketch::EMPTY).merge(&bytemuck::cast(words));
             }
         }
-        Ok(all.as_ref().map_or(0, sources::estimate))
+        Ok(all.as_ref().map_or(0, Sketch::estimate))
+    }
+
+    /// The sketches of these ports that are not empty, with the windows that they are of. Ports come with
+    /// their indices.
+    pub fn sketches(&self, ports: impl Iterator<Item = (u16, u16)>) -> Result<Vec<PortSketch>> {
+        let now = self.control()?.window;
+        let windows = now.saturating_sub(SOURCE_WINDOWS - 1)..=now;
+        let mut rows = Vec::new();
+        for (port, index) in ports {
+            for protocol in Protocol::COMMON {
+                for window in windows.clone() {
+                    let place = sketch_index(index.into(), protocol, window);
+                    if place >= self.sketch_count {
+                        continue;
+                    }
+                    let words = self.sketches.get(&place, 0)?;
+                    if words != [0; 64] {
+                        let sketch = Box::new(bytemuck::cast(words));
+                        rows.push(PortSketch { port, protocol, window, sketch });
+                    }
+                }
+            }
+        }
+        Ok(rows)
     }
 
     /// The remote addresses with most packets on all ports, most packets first.

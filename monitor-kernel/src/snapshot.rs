@@ -6,10 +6,12 @@ use monitor_common::{
     rare::{RareCounters, RareSocketCounters},
     sample::SkipCause,
     socket_event::SocketCounters,
+    sources::Sketch,
 };
 
 use crate::{
     hooks::{Hook, HookStatus},
+    sources::TalkerFacts,
     topology::Role,
 };
 
@@ -40,6 +42,32 @@ pub struct Snapshot {
     pub skipped_samples: [u64; SkipCause::COUNT],
     /// Fill and size of the kernel maps.
     pub maps: Vec<MapUsage>,
+    /// Who talks on the ports; read now and then.
+    pub remotes: Option<Remotes>,
+}
+
+/// Remote addresses on watched ports.
+#[derive(Clone, Debug, Default)]
+pub struct Remotes {
+    /// The table of those with most packets.
+    pub talkers: Vec<TalkerFacts>,
+    /// Sketches of all of them.
+    pub sketches: Vec<PortSketch>,
+    /// Events and samples that found a ring buffer full so far.
+    pub ring_losses: u64,
+}
+
+/// The remote addresses of one port in a window of time.
+#[derive(Clone, Debug)]
+pub struct PortSketch {
+    /// The watched port.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The window, as [`begin_of`](crate::sources::begin_of) takes it.
+    pub window: u32,
+    /// The addresses.
+    pub sketch: Box<Sketch>,
 }
 
 /// Traffic of one port on one interface.

@@ -6,29 +6,7 @@ use jiff::Timestamp;
 use monitor_common::{
     flow::{Direction, Protocol},
     limits::WINDOW_SECONDS,
-    sources::{REGISTERS, Sketch},
 };
-
-/// Estimated number of different addresses in a sketch; the standard error is 4.6 percent.
-///
-/// Flajolet and others, "`HyperLogLog`", 2007, figure 3: the harmonic mean of the registers, and
-/// counting empty ones while there are enough of them.
-pub fn estimate(sketch: &Sketch) -> u64 {
-    const COUNT: f64 = REGISTERS as f64;
-    const ALPHA: f64 = 0.7213 / (1.0 + 1.079 / COUNT);
-    // Fewer powers to compute than by register.
-    let mut registers_by_value = [0_u32; 64];
-    for value in sketch.registers {
-        registers_by_value[usize::from(value & 63)] += 1;
-    }
-    let powers = (0_i32..).zip(registers_by_value);
-    let sum: f64 = powers.map(|(value, count)| f64::from(count) * 0.5_f64.powi(value)).sum();
-    let raw = ALPHA * COUNT * COUNT / sum;
-    let empty = registers_by_value[0];
-    let estimate =
-        if raw <= 2.5 * COUNT && empty > 0 { COUNT * (COUNT / f64::from(empty)).ln() } else { raw };
-    estimate.round() as u64
-}
 
 /// Number of the window of time that `boottime_ns` is in. The first one is late enough to have two
 /// before it.
@@ -81,7 +59,7 @@ impl TalkerFacts {
 
 #[cfg(test)]
 mod tests {
-    use monitor_common::sampling::hash_address;
+    use monitor_common::{sampling::hash_address, sources::Sketch};
     use proptest::prelude::*;
 
     use super::*;
@@ -99,7 +77,7 @@ mod tests {
 
         #[test]
         fn an_estimate_is_accurate(addresses in 0_u64..200_000, seed: u64) {
-            let estimate = estimate(&sketch_of(addresses, seed)) as f64;
+            let estimate = sketch_of(addresses, seed).estimate() as f64;
             let error = (estimate - addresses as f64).abs();
             // Five times the standard error.
             prop_assert!(error <= 0.23 * addresses as f64 + 1.0, "{estimate} of {addresses}");
@@ -122,14 +100,14 @@ mod tests {
     #[test]
     fn small_numbers_are_nearly_exact() {
         for addresses in [0, 1, 2, 5, 10] {
-            let estimate = estimate(&sketch_of(addresses, 0x5eed));
+            let estimate = sketch_of(addresses, 0x5eed).estimate();
             assert!(estimate.abs_diff(addresses) <= addresses / 10, "{estimate} of {addresses}");
         }
     }
 
     #[test]
     fn millions_are_estimated_accurately() {
-        let estimate = estimate(&sketch_of(10_000_000, 0x5eed)) as f64;
+        let estimate = sketch_of(10_000_000, 0x5eed).estimate() as f64;
         assert!((estimate / 1e7 - 1.0).abs() < 0.15, "{estimate}");
     }
 

@@ -257,6 +257,11 @@ impl Ledger {
         self.ports.iter().map(|(number, port)| (*number, port.facts()))
     }
 
+    /// Ports that the passing of time can change: all others are quiet and dormant.
+    pub fn active_ports(&self) -> impl Iterator<Item = u16> {
+        self.active.iter().copied()
+    }
+
     /// Sum of all coverage gaps since the ledger began.
     pub const fn coverage_gap(&self) -> Duration {
         Duration::from_nanos(self.clock.gap_ns())

@@ -44,6 +44,10 @@
 //!
 //! Beside its ports the ledger keeps the baseline of what listens on this host: see [`listeners`].
 //!
+//! # The long memory
+//!
+//! What is kept for years, by port and day, is apart from the ledger: see [`days`].
+//!
 //! # Use
 //!
 //! Call [`Ledger::watch`] first, after [`Ledger::restore`] as well. About once a second, drain the
@@ -92,6 +96,7 @@ mod by_protocol;
 mod clock;
 mod counts;
 mod coverage;
+pub mod days;
 mod facts;
 mod history;
 mod ledger;

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 pub use self::args::{
     CheckArgs, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs, ExplainArgs, IdentifyArgs,
-    LearnArgs, ProgressArgs, RunArgs, SchemaOf, SelftestArgs, TopArgs,
+    LearnArgs, ProgressArgs, ReportArgs, ReportFormat, RunArgs, SchemaOf, SelftestArgs, TopArgs,
 };
 
 /// Watches ports where nothing should be, with eBPF.
@@ -121,6 +121,14 @@ pub enum Command {
         after_help = "Examples:\n  ghostport learn --since 30d\n  ghostport learn --write /etc/ghostport/ghostport.yaml\n\nExit codes:\n  0  the proposal was printed, or FILE was written\n  2  no store could be read, or FILE is no configuration or cannot be written: it is left as it is"
     )]
     Learn(LearnArgs),
+    /// State what is known of a port's use, for its retirement
+    ///
+    /// From the history by day: covered time and gaps, packets, callers, binds and holders, with what was
+    /// left out of consideration. Needs no running agent. With --merge, one statement for many hosts.
+    #[command(
+        after_help = "Examples:\n  ghostport report 2948 --since 180d\n  ghostport report --merge host1.json host2.json --format markdown\n\nExit codes:\n  0  nothing used the ports, and the time is covered\n  1  something did\n  2  it cannot be said: gaps of more than an hour, or of a hundredth of the time, or no history"
+    )]
+    Report(ReportArgs),
     /// Print the JSON Schema (2020-12) of what ghostport writes or reads
     #[command(
         after_help = "Examples:\n  ghostport schema event > ghostport-event.json\n  ghostport schema config > /etc/ghostport/schema.json\n\nExit codes:\n  0  always"

@@ -6,8 +6,8 @@ use clap::Parser as _;
 use ghostport::{
     cli::{Cli, Command},
     commands::{
-        check, completions, config, detach, doctor, events, explain, identify, learn, run, schema,
-        selftest, top,
+        check, completions, config, detach, doctor, events, explain, identify, learn, report, run,
+        schema, selftest, top,
     },
     terminal::output::{CANNOT_WORK, fail},
 };
@@ -44,6 +44,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Top(args) => top::run(&args).await,
         Command::Explain(args) => explain::run(&args),
         Command::Learn(args) => learn::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Schema { of } => schema::run(of),
         Command::Completions { shell } => completions::run(shell),
     }
@@ -59,6 +60,7 @@ const fn needs_no_capability(command: &Command) -> bool {
             | Command::Top(_)
             | Command::Explain(_)
             | Command::Learn(_)
+            | Command::Report(_)
             | Command::Schema { .. }
             | Command::Completions { .. }
     )

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use monitor_kernel::Streams;
+use monitor_kernel::{Streams, snapshot::Snapshot};
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
@@ -33,6 +33,10 @@ const READING_PERIOD: Duration = Duration::from_secs(1);
 const READING_PAUSE_FACTOR: u32 = 50;
 const LONGEST_READING_PERIOD: Duration = Duration::from_secs(20);
 
+/// How often it is read who talks on the ports, for the history by day: several times within the window
+/// of a sketch.
+const REMOTES_PERIOD: Duration = Duration::from_secs(10);
+
 impl Agent {
     /// Handles everything that happens between start and stop. Returns why to stop.
     pub(super) async fn run_loop(
@@ -44,6 +48,7 @@ impl Agent {
         let pipeline = self.pipeline.clone();
         let mut next_reading = Instant::now();
         let mut next_check = Instant::now() + CHECK_PERIOD;
+        let mut next_remotes = next_reading;
         loop {
             tokio::select! {
                 read = streams.events.receive(|record| pipeline.submit_call(record)) => {
@@ -54,7 +59,11 @@ impl Agent {
                     read.context("the sample ring cannot be read")?;
                 }
                 () = sleep_until(next_reading) => {
-                    next_reading = self.read_counters(&mut streams).await?;
+                    let with_remotes = next_remotes <= next_reading;
+                    if with_remotes {
+                        next_remotes = next_reading + REMOTES_PERIOD;
+                    }
+                    next_reading = self.read_counters(&mut streams, with_remotes).await?;
                 }
                 Some(scan) = scans.recv() => {
                     // The pipeline takes every call made during a scan before the scan itself.
@@ -76,7 +85,7 @@ impl Agent {
                 order = signals.next() => match order {
                     Order::Reload => self.reload().await,
                     Order::Stop(stop) => {
-                        self.read_counters(&mut streams).await?;
+                        self.read_counters(&mut streams, true).await?;
                         return Ok(stop);
                     }
                 },
@@ -99,13 +108,19 @@ impl Agent {
 
     /// Gives the counters to the ledger, after every call that they may count. Returns when the next
     /// reading is due.
-    async fn read_counters(&self, streams: &mut Streams) -> Result<Instant> {
+    async fn read_counters(&self, streams: &mut Streams, with_remotes: bool) -> Result<Instant> {
         let began = Instant::now();
         let at = clock::now();
         let kernel = Arc::clone(&self.kernel);
         let captures = self.config().payload.capture;
         let counters = spawn_blocking(move || {
             let mut kernel = lock(&kernel);
+            // Before sketches are emptied for the next window.
+            let remotes = with_remotes.then(|| kernel.remotes()).transpose();
+            let remotes = remotes.unwrap_or_else(|error| {
+                tracing::warn!("remote addresses are not read now: {error:#}");
+                None
+            });
             if let Err(error) = kernel.renew_sampling(captures) {
                 tracing::warn!("payloads are not sampled now: {error:#}");
             }
@@ -113,7 +128,7 @@ impl Agent {
                 tracing::warn!("sums of socket calls are not read now: {error:#}");
                 Vec::new()
             });
-            (kernel.port_counters(), sums)
+            (Snapshot { remotes, ..kernel.port_counters() }, sums)
         });
         let (counters, sums) = counters.await?;
         sums.into_iter().for_each(|record| self.pipeline.submit_call(record));

@@ -21,7 +21,7 @@ use crate::{
     listeners::SharedOverview,
     process::HostFiles,
     sinks::{self, EventQueue, Sink},
-    store::{Filter, KeptLedger, Reader, Store, StoreQueue},
+    store::{Filter, KeptHistory, KeptLedger, Reader, Store, StoreQueue},
     terminal::logging::LogLevel,
     web::{self, Security},
 };
@@ -34,7 +34,7 @@ use monitor_kernel::{
     record,
     time_namespace::clock_shift,
 };
-use monitor_ledger::{CounterEpoch, Ledger, Start, Watched};
+use monitor_ledger::{CounterEpoch, Ledger, Start, Watched, days::Chronicle};
 
 /// Everything that is opened before the first hook is attached.
 pub(super) struct Prepared {
@@ -96,6 +96,11 @@ impl Prepared {
     /// again if that fails.
     pub(super) fn start(self, config: &Config) -> Result<Started> {
         let Self { mut kernel, interfaces, addresses, streams, sinks, store, server } = self;
+        if let Some(seed) = store.history().map(|kept| kept.chronicle.seed)
+            && let Err(error) = kernel.set_address_seed(seed)
+        {
+            tracing::warn!("addresses of earlier days may count twice: {error:#}");
+        }
         // Counters before hooks, so that every call finds a place to be counted.
         kernel.watch(&config.port_numbers().collect())?;
         kernel.watch_listeners(&config.listeners.watch.ports())?;
@@ -125,6 +130,7 @@ impl Threads {
         context: EventContext,
     ) -> Result<Self> {
         let ledger = Arc::new(Mutex::new(ledger(kernel, config, store.ledger())));
+        let chronicle = chronicle(kernel, config, store.history());
         capabilities::give_up_the_rest()
             .context("cannot give up capabilities that are not needed")?;
         // The threads that follow have the filter, too.
@@ -140,6 +146,7 @@ impl Threads {
         let senders = senders(&config.store.path);
         let pipeline = Pipeline::start(Parts {
             ledger,
+            chronicle,
             hours: SharedHours::default(),
             wanted: Wanted::from(config),
             command_lines: config.command_line,
@@ -170,12 +177,34 @@ impl Server {
     }
 }
 
-/// The ledger as the store has it, or a new one.
-fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger {
-    let at = clock::now();
+/// The circumstances of this start.
+fn start_of(kernel: &Kernel) -> Start {
     let counters =
         CounterEpoch { id: kernel.counters_id().to_owned(), adopted: kernel.counters_adopted() };
-    let start = Start { at, boot_id: boot_id(), counters };
+    Start { at: clock::now(), boot_id: boot_id(), counters }
+}
+
+/// The history as the store has it, or a new one.
+fn chronicle(kernel: &Kernel, config: &Config, kept: Option<KeptHistory>) -> Chronicle {
+    let start = start_of(kernel);
+    let seed = kernel.address_seed().unwrap_or_else(|error| {
+        tracing::warn!("addresses of earlier days may count twice: {error:#}");
+        0
+    });
+    let mut chronicle = match kept {
+        Some(KeptHistory { chronicle, cursors, open, watched }) => {
+            Chronicle::resume(chronicle, cursors, open, watched, &start, seed)
+        }
+        None => Chronicle::new(&start, seed),
+    };
+    chronicle.watch(config.port_numbers(), start.at.wall);
+    chronicle
+}
+
+/// The ledger as the store has it, or a new one.
+fn ledger(kernel: &Kernel, config: &Config, kept: Option<KeptLedger>) -> Ledger {
+    let start = start_of(kernel);
+    let at = start.at;
     let restored = kept.and_then(|kept| {
         kept.restore(start.clone())
             .inspect_err(

@@ -15,6 +15,7 @@ pub mod listener;
 mod named;
 pub mod port;
 pub mod reach;
+pub mod report;
 pub mod selftest;
 pub mod sender;
 pub mod server;

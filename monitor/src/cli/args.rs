@@ -153,6 +153,61 @@ pub enum SchemaOf {
     Check,
     /// The configuration file
     Config,
+    /// The document of `report --format json`
+    Report,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The ports to report, as 2948 or 9200-9203 [default: those of the configuration, with --merge all]
+    #[arg(value_name = "PORT", value_parser = values::port_range)]
+    pub ports: Vec<PortRange>,
+    /// Since WHEN: how long ago, as 180d, or a date or time [default: 180d]
+    #[arg(long, value_name = "WHEN", value_parser = Moment::parse, conflicts_with = "merge")]
+    pub since: Option<Moment>,
+    /// As text, as Markdown for a ticket, or as one JSON document
+    #[arg(long, value_name = "FORMAT", default_value_t, value_enum)]
+    pub format: ReportFormat,
+    /// Make one statement of those in these files, which --format json has written on several hosts
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub merge: Vec<PathBuf>,
+    /// The configuration file, which says where the store is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// How `report` writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a terminal
+    #[default]
+    Text,
+    /// For a ticket
+    Markdown,
+    /// For programs, and --merge
+    Json,
+}
+
+/// How far back is looked by default.
+const DEFAULT_REPORT: Duration = Duration::from_secs(180 * 86_400);
+
+impl ReportArgs {
+    /// The ports in ascending order, each once; `None` if none are named.
+    pub fn ports(&self) -> Option<Vec<u16>> {
+        each_once(&self.ports)
+    }
+
+    /// Begin of the time at the time `now`.
+    pub fn since(&self, now: Timestamp) -> Timestamp {
+        self.since.unwrap_or(Moment::Ago(DEFAULT_REPORT)).before(now)
+    }
+}
+
+/// The ports of ranges in ascending order, each once; `None` if there are none.
+fn each_once(ranges: &[PortRange]) -> Option<Vec<u16>> {
+    let ports: BTreeSet<u16> = ranges.iter().flat_map(|range| range.ports()).collect();
+    (!ports.is_empty()).then(|| ports.into_iter().collect())
 }
 
 /// Arguments of `top`.
@@ -276,8 +331,7 @@ pub struct ConfigArgs {
 impl CheckArgs {
     /// The ports to look at in ascending order, each once; `None` for those of the configuration.
     pub fn ports(&self) -> Option<Vec<u16>> {
-        let ports: BTreeSet<u16> = self.ports.iter().flat_map(|range| range.ports()).collect();
-        (!ports.is_empty()).then(|| ports.into_iter().collect())
+        each_once(&self.ports)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod events;
 pub mod explain;
 pub mod identify;
 pub mod learn;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod selftest;

@@ -16,6 +16,7 @@ pub fn run(of: SchemaOf) -> ExitCode {
         SchemaOf::Event => schema::event(),
         SchemaOf::Check => schema::check(),
         SchemaOf::Config => schema::config(),
+        SchemaOf::Report => schema::report(),
     };
     match serde_json::to_vec_pretty(&schema).context("cannot write the schema") {
         Ok(mut text) => {

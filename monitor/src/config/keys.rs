@@ -234,6 +234,18 @@ pub const KEYS: &[Key] = &[
         show: |config| quantity::format_duration(config.store.retain),
     },
     Key {
+        path: "store.history",
+        value: "duration",
+        help: "For how long [the history by day](../operate/report.md) is kept, in days on which the agent \
+               ran. It is a file of its own, which may be as large as `max_size` beside the events.",
+        change: Change::Reload,
+        read: |reading, node| {
+            reading.config.store.history = duration(&node)?;
+            Ok(())
+        },
+        show: |config| quantity::format_duration(config.store.history),
+    },
+    Key {
         path: "store.max_size",
         value: "size",
         help: "The most that the database takes on disk, its log included; the oldest events are \

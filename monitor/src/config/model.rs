@@ -113,6 +113,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Events older than this are deleted.
     pub retain: Duration,
+    /// How many days the history by day has, as a duration.
+    pub history: Duration,
     /// Bytes that the database may take on disk; the oldest events are deleted first.
     pub max_size: u64,
     /// What is left of its disk.
@@ -174,6 +176,7 @@ impl Default for StoreConfig {
         Self {
             path: PathBuf::from(DEFAULT_STORE),
             retain: Duration::from_secs(90 * 86_400),
+            history: Duration::from_secs(5 * 365 * 86_400),
             max_size: 256 << 20,
             reserve: DiskReserve::Usual,
         }

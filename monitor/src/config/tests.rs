@@ -112,7 +112,7 @@ listeners:
   expect:
     - {port: "*", user: root}
     - {port: 8080-8081, exe: /usr/sbin/nginx, until: 2027-01-31}
-store: {path: /tmp/g.db, retain: 4w, max_size: 1GiB}
+store: {path: /tmp/g.db, retain: 4w, history: 2y, max_size: 1GiB}
 web:
   listen: ["[::1]:9000", 127.0.0.1:9000]
   config_file: /etc/web.yml
@@ -142,6 +142,7 @@ sinks:
     let store = StoreConfig {
         path: "/tmp/g.db".into(),
         retain,
+        history: Duration::from_secs(2 * 365 * 86_400),
         max_size: 1 << 30,
         reserve: DiskReserve::Usual,
     };
@@ -317,6 +318,7 @@ fn what_is_shown_reads_back() {
     store:
       path: "/var/lib/ghostport/ghostport.db"
       retain: 90d
+      history: 1825d
       max_size: 256MiB
       reserve: auto
     web:

@@ -17,7 +17,13 @@ use rusqlite::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{age::Age, error::StoreError, kept_ledger::KeptLedger, record::Record, schema};
+use super::{
+    age::Age,
+    error::StoreError,
+    kept_ledger::KeptLedger,
+    record::Record,
+    schema::{EVENTS, Tables},
+};
 use crate::config::StoreConfig;
 
 /// How long a write waits for a reader that recovers the log. There is no other writer.
@@ -55,26 +61,9 @@ impl Database {
     /// Opens or creates the database at `config.path`. Creates its directory if only that is missing.
     pub(super) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let path = &config.path;
-        create_file(path)?;
-        let unclean = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // Before anything is changed: the database may belong to another program.
-        schema::checked_version(&connection)?;
-        // This has no effect on a database that has tables.
-        connection.pragma_update(None, "auto_vacuum", "incremental")?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        // Syncs the log at every commit, so that a commit survives a power loss.
-        connection.pragma_update(None, "synchronous", "full")?;
-        connection.pragma_update(None, "cache_size", -1024)?;
-        connection.pragma_update(None, "trusted_schema", false)?;
-        schema::migrate(&mut connection)?;
+        let connection = open_writable(path, &EVENTS)?;
         let (age, max_size) = (Age::resume(Instant::now()), config.max_size);
         let mut database = Self { connection, age, max_size, file: file_id(path)? };
-        if unclean {
-            database.check()?;
-        }
         database.set_max_size(config.max_size)?;
         Ok(database)
     }
@@ -84,30 +73,10 @@ impl Database {
         file_id(path).is_ok_and(|file| file == self.file)
     }
 
-    /// Checks for damage. This reads the whole file.
-    fn check(&self) -> Result<(), StoreError> {
-        let result: String =
-            self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if result == "ok" { Ok(()) } else { Err(StoreError::Damaged(result)) }
-    }
-
-    /// Limits the size of database and log together: three quarters for the database, up to an eighth
-    /// for the log, and the rest for the growth of the log while a reader is active.
+    /// As [`limit_size`].
     pub(super) fn set_max_size(&mut self, max_size: u64) -> Result<(), StoreError> {
         self.max_size = max_size;
-        let log_pages = (max_size / 8 / PAGE_BYTES).min(LOG_PAGES);
-        self.connection.pragma_update(None, "wal_autocheckpoint", log_pages as i64)?;
-        let log_bytes = log_pages * PAGE_BYTES;
-        self.connection.pragma_update_and_check(
-            None,
-            "journal_size_limit",
-            log_bytes as i64,
-            |_| Ok(()),
-        )?;
-        // SQLite does not set it below the current size of the database.
-        let pages = self.page_limit() as i64;
-        self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
-        Ok(())
+        limit_size(&self.connection, max_size)
     }
 
     /// Commits all of `records` and `changes`, or nothing. After it returns, they survive a power
@@ -270,8 +239,56 @@ impl Database {
     }
 
     const fn page_limit(&self) -> u64 {
-        self.max_size / 4 * 3 / PAGE_BYTES
+        page_limit(self.max_size)
     }
+}
+
+/// Opens or creates the database at `path` with these tables, and checks one that was not closed. Creates
+/// its directory if only that is missing.
+pub(super) fn open_writable(path: &Path, tables: &Tables) -> Result<Connection, StoreError> {
+    create_file(path)?;
+    let unclean = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Before anything is changed: the database may belong to another program.
+    tables.checked_version(&connection)?;
+    // This has no effect on a database that has tables.
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // Syncs the log at every commit, so that a commit survives a power loss.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    tables.migrate(&mut connection)?;
+    if unclean {
+        check(&connection)?;
+    }
+    Ok(connection)
+}
+
+/// Checks for damage. This reads the whole file.
+fn check(connection: &Connection) -> Result<(), StoreError> {
+    let result: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if result == "ok" { Ok(()) } else { Err(StoreError::Damaged(result)) }
+}
+
+/// Limits the size of database and log together: three quarters for the database, up to an eighth for the
+/// log, and the rest for the growth of the log while a reader is active.
+pub(super) fn limit_size(connection: &Connection, max_size: u64) -> Result<(), StoreError> {
+    let log_pages = (max_size / 8 / PAGE_BYTES).min(LOG_PAGES);
+    connection.pragma_update(None, "wal_autocheckpoint", log_pages as i64)?;
+    let log_bytes = (log_pages * PAGE_BYTES) as i64;
+    connection.pragma_update_and_check(None, "journal_size_limit", log_bytes, |_| Ok(()))?;
+    // SQLite does not set it below the current size of the database.
+    let pages = page_limit(max_size) as i64;
+    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    Ok(())
+}
+
+/// Pages of a database that may take so many bytes with its log.
+pub(super) const fn page_limit(max_size: u64) -> u64 {
+    max_size / 4 * 3 / PAGE_BYTES
 }
 
 /// Numbers of events by kind and port.

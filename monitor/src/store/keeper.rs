@@ -2,22 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use rustix::fs::statvfs;
 
 use super::{
-    database::{Database, beside},
+    database::Database,
     error::StoreError,
+    history::{HistoryKeeper, KeptHistory},
     kept_ledger::KeptLedger,
     record::Record,
+    set_aside::set_aside,
 };
 use crate::config::{DiskGuard, StoreConfig};
-use monitor_ledger::Changes;
+use monitor_ledger::{Changes, days::ChronicleChanges};
 
 /// Pause before the next attempt to open a database.
 const RETRY_PERIOD: Duration = Duration::from_secs(10);
@@ -25,14 +26,12 @@ const RETRY_PERIOD: Duration = Duration::from_secs(10);
 /// How often old events are deleted.
 const DELETE_PERIOD: Duration = Duration::from_secs(60);
 
-/// Damaged databases that are kept. Older ones are removed.
-const KEPT_ASIDE: usize = 3;
-
 /// The store: an open database, or one to open later.
 #[derive(Debug)]
 pub struct Store {
     config: StoreConfig,
     database: Option<Database>,
+    history: HistoryKeeper,
     disk: DiskGuard,
     /// When the next attempt to open it is due.
     retry_at: Instant,
@@ -55,6 +54,7 @@ impl Store {
         let mut store = Self {
             config: config.clone(),
             database: None,
+            history: HistoryKeeper::open(config),
             disk: DiskGuard::new(config.reserve),
             retry_at: now,
             forget_at: now,
@@ -78,6 +78,21 @@ impl Store {
                 tracing::error!("the ledger starts empty: {}: {error}", self.config.path.display());
             })
             .ok()?
+    }
+
+    /// The history as it was last saved; `None` if there is none or it cannot be read.
+    pub fn history(&self) -> Option<KeptHistory> {
+        self.history.kept()
+    }
+
+    /// Saves changes of the history.
+    pub fn keep_history(&mut self, changes: ChronicleChanges) {
+        self.history.keep(changes);
+    }
+
+    /// Whether a new database of the history was created since the last call.
+    pub(super) fn take_is_new_history(&mut self) -> bool {
+        self.history.take_is_new()
     }
 
     /// Path of the database, which may not exist.
@@ -115,6 +130,7 @@ impl Store {
         self.config.retain = config.retain;
         self.config.max_size = config.max_size;
         self.disk.set(config.reserve);
+        self.history.limit(config);
         self.forget_at = Instant::now();
         if let Some(Err(error)) =
             self.database.as_mut().map(|database| database.set_max_size(config.max_size))
@@ -240,20 +256,7 @@ impl Store {
         self.database = None;
         self.retry_at = Instant::now();
         self.is_new = true;
-        let path = &self.config.path;
-        let aside =
-            beside(path, &format!(".corrupt-{}", Timestamp::now().strftime("%Y%m%dT%H%M%S.%fZ")));
-        fs::rename(path, &aside)?;
-        // Either may be missing.
-        let _ = fs::rename(beside(path, "-wal"), beside(&aside, "-wal"));
-        let _ = fs::remove_file(beside(path, "-shm"));
-        tracing::error!(
-            "{} is corrupted ({error}): it is set aside as {}, and a new store is created",
-            path.display(),
-            aside.display(),
-        );
-        remove_older_than_newest(path)?;
-        Ok(())
+        Ok(set_aside(&self.config.path, error)?)
     }
 
     /// Logs a failure, once.
@@ -296,26 +299,4 @@ fn merged(earlier: Option<Changes>, mut later: Changes) -> Changes {
 fn merged_states<K: Ord, T>(earlier: Vec<(K, T)>, later: Vec<(K, T)>) -> Vec<(K, T)> {
     let states: BTreeMap<K, T> = earlier.into_iter().chain(later).collect();
     states.into_iter().collect()
-}
-
-/// A disk that corrupts one database after the other must not fill up with them.
-fn remove_older_than_newest(path: &Path) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let prefix = format!("{}.corrupt-", name.to_string_lossy());
-    let mut aside: Vec<PathBuf> = fs::read_dir(directory)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|file| {
-            file.file_name().is_some_and(|name| {
-                let name = name.to_string_lossy();
-                name.starts_with(&prefix) && !name.ends_with("-wal")
-            })
-        })
-        .collect();
-    // Their names end with the time.
-    aside.sort();
-    for file in aside.iter().rev().skip(KEPT_ASIDE) {
-        fs::remove_file(file)?;
-        let _ = fs::remove_file(beside(file, "-wal"));
-    }
-    Ok(())
 }

@@ -15,6 +15,10 @@
 //! If the store cannot write, it logs that once, counts events as lost, holds back the changes of the
 //! ledger, and tries again.
 //!
+//! # The history by day
+//!
+//! What is kept for years ([`monitor_ledger::days`]) is in a database of its own, with limits of its own.
+//!
 //! # Use
 //!
 //! ```no_run
@@ -49,12 +53,14 @@ mod age;
 mod database;
 mod error;
 mod filter;
+mod history;
 mod keeper;
 mod kept_ledger;
 mod queue;
 mod reader;
 mod record;
 mod schema;
+mod set_aside;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -62,6 +68,7 @@ mod writer;
 pub use self::{
     error::StoreError,
     filter::Filter,
+    history::{HistoryReader, KeptHistory, Period, history_path},
     keeper::Store,
     kept_ledger::KeptLedger,
     queue::StoreQueue,

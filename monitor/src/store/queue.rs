@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use monitor_ledger::Changes;
+use monitor_ledger::{Changes, days::ChronicleChanges};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -64,6 +64,22 @@ impl StoreQueue {
                 _ => unreachable!("the message is the one that was sent"),
             }
         })
+    }
+
+    /// Queues changes of the history. Returns them if the queue is full: see
+    /// [`monitor_ledger::days::Chronicle::requeue`].
+    pub fn save_history(&self, changes: ChronicleChanges) -> Result<(), Box<ChronicleChanges>> {
+        self.messages.try_send(Message::History(Box::new(changes))).map_err(|error| {
+            match error.into_inner() {
+                Message::History(changes) => changes,
+                _ => unreachable!("the message is the one that was sent"),
+            }
+        })
+    }
+
+    /// Whether a new database of the history was created since the last call.
+    pub fn needs_whole_history(&self) -> bool {
+        self.shared.is_new_history.swap(false, Relaxed)
     }
 
     /// Whether a new database was created since the last call. It lacks every port of the ledger that

@@ -19,7 +19,7 @@ use super::{
     database::{FileId, beside, file_id, regular_file},
     error::StoreError,
     filter::{Condition, Filter},
-    schema,
+    schema::{EVENTS, Tables},
 };
 
 /// How long a reader waits for the log to be recovered.
@@ -86,7 +86,8 @@ impl Reader {
             io::ErrorKind::NotFound => ReadError::Missing(path.to_owned()),
             _ => unreadable(path, error),
         })?;
-        let (connection, version) = connect(path).map_err(|source| unreadable(path, source))?;
+        let (connection, version) =
+            connect(path, &EVENTS).map_err(|source| unreadable(path, source))?;
         if version == 0 {
             // The agent is about to create the tables.
             return Err(ReadError::Missing(path.to_owned()));
@@ -235,16 +236,16 @@ fn event_line(bytes: &[u8]) -> Option<String> {
     (is_json && line.starts_with('{') && !line.contains('\n')).then(|| line.to_owned())
 }
 
-fn unreadable(path: &Path, source: impl Into<StoreError>) -> ReadError {
+pub(super) fn unreadable(path: &Path, source: impl Into<StoreError>) -> ReadError {
     ReadError::Unreadable { path: path.to_owned(), source: source.into() }
 }
 
 /// A connection and the version of its tables.
-fn connect(path: &Path) -> Result<(Connection, usize), StoreError> {
+pub(super) fn connect(path: &Path, tables: &Tables) -> Result<(Connection, usize), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = |connection: Connection| {
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        let version = schema::checked_version(&connection)?;
+        let version = tables.checked_version(&connection)?;
         Ok((connection, version))
     };
     let usual = Connection::open_with_flags(path, flags).map_err(StoreError::from).and_then(open);

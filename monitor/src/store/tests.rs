@@ -1,4 +1,5 @@
 mod damage;
+mod history;
 mod killed;
 
 use std::{
@@ -338,7 +339,7 @@ fn keeps_earlier_events_as_long_as_new_ones() {
     let directory = Directory::new();
     let config = StoreConfig { retain: Duration::from_secs(3600), ..directory.config() };
     let database = Connection::open(&config.path).expect("a database");
-    schema::migrate_to(&database, 2).expect("the tables of before");
+    schema::EVENTS.migrate_to(&database, 2).expect("the tables of before");
     let sql = "INSERT INTO events (time_ns, kind, line) VALUES (1, 'agent_stopped', '{\"ghostport.reason\":\"old\"}')";
     database.execute(sql, []).expect("inserted");
     let mut store = Store::open(&config);
@@ -544,7 +545,7 @@ fn leaves_later_schemas_alone() {
     let config = directory.config();
     drop(Store::open(&config));
     let database = Connection::open(&config.path).expect("a database");
-    database.pragma_update(None, "user_version", schema::VERSION as i64 + 1).expect("set");
+    database.pragma_update(None, "user_version", schema::EVENTS.newest() as i64 + 1).expect("set");
     let error = Database::open(&config).expect_err("too new").to_string();
     assert!(error.contains("made by a later ghostport"), "{error}");
     let error = Reader::open(&config.path).expect_err("too new").to_string();

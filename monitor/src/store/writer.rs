@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-use monitor_ledger::Changes;
+use monitor_ledger::{Changes, days::ChronicleChanges};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{keeper::Store, record::Record};
@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) lost_in_store: AtomicU64,
     /// Whether a new database was created.
     pub(super) is_new: AtomicBool,
+    /// The same of the history.
+    pub(super) is_new_history: AtomicBool,
     /// Limits that the writer has not taken yet.
     next_limits: Mutex<Option<StoreConfig>>,
 }
@@ -34,6 +36,7 @@ impl Shared {
 pub(super) enum Message {
     Event(Record),
     Ledger(Box<Changes>),
+    History(Box<ChronicleChanges>),
     /// The limits have changed.
     Limit,
     Flush(oneshot::Sender<()>),
@@ -81,6 +84,11 @@ impl Writer {
                     self.commit();
                 }
                 self.changes = Some(*changes);
+            }
+            Message::History(changes) => {
+                self.store.keep_history(*changes);
+                let is_new = self.store.take_is_new_history();
+                self.shared.is_new_history.fetch_or(is_new, Relaxed);
             }
             // Every batch looks for limits.
             Message::Limit => {}

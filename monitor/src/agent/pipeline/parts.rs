@@ -1,5 +1,7 @@
 //! What the pipeline starts with.
 
+use monitor_ledger::days::Chronicle;
+
 use super::{
     message::Wanted, outbound::LastSenders, shared_hours::SharedHours, shared_ledger::SharedLedger,
 };
@@ -13,6 +15,8 @@ use crate::{
 pub struct Parts {
     /// The ledger, restored or new.
     pub ledger: SharedLedger,
+    /// The history by day, resumed or new.
+    pub chronicle: Chronicle,
     /// The last hour of the ports, empty.
     pub hours: SharedHours,
     /// What the configuration wants.

@@ -1,6 +1,7 @@
 //! The thread of the pipeline.
 
 mod listeners;
+mod long_memory;
 mod scans;
 
 use std::{
@@ -19,7 +20,7 @@ use monitor_kernel::{
     clock::{EventClock, SteadyOffset},
     snapshot::Snapshot,
 };
-use monitor_ledger::{Change, ClockReading, Transition, Watched};
+use monitor_ledger::{Change, ClockReading, Transition, Watched, days::Chronicle};
 use tokio::sync::mpsc;
 
 use super::{
@@ -55,6 +56,9 @@ use crate::{
 /// the most that a crash can make the ledger forget.
 const SAVE_PERIOD: Duration = Duration::from_secs(5);
 
+/// The same for the history by day.
+const HISTORY_SAVE_PERIOD: Duration = Duration::from_secs(30);
+
 /// The same for unexpected binds, whose count must not go back when the agent is killed.
 const UNEXPECTED_SAVE_PERIOD: Duration = Duration::from_millis(50);
 
@@ -78,6 +82,9 @@ pub(super) struct Worker {
     summaries: Option<Summarizer>,
     expected_activity: ExpectedActivity,
     outputs: Outputs,
+    /// What is to be saved of the history by day.
+    chronicle: Chronicle,
+    history_saved_at: Instant,
     saved_at: Instant,
     /// Whether a port has changed since `saved_at`.
     has_changes: bool,
@@ -128,6 +135,8 @@ impl Worker {
             summaries: summaries(identified),
             expected_activity: ExpectedActivity::default(),
             outputs: Outputs::new(parts.queue, parts.store, broadcasts, Arc::clone(&shared)),
+            chronicle: parts.chronicle,
+            history_saved_at: Instant::now(),
             saved_at: Instant::now(),
             has_changes: false,
             netns_inode: sockets::own_netns_inode().ok(),
@@ -165,6 +174,7 @@ impl Worker {
             }
             Message::Scan(scan) => {
                 self.reconcile(&scan);
+                self.note_holders(&scan);
                 match &scan.listeners {
                     Some(found) => self.reconcile_listeners(scan.at, found),
                     None => self.shared.listeners.set(None),
@@ -190,6 +200,7 @@ impl Worker {
                 let expected = self.expected_activity.flush(clock::now());
                 expected.into_iter().for_each(|summary| self.outputs.emit(summary));
                 self.save();
+                self.save_history();
                 // An error means that the caller has stopped waiting.
                 let _ = done.send(());
             }
@@ -223,6 +234,7 @@ impl Worker {
         if let Some(call) = socket_call(&record, time, expected == Some(true)) {
             lock(&self.ledger).record_calls(&call, record.count, &mut self.transitions);
         }
+        self.note_call(&record, time, caller.as_ref());
         let mut event = self.event(&record, time, caller.as_ref(), expected);
         if let EventBody::BindFailed(failed) = &mut event.body {
             let Self { occupants, enricher, netns_inode, .. } = self;
@@ -326,6 +338,8 @@ impl Worker {
         let event = Event::identified(finding, interface, self.payload, &self.context);
         // `None` means that its time is out of range.
         let Some(event) = event else { return };
+        let verdict = finding.identification.verdict.name();
+        self.chronicle.identified(finding.port, event.time, verdict);
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.count(finding, event.time);
         drop(tallies);
@@ -357,6 +371,7 @@ impl Worker {
         let state = |port| ledger.facts(port).map(|facts| facts.state);
         self.hours.lock().record(at, counters, state);
         drop(ledger);
+        self.note_counters(at, counters);
         if is_suspicious {
             // A scan decides whether a socket gave the answers.
             self.shared.socket_changed.notify_one();
@@ -368,6 +383,9 @@ impl Worker {
         self.emit_listener_news(false);
         if self.has_changes || self.saved_at.elapsed() >= SAVE_PERIOD {
             self.save();
+        }
+        if self.history_saved_at.elapsed() >= HISTORY_SAVE_PERIOD {
+            self.save_history();
         }
     }
 
@@ -405,6 +423,7 @@ impl Worker {
             self.summaries = summaries(identified);
         }
         lock(&self.ledger).watch(ports.iter().map(Watched::from), now);
+        self.chronicle.watch(ports.iter().map(|port| port.number), now.wall);
         self.host_files.expect(expected_files(&ports, &self.listeners.config));
         self.ports = by_number(ports);
     }

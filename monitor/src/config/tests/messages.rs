@@ -71,7 +71,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "store: {paht: /x}",
-            "F:1:9: unknown key `paht`; expected path, retain, max_size or reserve",
+            "F:1:9: unknown key `paht`; expected path, retain, history, max_size or reserve",
         ),
         (
             "sinks: [{kind: stdout, uri: x}]",
