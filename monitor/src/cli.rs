@@ -53,8 +53,11 @@ pub enum Command {
     /// With --all, every socket of the host that listens, on any port: ! marks those that neither the
     /// baseline of the agent nor listeners.expect has, ? those of which that is not known, * those that can
     /// be reached from elsewhere.
+    ///
+    /// With --at, what the agent has kept of that time: who held the port, since when and until when, its
+    /// state, and what is not known.
     #[command(
-        after_help = "Examples:\n  ghostport check 2948 --json\n  ghostport check --all\n\nExit codes:\n  0  nothing was found, or expected owners alone, and everything was seen\n  1  something was found; with --all, one that is not known to be expected\n  2  nothing was found, but not everything could be seen, or nothing at all"
+        after_help = "Examples:\n  ghostport check 2948 --json\n  ghostport check --all\n  ghostport check 2948 --at \"2026-11-20 03:00\"\n\nExit codes:\n  0  nothing was found, or expected owners alone, and everything was seen\n  1  something was found; with --all, one that is not known to be expected\n  2  nothing was found, but not everything could be seen, or nothing at all"
     )]
     Check(CheckArgs),
     /// Show what this kernel and these privileges allow

@@ -21,6 +21,7 @@ pub mod sender;
 pub mod server;
 pub mod socket;
 pub mod talker;
+pub mod then;
 
 /// The Unix socket of the agent.
 pub const SOCKET: &str = "/run/ghostport/api.sock";

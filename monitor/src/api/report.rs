@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
+use monitor_ledger::days::{Holding, Known};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -280,4 +281,56 @@ pub struct DayReport {
     pub refused: u64,
     /// Whether a process held the port at some time of it.
     pub held: bool,
+}
+
+impl From<&Holding> for Holder {
+    fn from(holding: &Holding) -> Self {
+        let known = |known: Known| match known {
+            Known::Call => "call",
+            Known::Scan => "scan",
+            Known::Gap => "gap",
+        };
+        let process = &holding.holder;
+        Holder {
+            transport: holding.protocol().name().to_owned(),
+            pid: Some(process.pid).filter(|pid| *pid > 0),
+            executable: process.executable.clone(),
+            name: process.name.clone(),
+            user: process.user.clone(),
+            systemd_unit: process.unit.clone(),
+            container_id: process.container_id.clone(),
+            since: holding.since,
+            since_by: known(holding.since_by).to_owned(),
+            until: holding.until,
+            until_by: holding.until_by.map(|by| known(by).to_owned()),
+        }
+    }
+}
+
+impl Holder {
+    /// Who it was and when.
+    pub fn sentence(&self) -> String {
+        let name = self.executable.as_deref().or(self.name.as_deref());
+        let name = name.unwrap_or("a process that cannot be seen, or the kernel");
+        let mut text = name.to_owned();
+        let mut of = Vec::new();
+        of.extend(self.pid.map(|pid| format!("pid {pid}")));
+        of.extend(self.user.as_ref().map(|user| format!("user {user}")));
+        of.extend(self.systemd_unit.clone());
+        of.extend(self.container_id.as_ref().map(|id| format!("container {id:.12}")));
+        of.push(self.transport.clone());
+        text += &format!(" ({})", of.join(", "));
+        let since = match self.since_by.as_str() {
+            "call" => format!("since {:.0}", self.since),
+            "gap" => format!("since before {:.0}", self.since),
+            _ => format!("since {:.0} at the latest", self.since),
+        };
+        let until = match (self.until, self.until_by.as_deref()) {
+            (None, _) => ", still at the last look".to_owned(),
+            (Some(until), Some("call")) => format!(", until {until:.0}"),
+            (Some(until), Some("gap")) => format!(", until {until:.0} at least"),
+            (Some(until), _) => format!(", until {until:.0} at the latest"),
+        };
+        text + ", " + &since + &until
+    }
 }

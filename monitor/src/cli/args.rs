@@ -129,6 +129,10 @@ pub struct CheckArgs {
     /// Look at every socket of the host that listens, on any port
     #[arg(long, conflicts_with_all = ["ports", "nagios"])]
     pub all: bool,
+    /// Look at the history, as it was at WHEN: how long ago, as 3h, or a date or time, as
+    /// "2026-11-20 03:00" in this machine's zone
+    #[arg(long, value_name = "WHEN", value_parser = Moment::parse, conflicts_with_all = ["all", "nagios"])]
+    pub at: Option<Moment>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

@@ -19,6 +19,7 @@ mod outbound;
 mod own_user;
 mod privileges;
 mod reload;
+mod report;
 mod running;
 mod secrets;
 mod selftest;

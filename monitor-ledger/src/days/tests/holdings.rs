@@ -21,7 +21,9 @@ fn bind(chronicle: &mut Chronicle, second: i64, pid: u32) {
 }
 
 /// Process, begin and end in seconds, and how these are known.
-fn shown(changes: &ChronicleChanges) -> Vec<(u32, i64, Known, Option<(i64, Known)>)> {
+type Shown = (u32, i64, Known, Option<(i64, Known)>);
+
+fn shown(changes: &ChronicleChanges) -> Vec<Shown> {
     let second = |time: Timestamp| time.as_second() - NOON;
     let each = changes.holdings.values().map(|held| {
         let until = held.until.map(second).zip(held.until_by);

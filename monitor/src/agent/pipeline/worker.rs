@@ -84,7 +84,8 @@ pub(super) struct Worker {
     outputs: Outputs,
     /// What is to be saved of the history by day.
     chronicle: Chronicle,
-    history_saved_at: Instant,
+    /// When it was last saved; `None` before the first reading, which the next start has to know.
+    history_saved_at: Option<Instant>,
     saved_at: Instant,
     /// Whether a port has changed since `saved_at`.
     has_changes: bool,
@@ -136,7 +137,7 @@ impl Worker {
             expected_activity: ExpectedActivity::default(),
             outputs: Outputs::new(parts.queue, parts.store, broadcasts, Arc::clone(&shared)),
             chronicle: parts.chronicle,
-            history_saved_at: Instant::now(),
+            history_saved_at: None,
             saved_at: Instant::now(),
             has_changes: false,
             netns_inode: sockets::own_netns_inode().ok(),
@@ -384,7 +385,7 @@ impl Worker {
         if self.has_changes || self.saved_at.elapsed() >= SAVE_PERIOD {
             self.save();
         }
-        if self.history_saved_at.elapsed() >= HISTORY_SAVE_PERIOD {
+        if self.history_saved_at.is_none_or(|saved| saved.elapsed() >= HISTORY_SAVE_PERIOD) {
             self.save_history();
         }
     }

@@ -7,10 +7,12 @@ mod report;
 #[cfg(test)]
 mod tests;
 mod text;
+mod then;
 
 use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use monitor_common::flow::Protocol;
 
 use self::{
@@ -35,6 +37,9 @@ use crate::{
 pub async fn run(args: &CheckArgs) -> ExitCode {
     if args.all {
         return all::run(args).await;
+    }
+    if let Some(at) = args.at {
+        return then::run(args, at.before(Timestamp::now()));
     }
     let report = report(args).await;
     if args.nagios {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use monitor_common::flow::{Direction, Side, Traffic};
 use monitor_ledger::{
     PortState,
-    days::{Day, DayRecord, Distinct, Holding, HostDay, Known, TalkerCount},
+    days::{Day, DayRecord, Distinct, Holding, HostDay, TalkerCount},
 };
 
 use super::coverage::{self, HostCoverage};
@@ -103,7 +103,7 @@ fn port_report(
         flows_begun: sum.all_calls().begun,
         callers: Callers { addresses, talkers: callers(&sum) },
         binds: binds(&sum),
-        holders: holdings.iter().map(holder).collect(),
+        holders: holdings.iter().map(Holder::from).collect(),
         verdicts: sum.verdicts.ranked().into_iter().map(|(name, n)| (name.clone(), n)).collect(),
         states: states(&sum),
         left_out: left_out(&sum),
@@ -217,29 +217,6 @@ fn binds(record: &DayRecord) -> Binds {
     });
     let programs = programs.collect();
     Binds { succeeded: calls.binds, refused: calls.refused, programs }
-}
-
-/// A holding as the document has it.
-pub(super) fn holder(holding: &Holding) -> Holder {
-    let known = |known: Known| match known {
-        Known::Call => "call",
-        Known::Scan => "scan",
-        Known::Gap => "gap",
-    };
-    let process = &holding.holder;
-    Holder {
-        transport: holding.protocol().name().to_owned(),
-        pid: Some(process.pid).filter(|pid| *pid > 0),
-        executable: process.executable.clone(),
-        name: process.name.clone(),
-        user: process.user.clone(),
-        systemd_unit: process.unit.clone(),
-        container_id: process.container_id.clone(),
-        since: holding.since,
-        since_by: known(holding.since_by).to_owned(),
-        until: holding.until,
-        until_by: holding.until_by.map(|by| known(by).to_owned()),
-    }
 }
 
 fn states(record: &DayRecord) -> BTreeMap<String, f64> {

@@ -52,7 +52,7 @@ fn write_port(page: &mut String, port: &PortReport) -> fmt::Result {
         writeln!(page, "- {heading}: {}", cell(&text))?;
     }
     for holder in &port.holders {
-        writeln!(page, "- held by {}", cell(&words::holder(holder)))?;
+        writeln!(page, "- held by {}", cell(&holder.sentence()))?;
     }
     if port.days.is_empty() {
         return Ok(());

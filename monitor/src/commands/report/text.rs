@@ -102,7 +102,7 @@ fn port(page: &mut Page, port: &PortReport, has_host: bool) -> fmt::Result {
         fact(page, "held by", &format!("{holders} before these"))?;
     }
     for holder in &port.holders[holders..] {
-        fact(page, "held by", &words::holder(holder))?;
+        fact(page, "held by", &holder.sentence())?;
     }
     days(page, &port.days)
 }

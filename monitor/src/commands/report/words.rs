@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    api::report::{Caller, Coverage, Holder, Packets, PortReport, Program, Report, Verdict},
+    api::report::{Caller, Coverage, Packets, PortReport, Program, Report, Verdict},
     config::quantity,
 };
 
@@ -139,30 +139,4 @@ fn left_out(port: &PortReport) -> String {
         format!("{} packets of the known scanner {}", sum(&known.packets), known.name)
     }));
     parts.join(", ")
-}
-
-/// Who held a port and when.
-pub(super) fn holder(holder: &Holder) -> String {
-    let name = holder.executable.as_deref().or(holder.name.as_deref());
-    let name = name.unwrap_or("a process that cannot be seen, or the kernel");
-    let mut text = name.to_owned();
-    let mut of = Vec::new();
-    of.extend(holder.pid.map(|pid| format!("pid {pid}")));
-    of.extend(holder.user.as_ref().map(|user| format!("user {user}")));
-    of.extend(holder.systemd_unit.clone());
-    of.extend(holder.container_id.as_ref().map(|id| format!("container {id:.12}")));
-    of.push(holder.transport.clone());
-    text += &format!(" ({})", of.join(", "));
-    let since = match holder.since_by.as_str() {
-        "call" => format!("since {:.0}", holder.since),
-        "gap" => format!("since before {:.0}", holder.since),
-        _ => format!("since {:.0} at the latest", holder.since),
-    };
-    let until = match (holder.until, holder.until_by.as_deref()) {
-        (None, _) => ", still at the last look".to_owned(),
-        (Some(until), Some("call")) => format!(", until {until:.0}"),
-        (Some(until), Some("gap")) => format!(", until {until:.0} at least"),
-        (Some(until), _) => format!(", until {until:.0} at the latest"),
-    };
-    text + ", " + &since + &until
 }

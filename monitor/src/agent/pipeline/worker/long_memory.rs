@@ -125,7 +125,7 @@ impl Worker {
 
     /// Saves what is new of the history. What the store does not take now is saved the next time.
     pub(super) fn save_history(&mut self) {
-        self.history_saved_at = Instant::now();
+        self.history_saved_at = Some(Instant::now());
         if self.outputs.store.needs_whole_history() {
             self.chronicle.mark_unsaved();
         }
