@@ -281,9 +281,15 @@ impl Chronicle {
         self.holdings.bound(protocol, port, holder, at);
     }
 
-    /// A process closed a socket that held the port.
-    pub fn released(&mut self, port: u16, protocol: Protocol, holder: &Holder, at: Timestamp) {
-        self.holdings.closed(protocol, port, holder, at);
+    /// A process closed a socket that held the port, and whether it was the last one there.
+    pub fn released(
+        &mut self,
+        port: u16,
+        protocol: Protocol,
+        holder: &Holder,
+        (at, was_last): (Timestamp, bool),
+    ) {
+        self.holdings.closed(protocol, port, holder, (at, was_last));
     }
 
     /// All holders that a scan found.

@@ -80,6 +80,10 @@ impl Holding {
         Protocol::ALL.get(usize::from(self.protocol)).copied().unwrap_or(Protocol::Tcp)
     }
 
+    fn ended(self, at: Timestamp, by: Known) -> Self {
+        Self { until: Some(at.max(self.since)), until_by: Some(by), ..self }
+    }
+
     fn key(&self) -> Key {
         (self.port, self.protocol, self.holder.pid, self.holder.start_ticks)
     }
@@ -182,11 +186,20 @@ impl Holdings {
         self.begin(key, holder, (wall, Known::Call), boottime_ns);
     }
 
-    /// A process closed a socket of the port. Whether it has others there, a scan says.
-    pub(super) fn closed(&mut self, protocol: Protocol, port: u16, holder: &Holder, at: Timestamp) {
+    /// A process closed a socket of the port. Whether it has others there, a scan says, unless it was the
+    /// last one of the port.
+    pub(super) fn closed(
+        &mut self,
+        protocol: Protocol,
+        port: u16,
+        holder: &Holder,
+        (at, was_last): (Timestamp, bool),
+    ) {
         let key = (port, protocol as u8, holder.pid, holder.start_ticks);
-        if let Some(open) = self.open.get_mut(&key) {
-            open.closed_at = Some(at);
+        let Some(open) = self.open.get_mut(&key) else { return };
+        open.closed_at = Some(at);
+        if was_last && let Some(open) = self.open.remove(&key) {
+            self.changed.insert(open.id, open.holding.ended(at, Known::Call));
         }
     }
 
@@ -225,10 +238,7 @@ impl Holdings {
                 (None, true) => (looked_at.unwrap_or(wall), Known::Gap),
                 (None, false) => (wall, Known::Scan),
             };
-            let mut holding = open.holding.clone();
-            holding.until = Some(until.max(holding.since));
-            holding.until_by = Some(by);
-            changed.insert(open.id, holding);
+            changed.insert(open.id, open.holding.clone().ended(until, by));
             false
         });
         self.has_scanned = true;

@@ -35,8 +35,6 @@ fn send(peer: &Peer, port: u16, count: usize) {
 
 /// Waits until the agent has seen so many packets: a refused datagram is not sent.
 fn counted(agent: &Agent, port: u16) -> u64 {
-    let labels = format!("port=\"{port}\",protocol=\"udp\",direction=\"ingress\",side=\"local\"");
-    let _ = labels;
     agent
         .metrics()
         .sum("ghostport_packets_total", &[("port", &port.to_string()), ("direction", "ingress")])
@@ -47,7 +45,7 @@ fn a_report_has_every_packet_across_a_kill_and_who_held_the_port() {
     in_world(|world: &World| {
         let peer = world.peer();
         let [used, quiet] = [port(0), port(1)];
-        let config = Config::new([used, quiet]);
+        let config = Config::new([used, quiet]).on(&["gp0"]);
         let agent = Agent::start(world, &config);
         let path = config.write(world);
         let store = ghostport::config::Config::load(Some(&path), &Default::default())
@@ -76,7 +74,8 @@ fn a_report_has_every_packet_across_a_kill_and_who_held_the_port() {
         let answer = report(&path, &["--since", &since, "--format", "json"]);
         assert_eq!(answer.status.code(), Some(1), "{}", stderr(&answer));
         let document: Report = json(&answer);
-        let [of_used, of_quiet] = &document.ports[..] else { panic!("{document:?}") };
+        let of = |port| document.ports.iter().find(|of| of.port == port).expect("a port");
+        let (of_used, of_quiet) = (of(used), of(quiet));
         assert_eq!(of_used.verdict, Verdict::Used);
         assert_eq!(of_used.packets.received, expected, "{of_used:?}");
         let peers: Vec<_> = of_used.callers.talkers.iter().map(|caller| caller.address).collect();
@@ -97,5 +96,18 @@ fn a_report_has_every_packet_across_a_kill_and_who_held_the_port() {
         assert!(stdout(&answer).contains("not used"), "{}", stdout(&answer));
         let answer = report(&path, &[&quiet.to_string()]);
         assert_eq!(answer.status.code(), Some(2), "180 days: {}", stdout(&answer));
+
+        // As if somebody had looked while the port was held.
+        let at = held.since.max(held.until.expect("an end")).to_string();
+        let then = finish(
+            ghostport()
+                .args(["check", &used.to_string(), "--at", &at, "--json"])
+                .args(["--config", path.to_str().expect("a path")]),
+        );
+        assert_eq!(then.status.code(), Some(1), "{}", stderr(&then));
+        let then: serde_json::Value = json(&then);
+        let held_then = &then["ports"][0]["sockets"][0];
+        assert_eq!(held_then["transport"], "udp", "{then}");
+        assert_eq!(held_then["holders"][0]["pid"], process::id(), "{then}");
     });
 }

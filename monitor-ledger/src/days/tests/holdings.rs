@@ -38,7 +38,7 @@ fn calls_have_the_moment_and_scans_what_they_missed() {
     scan(&mut chronicle, 0, &[1]);
     bind(&mut chronicle, 3, 2);
     scan(&mut chronicle, 5, &[1, 2, 3]);
-    chronicle.released(2948, Protocol::Tcp, &holder(2), at(NOON + 7, 0).wall);
+    chronicle.released(2948, Protocol::Tcp, &holder(2), (at(NOON + 7, 0).wall, false));
     scan(&mut chronicle, 10, &[3]);
     let expected = [
         (1, 0, Known::Gap, Some((10, Known::Scan))),
@@ -60,11 +60,20 @@ fn a_scan_that_began_before_a_bind_does_not_end_it() {
 fn a_process_that_keeps_another_socket_still_holds() {
     let mut chronicle = chronicle();
     bind(&mut chronicle, 1, 2);
-    chronicle.released(2948, Protocol::Tcp, &holder(2), at(NOON + 2, 0).wall);
+    chronicle.released(2948, Protocol::Tcp, &holder(2), (at(NOON + 2, 0).wall, false));
     scan(&mut chronicle, 5, &[2]);
     scan(&mut chronicle, 9, &[]);
     let changes = chronicle.take_changes();
     assert_eq!(shown(&changes), [(2, 1, Known::Call, Some((9, Known::Scan)))]);
+}
+
+#[test]
+fn the_last_close_of_a_port_ends_a_holding_without_a_scan() {
+    let mut chronicle = chronicle();
+    bind(&mut chronicle, 1, 2);
+    chronicle.released(2948, Protocol::Tcp, &holder(2), (at(NOON + 2, 0).wall, true));
+    let changes = chronicle.take_changes();
+    assert_eq!(shown(&changes), [(2, 1, Known::Call, Some((2, Known::Call)))]);
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Worker {
         self.chronicle.lost(remotes.ring_losses + behind_the_ring);
     }
 
-    /// Adds a call of a process on a watched port.
+    /// Adds a call of a process on a watched port, which the ledger has taken already.
     pub(super) fn note_call(
         &mut self,
         record: &SocketRecord,
@@ -107,7 +107,11 @@ impl Worker {
                     self.chronicle.holds(record.port, protocol, holder, at);
                 }
             }
-            Call::Close => self.chronicle.released(record.port, protocol, &holder, time),
+            Call::Close => {
+                let facts = lock(&self.ledger).facts(record.port);
+                let was_last = facts.is_some_and(|facts| facts.bound_sockets(protocol) == 0);
+                self.chronicle.released(record.port, protocol, &holder, (time, was_last));
+            }
             Call::Listen | Call::Connect => {}
         }
     }
