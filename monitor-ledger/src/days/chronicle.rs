@@ -306,11 +306,6 @@ impl Chronicle {
         self.days.entry((Day::of(at), port)).or_default().add_verdict(verdict, 1);
     }
 
-    /// Packets of a known scanner.
-    pub fn scanner(&mut self, port: u16, name: &str, grown: TalkerCount) {
-        self.today(port).scanners.add(name.to_owned(), grown);
-    }
-
     /// Events lost so far. What the first call has is of the time before.
     pub fn lost(&mut self, total: u64) {
         let before = self.lost.replace(total).unwrap_or(total);

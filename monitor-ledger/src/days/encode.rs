@@ -27,8 +27,7 @@ const SKETCH: u8 = 4;
 const TALKERS: u8 = 5;
 const PROGRAMS: u8 = 6;
 const VERDICTS: u8 = 7;
-const SCANNERS: u8 = 8;
-const STATES: u8 = 9;
+const STATES: u8 = 8;
 
 /// Registers of a sketch that are written one by one; more are written all.
 const FEW_REGISTERS: usize = 190;
@@ -91,7 +90,6 @@ impl DayRecord {
             text(out, &program.user);
         });
         leaders(&mut out, VERDICTS, &self.verdicts, |out, verdict| text(out, verdict));
-        leaders(&mut out, SCANNERS, &self.scanners, |out, name| text(out, name));
         section(&mut out, STATES, |out| sparse(out, self.states.into_iter()));
         out
     }
@@ -147,7 +145,6 @@ impl DayRecord {
                 })?;
             }
             VERDICTS => self.verdicts = input.leaders(Input::text)?,
-            SCANNERS => self.scanners = input.leaders(Input::text)?,
             STATES => input.sparse(&mut self.states)?,
             _ => {}
         }

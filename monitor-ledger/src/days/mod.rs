@@ -41,8 +41,8 @@ pub use self::{
     holding::{Holder, Holding, Known},
     leaders::{Count, Leaders},
     record::{
-        BindCount, Calls, DayRecord, MOST_PROGRAMS, MOST_SCANNERS, MOST_TALKERS, MOST_VERDICTS,
-        Program, TalkerCount,
+        BindCount, Calls, DayRecord, MOST_PROGRAMS, MOST_TALKERS, MOST_VERDICTS, Program,
+        TalkerCount,
     },
     saved::{ChronicleChanges, Gap, HostDay, SavedChronicle, StateChange, WatchChange},
 };

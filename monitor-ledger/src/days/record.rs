@@ -16,8 +16,6 @@ pub const MOST_TALKERS: usize = 16;
 pub const MOST_PROGRAMS: usize = 8;
 /// Verdicts that are kept.
 pub const MOST_VERDICTS: usize = 12;
-/// Known scanners that are kept.
-pub const MOST_SCANNERS: usize = 4;
 
 /// Bytes of a name that are kept.
 pub(super) const EXECUTABLE_LEN: usize = 96;
@@ -41,8 +39,6 @@ pub struct DayRecord {
     pub programs: Leaders<Program, BindCount, MOST_PROGRAMS>,
     /// Payloads by what they were identified as.
     pub verdicts: Leaders<String, u64, MOST_VERDICTS>,
-    /// Packets and bytes of known scanners by their names: at least these.
-    pub scanners: Leaders<String, TalkerCount, MOST_SCANNERS>,
     /// Covered time in each state but quiet, nanoseconds, in the order of [`PortState::ALL`].
     pub states: [u64; PortState::ALL.len()],
 }
@@ -167,7 +163,6 @@ impl DayRecord {
         self.talkers.merge(&other.talkers);
         self.programs.merge(&other.programs);
         self.verdicts.merge(&other.verdicts);
-        self.scanners.merge(&other.scanners);
         for (time, more) in self.states.iter_mut().zip(other.states) {
             *time = time.saturating_add(more);
         }

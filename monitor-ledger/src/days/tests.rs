@@ -39,7 +39,6 @@ enum Part {
     Talker(u8, u64),
     Program(u8, u64),
     Verdict(u8, u64),
-    Scanner(u8, u64),
     State(usize, u64),
     Packets(i64),
 }
@@ -53,7 +52,6 @@ fn part(keys: u8, most: u64) -> impl Strategy<Value = Part> {
         (0..keys, 1..most).prop_map(|(key, count)| Part::Talker(key, count)),
         (0..keys, 1..most).prop_map(|(key, count)| Part::Program(key, count)),
         (0..keys, 1..most).prop_map(|(key, count)| Part::Verdict(key, count)),
-        (0..keys, 1..most).prop_map(|(key, count)| Part::Scanner(key, count)),
         (1_usize..8, 0..most).prop_map(|(state, time)| Part::State(state, time)),
         (0..86_400_i64).prop_map(Part::Packets),
     ]
@@ -83,10 +81,6 @@ fn record(parts: &[Part]) -> DayRecord {
                 record.add_bind(program, BindCount { succeeded: count, refused: 1 });
             }
             Part::Verdict(key, count) => record.add_verdict(&"v".repeat(key.into()), count),
-            Part::Scanner(key, count) => {
-                let count = TalkerCount { packets: [count, 0], bytes: [count, 0] };
-                record.scanners.add("s".repeat(key.into()), count);
-            }
             Part::State(state, time) => record.states[state] = time,
             Part::Packets(second) => record.note_packets_between(second, second),
         }

@@ -98,7 +98,7 @@ pub struct PortReport {
     pub reasons: Vec<String>,
     /// How much of the time was covered.
     pub coverage: Coverage,
-    /// Packets with the port at this host, without those of known scanners.
+    /// Packets with the port at this host.
     pub packets: Packets,
     /// When the first of them was counted, within the days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,7 @@ pub struct Packets {
 /// Remote addresses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Callers {
-    /// Estimate of how many there were, known scanners included.
+    /// Estimate of how many there were.
     pub addresses: u64,
     /// Those with the most packets.
     pub talkers: Vec<Caller>,
@@ -248,18 +248,6 @@ pub struct LeftOut {
     /// Packets with the port at the other host, in flows that this host did not begin: a client there
     /// has it by chance. All of the days on which this host began none.
     pub by_chance: Packets,
-    /// Packets of known scanners.
-    pub scanners: Vec<Scanner>,
-}
-
-/// A known scanner: at least these packets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Scanner {
-    /// Its name in `sources`.
-    pub name: String,
-    /// Packets.
-    #[serde(flatten)]
-    pub packets: Packets,
 }
 
 /// A day of a port.
@@ -269,7 +257,7 @@ pub struct DayReport {
     pub day: String,
     /// How much of it an agent looked.
     pub covered_seconds: f64,
-    /// Packets at this host, without those of known scanners.
+    /// Packets at this host.
     pub packets: Packets,
     /// Flows that this host began.
     pub flows_begun: u64,

@@ -14,7 +14,7 @@ use super::coverage::{self, HostCoverage};
 use crate::{
     api::report::{
         Binds, Caller, Callers, DayReport, Gap, Holder, HostReport, LeftOut, Packets, PortReport,
-        Program, REPORT_SCHEMA, Report, Scanner, Verdict,
+        Program, REPORT_SCHEMA, Report, Verdict,
     },
     catalogue,
     store::{HistoryReader, Period},
@@ -180,16 +180,9 @@ const fn of_traffic(received: Traffic, sent: Traffic) -> Packets {
     }
 }
 
-/// Packets at this host, without those of known scanners.
+/// Packets at this host.
 fn own_packets(record: &DayRecord) -> Packets {
-    let all = packets(record, Side::Local);
-    let scanners = of_talker(&record.scanners.total());
-    Packets {
-        received: all.received.saturating_sub(scanners.received),
-        bytes_received: all.bytes_received.saturating_sub(scanners.bytes_received),
-        sent: all.sent.saturating_sub(scanners.sent),
-        bytes_sent: all.bytes_sent.saturating_sub(scanners.bytes_sent),
-    }
+    packets(record, Side::Local)
 }
 
 const fn of_talker(count: &TalkerCount) -> Packets {
@@ -225,14 +218,10 @@ fn states(record: &DayRecord) -> BTreeMap<String, f64> {
 }
 
 fn left_out(record: &DayRecord) -> LeftOut {
-    let scanners = record.scanners.ranked().into_iter();
     let began_none = record.all_calls().begun == 0;
     LeftOut {
         transit: packets(record, Side::Transit),
         by_chance: if began_none { packets(record, Side::Remote) } else { Packets::default() },
-        scanners: scanners
-            .map(|(name, count)| Scanner { name: name.clone(), packets: of_talker(&count) })
-            .collect(),
     }
 }
 

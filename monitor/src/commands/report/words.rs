@@ -134,9 +134,5 @@ fn left_out(port: &PortReport) -> String {
     if by_chance > 0 {
         parts.push(format!("{by_chance} packets of clients that have the port by chance"));
     }
-    let scanners = port.left_out.scanners.iter();
-    parts.extend(scanners.map(|known| {
-        format!("{} packets of the known scanner {}", sum(&known.packets), known.name)
-    }));
     parts.join(", ")
 }
