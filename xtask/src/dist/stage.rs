@@ -47,6 +47,7 @@ const DOCUMENTS: &[&str] = &[
     "dashboards",
     "docs",
     "fuzz/README.md",
+    "packaging/ansible",
     "packaging/collectors",
     "packaging/containers",
     "packaging/kubernetes",
