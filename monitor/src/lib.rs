@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod event;
+pub mod formats;
 pub mod history;
 pub mod listeners;
 mod lock;

@@ -5,6 +5,7 @@
 mod cli;
 mod configuration;
 mod events;
+mod formats;
 mod http;
 mod markdown;
 mod metrics;
@@ -24,6 +25,7 @@ fn main() -> io::Result<()> {
         ("cli.md", cli::page()),
         ("configuration.md", configuration::page()),
         ("events.md", events::page()),
+        ("formats.md", formats::page()),
         ("http.md", http::page()),
         ("metrics.md", metrics::page()),
     ];

@@ -12,7 +12,7 @@ use super::{
     sink::{DEFAULT_RATE, FileLimits, SinkConfig, SinkTarget},
     url::HttpUrl,
 };
-use crate::event::Severity;
+use crate::{event::Severity, formats::EventFormat};
 
 /// A block list, one port a line, which begins with a line break.
 pub(super) fn ports(ports: &[WatchedPort]) -> String {
@@ -83,7 +83,7 @@ fn expectation_fields(expectation: &Expectation) -> String {
 
 /// Only the keys that are set, in the order of the reference.
 fn sink(sink: &SinkConfig) -> String {
-    let SinkConfig { target, filter, labels, rate } = sink;
+    let SinkConfig { target, filter, labels, rate, format } = sink;
     let url = |url: &HttpUrl| Some(quoted(&url.to_string()));
     let (kind, place) = match target {
         SinkTarget::Stdout => ("stdout", None),
@@ -111,6 +111,7 @@ fn sink(sink: &SinkConfig) -> String {
     let headers = http.and_then(|http| http.headers_file.as_deref()).map(quoted_path);
     let linger = http.and_then(|http| http.linger).map(quantity::format_duration);
     let rate = (*rate != DEFAULT_RATE).then(|| rate.to_string());
+    let format = (*format != EventFormat::default()).then(|| format.name().to_owned());
     let limits = match target {
         SinkTarget::File { limits, .. } => file_limits(limits),
         _ => [const { None }; 3],
@@ -124,6 +125,7 @@ fn sink(sink: &SinkConfig) -> String {
         ("headers_file", headers),
         ("linger", linger),
         ("rate", rate),
+        ("format", format),
     ]);
     let set = fields.filter_map(|(key, value)| Some(format!("{key}: {}", value?)));
     format!("{{{}}}", set.collect::<Vec<String>>().join(", "))

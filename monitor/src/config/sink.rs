@@ -19,7 +19,10 @@ use super::{
     },
     yaml::{Node, Position, Problem, Value, excerpt},
 };
-use crate::event::{EventName, Severity};
+use crate::{
+    event::{EventName, Severity},
+    formats::EventFormat,
+};
 
 /// A place where events are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct SinkConfig {
     pub labels: BTreeMap<String, String>,
     /// Events that a receiver elsewhere gets in a second at most; of no meaning for the others.
     pub rate: NonZeroU32,
+    /// The format of events; of no meaning for an Alertmanager and beside a template.
+    pub format: EventFormat,
 }
 
 /// What a sink writes to.
@@ -133,7 +138,13 @@ impl EventFilter {
 impl SinkConfig {
     /// A sink that takes every event and adds nothing.
     pub const fn new(target: SinkTarget) -> Self {
-        Self { target, filter: EventFilter::ALL, labels: BTreeMap::new(), rate: DEFAULT_RATE }
+        Self {
+            target,
+            filter: EventFilter::ALL,
+            labels: BTreeMap::new(),
+            rate: DEFAULT_RATE,
+            format: EventFormat::Ghostport,
+        }
     }
 }
 
@@ -188,6 +199,7 @@ pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
         headers_file,
         linger,
         rate,
+        format,
     ] = values;
     let filter = EventFilter {
         kinds: kinds.map(event_kinds).transpose()?,
@@ -224,7 +236,26 @@ pub(super) fn sink(node: Node<'_>) -> Result<SinkConfig, Problem> {
         _ => SinkTarget::Stdout,
     };
     let rate = rate.map_or(Ok(DEFAULT_RATE), |rate| count(&rate, HIGHEST_RATE))?;
-    Ok(SinkConfig { target, filter, labels, rate })
+    let format =
+        format.map_or(Ok(EventFormat::default()), |format| read_format(format, &target))?;
+    Ok(SinkConfig { target, filter, labels, rate, format })
+}
+
+fn read_format(node: Node<'_>, target: &SinkTarget) -> Result<EventFormat, Problem> {
+    let position = node.position;
+    let format = choice(node, EventFormat::ALL, EventFormat::name)?;
+    match target {
+        SinkTarget::Webhook { template: Some(_), .. } => {
+            let message = "a template makes the body, so that a format has no effect";
+            Err(Problem::new(position, message, "a template or a format"))
+        }
+        SinkTarget::Webhook { .. } if !format.is_json() => {
+            let message = format!("a webhook takes JSON, which {} is not", format.name());
+            let json = EventFormat::ALL.into_iter().filter(|format| format.is_json());
+            Err(Problem::new(position, message, one_of(json.map(EventFormat::name))))
+        }
+        _ => Ok(format),
+    }
 }
 
 /// `values` are those of [`SINK_KEYS`].

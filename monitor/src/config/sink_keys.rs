@@ -12,6 +12,9 @@ const HTTP: &[&str] = &["webhook", "alertmanager", "otlp"];
 /// Those with a receiver that others may share.
 const ELSEWHERE: &[&str] = &["syslog", "webhook", "alertmanager", "otlp"];
 
+/// Those that take events in another format than the project's own.
+const FORMATTED: &[&str] = &["stdout", "file", "journal", "syslog", "webhook", "otlp"];
+
 /// A key of a sink, and the kinds of sinks that take it.
 #[derive(Clone, Copy, Debug)]
 pub struct SinkKey {
@@ -31,7 +34,7 @@ const fn key(
 }
 
 /// The keys of a sink.
-pub const SINK_KEYS: [SinkKey; 15] = [
+pub const SINK_KEYS: [SinkKey; 16] = [
     key(
         "kind",
         &[],
@@ -118,5 +121,11 @@ pub const SINK_KEYS: [SinkKey; 15] = [
         ELSEWHERE,
         "number from 1 to 1000000, `500`",
         "How many events the receiver gets in a second at most; the others wait in the queue.",
+    ),
+    key(
+        "format",
+        FORMATTED,
+        "`ghostport`, `ecs`, `ocsf` or `cef`; `ghostport`",
+        "The [format](formats.md) of events. A webhook takes no `cef`, and no format beside a `template`.",
     ),
 ];

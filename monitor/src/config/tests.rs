@@ -284,7 +284,7 @@ fn what_is_shown_reads_back() {
          {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}, linger: 2s}}, \
          {{kind: stdout, kinds: [bind, awakened], min_severity: warning, labels: {{dc: fra}}}}, \
          {{kind: webhook, url: 'https://a/', headers_file: /a/h, linger: 1m, template: '{{\"x\": {{{{ event.text|tojson }}}}}}'}}, \
-         {{kind: otlp, endpoint: 'http://[::1]:4318', rate: 9}}, \
+         {{kind: otlp, endpoint: 'http://[::1]:4318', rate: 9, format: ocsf}}, \
          {{kind: file, path: /a, max_size: none, keep: 9, reserve: none}}, \
          {{kind: file, path: /b, max_size: 1MiB, reserve: 2GiB}}]\n"
     );

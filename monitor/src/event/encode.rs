@@ -37,7 +37,8 @@ pub struct EncodedEvent {
     pub line: JsonLine,
 }
 
-/// A JSON object as a line of text. Clones share the bytes.
+/// A JSON object as a line of text, or, for a receiver of another format, its line. Clones share the
+/// bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonLine(Arc<str>);
 
@@ -96,6 +97,8 @@ struct Document<'a> {
     host_name: &'a str,
     #[serde(rename = "ghostport.severity")]
     severity: Severity,
+    #[serde(rename = "ghostport.attack_techniques", skip_serializing_if = "<[&str]>::is_empty")]
+    attack_techniques: &'static [&'static str],
     #[serde(flatten)]
     socket: Option<&'a SocketFields>,
     #[serde(rename = "ghostport.result", skip_serializing_if = "Option::is_none")]
@@ -163,6 +166,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             name: event.name(),
             host_name: &event.host_name,
             severity: event.severity(),
+            attack_techniques: event.attack_techniques(),
             socket: None,
             result: None,
             errno: None,

@@ -258,6 +258,7 @@ fields! {
     "event.name": "string" &EventName::ALL, "`ghostport.` and the kind.";
     "host.name": "string" &EventName::ALL, "The name of the host.";
     "ghostport.severity": "`info`, `warning`, `critical`" &EventName::ALL, "How much it matters: `critical` is what the alert rules page about, `warning` a refused bind of an unexpected process, a process that sends to the port of another host, an unexpected or changed listener, or a hook that is lost.";
+    "ghostport.attack_techniques": "list of strings" &[Awakened, Answered, Captured, Connect, Identified, UnexpectedOwner, Summary], "Techniques of [MITRE ATT&CK](https://attack.mitre.org) that it may be a sign of: `T1571` of an unexpected owner, an awakening that alerts and a process that sends to such a port elsewhere, `T1205` and `T1205.002` of what takes packets without a socket on the port, `T1046` of a scan, `T1021` and its parts of remote services.";
     "network.transport": "`tcp`, `udp`, `sctp`, `udplite`" TRANSPORTS, "The protocol.";
     "network.type": "`ipv4`, `ipv6`" TYPES, "The address family of the socket; a dual-stack socket has `ipv6`. Of a connect, that of the peer's address.";
     "network.local.address": "string" SOCKETS, "The local address.";

@@ -27,6 +27,7 @@ mod samples;
 mod severity;
 mod socket;
 mod sources;
+mod techniques;
 #[cfg(test)]
 mod tests;
 

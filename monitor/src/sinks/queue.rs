@@ -11,8 +11,11 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::losses::Losses;
-use crate::event::EncodedEvent;
+use super::{losses::Losses, sentence::sentence};
+use crate::{
+    event::{EncodedEvent, JsonLine},
+    formats::EventFormat,
+};
 
 /// Events in a queue at most.
 pub(super) const CAPACITY: usize = 8192;
@@ -29,6 +32,8 @@ pub(super) struct Queue {
     news: Notify,
     closing: watch::Sender<bool>,
     losses: Losses,
+    /// What the sink gets.
+    format: EventFormat,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +61,13 @@ pub(super) enum Work {
 impl Queue {
     pub(super) fn new(losses: Losses) -> Self {
         let (closing, _) = watch::channel(false);
-        Self { state: Mutex::default(), news: Notify::new(), closing, losses }
+        let format = EventFormat::default();
+        Self { state: Mutex::default(), news: Notify::new(), closing, losses, format }
+    }
+
+    /// The same with events in another format. The sink's thread encodes them.
+    pub(super) fn in_format(self, format: EventFormat) -> Self {
+        Self { format, ..self }
     }
 
     pub(super) const fn losses(&self) -> &Losses {
@@ -99,11 +110,26 @@ impl Queue {
     /// Waits for the next work, with `most` events at most.
     pub(super) async fn next(&self, most: usize) -> Work {
         loop {
-            if let Some(work) = self.lock().work(most) {
-                return work;
+            let work = self.lock().work(most);
+            match work {
+                Some(Work::Events(events)) => return Work::Events(self.formatted(events)),
+                Some(work) => return work,
+                None => self.news.notified().await,
             }
-            self.news.notified().await;
         }
+    }
+
+    fn formatted(&self, events: Vec<Arc<EncodedEvent>>) -> Vec<Arc<EncodedEvent>> {
+        if self.format == EventFormat::Ghostport {
+            return events;
+        }
+        let encode = |encoded: &Arc<EncodedEvent>| {
+            let message = sentence(&encoded.event);
+            let text = self.format.encode(encoded.line.json(), Some(&message));
+            let line = JsonLine::from(text.into_owned());
+            Arc::new(EncodedEvent { line, event: encoded.event.clone() })
+        };
+        events.iter().map(encode).collect()
     }
 
     /// Waits until `most` events are queued, or the queue is closed.

@@ -22,7 +22,10 @@ use super::{
     queue::{self, Queue, Work},
     testing::encoded_stop as encoded,
 };
-use crate::config::{FileLimits, SinkConfig, SinkTarget};
+use crate::{
+    config::{FileLimits, SinkConfig, SinkTarget},
+    formats::EventFormat,
+};
 
 /// A directory that is removed with everything in it.
 struct Directory(PathBuf);
@@ -318,4 +321,20 @@ async fn counts_abandoned_events_once() {
     queue.lose_held("late");
     assert_eq!((queue.abandon(), queue.losses().total()), (0, 4));
     assert!(matches!(queue.next(1).await, Work::End));
+}
+
+#[tokio::test]
+async fn a_sink_gets_its_format_with_its_labels() {
+    let directory = Directory::new();
+    let path = directory.file();
+    let labels = [("dc".to_owned(), "fra".to_owned())].into();
+    let config = SinkConfig { format: EventFormat::Ecs, labels, ..file(&path) };
+    let queue = start(&[config]);
+    queue.send(&encoded("bye"));
+    assert!(queue.close(Duration::from_secs(10)).await);
+    let event: serde_json::Value = serde_json::from_str(&contents(&path)).expect("one object");
+    assert_eq!(event["event"]["action"], "agent_stopped");
+    assert_eq!(event["event"]["reason"], "bye");
+    assert_eq!(event["labels"]["dc"], "fra");
+    assert_eq!(event["message"], "the agent ends: bye");
 }

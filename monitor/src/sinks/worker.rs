@@ -81,7 +81,7 @@ impl Target {
             SinkTarget::File { path, limits } => {
                 Self::Local(Box::new(Lines::file(path.clone(), limits)?))
             }
-            SinkTarget::Journal => Self::Local(Box::new(Journal::open()?)),
+            SinkTarget::Journal => Self::Local(Box::new(Journal::open(config.format)?)),
             SinkTarget::Syslog { address } => Self::Syslog(Syslog::open(address)?),
             SinkTarget::Webhook { url, template, http } => {
                 let webhook = Webhook { url: url.clone(), template: template.clone() };
@@ -93,7 +93,7 @@ impl Target {
             }
             SinkTarget::Otlp { endpoint, http } => {
                 let client = Client::new(endpoint, http)?;
-                Self::Remote(Box::new(Otlp::new(endpoint)), client, http.linger)
+                Self::Remote(Box::new(Otlp::new(endpoint, config.format)), client, http.linger)
             }
         })
     }
@@ -130,7 +130,8 @@ impl Worker {
         let Sink { config, target } = sink;
         let name = name(&config);
         let failed = |source| SinkError { sink: name.clone(), source };
-        let queue = Arc::new(Queue::new(Losses::new(name.clone(), Arc::clone(&counts.lost))));
+        let losses = Losses::new(name.clone(), Arc::clone(&counts.lost));
+        let queue = Arc::new(Queue::new(losses).in_format(config.format));
         let runtime = target.runtime().map_err(failed)?;
         let pace = Pace::new(config.rate, Arc::clone(&counts.held_back));
         let (end, ended) = oneshot::channel();

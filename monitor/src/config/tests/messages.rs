@@ -75,7 +75,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "sinks: [{kind: stdout, uri: x}]",
-            "F:1:24: unknown key `uri`; expected kind, path, max_size, keep, reserve, address, url, endpoint, template, kinds, min_severity, labels, headers_file, linger or rate",
+            "F:1:24: unknown key `uri`; expected kind, path, max_size, keep, reserve, address, url, endpoint, template, kinds, min_severity, labels, headers_file, linger, rate or format",
         ),
         (
             "ports: [1]\nports: [2]",
@@ -326,6 +326,22 @@ fn errors_say_where_and_what_was_expected() {
         (
             "sinks: [{kind: otlp, endpoint: 'http://x', linger: 2m}]",
             "F:1:52: events would wait for too long; expected a duration up to 1m",
+        ),
+        (
+            "sinks: [{kind: stdout, format: xml}]",
+            "F:1:32: `xml` is not known here; expected ghostport, ecs, ocsf or cef",
+        ),
+        (
+            "sinks: [{kind: webhook, url: 'http://x', format: cef}]",
+            "F:1:50: a webhook takes JSON, which cef is not; expected ghostport, ecs or ocsf",
+        ),
+        (
+            "sinks: [{kind: webhook, url: 'http://x', format: ecs, template: '{\"x\": {{ event.text|tojson }}}'}]",
+            "F:1:50: a template makes the body, so that a format has no effect; expected a template or a format",
+        ),
+        (
+            "sinks: [{kind: alertmanager, url: 'http://x', format: ecs}]",
+            "F:1:55: the sink alertmanager has no format; expected kind: stdout, file, journal, syslog, webhook or otlp, or no format",
         ),
         (
             "sinks: [{kind: stdout, min_severity: error}]",

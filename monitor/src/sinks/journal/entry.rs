@@ -4,16 +4,25 @@ use serde_json::Value;
 
 use crate::{
     event::EncodedEvent,
+    formats::EventFormat,
     sinks::{sentence::sentence, syslog_severity::syslog_severity},
 };
 
-/// The datagram of an event.
-pub(super) fn entry(encoded: &EncodedEvent) -> Vec<u8> {
+/// The datagram of an event, whose line is in this format. Another format than the project's own is the
+/// message.
+pub(super) fn entry(encoded: &EncodedEvent, format: EventFormat) -> Vec<u8> {
     let mut entry = Vec::new();
     let priority = syslog_severity(encoded.event.severity());
-    push(&mut entry, "MESSAGE", &sentence(&encoded.event));
+    let message = match format {
+        EventFormat::Ghostport => sentence(&encoded.event),
+        _ => encoded.line.json().to_owned(),
+    };
+    push(&mut entry, "MESSAGE", &message);
     push(&mut entry, "PRIORITY", &priority.to_string());
     push(&mut entry, "SYSLOG_IDENTIFIER", "ghostport");
+    if format != EventFormat::Ghostport {
+        return entry;
+    }
     let fields: Value = serde_json::from_str(encoded.line.json()).unwrap_or_default();
     for (key, value) in fields.as_object().into_iter().flatten() {
         push_value(&mut entry, &field_name(key), value);

@@ -23,7 +23,7 @@ use rustix::{
 
 use self::entry::entry;
 use super::local::Local;
-use crate::event::EncodedEvent;
+use crate::{event::EncodedEvent, formats::EventFormat};
 
 /// The socket of journald.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -33,16 +33,18 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 pub(super) struct Journal {
     socket: UnixDatagram,
     path: PathBuf,
+    format: EventFormat,
 }
 
 impl Journal {
-    pub(super) fn open() -> io::Result<Self> {
-        Self::at(SOCKET.into())
+    pub(super) fn open(format: EventFormat) -> io::Result<Self> {
+        Ok(Self { format, ..Self::at(SOCKET.into())? })
     }
 
     /// Does not connect: journald may restart at any time, so each event finds the socket again.
     fn at(path: PathBuf) -> io::Result<Self> {
-        Ok(Self { socket: UnixDatagram::unbound()?, path })
+        let format = EventFormat::default();
+        Ok(Self { socket: UnixDatagram::unbound()?, path, format })
     }
 
     fn send(&self, entry: &[u8]) -> io::Result<()> {
@@ -55,7 +57,7 @@ impl Journal {
 
 impl Local for Journal {
     fn write(&mut self, encoded: &EncodedEvent) -> io::Result<()> {
-        self.send(&entry(encoded))
+        self.send(&entry(encoded, self.format))
     }
 }
 

@@ -21,6 +21,7 @@ use super::{http::Post, remote::Format, sentence::sentence};
 use crate::{
     config::HttpUrl,
     event::{EncodedEvent, SCHEMA, Severity},
+    formats::EventFormat,
 };
 
 /// Fields of an event that are not attributes of a record, because the record or its resource has
@@ -37,17 +38,18 @@ const CRITICAL: i32 = 18;
 #[derive(Debug)]
 pub(super) struct Otlp {
     uri: Uri,
+    format: EventFormat,
 }
 
 impl Otlp {
-    pub(super) fn new(endpoint: &HttpUrl) -> Self {
-        Self { uri: endpoint.join("/v1/logs") }
+    pub(super) fn new(endpoint: &HttpUrl, format: EventFormat) -> Self {
+        Self { uri: endpoint.join("/v1/logs"), format }
     }
 }
 
 impl Format for Otlp {
     fn post(&self, events: &[Arc<EncodedEvent>]) -> Result<Post, String> {
-        let body = request(events, Timestamp::now()).encode_to_vec();
+        let body = request(events, Timestamp::now(), self.format).encode_to_vec();
         let content_type = "application/x-protobuf";
         Ok(Post { uri: self.uri.clone(), content_type, body: body.into() })
     }
@@ -70,7 +72,11 @@ impl Format for Otlp {
     }
 }
 
-fn request(events: &[Arc<EncodedEvent>], now: Timestamp) -> ExportLogsServiceRequest {
+fn request(
+    events: &[Arc<EncodedEvent>],
+    now: Timestamp,
+    format: EventFormat,
+) -> ExportLogsServiceRequest {
     let version = env!("CARGO_PKG_VERSION");
     let mut attributes = vec![text("service.name", "ghostport"), text("service.version", version)];
     // All events are of this host.
@@ -80,7 +86,7 @@ fn request(events: &[Arc<EncodedEvent>], now: Timestamp) -> ExportLogsServiceReq
         version: version.into(),
         attributes: vec![text("schema", SCHEMA)],
     };
-    let log_records = events.iter().map(|encoded| record(encoded, now)).collect();
+    let log_records = events.iter().map(|encoded| record(encoded, now, format)).collect();
     ExportLogsServiceRequest {
         resource_logs: vec![ResourceLogs {
             resource: Some(Resource { attributes }),
@@ -89,8 +95,18 @@ fn request(events: &[Arc<EncodedEvent>], now: Timestamp) -> ExportLogsServiceReq
     }
 }
 
-fn record(encoded: &EncodedEvent, now: Timestamp) -> LogRecord {
-    let fields: Value = serde_json::from_str(encoded.line.json()).unwrap_or_default();
+/// A record of an event, whose line is in this format. Another format than the project's own is the
+/// body, as an object if it is JSON.
+fn record(encoded: &EncodedEvent, now: Timestamp, format: EventFormat) -> LogRecord {
+    let text = || Value::String(encoded.line.json().to_owned());
+    let fields: Value = serde_json::from_str(encoded.line.json()).unwrap_or_else(|_| text());
+    let (body, attributes) = match (format, fields) {
+        (EventFormat::Ghostport, Value::Object(fields)) => {
+            let rest = fields.into_iter().filter(|(key, _)| !PLACED.contains(&key.as_str()));
+            (Value::String(sentence(&encoded.event)), message::key_values(rest))
+        }
+        (_, body) => (body, Vec::new()),
+    };
     let (severity_number, severity_text) = match encoded.event.severity() {
         Severity::Info => (INFO, "INFO"),
         Severity::Warning => (WARN, "WARN"),
@@ -101,13 +117,8 @@ fn record(encoded: &EncodedEvent, now: Timestamp) -> LogRecord {
         observed_time_unix_nano: nanoseconds(now),
         severity_number,
         severity_text: severity_text.into(),
-        body: Some(AnyValue::from(Value::String(sentence(&encoded.event)))),
-        attributes: match fields {
-            Value::Object(fields) => message::key_values(
-                fields.into_iter().filter(|(key, _)| !PLACED.contains(&key.as_str())),
-            ),
-            _ => Vec::new(),
-        },
+        body: Some(AnyValue::from(body)),
+        attributes,
         event_name: encoded.event.name().full_name(),
     }
 }

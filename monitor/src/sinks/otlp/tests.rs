@@ -18,7 +18,7 @@ fn find<'a>(attributes: &'a [Theirs], key: &str) -> &'a TheirValue {
 /// A request, decoded with the definitions of the protocol.
 fn decoded(event: Event) -> collector::ExportLogsServiceRequest {
     let encoded = Arc::new(EncodedEvent::new(event).expect("JSON"));
-    let otlp = Otlp::new(&"http://127.0.0.1:4318/".parse().expect("a URL"));
+    let otlp = Otlp::new(&"http://127.0.0.1:4318/".parse().expect("a URL"), EventFormat::default());
     let post = otlp.post(&[encoded]).expect("a request");
     assert_eq!(post.uri, "http://127.0.0.1:4318/v1/logs");
     assert_eq!(post.content_type, "application/x-protobuf");
@@ -68,7 +68,7 @@ fn routine_events_have_severity_info() {
 
 #[test]
 fn reads_rejected_records_from_the_answer() {
-    let otlp = Otlp::new(&"http://127.0.0.1:4318".parse().expect("a URL"));
+    let otlp = Otlp::new(&"http://127.0.0.1:4318".parse().expect("a URL"), EventFormat::default());
     let answer = |rejected_log_records| collector::ExportLogsServiceResponse {
         partial_success: Some(collector::ExportLogsPartialSuccess {
             rejected_log_records,
