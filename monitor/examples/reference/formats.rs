@@ -43,18 +43,20 @@ pub(crate) fn page() -> String {
 
 /// The places of a field in a format.
 fn places(field: &str, format: EventFormat, samples: &[Map<String, Value>]) -> String {
-    let mut places = BTreeSet::new();
-    for sample in samples.iter().filter(|sample| sample.contains_key(field)) {
+    let (mut exact, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for sample in samples {
         let mut without = sample.clone();
-        without.remove(field);
+        let Some(value) = without.remove(field) else { continue };
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let without = encoded(&without, format);
         let with = encoded(sample, format);
-        places.extend(
-            with.into_iter()
-                .filter(|(place, value)| without.get(place) != Some(value))
-                .map(|(place, _)| code(&place)),
-        );
+        for (place, value) in with.iter().filter(|(place, of)| without.get(*place) != Some(of)) {
+            let has_it = value.trim_matches('"') == text;
+            (if has_it { &mut exact } else { &mut others }).insert(code(place));
+        }
     }
+    // Where the value itself is nowhere, what depends on it.
+    let places = if exact.is_empty() { others } else { exact };
     places.into_iter().collect::<Vec<String>>().join(", ")
 }
 

@@ -38,20 +38,23 @@ const UPDATE: u64 = 8;
 /// The activity that the schema has no number for.
 const OTHER: u64 = 99;
 
-/// Fields that have a place in the schema. The others stay unmapped.
-const MAPPED: [&str; 38] = [
+/// Fields that every class has a place for.
+const PLACED: [&str; 11] = [
     "schema",
     "time",
     "event.name",
     "host.name",
-    "network.transport",
-    "network.type",
-    "network.local.address",
-    "network.local.port",
-    "network.peer.address",
-    "network.peer.port",
-    "network.interface.name",
-    "network.io.direction",
+    "ghostport.severity",
+    "ghostport.errno",
+    "ghostport.reason",
+    "ghostport.count",
+    "ghostport.first_time",
+    "ghostport.last_time",
+    "ghostport.labels",
+];
+
+/// Those that have a place if there is a process.
+const OF_PROCESS: [&str; 13] = [
     "process.pid",
     "process.parent_pid",
     "process.creation.time",
@@ -60,25 +63,26 @@ const MAPPED: [&str; 38] = [
     "process.command_args",
     "process.user.id",
     "process.user.name",
+    "ghostport.executable_deleted",
     "container.id",
     "container.name",
     "container.runtime",
     "container.image.name",
-    "k8s.pod.uid",
-    "service.version",
-    "ghostport.severity",
-    "ghostport.service",
-    "ghostport.result",
-    "ghostport.errno",
-    "ghostport.reason",
-    "ghostport.count",
-    "ghostport.first_time",
-    "ghostport.last_time",
-    "ghostport.bytes",
-    "ghostport.payload_size",
-    "ghostport.executable_deleted",
+];
+
+/// Those that have a place in all classes but *Application Lifecycle*.
+const OF_NETWORK: [&str; 7] = [
+    "network.transport",
+    "network.type",
+    "network.local.address",
+    "network.local.port",
+    "network.peer.address",
+    "network.peer.port",
     "ghostport.attack_techniques",
 ];
+
+/// Those that only *Network Activity* has a place for.
+const OF_TRAFFIC: [&str; 1] = ["ghostport.payload_size"];
 
 impl Class {
     fn of(fields: &Fields<'_>) -> Self {
@@ -138,13 +142,26 @@ pub(super) fn encode(fields: &Fields<'_>, message: Option<&str>) -> String {
         Class::DetectionFinding => finding(&mut tree, fields),
         Class::ApplicationLifecycle(_) => tree.set("app", Some(product(fields))),
     }
-    let unmapped: Map<String, Value> = fields
-        .all()
-        .filter(|(name, _)| !MAPPED.contains(name) && *name != "ghostport.labels")
-        .map(|(name, value)| (name.to_owned(), value.clone()))
-        .collect();
-    tree.set("unmapped", (!unmapped.is_empty()).then_some(unmapped));
+    tree.set("unmapped", unmapped(fields, class));
     tree.into_json()
+}
+
+/// What has no place in the class.
+fn unmapped(fields: &Fields<'_>, class: Class) -> Option<Value> {
+    let has_process = fields.number("process.pid").is_some();
+    let has_network = !matches!(class, Class::ApplicationLifecycle(_));
+    let has_traffic = matches!(class, Class::NetworkActivity(_));
+    let is_placed = |name: &str| {
+        PLACED.contains(&name)
+            || (has_process && OF_PROCESS.contains(&name))
+            || (has_network && OF_NETWORK.contains(&name))
+            || (has_traffic && OF_TRAFFIC.contains(&name))
+            || (name == "service.version" && !has_network)
+    };
+    let rest = fields.all().filter(|(name, _)| !is_placed(name));
+    let rest: Map<String, Value> =
+        rest.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    (!rest.is_empty()).then(|| rest.into())
 }
 
 fn classify(tree: &mut Tree, fields: &Fields<'_>, class: Class) {

@@ -55,6 +55,30 @@ fn the_own_format_is_the_object_itself() {
     }
 }
 
+#[test]
+fn json_formats_lose_no_field() {
+    for format in [EventFormat::Ecs, EventFormat::Ocsf] {
+        for json in events() {
+            let event: Map<String, Value> = serde_json::from_str(&json).expect("an object");
+            let whole = format.encode(&json, None);
+            // Every event has a version and a severity.
+            let may_lack =
+                |name: &&String| !["schema", "ghostport.severity"].contains(&name.as_str());
+            for name in event.keys().filter(may_lack) {
+                let mut rest = event.clone();
+                rest.remove(name);
+                let rest = Value::Object(rest).to_string();
+                assert_ne!(
+                    whole,
+                    format.encode(&rest, None),
+                    "{}: {name} of {json}",
+                    format.name()
+                );
+            }
+        }
+    }
+}
+
 /// Paths of values, with the values.
 fn leaves(object: &Map<String, Value>, path: &str, found: &mut Vec<(String, Value)>) {
     for (name, value) in object {
