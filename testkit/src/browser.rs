@@ -6,7 +6,10 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        atomic::{AtomicU32, Ordering::Relaxed},
+        mpsc::{Receiver, channel},
+    },
     thread,
 };
 
@@ -33,7 +36,11 @@ pub struct Browser {
 impl Browser {
     /// Starts it with an empty page.
     pub fn start(world: &World, program: &str) -> Self {
-        let [orders, answers, home] = ["orders", "answers", "home"].map(|name| world.path(name));
+        // A world may have one after the other.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Relaxed);
+        let path = |name| world.path(&format!("{name}-{number}"));
+        let [orders, answers, home] = ["orders", "answers", "home"].map(path);
         sh(&format!("mkfifo {} {}", orders.display(), answers.display()));
         fs::create_dir(&home).expect("a folder");
         let child = Command::new("sh")

@@ -41,10 +41,11 @@ const VIEW: &str = "(() => {\
     const [page] = performance.getEntriesByType('navigation');\
     const loaded = performance.getEntriesByType('resource').filter(one => one.responseEnd);\
     const ports = loaded.find(one => one.name.endsWith('/api/v1/ports'))?.responseEnd;\
-    const first = loaded.filter(one => one.startTime <= ports).concat(page);\
+    const first = loaded.concat(page);\
     const own = first.filter(one => !one.name.includes('/api/'));\
     const sum = (all, key) => all.reduce((total, one) => total + one[key], 0);\
-    return paint && ports ? [paint, ports, sum(own, 'decodedBodySize'), sum(own, 'encodedBodySize'),\
+    return paint && ports && loaded.some(one => one.name.includes('/history')) &&\
+        loaded.some(one => one.name.includes('/events?')) ? [paint, ports, sum(own, 'decodedBodySize'), sum(own, 'encodedBodySize'),\
         sum(first, 'decodedBodySize'), sum(first, 'transferSize')].map(Math.round).join(' ') : '';\
     })()";
 
@@ -58,7 +59,7 @@ fn faces_of_five_busy_ports() {
             let answer = agent.get("/api/v1/ports").body;
             (answer.matches("\"served\"").count() == PORTS.len()).then_some(())
         });
-        for path in ["ports", "talkers?limit=20", "listeners", "events?limit=300"] {
+        for path in ["ports", "talkers?limit=20", "listeners", "events?limit=200"] {
             let answer = agent.get(&format!("/api/v1/{path}"));
             println!("/api/v1/{path}: {} bytes", answer.body.len());
         }

@@ -111,7 +111,7 @@ function add(event) {
 /// The stored events, which have what happened before the stream was there.
 async function readStored() {
   try {
-    (await read("api/v1/events?limit=300")).events.forEach(add);
+    (await read("api/v1/events?limit=200")).events.forEach(add);
     facts.events.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
     facts.noStore = undefined;
   } catch (error) {
@@ -135,6 +135,8 @@ function follow() {
   };
   stream.addEventListener("lost", readStored);
   stream.onerror = () => {
+    // Without a stream there are the stored events.
+    if (facts.streaming === undefined) readStored();
     facts.streaming = false;
     changed();
     // A stream that was refused is not opened again by itself.
@@ -157,7 +159,6 @@ export function start(callback) {
     });
   };
   refresh();
-  readStored();
   follow();
   document.addEventListener("visibilitychange", () => document.hidden || refreshSoon());
 }
