@@ -166,10 +166,12 @@ fn a_port_has_a_view_of_its_own_that_the_keyboard_reaches() {
 
         // What the user has closed stays closed when there is something new.
         browser.evaluate("document.querySelector('[data-key=sockets] > summary').click()");
-        let _another = UdpSocket::bind((Ipv4Addr::LOCALHOST, watched)).expect("bound");
-        let sockets = "(one => `${one.open} ${one.textContent.includes('udp')}`)\
-                       (document.querySelector('[data-key=sockets]'))";
-        wait_for(&mut browser, "another socket", sockets, "false true");
+        let drawn = "document.getElementById('port-details').signature";
+        let before = browser.evaluate(drawn);
+        let _another = TcpStream::connect((Ipv4Addr::LOCALHOST, watched)).expect("connected");
+        eventually("something new", || (browser.evaluate(drawn) != before).then_some(()));
+        let is_open = "String(document.querySelector('[data-key=sockets]').open)";
+        assert_eq!(browser.evaluate(is_open), "false");
 
         browser.evaluate("location.hash = '#/port/9'");
         wait_for(&mut browser, "a port that is not watched", &view, "ghostport check 9");
