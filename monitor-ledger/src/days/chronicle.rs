@@ -430,7 +430,7 @@ impl Chronicle {
     }
 }
 
-/// How long nobody looked: by `CLOCK_BOOTTIME` within a boot, otherwise by the wall clock, and at least
+/// How long no agent looked: by `CLOCK_BOOTTIME` within a boot, otherwise by the wall clock, and at least
 /// for as long as the machine is up.
 fn length_of_gap(saved: &SavedChronicle, start: &Start) -> u64 {
     let now_ns = start.at.boottime_ns;

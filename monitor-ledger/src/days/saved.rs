@@ -50,7 +50,7 @@ pub struct HostDay {
     pub unkept: u64,
 }
 
-/// A time in which nobody looked.
+/// A time in which no agent looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// When it began.
