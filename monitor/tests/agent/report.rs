@@ -97,7 +97,7 @@ fn a_report_has_every_packet_across_a_kill_and_who_held_the_port() {
         let answer = report(&path, &[&quiet.to_string()]);
         assert_eq!(answer.status.code(), Some(2), "180 days: {}", stdout(&answer));
 
-        // As if somebody had looked while the port was held.
+        // As of a time at which the port was held.
         let at = held.since.max(held.until.expect("an end")).to_string();
         let then = finish(
             ghostport()

@@ -117,7 +117,7 @@ fn transit_is_left_out_and_a_packet_to_this_host_is_not() {
 fn gaps_that_matter_leave_it_open() {
     let mut history = History::new();
     history.cover(NOON, NOON + 100);
-    // Before the history, and nobody looked for two hours.
+    // Before the history, and no agent looked for two hours.
     history.cover(NOON + 7300, NOON + 7400);
     for since in [NOON - 5000, NOON + 10] {
         let report = history.report(since, NOON + 7400, "a");

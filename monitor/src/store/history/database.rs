@@ -196,7 +196,7 @@ fn write_days(transaction: &Transaction<'_>, changes: &ChronicleChanges) -> rusq
             read.query_row(params![day.0, port], |row| row.get(0)).optional()?;
         let known = known.map(|bytes| DayRecord::decode(&bytes)).transpose();
         let mut record = known.unwrap_or_else(|error| {
-            tracing::error!("{day} of port {port} begins anew: {error}");
+            tracing::error!("{day} of port {port} begins again: {error}");
             None
         });
         let record = match &mut record {

@@ -8,7 +8,10 @@ use std::{
 use monitor_ledger::days::ChronicleChanges;
 use rustix::fs::statvfs;
 
-use super::{HistoryDatabase, KeptHistory, history_path};
+use super::{
+    database::{HistoryDatabase, KeptHistory},
+    path::history_path,
+};
 use crate::{
     config::{DiskGuard, StoreConfig},
     store::{error::StoreError, set_aside::set_aside},

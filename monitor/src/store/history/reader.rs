@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use monitor_ledger::days::{Day, DayRecord, Gap, Holding, HostDay, SavedChronicle};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{database::time, history_path};
+use super::{database::time, path::history_path};
 use crate::store::{
     database::regular_file,
     reader::{ReadError, connect, unreadable},
