@@ -11,11 +11,10 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::store_access::with_remedy;
 use crate::{
     cli::EventsArgs,
     config::{Config, Overrides},
-    store::{Place, Reader},
+    store::{Place, Reader, with_remedy},
     terminal::{
         event_table::EventTable,
         logging,

@@ -14,5 +14,4 @@ pub mod report;
 pub mod run;
 pub mod schema;
 pub mod selftest;
-mod store_access;
 pub mod top;

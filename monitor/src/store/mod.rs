@@ -59,6 +59,7 @@ mod kept_ledger;
 mod queue;
 mod reader;
 mod record;
+mod remedy;
 mod schema;
 mod set_aside;
 #[cfg(test)]
@@ -74,4 +75,5 @@ pub use self::{
     queue::StoreQueue,
     reader::{Place, ReadError, Reader},
     record::Record,
+    remedy::with_remedy,
 };

@@ -21,10 +21,9 @@ use crate::{
     },
     catalogue,
     cli::CheckArgs,
-    commands::store_access::with_remedy,
     config::{Config, Overrides},
     schema::CHECK_SCHEMA,
-    store::{HistoryReader, Period},
+    store::{HistoryReader, Period, with_remedy},
     terminal::{
         escape::escaped,
         output::{self, CANNOT_LOOK, fail, print},

@@ -12,11 +12,10 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use self::{evidence::Evidence, proposal::Proposal};
-use super::store_access::with_remedy;
 use crate::{
     cli::LearnArgs,
     config::{Config, Overrides},
-    store::{Filter, Reader},
+    store::{Filter, Reader, with_remedy},
     terminal::{
         escape::escaped,
         output::{CANNOT_LOOK, fail, print},

@@ -14,12 +14,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::store_access::with_remedy;
 use crate::{
     api::report::{Report, Verdict},
     cli::{ReportArgs, ReportFormat},
     config::{Config, Overrides},
-    store::HistoryReader,
+    store::{HistoryReader, with_remedy},
     terminal::{
         output::{CANNOT_LOOK, fail, pretty_json, print},
         page::Paper,

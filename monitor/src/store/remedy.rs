@@ -1,13 +1,14 @@
-//! What commands say of a store that they may not read.
+//! What is said of a store that may not be read.
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
 use anyhow::anyhow;
 
-use crate::{process, store::ReadError};
+use super::reader::ReadError;
+use crate::process;
 
 /// The error; of a store that may not be read also who may read it.
-pub(super) fn with_remedy(error: ReadError) -> anyhow::Error {
+pub fn with_remedy(error: ReadError) -> anyhow::Error {
     let group = error.forbidden().and_then(|path| {
         // The first of its folders that can be looked at has the group.
         let folder = path.ancestors().skip(1).find_map(|folder| fs::metadata(folder).ok())?;
