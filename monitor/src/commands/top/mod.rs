@@ -22,13 +22,14 @@ use std::{
     env,
     io::{self, IsTerminal as _},
     process::ExitCode,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
+    time::sleep_until,
 };
 
 use self::{feed::News, model::Model, screen::Screen};
@@ -43,6 +44,9 @@ use crate::{
 
 /// Deliveries of the feed that wait to be drawn.
 const CAPACITY: usize = 1024;
+
+/// Time between two pictures that no key has asked for.
+const REST: Duration = Duration::from_millis(250);
 
 /// Ports whose hour is asked for.
 const MOST_HISTORIES: usize = 16;
@@ -94,9 +98,17 @@ async fn draw_until_the_end(
 ) -> Result<()> {
     let mut screen = Screen::open(logging::colour_is_wanted(&io::stdout()))?;
     let mut inputs = screen::inputs()?;
+    let mut drawn_at = None;
     loop {
-        screen.draw(model).context("cannot draw")?;
+        // Keys are followed at once. What arrives by itself, events by the hundred, waits a little.
+        let is_due = drawn_at.is_none_or(|at: tokio::time::Instant| at.elapsed() >= REST);
+        if is_due {
+            screen.draw(model).context("cannot draw")?;
+            drawn_at = Some(tokio::time::Instant::now());
+        }
+        let due = drawn_at.map(|at| at + REST).filter(|_| !is_due);
         tokio::select! {
+            () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {}
             Some(one) = news.recv() => {
                 apply(model, one, began);
                 // A burst is drawn once.
@@ -108,6 +120,7 @@ async fn draw_until_the_end(
                 if input.is_some_and(|command| !model.handle(command)) {
                     return Ok(());
                 }
+                drawn_at = None;
             }
             () = signals.next() => return Ok(()),
         }
