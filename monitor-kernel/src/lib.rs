@@ -42,6 +42,7 @@ mod map_error;
 mod mapped;
 pub mod mechanism;
 pub mod memory;
+mod modes;
 pub mod netlink;
 mod network_changes;
 mod object;

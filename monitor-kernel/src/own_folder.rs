@@ -19,7 +19,7 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::pin_folder::SHARED;
+use crate::modes::SHARED;
 
 /// An open folder into which no other user but root and its owner may write.
 #[derive(Debug)]

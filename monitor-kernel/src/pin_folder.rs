@@ -15,11 +15,10 @@ use rustix::process::geteuid;
 
 use crate::{
     bpffs::{is_bpf_filesystem, names_in},
-    clock, record,
+    clock,
+    modes::SHARED,
+    record,
 };
-
-/// Permission of group and others to write.
-pub(crate) const SHARED: u32 = 0o022;
 
 /// Why a folder that exists is not the agent's; `None` if it is, or if there is none.
 pub fn distrusted(root: &Path) -> Option<String> {

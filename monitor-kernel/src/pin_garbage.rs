@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use crate::pin_folder::SHARED;
+use crate::modes::SHARED;
 
 /// Removes from a folder of pins what the agent never makes: entries of another type, and those of
 /// users other than the agent's and `owner`, the one of the folder above. A folder that others may

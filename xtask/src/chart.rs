@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    docs::Builds,
+    builds::Builds,
     vm,
     workspace::{cargo, root, shown},
 };

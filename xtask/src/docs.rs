@@ -9,6 +9,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    builds::Builds,
     chart, vm,
     workspace::{cargo, root, succeed},
 };
@@ -21,15 +22,6 @@ pub(crate) fn docs() -> Result<ExitCode> {
     fs::write(chart::schema_path(), chart::schema(Builds::ForHere)?)?;
     eprintln!("docs: {FOLDER} and the schema of the chart's values are written");
     Ok(ExitCode::SUCCESS)
-}
-
-/// How the generator is built.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Builds {
-    /// As cargo builds by default.
-    ForHere,
-    /// As the tests are built, whose dependencies a full run of the checks needs anyway.
-    LikeTests,
 }
 
 /// The command that writes the pages into the folder that is its next argument.

@@ -9,6 +9,7 @@ use packages::Need;
 mod arch;
 mod attack;
 mod bench;
+mod builds;
 mod chart;
 mod check;
 mod coverage;

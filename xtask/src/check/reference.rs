@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::outcome::Outcome;
 use crate::{
-    docs::{Builds, FOLDER, command},
+    builds::Builds,
+    docs::{FOLDER, command},
     workspace::{root, target_dir},
 };
 

@@ -13,9 +13,8 @@ use serde_json::Value;
 use self::schema::Api;
 use super::outcome::Outcome;
 use crate::{
-    chart,
-    docs::Builds,
-    wheels,
+    builds::Builds,
+    chart, wheels,
     workspace::{root, shown, target_dir},
 };
 
