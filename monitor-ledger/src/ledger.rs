@@ -220,6 +220,15 @@ impl Ledger {
         }
     }
 
+    /// Counts unexpected binds that were taken for expected ones when they were recorded.
+    pub fn count_misjudged_binds(&mut self, port: u16, protocol: Protocol, binds: u64) {
+        let history = self.ports.get_mut(&port).and_then(|port| port.history.as_mut());
+        if let Some(history) = history {
+            history.unexpected_binds[protocol] += binds;
+            self.dirty.insert(port);
+        }
+    }
+
     /// Ports and protocols with answers that no socket is known to have given: they wait for a socket
     /// scan.
     pub fn suspected_answers(&self) -> impl Iterator<Item = (u16, Protocol)> {

@@ -19,10 +19,10 @@ use libc::{
     SYS_recvmmsg, SYS_recvmsg, SYS_renameat2, SYS_restart_syscall, SYS_rseq, SYS_rt_sigaction,
     SYS_rt_sigpending, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_rt_sigtimedwait,
     SYS_sched_getaffinity, SYS_sched_yield, SYS_sendfile, SYS_sendmmsg, SYS_sendmsg, SYS_sendto,
-    SYS_set_robust_list, SYS_set_tid_address, SYS_setsockopt, SYS_shutdown, SYS_sigaltstack,
-    SYS_socket, SYS_socketpair, SYS_statfs, SYS_statx, SYS_symlinkat, SYS_sysinfo, SYS_tgkill,
-    SYS_timerfd_create, SYS_timerfd_gettime, SYS_timerfd_settime, SYS_tkill, SYS_umask, SYS_uname,
-    SYS_unlinkat, SYS_utimensat, SYS_write, SYS_writev, c_long,
+    SYS_set_robust_list, SYS_set_tid_address, SYS_setpriority, SYS_setsockopt, SYS_shutdown,
+    SYS_sigaltstack, SYS_socket, SYS_socketpair, SYS_statfs, SYS_statx, SYS_symlinkat, SYS_sysinfo,
+    SYS_tgkill, SYS_timerfd_create, SYS_timerfd_gettime, SYS_timerfd_settime, SYS_tkill, SYS_umask,
+    SYS_uname, SYS_unlinkat, SYS_utimensat, SYS_write, SYS_writev, c_long,
 };
 
 use super::{
@@ -269,6 +269,11 @@ fn agent_with_conditions() -> Vec<Allowed> {
         Allowed { number: SYS_socket, any_of: families.into_iter().map(is_at(0)).collect() },
         Allowed { number: SYS_clone, any_of: vec![vec![LacksBits(0, NEW_NAMESPACES)]] },
         Allowed { number: SYS_prctl, any_of: PRCTL.into_iter().map(is_at(0)).collect() },
+        // A thread that others do not wait for lowers its own priority.
+        Allowed {
+            number: SYS_setpriority,
+            any_of: vec![vec![Is(0, libc::PRIO_PROCESS), Is(1, 0)]],
+        },
         // Of this process alone.
         Allowed { number: SYS_prlimit64, any_of: vec![is_at(0)(0)] },
         // Not to type on a terminal.

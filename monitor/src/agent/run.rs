@@ -58,13 +58,15 @@ pub async fn run(options: Options) -> Result<()> {
         mut addresses,
         streams,
         sockets,
-        threads: Threads { pipeline, sinks, store, selftests, host_files },
+        threads: Threads { pipeline, sinks, store, selftests, host_files, inspector },
         context,
         server,
     } = started;
     let (config, config_now) = watch::channel(Arc::new(config));
     let scanner = Arc::new(SocketScanner::new(
-        ProcessEnricher::new(config.borrow().command_line).knowing(host_files),
+        ProcessEnricher::new(config.borrow().command_line)
+            .knowing(host_files)
+            .inspecting(inspector),
         answers::open_sockets(&kernel),
         answers::own_xdp(&kernel),
         selftests.clone(),

@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     event::{EventContext, EventName},
     listeners::SharedOverview,
-    process::HostFiles,
+    process::{HostFiles, Inspector},
     sinks::{self, EventQueue, Sink},
     store::{Filter, KeptHistory, KeptLedger, Reader, Store, StoreQueue},
     terminal::logging::LogLevel,
@@ -73,6 +73,7 @@ pub(super) struct Threads {
     pub(super) store: StoreQueue,
     pub(super) selftests: Selftests,
     pub(super) host_files: HostFiles,
+    pub(super) inspector: Inspector,
 }
 
 impl Prepared {
@@ -143,6 +144,7 @@ impl Threads {
         let store = StoreQueue::start(store)?;
         let selftests = Selftests::default();
         let host_files = HostFiles::restored(Path::new(record::FOLDER));
+        let inspector = Inspector::new(config.evidence);
         let senders = senders(&config.store.path);
         let pipeline = Pipeline::start(Parts {
             ledger,
@@ -157,8 +159,9 @@ impl Threads {
             selftests: selftests.clone(),
             listeners,
             host_files: host_files.clone(),
+            inspector: inspector.clone(),
         })?;
-        Ok(Self { pipeline, sinks, store, selftests, host_files })
+        Ok(Self { pipeline, sinks, store, selftests, host_files, inspector })
     }
 }
 

@@ -84,6 +84,20 @@ pub struct EventSummary {
     pub summary_of: Option<String>,
     #[serde(rename = "ghostport.count")]
     pub count: Option<u64>,
+    #[serde(rename = "ghostport.executable_sha256")]
+    pub sha256: Option<String>,
+    #[serde(rename = "ghostport.package")]
+    pub package: Option<String>,
+    #[serde(rename = "ghostport.package_version")]
+    pub package_version: Option<String>,
+    #[serde(rename = "ghostport.executable_modified")]
+    pub is_modified: Option<bool>,
+    #[serde(rename = "ghostport.executable_memfd")]
+    pub is_memfd: bool,
+    #[serde(rename = "ghostport.executable_deleted")]
+    pub is_deleted: bool,
+    #[serde(rename = "ghostport.script")]
+    pub script: Option<String>,
     #[serde(rename = "ghostport.dormant_for_seconds")]
     pub dormant_for_seconds: Option<f64>,
 }

@@ -7,6 +7,7 @@ pub mod capture;
 pub mod client;
 pub mod end;
 pub mod event;
+pub mod evidence;
 mod fold;
 pub mod forwarding;
 pub mod history;

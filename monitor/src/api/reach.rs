@@ -157,6 +157,7 @@ mod tests {
             user: None,
             container_id: None,
             systemd_unit: Some("nginx.service".to_owned()),
+            evidence: None,
         })]);
         assert_eq!(
             used.sentence(2948),

@@ -132,6 +132,7 @@ impl From<&CallerFields> for Holder {
             user: user(identity.user_name.clone(), caller.user_id),
             container_id: identity.container_id.clone(),
             systemd_unit: identity.systemd_unit.clone(),
+            evidence: None,
         }
     }
 }
@@ -148,6 +149,7 @@ impl From<StoredProcess> for Holder {
             user: user(stored.user_name, stored.user_id),
             container_id: stored.container_id,
             systemd_unit: stored.systemd_unit,
+            evidence: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use monitor_common::flow::{Protocol, Side};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::named;
+use super::{evidence::Evidence, named};
 use crate::{
     process::{Identity, User},
     sockets::{self, SocketScope, TcpState},
@@ -117,6 +117,9 @@ pub struct Holder {
     /// The systemd unit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub systemd_unit: Option<String>,
+    /// What is known of the executable; absent until it was looked at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub evidence: Option<Box<Evidence>>,
 }
 
 impl Socket {
@@ -244,6 +247,7 @@ impl From<&Identity> for Holder {
             user: identity.effective_user.as_ref().map(User::label),
             container_id: cgroup.and_then(|cgroup| cgroup.container_id.clone()),
             systemd_unit: cgroup.and_then(|cgroup| Some(cgroup.unit.as_ref()?.name.clone())),
+            evidence: identity.evidence.known().map(|facts| Box::new(facts.into())),
         }
     }
 }

@@ -20,6 +20,10 @@ const UNIT_SUFFIXES: [&str; 6] = [".service", ".scope", ".socket", ".slice", ".m
 pub struct Expectation {
     /// Executable, by its path or a glob in which `*` does not match `/`.
     pub exe: Option<Pattern>,
+    /// SHA-256 of the executable.
+    pub sha256: Option<Sha256Match>,
+    /// Package that installed the executable, and whose file it still is.
+    pub package: Option<Pattern>,
     /// Effective user.
     pub user: Option<UserMatch>,
     /// systemd unit, by its whole name or a glob.
@@ -37,6 +41,31 @@ pub enum UserMatch {
     Id(u32),
     /// By name.
     Name(String),
+}
+
+/// A SHA-256, in lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sha256Match(String);
+
+/// Whether a process is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// An entry allows it.
+    Expected,
+    /// No entry does.
+    NotExpected,
+    /// It depends on a hash or a package that is not known yet. It soon is, or it is known that it
+    /// cannot be.
+    Pending,
+}
+
+/// What is known of the file that a process executes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnerFile<'a> {
+    /// Its SHA-256.
+    pub sha256: Option<&'a str>,
+    /// The package that installed it, if it is certain that it was not changed since.
+    pub package: Option<&'a str>,
 }
 
 /// Units by their whole name, as `kannel.service`, or by a glob, as `ssh@*.service`.
@@ -68,6 +97,8 @@ pub struct Owner<'a> {
     pub systemd_unit: Option<&'a str>,
     /// Id of the container it is in.
     pub container_id: Option<&'a str>,
+    /// The file that it executes; `None` while that is being found out.
+    pub file: Option<OwnerFile<'a>>,
 }
 
 impl Owner<'_> {
@@ -89,7 +120,31 @@ pub fn is_expected<'a>(
     in_force.any(|expectation| expectation.allows(owner))
 }
 
+/// As [`is_expected`], where the file of `owner` may not be known yet.
+pub fn judge<'a>(
+    expectations: impl IntoIterator<Item = &'a Expectation>,
+    owner: &Owner<'_>,
+    today: Date,
+) -> Judgement {
+    let in_force = expectations.into_iter().filter(|entry| entry.is_in_force(today));
+    let mut judgement = Judgement::NotExpected;
+    for entry in in_force {
+        if entry.allows(owner) {
+            return Judgement::Expected;
+        }
+        if owner.file.is_none() && entry.allows_but_for_its_file(owner) {
+            judgement = Judgement::Pending;
+        }
+    }
+    judgement
+}
+
 impl Expectation {
+    /// Whether it names what only the file itself shows.
+    pub const fn needs_file(&self) -> bool {
+        self.sha256.is_some() || self.package.is_some()
+    }
+
     /// Whether its last day is not over.
     pub fn is_in_force(&self, today: Date) -> bool {
         self.until.is_none_or(|last| today <= last)
@@ -97,11 +152,28 @@ impl Expectation {
 
     /// Whether every field that is named is known of `owner` and matches.
     pub fn allows(&self, owner: &Owner<'_>) -> bool {
+        self.allows_file(owner) && self.allows_but_for_its_file(owner)
+    }
+
+    fn allows_file(&self, owner: &Owner<'_>) -> bool {
+        let file = owner.file.unwrap_or_default();
+        // The database of a container is the container's own, as its files are.
+        let is_trusted = owner.executable_is_hosts || self.container.is_some();
+        holds(self.sha256.as_ref(), file.sha256, |sha256, known| sha256.0 == known)
+            && holds(self.package.as_ref(), file.package.filter(|_| is_trusted), |package, name| {
+                package.matches(name)
+            })
+    }
+
+    fn allows_but_for_its_file(&self, owner: &Owner<'_>) -> bool {
         let unit = self.unit.as_ref();
         // A system unit may have a user namespace (`PrivateUsers=`), and nothing else is in its control
         // group. In a container the files are the container's own.
         let is_confined = self.unit.is_some() || self.container.is_some();
-        let is_doubtful = self.exe.is_some() && !is_confined && !owner.has_hosts_files();
+        let names_path = self.exe.is_some() || self.package.is_some();
+        let is_doubtful = !is_confined
+            && (names_path && !owner.has_hosts_files()
+                || self.sha256.is_some() && !owner.is_in_hosts_user_namespace);
         holds(unit, owner.systemd_unit, |unit, name| unit.0.matches(name))
             && !is_doubtful
             && self.allows_in_any_unit(owner)
@@ -115,7 +187,7 @@ impl Expectation {
     }
 
     fn allows_in_any_unit(&self, owner: &Owner<'_>) -> bool {
-        let Self { exe, user, unit: _, container, until: _ } = self;
+        let Self { exe, user, container, .. } = self;
         // A process that may mount can choose any path. In a container the files are the container's own.
         let executable =
             owner.executable.filter(|_| owner.executable_is_hosts || container.is_some());
@@ -127,11 +199,13 @@ impl Expectation {
     /// Whether it allows every process that `other` allows, for as long. Where that is not certain, it
     /// does not.
     pub fn covers(&self, other: &Self) -> bool {
-        let Self { exe, user, unit, container, until } = self;
+        let Self { exe, sha256, package, user, unit, container, until } = self;
         let names = |own: Option<&Pattern>, others: Option<&Pattern>| {
             own.is_none_or(|own| others.is_some_and(|others| own.covers(others)))
         };
         names(exe.as_ref(), other.exe.as_ref())
+            && names(package.as_ref(), other.package.as_ref())
+            && (sha256.is_none() || *sha256 == other.sha256)
             && names(unit.as_ref().map(|unit| &unit.0), other.unit.as_ref().map(|unit| &unit.0))
             && names(
                 container.as_ref().map(|container| &container.0),
@@ -140,13 +214,20 @@ impl Expectation {
             && (user.is_none() || *user == other.user)
             && until.is_none_or(|last| other.until.is_some_and(|other| other <= last))
             // The executable of a container is believed only where a container is named.
-            && (exe.is_none() || container.is_some() || other.container.is_none())
+            && ((exe.is_none() && package.is_none())
+                || container.is_some()
+                || other.container.is_none())
     }
 
     /// Whether no process is named; such a one would allow every process.
     pub const fn is_empty(&self) -> bool {
-        let Self { exe, user, unit, container, until: _ } = self;
-        exe.is_none() && user.is_none() && unit.is_none() && container.is_none()
+        let Self { exe, sha256, package, user, unit, container, until: _ } = self;
+        exe.is_none()
+            && sha256.is_none()
+            && package.is_none()
+            && user.is_none()
+            && unit.is_none()
+            && container.is_none()
     }
 }
 
@@ -178,6 +259,13 @@ impl ContainerMatch {
     }
 }
 
+impl Sha256Match {
+    /// As it is compared.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl UnitMatch {
     /// As it was written.
     pub fn as_str(&self) -> &str {
@@ -193,6 +281,18 @@ impl From<&str> for UserMatch {
             Ok(id) if is_number => Self::Id(id),
             _ => Self::Name(text.to_owned()),
         }
+    }
+}
+
+impl FromStr for Sha256Match {
+    type Err = PatternError;
+
+    /// 64 hexadecimal digits, as sha256sum(1) prints them.
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        Err(PatternError::new(text, "it has not 64 hexadecimal digits"))
     }
 }
 
@@ -236,6 +336,7 @@ mod tests {
             user_id: Some(117),
             systemd_unit: Some("kannel.service"),
             container_id: Some(DOCKER),
+            file: None,
         }
     }
 
@@ -322,6 +423,39 @@ mod tests {
         assert!(of_container.allows(&elsewhere), "a container has files of its own");
         let deleted = Owner { executable: Some("/usr/sbin/bearerbox (deleted)"), ..kannel() };
         assert!(!exe("/usr/sbin/bearerbox").allows(&deleted));
+    }
+
+    #[test]
+    fn a_file_is_judged_when_it_is_known() {
+        const HASH: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let today = date(2026, 11, 30);
+        let sha256 =
+            Expectation { sha256: HASH.to_ascii_uppercase().parse().ok(), ..user("kannel") };
+        let package = Expectation { package: "kannel*".parse().ok(), ..exe("/usr/sbin/**") };
+        let of = |entry: &Expectation, file, change: fn(&mut Owner<'static>)| {
+            let mut owner = Owner { file, ..kannel() };
+            change(&mut owner);
+            judge([entry], &owner, today)
+        };
+        let same = Some(OwnerFile { sha256: Some(HASH), package: Some("kannel-extras") });
+        let unknown = Some(OwnerFile::default());
+        for entry in [&sha256, &package] {
+            assert!(entry.needs_file());
+            assert_eq!(of(entry, None, |_| ()), Judgement::Pending, "not known yet");
+            assert_eq!(of(entry, same, |_| ()), Judgement::Expected);
+            assert_eq!(of(entry, unknown, |_| ()), Judgement::NotExpected, "it cannot be known");
+            let another = |owner: &mut Owner<'static>| {
+                (owner.user_name, owner.executable) = (Some("root"), Some("/tmp/x"));
+            };
+            assert_eq!(of(entry, None, another), Judgement::NotExpected, "whatever the file is");
+            let own_users = |owner: &mut Owner<'static>| owner.is_in_hosts_user_namespace = false;
+            assert_eq!(of(entry, same, own_users), Judgement::NotExpected);
+        }
+        let elsewhere = |owner: &mut Owner<'static>| owner.executable_is_hosts = false;
+        assert_eq!(of(&sha256, same, elsewhere), Judgement::Expected, "a hash is one anywhere");
+        let alone = Expectation { package: package.package, ..Expectation::default() };
+        assert_eq!(of(&alone, same, elsewhere), Judgement::NotExpected, "its own database");
+        assert!("ba78".parse::<Sha256Match>().is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     model::{Config, IdentifiedEvents, PayloadDetails, PayloadKeep, WebDetails},
     parse, quantity, show,
     sink::sink,
-    value::{boolean, choice, disk_reserve, duration, list, quantity_of},
+    value::{boolean, choice, disk_reserve, duration, list, quantity_of, size_or_none},
     yaml::{Node, Position, Problem},
 };
 
@@ -172,6 +172,35 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         show: |config| config.command_line.name().into(),
+    },
+    Key {
+        path: "evidence.max_size",
+        value: "size or `none`",
+        help: "Executables and scripts that are larger are not hashed. With `none` nothing is read of \
+               them: events have no hash, and `expect` entries with `sha256` or `package` match no \
+               process. See [evidence](../operate/evidence.md).",
+        change: Change::Reload,
+        read: |reading, node| {
+            reading.config.evidence.max_size = size_or_none(&node)?;
+            Ok(())
+        },
+        show: |config| {
+            config.evidence.max_size.map_or_else(|| "none".into(), quantity::format_size)
+        },
+    },
+    Key {
+        path: "evidence.per_minute",
+        value: "size",
+        help: "The most that is read in a minute to hash executables and to find their packages; what \
+               exceeds it waits for up to ten seconds, and has no hash then. A file that did not \
+               change is read once.",
+        change: Change::Reload,
+        read: |reading, node| {
+            reading.config.evidence.per_minute =
+                quantity_of(&node, quantity::parse_size, "size", quantity::SIZE)?;
+            Ok(())
+        },
+        show: |config| quantity::format_size(config.evidence.per_minute),
     },
     Key {
         path: "listeners.watch",

@@ -41,7 +41,10 @@ mod yaml;
 pub use self::{
     disk_reserve::{DiskGuard, DiskReserve},
     error::ConfigError,
-    expect::{ContainerMatch, Expectation, Owner, UnitMatch, UserMatch, is_expected},
+    expect::{
+        ContainerMatch, Expectation, Judgement, Owner, OwnerFile, Sha256Match, UnitMatch,
+        UserMatch, is_expected, judge,
+    },
     file_stamp::FileStamp,
     headers_file::HeadersFile,
     interfaces::{InterfacePattern, Interfaces},
@@ -51,8 +54,8 @@ pub use self::{
     load::{DEFAULT_PATH, Overrides},
     merge::{Addition, Additions, MergeError, Merged, merge},
     model::{
-        CommandLines, Config, DEFAULT_PORTS, IdentifiedEvents, PayloadConfig, PayloadDetails,
-        PayloadKeep, StoreConfig, WebDetails,
+        CommandLines, Config, DEFAULT_PORTS, EvidenceLimits, IdentifiedEvents, PayloadConfig,
+        PayloadDetails, PayloadKeep, StoreConfig, WebDetails,
     },
     parse::{EXPECT_KEYS, LISTENER_EXPECT_KEYS, PORT_KEYS},
     pattern::{Pattern, PatternError},

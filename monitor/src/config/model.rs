@@ -37,6 +37,8 @@ pub struct Config {
     pub identified: IdentifiedEvents,
     /// What events carry of the caller's command line.
     pub command_line: CommandLines,
+    /// What is read of executables.
+    pub evidence: EvidenceLimits,
     /// What is expected of the listeners of this host.
     pub listeners: ListenersConfig,
     /// Where history is kept, and how much of it.
@@ -51,6 +53,15 @@ pub struct Config {
     pub holder_info: bool,
     /// Where events are written.
     pub sinks: Vec<SinkConfig>,
+}
+
+/// What may be read of executables, to hash them and to find their packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvidenceLimits {
+    /// Files of more bytes are not read; none are if it is `None`.
+    pub max_size: Option<u64>,
+    /// Bytes that are read in a minute, of executables and of databases.
+    pub per_minute: u64,
 }
 
 /// Whether first payloads are identified, and what is kept of them.
@@ -160,6 +171,7 @@ impl Default for Config {
             },
             identified: IdentifiedEvents::First,
             command_line: CommandLines::Masked,
+            evidence: EvidenceLimits::default(),
             listeners: ListenersConfig::default(),
             store: StoreConfig::default(),
             web_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 10948))],
@@ -168,6 +180,12 @@ impl Default for Config {
             holder_info: false,
             sinks: vec![SinkConfig::new(SinkTarget::Stdout)],
         }
+    }
+}
+
+impl Default for EvidenceLimits {
+    fn default() -> Self {
+        Self { max_size: Some(256 << 20), per_minute: 512 << 20 }
     }
 }
 

@@ -39,12 +39,24 @@ pub const PORT_KEYS: [NestedKey; 3] = [
 ];
 
 /// The keys of an entry of `expect`.
-pub const EXPECT_KEYS: [NestedKey; 5] = [
+pub const EXPECT_KEYS: [NestedKey; 7] = [
     NestedKey {
         name: "exe",
         value: "absolute path or glob",
         help: "The executable. `*` does not match `/`, `**` does. The path must be the host's own \
                file; beside `container` it may be any file.",
+    },
+    NestedKey {
+        name: "sha256",
+        value: "64 hexadecimal digits",
+        help: "The SHA-256 of the executable. Where it is not known yet, the process is judged a moment \
+               later; where it cannot be known, it does not match.",
+    },
+    NestedKey {
+        name: "package",
+        value: "name or glob",
+        help: "The package of dpkg, rpm or apk that installed the executable, which must be as it was \
+               installed. Judged as `sha256`.",
     },
     NestedKey {
         name: "user",
@@ -142,17 +154,18 @@ pub(super) fn listener_expectations(node: Node<'_>) -> Result<Vec<ListenerExpect
     const LIST: &str = "a list, as [{port: 8080, exe: /usr/sbin/nginx}]";
     list(node, LIST, |item| {
         let position = item.position;
-        let [exe, user, unit, container, until, port] = {
-            let [exe, user, unit, container, until] = names(&EXPECT_KEYS);
+        let [exe, sha256, package, user, unit, container, until, port] = {
+            let [exe, sha256, package, user, unit, container, until] = names(&EXPECT_KEYS);
             let [port] = names(&LISTENER_EXPECT_KEYS);
-            section(item, [exe, user, unit, container, until, port])?
+            section(item, [exe, sha256, package, user, unit, container, until, port])?
         };
         let Some(port) = port else {
             let message = "the key `port` is missing";
             return Err(Problem::new(position, message, ListenerPorts::EXPECTED));
         };
         let ports = listener_ports(&port)?;
-        let owner = expectation_of([exe, user, unit, container, until], position)?;
+        let owner = [exe, sha256, package, user, unit, container, until];
+        let owner = expectation_of(owner, position)?;
         Ok(ListenerExpectation { ports, owner })
     })
 }
@@ -170,11 +183,17 @@ fn listener_ports(node: &Node<'_>) -> Result<ListenerPorts, Problem> {
 }
 
 fn expectation_of(
-    [exe, user, unit, container, until]: [Option<Node<'_>>; 5],
+    [exe, sha256, package, user, unit, container, until]: [Option<Node<'_>>; 7],
     position: Position,
 ) -> Result<Expectation, Problem> {
     let expectation = Expectation {
         exe: exe.map(|exe| executable(&exe)).transpose()?,
+        sha256: sha256
+            .map(|hash| matching(&hash, "a SHA-256: 64 hexadecimal digits"))
+            .transpose()?,
+        package: package
+            .map(|name| matching(&name, "the name of a package or a glob, as kannel"))
+            .transpose()?,
         user: user.map(|user| user_match(&user)).transpose()?,
         unit: unit
             .map(|unit| matching(&unit, "a unit or a glob, as kannel.service"))

@@ -72,6 +72,8 @@ fn expectation_fields(expectation: &Expectation) -> String {
     });
     let fields = [
         ("exe", expectation.exe.as_ref().map(|exe| quoted(exe.as_str()))),
+        ("sha256", expectation.sha256.as_ref().map(|hash| quoted(hash.as_str()))),
+        ("package", expectation.package.as_ref().map(|name| quoted(name.as_str()))),
         ("user", user),
         ("unit", expectation.unit.as_ref().map(|unit| quoted(unit.as_str()))),
         ("container", expectation.container.as_ref().map(|id| quoted(id.as_str()))),

@@ -273,12 +273,16 @@ fn files_are_read_with_care() {
 
 #[test]
 fn what_is_shown_reads_back() {
-    let expect = r#"[{exe: "/a*", user: '12'}, {user: x, unit: y.service, container: "*", until: 2027-01-31}]"#;
+    let hash = "0123456789abcdef".repeat(4);
+    let expect = &format!(
+        r#"[{{exe: "/a*", sha256: {hash}, package: 'a*', user: '12'}}, {{user: x, unit: y.service, container: "*", until: 2027-01-31}}]"#
+    );
     let listeners = r#"{watch: [5-9], learn: 1h, expect: [{port: "*", exe: /a}, {port: 5-9, user: x, until: 2030-12-01}]}"#;
     let text = &format!(
         "ports: [9, {{port: 1, dormant_after: 10s, expect: {expect}}}]\n\
          listeners: {listeners}\n\
          store: {{path: \"/a b/é\", retain: 1h30m, max_size: 1500KiB, reserve: 1GiB}}\n\
+         evidence: {{max_size: none, per_minute: 1GiB}}\n\
          web: {{listen: [], config_file: /a b.yml, details: authenticated}}\nmetrics: {{holder_info: true}}\nsinks: [{{kind: file, path: \"/a b/\\\"é\\n\"}}, \
          {{kind: journal}}, {{kind: syslog, address: 'tls:[::1]:6514', min_severity: warning}}, {{kind: webhook, url: 'https://a/b?c=d'}}, \
          {{kind: alertmanager, url: 'http://a:9093', labels: {{instance: 'web1:1', dc: ''}}, linger: 2s}}, \
@@ -311,6 +315,9 @@ fn what_is_shown_reads_back() {
     identified: first
     process:
       command_line: true
+    evidence:
+      max_size: 256MiB
+      per_minute: 512MiB
     listeners:
       watch: none
       learn: 14d

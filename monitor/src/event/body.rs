@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::{
     classification::Kept,
+    process::ExecutableFacts,
     sockets::{CaptureKind, Reach},
 };
 
@@ -86,6 +88,8 @@ pub enum EventBody {
     Selftest(Selftest),
     /// A process sends to a watched port of another host.
     Connect(Connect),
+    /// What was found out about the file that a process executes, of which there was an event.
+    Executable(Box<ExecutableFound>),
     /// A listener that the baseline does not have, or has no longer.
     Listener(Listening),
 }
@@ -204,6 +208,13 @@ pub struct Identified {
 pub enum UnexpectedOwner {
     /// It bound the port.
     Bound(Call),
+    /// It bound the port, and the file that it executes, which was not known then, does not match.
+    Differs {
+        /// The bind.
+        call: Call,
+        /// What does not match.
+        reason: String,
+    },
     /// Its socket was found open. No bind of it was seen.
     FoundOpen {
         /// Whether an expected process bound it, and this one holds it now.
@@ -240,6 +251,19 @@ pub struct Connect {
     pub peer_address: Option<IpAddr>,
     /// The watched port, which is the peer's.
     pub port: u16,
+}
+
+/// What was found out about the file that a process executes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutableFound {
+    /// The socket of the event to which it belongs.
+    pub socket: SocketFields,
+    /// The port that the event was about.
+    pub port: Option<u16>,
+    /// The process.
+    pub process: CallerFields,
+    /// The file.
+    pub facts: Arc<ExecutableFacts>,
 }
 
 /// The outcome of a selftest of the agent.
@@ -342,6 +366,7 @@ impl EventBody {
             Self::Summary(_) => EventName::Summary,
             Self::Selftest(_) => EventName::Selftest,
             Self::Connect(_) => EventName::Connect,
+            Self::Executable(_) => EventName::Executable,
             Self::Listener(listening) => listening.name(),
         }
     }
@@ -353,6 +378,7 @@ impl EventBody {
             Self::Summary(Summary::Conversations(of)) => Some(of.last.port),
             Self::Captured(captured) => captured.port(),
             Self::Connect(connect) => Some(connect.port),
+            Self::Executable(found) => found.port,
             Self::Summary(Summary::Calls { last, .. }) => last.port(),
             Self::Awakened(Awakened { by: AwakenedBy::Connect(connect), .. }) => Some(connect.port),
             _ => self.socket()?.local_port,
@@ -370,6 +396,7 @@ impl EventBody {
             Self::Summary(Summary::Conversations(of)) => Some(&of.last.socket),
             Self::Selftest(selftest) => Some(&selftest.socket),
             Self::Listener(listening) => Some(&listening.socket),
+            Self::Executable(found) => Some(&found.socket),
             _ => self.call().map(|call| &call.socket),
         }
     }
@@ -381,6 +408,7 @@ impl EventBody {
             Self::Captured(captured) => captured.holder.as_ref(),
             Self::Selftest(selftest) => selftest.caller.as_ref(),
             Self::Listener(listening) => listening.process(),
+            Self::Executable(found) => Some(&found.process),
             _ => self.call()?.caller.as_ref(),
         }
     }
@@ -389,7 +417,9 @@ impl EventBody {
         match self {
             Self::Bind(of) | Self::Listen(of) | Self::Close(of) => Some(&of.call),
             Self::BindFailed(failed) => Some(&failed.bind.call),
-            Self::UnexpectedOwner(UnexpectedOwner::Bound(call)) => Some(call),
+            Self::UnexpectedOwner(
+                UnexpectedOwner::Bound(call) | UnexpectedOwner::Differs { call, .. },
+            ) => Some(call),
             Self::Awakened(awakened) => awakened.by.call(),
             Self::Summary(Summary::Calls { last, .. } | Summary::Expected { last }) => last.call(),
             Self::Connect(connect) => Some(&connect.call),

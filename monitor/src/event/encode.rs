@@ -9,10 +9,14 @@ use serde::Serialize;
 use super::{
     body::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Connect, Conversations, Event,
-        EventBody, FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
+        EventBody, ExecutableFound, FailedBind, HookOutcome, Identified, Selftest, Summary,
+        UnexpectedOwner,
     },
     caller::{CallerFields, IdentityFields, nanosecond_rfc3339, optional_nanosecond_rfc3339},
-    groups::{CaptureFields, ConnectFields, ConversationFields, HookFields, SummaryFields},
+    groups::{
+        CaptureFields, ConnectFields, ConversationFields, ExecutableFields, HookFields,
+        SummaryFields,
+    },
     held_by::HeldBy,
     listening::{ListenerFields, Listening, Listens},
     name::EventName,
@@ -122,6 +126,8 @@ struct Document<'a> {
     /// Of a program without a process.
     #[serde(flatten)]
     program: Option<&'a IdentityFields>,
+    #[serde(flatten)]
+    executable: Option<ExecutableFields<'a>>,
     #[serde(rename = "ghostport.expected", skip_serializing_if = "Option::is_none")]
     expected: Option<bool>,
     #[serde(rename = "ghostport.dormant_for_seconds", skip_serializing_if = "Option::is_none")]
@@ -178,6 +184,7 @@ impl<'a> From<&'a Event> for Document<'a> {
             listener: None,
             caller: None,
             program: None,
+            executable: None,
             expected: None,
             dormant_for_seconds: None,
             hook: None,
@@ -229,6 +236,7 @@ impl<'a> Document<'a> {
             EventBody::Summary(summary) => self.summary(summary),
             EventBody::Selftest(selftest) => self.selftest(selftest),
             EventBody::Connect(connect) => self.connect(connect),
+            EventBody::Executable(found) => self.executable(found),
             EventBody::Listener(listening) => self.listening(listening),
         }
     }
@@ -329,6 +337,12 @@ impl<'a> Document<'a> {
                 self.path_target = proxied(&call.socket, call.caller.as_ref());
                 self.result = Some(BindResult::Success.name());
             }
+            UnexpectedOwner::Differs { call, reason } => {
+                self.call(call);
+                self.path_target = proxied(&call.socket, call.caller.as_ref());
+                self.result = Some(BindResult::Success.name());
+                self.reason = Some(reason.into());
+            }
             UnexpectedOwner::FoundOpen { socket, holder, is_passed_on } => {
                 self.socket(socket);
                 self.caller = holder.as_ref();
@@ -395,6 +409,13 @@ impl<'a> Document<'a> {
             peer_address: connect.peer_address,
             peer_port: connect.port,
         });
+    }
+
+    fn executable(&mut self, found: &'a ExecutableFound) {
+        self.socket(&found.socket);
+        self.caller = Some(&found.process);
+        self.executable = Some(found.into());
+        self.reason = found.facts.file.unread.map(Cow::from);
     }
 
     fn listening(&mut self, listening: &'a Listening) {

@@ -3,8 +3,8 @@
 
 use super::name::EventName::{
     self, AgentStarted, AgentStopped, Answered, Awakened, Bind, BindFailed, Captured, Close,
-    Connect, Dormant, HookChanged, Identified, Listen, ListenerChanged, ListenerGone, ListenerNew,
-    ListenerUnexpected, Selftest, Summary, UnexpectedOwner,
+    Connect, Dormant, Executable, HookChanged, Identified, Listen, ListenerChanged, ListenerGone,
+    ListenerNew, ListenerUnexpected, Selftest, Summary, UnexpectedOwner,
 };
 
 /// A field of events.
@@ -57,6 +57,10 @@ pub const fn meaning(name: EventName) -> &'static str {
              process to an address, and again after five minutes without one. It is reported before the \
              kernel decides, so that the call may have failed."
         }
+        Executable => {
+            "What was found out about the file that a process executes: once for each process and file, \
+             soon after the first event that was emitted of the process. No event waits for it."
+        }
         ListenerNew => {
             "A socket listens on a port of this host, watched or not, where the baseline has none."
         }
@@ -93,6 +97,7 @@ const SOCKETS: &[EventName] = &[
     UnexpectedOwner,
     Summary,
     Selftest,
+    Executable,
     ListenerNew,
     ListenerChanged,
     ListenerUnexpected,
@@ -110,6 +115,7 @@ const TRANSPORTS: &[EventName] = &[
     Summary,
     Selftest,
     Connect,
+    Executable,
     ListenerNew,
     ListenerChanged,
     ListenerGone,
@@ -127,6 +133,7 @@ const PORTS: &[EventName] = &[
     UnexpectedOwner,
     Summary,
     Selftest,
+    Executable,
     ListenerNew,
     ListenerChanged,
     ListenerGone,
@@ -146,6 +153,7 @@ const SERVICES: &[EventName] = &[
     Summary,
     Selftest,
     Connect,
+    Executable,
     ListenerNew,
     ListenerChanged,
     ListenerGone,
@@ -189,6 +197,7 @@ const TYPES: &[EventName] = &[
     Summary,
     Selftest,
     Connect,
+    Executable,
     ListenerNew,
     ListenerChanged,
     ListenerUnexpected,
@@ -238,11 +247,14 @@ const PROCESSES: &[EventName] = &[
     Summary,
     Selftest,
     Connect,
+    Executable,
     ListenerNew,
     ListenerChanged,
     ListenerGone,
     ListenerUnexpected,
 ];
+
+const EXECUTABLES: &[EventName] = &[Executable];
 
 macro_rules! fields {
     ($($name:literal: $value:literal $kinds:expr, $help:literal;)+) => {
@@ -269,7 +281,7 @@ fields! {
     "network.interface.name": "string" INTERFACES, "The interface; of a socket, the one that it is bound to (`SO_BINDTODEVICE`, or the zone of a link-local address), if it is one of the agent's network namespace.";
     "ghostport.ipv6_only": "boolean" OPEN_SOCKETS, "Whether a socket of IPv6 accepts no IPv4.";
     "ghostport.kernel_socket": "boolean" OPEN_SOCKETS, "`true` for a socket that the kernel made for itself, as for VXLAN or WireGuard. No process is named: the one that configured it does not hold it.";
-    "ghostport.port": "number" &[Captured, Identified, Summary, Connect, Awakened], "The watched port, which is the peer's if this host is the client.";
+    "ghostport.port": "number" &[Captured, Identified, Summary, Connect, Executable, Awakened], "The watched port, which is the peer's if this host is the client.";
     "ghostport.ports": "list of numbers" &[Captured, ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "The ports, where they are several: the first 64.";
     "ghostport.scope": "`host`, `world`" &[ListenerNew, ListenerChanged, ListenerGone, ListenerUnexpected], "From where the listener can be reached: from this host alone, or from elsewhere.";
     "ghostport.changes": "list of objects" &[ListenerChanged], "What differs from the listener that the baseline has: `field` (`executable`, `unit`, `user`, `container`, `scope`), `from`, `to`.";
@@ -302,6 +314,25 @@ fields! {
     "k8s.pod.uid": "string" PROCESSES, "The pod.";
     "ghostport.systemd_unit": "string" PROCESSES, "The systemd unit.";
     "ghostport.ancestors": "list of objects" PROCESSES, "Ancestors, the parent first: `pid`, `name`, `executable`.";
+    "ghostport.executable_sha256": "string" EXECUTABLES, "The SHA-256 of the executable, read through the process: also of a file that was deleted. Absent if it could not be read; `ghostport.reason` says why.";
+    "ghostport.executable_size": "number, bytes" EXECUTABLES, "Its size.";
+    "process.executable.build_id.gnu": "string" EXECUTABLES, "The build id that the GNU linker gave it.";
+    "process.executable.build_id.go": "string" EXECUTABLES, "The build id that the Go toolchain gave it.";
+    "ghostport.package": "string" EXECUTABLES, "The package that installed it, in the root of the process: in a container, that of the container, which says what it likes.";
+    "ghostport.package_version": "string" EXECUTABLES, "The version of the package.";
+    "ghostport.package_origin": "string" EXECUTABLES, "Who made it: origin or maintainer of dpkg, maintainer of apk, vendor of rpm.";
+    "ghostport.package_manager": "`dpkg`, `rpm`, `apk`" EXECUTABLES, "The database that has it.";
+    "ghostport.executable_modified": "boolean" EXECUTABLES, "Whether it differs from what the package installed, by the hash that the package has: MD5, SHA-1 or SHA-256. Absent if the package has none, and of a file that was replaced.";
+    "ghostport.executable_memfd": "boolean" EXECUTABLES, "`true` if it was in memory alone, and never had a path (memfd_create(2)).";
+    "ghostport.executable_in_writable_folder": "boolean" EXECUTABLES, "`true` if every user may write to a folder on its path, as to `/tmp`.";
+    "ghostport.executable_setuid": "boolean" EXECUTABLES, "`true` if it gives the rights of its owner to those who execute it.";
+    "ghostport.executable_setgid": "boolean" EXECUTABLES, "`true` if it gives those of its group.";
+    "ghostport.script": "string" EXECUTABLES, "The script that the executable interprets, if it is an interpreter whose arguments name one: as the process shows them, which may have changed them.";
+    "ghostport.script_sha256": "string" EXECUTABLES, "The SHA-256 of the script, as it is now.";
+    "ghostport.script_package": "string" EXECUTABLES, "The package that installed the script.";
+    "ghostport.script_package_version": "string" EXECUTABLES, "The version of that package.";
+    "ghostport.script_modified": "boolean" EXECUTABLES, "As `ghostport.executable_modified`, of the script.";
+    "ghostport.script_in_writable_folder": "boolean" EXECUTABLES, "`true` if every user may write to a folder on its path.";
     "ghostport.dormant_for_seconds": "number, seconds" &[Awakened], "For how long the port was dormant.";
     "ghostport.path": "`dnat`, `redirect`, `ipvs`, `tproxy`, `sk_lookup`, `sockmap`, `xdp`, `packet_socket`, `raw_socket`, `unknown`" &[Answered, Captured], "How packets reach what answers or takes them.";
     "ghostport.path_target": "string" &[Bind, Answered, UnexpectedOwner, Summary], "What answers: address and port, or a program. Of a port held by a proxy: address and port in the container.";
@@ -313,7 +344,7 @@ fields! {
     "ghostport.peers": "number" &[Summary], "How many peers there were: exact for a network of IPv4, otherwise an estimate.";
     "ghostport.peer_network": "string" &[Summary], "The /24 or /64 of the peers; absent where too many networks were seen to tell them apart.";
     "ghostport.bytes": "number, bytes" &[Summary], "The size of the identified payloads on the wire.";
-    "ghostport.reason": "string" &[Awakened, Identified, Summary, UnexpectedOwner, AgentStopped, HookChanged, Selftest], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops, which hooks a selftest was not seen by.";
+    "ghostport.reason": "string" &[Awakened, Identified, Summary, UnexpectedOwner, AgentStopped, HookChanged, Selftest, Executable], "Why: what awakened the port, what the verdict rests on, why a better mechanism was rejected, why the agent stops, which hooks a selftest was not seen by, why an executable could not be read, what of an owner does not match.";
     "ghostport.verdict": "string" CONVERSATIONS, "What the payload is.";
     "ghostport.grade": "`confirmed`, `consistent`, `suspect`" CONVERSATIONS, "How certain that is.";
     "ghostport.details": "object" &[Identified], "What the payload says of itself.";

@@ -20,14 +20,15 @@ use monitor_ledger::{
 
 use super::{
     Bind, Call, CallerFields, Conversations, Event, EventBody, HeldBy, Repeats, SeenListener,
-    Summary,
+    SocketFields, Summary,
     tests::{context, line, record},
 };
 use crate::{
     classification::{Finding, PayloadFacts},
     config::{PayloadConfig, PayloadDetails, PayloadKeep},
     process::{
-        Ancestor, Cgroup, CommandLine, Executable, Identity, SystemdUnit, UnitManager, User,
+        Ancestor, Cgroup, CommandLine, Evidence, Executable, ExecutableFacts, FileFacts, Identity,
+        Package, PackageManager, SystemdUnit, UnitManager, User,
     },
     sockets::{Capture, CapturedPort, Entry, Path, Reach, Scope, Socket, TcpState, packet_socket},
 };
@@ -72,6 +73,7 @@ fn identity() -> Identity {
             ancestor(99, "sh", Some(executable("/bin/sh", false))),
             ancestor(1, "systemd", None),
         ],
+        evidence: Evidence::Pending,
     }
 }
 
@@ -339,6 +341,51 @@ fn selftest(failure: Option<&str>) -> Event {
     Event::selftest(time(), at, call, failure.map(str::to_owned), &context())
 }
 
+/// What was found out about the file of a process.
+fn executable_found(change: impl FnOnce(&mut ExecutableFacts)) -> Event {
+    let package = |name: &str| Package {
+        manager: PackageManager::Dpkg,
+        name: name.into(),
+        version: Some("1.4.5-16".into()),
+        origin: Some("Debian".into()),
+    };
+    let file = |path: &str, is_modified| FileFacts {
+        path: path.into(),
+        size: Some(1_234_567),
+        sha256: Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into()),
+        is_in_writable_folder: is_modified,
+        package: Some(package("kannel")),
+        is_modified: Some(is_modified),
+        unread: None,
+    };
+    let mut facts = ExecutableFacts {
+        file: file("/usr/sbin/bearerbox", false),
+        gnu_build_id: Some("0102feff".into()),
+        ..ExecutableFacts::default()
+    };
+    change(&mut facts);
+    if facts.is_setuid {
+        facts.file = file("/tmp/python3", true);
+        facts.script = Some(file("/tmp/a.py", true));
+    }
+    let socket = SocketFields {
+        netns_inode: Some(4_026_531_840),
+        ..SocketFields::at(Protocol::Tcp, ([127, 0, 0, 1], 2948).into())
+    };
+    let facts = Arc::new(facts);
+    Event::executable(socket, Some(2948), &identity(), facts, time(), &context())
+}
+
+fn unread_executable() -> Event {
+    let mut event = executable_found(|facts| *facts = ExecutableFacts::default());
+    let EventBody::Executable(found) = &mut event.body else { unreachable!("an executable") };
+    found.socket = SocketFields::unknown();
+    let unread = Some("it is larger than evidence.max_size");
+    let file = FileFacts { unread, ..FileFacts::default() };
+    found.facts = Arc::new(ExecutableFacts { file, ..ExecutableFacts::default() });
+    event
+}
+
 /// What the baseline finds on some ports.
 fn listeners(novelty: Novelty, ports: Vec<u16>, is_expected: bool, is_known: bool) -> Vec<Event> {
     let mut found = found_socket();
@@ -434,6 +481,13 @@ fn events() -> Vec<Event> {
         selftest(Some("not seen: egress by tcx; close, which is not attached")),
         refused_for_a_holder(),
         bind_of_the_kernel(),
+        bind(0, None).owner_that_differs("no package has its executable".into()).expect("a bind"),
+        executable_found(|_| ()),
+        executable_found(|facts| {
+            (facts.is_setuid, facts.is_setgid, facts.is_memfd) = (true, true, true);
+            facts.go_build_id = Some("a/b".into());
+        }),
+        unread_executable(),
     ];
     [others, all_listeners()].concat()
 }

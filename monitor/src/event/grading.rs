@@ -17,6 +17,7 @@ impl Event {
             EventBody::Awakened(awakened) if awakened.is_alarming() => Severity::Critical,
             EventBody::Captured(captured) if captured.is_targeted => Severity::Critical,
             EventBody::Connect(_) => Severity::Warning,
+            EventBody::Executable(found) if found.facts.is_suspicious() => Severity::Warning,
             EventBody::Listener(listening) => of_listener(listening),
             EventBody::BindFailed(failed) if !is_expected(&failed.bind) => Severity::Warning,
             EventBody::HookChanged(changed) if changed.mechanism.is_none() => Severity::Warning,

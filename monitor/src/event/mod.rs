@@ -34,7 +34,8 @@ mod tests;
 pub use self::{
     body::{
         Answered, Awakened, AwakenedBy, Bind, Call, Captured, Connect, Conversations, Event,
-        EventBody, FailedBind, HookOutcome, Identified, Selftest, Summary, UnexpectedOwner,
+        EventBody, ExecutableFound, FailedBind, HookOutcome, Identified, Selftest, Summary,
+        UnexpectedOwner,
     },
     caller::{AncestorFields, CallerFields, IdentityFields},
     context::EventContext,

@@ -53,6 +53,9 @@ pub enum EventName {
     /// A process sends to a watched port of another host.
     #[serde(rename = "ghostport.connect")]
     Connect,
+    /// What was found out about the file that a process executes.
+    #[serde(rename = "ghostport.executable")]
+    Executable,
     /// A socket listens where the baseline has none.
     #[serde(rename = "ghostport.listener_new")]
     ListenerNew,
@@ -69,7 +72,7 @@ pub enum EventName {
 
 impl EventName {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Bind,
         Self::BindFailed,
         Self::Listen,
@@ -86,6 +89,7 @@ impl EventName {
         Self::Summary,
         Self::Selftest,
         Self::Connect,
+        Self::Executable,
         Self::ListenerNew,
         Self::ListenerChanged,
         Self::ListenerGone,
@@ -111,6 +115,7 @@ impl EventName {
             Self::Summary => "summary",
             Self::Selftest => "selftest",
             Self::Connect => "connect",
+            Self::Executable => "executable",
             Self::ListenerNew => "listener_new",
             Self::ListenerChanged => "listener_changed",
             Self::ListenerGone => "listener_gone",

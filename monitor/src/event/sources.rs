@@ -1,7 +1,7 @@
 //! Events that are no record of the kernel side: findings, transitions of ports, sockets that were
 //! found open, hooks, and the agent itself.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
 use monitor_common::flow::{Protocol, Side};
@@ -11,8 +11,8 @@ use monitor_ledger::{Cause, Change, Transition, Wake};
 
 use super::{
     body::{
-        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Event, EventBody, HookOutcome,
-        Identified, Selftest, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, Bind, Call, Captured, Event, EventBody, ExecutableFound,
+        HookOutcome, Identified, Selftest, UnexpectedOwner,
     },
     caller::CallerFields,
     context::EventContext,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     classification::Finding,
     config::PayloadConfig,
-    process::Identity,
+    process::{ExecutableFacts, Identity},
     secrets,
     sockets::{Capture, Reach, Socket},
 };
@@ -65,6 +65,14 @@ impl Event {
         let EventBody::Bind(Bind { call, expected: Some(false) }) = &self.body else { return None };
         let body = EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call.clone()));
         Some(Self { body, ..self.clone() })
+    }
+
+    /// The event of an unexpected owner, if this is a bind whose caller could not be judged then, and does
+    /// not match for this reason.
+    pub fn owner_that_differs(&self, reason: String) -> Option<Self> {
+        let EventBody::Bind(Bind { call, .. }) = &self.body else { return None };
+        let body = UnexpectedOwner::Differs { call: call.clone(), reason };
+        Some(Self { body: EventBody::UnexpectedOwner(body), ..self.clone() })
     }
 
     /// A socket that was found open at `time`, whose holder the configuration does not expect. Its bind
@@ -152,6 +160,22 @@ impl Event {
     ) -> Self {
         let socket = SocketFields { transport: Some(protocol), ..SocketFields::on_port(port) };
         Self::new(time, EventBody::Answered(Answered { socket, answers, reach }), context)
+    }
+
+    /// What was found out, at `time`, about the file that `process` executes. It belongs to an event about
+    /// `socket` and `port`.
+    pub fn executable(
+        socket: SocketFields,
+        port: Option<u16>,
+        process: &Identity,
+        facts: Arc<ExecutableFacts>,
+        time: Timestamp,
+        context: &EventContext,
+    ) -> Self {
+        let mut process = CallerFields::found(process);
+        process.identity.executable_deleted |= facts.is_deleted;
+        let found = ExecutableFound { socket, port, process, facts };
+        Self::new(time, EventBody::Executable(Box::new(found)), context)
     }
 
     /// A selftest at this address ended at `time`. `call` is its first call, if one was seen.

@@ -11,9 +11,10 @@ use std::{
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{self, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread,
+    time::Duration,
 };
 
 use super::wait_budget::WaitBudget;
@@ -27,6 +28,7 @@ const STACK_BYTES: usize = 128 * 1024;
 
 static MEMORY: LazyLock<Readers> = LazyLock::new(Readers::default);
 static FILES: LazyLock<Readers> = LazyLock::new(Readers::default);
+static CONTENTS: LazyLock<Readers> = LazyLock::new(Readers::default);
 
 thread_local! {
     /// What the calling thread may wait for reads.
@@ -44,10 +46,10 @@ pub struct AbandonedReads {
 
 /// The reads that this program has given up.
 pub fn abandoned_reads() -> AbandonedReads {
-    let (memory, files) = (MEMORY.abandoned(), FILES.abandoned());
+    let kinds = [&MEMORY, &FILES, &CONTENTS].map(|readers| readers.abandoned());
     AbandonedReads {
-        timed_out: memory.timed_out + files.timed_out,
-        refused: memory.refused + files.refused,
+        timed_out: kinds.iter().map(|kind| kind.timed_out).sum(),
+        refused: kinds.iter().map(|kind| kind.refused).sum(),
     }
 }
 
@@ -60,7 +62,7 @@ pub(crate) fn memory_of<T: Send + 'static>(
     pid: u32,
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    MEMORY.read(pid, read)
+    MEMORY.read(pid, wait_by_budget, read)
 }
 
 /// Reads what the file system of a process's files has to answer for.
@@ -72,7 +74,31 @@ pub(crate) fn files_of<T: Send + 'static>(
     pid: u32,
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    FILES.read(pid, read)
+    FILES.read(pid, wait_by_budget, read)
+}
+
+/// Reads the content of a file, for a process, within `limit`: on behalf of a thread that nothing waits
+/// for, whose waits are not counted.
+///
+/// # Errors
+///
+/// As [`memory_of`].
+pub(crate) fn contents_of<T: Send + 'static>(
+    pid: u32,
+    limit: Duration,
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    CONTENTS.read(pid, |answer| answer.recv_timeout(limit), read)
+}
+
+/// Waits for as long as the calling thread may.
+fn wait_by_budget<T>(answer: &Receiver<T>) -> Result<T, RecvTimeoutError> {
+    BUDGET.with(|budget| {
+        let mut waits = budget.get();
+        let answered = waits.spend(|limit| answer.recv_timeout(limit));
+        budget.set(waits);
+        answered
+    })
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -99,6 +125,7 @@ impl Readers {
     fn read<T: Send + 'static>(
         &self,
         pid: u32,
+        wait: impl FnOnce(&Receiver<io::Result<T>>) -> Result<io::Result<T>, RecvTimeoutError>,
         read: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let is_refused = {
@@ -117,13 +144,7 @@ impl Readers {
             lock(&hanging).remove(&pid);
         });
         let worker = self.begin(job)?;
-        let answered = BUDGET.with(|budget| {
-            let mut waits = budget.get();
-            let answered = waits.spend(|limit| answer.recv_timeout(limit));
-            budget.set(waits);
-            answered
-        });
-        match answered {
+        match wait(&answer) {
             Ok(result) => {
                 lock(&self.idle).push(worker);
                 return result;
@@ -171,7 +192,7 @@ mod tests {
     /// A read that hangs until the sender is dropped.
     fn hanging_read(readers: &Readers, pid: u32) -> (io::Result<()>, Sender<()>) {
         let (release, released) = mpsc::channel::<()>();
-        let read = readers.read(pid, move || {
+        let read = readers.read(pid, wait_by_budget, move || {
             let _ = released.recv();
             Ok(())
         });
@@ -187,12 +208,12 @@ mod tests {
         let readers = Readers::default();
         let (read, release) = hanging_read(&readers, 7);
         assert_eq!(kind(read), io::ErrorKind::TimedOut);
-        assert_eq!(kind(readers.read(7, || Ok(()))), io::ErrorKind::WouldBlock);
-        assert_eq!(readers.read(8, || Ok(8)).expect("answered"), 8);
+        assert_eq!(kind(readers.read(7, wait_by_budget, || Ok(()))), io::ErrorKind::WouldBlock);
+        assert_eq!(readers.read(8, wait_by_budget, || Ok(8)).expect("answered"), 8);
         assert_eq!(readers.abandoned(), AbandonedReads { timed_out: 1, refused: 1 });
         drop(release);
         let deadline = Instant::now() + Duration::from_secs(10);
-        while readers.read(7, || Ok(())).is_err() {
+        while readers.read(7, wait_by_budget, || Ok(())).is_err() {
             assert!(Instant::now() < deadline, "the process can be read again");
             thread::yield_now();
         }
@@ -204,13 +225,13 @@ mod tests {
         let hanging: Vec<_> =
             (1..=MAX_HANGING as u32).map(|pid| hanging_read(&readers, pid)).collect();
         assert!(hanging.iter().all(|(read, _)| read.is_err()));
-        assert_eq!(kind(readers.read(1_000, || Ok(()))), io::ErrorKind::WouldBlock);
+        assert_eq!(kind(readers.read(1_000, wait_by_budget, || Ok(()))), io::ErrorKind::WouldBlock);
     }
 
     #[test]
     fn passes_on_what_a_read_returns() {
         let readers = Readers::default();
-        let failed = readers.read(1, || Err(io::ErrorKind::NotFound.into()));
+        let failed = readers.read(1, wait_by_budget, || Err(io::ErrorKind::NotFound.into()));
         assert_eq!(kind(failed), io::ErrorKind::NotFound);
         assert_eq!(readers.abandoned(), AbandonedReads::default());
     }

@@ -12,6 +12,7 @@ use monitor_common::socket_record::{Caller, FileNumbers, SocketRecord};
 
 use super::{
     cgroup::{Cgroup, tree::CgroupTree},
+    evidence::Inspector,
     generations::Generations,
     host_files::HostFiles,
     hosts_namespaces::HostsNamespaces,
@@ -42,6 +43,7 @@ pub struct ProcessEnricher {
     cgroups: CgroupTree,
     lineage: Lineage,
     files: HostFiles,
+    inspector: Option<Inspector>,
     /// Processes that were read, because one that ends closes its sockets when `/proc` has little of
     /// it left.
     seen: Generations<ProcessKey, Remembered>,
@@ -93,6 +95,7 @@ impl ProcessEnricher {
             cgroups: CgroupTree::new(),
             lineage: Lineage::new(),
             files: HostFiles::default(),
+            inspector: None,
             seen: Generations::new(REMEMBERED),
         }
     }
@@ -101,6 +104,12 @@ impl ProcessEnricher {
     #[must_use]
     pub fn knowing(self, files: HostFiles) -> Self {
         Self { files, ..self }
+    }
+
+    /// Says what is known of the files that processes execute.
+    #[must_use]
+    pub fn inspecting(self, inspector: Inspector) -> Self {
+        Self { inspector: Some(inspector), ..self }
     }
 
     /// What is known of the host's executables.
@@ -143,12 +152,15 @@ impl ProcessEnricher {
         if let Some(inode) = caller.mount_namespace {
             identity.is_in_hosts_mount_namespace = hosts.has_mount_namespace(inode);
         }
-        Some(self.masked(identity))
+        Some(self.finished(identity))
     }
 
-    /// The identity with secrets in its command line masked, unless all is shown. What is remembered is
-    /// not: it is compared with what the kernel side captures.
-    fn masked(&self, mut identity: Identity) -> Identity {
+    /// The identity with evidence, and with secrets in its command line masked, unless all is shown. What
+    /// is remembered is not: it is compared with what the kernel side captures.
+    fn finished(&self, mut identity: Identity) -> Identity {
+        if let Some(inspector) = &self.inspector {
+            identity.evidence = inspector.known(&identity);
+        }
         if self.command_lines == CommandLines::Masked
             && let Some(line) = &mut identity.command_line
         {
@@ -174,7 +186,7 @@ impl ProcessEnricher {
         let start_ticks = stat.start_ticks;
         self.complete(&mut identity, process, stat, Program::default());
         identity.ancestors = self.lineage.of(identity.parent_pid, start_ticks);
-        Ok(self.masked(identity))
+        Ok(self.finished(identity))
     }
 
     /// What the kernel side captured.

@@ -7,14 +7,15 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     sync::LazyLock,
 };
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat, openat2, readlinkat,
-    statx,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, fstatfs, openat, openat2,
+    readlinkat, statx,
 };
 
 /// As the kernel has it (`MAXSYMLINKS`).
@@ -46,6 +47,16 @@ impl Root {
         Ok(Self { folder, member: pid })
     }
 
+    /// A folder that is open as a path, of the mount namespace of a process.
+    pub(super) const fn of_folder(folder: OwnedFd, member: u32) -> Self {
+        Self { folder, member }
+    }
+
+    /// The same folder, for another owner.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { folder: self.folder.try_clone()?, member: self.member })
+    }
+
     /// The host's, which is not this process's own in a container; its own where the first process may
     /// not be looked at.
     pub(crate) fn of_host() -> io::Result<&'static Self> {
@@ -74,6 +85,27 @@ impl Root {
             Err(error) if needs_a_walk(&error) => self.walk(path),
             found => found,
         }
+    }
+
+    /// The regular file at a path below this folder, opened for reading.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::find`]; it is another kind of file.
+    pub(super) fn open_regular(&self, path: &[u8]) -> io::Result<File> {
+        regular(&self.open(path)?, self.member)
+    }
+
+    /// The folder at a path below this one, opened for reading.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::find`]; it is no folder.
+    pub(super) fn open_folder(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        let found = self.open(path)?;
+        FileSystems::seen_by(self.member)?.require_local(&found)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(openat(found, ".", flags, Mode::empty())?)
     }
 
     /// A process in the mount namespace of this folder.
@@ -150,6 +182,46 @@ impl FileId {
     }
 }
 
+/// The regular file of this name in a folder, and of the same mount, opened for reading.
+pub(super) fn regular_in(folder: &OwnedFd, name: &str) -> io::Result<File> {
+    let file = openat(folder, name, PATH | OFlags::NOFOLLOW, Mode::empty())?;
+    let mask = StatxFlags::TYPE | StatxFlags::MNT_ID;
+    let (found, home) = (facts(&file, "", mask)?, facts(folder, "", mask)?);
+    let is_regular = FileType::from_raw_mode(u32::from(found.stx_mode)) == FileType::RegularFile;
+    if !is_regular || found.stx_mnt_id != home.stx_mnt_id {
+        return Err(io::Error::other("it is not a regular file of the folder"));
+    }
+    reopened(&file)
+}
+
+/// A file that is open as a path, opened for reading: a regular one, which no user's program serves.
+/// `member` is a process in its mount namespace.
+pub(super) fn regular(file: &OwnedFd, member: u32) -> io::Result<File> {
+    let mode = facts(file, "", StatxFlags::TYPE)?.stx_mode;
+    if FileType::from_raw_mode(u32::from(mode)) != FileType::RegularFile {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mounts =
+        FileSystems::seen_by(member).or_else(|_| FileSystems::seen_by(std::process::id()))?;
+    match mounts.is_local(file)? {
+        Some(true) => {}
+        // A mount of no namespace: of memory, or one that was detached.
+        None if !USERS_OWN.contains(&fstatfs(file)?.f_type) => {}
+        _ => return Err(io::ErrorKind::WouldBlock.into()),
+    }
+    reopened(file)
+}
+
+fn reopened(file: &OwnedFd) -> io::Result<File> {
+    // A lease of its owner would make the kernel wait.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// `FUSE_SUPER_MAGIC` and `AUTOFS_SUPER_MAGIC` (`linux/magic.h`).
+const USERS_OWN: [rustix::fs::FsWord; 2] = [0x6573_5546, 0x0187];
+
 fn facts(folder: impl AsFd, path: &str, mask: StatxFlags) -> io::Result<Statx> {
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
     Ok(statx(folder, path, flags, mask)?)
@@ -183,10 +255,16 @@ impl FileSystems {
 
     /// An error for a folder in which a lookup may wait for a user's program, or mount something.
     fn require_local(&self, folder: &OwnedFd) -> io::Result<()> {
-        let mount = facts(folder, "", StatxFlags::MNT_ID)?.stx_mnt_id;
+        let is_local = self.is_local(folder)? == Some(true);
+        if is_local { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    /// Whether a file is in a file system that no user's program serves; `None` of a mount that the
+    /// namespace does not have.
+    fn is_local(&self, file: &OwnedFd) -> io::Result<Option<bool>> {
+        let mount = facts(file, "", StatxFlags::MNT_ID)?.stx_mnt_id;
         let is_local = |kind: &String| !kind.starts_with("fuse") && !matches!(&**kind, "autofs");
-        let is_known = self.0.get(&mount).is_some_and(is_local);
-        if is_known { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        Ok(self.0.get(&mount).map(is_local))
     }
 }
 
@@ -204,7 +282,7 @@ mod tests {
         symlink("../a/./b", folder.join("a/link")).expect("a link");
         symlink(folder.join("a"), folder.join("absolute")).expect("a link");
         let root = Root::of_process(id()).expect("a root");
-        let expected = FileId::of(fs::File::open(folder.join("a/b/file")).expect("open"), "");
+        let expected = FileId::of(File::open(folder.join("a/b/file")).expect("open"), "");
         let expected = expected.expect("a file");
         for path in ["a/b/file", "a/link/file", "a/b/../link/file", "absolute/b/file"] {
             let path = folder.join(path);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::cgroup::Cgroup;
+use super::{cgroup::Cgroup, evidence::Evidence};
 
 /// A process, as far as it is known. What is not known is absent.
 ///
@@ -46,6 +46,8 @@ pub struct Identity {
     /// Its parent first, then that one's; at most [`MAX_ANCESTORS`]. The chain ends at the first that
     /// was not found.
     pub ancestors: Vec<Ancestor>,
+    /// What was found out about the file that it executes.
+    pub evidence: Evidence,
 }
 
 /// Ancestors that are kept.
@@ -115,6 +117,7 @@ impl Identity {
             cgroup: None,
             netns_inode: None,
             ancestors: Vec::new(),
+            evidence: Evidence::Pending,
         }
     }
 }

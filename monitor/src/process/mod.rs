@@ -28,6 +28,7 @@
 pub(crate) mod bounded_read;
 mod cgroup;
 mod enricher;
+pub(crate) mod evidence;
 mod file_numbers;
 pub(crate) mod foreign_path;
 mod generations;
@@ -49,6 +50,10 @@ pub use self::{
     bounded_read::{AbandonedReads, abandoned_reads},
     cgroup::{Cgroup, SystemdUnit, UnitManager},
     enricher::ProcessEnricher,
+    evidence::{
+        Evidence, ExecutableFacts, FileFacts, Inspected, Inspector, Package, PackageManager,
+        Purpose,
+    },
     host_files::HostFiles,
     identity::{Ancestor, CommandLine, Executable, Identity, MAX_ANCESTORS, User},
     users::group_name,

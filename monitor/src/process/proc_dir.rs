@@ -9,7 +9,7 @@ use std::{
 };
 
 use monitor_common::socket_record::FileNumbers;
-use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
+use rustix::fs::{Mode, OFlags, openat, readlinkat, readlinkat_raw};
 
 use super::{
     bounded_read,
@@ -114,6 +114,18 @@ impl ProcessDir {
         let mut room = [MaybeUninit::uninit(); 64];
         let (target, _) = readlinkat_raw(&self.folder, link, &mut room)?;
         inode_of(target, kind).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// One of its links to a file, `exe` or `root`: the file, opened as a path. May wait for a server, for a
+    /// handle of NFS.
+    pub(super) fn open_path(&self, link: &str) -> io::Result<OwnedFd> {
+        Ok(openat(&self.folder, link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    /// The path of the folder in which it is.
+    pub(super) fn current_folder(&self) -> Option<String> {
+        let path = readlinkat(&self.folder, "cwd", Vec::new()).ok()?;
+        path.into_string().ok().filter(|path| path.starts_with('/'))
     }
 
     /// The executable. An error for kernel threads and processes that have ended.

@@ -17,6 +17,8 @@ pub(super) fn of(words: &str) -> Option<Value> {
             json!({"type": "string"})
         }
         "template" => json!({"type": "string"}),
+        "name or glob" => json!({"type": "string", "minLength": 1}),
+        "64 hexadecimal digits" => json!({"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}),
         "absolute path" | "absolute path or glob" => json!({"type": "string", "pattern": "^/"}),
         "absolute path or `null`" => json!({"type": ["string", "null"], "pattern": "^/"}),
         "name or number" | "string or number" => json!({"type": ["string", "integer"]}),
@@ -60,6 +62,8 @@ fn choice(words: &str) -> Option<Value> {
             Some("true") => names.push(json!(true)),
             Some("false") => names.push(json!(false)),
             Some(name) => names.push(json!(name)),
+            // Words that are no choice.
+            None if word == words => return None,
             None => others.push(of(word)?),
         }
     }

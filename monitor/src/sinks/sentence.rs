@@ -54,6 +54,11 @@ fn body(body: &EventBody, caller: &str, port: &str) -> String {
             Some(address) => format!("{caller} sends to {port} of {address}"),
             None => format!("{caller} sends to {port} of another host"),
         },
+        EventBody::Executable(found) => {
+            let path = found.process.identity.executable_path.as_deref();
+            let path = path.unwrap_or("an unknown file");
+            format!("{caller} executes {path}: {}", found.facts.sentence())
+        }
         EventBody::Listener(listening) => listener(listening, caller, port),
         EventBody::Selftest(selftest) => match &selftest.failure {
             Some(failure) => format!("a selftest on {port} failed: {failure}"),
@@ -181,6 +186,7 @@ mod tests {
                 "nc[4711] bound port 2948/tcp (wap-push) (120 times)",
                 "a selftest on port 2948/tcp (wap-push) failed: not seen: close by fexit",
                 "nc[4711] sends to port 2948/tcp (wap-push) of 192.0.2.7",
+                "nc[4711] executes /usr/bin/nc: sha256 ab12, package netcat-openbsd 1.229-1, unmodified",
                 "nc[4711] listens on port 2948/tcp (wap-push), where none did, from elsewhere",
                 "nc[4711] listens on port 2948/tcp (wap-push) as another one did: executable /usr/bin/ncat → /usr/bin/nc",
                 "nc[4711] no longer listens on port 2948/tcp (wap-push)",

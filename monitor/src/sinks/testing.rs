@@ -17,9 +17,11 @@ use monitor_ledger::{
 
 use crate::event::{
     Answered, Awakened, AwakenedBy, Bind, Call, CallerFields, Captured, Connect, EncodedEvent,
-    Event, EventBody, EventContext, EventName, FailedBind, HookOutcome, Identified, IdentityFields,
-    ListenerNews, Listening, Listens, Repeats, Selftest, SocketFields, Summary, UnexpectedOwner,
+    Event, EventBody, EventContext, EventName, ExecutableFound, FailedBind, HookOutcome,
+    Identified, IdentityFields, ListenerNews, Listening, Listens, Repeats, Selftest, SocketFields,
+    Summary, UnexpectedOwner,
 };
+use crate::process::{ExecutableFacts, FileFacts, Package};
 use crate::sockets::{CaptureKind, Path, Reach};
 
 /// An event of `nc[4711]` and TCP port 2948 of `web1`.
@@ -87,6 +89,25 @@ fn body(name: EventName) -> EventBody {
             peer_address: Some([192, 0, 2, 7].into()),
             port: 2948,
         }),
+        EventName::Executable => EventBody::Executable(Box::new(ExecutableFound {
+            socket: socket(),
+            port: Some(2948),
+            process: caller(),
+            facts: Arc::new(ExecutableFacts {
+                file: FileFacts {
+                    path: "/usr/bin/nc".into(),
+                    sha256: Some("ab12".into()),
+                    package: Some(Package {
+                        name: "netcat-openbsd".into(),
+                        version: Some("1.229-1".into()),
+                        ..Package::default()
+                    }),
+                    is_modified: Some(false),
+                    ..FileFacts::default()
+                },
+                ..ExecutableFacts::default()
+            }),
+        })),
         EventName::ListenerNew => listening(ListenerNews::New),
         EventName::ListenerChanged => {
             let (from, to) = (Some("/usr/bin/ncat".into()), Some("/usr/bin/nc".into()));

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     config::{SinkConfig, SinkTarget},
-    event::{EncodedEvent, Event},
+    event::{EncodedEvent, Event, EventBody},
 };
 
 /// A sink that is open and has no thread yet.
@@ -163,6 +163,10 @@ impl Worker {
 
     fn wants(&self, event: &Event) -> bool {
         let is_alertmanager = matches!(self.config.target, SinkTarget::Alertmanager { .. });
+        // It adds to alerts of whatever kind.
+        if is_alertmanager && matches!(event.body, EventBody::Executable(_)) {
+            return true;
+        }
         self.config.filter.takes(event.name(), event.severity())
             && (!is_alertmanager || alertmanager::is_alarming(event))
     }

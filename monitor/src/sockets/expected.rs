@@ -10,8 +10,8 @@ use monitor_common::flow::{Protocol, Side};
 
 use super::socket::Socket;
 use crate::{
-    config::{self, Config, Expectation, ListenersConfig, Owner},
-    process::{Identity, start_time::StartTime},
+    config::{self, Config, Expectation, Judgement, ListenersConfig, Owner, OwnerFile},
+    process::{Evidence, ExecutableFacts, Identity, start_time::StartTime},
 };
 
 /// A process by its id and the clock tick in which it was made.
@@ -40,6 +40,15 @@ impl ExpectedOwners {
         config::is_expected(expectations, &self.owner(process), today())
     }
 
+    /// As [`Self::include`], where the file that `process` executes may not be known yet.
+    pub fn judge_process<'a>(
+        &self,
+        process: &Identity,
+        expectations: impl IntoIterator<Item = &'a Expectation>,
+    ) -> Judgement {
+        config::judge(expectations, &self.owner(process), today())
+    }
+
     /// Compares the holders of `sockets`, which are all that a scan found, with `config`, and sets
     /// [`Socket::expected`].
     pub fn judge(&mut self, sockets: &mut [Socket], config: &Config) {
@@ -60,6 +69,15 @@ impl ExpectedOwners {
                 socket.expected = Some(true);
             }
         }
+    }
+
+    /// Whether a holder of a listener cannot be judged yet.
+    pub fn is_listener_pending(&self, socket: &Socket, config: &ListenersConfig) -> bool {
+        let is_pending = |holder: &Arc<Identity>| {
+            let expectations = config.of_port(socket.port);
+            self.judge_process(holder, expectations) == Judgement::Pending
+        };
+        socket.holders.iter().any(is_pending)
     }
 
     /// Whether `config` expects all holders of a listener.
@@ -83,8 +101,8 @@ impl ExpectedOwners {
         self.executables = executables;
     }
 
-    /// The holders of the socket that none of `expectations` allows. systemd, which holds the sockets of
-    /// its units, is none beside an expected one.
+    /// The holders of the socket that none of `expectations` allows, as far as they can be judged yet.
+    /// systemd, which holds the sockets of its units, is none beside an expected one.
     pub fn unexpected<'a>(
         &self,
         socket: &'a Socket,
@@ -94,19 +112,28 @@ impl ExpectedOwners {
             self.include(holder, expectations) || self.includes_manager(holder, expectations)
         };
         let holders = || socket.holders.iter().map(Arc::as_ref);
-        let has_expected = holders().any(is_expected);
+        // One that cannot be judged yet may be expected.
+        let may_be_expected = |holder: &Identity| {
+            is_expected(holder) || self.judge_process(holder, expectations) == Judgement::Pending
+        };
+        let has_expected = holders().any(may_be_expected);
         let is_fine =
-            |holder: &Identity| is_expected(holder) || (has_expected && is_systemd(holder));
+            |holder: &Identity| may_be_expected(holder) || (has_expected && is_systemd(holder));
         holders().filter(|holder| !is_fine(holder)).collect()
     }
 
-    /// Whether expected processes alone hold the socket; `None` if no holder is known and processes are
-    /// expected, one of which may hold it.
+    /// Whether expected processes alone hold the socket; `None` if that cannot be judged yet, or if no
+    /// holder is known and processes are expected, one of which may hold it.
     fn expects(&self, socket: &Socket, expect: &[Expectation]) -> Option<bool> {
         if socket.holders.is_empty() {
             return expect.is_empty().then_some(false);
         }
-        Some(self.unexpected(socket, expect).is_empty())
+        if !self.unexpected(socket, expect).is_empty() {
+            return Some(false);
+        }
+        let is_pending =
+            |holder: &Identity| self.judge_process(holder, expect) == Judgement::Pending;
+        (!socket.holders.iter().any(|holder| is_pending(holder))).then_some(true)
     }
 
     /// Whether `process` is systemd and holds its sockets for a socket unit that is expected.
@@ -134,6 +161,10 @@ impl ExpectedOwners {
             user_id: process.effective_user.as_ref().map(|user| user.id),
             systemd_unit: unit.filter(|unit| unit.is_of_system()).map(|unit| unit.name.as_str()),
             container_id: cgroup.and_then(|cgroup| cgroup.container_id.as_deref()),
+            file: match &process.evidence {
+                Evidence::Pending => None,
+                Evidence::Known(facts) => Some(owners_file(facts)),
+            },
         }
     }
 
@@ -142,6 +173,15 @@ impl ExpectedOwners {
         let deleted = process.executable.as_ref().filter(|executable| executable.is_deleted);
         let known = key(process).and_then(|key| self.executables.get(&key));
         known.is_some() && deleted.map(|executable| &executable.path) == known
+    }
+}
+
+fn owners_file(facts: &ExecutableFacts) -> OwnerFile<'_> {
+    let file = &facts.file;
+    let package = file.package.as_ref().filter(|_| file.is_modified == Some(false));
+    OwnerFile {
+        sha256: file.sha256.as_deref(),
+        package: package.map(|package| package.name.as_str()),
     }
 }
 

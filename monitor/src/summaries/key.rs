@@ -42,7 +42,9 @@ impl Hasher {
             EventBody::BindFailed(FailedBind { bind, errno, .. }) => {
                 (&bind.call, bind.expected, Some(*errno))
             }
-            EventBody::UnexpectedOwner(UnexpectedOwner::Bound(call))
+            EventBody::UnexpectedOwner(
+                UnexpectedOwner::Bound(call) | UnexpectedOwner::Differs { call, .. },
+            )
             | EventBody::Connect(Connect { call, .. }) => (call, None, None),
             _ => return None,
         };

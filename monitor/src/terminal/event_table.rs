@@ -128,6 +128,7 @@ fn first_fact(event: &EventSummary) -> String {
     let is_hook = event.hook.is_some();
     slept
         .or_else(|| repeated(event))
+        .or_else(|| evidence(event))
         .or_else(|| event.errno.as_ref().map(ToString::to_string))
         .or_else(|| event.verdict.clone())
         .or_else(|| answered_by(event))
@@ -139,6 +140,26 @@ fn first_fact(event: &EventSummary) -> String {
         .or_else(|| event.peer_address.clone())
         .or_else(|| event.reason.clone())
         .unwrap_or_default()
+}
+
+/// What was found out about an executable, the most telling first.
+fn evidence(event: &EventSummary) -> Option<String> {
+    let is_evidence = event.name.as_deref() == Some("ghostport.executable");
+    let version = event.package_version.as_deref().map(|version| format!(" {version}"));
+    let package = event.package.as_ref().map(|package| {
+        let modified = if event.is_modified == Some(true) { " MODIFIED" } else { "" };
+        format!("{package}{}{modified}", version.unwrap_or_default())
+    });
+    let mark = match (event.is_memfd, event.is_deleted) {
+        (true, _) => Some("memfd".to_owned()),
+        (false, true) => Some("deleted".to_owned()),
+        _ => None,
+    };
+    let is_plain = mark.is_none();
+    let package = package.or_else(|| is_plain.then(|| "no package".to_owned()));
+    let sha256 = event.sha256.as_ref().map(|sha256| format!("sha256 {sha256}"));
+    let facts = [mark, package, event.script.clone(), sha256];
+    is_evidence.then(|| facts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 /// `redirect → 10.0.0.1:8080`.

@@ -3,6 +3,7 @@
 mod answered;
 mod captures;
 mod confinement;
+mod evidence;
 mod faces;
 mod holder_info;
 mod holders;

@@ -115,6 +115,8 @@ impl Config {
     }
 
     fn yaml(&self, world: &World) -> String {
+        /// More than an interpreter has, and less than the test program, which is not worth the time.
+        const EVIDENCE: &str = "16MiB";
         let mut text = String::from("ports:\n");
         let sentinel = Some(port(SENTINEL)).filter(|sentinel| !self.ports.contains(sentinel));
         for port in self.ports.iter().chain(&sentinel) {
@@ -133,6 +135,7 @@ impl Config {
              payload: {}\n\
              identified: {}\n\
              process:\n  command_line: {}\n\
+             evidence:\n  max_size: {EVIDENCE}\n\
              listeners: {}\n\
              web:\n  listen: [\"127.0.0.1:{}\"]\n  {}\n\
              sinks:\n  - {{kind: file, path: {}}}\n",

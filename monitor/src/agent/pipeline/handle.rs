@@ -68,6 +68,15 @@ impl Pipeline {
             every: EventBroadcast::new(first),
         };
         let Self { shared, tallies, broadcast, every, .. } = &pipeline;
+        let (findings, lost) = (pipeline.messages.downgrade(), Arc::clone(shared));
+        parts.inspector.start(move |key, facts| {
+            let message = Message::Evidence(key, Arc::clone(facts));
+            // Without the pipeline there is nothing to report to.
+            let Some(findings) = findings.upgrade() else { return };
+            if findings.try_send(message).is_err() {
+                lost.lost.fetch_add(1, Relaxed);
+            }
+        })?;
         let broadcasts = Broadcasts { summed: broadcast.clone(), every: every.clone() };
         let worker = Worker::new(parts, Arc::clone(shared), Arc::clone(tallies), broadcasts);
         thread::Builder::new().name("pipeline".into()).spawn(move || worker.run(receiver))?;

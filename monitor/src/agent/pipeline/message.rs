@@ -1,6 +1,9 @@
 //! What the queue of the pipeline carries, and what both of its ends share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 use monitor_common::{sample_record::SampleRecord, socket_record::SocketRecord};
 use monitor_kernel::snapshot::Snapshot;
@@ -10,9 +13,12 @@ use tokio::sync::{Notify, oneshot};
 use super::progress::Progress;
 use crate::{
     agent::scan::Scan,
-    config::{Config, IdentifiedEvents, ListenersConfig, PayloadConfig, WatchedPort},
+    config::{
+        Config, EvidenceLimits, IdentifiedEvents, ListenersConfig, PayloadConfig, WatchedPort,
+    },
     event::Event,
     listeners::SharedOverview,
+    process::{ExecutableFacts, Inspected},
     sockets::Capture,
 };
 
@@ -29,6 +35,8 @@ pub(super) enum Message {
     Scan(Scan),
     /// Captures that a look at some processes found, which began at this time.
     Captures(ClockReading, Vec<Capture>),
+    /// What a look at the executable of a process found.
+    Evidence(Inspected, Arc<ExecutableFacts>),
     /// An event of the agent itself.
     Event(Box<Event>),
     /// Another configuration.
@@ -48,6 +56,8 @@ pub struct Wanted {
     pub identified: IdentifiedEvents,
     /// Which listeners are reported.
     pub listeners: ListenersConfig,
+    /// What may be read of executables.
+    pub evidence: EvidenceLimits,
 }
 
 impl From<&Config> for Wanted {
@@ -58,6 +68,7 @@ impl From<&Config> for Wanted {
             payload: config.payload,
             identified: config.identified,
             listeners: config.listeners.clone(),
+            evidence: config.evidence,
         }
     }
 }

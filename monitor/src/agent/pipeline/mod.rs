@@ -11,6 +11,7 @@
 mod answered;
 mod calls;
 mod captures;
+mod evidence_watch;
 mod first_senders;
 mod handle;
 mod holders;

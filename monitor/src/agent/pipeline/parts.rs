@@ -6,8 +6,13 @@ use super::{
     message::Wanted, outbound::LastSenders, shared_hours::SharedHours, shared_ledger::SharedLedger,
 };
 use crate::{
-    agent::selftests::Selftests, config::CommandLines, event::EventContext,
-    listeners::SharedOverview, process::HostFiles, sinks::EventQueue, store::StoreQueue,
+    agent::selftests::Selftests,
+    config::CommandLines,
+    event::EventContext,
+    listeners::SharedOverview,
+    process::{HostFiles, Inspector},
+    sinks::EventQueue,
+    store::StoreQueue,
 };
 
 /// What the pipeline starts with.
@@ -37,4 +42,6 @@ pub struct Parts {
     pub listeners: SharedOverview,
     /// What is known of the host's executables.
     pub host_files: HostFiles,
+    /// Looks at executables; its thread is started with the pipeline.
+    pub inspector: Inspector,
 }

@@ -1,5 +1,6 @@
 //! The thread of the pipeline.
 
+mod evidence;
 mod listeners;
 mod long_memory;
 mod scans;
@@ -27,6 +28,7 @@ use super::{
     answered::ReportedPaths,
     calls::{is_our_close, socket_call},
     captures::KnownCaptures,
+    evidence_watch::EvidenceWatch,
     first_senders::FirstSenders,
     listener_watch::ListenerWatch,
     message::{Message, Shared, Wanted},
@@ -43,11 +45,12 @@ use crate::{
     api::sender::Sender,
     classification::{Classifier, Finding, Tallies},
     config::{
-        CommandLines, IdentifiedEvents, ListenersConfig, Pattern, PayloadConfig, WatchedPort,
+        CommandLines, IdentifiedEvents, Judgement, ListenersConfig, Pattern, PayloadConfig,
+        WatchedPort,
     },
     event::{self, Event, EventBody, EventContext, Repeats},
     listeners::ListenerChange,
-    process::{HostFiles, Identity, ProcessEnricher},
+    process::{HostFiles, Identity, Inspector, ProcessEnricher},
     sockets::{self, ExpectedOwners},
     summaries::{ExpectedActivity, Summarizer},
 };
@@ -65,6 +68,8 @@ const UNEXPECTED_SAVE_PERIOD: Duration = Duration::from_millis(50);
 pub(super) struct Worker {
     enricher: ProcessEnricher,
     host_files: HostFiles,
+    inspector: Inspector,
+    evidence: EvidenceWatch,
     clock: SteadyOffset,
     ledger: SharedLedger,
     hours: SharedHours,
@@ -115,13 +120,17 @@ impl Worker {
         tallies: Arc<Mutex<Tallies>>,
         broadcasts: Broadcasts,
     ) -> Self {
-        let Wanted { ports, payload, identified, listeners } = parts.wanted;
+        let Wanted { ports, payload, identified, listeners, evidence: _ } = parts.wanted;
         let listeners = ListenerWatch::new(listeners);
         lock(&parts.ledger).listeners_mut().configure(listeners.settings());
         parts.host_files.expect(expected_files(&ports, &listeners.config));
         Self {
-            enricher: ProcessEnricher::new(parts.command_lines).knowing(parts.host_files.clone()),
+            enricher: ProcessEnricher::new(parts.command_lines)
+                .knowing(parts.host_files.clone())
+                .inspecting(parts.inspector.clone()),
             host_files: parts.host_files,
+            inspector: parts.inspector,
+            evidence: EvidenceWatch::default(),
             clock: SteadyOffset::new(EventClock::Boottime),
             ledger: parts.ledger,
             hours: parts.hours,
@@ -187,6 +196,7 @@ impl Worker {
                 let new = self.captures.new_among(&captures, at.boottime_ns);
                 self.emit_captures(at, &new);
             }
+            Message::Evidence(process, facts) => self.take_evidence(process, &facts),
             Message::Event(event) => {
                 if matches!(event.body, EventBody::AgentStopped { .. }) {
                     self.flush_summaries();
@@ -218,7 +228,7 @@ impl Worker {
         {
             caller.command_line = None;
         }
-        let caller = self.enricher.identify(&record).filter(|_| !is_our_close(&record));
+        let mut caller = self.enricher.identify(&record).filter(|_| !is_our_close(&record));
         if record.is_selftest {
             return self.selftests.record(record.call, self.call(&record, caller.as_ref()));
         }
@@ -231,8 +241,11 @@ impl Worker {
         if record.listener == ListenerPart::Only {
             return;
         }
-        let expected = self.is_expected(&record, caller.as_ref());
-        if let Some(call) = socket_call(&record, time, expected == Some(true)) {
+        let judgement = self.judge_caller(&record, caller.as_mut());
+        let expected = is_expected(judgement);
+        // What cannot be judged yet is counted as unexpected when it is known to be.
+        let is_pending = judgement == Some(Judgement::Pending);
+        if let Some(call) = socket_call(&record, time, is_pending || expected == Some(true)) {
             lock(&self.ledger).record_calls(&call, record.count, &mut self.transitions);
         }
         self.note_call(&record, time, caller.as_ref());
@@ -242,10 +255,16 @@ impl Worker {
             failed.held_by = occupants.held_by(&record, time, *netns_inode, enricher).map(Box::new);
         }
         self.expected_activity.ingest(&event, clock::now().boottime_ns);
-        self.emit(event.clone());
+        let is_emitted = self.emit(event.clone());
         // The awakening first: the alert of a bind has the name of the event that came first, and the
         // awakening says more.
         self.emit_transitions(Some(&event));
+        if is_emitted && let Some(caller) = &caller {
+            self.seek_evidence(caller, &event);
+        }
+        if is_pending && let Some(caller) = &caller {
+            self.await_evidence(caller, &event);
+        }
         let unexpected = event.unexpected_owner();
         let is_unexpected = unexpected.is_some();
         if let Some(unexpected) = unexpected {
@@ -281,17 +300,11 @@ impl Worker {
         if let Some(protocol) = record.protocol {
             self.outbound.record(record.port, protocol, record.time_ns, event.clone());
         }
-        self.emit(event);
-    }
-
-    /// Whether the configuration expects the caller; `None` if the port is not watched, and of a call
-    /// other than a bind whose caller is not known: it may be the owner.
-    fn is_expected(&self, record: &SocketRecord, caller: Option<&Identity>) -> Option<bool> {
-        let expect = &self.ports.get(&record.port)?.expect;
-        if caller.is_none() && matches!(record.call, Call::Listen | Call::Close) {
-            return None;
+        if self.emit(event.clone())
+            && let Some(caller) = caller
+        {
+            self.seek_evidence(caller, &event);
         }
-        Some(caller.is_some_and(|caller| self.expected_owners.include(caller, expect)))
     }
 
     fn event(
@@ -380,6 +393,7 @@ impl Worker {
         self.emit_transitions(None);
         self.first_senders.forget();
         self.emit_due_summaries(at);
+        self.judge_without_evidence();
         self.tick_listeners(at);
         self.emit_listener_news(false);
         if self.has_changes || self.saved_at.elapsed() >= SAVE_PERIOD {
@@ -415,8 +429,9 @@ impl Worker {
     }
 
     fn configure(&mut self, wanted: Wanted, now: ClockReading) {
-        let Wanted { ports, payload, identified, listeners } = wanted;
+        let Wanted { ports, payload, identified, listeners, evidence } = wanted;
         self.payload = payload;
+        self.inspector.limit(evidence);
         self.listeners.configure(listeners);
         lock(&self.ledger).listeners_mut().configure(self.listeners.settings());
         if self.summaries.is_some() != (identified == IdentifiedEvents::First) {
@@ -454,16 +469,16 @@ impl Worker {
         }
     }
 
-    /// Emits an event, or adds it to a sum.
-    fn emit(&mut self, event: Event) {
+    /// Emits an event, or adds it to a sum. Returns whether it was emitted.
+    fn emit(&mut self, event: Event) -> bool {
         self.outputs.show(&event);
         let emitted = match &mut self.summaries {
             Some(summaries) => summaries.ingest(event, clock::now().boottime_ns),
             None => Some(event),
         };
-        if let Some(event) = emitted {
-            self.outputs.emit(event);
-        }
+        let Some(event) = emitted else { return false };
+        self.outputs.emit(event);
+        true
     }
 
     fn emit_due_summaries(&mut self, at: ClockReading) {
@@ -481,6 +496,15 @@ impl Worker {
 /// Whether both network namespaces are known, and the same.
 fn is_same(one: Option<u32>, other: Option<u32>) -> bool {
     one.is_some() && one == other
+}
+
+/// Whether the configuration expects a caller, if that is known.
+fn is_expected(judgement: Option<Judgement>) -> Option<bool> {
+    match judgement? {
+        Judgement::Expected => Some(true),
+        Judgement::NotExpected => Some(false),
+        Judgement::Pending => None,
+    }
 }
 
 /// What sums up events alike, if the configuration wants them summed up.

@@ -2,6 +2,7 @@
 
 mod all;
 mod command_lines;
+mod evidence;
 mod nagios;
 mod report;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use monitor_common::flow::Protocol;
 
 use self::{
     command_lines::command_lines,
+    evidence::look_at_holders,
     report::{Beside, Report},
 };
 use crate::{
@@ -96,6 +98,7 @@ async fn report(args: &CheckArgs) -> Result<Report> {
         Progress::start("looking at every process and network namespace", args.progress.quiet);
     let mut processes = ProcessEnricher::new(command_lines(&config));
     let mut scan = sockets::scan(&ports, &mut processes).context("cannot look")?;
+    look_at_holders(&mut scan.sockets, config.evidence);
     ExpectedOwners::default().judge(&mut scan.sockets, &config);
     let wanted: Vec<(u16, Protocol)> =
         ports.iter().flat_map(|port| Protocol::ALL.map(|protocol| (*port, protocol))).collect();

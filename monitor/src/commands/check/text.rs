@@ -254,10 +254,14 @@ impl Writer<'_> {
             let deleted = if holder.executable_is_deleted { " (deleted)" } else { "" };
             self.line(DETAILS, &format!("{executable}{deleted}"))?;
         }
-        match &holder.command_args {
-            Some(arguments) => self.line(DETAILS, &format!("$ {}", arguments.join(" "))),
-            None => Ok(()),
+        if let Some(arguments) = &holder.command_args {
+            self.line(DETAILS, &format!("$ {}", arguments.join(" ")))?;
         }
+        let Some(evidence) = &holder.evidence else { return Ok(()) };
+        for line in wrap(&evidence.summary, self.page.width() - DETAILS) {
+            self.line(DETAILS, &line)?;
+        }
+        Ok(())
     }
 
     /// A sentence, which continues further to the right.

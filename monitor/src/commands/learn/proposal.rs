@@ -96,6 +96,8 @@ fn expectation(binder: &Binder) -> Result<Expectation, &'static str> {
         unit.filter(|_| !binder.is_contained).and_then(|unit| any_instance(unit).parse().ok());
     Ok(Expectation {
         exe: Some(exe),
+        sha256: None,
+        package: None,
         user: binder.user.as_deref().map(Into::into),
         unit,
         container: binder.is_contained.then(|| "*".parse().ok()).flatten(),

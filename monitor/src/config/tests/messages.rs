@@ -9,7 +9,7 @@ fn errors_say_where_and_what_was_expected() {
         ("ports: [1\n", "F:1:8: not YAML: unclosed bracket '['; expected YAML"),
         (
             "- 1",
-            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, payload, identified, process, listeners, store, web, metrics or sinks",
+            "F:1:1: a list in the place of a mapping; expected the keys ports, interfaces, bind, payload, identified, process, evidence, listeners, store, web, metrics or sinks",
         ),
         (
             "ports: [1]\n---\nports: [2]",
@@ -19,7 +19,7 @@ fn errors_say_where_and_what_was_expected() {
         // Keys.
         (
             "foo: 1\nbar: 2",
-            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, payload, identified, process, listeners, store, web, metrics or sinks",
+            "F:1:1: unknown key `foo`; expected ports, interfaces, bind, payload, identified, process, evidence, listeners, store, web, metrics or sinks",
         ),
         (
             "ports:\n  - port: 1\n    expects: []",
@@ -50,7 +50,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "ports: [{port: 1, expect: [{until: 2027-01-31}]}]",
-            "F:1:28: no process is named, which would allow every process; expected exe, user, unit or container",
+            "F:1:28: no process is named, which would allow every process; expected exe, sha256, package, user, unit or container",
         ),
         ("listeners: {lern: 1d}", "F:1:13: unknown key `lern`; expected watch, learn or expect"),
         (
@@ -67,7 +67,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "listeners: {expect: [{port: 8080}]}",
-            "F:1:22: no process is named, which would allow every process; expected exe, user, unit or container",
+            "F:1:22: no process is named, which would allow every process; expected exe, sha256, package, user, unit or container",
         ),
         (
             "store: {paht: /x}",
@@ -167,7 +167,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "ports: [{port: 80, expect: [{}]}]",
-            "F:1:29: no process is named, which would allow every process; expected exe, user, unit or container",
+            "F:1:29: no process is named, which would allow every process; expected exe, sha256, package, user, unit or container",
         ),
         (
             "ports: [{port: 80, expect: [{exe: nc}]}]",

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 
 use super::{
     alert::{Alert, AlertName, Annotations, Key, Labels},
-    annotations::{annotations, is_same_story, of_process, with_process},
+    annotations::{annotations, evidence, is_same_story, names, of_process, with_process},
     usage::Usage,
 };
-use crate::event::Event;
+use crate::event::{Event, EventBody, ExecutableFound};
 
 /// Active alerts at most: more ports than are bound by hand.
 pub(super) const CAPACITY: usize = 1024;
@@ -69,6 +69,10 @@ impl Active {
 
     /// Raises the alert of an event; `false` if there is no room for it.
     pub(super) fn raise(&mut self, event: &Event, now: Instant) -> bool {
+        if let EventBody::Executable(found) = &event.body {
+            self.complete(found, now);
+            return true;
+        }
         let Some(key) = Key::of(event) else { return true };
         let mut annotations = annotations(key.name, event, &self.labels);
         if let Some((other, entry)) = self.same_story(key, &annotations) {
@@ -93,6 +97,20 @@ impl Active {
         entry.annotations = annotations;
         entry.raise(now);
         true
+    }
+
+    /// Adds what was found out about an executable to the alerts that are about its process.
+    fn complete(&mut self, found: &ExecutableFound, now: Instant) {
+        let evidence = evidence(found);
+        let is_of_process = |entry: &&mut Entry| names(&entry.annotations, found.process.pid);
+        for entry in self.entries.values_mut().filter(is_of_process) {
+            let before = entry.annotations.len();
+            entry.annotations.extend(evidence.clone());
+            if entry.annotations.len() != before && entry.ended_at.is_none() {
+                entry.raised_at = now;
+                entry.sent_at = None;
+            }
+        }
     }
 
     /// The other alert that is about the same bind: a bind on a dormant port makes two events, and

@@ -137,9 +137,9 @@ impl AlertName {
     }
 }
 
-/// Whether the event raises an alert.
+/// Whether the event raises an alert, or adds to what an alert says.
 pub(in crate::sinks) fn is_alarming(event: &Event) -> bool {
-    AlertName::of(event).is_some()
+    AlertName::of(event).is_some() || matches!(event.body, EventBody::Executable(_))
 }
 
 impl Key {

@@ -4,8 +4,8 @@ use super::alert::{AlertName, Annotations, Labels};
 use crate::{
     catalogue,
     event::{
-        Answered, Awakened, AwakenedBy, CallerFields, Captured, Event, EventBody, FailedBind,
-        ListenerNews, Listening, Listens, UnexpectedOwner,
+        Answered, Awakened, AwakenedBy, CallerFields, Captured, Event, EventBody, ExecutableFound,
+        FailedBind, ListenerNews, Listening, Listens, UnexpectedOwner,
     },
     sinks::sentence::{caller, change, dormancy, port, sentence},
 };
@@ -79,6 +79,25 @@ pub(super) fn with_process(mut new: Annotations, old: Annotations) -> Annotation
 /// The annotations of `new` about the process, for an alert that stays otherwise as it is.
 pub(super) fn of_process(new: Annotations) -> impl Iterator<Item = (String, String)> {
     new.into_iter().filter(|(name, _)| name.starts_with("process_"))
+}
+
+/// Whether annotations are about the process with this id.
+pub(super) fn names(annotations: &Annotations, pid: u32) -> bool {
+    annotations.get(PID).is_some_and(|known| *known == pid.to_string())
+}
+
+/// What was found out about the executable of a process. Names begin as those about the process do.
+pub(super) fn evidence(found: &ExecutableFound) -> Annotations {
+    let (file, script) = (&found.facts.file, found.facts.script.as_ref());
+    let mut facts = Facts::default();
+    facts.add("process_evidence", found.facts.sentence());
+    facts.add_known("process_executable_sha256", file.sha256.clone());
+    let package = file.package.as_ref();
+    facts.add_known("process_package", package.map(|package| package.name.clone()));
+    facts.add_known("process_package_version", package.and_then(|package| package.version.clone()));
+    facts.add_known("process_script", script.map(|script| script.path.clone()));
+    facts.add_known("process_script_sha256", script.and_then(|script| script.sha256.clone()));
+    facts.0
 }
 
 #[derive(Default)]

@@ -60,6 +60,28 @@ fn on_port(port: u16) -> Event {
 }
 
 #[test]
+fn what_is_found_out_about_an_executable_completes_the_alert() {
+    let now = Instant::now();
+    let mut active = active();
+    raise(&mut active, &testing::event(EventName::Executable), now);
+    assert!(alerts(&active, now).is_empty(), "it is no alert by itself");
+    raise(&mut active, &testing::event(EventName::UnexpectedOwner), now);
+    let keys = active.due(now, true);
+    active.sent(&keys, now);
+    raise(&mut active, &testing::event(EventName::Executable), now);
+    assert_eq!(active.due(now, true), keys, "it is sent again");
+    assert_eq!(active.unsent(), 0);
+    let alerts = alerts(&active, now);
+    let annotations = &alerts[0].annotations;
+    assert_eq!(annotations["process_executable_sha256"], "ab12");
+    assert_eq!(annotations["process_package"], "netcat-openbsd");
+    assert_eq!(
+        annotations["process_evidence"],
+        "sha256 ab12, package netcat-openbsd 1.229-1, unmodified"
+    );
+}
+
+#[test]
 fn labels_are_those_of_the_rules() {
     let now = Instant::now();
     let mut active = active();
@@ -152,6 +174,7 @@ fn wants_only_events_that_raise_alerts() {
         Wake::Packet { protocol: Protocol::Tcp, direction: Direction::Ingress, side: Side::Local };
     assert!(!is_alarming(&packet));
     assert!(!is_alarming(&testing::event(EventName::Bind)));
+    assert!(is_alarming(&testing::event(EventName::Executable)), "it completes an alert");
     assert!(is_alarming(&testing::event(EventName::Awakened)));
     assert!(is_alarming(&testing::event(EventName::UnexpectedOwner)));
     assert!(is_alarming(&testing::event(EventName::Answered)));

@@ -5,7 +5,7 @@ import { byId, command as code, el, fill } from "./dom.js";
 import { timeTag } from "./time.js";
 import { badge, level, stateWord } from "./states.js";
 import { answers, awokeAt, binder, hour, sleeping } from "./overview.js";
-import { bytes, capture, holdersOf, judged, number, plural, socket } from "./words.js";
+import { bytes, capture, evidenceOf, holdersOf, judged, number, plural, socket } from "./words.js";
 import { read, redraw } from "./live.js";
 import { timeline } from "./timeline.js";
 import { drawChart } from "./chart.js";
@@ -21,7 +21,7 @@ const table = (caption, heads, rows, isNamed) => rows.length > 0 && el("div", { 
 
 function sockets(port) {
   const rows = port.sockets.slice(0, MOST_SOCKETS).map(one => [
-    socket(one), holdersOf(one), judged(one.expected) ?? "–",
+    socket(one), [holdersOf(one), ...evidenceOf(one).map(text => el("p", { class: "evidence" }, text))], judged(one.expected) ?? "–",
   ]);
   const captures = (port.captures || []).map(one => [capture(one), "", "–"]);
   const all = [...rows, ...captures];

@@ -43,6 +43,9 @@ export const holdersOf = one => one.holders
   ? one.holders.map(holder).join("; ") || "no process"
   : "a process that the agent may not see";
 
+/// What is known of the executables of the holders, each in words.
+export const evidenceOf = one => (one.holders || []).filter(process => process.evidence).map(process => process.evidence.summary);
+
 /// Whether a holder is expected, in words; undefined where that is not known.
 export const judged = expected => expected === undefined ? undefined : expected ? "expected" : "not expected";
 

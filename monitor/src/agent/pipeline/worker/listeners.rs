@@ -8,11 +8,13 @@ use monitor_ledger::{
 use super::Worker;
 use crate::{
     agent::{clock, pipeline::shared_ledger::lock},
+    config::Judgement,
     event::{Event, SeenListener},
     listeners::{
         JudgedListener, ListenerChange, ListenerOverview, ListenerTurn, as_learned, as_opened,
         opener,
     },
+    process::Purpose,
     sockets::{Listeners, OpenListener},
 };
 
@@ -59,7 +61,8 @@ impl Worker {
             lock(&self.ledger).listeners_mut().reported(&group.entries);
             self.has_changes = true;
             for event in Event::of_listeners(group, &self.context) {
-                self.emit(event);
+                let holder = self.process_of(&event);
+                self.emit_of(event, holder.as_ref());
             }
         }
     }
@@ -78,7 +81,14 @@ impl Worker {
     fn judge(&mut self, at: ClockReading, open: &OpenListener) -> JudgedListener {
         let socket = &open.socket;
         let mut ledger = lock(&self.ledger);
-        if !self.listeners.can_judge(open, ledger.listeners().is_learning()) {
+        let is_pending = self.expected_owners.is_listener_pending(socket, &self.listeners.config);
+        if is_pending {
+            // The next scan judges it.
+            for holder in &socket.holders {
+                self.inspector.ask(holder, Purpose::Judgement);
+            }
+        }
+        if is_pending || !self.listeners.can_judge(open, ledger.listeners().is_learning()) {
             let socket = socket.clone();
             return JudgedListener { socket, standing: None, expected: None, since: None };
         }
@@ -116,6 +126,14 @@ impl Worker {
         if !self.listeners.ports.contains(socket.port) {
             return;
         }
+        let judgement = change.caller.as_ref().map(|caller| {
+            let expectations = self.listeners.config.of_port(socket.port);
+            self.expected_owners.judge_process(caller, expectations)
+        });
+        if judgement == Some(Judgement::Pending) {
+            // The scan that follows asks for a look at it.
+            return;
+        }
         let listener = as_opened(change);
         // Where the interfaces of its namespace decide, it may have been reached from this host alone.
         let local = Listener { scope: Scope::Host, ..listener.clone() };
@@ -129,11 +147,7 @@ impl Worker {
         let observation = ledger.listeners_mut().observe(moment, &listener);
         drop(ledger);
         if let Some(news) = observation.news {
-            let expectations = self.listeners.config.of_port(socket.port);
-            let is_expected = change
-                .caller
-                .as_ref()
-                .is_some_and(|caller| self.expected_owners.include(caller, expectations));
+            let is_expected = judgement == Some(Judgement::Expected);
             let interface = self.interface(socket.interface, socket.netns_inode);
             let noticed = Noticed::ByCalls(change.count);
             self.add_news(news, (at, noticed), is_expected, || {

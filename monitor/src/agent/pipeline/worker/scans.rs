@@ -36,6 +36,7 @@ impl Worker {
             self.emit_unexpected_holders(at, &found, sockets);
         }
         self.emit_passed_on(at, sockets);
+        self.look_at_holders(sockets);
         // The first scan finds sockets that were opened before the agent started. They are no
         // differences.
         self.has_scanned = true;
@@ -53,7 +54,13 @@ impl Worker {
     }
 
     fn emit_unexpected_holders(&mut self, at: ClockReading, found: &FoundHeld, sockets: &[Socket]) {
-        let unexpected = holders::unexpected(found, sockets);
+        let mut unexpected = holders::unexpected(found, sockets);
+        // Those that were judged after their binds were reported then.
+        unexpected.retain(|socket| {
+            let others = self.unexpected_among(socket);
+            others.is_empty()
+                || !others.iter().all(|other| self.evidence.was_misjudged(other, socket.port))
+        });
         for socket in &unexpected {
             let others = self.unexpected_among(socket);
             // Where no owner is expected, none is more unexpected than another.
@@ -62,7 +69,8 @@ impl Worker {
                 let Socket { port, entry, .. } = socket;
                 self.reported_owners.add(*port, entry.protocol, other, at.boottime_ns);
             }
-            self.emit(Event::unexpected_holder(socket, holder, false, at.wall, &self.context));
+            let event = Event::unexpected_holder(socket, holder, false, at.wall, &self.context);
+            self.emit_of(event, holder);
         }
         lock(&self.ledger).count_unexpected_binds(found, unexpected.len() as u64);
         self.has_changes |= !unexpected.is_empty();
@@ -76,12 +84,14 @@ impl Worker {
                 let Socket { port, entry, .. } = socket;
                 let is_new =
                     self.reported_owners.add(*port, entry.protocol, holder, at.boottime_ns);
-                // The agent before this one has judged those that were there at its start.
-                if is_new && self.has_scanned {
+                // The agent before this one has judged those that were there at its start, and one that
+                // was judged after its bind was reported then.
+                let was_misjudged = self.evidence.was_misjudged(holder, *port);
+                if is_new && self.has_scanned && !was_misjudged {
                     let holder = Some(holder);
                     let event =
                         Event::unexpected_holder(socket, holder, true, at.wall, &self.context);
-                    self.emit(event);
+                    self.emit_of(event, holder);
                 }
             }
         }
@@ -97,7 +107,8 @@ impl Worker {
 
     pub(super) fn emit_captures(&mut self, at: ClockReading, captures: &[&Capture]) {
         for capture in captures {
-            self.emit(Event::captured(capture, at.wall, &self.context));
+            let event = Event::captured(capture, at.wall, &self.context);
+            self.emit_of(event, capture.holders.first().map(Arc::as_ref));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use self::report::Report;
-use super::command_lines::command_lines;
+use super::{command_lines::command_lines, evidence::look_at_holders};
 use crate::{
     api::{client, listener},
     cli::CheckArgs,
@@ -47,7 +47,11 @@ async fn look(args: &CheckArgs) -> Result<Report> {
     let _progress =
         Progress::start("looking at every process and network namespace", args.progress.quiet);
     let mut processes = ProcessEnricher::new(command_lines(&config));
-    let found = sockets::find_listeners(&mut processes, None).context("cannot look")?;
+    let mut found = sockets::find_listeners(&mut processes, None).context("cannot look")?;
+    if config.listeners.expect.iter().any(|entry| entry.owner.needs_file()) {
+        let sockets = found.listeners.iter_mut().map(|open| &mut open.socket);
+        look_at_holders(sockets, config.evidence);
+    }
     let mut owners = ExpectedOwners::default();
     owners.remember(found.listeners.iter().map(|open| &open.socket));
     Ok(Report::new(found, agent, |socket| owners.expect_listener(socket, &config.listeners)))
