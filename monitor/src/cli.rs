@@ -10,8 +10,9 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use self::args::{
-    CheckArgs, ConfigArgs, ConfigCommand, DoctorArgs, EventsArgs, ExplainArgs, IdentifyArgs,
-    LearnArgs, ProgressArgs, ReportArgs, ReportFormat, RunArgs, SchemaOf, SelftestArgs, TopArgs,
+    CheckArgs, ConfigArgs, ConfigCommand, DoctorArgs, EventFilterArgs, EventsArgs, EventsCommand,
+    ExplainArgs, ExportArgs, IdentifyArgs, LearnArgs, ProgressArgs, ReportArgs, ReportFormat,
+    RunArgs, SchemaOf, SelftestArgs, TopArgs,
 };
 
 /// Watches ports where nothing should be, with eBPF.
@@ -43,7 +44,7 @@ pub enum Command {
     ///
     /// Needs no running agent.
     #[command(
-        after_help = "Examples:\n  ghostport events --since 24h --kind awakened\n  ghostport events --since 2026-11-20 --until \"2026-11-21 06:00\" --user www-data --reverse\n  ghostport events --port 2948 --follow --json\n\nExit codes:\n  0  the history was read, and may be empty\n  2  there is no store, or none that can be read"
+        after_help = "Examples:\n  ghostport events --since 24h --kind awakened\n  ghostport events --since 2026-11-20 --until \"2026-11-21 06:00\" --user www-data --reverse\n  ghostport events --port 2948 --follow --json\n  ghostport events export --format ecs --since 30d\n\nExit codes:\n  0  the history was read, and may be empty\n  2  there is no store, or none that can be read"
     )]
     Events(EventsArgs),
     /// List sockets on watched ports now, without agent and BPF

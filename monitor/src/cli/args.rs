@@ -19,6 +19,7 @@ use crate::{
     },
     config::{DEFAULT_PATH, HttpUrl, InterfacePattern, Overrides, PortRange, listen},
     event::EventName,
+    formats::EventFormat,
     store::Filter,
     terminal::logging::{LogFormat, LogLevel},
 };
@@ -52,16 +53,69 @@ pub struct RunArgs {
 
 /// Arguments of `events`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct EventsArgs {
+    /// What to do with the events, if not show them.
+    #[command(subcommand)]
+    pub task: Option<EventsCommand>,
     /// The configuration file, which says where the store is.
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Which events.
+    #[command(flatten)]
+    pub filter: EventFilterArgs,
+    /// Newest first
+    #[arg(long)]
+    pub reverse: bool,
+    /// Go on with what comes, until SIGINT; the store is looked at four times a second
+    #[arg(long, conflicts_with_all = ["until", "reverse"])]
+    pub follow: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// What it says besides.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
+}
+
+/// What else `events` does.
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Print the stored history in the format of another system, oldest first
+    ///
+    /// One event a line, as a sink of that format has it.
+    #[command(
+        after_help = "Examples:\n  ghostport events export --format ecs --since 30d > events.ndjson\n  ghostport events export --format cef --since 2026-11-20 --until 2026-11-21\n\nExit codes:\n  0  the history was read, and may be empty\n  2  there is no store, or none that can be read"
+    )]
+    Export(ExportArgs),
+}
+
+/// Arguments of `events export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// The format of a line
+    #[arg(long, value_name = "FORMAT", value_parser = values::event_format())]
+    pub format: EventFormat,
+    /// The configuration file, which says where the store is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which events.
+    #[command(flatten)]
+    pub filter: EventFilterArgs,
+    /// What it says besides.
+    #[command(flatten)]
+    pub progress: ProgressArgs,
+}
+
+/// Which events of the history.
+#[derive(Args, Debug)]
+pub struct EventFilterArgs {
     /// Only events since WHEN: how long ago, as 24h or 1h30m, or a date or time, as 2026-11-20 or
     /// "2026-11-20 03:00" in this machine's zone
     #[arg(long, value_name = "WHEN", value_parser = Moment::parse)]
     pub since: Option<Moment>,
     /// Only events before WHEN
-    #[arg(long, value_name = "WHEN", value_parser = Moment::parse, conflicts_with = "follow")]
+    #[arg(long, value_name = "WHEN", value_parser = Moment::parse)]
     pub until: Option<Moment>,
     /// Only events about this port, or about one of several, as 9200-9203
     #[arg(long, value_name = "PORT", value_parser = values::port_range)]
@@ -90,18 +144,6 @@ pub struct EventsArgs {
     /// Only the newest N of these events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Newest first
-    #[arg(long, conflicts_with = "follow")]
-    pub reverse: bool,
-    /// Go on with what comes, until SIGINT; the store is looked at four times a second
-    #[arg(long)]
-    pub follow: bool,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub json: bool,
-    /// What it says besides.
-    #[command(flatten)]
-    pub progress: ProgressArgs,
 }
 
 /// What a command says besides its output.
@@ -370,7 +412,7 @@ impl TopArgs {
     }
 }
 
-impl EventsArgs {
+impl EventFilterArgs {
     /// The filter that the arguments mean at the time `now`.
     pub fn filter(&self, now: Timestamp) -> Filter {
         Filter {

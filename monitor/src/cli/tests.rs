@@ -5,6 +5,7 @@ use super::*;
 use crate::{
     config::{Overrides, PortRange},
     event::EventName,
+    formats::EventFormat,
     store::Filter,
     terminal::logging::{LogFormat, LogLevel},
 };
@@ -62,13 +63,26 @@ fn events_take_all_their_options() {
         text: Some("x".into()),
         limit: Some(9),
     };
-    assert_eq!(events.filter(now), filter);
+    assert_eq!(events.filter.filter(now), filter);
     let Ok(Command::Events(events)) = parse("ghostport events --follow") else {
         panic!("no events")
     };
     assert!(events.follow);
     let Ok(Command::Events(events)) = parse("ghostport events") else { panic!("no events") };
-    assert_eq!(events.filter(now), Filter::default());
+    assert_eq!(events.filter.filter(now), Filter::default());
+}
+
+#[test]
+fn an_export_has_a_format_and_the_same_filters() {
+    let args = "ghostport events export --format ocsf --since 24h --port 2948";
+    let Ok(Command::Events(events)) = parse(args) else { panic!("no events") };
+    let Some(EventsCommand::Export(export)) = events.task else { panic!("no export") };
+    assert_eq!(export.format, EventFormat::Ocsf);
+    assert_eq!(export.filter.port, Some(2948.into()));
+    for wrong in ["export", "export --format xml", "export --format ecs --follow", "--json export"]
+    {
+        assert!(parse(&format!("ghostport events {wrong}")).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -127,7 +141,7 @@ fn ranges_of_ports_are_taken() {
     let Ok(Command::Events(events)) = parse("ghostport events --port 9200-9203") else {
         panic!("no events")
     };
-    assert_eq!(events.port.map(PortRange::ports), Some(9200..=9203));
+    assert_eq!(events.filter.port.map(PortRange::ports), Some(9200..=9203));
 }
 
 #[test]
@@ -150,6 +164,7 @@ fn every_help_has_two_examples_and_the_exit_codes() {
         "",
         "run",
         "events",
+        "events export",
         "check",
         "doctor",
         "selftest",
@@ -161,6 +176,7 @@ fn every_help_has_two_examples_and_the_exit_codes() {
         "explain",
         "top",
         "learn",
+        "report",
         "schema",
         "completions",
     ];

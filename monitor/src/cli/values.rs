@@ -8,6 +8,7 @@ use monitor_identify::Verdict;
 use crate::{
     config::{PortRange, quantity},
     event::EventName,
+    formats::EventFormat,
 };
 
 /// A port other than 0.
@@ -35,6 +36,14 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
 pub(super) fn event_kind() -> impl TypedValueParser<Value = EventName> {
     PossibleValuesParser::new(EventName::ALL.map(EventName::kind))
         .try_map(|kind| EventName::from_kind(&kind).ok_or("no such kind"))
+}
+
+/// A format of events.
+pub(super) fn event_format() -> impl TypedValueParser<Value = EventFormat> {
+    PossibleValuesParser::new(EventFormat::ALL.map(EventFormat::name)).try_map(|name| {
+        let is_it = |format: &EventFormat| format.name() == name;
+        EventFormat::ALL.into_iter().find(is_it).ok_or("no such format")
+    })
 }
 
 /// A verdict on a payload. There are too many of them for a list.

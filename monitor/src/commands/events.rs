@@ -1,4 +1,4 @@
-//! `ghostport events`: the stored history as a table or as JSON lines.
+//! `ghostport events`: the stored history as a table, as JSON lines, or in the format of another system.
 
 use std::{
     io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write},
@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    cli::EventsArgs,
+    cli::{EventsArgs, EventsCommand, ExportArgs},
     config::{Config, Overrides},
+    formats::EventFormat,
     store::{Place, Reader, with_remedy},
     terminal::{
         event_table::EventTable,
@@ -30,16 +31,33 @@ const POLL_PERIOD: Duration = Duration::from_millis(250);
 
 /// Prints the events that match `args`; with `--follow` goes on with later ones until SIGINT.
 pub async fn run(args: &EventsArgs) -> ExitCode {
-    match show(args).await {
+    let outcome = match &args.task {
+        Some(EventsCommand::Export(export)) => self::export(export),
+        None => show(args).await,
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(CANNOT_LOOK, &error),
     }
 }
 
+fn export(args: &ExportArgs) -> Result<()> {
+    let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
+    let filter = args.filter.filter(Timestamp::now());
+    let mut output = Output::new(Some(args.format));
+    let reader = Reader::open(&config.store.path).map_err(with_remedy)?;
+    let progress = Progress::start("reading the store", args.progress.quiet);
+    reader.each(&filter, |line| output.show(line))?;
+    output.flush();
+    drop(progress);
+    warn_of_unreadable(&reader);
+    output.outcome()
+}
+
 async fn show(args: &EventsArgs) -> Result<()> {
     let config = Config::load(args.config.path.as_deref(), &Overrides::default())?;
-    let filter = args.filter(Timestamp::now());
-    let mut output = Output::new(args.json);
+    let filter = args.filter.filter(Timestamp::now());
+    let mut output = Output::new(args.json.then_some(EventFormat::Ghostport));
     let mut reader = Reader::open(&config.store.path).map_err(with_remedy)?;
     let progress = Progress::start("reading the store", args.progress.quiet);
     let mut place = if args.reverse {
@@ -51,15 +69,8 @@ async fn show(args: &EventsArgs) -> Result<()> {
     output.flush();
     drop(progress);
     if !args.follow {
-        if let unreadable @ 1.. = reader.unreadable() {
-            let events = counted(
-                unreadable,
-                "damaged event of the store was",
-                "damaged events of the store were",
-            );
-            eprintln!("ghostport: {events} skipped");
-        }
-        if !output.has_heading && !output.json && io::stdout().is_terminal() {
+        warn_of_unreadable(&reader);
+        if !output.has_heading && output.format.is_none() && io::stdout().is_terminal() {
             eprintln!("ghostport: no stored event matches");
         }
         return output.outcome();
@@ -81,10 +92,19 @@ async fn show(args: &EventsArgs) -> Result<()> {
     output.outcome()
 }
 
+fn warn_of_unreadable(reader: &Reader) {
+    if let unreadable @ 1.. = reader.unreadable() {
+        let one = "damaged event of the store was";
+        let events = counted(unreadable, one, "damaged events of the store were");
+        eprintln!("ghostport: {events} skipped");
+    }
+}
+
 /// Standard output, for as long as its reader is there.
 struct Output {
     stdout: BufWriter<StdoutLock<'static>>,
-    json: bool,
+    /// What a line is; `None` for a row of the table.
+    format: Option<EventFormat>,
     table: EventTable,
     /// Whether the heading of the table is printed.
     has_heading: bool,
@@ -92,15 +112,18 @@ struct Output {
 }
 
 impl Output {
-    fn new(json: bool) -> Self {
+    fn new(format: Option<EventFormat>) -> Self {
         let stdout = io::stdout().lock();
         let table = EventTable::new(width(&stdout), logging::colour_is_wanted(&stdout));
         let stdout = BufWriter::new(stdout);
-        Self { stdout, json, table, has_heading: false, failed: None }
+        Self { stdout, format, table, has_heading: false, failed: None }
     }
 
     fn show(&mut self, line: &str) -> ControlFlow<()> {
-        let written = if self.json { writeln!(self.stdout, "{line}") } else { self.row(line) };
+        let written = match self.format {
+            Some(format) => writeln!(self.stdout, "{}", format.encode(line.trim_end(), None)),
+            None => self.row(line),
+        };
         self.note(written);
         if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

@@ -234,6 +234,15 @@ fn filters_events() {
         let mut all = chosen(&[]);
         all.reverse();
         assert_eq!(chosen(&["--reverse"]), all);
+        let export = |arguments: &[&str]| {
+            let all = [&["events", "export"], arguments, &["--config"]].concat();
+            stdout(&finish(ghostport().args(all).arg(&yaml)))
+        };
+        let event =
+            export(&["--format", "ecs", "--pid", "4711", "--since", "1h30m", "--port", "2949"]);
+        let event: serde_json::Value = serde_json::from_str(&event).expect("one object");
+        assert_eq!(event["process"]["pid"], 4711);
+        assert_eq!(export(&["--format", "cef"]).matches("CEF:0|ghostport|").count(), 5);
     });
 }
 
