@@ -127,6 +127,7 @@ fn process(extension: &mut Extension, fields: &Fields<'_>) {
     extension.push_number(&format!("{side}uid"), fields.number("process.user.id"));
     extension.push(&format!("{side}user"), fields.text("process.user.name"));
     extension.push("filePath", fields.text("process.executable.path"));
+    extension.push("fileHash", fields.text("ghostport.executable_sha256"));
 }
 
 /// A list has its values with commas between them.

@@ -14,7 +14,7 @@ use super::{
 pub(super) const VERSION: &str = "9.3.0";
 
 /// Fields that have the same value at another place.
-const MOVED: [(&str, &str); 18] = [
+const MOVED: [(&str, &str); 22] = [
     ("time", "@timestamp"),
     ("host.name", "host.name"),
     ("network.transport", "network.transport"),
@@ -28,6 +28,10 @@ const MOVED: [(&str, &str); 18] = [
     ("process.executable.name", "process.name"),
     ("process.executable.path", "process.executable"),
     ("process.command_args", "process.args"),
+    ("ghostport.executable_sha256", "process.hash.sha256"),
+    ("ghostport.package", "package.name"),
+    ("ghostport.package_version", "package.version"),
+    ("ghostport.package_manager", "package.type"),
     ("thread.id", "process.thread.id"),
     ("thread.name", "process.thread.name"),
     ("service.version", "agent.version"),

@@ -54,7 +54,7 @@ const PLACED: [&str; 11] = [
 ];
 
 /// Those that have a place if there is a process.
-const OF_PROCESS: [&str; 13] = [
+const OF_PROCESS: [&str; 12] = [
     "process.pid",
     "process.parent_pid",
     "process.creation.time",
@@ -63,12 +63,14 @@ const OF_PROCESS: [&str; 13] = [
     "process.command_args",
     "process.user.id",
     "process.user.name",
-    "ghostport.executable_deleted",
     "container.id",
     "container.name",
     "container.runtime",
     "container.image.name",
 ];
+
+/// Those that have a place if the path of the executable is known as well.
+const OF_FILE: [&str; 2] = ["ghostport.executable_deleted", "ghostport.executable_sha256"];
 
 /// Those that have a place in all classes but *Application Lifecycle*.
 const OF_NETWORK: [&str; 7] = [
@@ -149,11 +151,13 @@ pub(super) fn encode(fields: &Fields<'_>, message: Option<&str>) -> String {
 /// What has no place in the class.
 fn unmapped(fields: &Fields<'_>, class: Class) -> Option<Value> {
     let has_process = fields.number("process.pid").is_some();
+    let has_file = has_process && fields.text("process.executable.path").is_some();
     let has_network = !matches!(class, Class::ApplicationLifecycle(_));
     let has_traffic = matches!(class, Class::NetworkActivity(_));
     let is_placed = |name: &str| {
         PLACED.contains(&name)
             || (has_process && OF_PROCESS.contains(&name))
+            || (has_file && OF_FILE.contains(&name))
             || (has_network && OF_NETWORK.contains(&name))
             || (has_traffic && OF_TRAFFIC.contains(&name))
             || (name == "service.version" && !has_network)
@@ -245,6 +249,9 @@ fn file(path: &str, fields: &Fields<'_>) -> Value {
     });
     if let Some(is_deleted) = fields.get("ghostport.executable_deleted") {
         file["is_deleted"] = is_deleted.clone();
+    }
+    if let Some(sha256) = fields.text("ghostport.executable_sha256") {
+        file["hashes"] = json!([{"algorithm_id": 3, "algorithm": "SHA-256", "value": sha256}]);
     }
     file
 }
