@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::fields::{End, Fields, Level};
+use super::fields::{Fields, Level, text_of};
 
 /// Texts and numbers of the device's own: the key, its label, the field.
 const CUSTOM: [(&str, &str, &str); 6] = [
@@ -38,7 +38,7 @@ pub(super) fn encode(fields: &Fields<'_>, message: Option<&str>) -> String {
     process(&mut extension, fields);
     for (key, label, field) in CUSTOM {
         if let Some(value) = fields.get(field) {
-            extension.push(key, Some(&*text(value)));
+            extension.push(key, Some(&*text_of(value)));
             extension.push(&format!("{key}Label"), Some(label));
         }
     }
@@ -88,7 +88,6 @@ fn times(extension: &mut Extension, fields: &Fields<'_>) {
     extension.push("dvchost", fields.text("host.name"));
 }
 
-/// Of a socket that waits, its end is the destination.
 fn ends(extension: &mut Extension, fields: &Fields<'_>) {
     extension.push("proto", fields.text("network.transport").map(str::to_uppercase).as_deref());
     let is_outbound = fields.text("network.io.direction").map(|of| of == "transmit");
@@ -99,10 +98,7 @@ fn ends(extension: &mut Extension, fields: &Fields<'_>) {
         "deviceInboundInterface"
     };
     extension.push(interface, fields.text("network.interface.name"));
-    let (from, to) = fields.ends().unwrap_or_else(|| match fields.peer() {
-        peer if peer.is_known() => (fields.local(), peer),
-        _ => (End::default(), fields.local()),
-    });
+    let (from, to) = fields.from_and_to();
     for (prefix, end) in [("s", from), ("d", to)] {
         // There are keys of their own for IPv6.
         match end.address {
@@ -128,15 +124,6 @@ fn process(extension: &mut Extension, fields: &Fields<'_>) {
     extension.push(&format!("{side}user"), fields.text("process.user.name"));
     extension.push("filePath", fields.text("process.executable.path"));
     extension.push("fileHash", fields.text("ghostport.executable_sha256"));
-}
-
-/// A list has its values with commas between them.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(values) => values.iter().map(text).collect::<Vec<String>>().join(","),
-        other => other.to_string(),
-    }
 }
 
 /// Text of a field of the header, which is one line.

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    fields::{End, Fields, Level},
+    fields::{End, Fields, Level, text_of},
     techniques::Technique,
     tree::Tree,
 };
@@ -107,7 +107,7 @@ pub(super) fn encode(fields: &Fields<'_>, message: Option<&str>) -> String {
     tree.set("host.hostname", fields.text("host.name"));
     network(&mut tree, fields);
     for (from, to) in TEXTS {
-        tree.set(to, fields.get(from).map(text));
+        tree.set(to, fields.get(from).map(text_of));
     }
     if fields.all().any(|(name, _)| name.starts_with("k8s.")) {
         tree.set("orchestrator.type", Some("kubernetes"));
@@ -212,9 +212,4 @@ fn rest(tree: &mut Tree, fields: &Fields<'_>) {
         let name = name.strip_prefix("ghostport.").unwrap_or(name);
         tree.set(&format!("ghostport.{name}"), Some(value.clone()));
     }
-}
-
-/// A number as text.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -101,6 +101,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// From where to where an event goes: the ends of its conversation, or from here to its peer. A socket
+    /// that waits is at the destination.
+    pub(super) fn from_and_to(&self) -> (End<'a>, End<'a>) {
+        self.ends().unwrap_or_else(|| match self.peer() {
+            peer if peer.is_known() => (self.local(), peer),
+            _ => (End::default(), self.local()),
+        })
+    }
+
     /// A title for people: what happened, and where.
     pub(super) fn title(&self) -> String {
         let what = self.kind().replace('_', " ");
@@ -110,6 +119,15 @@ impl<'a> Fields<'a> {
             (Some(port), None) => format!("{what}: port {port}"),
             _ => what,
         }
+    }
+}
+
+/// A value as text: a string as it is, a list with commas between its values.
+pub(super) fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(text_of).collect::<Vec<String>>().join(","),
+        other => other.to_string(),
     }
 }
 

@@ -7,7 +7,7 @@ use monitor_common::flow::Protocol;
 use serde_json::{Map, Value, json};
 
 use super::{
-    fields::{End, Fields, Level},
+    fields::{End, Fields, Level, text_of},
     techniques::Technique,
     tree::Tree,
 };
@@ -196,11 +196,7 @@ fn classify(tree: &mut Tree, fields: &Fields<'_>, class: Class) {
         });
         tree.set("status_id", status);
     }
-    let errno = fields.get("ghostport.errno");
-    tree.set(
-        "status_code",
-        errno.map(|errno| errno.as_str().map_or_else(|| errno.to_string(), str::to_owned)),
-    );
+    tree.set("status_code", fields.get("ghostport.errno").map(text_of));
     tree.set("status_detail", fields.text("ghostport.reason"));
 }
 
@@ -270,21 +266,13 @@ fn container(fields: &Fields<'_>) -> Option<Value> {
 
 /// Ends, protocol and size.
 fn network(tree: &mut Tree, fields: &Fields<'_>) {
-    let (from, to) = ends(fields);
+    let (from, to) = fields.from_and_to();
     tree.set("src_endpoint", endpoint(from, None));
     tree.set("dst_endpoint", endpoint(to, fields.text("ghostport.service")));
     tree.set("connection_info", connection(fields));
     let bytes =
         fields.number("ghostport.bytes").or_else(|| fields.number("ghostport.payload_size"));
     tree.set("traffic.bytes", bytes);
-}
-
-/// Where the source and the destination are; of a socket that waits, it is the destination.
-fn ends<'a>(fields: &Fields<'a>) -> (End<'a>, End<'a>) {
-    fields.ends().unwrap_or_else(|| match fields.peer() {
-        peer if peer.is_known() => (fields.local(), peer),
-        _ => (End::default(), fields.local()),
-    })
 }
 
 /// An end that is known. The schema asks for an address or a name.
