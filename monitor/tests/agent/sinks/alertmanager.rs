@@ -42,6 +42,18 @@ fn alertmanager(world: &World, receiver: &Receiver) -> Daemon {
     daemon
 }
 
+/// Runs a test beside an Alertmanager, if there is one, with a sink for it.
+fn beside_alertmanager(test: impl FnOnce(&World, String) + Send) {
+    if !Path::new(ALERTMANAGER).exists() {
+        return eprintln!("skipped: there is no {ALERTMANAGER}");
+    }
+    in_world(|world| {
+        let receiver = fine();
+        let _alertmanager = alertmanager(world, &receiver);
+        test(world, "{kind: alertmanager, url: \"http://127.0.0.1:9093\"}".to_owned());
+    });
+}
+
 const ALERTMANAGER_ADDRESS: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9093));
 
@@ -129,13 +141,7 @@ fn names() -> Vec<(String, String)> {
 
 #[test]
 fn a_restart_continues_the_alert_of_a_bind_that_goes_on() {
-    if !Path::new(ALERTMANAGER).exists() {
-        return eprintln!("skipped: there is no {ALERTMANAGER}");
-    }
-    in_world(|world| {
-        let receiver = fine();
-        let _alertmanager = alertmanager(world, &receiver);
-        let sink = "{kind: alertmanager, url: \"http://127.0.0.1:9093\"}".to_owned();
+    beside_alertmanager(|world, sink| {
         let config = Config::new([port(0)]).with_sinks([sink]);
         let agent = Agent::start(world, &config);
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port(0))).expect("bound");
@@ -181,13 +187,7 @@ fn counts_alerts_lost_to_an_absent_alertmanager() {
 
 #[test]
 fn alertmanager_receives_unexpected_listeners() {
-    if !Path::new(ALERTMANAGER).exists() {
-        return eprintln!("skipped: there is no {ALERTMANAGER}");
-    }
-    in_world(|world| {
-        let receiver = fine();
-        let _alertmanager = alertmanager(world, &receiver);
-        let sink = "{kind: alertmanager, url: \"http://127.0.0.1:9093\"}".to_owned();
+    beside_alertmanager(|world, sink| {
         let config = Config::new([port(0)]).listeners("{watch: all, learn: 1s}").with_sinks([sink]);
         let _agent = Agent::start(world, &config);
         eventually("the end of learning", || {
