@@ -98,7 +98,7 @@ fn ends(extension: &mut Extension, fields: &Fields<'_>) {
         "deviceInboundInterface"
     };
     extension.push(interface, fields.text("network.interface.name"));
-    let (from, to) = fields.from_and_to();
+    let (from, to) = fields.source_and_destination();
     for (prefix, end) in [("s", from), ("d", to)] {
         // There are keys of their own for IPv6.
         match end.address {

@@ -103,7 +103,7 @@ impl<'a> Fields<'a> {
 
     /// From where to where an event goes: the ends of its conversation, or from here to its peer. A socket
     /// that waits is at the destination.
-    pub(super) fn from_and_to(&self) -> (End<'a>, End<'a>) {
+    pub(super) fn source_and_destination(&self) -> (End<'a>, End<'a>) {
         self.ends().unwrap_or_else(|| match self.peer() {
             peer if peer.is_known() => (self.local(), peer),
             _ => (End::default(), self.local()),

@@ -266,7 +266,7 @@ fn container(fields: &Fields<'_>) -> Option<Value> {
 
 /// Ends, protocol and size.
 fn network(tree: &mut Tree, fields: &Fields<'_>) {
-    let (from, to) = fields.from_and_to();
+    let (from, to) = fields.source_and_destination();
     tree.set("src_endpoint", endpoint(from, None));
     tree.set("dst_endpoint", endpoint(to, fields.text("ghostport.service")));
     tree.set("connection_info", connection(fields));
